@@ -1,0 +1,1 @@
+"""Weight tying for sequence models: a fairseq plugin (``fairseq-train --user-dir tiednmt``)."""
