@@ -1,0 +1,113 @@
+"""NLL with label smoothing, and the penalty of projection regularisation logged apart from it."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, List
+
+from fairseq import utils
+from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.dataclass import FairseqDataclass
+from fairseq.distributed import utils as distributed_utils
+from fairseq.logging import metrics
+from fairseq.models import BaseFairseqModel
+from fairseq.tasks import FairseqTask
+from omegaconf import II
+from torch import Tensor
+
+from tiednmt.errors import UserError
+
+
+@dataclass
+class TiedCrossEntropyConfig(FairseqDataclass):
+    """Options of ``--criterion tied_cross_entropy``."""
+
+    label_smoothing: float = field(
+        default=0.0, metadata={"help": "epsilon for label smoothing, 0 means no label smoothing"}
+    )
+    projection_penalty: float = field(
+        default=0.0,
+        metadata={
+            "help": "lambda of projection regularisation: adds (lambda/2) * ||P||^2 (Frobenius) "
+            "to the summed loss of an update (needs --projection)"
+        },
+    )
+    sentence_avg: bool = II("optimization.sentence_avg")
+    update_freq: List[int] = II("optimization.update_freq")
+
+
+@register_criterion("tied_cross_entropy", dataclass=TiedCrossEntropyConfig)
+class TiedCrossEntropy(FairseqCriterion):
+    """The loss of every model of this package; computed by the model's output layer."""
+
+    def __init__(self, cfg: TiedCrossEntropyConfig, task: FairseqTask) -> None:
+        super().__init__(task)
+        self.sentence_avg = cfg.sentence_avg
+        self.label_smoothing = cfg.label_smoothing
+        self.projection_penalty = cfg.projection_penalty
+        if self.projection_penalty and len(set(cfg.update_freq)) > 1:
+            raise UserError(
+                "--projection-penalty needs one value of --update-freq, since each of the "
+                f"batches that make an update adds its share; got {list(cfg.update_freq)}"
+            )
+        self.batches_per_update = cfg.update_freq[0]
+
+    @classmethod
+    def build_criterion(cls, cfg: TiedCrossEntropyConfig, task: FairseqTask) -> "TiedCrossEntropy":
+        """Build from fairseq's configuration."""
+        return cls(cfg, task)
+
+    def forward(
+        self, model: BaseFairseqModel, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[Tensor, int, dict[str, Any]]:
+        """Summed loss, the sample size that divides it, and what to log (nats)."""
+        if not hasattr(model, "output_layer"):
+            raise UserError(
+                "--criterion tied_cross_entropy goes with the models of this plugin; "
+                "use label_smoothed_cross_entropy with this --arch"
+            )
+        layer = model.output_layer
+        if self.projection_penalty and layer.projection is None:
+            raise UserError("--projection-penalty has no P to act on; add --projection")
+        features, _ = model(**sample["net_input"], features_only=True)
+        loss, nll = layer.loss(
+            features.flatten(0, 1),
+            model.get_targets(sample, None).flatten(),
+            self.padding_idx,
+            self.label_smoothing,
+        )
+        sample_size = sample["target"].size(0) if self.sentence_avg else sample["ntokens"]
+        log = {
+            "nll_loss": nll.data,
+            "ntokens": sample["ntokens"],
+            "nsentences": sample["target"].size(0),
+            "sample_size": sample_size,
+        }
+        if self.projection_penalty:
+            penalty = layer.penalty(self.projection_penalty)
+            loss = loss + penalty / self._batches_that_share_an_update()
+            log["penalty"] = penalty.data
+        log["loss"] = loss.data
+        return loss, sample_size, log
+
+    def _batches_that_share_an_update(self) -> int:
+        # fairseq sums the loss over workers and --update-freq; the penalty counts once an update
+        return distributed_utils.get_data_parallel_world_size() * self.batches_per_update
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
+        """Average over batches and workers; losses in bits, as fairseq logs them."""
+
+        def total(key: str) -> float:
+            return utils.item(sum(log.get(key, 0) for log in logging_outputs))
+
+        tokens, samples = total("ntokens"), total("sample_size")
+        metrics.log_scalar("loss", total("loss") / samples / math.log(2), samples, round=3)
+        metrics.log_scalar("nll_loss", total("nll_loss") / tokens / math.log(2), tokens, round=3)
+        metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
+        if any("penalty" in log for log in logging_outputs):
+            metrics.log_scalar("penalty", total("penalty") / len(logging_outputs), round=3)
+
+    @staticmethod
+    def logging_outputs_can_be_summed() -> bool:
+        """False: the penalty is averaged, and only one of the figures could be summed."""
+        return False

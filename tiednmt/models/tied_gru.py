@@ -1,0 +1,318 @@
+"""The attentional encoder-decoder of Press & Wolf (2017), section 5: the dl4mt conditional GRU."""
+
+import logging
+from argparse import Namespace
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+import torch
+from fairseq.data import Dictionary
+from fairseq.models import (
+    FairseqEncoder,
+    FairseqEncoderDecoderModel,
+    FairseqIncrementalDecoder,
+    register_model,
+    register_model_architecture,
+)
+from fairseq.tasks import FairseqTask
+from omegaconf import II
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from tiednmt.errors import UserError
+from tiednmt.modules import ConditionalGRU, OutputLayer
+from tiednmt.modules.conditional_gru import initialise_gru
+from tiednmt.tying import (
+    Embeddings,
+    TyingConfig,
+    build_embeddings,
+    drop_aliases,
+    restore_aliases,
+    tie_map,
+    vocabulary_digest,
+)
+
+logger = logging.getLogger(__name__)
+
+EncoderOut = dict[str, list[Tensor]]
+IncrementalState = dict[str, dict[str, Optional[Tensor]]]
+
+
+@dataclass
+class TiedGRUConfig(TyingConfig):
+    """Options of ``--arch tied_gru``; the defaults fit a corpus of Multi30k's size."""
+
+    embed_dim: int = field(default=256, metadata={"help": "size of the three embeddings"})
+    encoder_hidden_size: int = field(
+        default=256, metadata={"help": "hidden size of the encoder in each direction"}
+    )
+    encoder_layers: int = field(default=1, metadata={"help": "bidirectional encoder layers"})
+    decoder_hidden_size: int = field(default=256, metadata={"help": "size of the decoder's state"})
+    attention_size: int = field(
+        default=256, metadata={"help": "size of the hidden layer of the additive attention"}
+    )
+    dropout: float = field(
+        default=0.3, metadata={"help": "dropout where none of the three below says otherwise"}
+    )
+    embedding_dropout: float = field(
+        default=II("model.dropout"), metadata={"help": "dropout on both input embeddings"}
+    )
+    state_dropout: float = field(
+        default=II("model.dropout"),
+        metadata={"help": "dropout on the annotations and on the states that enter the readout"},
+    )
+    readout_dropout: float = field(
+        default=II("model.dropout"), metadata={"help": "dropout between readout and output layer"}
+    )
+    max_source_positions: int = field(
+        default=1024, metadata={"help": "longest source sentence, in subword units"}
+    )
+    max_target_positions: int = field(
+        default=1024, metadata={"help": "longest target sentence, in subword units"}
+    )
+
+
+@register_model("tied_gru", dataclass=TiedGRUConfig)
+class TiedGRUModel(FairseqEncoderDecoderModel):
+    """Bidirectional GRU encoder, conditional GRU decoder, one to three embedding matrices."""
+
+    def __init__(self, encoder: "TiedGRUEncoder", decoder: "TiedGRUDecoder") -> None:
+        super().__init__(encoder, decoder)
+        self.register_buffer(
+            # fairseq's moving averages leave alone what has "version" in its name
+            "vocabulary_version",
+            vocabulary_digest(encoder.dictionary, decoder.dictionary),
+        )
+        self.register_state_dict_post_hook(drop_aliases)
+
+    @classmethod
+    def build_model(cls, cfg: TiedGRUConfig, task: FairseqTask) -> "TiedGRUModel":
+        """Build from the task's dictionaries and log the tie map."""
+        model = cls.from_dictionaries(cfg, task.source_dictionary, task.target_dictionary)
+        logger.info("tying: %s\n%s", cfg.tying, tie_map(model.embeddings, model))
+        return model
+
+    @classmethod
+    def from_dictionaries(
+        cls, cfg: TiedGRUConfig, source: Dictionary, target: Dictionary
+    ) -> "TiedGRUModel":
+        """Build without a task.
+
+        Raises:
+            UserError: three-way tying over dictionaries that differ.
+        """
+        embeddings = build_embeddings(cfg.tying, source, target, cfg.embed_dim, cfg.projection)
+        encoder = TiedGRUEncoder(cfg, source, embeddings.source)
+        decoder = TiedGRUDecoder(cfg, target, embeddings.target, embeddings.output)
+        return cls(encoder, decoder)
+
+    @property
+    def embeddings(self) -> Embeddings:
+        """The three matrices, as tied."""
+        return Embeddings(self.encoder.embedding, self.decoder.embedding, self.decoder.output)
+
+    @property
+    def output_layer(self) -> OutputLayer:
+        """What turns the features of ``forward(features_only=True)`` into a loss."""
+        return self.decoder.output
+
+    def upgrade_state_dict_named(self, state_dict: dict[str, Any], name: str) -> None:
+        """Restore the further names of tied matrices; refuse another vocabulary's checkpoint."""
+        restore_aliases(self, state_dict)
+        stored = state_dict.get("vocabulary_version")
+        if stored is not None and not torch.equal(stored.cpu(), self.vocabulary_version.cpu()):
+            raise UserError(
+                "the checkpoint was trained on other dictionaries than those of the data; "
+                "use the data-bin it was trained on, or prepare the data with its dictionaries "
+                "(fairseq-preprocess --srcdict, --tgtdict)"
+            )
+
+
+class TiedGRUEncoder(FairseqEncoder):
+    """Bidirectional GRU; its annotations are the concatenated states of both directions."""
+
+    def __init__(self, cfg: TiedGRUConfig, dictionary: Dictionary, embedding: nn.Embedding) -> None:
+        super().__init__(dictionary)
+        self.embedding = embedding
+        self.max_source_positions = cfg.max_source_positions
+        self.embedding_dropout = nn.Dropout(cfg.embedding_dropout)
+        self.state_dropout = nn.Dropout(cfg.state_dropout)
+        self.rnn = nn.GRU(
+            cfg.embed_dim,
+            cfg.encoder_hidden_size,
+            num_layers=cfg.encoder_layers,
+            bidirectional=True,
+            dropout=cfg.state_dropout if cfg.encoder_layers > 1 else 0.0,
+        )
+        initialise_gru(self.rnn)
+
+    def forward(self, src_tokens: Tensor, src_lengths: Tensor, **_: Any) -> EncoderOut:
+        """Encode ``src_tokens`` (B × S), padded on any side.
+
+        Returns:
+            ``annotations`` (B × S × 2·hidden) and ``padding`` (B × S), both with the padding moved
+            to the right, and ``columns`` (B × S): where each stood in ``src_tokens``.
+        """
+        padding = src_tokens.eq(self.embedding.padding_idx)
+        columns = padding.to(torch.uint8).argsort(dim=1, stable=True)
+        tokens, padding = src_tokens.gather(1, columns), padding.gather(1, columns)
+        embedded = self.embedding_dropout(self.embedding(tokens.t()))
+        packed = pack_padded_sequence(embedded, (~padding).sum(1).cpu(), enforce_sorted=False)
+        states, _ = pad_packed_sequence(
+            self.rnn(packed)[0], batch_first=True, total_length=tokens.size(1)
+        )
+        return {
+            "annotations": [self.state_dropout(states)],
+            "padding": [padding],
+            "columns": [columns],
+        }
+
+    def reorder_encoder_out(self, encoder_out: EncoderOut, new_order: Tensor) -> EncoderOut:
+        """Select and order sentences, for beam search."""
+        return {
+            name: [tensor.index_select(0, new_order) for tensor in tensors]
+            for name, tensors in encoder_out.items()
+        }
+
+    def max_positions(self) -> int:
+        """Longest source sentence, in subword units."""
+        return self.max_source_positions
+
+
+class TiedGRUDecoder(FairseqIncrementalDecoder):
+    """Conditional GRU, readout tanh(W_s s_t + W_y y_{t-1} + W_c c_t), output layer."""
+
+    def __init__(
+        self,
+        cfg: TiedGRUConfig,
+        dictionary: Dictionary,
+        embedding: nn.Embedding,
+        output_layer: OutputLayer,
+    ) -> None:
+        super().__init__(dictionary)
+        annotation_size = 2 * cfg.encoder_hidden_size
+        self.embedding = embedding
+        self.output = output_layer
+        self.max_target_positions = cfg.max_target_positions
+        self.embedding_dropout = nn.Dropout(cfg.embedding_dropout)
+        self.state_dropout = nn.Dropout(cfg.state_dropout)
+        self.readout_dropout = nn.Dropout(cfg.readout_dropout)
+        self.initial = nn.Linear(annotation_size, cfg.decoder_hidden_size)
+        self.cell = ConditionalGRU(
+            cfg.embed_dim, annotation_size, cfg.decoder_hidden_size, cfg.attention_size
+        )
+        self.readout_state = nn.Linear(cfg.decoder_hidden_size, cfg.embed_dim)
+        self.readout_input = nn.Linear(cfg.embed_dim, cfg.embed_dim, bias=False)
+        self.readout_context = nn.Linear(annotation_size, cfg.embed_dim, bias=False)
+        for linear in (
+            self.initial,
+            self.readout_state,
+            self.readout_input,
+            self.readout_context,
+        ):
+            nn.init.xavier_uniform_(linear.weight)
+            if linear.bias is not None:
+                nn.init.zeros_(linear.bias)
+
+    def forward(
+        self,
+        prev_output_tokens: Tensor,
+        encoder_out: EncoderOut,
+        incremental_state: IncrementalState | None = None,
+        features_only: bool = False,
+        **_: Any,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Scores (B × T × types), or features (B × T × embedding) if ``features_only``.
+
+        The second value holds ``attn``, B × T × S over the columns of the source as given. With
+        ``incremental_state`` only the last column of ``prev_output_tokens`` (B × T) is run.
+        """
+        features, extra = self.extract_features(prev_output_tokens, encoder_out, incremental_state)
+        return (features if features_only else self.output_layer(features)), extra
+
+    def extract_features(
+        self,
+        prev_output_tokens: Tensor,
+        encoder_out: EncoderOut,
+        incremental_state: IncrementalState | None = None,
+        **_: Any,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The readout (B × T × embedding) and the attention."""
+        annotations, padding = encoder_out["annotations"][0], encoder_out["padding"][0]
+        cached = None
+        if incremental_state is not None:
+            prev_output_tokens = prev_output_tokens[:, -1:]
+            cached = self.get_incremental_state(incremental_state, "decoder")
+        if cached is None:
+            cached = {
+                "state": self.initial_state(annotations, padding),
+                "keys": self.cell.keys(annotations),
+            }
+        embedded = self.embedding_dropout(self.embedding(prev_output_tokens.t()))
+        states, contexts, attention = self.cell(
+            embedded, annotations, padding, cached["state"], cached["keys"]
+        )
+        if incremental_state is not None:
+            cached["state"] = states[-1]
+            self.set_incremental_state(incremental_state, "decoder", cached)
+        readout = torch.tanh(
+            self.readout_state(self.state_dropout(states))
+            + self.readout_input(embedded)
+            + self.readout_context(contexts)
+        )
+        attn = attention.transpose(0, 1)
+        columns = encoder_out["columns"][0].unsqueeze(1).expand_as(attn)
+        attn = torch.zeros_like(attn).scatter(2, columns, attn)
+        return self.readout_dropout(readout).transpose(0, 1), {"attn": attn}
+
+    def initial_state(self, annotations: Tensor, padding: Tensor) -> Tensor:
+        """tanh of a projection of the mean annotation, B × hidden."""
+        kept = (~padding).to(annotations.dtype)
+        mean = torch.bmm(kept.unsqueeze(1), annotations).squeeze(1) / kept.sum(1, keepdim=True)
+        return torch.tanh(self.initial(mean))
+
+    def reorder_incremental_state(
+        self, incremental_state: IncrementalState, new_order: Tensor
+    ) -> None:
+        """Select and order the cached states and keys, for beam search."""
+        cached = self.get_incremental_state(incremental_state, "decoder")
+        if cached is not None:
+            reordered = {name: value.index_select(0, new_order) for name, value in cached.items()}
+            self.set_incremental_state(incremental_state, "decoder", reordered)
+
+    def output_layer(self, features: Tensor, **_: Any) -> Tensor:
+        """Scores (… × types) of features (… × embedding)."""
+        return self.output(features)
+
+    def max_positions(self) -> int:
+        """Longest target sentence, in subword units."""
+        return self.max_target_positions
+
+
+def _preset(args: Namespace, **defaults: int) -> None:
+    for name, value in defaults.items():
+        setattr(args, name, getattr(args, name, value))
+
+
+@register_model_architecture("tied_gru", "tied_gru_tiny")
+def tied_gru_tiny(args: Namespace) -> None:
+    """For tests and the quick start."""
+    _preset(
+        args,
+        embed_dim=128,
+        encoder_hidden_size=64,
+        decoder_hidden_size=128,
+        attention_size=128,
+    )
+
+
+@register_model_architecture("tied_gru", "tied_gru_press_wolf")
+def tied_gru_press_wolf(args: Namespace) -> None:
+    """The paper's sizes: embedding 500, hidden 1000, attention as wide as an annotation."""
+    _preset(
+        args,
+        embed_dim=500,
+        encoder_hidden_size=1000,
+        decoder_hidden_size=1000,
+        attention_size=2000,
+    )

@@ -1,0 +1,198 @@
+"""The one place that decides which embedding matrix is which (Press & Wolf 2017, section 3).
+
+A model has a source input embedding, a target input embedding and an output embedding. Tying is
+done by sharing the ``nn.Embedding`` *module*, so that nothing that replaces a parameter can part
+the matrices again.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from fairseq.data import Dictionary
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from torch import Tensor, nn
+
+from tiednmt.errors import UserError
+from tiednmt.modules import OutputLayer
+
+NONE, DECODER, THREE_WAY = "none", "decoder", "three-way"
+TYINGS = (NONE, DECODER, THREE_WAY)
+
+
+@dataclass
+class TyingConfig(FairseqDataclass):
+    """The options that every model of this package shares."""
+
+    tying: ChoiceEnum(TYINGS) = field(  # type: ignore[valid-type]
+        default=NONE,
+        metadata={
+            "help": "which embeddings are one matrix: none; decoder: target input = output; "
+            "three-way: source input = target input = output (needs a joint dictionary)"
+        },
+    )
+    projection: bool = field(
+        default=False,
+        metadata={
+            "help": "put a matrix P (embedding x embedding, no bias) before the output embedding; "
+            "see --projection-penalty of the criterion tied_cross_entropy"
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """The matrices of a translation model; where two are tied, the modules are one object."""
+
+    source: nn.Embedding
+    target: nn.Embedding
+    output: OutputLayer
+
+
+def build_embeddings(
+    tying: str,
+    source_dictionary: Dictionary,
+    target_dictionary: Dictionary,
+    dim: int,
+    projection: bool = False,
+) -> Embeddings:
+    """Source input, target input and output embedding of size ``dim``.
+
+    Raises:
+        UserError: three-way tying over dictionaries whose contents or order differ.
+    """
+    if tying == THREE_WAY:
+        require_joint(source_dictionary, target_dictionary)
+    target = _embedding(target_dictionary, dim)
+    output = target if tying != NONE else _embedding(target_dictionary, dim)
+    source = target if tying == THREE_WAY else _embedding(source_dictionary, dim)
+    return Embeddings(source, target, OutputLayer(output, projection))
+
+
+def require_joint(source: Dictionary, target: Dictionary) -> None:
+    """Refuse three-way tying over two different vocabularies (contents are compared)."""
+    if source.symbols == target.symbols:
+        return
+    pairs = enumerate(zip(source.symbols, target.symbols, strict=False))
+    first = next((i for i, (a, b) in pairs if a != b), min(len(source), len(target)))
+    raise UserError(
+        f"--tying three-way needs one joint dictionary, but the source dictionary ({len(source):,} "
+        f"types) and the target dictionary ({len(target):,} types) differ from entry {first} on; "
+        "prepare the data with fairseq-preprocess --joined-dictionary (python -m preprocess.* "
+        "does), or use --tying decoder"
+    )
+
+
+def _embedding(dictionary: Dictionary, dim: int) -> nn.Embedding:
+    """Rows of length about one, so that tied scores of the first step stay small."""
+    embedding = nn.Embedding(len(dictionary), dim, padding_idx=dictionary.pad())
+    nn.init.normal_(embedding.weight, std=dim**-0.5)
+    nn.init.zeros_(embedding.weight[dictionary.pad()])
+    return embedding
+
+
+# --- checkpoints: each matrix stored once, refused where the vocabulary is another -------------
+
+
+def drop_aliases(module: nn.Module, state: dict[str, Any], prefix: str, _metadata: object) -> None:
+    """State-dict hook: keep one entry of a parameter that is reached by several names."""
+    for name, first in _aliases(module):
+        state.pop(prefix + name, None)
+        assert prefix + first in state
+
+
+def restore_aliases(module: nn.Module, state: dict[str, Any]) -> None:
+    """Undo :func:`drop_aliases` before a strict load."""
+    for name, first in _aliases(module):
+        if first in state:
+            state.setdefault(name, state[first])
+
+
+def _aliases(module: nn.Module) -> Iterator[tuple[str, str]]:
+    """(name, first name) of every further name of a parameter."""
+    first: dict[int, str] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        known = first.setdefault(id(parameter), name)
+        if known != name:
+            yield name, known
+
+
+def vocabulary_digest(*dictionaries: Dictionary) -> Tensor:
+    """Four integers that change with any type or its place, to be stored with a model."""
+    text = "\n\n".join("\n".join(dictionary.symbols) for dictionary in dictionaries)
+    digest = hashlib.sha256(text.encode()).digest()
+    return torch.tensor([int.from_bytes(digest[i : i + 4], "big") for i in range(0, 16, 4)])
+
+
+# --- the tie map ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TieMap:
+    """Which matrices are one and what that saves."""
+
+    groups: tuple[tuple[tuple[str, ...], tuple[int, int]], ...]  # (names, (types, dim)) a matrix
+    others: Mapping[str, int]  # parameters of what is not an embedding, by name
+    vocabulary: tuple[int, int]  # source and target types
+
+    @property
+    def embedding_parameters(self) -> int:
+        """Parameters of the embedding matrices, shared ones counted once."""
+        return sum(types * dim for _, (types, dim) in self.groups)
+
+    @property
+    def total(self) -> int:
+        """All parameters of the model."""
+        return self.embedding_parameters + sum(self.others.values())
+
+    @property
+    def untied_total(self) -> int:
+        """All parameters that the same model would have with ``--tying none``."""
+        dim = self.groups[0][1][1]
+        source, target = self.vocabulary
+        return self.total - self.embedding_parameters + (source + 2 * target) * dim
+
+    def __str__(self) -> str:
+        rows = [
+            (" = ".join(names), f"{types:,} x {dim:,}", types * dim)
+            for names, (types, dim) in self.groups
+        ]
+        rows += [(name, "", count) for name, count in self.others.items() if count]
+        rows.append(("total", "", self.total))
+        width = max(len(row[0]) for row in rows)
+        lines = [f"  {name:{width}}  {shape:>15}  {count:>13,}" for name, shape, count in rows]
+        saved = 1 - self.total / self.untied_total
+        lines.append(
+            f"  {saved:.1%} fewer than the {self.untied_total:,} of the same model with "
+            "--tying none on these dictionaries"
+            if saved
+            else "  no matrix is tied"
+        )
+        return "\n".join(lines)
+
+
+def tie_map(embeddings: Embeddings, model: nn.Module) -> TieMap:
+    """The tie map of ``model``, whose embeddings are ``embeddings``."""
+    named = {
+        "source input embedding": embeddings.source.weight,
+        "target input embedding": embeddings.target.weight,
+        "output embedding": embeddings.output.embedding.weight,
+    }
+    groups: dict[int, list[str]] = {}
+    matrices = {id(weight): weight for weight in named.values()}
+    for name, weight in named.items():
+        groups.setdefault(id(weight), []).append(name)
+    projection = embeddings.output.projection
+    others = {
+        "output bias": embeddings.output.bias.numel(),
+        "projection P": 0 if projection is None else projection.weight.numel(),
+    }
+    seen = sum(others.values()) + sum(weight.numel() for weight in matrices.values())
+    others["the rest"] = sum(p.numel() for p in model.parameters()) - seen
+    return TieMap(
+        groups=tuple((tuple(names), tuple(matrices[i].shape)) for i, names in groups.items()),  # type: ignore[misc]
+        others=others,
+        vocabulary=(embeddings.source.num_embeddings, embeddings.target.num_embeddings),
+    )
