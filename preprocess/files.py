@@ -1,0 +1,96 @@
+"""Text files: read strictly, written whole or not at all.
+
+A line ends at ``\\n`` and nowhere else: U+2028, U+0085, form feeds and the like are characters of
+the text, so line numbers of two languages cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, TextIO, cast
+
+from tiednmt.errors import UserError
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """Lines of a UTF-8 file, plain or ``.gz``, without their ends.
+
+    A byte order mark is removed, ``\\r\\n`` ends a line like ``\\n``, and a last line need not be
+    ended. Any other carriage return becomes a space, because most readers would end a line there.
+
+    :raises UserError: where the file is missing, ends early, is not UTF-8 or holds NUL.
+    """
+    number = 0
+    try:
+        with _open_bytes(path) as file:
+            for number, raw in enumerate(file, start=1):
+                if number == 1:
+                    raw = raw.removeprefix(BYTE_ORDER_MARK)
+                yield _decode(raw, path, number)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(
+            f"{path}: damaged or cut short after line {number} ({error}); get the file again"
+        ) from None
+
+
+def _open_bytes(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else open(path, "rb")
+
+
+def _decode(raw: bytes, path: Path, number: int) -> str:
+    try:
+        line = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}, line {number}: not UTF-8 (byte 0x{raw[error.start]:02x} at byte"
+            f" {error.start + 1} of the line); convert the file, for example with iconv"
+        ) from None
+    if "\0" in line:
+        raise UserError(f"{path}, line {number}: holds a NUL character; remove it")
+    return line.rstrip("\r\n").replace("\r", " ")
+
+
+@contextmanager
+def write_whole(path: Path) -> Iterator[TextIO]:
+    """A UTF-8 text file that gets its name when the block has ended without an error."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "w", encoding="utf-8", newline="\n") as file:
+            yield file
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        if error.filename is not None:
+            raise
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: object) -> None:
+    """``content`` as indented JSON, keys in the order given."""
+    with write_whole(path) as file:
+        json.dump(content, file, ensure_ascii=False, indent=2)
+        file.write("\n")
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
