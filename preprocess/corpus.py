@@ -14,26 +14,27 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext, redirect_stderr
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from io import StringIO
-from itertools import islice
+from io import BytesIO, StringIO
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
-from preprocess.files import read_lines, sha256, write_json, write_whole
+from preprocess.files import named_when_whole, read_lines, sha256, write_json, write_whole
 from preprocess.stages import Stages
 from preprocess.text import SUBWORD_METHODS, TextPipeline
 from preprocess.vocabulary import count_types, report
 from tiednmt.errors import UserError
 
 FORMAT = 1
-BLOCK_LINES = 200_000
-CHUNK_LINES = 500
+BLOCK_PAIRS = 200_000
+CHUNK_PAIRS = 500
+
+Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,9 @@ class Options:
     @property
     def processes(self) -> int:
         """Worker processes to use."""
-        return self.workers or len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity"):
+            return self.workers or len(os.sched_getaffinity(0))
+        return self.workers or os.cpu_count() or 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -238,6 +241,7 @@ def prepare(corpus: Corpus, dest: Path, options: Options) -> None:
         outputs=_data_bin_files(dest / "data-bin", corpus, splits),
         options={"splits": splits, "version": _version("fairseq")},
     )
+    stages.finish()
     vocabulary = count_types(*files("bpe", "train"))
     print(report(corpus.source, corpus.target, vocabulary))
     write_json(
@@ -320,20 +324,13 @@ def tokenise_pair(
     if filtered:
         counts.update(empty=0, over_long=0, ratio=0)
     counts["kept"] = 0
-    sides = [
-        map_lines(
-            partial(pipeline.tokenise, language=language),
-            read_lines(path),
-            options.processes,
-            f"tokenise {path.name}",
-        )
-        for path, language in zip(inputs, (pipeline.source, pipeline.target), strict=True)
-    ]
     with ExitStack() as stack:
         files = [stack.enter_context(write_whole(path)) for path in outputs]
-        for pair in zip(*sides, strict=True):
+        pairs = zip(*(read_lines(path) for path in inputs), strict=True)
+        tokenise = partial(_tokenise_both, pipeline)
+        for pair in map_pairs(tokenise, pairs, options.processes, "tokenise"):
             counts["read"] += 1
-            fault = pair_fault(*pair, options) if filtered else None
+            fault = pair_fault(pair, options) if filtered else None
             counts[fault or "kept"] += 1
             if fault is None:
                 for file, line in zip(files, pair, strict=True):
@@ -341,9 +338,9 @@ def tokenise_pair(
     return counts
 
 
-def pair_fault(source: str, target: str, options: Options) -> str | None:
+def pair_fault(pair: Pair, options: Options) -> str | None:
     """Why a pair of tokenised lines is not to be trained on; None where it is."""
-    shorter, longer = sorted((len(source.split()), len(target.split())))
+    shorter, longer = sorted(len(line.split()) for line in pair)
     if shorter == 0:
         return "empty"
     if longer > options.max_length:
@@ -363,12 +360,13 @@ def learn_subword_nmt(
     words = [Counter(word for line in read_lines(path) for word in line.split()) for path in inputs]
     codes = StringIO()
     try:
-        learn_bpe(
-            [f"{word} {count}" for word, count in sorted((words[0] + words[1]).items())],
-            codes,
-            merges,
-            is_dict=True,
-        )
+        with nullcontext() if sys.stderr.isatty() else redirect_stderr(StringIO()):  # its progress
+            learn_bpe(
+                [f"{word} {count}" for word, count in sorted((words[0] + words[1]).items())],
+                codes,
+                merges,
+                is_dict=True,
+            )
     except ValueError:
         # max() of nothing: pairs of symbols ran out, which the library meets only in tiny text.
         raise UserError(
@@ -391,44 +389,46 @@ def learn_sentencepiece(inputs: list[Path], model: Path, options: Options) -> No
     """Learn a joint sentencepiece BPE model of ``options.merges`` types on both sides."""
     from sentencepiece import SentencePieceTrainer
 
-    model.parent.mkdir(parents=True, exist_ok=True)
-    partial_model = model.with_name(model.name + ".partial")
+    content = BytesIO()
     try:
-        with open(partial_model, "wb") as file:
-            SentencePieceTrainer.train(
-                sentence_iterator=(line for path in inputs for line in read_lines(path)),
-                model_writer=file,
-                model_type="bpe",
-                vocab_size=options.merges,
-                character_coverage=1.0,
-                normalization_rule_name="identity",
-                num_threads=options.processes,
-                minloglevel=2,
-            )
-        os.replace(partial_model, model)
+        SentencePieceTrainer.train(
+            sentence_iterator=(line for path in inputs for line in read_lines(path)),
+            model_writer=content,
+            model_type="bpe",
+            vocab_size=options.merges,
+            character_coverage=1.0,
+            normalization_rule_name="identity",
+            num_threads=options.processes,
+            minloglevel=2,
+        )
     except RuntimeError as error:
-        partial_model.unlink(missing_ok=True)
         reason = " ".join(str(error).split())
         raise UserError(
             f"sentencepiece cannot learn --merges {options.merges} types: {reason}"
         ) from None
+    with named_when_whole(model) as partial_model:
+        partial_model.write_bytes(content.getvalue())
 
 
 def apply_pair(
     inputs: list[Path], outputs: list[Path], pipeline: TextPipeline, options: Options
 ) -> None:
     """Segment both tokenised sides into subword units."""
-    for path, output, language in zip(
-        inputs, outputs, (pipeline.source, pipeline.target), strict=True
-    ):
-        with write_whole(output) as file:
-            for line in map_lines(
-                partial(pipeline.segment, language=language),
-                read_lines(path),
-                options.processes,
-                f"segment {path.name}",
-            ):
+    pairs = zip(*(read_lines(path) for path in inputs), strict=True)
+    segment = partial(_segment_both, pipeline)
+    with ExitStack() as stack:
+        files = [stack.enter_context(write_whole(path)) for path in outputs]
+        for pair in map_pairs(segment, pairs, options.processes, "segment"):
+            for file, line in zip(files, pair, strict=True):
                 file.write(line + "\n")
+
+
+def _tokenise_both(pipeline: TextPipeline, pair: Pair) -> Pair:
+    return pipeline.tokenise(pair[0], pipeline.source), pipeline.tokenise(pair[1], pipeline.target)
+
+
+def _segment_both(pipeline: TextPipeline, pair: Pair) -> Pair:
+    return pipeline.segment(pair[0], pipeline.source), pipeline.segment(pair[1], pipeline.target)
 
 
 def binarise(dest: Path, corpus: Corpus, splits: dict[str, str], workers: int) -> None:
@@ -467,34 +467,40 @@ def _data_bin_files(folder: Path, corpus: Corpus, splits: dict[str, str]) -> lis
     ]
 
 
-def map_lines(
-    function: Callable[[str], str], lines: Iterable[str], workers: int, title: str
-) -> Iterator[str]:
-    """``function`` of each line, in order, on ``workers`` processes, a bounded block at a time."""
-    lines = iter(lines)
-    progress = partial(tqdm, desc=title, unit=" lines", disable=None)
-    if workers == 1:
-        yield from progress(map(function, lines))
-        return
-    with ProcessPoolExecutor(workers, initializer=_keep, initargs=(function,)) as pool:
-        with progress() as bar:
-            while block := list(islice(lines, BLOCK_LINES)):
-                for line in pool.map(_apply_kept, block, chunksize=CHUNK_LINES):
+def map_pairs(
+    function: Callable[[Pair], Pair], pairs: Iterable[Pair], workers: int, title: str
+) -> Iterator[Pair]:
+    """``function`` of each pair of lines, in order.
+
+    On ``workers`` processes where that pays, a block at a time, so that memory is bounded.
+    """
+    pairs = iter(pairs)
+    block = list(islice(pairs, BLOCK_PAIRS))
+    with tqdm(desc=title, unit=" pairs", disable=None) as bar:
+        if workers == 1 or len(block) <= 2 * CHUNK_PAIRS:
+            for pair in chain(block, pairs):
+                bar.update()
+                yield function(pair)
+            return
+        with ProcessPoolExecutor(workers, initializer=_keep, initargs=(function,)) as pool:
+            while block:
+                for pair in pool.map(_apply_kept, block, chunksize=CHUNK_PAIRS):
                     bar.update()
-                    yield line
+                    yield pair
+                block = list(islice(pairs, BLOCK_PAIRS))
 
 
-_kept: Callable[[str], str]
+_kept: Callable[[Pair], Pair]
 
 
-def _keep(function: Callable[[str], str]) -> None:
+def _keep(function: Callable[[Pair], Pair]) -> None:
     """Once in each worker, so that models are loaded once and their caches last."""
     global _kept
     _kept = function
 
 
-def _apply_kept(line: str) -> str:
-    return _kept(line)
+def _apply_kept(pair: Pair) -> Pair:
+    return _kept(pair)
 
 
 def _version(package: str) -> str:

@@ -62,13 +62,15 @@ def _decode(raw: bytes, path: Path, number: int) -> str:
 
 
 @contextmanager
-def write_whole(path: Path) -> Iterator[TextIO]:
-    """A UTF-8 text file that gets its name when the block has ended without an error."""
+def named_when_whole(path: Path) -> Iterator[Path]:
+    """A temporary name beside ``path`` that is renamed when the block has ended without an error.
+
+    :raises UserError: where the disk is full or the like.
+    """
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "w", encoding="utf-8", newline="\n") as file:
-            yield file
+        yield partial
         os.replace(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)
@@ -78,6 +80,16 @@ def write_whole(path: Path) -> Iterator[TextIO]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def write_whole(path: Path) -> Iterator[TextIO]:
+    """A UTF-8 text file that gets its name when the block has ended without an error."""
+    with (
+        named_when_whole(path) as partial,
+        open(partial, "w", encoding="utf-8", newline="\n") as file,
+    ):
+        yield file
 
 
 def write_json(path: Path, content: object) -> None:

@@ -10,14 +10,30 @@ import argparse
 from pathlib import Path
 
 from preprocess.corpus import Corpus, add_arguments, options_from, prepare
+from preprocess.download import fetch
 from tiednmt.errors import UserError, one_line_errors
 
 PAIRS = ("en-de", "de-en", "en-fr", "fr-en")
+URL = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw"
 SUBSETS = {
     "train": "train",
     "valid": "val",
     "test_2016_flickr": "test_2016_flickr",
     "test_2017_flickr": "test_2017_flickr",
+}
+SHA256 = {
+    "test_2016_flickr.de.gz": "9204244e408ccb38d2a55cfcd344df15005fc42a07a6e55ca6c52b6ababb8cc8",
+    "test_2016_flickr.en.gz": "611d361c6334bc7246101d48097c13cf5c4413c5befc793cc629934359d532d9",
+    "test_2016_flickr.fr.gz": "6d326e188d259fb1d04ac19eae3af956559b3a0b93d7635e56c90987c40c8b90",
+    "test_2017_flickr.de.gz": "a2c89666db00c495cd8513b9d708d5a3acc205d7de312ef2bf5fb7ebc1540aee",
+    "test_2017_flickr.en.gz": "76a444ee25172e72695cddb13ae4a3bda59430617be88e0bb46b60504f054074",
+    "test_2017_flickr.fr.gz": "3ba671ceb2299f3304ffafefea7a833d08632fbaf0ba18546f8a2ec2391af496",
+    "train.de.gz": "726e39b2fa9eb9ffb6dc763fb35a179f80fae06ffc5d28b6ace5faa883de28a6",
+    "train.en.gz": "d79cfa999dd4c51d2cb42499b6796d5a882c3a8a961923c25a898c90f8bbd56f",
+    "train.fr.gz": "622e75069e9f4c577425c4f277116ce66e63a2401c0a2312d90073cb12379a3c",
+    "val.de.gz": "f0cba2f995189cf5770f29a8a9a537a3ad3f51657ad873405082ff6863a5e75a",
+    "val.en.gz": "14f7d25ddd868909a9213e361768460edcacdd6ab9d1e77b92560dc10c10dc28",
+    "val.fr.gz": "ca3106f1a72390591d25f6c45cb4cd39dec4cd3f123e099748a3ce5256c160e9",
 }
 
 
@@ -36,6 +52,17 @@ def corpus_in(folder: Path, pair: str) -> Corpus:
             for subset, stem in SUBSETS.items()
         },
     )
+
+
+def download(folder: Path, pair: str, url: str = URL) -> None:
+    """Fetch the files of ``pair`` into ``folder``; those that are there already are left.
+
+    :raises UserError: where the pair is unknown or a file cannot be had whole.
+    """
+    for stem in SUBSETS.values():
+        for code in _languages(pair):
+            name = f"{stem}.{code}.gz"
+            fetch(f"{url.rstrip('/')}/{name}", folder / name, SHA256[name])
 
 
 def _languages(pair: str) -> tuple[str, str]:
@@ -57,11 +84,16 @@ def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m preprocess.multi30k", description=__doc__)
     parser.add_argument("--pair", required=True, metavar="PAIR", help=", ".join(PAIRS))
-    parser.add_argument("--raw", type=Path, metavar="DIR", help="raw files that are there already")
+    parser.add_argument("--raw", type=Path, metavar="DIR", help="raw files, in place of a download")
+    parser.add_argument("--url", default=URL, help="where to download from (default: %(default)s)")
     add_arguments(parser)
     args = parser.parse_args(argv)
     options = options_from(args)
-    prepare(corpus_in(args.raw, args.pair), args.dest, options)
+    raw = args.raw
+    if raw is None:
+        raw = args.dest / "download"
+        download(raw, args.pair, args.url)
+    prepare(corpus_in(raw, args.pair), args.dest, options)
 
 
 if __name__ == "__main__":

@@ -9,15 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from preprocess.files import write_json
+from tiednmt.errors import UserError
 
 
 class Stages:
-    """The stages of one prepared folder, with a record of each under ``.stages``."""
+    """The stages of one prepared folder, with a record of each under ``.stages``.
+
+    :raises UserError: where the folder holds something else.
+    """
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.outputs: list[Path] = []
-        self.done_again = False
+        self._records = folder / ".stages"
+        self._run: set[Path] = set()
+        if folder.is_dir() and any(folder.iterdir()) and not self._records.exists():
+            raise UserError(
+                f"{folder}: not empty, and not a folder prepared by this command;"
+                " choose another --dest"
+            )
+        self._records.mkdir(parents=True, exist_ok=True)
 
     def run(
         self,
@@ -29,45 +40,56 @@ class Stages:
     ) -> Any:
         """What ``action`` returned (it must be JSON), now or when it last ran.
 
-        ``action`` runs where an input, an output or an option is not as recorded. Outputs of an
-        earlier run that this one does not have are removed, and so is the manifest until the
+        ``action`` runs where an input, an output or an option is not as recorded. Outputs that
+        an earlier run had and this one has not are removed, and so is the manifest until the
         whole has been done again.
         """
         self.outputs += outputs
-        path = self.folder / ".stages" / f"{name}.json"
+        path = self._records / f"{name}.json"
+        self._run.add(path)
         record = _read(path)
-        wanted = {"inputs": _stamps(inputs), "options": options}
-        if (
-            record is not None
-            and all(record[key] == value for key, value in wanted.items())
-            and record["outputs"] == _stamps(outputs)
-        ):
+        wanted = {"inputs": self._stamps(inputs), "options": options}
+        if all(record.get(key) == value for key, value in wanted.items()) and record.get(
+            "outputs"
+        ) == self._stamps(outputs):
             print(f"{name}: up to date", file=sys.stderr)
             return record["result"]
-        path.unlink(missing_ok=True)
         (self.folder / "manifest.json").unlink(missing_ok=True)
-        if record is not None:
-            for old in set(record["outputs"]) - {str(output) for output in outputs}:
-                Path(old).unlink(missing_ok=True)
+        self._forget(path, keep=outputs)
+        print(name, file=sys.stderr)
         result = action()
-        write_json(path, {**wanted, "outputs": _stamps(outputs), "result": result})
+        write_json(path, {**wanted, "outputs": self._stamps(outputs), "result": result})
         return result
 
+    def finish(self) -> None:
+        """Remove the outputs of stages that an earlier run had and this one has not."""
+        for path in set(self._records.glob("*.json")) - self._run:
+            self._forget(path, keep=self.outputs)
 
-def _read(path: Path) -> dict[str, Any] | None:
+    def _forget(self, path: Path, keep: list[Path]) -> None:
+        kept = {str(output.relative_to(self.folder)) for output in keep}
+        for name in set(_read(path).get("outputs", ())) - kept:
+            (self.folder / name).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+
+    def _stamps(self, paths: list[Path]) -> dict[str, list[int] | None]:
+        """Size and time of last change of each file, which tell whether it was written since."""
+        stamps: dict[str, list[int] | None] = {}
+        for path in paths:
+            inside = path.is_relative_to(self.folder)
+            name = str(path.relative_to(self.folder) if inside else path.absolute())
+            try:
+                status = path.stat()
+                stamps[name] = [status.st_size, status.st_mtime_ns]
+            except FileNotFoundError:
+                stamps[name] = None
+        return stamps
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The record, empty where there is none or it is damaged."""
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        record = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
-        return None
-
-
-def _stamps(paths: list[Path]) -> dict[str, list[int] | None]:
-    """Size and time of last change of each file, which tell whether it was written since."""
-    stamps: dict[str, list[int] | None] = {}
-    for path in paths:
-        try:
-            status = path.stat()
-            stamps[str(path)] = [status.st_size, status.st_mtime_ns]
-        except FileNotFoundError:
-            stamps[str(path)] = None
-    return stamps
+        return {}
+    return record if isinstance(record, dict) else {}

@@ -23,6 +23,7 @@ from sacremoses import MosesDetokenizer, MosesTokenizer
 from tiednmt.errors import UserError
 
 SEPARATOR = "@@"
+SENTENCEPIECE_SPACE = "▁"
 SUBWORD_METHODS = ("subword-nmt", "sentencepiece")
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -32,9 +33,12 @@ _MERGE = re.compile(r"@@( |$)")
 # What the Moses detokeniser leaves apart though text writes it together.
 _REPAIRS = [
     (re.compile(r"& (#\d+|amp|apos|gt|lt|quot);"), r"&\1;"),
-    (re.compile(r"([\"“”»]) -(?=\w)"), r"\1-"),
+    (re.compile(r"([\"“”»]) -(?=\w)"), r"\1-"),  # „X“-Banner
+    (re.compile(r"(?<=\S) / (?=\S)"), "/"),
+    (re.compile(r"# (?=\w)"), "#"),
+    (re.compile(r"(?<=\d) ?: (?=\d)"), ":"),
 ]
-_GERMAN_REPAIRS = [(re.compile(r"(?<=\w) 's\b"), "'s")]
+_GERMAN_REPAIRS = [(re.compile(r"(?<=\w) '(s|t|m|re|ve|ll|d)\b"), r"'\1")]
 
 
 def normalise(line: str) -> str:
@@ -109,21 +113,21 @@ class TextPipeline:
         :raises UserError: where marks of subword segmentation are left in the outcome.
         """
         if self.method == "sentencepiece":
+            mark = SENTENCEPIECE_SPACE
             text = str(self._sentencepiece.decode_pieces(units.split())).strip()
         else:
-            tokens = _MERGE.sub("", units.strip())
-            text = self._detokenise(tokens, language)
-        if SEPARATOR in text:
+            mark = SEPARATOR
+            text = self._detokenise(_MERGE.sub("", units.strip()), language)
+        if mark in text:
             raise UserError(
-                f"subword marks ({SEPARATOR}) are left in the text, which would raise its score: "
+                f"subword marks ({mark}) are left in the text, which would falsify its score: "
                 f"{text[:100]!r}; pass the units exactly as the model wrote them"
             )
         return text
 
     def _detokenise(self, tokens: str, language: str) -> str:
         text = self._detokenisers[language].detokenize(tokens.split(), unescape=False)
-        repairs = _REPAIRS + _GERMAN_REPAIRS if language == "de" else _REPAIRS
-        for pattern, replacement in repairs:
+        for pattern, replacement in _REPAIRS + (_GERMAN_REPAIRS if language == "de" else []):
             text = pattern.sub(replacement, text)
         return str(text)
 

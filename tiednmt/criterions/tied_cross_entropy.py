@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, List
+from typing import Any
 
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion, register_criterion
@@ -31,8 +31,8 @@ class TiedCrossEntropyConfig(FairseqDataclass):
             "to the summed loss of an update (needs --projection)"
         },
     )
-    sentence_avg: bool = II("optimization.sentence_avg")
-    update_freq: List[int] = II("optimization.update_freq")
+    sentence_avg: bool = field(default=II("optimization.sentence_avg"))
+    update_freq: list[int] = field(default=II("optimization.update_freq"))
 
 
 @register_criterion("tied_cross_entropy", dataclass=TiedCrossEntropyConfig)

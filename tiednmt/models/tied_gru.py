@@ -3,7 +3,7 @@
 import logging
 from argparse import Namespace
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from fairseq.data import Dictionary
@@ -35,7 +35,7 @@ from tiednmt.tying import (
 logger = logging.getLogger(__name__)
 
 EncoderOut = dict[str, list[Tensor]]
-IncrementalState = dict[str, dict[str, Optional[Tensor]]]
+IncrementalState = dict[str, dict[str, Tensor | None]]
 
 
 @dataclass
@@ -44,7 +44,7 @@ class TiedGRUConfig(TyingConfig):
 
     embed_dim: int = field(default=256, metadata={"help": "size of the three embeddings"})
     encoder_hidden_size: int = field(
-        default=256, metadata={"help": "hidden size of the encoder in each direction"}
+        default=128, metadata={"help": "hidden size of the encoder in each direction"}
     )
     encoder_layers: int = field(default=1, metadata={"help": "bidirectional encoder layers"})
     decoder_hidden_size: int = field(default=256, metadata={"help": "size of the decoder's state"})
@@ -153,12 +153,12 @@ class TiedGRUEncoder(FairseqEncoder):
             ``annotations`` (B × S × 2·hidden) and ``padding`` (B × S), both with the padding moved
             to the right, and ``columns`` (B × S): where each stood in ``src_tokens``.
         """
-        padding = src_tokens.eq(self.embedding.padding_idx)
+        padding = src_tokens.eq(self.dictionary.pad())
         columns = padding.to(torch.uint8).argsort(dim=1, stable=True)
         tokens, padding = src_tokens.gather(1, columns), padding.gather(1, columns)
         embedded = self.embedding_dropout(self.embedding(tokens.t()))
         packed = pack_padded_sequence(embedded, (~padding).sum(1).cpu(), enforce_sorted=False)
-        states, _ = pad_packed_sequence(
+        states, _lengths = pad_packed_sequence(
             self.rnn(packed)[0], batch_first=True, total_length=tokens.size(1)
         )
         return {
@@ -239,7 +239,7 @@ class TiedGRUDecoder(FairseqIncrementalDecoder):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The readout (B × T × embedding) and the attention."""
         annotations, padding = encoder_out["annotations"][0], encoder_out["padding"][0]
-        cached = None
+        cached: dict[str, Tensor] | None = None
         if incremental_state is not None:
             prev_output_tokens = prev_output_tokens[:, -1:]
             cached = self.get_incremental_state(incremental_state, "decoder")

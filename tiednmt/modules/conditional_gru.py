@@ -82,7 +82,7 @@ class _Recurrence(torch.autograd.Function):
     """The loop over target steps, forward and backward."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         inputs: Tensor,
         keys: Tensor,
@@ -122,7 +122,7 @@ class _Recurrence(torch.autograd.Function):
         return states[1:], contexts, attention
 
     @staticmethod
-    def backward(ctx: Any, grad_states: Tensor, grad_contexts: Tensor, _: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad_states: Tensor, grad_contexts: Tensor, _: Tensor) -> Any:
         keys, annotations, states, middles, queries, contexts, attention, *weights = (
             ctx.saved_tensors
         )

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
 _CHUNK = 512  # tokens whose scores are held at once; torch's default is 4 times slower on CPU
 
 
