@@ -11,6 +11,7 @@ from pathlib import Path
 
 from preprocess.corpus import Corpus, add_arguments, options_from, prepare
 from preprocess.download import fetch
+from preprocess.stages import claim
 from tiednmt.errors import UserError, one_line_errors
 
 PAIRS = ("en-de", "de-en", "en-fr", "fr-en")
@@ -91,6 +92,7 @@ def main(argv: list[str] | None = None) -> None:
     options = options_from(args)
     raw = args.raw
     if raw is None:
+        claim(args.dest)
         raw = args.dest / "download"
         download(raw, args.pair, args.url)
     prepare(corpus_in(raw, args.pair), args.dest, options)

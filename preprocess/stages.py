@@ -12,6 +12,19 @@ from preprocess.files import write_json
 from tiednmt.errors import UserError
 
 
+def claim(folder: Path) -> None:
+    """Make ``folder`` one that stages may write to and remove from.
+
+    :raises UserError: where it holds something else.
+    """
+    records = folder / ".stages"
+    if folder.is_dir() and any(folder.iterdir()) and not records.exists():
+        raise UserError(
+            f"{folder}: not empty, and not a folder prepared by this command; choose another --dest"
+        )
+    records.mkdir(parents=True, exist_ok=True)
+
+
 class Stages:
     """The stages of one prepared folder, with a record of each under ``.stages``.
 
@@ -23,12 +36,7 @@ class Stages:
         self.outputs: list[Path] = []
         self._records = folder / ".stages"
         self._run: set[Path] = set()
-        if folder.is_dir() and any(folder.iterdir()) and not self._records.exists():
-            raise UserError(
-                f"{folder}: not empty, and not a folder prepared by this command;"
-                " choose another --dest"
-            )
-        self._records.mkdir(parents=True, exist_ok=True)
+        claim(folder)
 
     def run(
         self,
