@@ -7,7 +7,9 @@ traceback.
 
 from tiednmt import criterions, models
 from tiednmt.checkpoints import allow_fairseq_types
+from tiednmt.errors import explain_uncaught_errors
 
 allow_fairseq_types()
+explain_uncaught_errors()
 
 __all__ = ["criterions", "models"]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import pickle
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from types import TracebackType
 
 
 class UserError(ValueError):
@@ -13,10 +16,38 @@ class UserError(ValueError):
 
 def explain(error: BaseException) -> str | None:
     """The one line to print for ``error``, or None where it is a defect of ours."""
-    if isinstance(error, UserError):
-        return str(error)
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+    for cause in _chain(error):
+        if isinstance(cause, UserError):
+            return str(cause)
+        checkpoint = _checkpoint_being_read(cause)
+        if checkpoint and isinstance(cause, pickle.UnpicklingError):
+            return (
+                f"{checkpoint}: refused, since it is no checkpoint of tensors and plain settings "
+                "(a pickle may run any code); use a checkpoint that fairseq wrote"
+            )
+        if checkpoint and isinstance(cause, EOFError | RuntimeError):
+            return (
+                f"{checkpoint}: not a whole checkpoint, cut short or damaged; "
+                "copy it again or use another one of its folder"
+            )
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and those it was raised from: fairseq wraps what went wrong inside a load."""
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+def _checkpoint_being_read(error: BaseException) -> str | None:
+    """The file that fairseq was reading when ``error`` was raised, if it was."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "load_checkpoint_to_cpu":
+            return str(frame.f_locals["path"])
     return None
 
 
@@ -36,3 +67,17 @@ def one_line_errors(main: Callable[..., None]) -> Callable[..., None]:
             sys.exit(f"error: {line}")
 
     return wrapped
+
+
+def explain_uncaught_errors() -> None:
+    """Let fairseq's own commands, whose ``main`` is not ours, print the one line as well."""
+    previous = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        line = explain(error) if issubclass(kind, Exception) else None
+        if line is None:
+            previous(kind, error, trace)
+        else:
+            print(f"error: {line}", file=sys.stderr)
+
+    sys.excepthook = hook

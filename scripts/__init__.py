@@ -1,0 +1,1 @@
+"""Command lines that are run from a clone: ``python -m scripts.<name>``."""
