@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -27,7 +26,7 @@ from tqdm import tqdm
 from preprocess.files import named_when_whole, read_lines, sha256, write_json, write_whole
 from preprocess.stages import Stages
 from preprocess.text import SUBWORD_METHODS, TextPipeline
-from preprocess.vocabulary import count_types, report
+from preprocess.vocabulary import PADDING_FACTOR, count_types, report
 from tiednmt.errors import UserError
 
 FORMAT = 1
@@ -73,7 +72,7 @@ class Options:
         if self.bpe not in SUBWORD_METHODS:
             raise UserError(f"--bpe {self.bpe}: choose one of {', '.join(SUBWORD_METHODS)}")
         for name in ("merges", "max_length", "max_ratio"):
-            if getattr(self, name) < 1:
+            if not getattr(self, name) >= 1:  # nan too
                 option = "--" + name.replace("_", "-")
                 raise UserError(f"{option} {getattr(self, name)}: must be 1 or more")
         for name in ("vocabulary_threshold", "workers"):
@@ -437,24 +436,40 @@ def binarise(dest: Path, corpus: Corpus, splits: dict[str, str], workers: int) -
     partial_folder = dest / "data-bin.partial"
     shutil.rmtree(partial_folder, ignore_errors=True)
     tests = [str(dest / "bpe" / name) for name in splits if name not in ("train", "valid")]
-    command = [
-        *(sys.executable, "-m", "fairseq_cli.preprocess"),
-        *("--source-lang", corpus.source, "--target-lang", corpus.target),
-        *("--trainpref", str(dest / "bpe" / "train")),
-        *("--validpref", str(dest / "bpe" / "valid")),
-        *(("--testpref", ",".join(tests)) if tests else ()),
-        *("--joined-dictionary", "--thresholdsrc", "0", "--thresholdtgt", "0"),
-        *("--destdir", str(partial_folder), "--workers", str(workers)),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
+    try:
+        _fairseq_preprocess(
+            *("--source-lang", corpus.source, "--target-lang", corpus.target),
+            *("--trainpref", str(dest / "bpe" / "train")),
+            *("--validpref", str(dest / "bpe" / "valid")),
+            *(("--testpref", ",".join(tests)) if tests else ()),
+            *("--joined-dictionary", "--thresholdsrc", "0", "--thresholdtgt", "0"),
+            *("--padding-factor", str(PADDING_FACTOR)),
+            *("--destdir", str(partial_folder), "--workers", str(workers)),
+        )
+    except BaseException as error:
         shutil.rmtree(partial_folder, ignore_errors=True)
-        output = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()
-        raise UserError(f"fairseq-preprocess failed on {dest / 'bpe'}: {output[-1]}")
+        if isinstance(error, OSError):
+            raise UserError(f"{folder}: cannot be written: {error.strerror}") from error
+        raise
     # Its log holds the temporary folder's name and the number of workers: not the same each time.
     (partial_folder / "preprocess.log").unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(partial_folder, folder)
+
+
+def _fairseq_preprocess(*arguments: str) -> None:
+    """The command in this process: fairseq is loaded already, which takes seconds."""
+    from fairseq.options import get_preprocessing_parser
+    from fairseq_cli import preprocess
+
+    logger = preprocess.logger
+    logger.propagate = False
+    try:
+        preprocess.main(get_preprocessing_parser().parse_args(list(arguments)))
+    finally:
+        for handler in list(logger.handlers):  # its log file stays open otherwise
+            logger.removeHandler(handler)
+            handler.close()
 
 
 def _data_bin_files(folder: Path, corpus: Corpus, splits: dict[str, str]) -> list[Path]:

@@ -1,0 +1,399 @@
+import argparse
+import hashlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from fairseq.data import Dictionary, data_utils
+from sacrebleu import corpus_bleu
+
+from preprocess import multi30k
+from preprocess.corpus import (
+    Options,
+    add_arguments,
+    learn_sentencepiece,
+    learn_subword_nmt,
+    map_pairs,
+    options_from,
+    tokenise_pair,
+)
+from preprocess.files import read_lines
+from preprocess.text import TextPipeline
+from preprocess.vocabulary import dictionary_size, embedding_rows
+from tiednmt.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+SUBSETS = ("train", "valid", "test_2016_flickr", "test_2017_flickr")
+
+
+def command(raw: Path, dest: Path, *more: str) -> list[str]:
+    given = [sys.executable, "-m", "preprocess.multi30k", "--pair", "en-de"]
+    small = ["--merges", "60", "--vocabulary-threshold", "2", "--workers", "2"]
+    return [*given, "--raw", str(raw), "--dest", str(dest), *small, *more]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file that a user sees, by name."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and ".stages" not in path.parts
+    }
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").split("\n")[:-1]
+
+
+@pytest.fixture(params=["subword-nmt", "sentencepiece"])
+def method(request):
+    return request.param
+
+
+@pytest.fixture
+def prepared(files, write, prepare, tmp_path, method):
+    prepare(write(files), tmp_path / "dest", "--bpe", method)
+    return tmp_path / "dest"
+
+
+def test_a_prepared_folder(prepared, files, method, capsys):
+    manifest = json.loads((prepared / "manifest.json").read_text())
+    assert manifest["format"] == 1
+    assert (manifest["corpus"], manifest["source"], manifest["target"]) == ("multi30k", "en", "de")
+    assert manifest["subsets"] == {
+        "valid": "valid",
+        "test_2016_flickr": "test",
+        "test_2017_flickr": "test1",
+    }
+    assert manifest["options"]["bpe"] == method
+    assert manifest["counts"]["train"] == {
+        "read": 150,
+        "empty": 0,
+        "over_long": 0,
+        "ratio": 0,
+        "kept": 150,
+    }
+
+    # every file is listed under its hash, and nothing else lies about
+    left = contents(prepared)
+    del left["manifest.json"]
+    assert manifest["files"] == {
+        name: hashlib.sha256(content).hexdigest() for name, content in left.items()
+    }
+
+    # the pipeline read back from the folder does what was done to the data, and undoes it
+    pipeline = TextPipeline.load(prepared)
+    for subset in SUBSETS:
+        for code in ("en", "de"):
+            raw = lines(prepared / "raw" / f"{subset}.{code}")
+            original = files[f"{'val' if subset == 'valid' else subset}.{code}"].decode()
+            assert "".join(line + "\n" for line in raw) == original
+            units = lines(prepared / "bpe" / f"{subset}.{code}")
+            assert [pipeline.encode(line, code) for line in raw] == units
+            assert [pipeline.decode(line, code) for line in units] == raw
+
+    # data-bin holds those units, under one dictionary without unknown ones
+    dictionaries = [Dictionary.load(str(prepared / f"data-bin/dict.{c}.txt")) for c in ("en", "de")]
+    assert dictionaries[0].symbols == dictionaries[1].symbols
+    assert len(dictionaries[0]) == manifest["vocabulary"]["joint"]
+    for subset, split in {"train": "train", **manifest["subsets"]}.items():
+        for code in ("en", "de"):
+            prefix = str(prepared / "data-bin" / f"{split}.en-de.{code}")
+            data = data_utils.load_indexed_dataset(prefix, dictionaries[0])
+            units = lines(prepared / "bpe" / f"{subset}.{code}")
+            assert [dictionaries[0].string(item) for item in data] == units
+
+
+def test_the_vocabulary_report_counts_types(files, write, prepare, tmp_path, capsys):
+    prepare(write(files), tmp_path / "dest")
+    report = capsys.readouterr().out
+    types = [
+        {unit for line in lines(tmp_path / "dest/bpe" / f"train.{code}") for unit in line.split()}
+        for code in ("en", "de")
+    ]
+    vocabulary = json.loads((tmp_path / "dest/manifest.json").read_text())["vocabulary"]
+    assert vocabulary["source_only"] == len(types[0] - types[1])
+    assert vocabulary["target_only"] == len(types[1] - types[0])
+    assert vocabulary["both"] == len(types[0] & types[1]) > 0
+    saved = embedding_rows(vocabulary)["joint dictionary, three-way tied"]
+    for figure in (len(types[0] & types[1]), saved, saved * 256):
+        assert f" {figure:,}" in report
+
+
+def test_no_language_holds_units_it_hardly_saw(files, write, prepare, tmp_path):
+    threshold = 40
+    prepare(write(files), tmp_path / "dest", "--vocabulary-threshold", str(threshold))
+    split = 0
+    for code in ("en", "de"):
+        folder = tmp_path / "dest/bpe"
+        seen = {}
+        for line in lines(folder / f"vocab.{code}"):
+            unit, count = line.split(" ")
+            seen[unit] = int(count)
+        split += sum(count < threshold for count in seen.values())
+        for subset in SUBSETS:
+            units = Counter(u for line in lines(folder / f"{subset}.{code}") for u in line.split())
+            for unit in units:
+                assert seen.get(unit, 0) >= threshold or len(unit.removesuffix("@@")) == 1
+    assert split > 0
+
+
+def test_a_second_run_does_nothing_and_an_option_redoes_what_follows(
+    files, write, prepare, tmp_path, capsys
+):
+    raw, dest = write(files), tmp_path / "dest"
+    prepare(raw, dest)
+    first, times = contents(dest), {path: path.stat().st_mtime_ns for path in dest.rglob("*.*")}
+    capsys.readouterr()
+
+    prepare(raw, dest)
+    assert contents(dest) == first
+    changed = [path for path, time in times.items() if path.stat().st_mtime_ns != time]
+    assert {path.name for path in changed} <= {"manifest.json"}
+    assert "vocabulary" not in capsys.readouterr().err
+
+    prepare(raw, dest, "--merges", "20")
+    again = contents(dest)
+    assert again["bpe/codes"].count(b"\n") == 21
+    assert again["bpe/train.en"] != first["bpe/train.en"]
+    assert again["data-bin/train.en-de.en.bin"] != first["data-bin/train.en-de.en.bin"]
+    tokenised = dest / "tokenised/train.en"
+    assert tokenised.stat().st_mtime_ns == times[tokenised]
+
+    prepare(raw, dest, "--bpe", "sentencepiece")
+    assert not (dest / "bpe/codes").exists()
+    assert not (dest / "bpe/vocab.en").exists()
+
+    prepare(raw, dest)
+    assert contents(dest) == first
+
+
+def test_a_changed_input_or_a_damaged_output_is_noticed(files, write, prepare, tmp_path):
+    dest = tmp_path / "dest"
+    prepare(write(files), dest)
+    first = contents(dest)
+    (dest / "data-bin/dict.de.txt").write_text("gone")
+    (dest / "bpe/train.en").write_text("gone")
+    prepare(write(files), dest)
+    assert contents(dest) == first
+
+    files["val.en"] = files["val.en"].replace(b"dog", b"cat").replace(b"man", b"cat")
+    prepare(write(files), dest)
+    assert b"cat" in (dest / "raw/valid.en").read_bytes()
+    assert contents(dest)["data-bin/valid.en-de.en.bin"] != first["data-bin/valid.en-de.en.bin"]
+
+
+def test_gzipped_marked_and_crlf_files_are_the_same_text(files, write, prepare, tmp_path):
+    prepare(write(files), tmp_path / "plain")
+    other = {
+        f"{name}.gz": b"\xef\xbb\xbf" + content.replace(b"\n", b"\r\n")
+        for name, content in files.items()
+    }
+    for path in (tmp_path / "originals").iterdir():
+        path.unlink()
+    prepare(write(other), tmp_path / "other")
+    assert contents(tmp_path / "other") == contents(tmp_path / "plain")
+
+
+def test_bad_training_pairs_are_dropped_and_test_lines_never(files, write, prepare, tmp_path):
+    long = b"dog " * 10_000 + b"\n"
+    files["train.en"] += b"\n \xe2\x80\xa8\nA dog.\n" + long + b"dog\n"
+    files["train.de"] += b"Ein Hund.\nEin Hund.\n\n" + long + b"Hund " * 6 + b"\n"
+    files["test_2016_flickr.en"] += b"\nA dog.\n" + long + b"dog\xe2\x80\xa8dog\x0c\n"
+    files["test_2016_flickr.de"] += b"Ein Hund.\n\n" + long + b"Hund\n"
+    prepare(write(files), tmp_path / "dest")
+    counts = json.loads((tmp_path / "dest/manifest.json").read_text())["counts"]
+    assert counts["train"] == {"read": 155, "empty": 3, "over_long": 1, "ratio": 1, "kept": 150}
+    assert counts["test_2016_flickr"] == {"read": 14, "kept": 14}
+    for kind in ("raw", "tokenised", "bpe"):
+        for code in ("en", "de"):
+            assert len(lines(tmp_path / "dest" / kind / f"test_2016_flickr.{code}")) == 14
+    dictionary = Dictionary.load(str(tmp_path / "dest/data-bin/dict.en.txt"))
+    prefix = str(tmp_path / "dest/data-bin/test.en-de.en")
+    assert len(data_utils.load_indexed_dataset(prefix, dictionary)) == 14
+
+
+def spoil(files, fault):
+    if fault == "NUL":
+        files["train.de"] = b"ok\n\0\n" + files["train.de"]
+        return r"train.de, line 2: holds a NUL"
+    if fault == "Latin-1":
+        files["train.de"] += "Bäume\n".encode("latin-1")
+        return "train.de, line 151: not UTF-8"
+    if fault == "one line more":
+        files["val.de"] += b"Ein Hund.\n"
+        return "val.de has 11"
+    if fault == "missing":
+        del files["val.de"]
+        return "val.de.gz: no such file"
+    if fault == "nothing to train on":
+        files["train.en"] = b"\n" * 150
+        return "no training pair is left"
+    raise AssertionError(fault)
+
+
+@pytest.mark.parametrize(
+    "fault", ["NUL", "Latin-1", "one line more", "missing", "nothing to train on"]
+)
+def test_bad_files_are_refused_by_name_and_line(files, write, refusal, tmp_path, fault):
+    expected = spoil(files, fault)
+    assert expected in refusal(write(files), tmp_path / "dest")
+
+
+def test_a_gzip_file_that_ends_early_is_refused(files, write, refusal, tmp_path):
+    raw = write({f"{name}.gz": content for name, content in files.items()})
+    whole = (raw / "train.de.gz").read_bytes()
+    (raw / "train.de.gz").write_bytes(whole[: len(whole) // 2])
+    assert "train.de.gz: damaged or cut short" in refusal(raw, tmp_path / "dest")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--pair", "en-xx", "--pair en-xx: unknown pair; choose one of en-de"),
+        ("--pair", "en", "--pair en: unknown pair"),
+        ("--bpe", "wordpiece", "--bpe wordpiece: choose one of subword-nmt, sentencepiece"),
+        ("--merges", "0", "--merges 0: must be 1 or more"),
+        ("--max-ratio", "0.5", "--max-ratio 0.5: must be 1 or more"),
+        ("--max-ratio", "nan", "--max-ratio nan: must be 1 or more"),
+        ("--workers", "-1", "--workers -1: must be 0 or more"),
+    ],
+)
+def test_bad_options_are_refused(files, write, refusal, tmp_path, option, value, expected):
+    assert expected in refusal(write(files), tmp_path / "dest", option, value)
+    assert not (tmp_path / "dest").exists()
+
+
+def test_too_many_sentencepiece_types_for_the_text(files, write, refusal, tmp_path):
+    message = refusal(write(files), tmp_path / "d", "--bpe", "sentencepiece", "--merges", "9999")
+    assert "sentencepiece cannot learn --merges 9999 types" in message
+
+
+def test_more_merges_than_the_text_has_are_all_of_them(files, write, prepare, tmp_path):
+    prepare(write(files), tmp_path / "dest", "--merges", "9999", "--vocabulary-threshold", "0")
+    assert " ".join(lines(tmp_path / "dest/bpe/train.en")).count("@@") == 0
+
+
+def test_a_folder_of_something_else_is_left_alone(files, write, refusal, tmp_path):
+    mine = tmp_path / "dest/data-bin"
+    mine.mkdir(parents=True)
+    (mine / "precious").touch()
+    assert "not empty" in refusal(write(files), tmp_path / "dest")
+    assert (mine / "precious").exists()
+
+
+def test_a_destination_that_cannot_be_written(files, write, refusal, tmp_path):
+    (tmp_path / "file").touch()
+    assert "Not a directory" in refusal(write(files), tmp_path / "file/dest")
+    assert "Not a directory" in refusal(write(files), tmp_path / "file")
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_half_file(files, write, tmp_path):
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    dest = tmp_path / "dest"
+    done = subprocess.run(
+        command(write(files), dest), cwd=ROOT, capture_output=True, text=True, preexec_fn=limit
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"error: {dest}/raw/train.en: cannot be written")
+    assert "Traceback" not in done.stderr
+    assert list(contents(dest)) == []
+
+
+def test_killed_at_any_stage_and_run_again_gives_the_same_bytes(files, write, prepare, tmp_path):
+    raw, dest = write(files), tmp_path / "dest"
+    prepare(raw, tmp_path / "whole")
+    for moment in ("tokenised/train.en.partial", "bpe/codes", "data-bin.partial/dict.de.txt"):
+        process = subprocess.Popen(
+            command(raw, dest),
+            cwd=ROOT,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        while not (dest / moment).exists():
+            assert process.poll() is None
+            time.sleep(0.001)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not (dest / "manifest.json").exists()
+    prepare(raw, dest)
+    assert contents(dest) == contents(tmp_path / "whole")
+
+
+def test_pairs_keep_their_order_on_several_processes():
+    pairs = [(str(number), str(-number)) for number in range(5000)]
+    assert list(map_pairs(_swap, iter(pairs), 3, "swap")) == [(b, a) for a, b in pairs]
+
+
+def _swap(pair):
+    return pair[1], pair[0]
+
+
+def test_options_on_the_command_line_are_those_of_the_library():
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    assert options_from(parser.parse_args(["--dest", "x"])) == Options()
+    with pytest.raises(UserError):
+        Options(bpe="words")
+
+
+def test_dictionary_sizes_are_those_of_fairseq():
+    for types in (1, 4, 5, 100):
+        dictionary = Dictionary()
+        for number in range(types):
+            dictionary.add_symbol(str(number))
+        dictionary.finalize(padding_factor=8)
+        assert dictionary_size(types) == len(dictionary)
+
+
+@pytest.fixture
+def multi30k_files(data_folder):
+    if not (data_folder / "multi30k").is_dir():
+        pytest.skip(f"no folder {data_folder / 'multi30k'}")
+    return data_folder / "multi30k"
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("target", ["de", "fr"])
+def test_real_text_goes_through_and_back(multi30k_files, tmp_path, target, method):
+    corpus = multi30k.corpus_in(multi30k_files, f"en-{target}")
+    options = Options(bpe=method, merges=500, workers=1)
+    pipeline = TextPipeline("en", target, method, tmp_path / "bpe", threshold=0)
+    for subset in SUBSETS[1:]:
+        originals = [list(read_lines(path)) for path in corpus.files[subset].values()]
+        outputs = [tmp_path / f"{subset}.{code}" for code in ("en", target)]
+        tokenise_pair(
+            list(corpus.files[subset].values()), outputs, pipeline, options, filtered=False
+        )
+        if subset == "valid" and method == "subword-nmt":
+            learn_subword_nmt(outputs, tmp_path / "bpe", ("en", target), options.merges)
+        elif subset == "valid":
+            learn_sentencepiece(outputs, tmp_path / "bpe/sentencepiece.model", options)
+        for code, raw in zip(("en", target), originals, strict=True):
+            decoded = [pipeline.decode(pipeline.encode(line, code), code) for line in raw]
+            same = sum(" ".join(a.split()) == b for a, b in zip(raw, decoded, strict=True))
+            assert same / len(raw) > 0.996
+            assert corpus_bleu(decoded, [raw]).score > 99.9
+
+
+@pytest.mark.real_data
+@pytest.mark.slow
+def test_the_real_corpus_is_prepared_by_one_command(multi30k_files, tmp_path, capsys):
+    dest = tmp_path / "dest"
+    multi30k.main(["--pair", "en-de", "--raw", str(multi30k_files), "--dest", str(dest)])
+    manifest = json.loads((dest / "manifest.json").read_text())
+    kept = {subset: counts["kept"] for subset, counts in manifest["counts"].items()}
+    assert kept == dict(zip(SUBSETS, (29_000, 1014, 1000, 1000), strict=True))
+    vocabulary = manifest["vocabulary"]
+    assert 0.1 < vocabulary["both"] / vocabulary["joint"] < 0.3
+    assert vocabulary["joint"] <= 8000 + 8
