@@ -22,7 +22,7 @@ from tiednmt.errors import UserError
 
 @dataclass(frozen=True)
 class Run:
-    """One training run: ``fairseq-train`` with ``arguments``, everything it leaves in ``folder``."""
+    """One call of ``fairseq-train`` with ``arguments``; all it leaves is in ``folder``."""
 
     name: str
     folder: Path
@@ -139,7 +139,8 @@ class _Training:
     def ended(self) -> bool:
         """Show what was logged since the last call; True once the process is done."""
         status = self.process.poll()
-        *lines, self.unfinished_line = (self.unfinished_line + self.seen.read()).split("\n")
+        lines = (self.unfinished_line + self.seen.read()).split("\n")
+        self.unfinished_line = lines.pop()
         for line in lines:
             entry = _entry(line, "train_inner")
             if entry:

@@ -59,8 +59,8 @@ class OutputLayer(nn.Module):
             return SequenceLoss(nll, nll)
         types = self.bias.numel()
         counted = target.ne(padding_idx)
-        features, target = features[counted].float(), target[counted]
-        weight, bias = self.embedding.weight.float(), self.bias.float()
+        features, target = _at_least_single(features[counted]), target[counted]
+        weight, bias = _at_least_single(self.embedding.weight), _at_least_single(self.bias)
         gold = (features * F.embedding(target, weight)).sum() + bias[target].sum()
         all_scores = features.sum(0) @ weight.sum(0) + len(target) * bias.sum()
         uniform = types * (nll + gold) - all_scores
@@ -87,6 +87,10 @@ def _linear_nll(
             reduction="sum",
             ignore_index=padding_idx,
             options=nn.LinearCrossEntropyOptions(batch_chunk_size=_CHUNK, acc_policy="compact"),
-        ).float()
-    scores = F.linear(features, weight, bias).float()
+        )
+    scores = _at_least_single(F.linear(features, weight, bias))
     return F.cross_entropy(scores, target, ignore_index=padding_idx, reduction="sum")
+
+
+def _at_least_single(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

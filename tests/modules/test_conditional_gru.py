@@ -1,0 +1,124 @@
+"""The conditional GRU against the formulas of docs/cgru.pdf, step by step in float64."""
+
+import pytest
+import torch
+
+from tiednmt.modules import ConditionalGRU
+
+SHAPES = [(4, 3, 5), (1, 1, 1), (1, 3, 4), (5, 1, 2), (3, 2, 1)]  # steps, batch, source length
+
+
+def cell():
+    torch.manual_seed(1)
+    result = ConditionalGRU(input_size=3, annotation_size=4, hidden_size=5, attention_size=6)
+    with torch.no_grad():
+        for parameter in result.parameters():
+            parameter.copy_(torch.randn_like(parameter) * 0.5)
+    return result.double()
+
+
+def arguments(steps, batch, length, lengths=None):
+    torch.manual_seed(2)
+    embedded = torch.randn(steps, batch, 3, dtype=torch.float64, requires_grad=True)
+    annotations = torch.randn(batch, length, 4, dtype=torch.float64, requires_grad=True)
+    state = torch.randn(batch, 5, dtype=torch.float64, requires_grad=True)
+    lengths = torch.tensor(lengths or [max(1, length - i) for i in range(batch)])
+    padding = torch.arange(length)[None] >= lengths[:, None]
+    return embedded, annotations, padding, state
+
+
+def gru(weights, x, h):
+    """Cho et al. (2014), with the reset gate on the projected state as in dl4mt and cuDNN."""
+    w = weights
+    wr, wz, wn = w.weight_ih.chunk(3)
+    ur, uz, un = w.weight_hh.chunk(3)
+    br, bz, bn = w.bias_ih.chunk(3)
+    cr, cz, cn = w.bias_hh.chunk(3)
+    r = 1 / (1 + torch.exp(-(wr @ x + br + ur @ h + cr)))
+    z = 1 / (1 + torch.exp(-(wz @ x + bz + uz @ h + cz)))
+    n = torch.tanh(wn @ x + bn + r * (un @ h + cn))
+    return (1 - z) * n + z * h
+
+
+def reference(c, embedded, annotations, padding, state):
+    """One sentence, one step, one source position at a time."""
+    states, contexts, attention = [], [], []
+    for b in range(annotations.size(0)):
+        source = [h for h, pad in zip(annotations[b], padding[b], strict=True) if not pad]
+        h = state[b]
+        rows = []
+        for y in embedded[:, b]:
+            middle = gru(c.transition_1, y, h)
+            energies = torch.stack(
+                [
+                    c.score @ torch.tanh(c.query.weight @ middle + c.key.weight @ a + c.key.bias)
+                    for a in source
+                ]
+            )
+            alpha = torch.exp(energies) / torch.exp(energies).sum()
+            context = sum(w * a for w, a in zip(alpha, source, strict=True))
+            h = gru(c.transition_2, context, middle)
+            rows.append((h, context, torch.nn.functional.pad(alpha, (0, int(padding[b].sum())))))
+        for collected, column in zip((states, contexts, attention), zip(*rows), strict=True):
+            collected.append(torch.stack(column))
+    return [torch.stack(x, 1) for x in (states, contexts, attention)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_forward(shape):
+    c, args = cell(), arguments(*shape)
+    for ours, theirs in zip(c(*args), reference(c, *args), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gradients(shape):
+    c, args = cell(), arguments(*shape)
+    inputs = [args[0], args[1], args[3], *c.parameters()]
+    torch.manual_seed(3)
+    gradients = []
+    states, contexts, _ = c(*args)
+    weights = torch.randn_like(states), torch.randn_like(contexts)
+    for outcome in ((states, contexts), reference(c, *args)[:2]):
+        loss = sum((w * o).sum() for w, o in zip(weights, outcome, strict=True))
+        gradients.append(torch.autograd.grad(loss, inputs))
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-11)
+
+
+def test_gradcheck():
+    c, (embedded, annotations, padding, state) = cell(), arguments(3, 2, 4)
+    names = [name for name, _ in c.named_parameters()]
+
+    def run(embedded, annotations, state, *parameters):
+        values = dict(zip(names, parameters, strict=True))
+        return torch.func.functional_call(c, values, (embedded, annotations, padding, state))[:2]
+
+    assert torch.autograd.gradcheck(run, (embedded, annotations, state, *c.parameters()))
+
+
+def test_padding_changes_nothing():
+    c = cell()
+    embedded, annotations, _, state = arguments(4, 1, 3, [3])
+    alone = c(embedded, annotations, torch.zeros(1, 3, dtype=torch.bool), state)
+    noise = torch.full((1, 2, 4), 1e3, dtype=torch.float64)
+    longer = c(
+        embedded,
+        torch.cat((annotations, noise), 1),
+        torch.tensor([[False, False, False, True, True]]),
+        state,
+    )
+    torch.testing.assert_close(longer.states, alone.states)
+    torch.testing.assert_close(longer.contexts, alone.contexts)
+    assert longer.attention[..., 3:].abs().max() == 0
+
+
+def test_steps_one_by_one_equal_all_at_once():
+    c, (embedded, annotations, padding, state) = cell(), arguments(5, 3, 4)
+    whole = c(embedded, annotations, padding, state)
+    keys = c.keys(annotations)
+    for t in range(5):
+        step = c(embedded[t : t + 1], annotations, padding, state, keys)
+        state = step.states[0]
+        torch.testing.assert_close(state, whole.states[t])
+        torch.testing.assert_close(step.attention[0], whole.attention[t])
