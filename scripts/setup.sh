@@ -89,9 +89,9 @@ if [[ -z $keep ]]; then
     step "$venv, empty, with Python $(version_of "$python")" "$python" -m venv "$venv"
 fi
 
-# fairseq is a source distribution that is built against the torch installed here: pip's isolated
-# build would fetch another torch. Its extensions are compiled two at a time (1.5 GB of memory each),
-# which needs torch's use of ninja off (empty), and without debugging symbols: half of the time.
+# Except for Python 3.12, fairseq comes as source, to be built against the torch installed here: pip's
+# isolated build would fetch another torch. Its extensions are compiled two at a time (1.5 GB of memory
+# each), which needs torch's use of ninja off (empty), and without debugging symbols: half of the time.
 build_fairseq() {
     printf '[build_ext]\nparallel = 2\nuse_ninja =\n' >"$venv/build.cfg"
     DIST_EXTRA_CONFIG=$venv/build.cfg CFLAGS="-O1 -g0" CXXFLAGS="-O1 -g0" \
@@ -99,7 +99,7 @@ build_fairseq() {
 }
 
 step "torch, and what builds fairseq" pip_install torch numpy cython setuptools wheel
-step "fairseq, compiled here" build_fairseq
+step "fairseq, compiled here where no wheel fits" build_fairseq
 step "the rest" pip_install --no-build-isolation --editable "$root[$extra]"
 
 printf '%s\n' "$root" "$versions" "$extra" >"$stamp.part"

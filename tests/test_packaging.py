@@ -1,0 +1,172 @@
+"""The wheel, the console command, the pinned versions and what set-up refuses."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+
+
+def run(*command: str | Path, **options: object) -> str:
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, **options)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy: nothing is left in the clone or taken from its build/."""
+    source = tmp_path_factory.mktemp("source") / "clone"
+    left_out = (".*", "build", "dist", "runs", "data", "*.egg-info", "__pycache__")
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*left_out))
+    target = tmp_path_factory.mktemp("wheel")
+    pip = (sys.executable, "-m", "pip", "wheel", "--no-index", "--no-deps", "--no-build-isolation")
+    run(*pip, "--wheel-dir", target, source)
+    (built,) = target.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder outside the clone with the wheel installed in it."""
+    target = tmp_path_factory.mktemp("installed")
+    pip = (sys.executable, "-m", "pip", "install", "--no-index", "--no-deps")
+    run(*pip, "--target", target, wheel)
+    return target
+
+
+def test_wheel_holds_tiednmt_alone(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    folders = {name.split("/")[0] for name in names}
+    assert {folder for folder in folders if not folder.endswith(".dist-info")} == {"tiednmt"}
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_wheel_holds_all_of_tiednmt(wheel: Path) -> None:
+    expected = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tiednmt").rglob("*.py")}
+    assert expected | {"tiednmt/py.typed"} <= set(zipfile.ZipFile(wheel).namelist())
+
+
+def installed_environment(installed: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(installed)}
+
+
+def test_console_command_prints_the_installed_package(installed: Path, tmp_path: Path) -> None:
+    command = installed / "bin" / "tiednmt"
+    options = {"cwd": tmp_path, "env": installed_environment(installed)}
+    assert run(command, "path", **options) == f"{installed.resolve() / 'tiednmt'}\n"
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert run(command, "--version", **options) == f"tiednmt {version}\n"
+
+
+LOAD_PLUGIN = """
+import sys
+from argparse import Namespace
+from fairseq import models, utils
+utils.import_user_module(Namespace(user_dir=sys.argv[1]))
+print(models.ARCH_MODEL_NAME_REGISTRY["tied_gru_tiny"], sys.modules["tiednmt"].__file__)
+"""
+
+
+def test_fairseq_finds_the_plugin_at_that_path(installed: Path, tmp_path: Path) -> None:
+    path = installed / "tiednmt"
+    loaded = run(sys.executable, "-c", LOAD_PLUGIN, path, cwd=tmp_path)
+    assert loaded.splitlines()[-1] == f"tied_gru {path / '__init__.py'}"
+
+
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def pins(python: str) -> dict[str, str]:
+    """Package → version that constraints.txt gives on a Python."""
+    found: dict[str, str] = {}
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        if not line or line.startswith("#"):
+            continue
+        requirement = Requirement(line)
+        if requirement.marker and not requirement.marker.evaluate({"python_version": python}):
+            continue
+        (specifier,) = requirement.specifier
+        assert specifier.operator == "==", line
+        name = canonicalize_name(requirement.name)
+        assert name not in found, f"{name} is pinned twice on Python {python}"
+        found[name] = specifier.version
+    return found
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_pins_satisfy_the_ranges(python: str) -> None:
+    pinned = pins(python)
+    extras = project()["optional-dependencies"]
+    for text in [*project()["dependencies"], *extras["recipes"], *extras["dev"]]:
+        requirement = Requirement(text)
+        if requirement.name == "tiednmt":
+            continue
+        if requirement.marker and not requirement.marker.evaluate({"python_version": python}):
+            continue
+        assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), text
+
+
+def test_versions_are_told_once() -> None:
+    assert pins("3.11")["torch"] == "2.13.0"
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {project()['version']}\n" in citation
+
+
+def set_up_fails(clone: Path, **environment: str) -> str:
+    """What set-up prints on stderr; it must fail and leave no stamp."""
+    for name in ("pyproject.toml", "constraints.txt", "scripts/setup.sh"):
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, clone / name)
+    done = subprocess.run(
+        [clone / "scripts" / "setup.sh", "recipes"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode != 0
+    assert not (clone / ".venv" / "ready-for").exists()
+    return done.stderr
+
+
+def test_set_up_refuses_an_old_python_in_one_line(tmp_path: Path) -> None:
+    old = tmp_path / "python3.9"
+    old.write_text('#!/bin/sh\n[ "$1" = -V ] && echo Python 3.9.1 && exit 0\nexit 1\n')
+    old.chmod(0o755)
+    clone = tmp_path / "a clone"
+    message = set_up_fails(clone, PYTHON=str(old))
+    assert message.count("\n") == 1
+    assert "needs Python 3.10 to 3.13" in message and "Python 3.9.1" in message
+    assert not (clone / ".venv").exists()
+
+
+def test_set_up_leaves_a_foreign_venv_alone(tmp_path: Path) -> None:
+    kept = tmp_path / "a clone" / ".venv" / "kept"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    message = set_up_fails(tmp_path / "a clone")
+    assert message.count("\n") == 1
+    assert "was not made by this script" in message
+    assert kept.exists()
+
+
+@pytest.mark.slow
+def test_set_up_shows_the_end_of_the_log_where_pip_fails(tmp_path: Path) -> None:
+    clone = tmp_path / "a clone"
+    message = set_up_fails(clone, PIP_NO_INDEX="1", PIP_FIND_LINKS=str(tmp_path))
+    assert "torch==2.13.0" in message
+    assert str(clone / ".venv" / "setup.log") in message
