@@ -19,7 +19,7 @@ from tqdm import tqdm
 from preprocess.corpus import Corpus, add_arguments, options_from, prepare
 from preprocess.demo_grammar import sentence_pairs
 from preprocess.files import write_whole
-from preprocess.stages import Stages
+from preprocess.stages import Stages, claim
 from tiednmt.errors import UserError, one_line_errors
 
 SOURCE, TARGET = "en", "de"
@@ -107,8 +107,10 @@ def main(argv: list[str] | None = None) -> None:
     options = options_from(args)
     if args.pairs < LEAST_PAIRS:
         raise UserError(f"--pairs {args.pairs}: must be {LEAST_PAIRS} or more")
-    corpus = corpus_in(args.dest / "generated")
-    Stages(args.dest).run(
+    claim(args.dest)
+    folder = args.dest / "generated"
+    corpus = corpus_in(folder)
+    Stages(folder).run(
         "generate",
         partial(write_raw, corpus, args.seed, args.pairs),
         inputs=sorted((Path(__file__).parent / "demo_grammar").glob("*.py")),

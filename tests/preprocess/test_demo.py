@@ -1,0 +1,109 @@
+"""The demo corpus as a whole, and its command line."""
+
+import hashlib
+import json
+import subprocess
+import sys
+
+import pytest
+
+from preprocess.demo import PAIRS, corpus_in, generate, write_raw
+from tiednmt.errors import UserError
+
+# The default corpus: a change of the grammar changes these, and every score reported on it.
+SHA256 = {
+    "train.en": "95d4e41715f5129fc9adfd9591efbf60efb79a6f93ba028da43bd1c5c685fac7",
+    "train.de": "dd4b534240160abf6b3782f07a6d8dc9d1e6054e0d0ac634870cfae952aef80b",
+    "valid.en": "6d7ddedfd2169be5bcb50eaf0eaf1bed710e8407f724ac8ea5de2960246ef0a2",
+    "valid.de": "7cbd95ed3c73800b42dac6ae2a32d1af827ebf028c9635a8aeb063a270fc758f",
+    "test.en": "4a8e09c5a19666e166e4edcff68782e05cb36b2d0b7653a4835bea40119eeeaf",
+    "test.de": "4274136e13c4c813062ecd62aca29b95154a6d60ca358476f746ae16b4b26162",
+}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    corpus = corpus_in(tmp_path_factory.mktemp("demo"))
+    write_raw(corpus, seed=1, pairs=PAIRS)
+    return corpus
+
+
+@pytest.fixture(scope="module")
+def splits(corpus):
+    return {
+        subset: list(zip(*(p.read_text("utf-8").splitlines() for p in paths.values()), strict=True))
+        for subset, paths in corpus.files.items()
+    }
+
+
+def test_same_bytes_everywhere(corpus):
+    paths = [path for sides in corpus.files.values() for path in sides.values()]
+    assert {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths} == SHA256
+
+
+def test_sizes(splits):
+    assert {name: len(pairs) for name, pairs in splits.items()} == {
+        "train": 20_000,
+        "valid": 1000,
+        "test": 1000,
+    }
+
+
+def test_no_sentence_comes_twice_in_any_split(splits):
+    pairs = [pair for split in splits.values() for pair in split]
+    for side in (0, 1):
+        assert len({pair[side] for pair in pairs}) == len(pairs)
+
+
+def _words(pairs, side):
+    return [word.strip(".,?!") for pair in pairs for word in pair[side].split()]
+
+
+@pytest.mark.parametrize(("side", "least", "most"), [(0, 500, 800), (1, 800, 1200)])
+def test_vocabulary_is_small_and_held_out_words_are_known(splits, side, least, most):
+    known = set(_words(splits["train"], side))
+    assert least < len(known) < most
+    assert set(_words(splits["valid"] + splits["test"], side)) <= known
+
+
+def test_lengths_are_moderate(splits):
+    lengths = [len(source.split()) for source, _ in splits["train"]]
+    assert 7 < sum(lengths) / len(lengths) < 10
+    assert min(lengths) >= 4 and max(lengths) <= 16
+
+
+def test_another_seed_gives_another_corpus():
+    first, again, other = generate(1, 200), generate(1, 200), generate(2, 200)
+    assert first == again
+    assert first["train"] != other["train"]
+    assert [len(first[name]) for name in ("valid", "test")] == [10, 10]
+
+
+def test_too_few_pairs():
+    with pytest.raises(UserError, match="--pairs 5: must be 100 or more"):
+        generate(1, 5)
+
+
+def _run(*arguments):
+    command = [sys.executable, "-m", "preprocess.demo", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_command_line_prepares_and_then_finds_all_up_to_date(tmp_path):
+    arguments = ("--dest", tmp_path, "--pairs", 300, "--merges", 300, "--workers", 1)
+    done = _run(*arguments)
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["corpus"] == "demo"
+    assert (tmp_path / "data-bin" / "train.en-de.en.bin").exists()
+    assert len((tmp_path / "generated" / "train.de").read_text("utf-8").splitlines()) == 300
+    again = _run(*arguments)
+    assert again.returncode == 0
+    assert "generate: up to date" in again.stderr and "binarise: up to date" in again.stderr
+
+
+def test_command_line_refuses_too_few_pairs_in_one_line(tmp_path):
+    done = _run("--dest", tmp_path / "new", "--pairs", 5)
+    assert done.returncode != 0
+    assert done.stderr.splitlines() == ["error: --pairs 5: must be 100 or more"]
+    assert not (tmp_path / "new").exists()
