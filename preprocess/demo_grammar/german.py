@@ -102,10 +102,10 @@ def relative_pronoun(case: str, slot: str) -> str:
 
 
 def contract(preposition: str, phrase: str) -> str:
-    """Preposition and noun phrase, with *in dem* → *im* and the like."""
+    """Preposition and noun phrase, with *in dem* → *im* and the like; pronouns stay apart."""
     article, _, rest = phrase.partition(" ")
     contracted = _CONTRACTIONS.get(f"{preposition} {article}")
-    return f"{contracted} {rest}" if contracted else f"{preposition} {phrase}"
+    return f"{contracted} {rest}" if contracted and rest else f"{preposition} {phrase}"
 
 
 def _stem(infinitive: str) -> str:

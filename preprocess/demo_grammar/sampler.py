@@ -442,6 +442,8 @@ class Sampler:
         else:
             main = replace(self.clause(tense, short=True, verbs=_PERSON_VERBS), time=None)
             other = self.embedded(tense, _pronoun_for(main.subject))
+            while other.object and _content(other.object) & _content(main.subject):
+                other = self.embedded(tense, _pronoun_for(main.subject))
             other = replace(other, time=None)
         return Sentence(main, "statement", conjunction, other)
 

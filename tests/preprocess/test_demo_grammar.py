@@ -373,6 +373,12 @@ def test_translation(sentence, english, german_text):
     assert translate(sentence) == (english, german_text)
 
 
+def test_a_preposition_contracts_with_an_article_but_not_with_a_relative_pronoun():
+    girl = phrase("girl")
+    assert german.contract("an", girl.de("acc")) == "ans Mädchen"
+    assert german.contract("an", Relative(girl).de("acc")) == "an das"
+
+
 def test_english_determines_german():
     sampler = Sampler(Random(11))
     german_of: dict[str, str] = {}
