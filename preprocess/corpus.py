@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, nullcontext, redirect_stderr
 from dataclasses import dataclass
 from functools import partial
@@ -449,7 +451,7 @@ def binarise(dest: Path, corpus: Corpus, splits: dict[str, str], workers: int) -
     except BaseException as error:
         shutil.rmtree(partial_folder, ignore_errors=True)
         if isinstance(error, OSError):
-            raise UserError(f"{folder}: cannot be written: {error.strerror}") from error
+            raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from error
         raise
     # Its log holds the temporary folder's name and the number of workers: not the same each time.
     (partial_folder / "preprocess.log").unlink(missing_ok=True)
@@ -497,12 +499,18 @@ def map_pairs(
                 bar.update()
                 yield function(pair)
             return
-        with ProcessPoolExecutor(workers, initializer=_keep, initargs=(function,)) as pool:
-            while block:
-                for pair in pool.map(_apply_kept, block, chunksize=CHUNK_PAIRS):
-                    bar.update()
-                    yield pair
-                block = list(islice(pairs, BLOCK_PAIRS))
+        try:
+            with ProcessPoolExecutor(workers, initializer=_keep, initargs=(function,)) as pool:
+                while block:
+                    for pair in pool.map(_apply_kept, block, chunksize=CHUNK_PAIRS):
+                        bar.update()
+                        yield pair
+                    block = list(islice(pairs, BLOCK_PAIRS))
+        except BrokenProcessPool:
+            raise UserError(
+                f"{title}: a worker process was killed, perhaps for want of memory;"
+                f" ask for fewer than --workers {workers}"
+            ) from None
 
 
 _kept: Callable[[Pair], Pair]
@@ -510,6 +518,7 @@ _kept: Callable[[Pair], Pair]
 
 def _keep(function: Callable[[Pair], Pair]) -> None:
     """Once in each worker, so that models are loaded once and their caches last."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers for all
     global _kept
     _kept = function
 

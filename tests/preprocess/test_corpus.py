@@ -335,6 +335,16 @@ def test_pairs_keep_their_order_on_several_processes():
     assert list(map_pairs(_swap, iter(pairs), 3, "swap")) == [(b, a) for a, b in pairs]
 
 
+def test_a_killed_worker_is_one_error():
+    pairs = [("a", "b")] * 5000
+    with pytest.raises(UserError, match=r"killed.*fewer than --workers 2"):
+        list(map_pairs(_die, iter(pairs), 2, "die"))
+
+
+def _die(pair):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _swap(pair):
     return pair[1], pair[0]
 
