@@ -160,8 +160,7 @@ def prepare(corpus: Corpus, dest: Path, options: Options) -> None:
     :raises UserError: where a file is bad, the folder cannot be written or nothing is left to
         train on.
     """
-    _check(corpus)
-    dest = Path(dest)
+    _check(corpus, dest)
     stages = Stages(dest)
     languages = (corpus.source, corpus.target)
     subsets = list(corpus.files)
@@ -273,7 +272,9 @@ def prepare(corpus: Corpus, dest: Path, options: Options) -> None:
     )
 
 
-def _check(corpus: Corpus) -> None:
+def _check(corpus: Corpus, dest: Path) -> None:
+    if "," in str(dest):
+        raise UserError(f"{dest}: fairseq-preprocess takes no comma in a path; rename --dest")
     for subset in ("train", "valid"):
         if subset not in corpus.files:
             raise UserError(f"{corpus.name}: the subset {subset} is missing")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from preprocess.corpus import (
     options_from,
     tokenise_pair,
 )
+from preprocess.corpus import prepare as library_prepare
 from preprocess.files import read_lines
 from preprocess.text import TextPipeline
 from preprocess.vocabulary import dictionary_size, embedding_rows
@@ -220,6 +222,18 @@ def test_bad_training_pairs_are_dropped_and_test_lines_never(files, write, prepa
     assert len(data_utils.load_indexed_dataset(prefix, dictionary)) == 14
 
 
+def test_another_corpus_in_the_same_folder_leaves_nothing_of_the_first(files, write, tmp_path):
+    corpus = multi30k.corpus_in(write(files), "en-de")
+    smaller = replace(
+        corpus, source="de", target="en", files={name: corpus.files[name] for name in SUBSETS[:3]}
+    )
+    options = Options(merges=60, workers=1)
+    library_prepare(corpus, tmp_path / "dest", options)
+    library_prepare(smaller, tmp_path / "dest", options)
+    library_prepare(smaller, tmp_path / "fresh", options)
+    assert contents(tmp_path / "dest") == contents(tmp_path / "fresh")
+
+
 def spoil(files, fault):
     if fault == "NUL":
         files["train.de"] = b"ok\n\0\n" + files["train.de"]
@@ -287,6 +301,11 @@ def test_a_folder_of_something_else_is_left_alone(files, write, refusal, tmp_pat
     (mine / "precious").touch()
     assert "not empty" in refusal(write(files), tmp_path / "dest")
     assert (mine / "precious").exists()
+
+
+def test_a_comma_in_the_destination(files, write, refusal, tmp_path):
+    assert "comma" in refusal(write(files), tmp_path / "a,b")
+    assert not (tmp_path / "a,b").exists()
 
 
 def test_a_destination_that_cannot_be_written(files, write, refusal, tmp_path):
