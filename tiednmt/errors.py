@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import pickle
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -56,6 +57,8 @@ def one_line_errors(main: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(main)
     def wrapped(*args: object, **kwargs: object) -> None:
+        # being terminated cleans up like being interrupted
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             main(*args, **kwargs)
         except KeyboardInterrupt:
