@@ -1,0 +1,280 @@
+"""Raw text to raw text: a prepared folder, checkpoints and fairseq's beam search."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq import checkpoint_utils, utils
+from fairseq.dataclass.configs import GenerationConfig
+from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
+from fairseq.tasks import TASK_REGISTRY
+from fairseq.tasks.translation import TranslationTask
+from omegaconf import OmegaConf
+from tqdm import tqdm
+
+import tiednmt  # noqa: F401  registers the plugin's models and the types its checkpoints hold
+from preprocess.files import read_lines
+from preprocess.text import TextPipeline
+from scripts.scoring import refuse_subword_marks
+from tiednmt.errors import UserError, explain
+
+logger = logging.getLogger(__name__)
+
+# A translation has at most 1.2 · n + 10 units for n source units, the end of sentence included:
+# captions and sentences stay far below it, and a model that repeats itself stops soon.
+MAX_LEN_A, MAX_LEN_B = 1.2, 10
+MAX_TOKENS = 4000
+
+
+class Prepared:
+    """What a prepared folder (``python -m preprocess.*``) holds for translating and scoring.
+
+    Raises:
+        UserError: the folder is not a prepared one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data_bin = folder / "data-bin"
+        self.pipeline = TextPipeline.load(folder)
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        self.subsets = list(manifest.get("subsets", ()))
+
+    def pairs(self, subset: str) -> tuple[list[str], list[str]]:
+        """The raw source lines and the raw references of a subset."""
+        if subset not in self.subsets:
+            known = ", ".join(self.subsets)
+            raise UserError(f"--subset {subset}: {self.folder} has no such subset, only {known}")
+        languages = (self.pipeline.source, self.pipeline.target)
+        files = [self.folder / "raw" / f"{subset}.{language}" for language in languages]
+        source, references = (list(read_lines(file)) for file in files)
+        if len(source) != len(references):
+            raise UserError(
+                f"{files[0]} has {len(source):,} lines but {files[1]} {len(references):,}; "
+                "prepare the corpus again"
+            )
+        return source, references
+
+
+@dataclass(frozen=True)
+class System:
+    """A model, or an ensemble that votes at every step, with the text pipeline it was fed by."""
+
+    name: str
+    checkpoints: tuple[Path, ...]
+    models: Sequence[Any]
+    task: TranslationTask
+    pipeline: TextPipeline
+    device: torch.device
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of one model of the ensemble, shared ones counted once."""
+        return sum(parameter.numel() for parameter in self.models[0].parameters())
+
+    def translate(
+        self,
+        lines: Sequence[str],
+        beam: int = 5,
+        lenpen: float = 1.0,
+        max_tokens: int = MAX_TOKENS,
+        max_sentences: int | None = None,
+        progress: str | None = None,
+    ) -> list[str]:
+        """Translate raw lines: one out for each in, in order, blank ones blank.
+
+        Args:
+            lines: raw text of the source language.
+            beam: hypotheses kept at each step.
+            lenpen: scores are divided by length to this power; above 1.0 favours long output.
+            max_tokens: source units of a batch, at most (a longer sentence is a batch alone).
+            max_sentences: sentences of a batch, at most.
+            progress: shown before a bar on stderr; no bar without it.
+
+        Raises:
+            UserError: a line is split into subword units already.
+        """
+        refuse_subword_marks(lines, "the input")
+        pipeline = self.pipeline
+        units = [pipeline.encode(line, pipeline.source) for line in lines]
+        translations = self.translate_units(
+            units, beam, lenpen, max_tokens, max_sentences, progress
+        )
+        return [pipeline.decode(units, pipeline.target) for units in translations]
+
+    def translate_units(
+        self,
+        lines: Sequence[str],
+        beam: int = 5,
+        lenpen: float = 1.0,
+        max_tokens: int = MAX_TOKENS,
+        max_sentences: int | None = None,
+        progress: str | None = None,
+    ) -> list[str]:
+        """As :meth:`translate`, from subword units to subword units, separated by spaces.
+
+        A line longer than the models' limit is cut there, with a warning.
+        """
+        config = GenerationConfig(
+            beam=beam, lenpen=lenpen, max_len_a=MAX_LEN_A, max_len_b=MAX_LEN_B
+        )
+        generator = self.task.build_generator(self.models, config)
+        dictionary = self.task.target_dictionary
+        sources = {i: self._source(line) for i, line in enumerate(lines) if line.strip()}
+        translations = [""] * len(lines)
+        with tqdm(
+            total=len(sources),
+            desc=progress,
+            unit=" sentences",
+            mininterval=0.5,
+            disable=progress is None,
+        ) as bar:
+            for batch in equal_length_batches(
+                {i: len(source) for i, source in sources.items()}, max_tokens, max_sentences
+            ):
+                tokens = torch.stack([sources[i] for i in batch]).to(self.device)
+                lengths = torch.full((len(batch),), tokens.size(1), device=self.device)
+                sample = {"net_input": {"src_tokens": tokens, "src_lengths": lengths}}
+                hypotheses = self.task.inference_step(generator, self.models, sample)
+                for i, best in zip(batch, hypotheses, strict=True):
+                    translations[i] = dictionary.string(best[0]["tokens"].cpu())
+                bar.update(len(batch))
+        return translations
+
+    def _source(self, line: str) -> torch.Tensor:
+        """The units' indices and the end of sentence; what the dictionary lacks is unknown."""
+        tokens = self.task.source_dictionary.encode_line(line, add_if_not_exist=False).long()
+        limit = utils.resolve_max_positions(
+            self.task.max_positions(), *(model.max_positions() for model in self.models)
+        )[0]
+        if len(tokens) > limit:
+            logger.warning(
+                "warning: a line of %s subword units is longer than the model takes; only the "
+                "first %s are translated: %.60s…",
+                f"{len(tokens) - 1:,}",
+                f"{limit - 1:,}",
+                line,
+            )
+            tokens = torch.cat([tokens[: limit - 1], tokens[-1:]])
+        return tokens
+
+
+def equal_length_batches(
+    lengths: dict[int, int], max_tokens: int, max_sentences: int | None = None
+) -> Iterator[list[int]]:
+    """Batches of sentences of one length, the longest first.
+
+    Without padding, a translation depends on nothing but its own sentence: fairseq takes the
+    limit of a translation's length from the padded batch.
+
+    Args:
+        lengths: length of each sentence, by its number.
+        max_tokens: tokens of a batch, at most, unless one sentence has more.
+        max_sentences: sentences of a batch, at most.
+    """
+    by_length: dict[int, list[int]] = {}
+    for i, length in lengths.items():
+        by_length.setdefault(length, []).append(i)
+    for length, group in sorted(by_length.items(), reverse=True):
+        size = max(1, min(max_tokens // length, max_sentences or len(group)))
+        for start in range(0, len(group), size):
+            yield group[start : start + size]
+
+
+# --- loading -----------------------------------------------------------------------------------
+
+
+def load_system(name: str, paths: Iterable[Path], prepared: Prepared, cpu: bool = False) -> System:
+    """Load one checkpoint, or several as an ensemble; a GPU is used where there is one.
+
+    Args:
+        name: what tables call it.
+        paths: checkpoints of ``fairseq-train``.
+        prepared: the folder whose dictionaries they were trained with.
+        cpu: leave the GPU alone.
+
+    Raises:
+        UserError: a checkpoint is missing, damaged, unsafe, of an unknown architecture, no
+            translation model, or does not fit the dictionaries.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
+    models, task = [], None
+    paths = tuple(paths)
+    for path in paths:
+        state = _read_checkpoint(path, prepared)
+        _require_translation_model(path, state, prepared)
+        model, task = _build(path, state, task, prepared)
+        model.to(device)
+        model.prepare_for_inference_(OmegaConf.create({"generation": {"no_beamable_mm": True}}))
+        models.append(model)
+    return System(name, paths, models, task, prepared.pipeline, device)
+
+
+def _read_checkpoint(path: Path, prepared: Prepared) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint")
+    overrides = {
+        "data": str(prepared.data_bin),
+        # training's own scoring is not needed here, nor what it would build
+        "eval_bleu": False,
+    }
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, on pickles that it then refuses
+            return checkpoint_utils.load_checkpoint_to_cpu(str(path), overrides)
+    except Exception as error:
+        raise UserError(
+            explain(error) or f"{path}: not a checkpoint that fairseq-train wrote; use such a one"
+        ) from error
+
+
+def _require_translation_model(path: Path, state: dict[str, Any], prepared: Prepared) -> None:
+    config = state["cfg"]
+    if config is None:
+        raise UserError(f"{path}: holds no configuration, so it is no checkpoint of fairseq-train")
+    model, task = (_name(config[part]) for part in ("model", "task"))
+    if model not in MODEL_REGISTRY and model not in ARCH_MODEL_REGISTRY:
+        raise UserError(f"{path}: its architecture {model} is known to neither fairseq nor tiednmt")
+    if not issubclass(TASK_REGISTRY.get(task, object), TranslationTask):
+        raise UserError(f"{path}: a model of the task {task}; only translation models can be used")
+    wanted = (prepared.pipeline.source, prepared.pipeline.target)
+    trained = (config.task.source_lang, config.task.target_lang)
+    if trained not in (wanted, (None, None)):  # fairseq-train without -s and -t stores None
+        raise UserError(
+            f"{path}: translates {trained[0]} to {trained[1]}, but {prepared.folder} holds "
+            f"{wanted[0]} to {wanted[1]}"
+        )
+
+
+def _build(path: Path, state: dict[str, Any], task: Any, prepared: Prepared) -> tuple[Any, Any]:
+    try:
+        (model,), _, task = checkpoint_utils.load_model_ensemble_and_task(
+            [str(path)], task=task, state=state
+        )
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except RuntimeError as error:
+        raise UserError(
+            f"{path}: does not fit the dictionaries in {prepared.data_bin} or this version of the "
+            f"model ({_reason(error)}); pass the prepared folder it was trained on as --data"
+        ) from error
+    if not all(parameter.isfinite().all() for parameter in model.parameters()):
+        raise UserError(f"{path}: holds values that are not numbers; its training has diverged")
+    return model, task
+
+
+def _name(config: Any) -> str | None:
+    return getattr(config, "_name", None) or getattr(config, "arch", None)
+
+
+def _reason(error: Exception) -> str:
+    """The first fault that ``load_state_dict`` lists, or else the first line."""
+    head, *faults = str(error).strip().splitlines()
+    return (faults[0] if faults else head).strip().rstrip(".")
