@@ -19,20 +19,23 @@ def explain(error: BaseException) -> str | None:
     """The one line to print for ``error``, or None where it is a defect of ours."""
     for cause in _chain(error):
         if isinstance(cause, UserError):
-            return str(cause)
-        checkpoint = _checkpoint_being_read(cause)
+            loaded = _checkpoint_in(cause, "load_checkpoint", "load_model_ensemble_and_task")
+            return f"{loaded}: {cause}" if loaded else str(cause)
+        checkpoint = _checkpoint_in(cause, "load_checkpoint_to_cpu")
         if checkpoint and isinstance(cause, pickle.UnpicklingError):
             return (
                 f"{checkpoint}: refused, since it is no checkpoint of tensors and plain settings "
                 "(a pickle may run any code); use a checkpoint that fairseq wrote"
             )
-        if checkpoint and isinstance(cause, EOFError | RuntimeError):
+        if checkpoint and not isinstance(cause, OSError | MemoryError):
             return (
                 f"{checkpoint}: not a whole checkpoint, cut short or damaged; "
                 "copy it again or use another one of its folder"
             )
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    if _refused_by_fairseq(error):
+        return str(error)
     return None
 
 
@@ -44,12 +47,20 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         link = link.__cause__ or link.__context__
 
 
-def _checkpoint_being_read(error: BaseException) -> str | None:
-    """The file that fairseq was reading when ``error`` was raised, if it was."""
+def _checkpoint_in(error: BaseException, *functions: str) -> str | None:
+    """The checkpoint that one of fairseq's ``functions`` had in hand when ``error`` was raised."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_code.co_name == "load_checkpoint_to_cpu":
-            return str(frame.f_locals["path"])
+        if frame.f_code.co_name in functions:
+            path = frame.f_locals.get("path") or frame.f_locals.get("filename")
+            if path:
+                return str(path)
     return None
+
+
+def _refused_by_fairseq(error: BaseException) -> bool:
+    """Whether fairseq itself refused to start from a checkpoint, with a message of its own."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(frames) and frames[-1].f_code.co_name == "load_checkpoint"
 
 
 def one_line_errors(main: Callable[..., None]) -> Callable[..., None]:

@@ -103,11 +103,11 @@ def drop_aliases(module: nn.Module, state: dict[str, Any], prefix: str, _metadat
         assert prefix + first in state
 
 
-def restore_aliases(module: nn.Module, state: dict[str, Any]) -> None:
-    """Undo :func:`drop_aliases` before a strict load."""
+def restore_aliases(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
+    """Load-state-dict pre-hook: undo :func:`drop_aliases`."""
     for name, first in _aliases(module):
-        if first in state:
-            state.setdefault(name, state[first])
+        if prefix + first in state:
+            state.setdefault(prefix + name, state[prefix + first])
 
 
 def _aliases(module: nn.Module) -> Iterator[tuple[str, str]]:

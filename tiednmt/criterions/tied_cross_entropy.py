@@ -15,6 +15,7 @@ from omegaconf import II
 from torch import Tensor
 
 from tiednmt.errors import UserError
+from tiednmt.modules import OutputLayer
 
 
 @dataclass
@@ -44,6 +45,10 @@ class TiedCrossEntropy(FairseqCriterion):
         self.sentence_avg = cfg.sentence_avg
         self.label_smoothing = cfg.label_smoothing
         self.projection_penalty = cfg.projection_penalty
+        if not 0 <= self.label_smoothing < 1:
+            raise UserError(f"--label-smoothing {cfg.label_smoothing}: must be from 0 to below 1")
+        if self.projection_penalty < 0:
+            raise UserError(f"--projection-penalty {cfg.projection_penalty}: must be 0 or more")
         if self.projection_penalty and len(set(cfg.update_freq)) > 1:
             raise UserError(
                 "--projection-penalty needs one value of --update-freq, since each of the "
@@ -60,12 +65,12 @@ class TiedCrossEntropy(FairseqCriterion):
         self, model: BaseFairseqModel, sample: dict[str, Any], reduce: bool = True
     ) -> tuple[Tensor, int, dict[str, Any]]:
         """Summed loss, the sample size that divides it, and what to log (nats)."""
-        if not hasattr(model, "output_layer"):
+        layer = getattr(model, "output_layer", None)
+        if not isinstance(layer, OutputLayer):
             raise UserError(
                 "--criterion tied_cross_entropy goes with the models of this plugin; "
                 "use label_smoothed_cross_entropy with this --arch"
             )
-        layer = model.output_layer
         if self.projection_penalty and layer.projection is None:
             raise UserError("--projection-penalty has no P to act on; add --projection")
         features, _ = model(**sample["net_input"], features_only=True)

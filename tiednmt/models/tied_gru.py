@@ -3,6 +3,7 @@
 import logging
 from argparse import Namespace
 from dataclasses import dataclass, field
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -84,6 +85,7 @@ class TiedGRUModel(FairseqEncoderDecoderModel):
             vocabulary_digest(encoder.dictionary, decoder.dictionary),
         )
         self.register_state_dict_post_hook(drop_aliases)
+        self.register_load_state_dict_pre_hook(restore_aliases)
 
     @classmethod
     def build_model(cls, cfg: TiedGRUConfig, task: FairseqTask) -> "TiedGRUModel":
@@ -99,8 +101,9 @@ class TiedGRUModel(FairseqEncoderDecoderModel):
         """Build without a task.
 
         Raises:
-            UserError: three-way tying over dictionaries that differ.
+            UserError: three-way tying over dictionaries that differ, or an option out of range.
         """
+        _check_ranges(cfg)
         embeddings = build_embeddings(cfg.tying, source, target, cfg.embed_dim, cfg.projection)
         encoder = TiedGRUEncoder(cfg, source, embeddings.source)
         decoder = TiedGRUDecoder(cfg, target, embeddings.target, embeddings.output)
@@ -117,8 +120,7 @@ class TiedGRUModel(FairseqEncoderDecoderModel):
         return self.decoder.output
 
     def upgrade_state_dict_named(self, state_dict: dict[str, Any], name: str) -> None:
-        """Restore the further names of tied matrices; refuse another vocabulary's checkpoint."""
-        restore_aliases(self, state_dict)
+        """Refuse the checkpoint of another vocabulary."""
         stored = state_dict.get("vocabulary_version")
         if stored is not None and not torch.equal(stored.cpu(), self.vocabulary_version.cpu()):
             raise UserError(
@@ -126,6 +128,17 @@ class TiedGRUModel(FairseqEncoderDecoderModel):
                 "use the data-bin it was trained on, or prepare the data with its dictionaries "
                 "(fairseq-preprocess --srcdict, --tgtdict)"
             )
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """fairseq's, with a message that says what to do where the model is another."""
+        try:
+            return super().load_state_dict(*args, **kwargs)
+        except RuntimeError as error:
+            difference = shorten(" ".join(str(error).splitlines()[1:]), 160)
+            raise UserError(
+                "the checkpoint holds another model; give the --arch, --tying, --projection and "
+                f"sizes that it was trained with: {difference}"
+            ) from error
 
 
 class TiedGRUEncoder(FairseqEncoder):
@@ -287,6 +300,31 @@ class TiedGRUDecoder(FairseqIncrementalDecoder):
     def max_positions(self) -> int:
         """Longest target sentence, in subword units."""
         return self.max_target_positions
+
+
+_SIZES = (
+    "embed_dim",
+    "encoder_hidden_size",
+    "encoder_layers",
+    "decoder_hidden_size",
+    "attention_size",
+    "max_source_positions",
+    "max_target_positions",
+)
+_DROPOUTS = ("dropout", "embedding_dropout", "state_dropout", "readout_dropout")
+
+
+def _check_ranges(cfg: TiedGRUConfig) -> None:
+    for name in _SIZES:
+        if getattr(cfg, name) < 1:
+            raise UserError(f"{_option(name)} {getattr(cfg, name)}: must be 1 or more")
+    for name in _DROPOUTS:
+        if not 0 <= getattr(cfg, name) < 1:
+            raise UserError(f"{_option(name)} {getattr(cfg, name)}: must be from 0 to below 1")
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _preset(args: Namespace, **defaults: int) -> None:
