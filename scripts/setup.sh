@@ -85,8 +85,9 @@ mkdir -p "$venv"
 touch "$ours"
 rm -f "$stamp"
 if [[ -z $keep ]]; then
+    say "$venv, empty, with Python $(version_of "$python")"
     find "$venv" -mindepth 1 -maxdepth 1 ! -path "$ours" -exec rm -rf {} +
-    step "$venv, empty, with Python $(version_of "$python")" "$python" -m venv "$venv"
+    step "  its pip" "$python" -m venv "$venv"
 fi
 
 # Except for Python 3.12, fairseq comes as source, to be built against the torch installed here: pip's
