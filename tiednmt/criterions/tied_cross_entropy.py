@@ -91,6 +91,7 @@ class TiedCrossEntropy(FairseqCriterion):
             penalty = layer.penalty(self.projection_penalty)
             loss = loss + penalty / self._batches_that_share_an_update()
             log["penalty"] = penalty.data
+            log["batches"] = 1
         log["loss"] = loss.data
         return loss, sample_size, log
 
@@ -110,9 +111,9 @@ class TiedCrossEntropy(FairseqCriterion):
         metrics.log_scalar("nll_loss", total("nll_loss") / tokens / math.log(2), tokens, round=3)
         metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
         if any("penalty" in log for log in logging_outputs):
-            metrics.log_scalar("penalty", total("penalty") / len(logging_outputs), round=3)
+            metrics.log_scalar("penalty", total("penalty") / total("batches"), round=3)
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
-        """False: the penalty is averaged, and only one of the figures could be summed."""
-        return False
+        """True: every figure is a sum, so that workers need no pickles (nor CUDA) to share it."""
+        return True
