@@ -117,7 +117,7 @@ def report(record: dict[str, Any]) -> str:
                 f"{row['parameters']:,}",
                 *(f"{row[metric]['score']:.2f}" for metric in ("bleu", "chrf", "ter")),
                 f"{row['seconds']:.1f}",
-                f"{row['sentences'] / row['seconds']:.1f}",
+                f"{row['sentences'] / max(row['seconds'], 0.001):.1f}",
             ]
             for row in result["systems"]
         ]

@@ -230,9 +230,10 @@ def _read_checkpoint(path: Path, prepared: Prepared) -> dict[str, Any]:
             warnings.simplefilter("ignore")  # torch's, on pickles that it then refuses
             return checkpoint_utils.load_checkpoint_to_cpu(str(path), overrides)
     except Exception as error:
-        raise UserError(
-            explain(error) or f"{path}: not a checkpoint that fairseq-train wrote; use such a one"
-        ) from error
+        line = explain(error)
+        if line is None:
+            raise
+        raise UserError(line) from error
 
 
 def _require_translation_model(path: Path, state: dict[str, Any], prepared: Prepared) -> None:
