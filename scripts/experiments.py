@@ -7,20 +7,22 @@ interruption.
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from preprocess.files import read_lines, write_json, write_whole
 from scripts.plots import plot_learning_curves, plot_score_over_parameters
 from scripts.recipes import ROOT, Experiment, Recipe, fairseq_train_arguments
+from scripts.scoring import compare
 from scripts.tables import samples_table, translation_table
 from scripts.training import Run, cores, curve, train
 from tiednmt.errors import UserError
@@ -30,7 +32,11 @@ SAMPLES = 5
 
 
 def run_experiment(
-    experiment: Experiment, out: Path, raw: Path | None = None, jobs: int | None = None
+    experiment: Experiment,
+    out: Path,
+    command: str,
+    raw: Path | None = None,
+    jobs: int | None = None,
 ) -> dict[str, Any]:
     """Run all steps and return the record that is also left as ``out/record.json``.
 
@@ -40,6 +46,7 @@ def run_experiment(
     Args:
         experiment: what to run.
         out: folder of the prepared data, the runs and the record.
+        command: the command line to record, with which anybody can repeat this.
         raw: folder of raw files, instead of a download.
         jobs: rows trained at the same time; by default one a core, one on a GPU.
     """
@@ -49,9 +56,10 @@ def run_experiment(
     jobs = jobs or (1 if torch.cuda.is_available() else min(cores(), len(runs)))
     train(runs.values(), jobs)
     scores = _score(experiment, runs, data, out)
-    record = _record(experiment, runs, scores, data, jobs)
-    _write(out / "record.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    _write(out / "table.md", f"{translation_table(record)}\n\n{samples_table(record)}\n")
+    record = {**_record(experiment, runs, scores, data, jobs), "command": command}
+    write_json(out / "record.json", record)
+    with write_whole(out / "table.md") as file:
+        file.write(f"{translation_table(record)}\n\n{samples_table(record)}\n")
     plot_learning_curves(record, out / "learning-curves")
     plot_score_over_parameters(record, out / "bleu-over-parameters")
     return record
@@ -84,7 +92,7 @@ def _score(
     checkpoints = [run.checkpoint for run in runs.values()]
     newest = max(path.stat().st_mtime for path in checkpoints)
     if not scores.exists() or scores.stat().st_mtime < newest:
-        names = sorted(runs, key=lambda name: name != experiment.baseline)
+        names = sorted(runs, key=lambda name: name != experiment.baselines[0])
         command = [sys.executable, "-m", "scripts.evaluate"]
         command += [f"{name}={runs[name].checkpoint}" for name in names]
         command += ["--data", str(data), "--beam", str(experiment.beam)]
@@ -109,24 +117,21 @@ def _record(
 ) -> dict[str, Any]:
     manifest = json.loads((data / "manifest.json").read_text(encoding="utf-8"))
     rows = [_row(run, scores) for run in runs.values()]
-    whole = next(row["parameters"] for row in rows if row["name"] == experiment.baseline)
+    whole = next(row["parameters"] for row in rows if row["name"] == experiment.baselines[0])
     for row in rows:
         row["share"] = round(row["parameters"] / whole, 4)
     return {
         "experiment": experiment.name,
         "title": experiment.title,
-        "baseline": experiment.baseline,
+        "baseline": experiment.baselines[0],
         "rows": rows,
-        "comparisons": {
-            subset: scores["subset"][subset]["comparisons"] for subset in experiment.subsets
-        },
+        "comparisons": _comparisons(experiment, scores, data / "raw", manifest["target"]),
         "beam": experiment.beam,
         "vocabulary": manifest["vocabulary"],
         "samples": _samples(runs, scores, data, manifest),
         "curves": {name: curve(run) for name, run in runs.items()},
         "machine": machine(jobs),
-        "versions": {name: version(name) for name in PACKAGES},
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "versions": package_versions(),
     }
 
 
@@ -148,6 +153,22 @@ def _row(run: Run, scores: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _comparisons(
+    experiment: Experiment, scores: Mapping[str, Any], raw: Path, language: str
+) -> dict[str, list[dict[str, Any]]]:
+    """Every row against every baseline, by test set."""
+    comparisons: dict[str, list[dict[str, Any]]] = {}
+    for subset, result in scores["subset"].items():
+        comparisons[subset] = list(result["comparisons"])
+        texts = {s["name"]: list(read_lines(Path(s["translations"]))) for s in result["systems"]}
+        references = list(read_lines(raw / f"{subset}.{language}"))
+        for baseline in experiment.baselines[1:]:
+            others = {name: text for name, text in texts.items() if name != baseline}
+            found = compare({baseline: texts[baseline], **others}, references)
+            comparisons[subset] += [asdict(comparison) for comparison in found]
+    return comparisons
+
+
 def _samples(
     runs: Mapping[str, Run],
     scores: Mapping[str, Any],
@@ -161,11 +182,16 @@ def _samples(
         "reference": data / "raw" / f"{subset}.{manifest['target']}",
         **{s["name"]: Path(s["translations"]) for s in result["systems"]},
     }
-    lines = {name: path.read_text(encoding="utf-8").split("\n") for name, path in columns.items()}
-    count = len(lines["source"]) - 1
+    lines = {name: list(read_lines(path)) for name, path in columns.items()}
+    count = len(lines["source"])
     return [
         {name: text[i * count // SAMPLES] for name, text in lines.items()} for i in range(SAMPLES)
     ]
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that the figures depend on."""
+    return {name: version(name) for name in PACKAGES}
 
 
 def machine(jobs: int) -> dict[str, Any]:
@@ -186,9 +212,3 @@ def _processor() -> str:
             return next(line.partition(":")[2].strip() for line in lines if "model name" in line)
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

@@ -44,9 +44,19 @@ def main() -> None:
     name = "demo" if args.data == "demo" else f"multi30k-{args.pair}"
     started = time.monotonic()
     out = args.out or Path("runs") / name
-    record = run_experiment(load_experiment(name), out, args.raw, args.jobs)
+    record = run_experiment(load_experiment(name), out, _command(args), args.raw, args.jobs)
     print(f"\n{translation_table(record)}\n\n{samples_table(record)}\n")
     print(f"table, record and plots: {out}; {time.monotonic() - started:.0f} s in all")
+
+
+def _command(args: argparse.Namespace) -> str:
+    """The command line to record: without the folders, which are another's elsewhere."""
+    words = ["./scripts/quickstart.sh"]
+    if args.data != "demo":
+        words += ["--data", args.data, "--pair", args.pair]
+    if args.jobs:
+        words += ["--jobs", str(args.jobs)]
+    return " ".join(words)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ class Experiment:
     title: str
     prepare: tuple[str, ...]  # module of preprocess/ and its arguments
     rows: Mapping[str, Recipe]  # a recipe a row of the table
-    baseline: str  # the row that the others are compared with
+    baselines: tuple[str, ...]  # the rows that the others are compared with; sizes with the first
     subsets: tuple[str, ...]
     beam: int
 
@@ -53,7 +53,7 @@ def load_experiment(name: str) -> Experiment:
         title=data["title"],
         prepare=tuple(data["prepare"]),
         rows={row: merge(recipe, changes) for row, changes in data["rows"].items()},
-        baseline=data["baseline"],
+        baselines=tuple(data["baselines"]),
         subsets=tuple(data["subsets"]),
         beam=data["beam"],
     )

@@ -52,6 +52,25 @@ def samples_table(record: Mapping[str, Any]) -> str:
     return "\n\n".join(blocks)
 
 
+def benchmark_table(record: Mapping[str, Any]) -> str:
+    """Both sides of a benchmark, the ratio with its spread, and where it was measured."""
+    sides = [record["ours"], record["against"]]
+    rows = [
+        [s["name"], f"{s['median']:,}", f"{min(s['runs']):,}–{max(s['runs']):,}"] for s in sides
+    ]
+    ratio, where = record["ratio"], record["machine"]
+    device = where["processor"] if where["device"] == "CPU" else where["device"]
+    return "\n".join(
+        (
+            markdown(["", "median", "range"], rows),
+            "",
+            f"Ratio {ratio['median']:.2f} ({ratio['min']:.2f}–{ratio['max']:.2f}). "
+            f"{record['what']}; {len(sides[0]['runs'])} runs a side in turn, "
+            f"{where['threads_per_run']} thread(s), {device}. `{record['command']}`",
+        )
+    )
+
+
 def _conditions(record: Mapping[str, Any]) -> str:
     where = record["machine"]
     device = where["device"]
@@ -66,14 +85,15 @@ def _conditions(record: Mapping[str, Any]) -> str:
 def _comparisons(record: Mapping[str, Any]) -> list[str]:
     lines = []
     for subset, comparisons in record["comparisons"].items():
-        parts = [
-            f"{c['system']} {c['delta']:+.2f} (p = {c['p_value']:.3f})"
-            for c in comparisons
-            if c["metric"].lower() == "bleu"
+        found: dict[str, list[str]] = {}
+        for c in comparisons:
+            if c["metric"] == "bleu":
+                text = f"{c['system']} {c['delta']:+.2f} (p = {c['p_value']:.3f})"
+                found.setdefault(c["baseline"], []).append(text)
+        lines += [
+            f"- {subset}, BLEU against {baseline}, paired bootstrap: {', '.join(texts)}"
+            for baseline, texts in found.items()
         ]
-        lines.append(
-            f"- {subset}, BLEU against {record['baseline']}, paired bootstrap: {', '.join(parts)}"
-        )
     return lines
 
 

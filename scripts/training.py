@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ def cores() -> int:
 def curve(run: Run) -> list[dict[str, float]]:
     """Validation loss (NLL, nats a token) over updates, from the run's log."""
     points: dict[int, float] = {}
-    for entry in _entries(run.log, "valid"):
+    for entry in log_entries(run.log, "valid"):
         points[int(entry["valid_num_updates"])] = float(entry["valid_nll_loss"]) * _LN2
     return [{"update": update, "nll": round(nll, 4)} for update, nll in sorted(points.items())]
 
@@ -150,8 +150,8 @@ class _Training:
             return False
         self._close()
         if status:
-            with self.run.log.open(encoding="utf-8") as lines:
-                tail = "".join(f"  {line}" for line in deque(lines, 15))
+            with self.run.log.open(encoding="utf-8") as log:
+                tail = "".join(f"  {line}" for line in deque(log, 15))
             raise UserError(
                 f"training of {self.run.name} failed; the end of {self.run.log}:\n{tail}"
             )
@@ -176,7 +176,8 @@ def _entry(line: str, kind: str) -> dict[str, Any] | None:
     return json.loads(rest) if found and rest.startswith("{") else None
 
 
-def _entries(log: Path, kind: str) -> Iterable[Mapping[str, Any]]:
+def log_entries(log: Path, kind: str) -> Iterator[dict[str, Any]]:
+    """What fairseq logged as ``kind`` (``train_inner``, ``valid``) with ``--log-format json``."""
     with log.open(encoding="utf-8") as lines:
         for line in lines:
             entry = _entry(line, kind)

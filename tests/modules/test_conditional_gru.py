@@ -59,7 +59,9 @@ def reference(c, embedded, annotations, padding, state):
             context = sum(w * a for w, a in zip(alpha, source, strict=True))
             h = gru(c.transition_2, context, middle)
             rows.append((h, context, torch.nn.functional.pad(alpha, (0, int(padding[b].sum())))))
-        for collected, column in zip((states, contexts, attention), zip(*rows), strict=True):
+        for collected, column in zip(
+            (states, contexts, attention), zip(*rows, strict=True), strict=True
+        ):
             collected.append(torch.stack(column))
     return [torch.stack(x, 1) for x in (states, contexts, attention)]
 

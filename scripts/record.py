@@ -1,0 +1,85 @@
+"""Keep a run's record under results/ and make README's tables from the records kept there.
+
+python -m scripts.record runs/multi30k-en-de   # results/multi30k-en-de.json, then README
+python -m scripts.record                       # README alone
+python -m scripts.record --check               # exit status 1 if README disagrees
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from preprocess.files import write_json, write_whole
+from scripts.recipes import ROOT
+from scripts.tables import benchmark_table, translation_table
+from tiednmt.errors import UserError, one_line_errors
+
+RESULTS = ROOT / "results"
+README = ROOT / "README.md"
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "experiment": translation_table,
+    "benchmark": benchmark_table,
+}
+_BLOCK = re.compile(r"(<!-- table: (\S+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+
+
+def with_tables(text: str) -> str:
+    """``text`` with what stands between ``<!-- table: NAME -->`` and ``<!-- end -->`` renewed.
+
+    Raises:
+        UserError: a table whose record is not under ``results/``.
+    """
+    return _BLOCK.sub(lambda block: block[1] + table(block[2]) + block[3], text)
+
+
+def table(name: str) -> str:
+    """The Markdown table of ``results/NAME.json``."""
+    path = RESULTS / f"{name}.json"
+    if not path.is_file():
+        raise UserError(f"README asks for the table {name}, but there is no {path}")
+    record = json.loads(path.read_text(encoding="utf-8"))
+    make = next(make for kind, make in TABLES.items() if kind in record)
+    return make(record)
+
+
+def keep(run: Path) -> Path:
+    """Copy a run's record to ``results/``."""
+    source = run / "record.json"
+    if not source.is_file():
+        raise UserError(f"{source}: no such file; run the experiment to its end first")
+    record = json.loads(source.read_text(encoding="utf-8"))
+    target = RESULTS / f"{record['experiment']}.json"
+    write_json(target, record)
+    return target
+
+
+@one_line_errors
+def main() -> None:
+    """Keep the records named, then write or check README."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folder of an experiment")
+    parser.add_argument("--check", action="store_true", help="write nothing, compare")
+    args = parser.parse_args()
+    if args.check and args.runs:
+        parser.error("--check goes without runs")
+    for run in args.runs:
+        print(keep(run))
+    old = README.read_text(encoding="utf-8")
+    new = with_tables(old)
+    if args.check:
+        if old != new:
+            raise UserError("README.md disagrees with results/; run python -m scripts.record")
+        return
+    with write_whole(README) as file:
+        file.write(new)
+
+
+if __name__ == "__main__":
+    main()

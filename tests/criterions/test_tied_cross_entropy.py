@@ -1,0 +1,101 @@
+"""The criterion against fairseq's own, and the penalty beside the loss."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
+from fairseq.logging import meters, metrics
+from omegaconf import OmegaConf
+
+from tests.small_models import JOINT, batch, model
+from tiednmt.criterions import TiedCrossEntropy
+from tiednmt.errors import UserError
+
+TASK = SimpleNamespace(target_dictionary=JOINT)
+
+
+def criterion(label_smoothing=0.0, projection_penalty=0.0, sentence_avg=False, update_freq=(1,)):
+    options = {
+        "label_smoothing": label_smoothing,
+        "projection_penalty": projection_penalty,
+        "sentence_avg": sentence_avg,
+        "update_freq": list(update_freq),
+    }
+    return TiedCrossEntropy(OmegaConf.create(options), TASK)
+
+
+def sample():
+    inputs, target = batch()
+    return {
+        "net_input": inputs,
+        "target": target,
+        "ntokens": int(target.ne(JOINT.pad()).sum()),
+    }
+
+
+@pytest.mark.parametrize("sentence_avg", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_equals_fairseqs(smoothing, sentence_avg):
+    built = model(projection=True).eval()
+    theirs = LabelSmoothedCrossEntropyCriterion(TASK, sentence_avg, smoothing)
+    ours = criterion(smoothing, sentence_avg=sentence_avg)
+    loss, size, log = ours(built, sample())
+    built.get_normalized_probs = _double_probabilities
+    expected, expected_size, expected_log = theirs(built, sample())
+    assert size == expected_size
+    torch.testing.assert_close(loss, expected)
+    for name, value in expected_log.items():
+        assert log[name] == pytest.approx(value), name
+
+
+def _double_probabilities(net_output, log_probs, sample=None):
+    return net_output[0].log_softmax(-1)  # fairseq's own computes in single precision
+
+
+def test_penalty_is_in_the_loss_alone():
+    built = model(projection=True).eval()
+    plain, _, plain_log = criterion(0.1)(built, sample())
+    loss, _, log = criterion(0.1, projection_penalty=0.3)(built, sample())
+    expected = 0.15 * built.output_layer.projection.weight.square().sum()
+    torch.testing.assert_close(loss - plain, expected, rtol=1e-6, atol=1e-6)
+    assert log["penalty"] == pytest.approx(expected.item())
+    assert log["nll_loss"] == plain_log["nll_loss"]
+
+
+def test_penalty_counts_once_an_update():
+    built = model(projection=True).eval()
+    plain, _, _ = criterion()(built, sample())
+    one, _, _ = criterion(projection_penalty=0.3)(built, sample())
+    quarter, _, log = criterion(projection_penalty=0.3, update_freq=(4,))(built, sample())
+    torch.testing.assert_close(4 * (quarter - plain), one - plain)
+    assert log["penalty"] == pytest.approx((one - plain).item(), rel=1e-5)
+
+
+def logged(outputs):
+    with metrics.aggregate(new_root=True) as scope:
+        TiedCrossEntropy.reduce_metrics(outputs)
+    values = scope.get_smoothed_values()
+    assert isinstance(scope, meters.MetersDict | metrics.MetersDict)
+    return values
+
+
+def test_figures_of_several_workers_are_joined():
+    built = model(projection=True).eval()
+    outputs = [criterion(0.0, projection_penalty=0.3)(built, sample())[2] for _ in range(2)]
+    values = logged(outputs)
+    nll = outputs[0]["nll_loss"].item() / outputs[0]["ntokens"]
+    assert values["nll_loss"] == pytest.approx(nll / math.log(2), abs=1e-3)
+    assert values["ppl"] == pytest.approx(math.exp(nll), rel=1e-2)
+    assert values["penalty"] == pytest.approx(outputs[0]["penalty"].item(), abs=1e-3)
+
+
+class TestRefused:
+    def test_penalty_without_a_projection(self):
+        with pytest.raises(UserError, match="--projection"):
+            criterion(projection_penalty=0.1)(model(), sample())
+
+    def test_penalty_over_a_changing_number_of_batches(self):
+        with pytest.raises(UserError, match="--update-freq"):
+            criterion(projection_penalty=0.1, update_freq=(2, 4))
