@@ -1,0 +1,83 @@
+"""README's tables are those of the records."""
+
+import json
+
+import pytest
+
+from scripts import record
+from tiednmt.errors import UserError
+
+
+def test_readme_agrees_with_the_records():
+    text = record.README.read_text(encoding="utf-8")
+    assert text.count("<!-- table: ") == text.count("<!-- end -->") > 0
+    assert record.with_tables(text) == text
+
+
+def test_every_record_is_shown():
+    text = record.README.read_text(encoding="utf-8")
+    for path in record.RESULTS.glob("*.json"):
+        assert f"<!-- table: {path.stem} -->" in text
+
+
+def test_missing_record_is_named():
+    with pytest.raises(UserError, match=r"asks for the table nothing"):
+        record.with_tables("<!-- table: nothing -->\nold\n<!-- end -->")
+
+
+def test_figures_of_a_record_come_through(monkeypatch, tmp_path):
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "record.json").write_text(json.dumps(RECORD))
+    assert record.keep(run) == tmp_path / "some.json"
+    table = record.with_tables("before\n<!-- table: some -->\nold\n<!-- end -->\nafter")
+    assert "old" not in table
+    assert table.startswith("before\n") and table.endswith("\nafter")
+    cells = [cell.strip() for cell in table.split("\n")[4].split("|")]
+    assert cells[1:-1] == ["none", "1,234", "100.0%", "5.0 MB", "31.25", "55.50", "90 s"]
+    assert "three-way +0.50 (p = 0.250)" in table
+
+
+def scores(bleu, chrf):
+    return {
+        "bleu": {"score": bleu, "signature": "case:mixed"},
+        "chrf": {"score": chrf, "signature": "nw:0"},
+    }
+
+
+RECORD = {
+    "experiment": "some",
+    "title": "Some corpus",
+    "baseline": "none",
+    "beam": 5,
+    "rows": [
+        {
+            "name": "none",
+            "parameters": 1234,
+            "share": 1.0,
+            "checkpoint_bytes": 5_000_000,
+            "updates": 10,
+            "training_seconds": 90,
+            "test": {"test": scores(31.25, 55.5)},
+        }
+    ],
+    "comparisons": {
+        "test": [
+            {
+                "baseline": "none",
+                "system": "three-way",
+                "metric": "bleu",
+                "delta": 0.5,
+                "p_value": 0.25,
+            }
+        ]
+    },
+    "vocabulary": {"source": 10, "target": 12, "joint": 18},
+    "machine": {
+        "device": "CPU",
+        "processor": "Some CPU",
+        "threads_per_run": 1,
+        "runs_side_by_side": 2,
+    },
+}
