@@ -135,6 +135,16 @@ def test_a_file_is_translated_as_the_api_does(
     assert capsys.readouterr().out.splitlines() == systems["tied"].translate(source)
 
 
+def test_raw_text_goes_through_the_stored_pipeline(system: System, folder: Path) -> None:
+    source, references = Prepared(folder).pairs("test_2016_flickr")
+    assert all(line.startswith("The ") for line in source)
+    assert all(line.startswith("Der ") for line in references)
+    units = (folder / "bpe" / "test_2016_flickr.en").read_text(encoding="utf-8").splitlines()
+    translated = system.translate_units(units)
+    expected = [system.pipeline.decode(line, "de") for line in translated]
+    assert system.translate(source) == expected
+
+
 def test_translations_do_not_depend_on_batches_or_order(system: System, prepared: Prepared) -> None:
     source, _ = prepared.pairs("test_2016_flickr")
     expected = system.translate(source)
@@ -144,6 +154,25 @@ def test_translations_do_not_depend_on_batches_or_order(system: System, prepared
     order = random.Random(2).sample(range(len(source)), len(source))
     shuffled = system.translate([source[i] for i in order])
     assert shuffled == [expected[i] for i in order]
+
+
+def test_a_reader_that_stops_early_is_no_error(folder: Path, checkpoints: dict[str, Path]) -> None:
+    command = f"-m scripts.evaluate {checkpoints['lstm']} --data {folder} --cpu --beam 1 --input -"
+    with subprocess.Popen(
+        [sys.executable, *command.split()],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin and process.stdout and process.stderr
+        process.stdout.close()
+        process.stdin.write(b"The dog sees bus.\n" * 5000)
+        process.stdin.close()
+        errors = process.stderr.read().decode()
+    assert "Traceback" not in errors
+    assert "Broken pipe" not in errors
+    assert process.returncode == 0
 
 
 def test_batches_hold_each_sentence_once_and_keep_the_limits() -> None:
