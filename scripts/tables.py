@@ -76,9 +76,12 @@ def _conditions(record: Mapping[str, Any]) -> str:
     device = where["device"]
     if device == "CPU":
         device = f"{where['processor']} (CPU, {where['threads_per_run']} thread(s) a run)"
+    types = record["vocabulary"]
     return (
         f"{record['title']}. Beam {record['beam']}, {record['rows'][0]['updates']:,} updates a "
-        f"row, trained on {device}, {where['runs_side_by_side']} run(s) side by side."
+        f"row, trained on {device}, {where['runs_side_by_side']} run(s) side by side. "
+        f"Rows of the embeddings: three times {types['joint']:,} for none (separate dictionaries "
+        f"would need {types['source']:,} + 2 × {types['target']:,}), once for three-way."
     )
 
 

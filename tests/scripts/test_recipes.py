@@ -38,7 +38,7 @@ def test_every_value_reaches_fairseq(name):
         for key, value in values.items():
             if key not in ("_name", "user_dir"):
                 assert config[group][key] == value, (group, key)
-    assert config.model.arch == recipe["model"]["_name"]
+    assert config.model._name == recipe["model"]["_name"]
     assert config.criterion._name == recipe["criterion"]["_name"]
 
 
