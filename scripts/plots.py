@@ -7,18 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-logging.getLogger("matplotlib").setLevel(logging.WARNING)  # fairseq opens the root logger wide
-
-from matplotlib import pyplot
 from matplotlib.figure import Figure
+
+logging.getLogger("matplotlib").setLevel(logging.WARNING)  # fairseq opens the root logger wide
 
 
 def plot_learning_curves(record: Mapping[str, Any], path: Path) -> None:
     """Validation loss over updates, a line a row."""
-    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
     for name, points in record["curves"].items():
         axes.plot([p["update"] for p in points], [p["nll"] for p in points], label=name)
     axes.set(title=record["title"], xlabel="updates", ylabel="validation loss (nats a subword)")
@@ -29,9 +26,8 @@ def plot_learning_curves(record: Mapping[str, Any], path: Path) -> None:
 def plot_score_over_parameters(record: Mapping[str, Any], path: Path) -> None:
     """BLEU over parameters with 95 % bootstrap intervals, a point a row, a panel a test set."""
     subsets = list(record["rows"][0]["test"])
-    figure, panels = pyplot.subplots(
-        1, len(subsets), figsize=(5 * len(subsets), 4), layout="constrained", squeeze=False
-    )
+    figure = Figure(figsize=(5 * len(subsets), 4), layout="constrained")
+    panels = figure.subplots(1, len(subsets), squeeze=False)
     for axes, subset in zip(panels[0], subsets, strict=True):
         for row in record["rows"]:
             bleu = row["test"][subset]["bleu"]
@@ -56,4 +52,3 @@ def _save(figure: Figure, path: Path) -> None:
         temporary = path.with_name(f"{path.name}.partial{suffix}")
         figure.savefig(temporary, dpi=150)
         temporary.replace(path.with_name(path.name + suffix))
-    pyplot.close(figure)
