@@ -42,7 +42,7 @@ def plot_score_over_parameters(record: Mapping[str, Any], path: Path) -> None:
             )
         axes.set(title=subset, xlabel="parameters (millions)", ylabel="BLEU")
         axes.set_xlim(left=0)
-        axes.legend(frameon=False, loc="lower right")
+        axes.legend(frameon=False, loc="lower left")
     figure.suptitle(record["title"])
     _save(figure, path)
 
