@@ -1,0 +1,76 @@
+"""The project's and fairseq's commands as child processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = Path(sys.executable).parent  # where this environment's fairseq-* commands are
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+
+# fairseq leaves out a last batch of another multiple than eight
+PLUGIN = ("--user-dir", "tiednmt", "--cpu", "--required-batch-size-multiple", "1")
+# Small and quick; the learning rate does not look at --max-update, so that runs can be compared.
+TRAIN = (
+    *PLUGIN,
+    *("--arch", "tied_gru_tiny", "--criterion", "tied_cross_entropy", "--label-smoothing", "0.1"),
+    *("--optimizer", "adam", "--lr", "0.005", "--clip-norm", "1", "--max-tokens", "800"),
+    *("--no-progress-bar", "--log-interval", "1", "--num-workers", "0"),
+)
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    command: list[str]
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self) -> str:
+        return self.stdout + self.stderr
+
+    def check(self) -> Done:
+        assert self.status == 0, f"{self.command} gave {self.status}:\n{self.output[-3000:]}"
+        return self
+
+
+def command_line(name: str, *arguments: object) -> list[str]:
+    """A console script of this environment, or ``-m module`` with its interpreter."""
+    program = [sys.executable] if name == "-m" else [str(SCRIPTS / name)]
+    return [*program, *(["-m"] if name == "-m" else []), *map(str, arguments)]
+
+
+def run(name: str, *arguments: object, cwd: Path = ROOT, text: str = "") -> Done:
+    """Run to the end, with ``text`` as its standard input."""
+    command = command_line(name, *arguments)
+    done = subprocess.run(
+        command, cwd=cwd, env=ENVIRONMENT, input=text, capture_output=True, encoding="utf-8"
+    )
+    return Done(command, done.returncode, done.stdout, done.stderr)
+
+
+def train(data: Path, save_dir: Path, *options: object, cwd: Path = ROOT) -> Done:
+    """``fairseq-train`` of a tiny tied model; a later option wins over those of ``TRAIN``."""
+    arguments = (*TRAIN, "--save-dir", save_dir, *options)
+    return run("fairseq-train", data, *arguments, cwd=cwd)
+
+
+class Background:
+    """Commands that run two at a time while tests wait only for those they ask about."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(2)
+
+    def start(self, function, *arguments, **options) -> Future:
+        return self._pool.submit(function, *arguments, **options)
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
