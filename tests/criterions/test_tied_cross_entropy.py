@@ -55,7 +55,7 @@ def _double_probabilities(net_output, log_probs, sample=None):
 
 
 def test_penalty_is_in_the_loss_alone():
-    built = model(projection=True).eval()
+    built = model(projection=True)
     plain, _, plain_log = criterion(0.1)(built, sample())
     loss, _, log = criterion(0.1, projection_penalty=0.3)(built, sample())
     expected = 0.15 * built.output_layer.projection.weight.square().sum()
@@ -65,7 +65,7 @@ def test_penalty_is_in_the_loss_alone():
 
 
 def test_penalty_counts_once_an_update():
-    built = model(projection=True).eval()
+    built = model(projection=True)
     plain, _, _ = criterion()(built, sample())
     one, _, _ = criterion(projection_penalty=0.3)(built, sample())
     quarter, _, log = criterion(projection_penalty=0.3, update_freq=(4,))(built, sample())
@@ -82,7 +82,7 @@ def logged(outputs):
 
 
 def test_figures_of_several_workers_are_joined():
-    built = model(projection=True).eval()
+    built = model(projection=True)
     outputs = [criterion(0.0, projection_penalty=0.3)(built, sample())[2] for _ in range(2)]
     values = logged(outputs)
     nll = outputs[0]["nll_loss"].item() / outputs[0]["ntokens"]

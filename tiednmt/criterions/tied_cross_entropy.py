@@ -87,7 +87,7 @@ class TiedCrossEntropy(FairseqCriterion):
             "nsentences": sample["target"].size(0),
             "sample_size": sample_size,
         }
-        if self.projection_penalty:
+        if self.projection_penalty and model.training:  # what is validated is the likelihood
             penalty = layer.penalty(self.projection_penalty)
             loss = loss + penalty / self._batches_that_share_an_update()
             log["penalty"] = penalty.data
