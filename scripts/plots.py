@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
-
-logging.getLogger("matplotlib").setLevel(logging.WARNING)  # fairseq opens the root logger wide
 
 
 def plot_learning_curves(record: Mapping[str, Any], path: Path) -> None:
