@@ -16,8 +16,8 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 # fairseq leaves out a last batch of another multiple than eight
 PLUGIN = ("--user-dir", "tiednmt", "--cpu", "--required-batch-size-multiple", "1")
 # Small and quick; the learning rate does not look at --max-update, so that runs can be compared.
-# Unless batches are made anew each epoch, fairseq goes on with those of the epoch it was started in,
-# and a run resumed in a later epoch sees others than the run that was not interrupted.
+# Unless batches are made anew each epoch, fairseq goes on with those of the epoch it was started
+# in, and a run resumed in a later epoch sees others than the run that was not interrupted.
 TRAIN = (
     *PLUGIN,
     *("--arch", "tied_gru_tiny", "--criterion", "tied_cross_entropy", "--label-smoothing", "0.1"),

@@ -108,8 +108,8 @@ def test_a_model_overfits_a_hundred_pairs(tmp_path):
         *("--dropout", 0, "--label-smoothing", 0, "--max-tokens", 500),
         *("--disable-validation", "--no-epoch-checkpoints"),
     ).check()
-    # greedy: a wider beam of fairseq's stops at five finished hypotheses, and what a model this sure
-    # of itself puts on the other four places ends before the right one does
+    # greedy: a beam of five stops once five hypotheses are finished, and what a model this sure of
+    # itself puts on the other four places ends before the right one does
     options = ("--path", tmp_path / LAST, "--gen-subset", "train", "--beam", 1, "--remove-bpe")
     assert bleu(run("fairseq-generate", few / "data-bin", *PLUGIN, *options)) > 95
 
