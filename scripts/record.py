@@ -25,7 +25,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "experiment": translation_table,
     "benchmark": benchmark_table,
 }
-_BLOCK = re.compile(r"(<!-- table: (\S+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(?:(?!<!--).*\n)*(<!-- end -->)")
 
 
 def with_tables(text: str) -> str:
@@ -34,7 +34,7 @@ def with_tables(text: str) -> str:
     Raises:
         UserError: a table whose record is not under ``results/``.
     """
-    return _BLOCK.sub(lambda block: block[1] + table(block[2]) + block[3], text)
+    return _BLOCK.sub(lambda block: f"{block[1]}{table(block[2])}\n{block[3]}", text)
 
 
 def table(name: str) -> str:

@@ -25,6 +25,15 @@ def test_missing_record_is_named():
         record.with_tables("<!-- table: nothing -->\nold\n<!-- end -->")
 
 
+def test_an_empty_block_does_not_swallow_the_next(monkeypatch):
+    monkeypatch.setattr(record, "table", lambda name: f"({name})")
+    block = "<!-- table: {} -->\n{}<!-- end -->\nbetween\n"
+    text = block.format("a", "") + block.format("b", "old\n\nold\n") + block.format("a", "")
+    filled = "".join(block.format(name, f"({name})\n") for name in "aba")
+    assert record.with_tables(text) == filled
+    assert record.with_tables(filled) == filled
+
+
 def test_figures_of_a_record_come_through(monkeypatch, tmp_path):
     monkeypatch.setattr(record, "RESULTS", tmp_path)
     run = tmp_path / "run"
