@@ -6,7 +6,6 @@ the matrices again.
 """
 
 import hashlib
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,15 +69,6 @@ def build_embeddings(
     output = target if tying != NONE else _embedding(target_dictionary, dim)
     source = target if tying == THREE_WAY else _embedding(source_dictionary, dim)
     return Embeddings(source, target, OutputLayer(output, projection))
-
-
-def embed(embedding: nn.Embedding, tokens: Tensor) -> Tensor:
-    """Look ``tokens`` up and scale by √dim (Vaswani et al. 2017, section 3.4).
-
-    The rows that suit a softmax are short; unscaled, a tied matrix feeds the network next to
-    nothing until they have grown. The same in every mode, so that modes differ in tying alone.
-    """
-    return embedding(tokens) * math.sqrt(embedding.embedding_dim)
 
 
 def require_joint(source: Dictionary, target: Dictionary) -> None:

@@ -28,7 +28,6 @@ from tiednmt.tying import (
     TyingConfig,
     build_embeddings,
     drop_aliases,
-    embed,
     restore_aliases,
     tie_map,
     vocabulary_digest,
@@ -170,7 +169,7 @@ class TiedGRUEncoder(FairseqEncoder):
         padding = src_tokens.eq(self.dictionary.pad())
         columns = padding.to(torch.uint8).argsort(dim=1, stable=True)
         tokens, padding = src_tokens.gather(1, columns), padding.gather(1, columns)
-        embedded = self.embedding_dropout(embed(self.embedding, tokens.t()))
+        embedded = self.embedding_dropout(self.embedding(tokens.t()))
         packed = pack_padded_sequence(embedded, (~padding).sum(1).cpu(), enforce_sorted=False)
         states, _lengths = pad_packed_sequence(
             self.rnn(packed)[0], batch_first=True, total_length=tokens.size(1)
@@ -262,7 +261,7 @@ class TiedGRUDecoder(FairseqIncrementalDecoder):
                 "state": self.initial_state(annotations, padding),
                 "keys": self.cell.keys(annotations),
             }
-        embedded = self.embedding_dropout(embed(self.embedding, prev_output_tokens.t()))
+        embedded = self.embedding_dropout(self.embedding(prev_output_tokens.t()))
         states, contexts, attention = self.cell(
             embedded, annotations, padding, cached["state"], cached["keys"]
         )
