@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import logging
+import os
 import pickle
 import signal
 import sys
@@ -93,5 +95,19 @@ def explain_uncaught_errors() -> None:
             previous(kind, error, trace)
         else:
             print(f"error: {line}", file=sys.stderr)
+            if not (hasattr(sys, "ps1") or sys.flags.interactive):
+                _end_at_once()
 
     sys.excepthook = hook
+
+
+def _end_at_once() -> None:
+    """End the process with status 1, without waiting for its other threads.
+
+    fairseq's loading threads run on after an error in training; the interpreter that shuts down
+    under them now and then aborts with a message of C++ after our line.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
