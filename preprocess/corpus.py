@@ -9,33 +9,23 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, nullcontext, redirect_stderr
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO, StringIO
-from itertools import chain, islice
 from pathlib import Path
 
-from tqdm import tqdm
-
 from preprocess.files import named_when_whole, read_lines, sha256, write_json, write_whole
+from preprocess.parallel import Pair, cores, map_pairs
 from preprocess.stages import Stages
 from preprocess.text import SUBWORD_METHODS, TextPipeline
 from preprocess.vocabulary import PADDING_FACTOR, count_types, report
 from tiednmt.errors import UserError
 
 FORMAT = 1
-BLOCK_PAIRS = 200_000
-CHUNK_PAIRS = 500
-
-Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -85,9 +75,7 @@ class Options:
     @property
     def processes(self) -> int:
         """Worker processes to use."""
-        if hasattr(os, "sched_getaffinity"):
-            return self.workers or len(os.sched_getaffinity(0))
-        return self.workers or os.cpu_count() or 1
+        return self.workers or cores()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -483,49 +471,6 @@ def _data_bin_files(folder: Path, corpus: Corpus, splits: dict[str, str]) -> lis
         for language in languages
         for kind in ("bin", "idx")
     ]
-
-
-def map_pairs(
-    function: Callable[[Pair], Pair], pairs: Iterable[Pair], workers: int, title: str
-) -> Iterator[Pair]:
-    """``function`` of each pair of lines, in order.
-
-    On ``workers`` processes where that pays, a block at a time, so that memory is bounded.
-    """
-    pairs = iter(pairs)
-    block = list(islice(pairs, BLOCK_PAIRS))
-    with tqdm(desc=title, unit=" pairs", disable=None) as bar:
-        if workers == 1 or len(block) <= 2 * CHUNK_PAIRS:
-            for pair in chain(block, pairs):
-                bar.update()
-                yield function(pair)
-            return
-        try:
-            with ProcessPoolExecutor(workers, initializer=_keep, initargs=(function,)) as pool:
-                while block:
-                    for pair in pool.map(_apply_kept, block, chunksize=CHUNK_PAIRS):
-                        bar.update()
-                        yield pair
-                    block = list(islice(pairs, BLOCK_PAIRS))
-        except BrokenProcessPool:
-            raise UserError(
-                f"{title}: a worker process was killed, perhaps for want of memory;"
-                f" ask for fewer than --workers {workers}"
-            ) from None
-
-
-_kept: Callable[[Pair], Pair]
-
-
-def _keep(function: Callable[[Pair], Pair]) -> None:
-    """Once in each worker, so that models are loaded once and their caches last."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers for all
-    global _kept
-    _kept = function
-
-
-def _apply_kept(pair: Pair) -> Pair:
-    return _kept(pair)
 
 
 def _version(package: str) -> str:

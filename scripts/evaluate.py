@@ -31,7 +31,15 @@ import torch
 
 from preprocess.files import read_lines, write_json, write_whole
 from scripts.scoring import compare, score
-from scripts.translation import MAX_LEN_A, MAX_LEN_B, MAX_TOKENS, Prepared, System, load_system
+from scripts.translation import (
+    DEFAULT_SEARCH,
+    MAX_LEN_A,
+    MAX_LEN_B,
+    Prepared,
+    Search,
+    System,
+    load_system,
+)
 from tiednmt.errors import UserError, one_line_errors
 
 LINES_AT_ONCE = 2000
@@ -42,10 +50,7 @@ def evaluate(
     prepared: Prepared,
     subsets: Sequence[str],
     output: Path | None = None,
-    beam: int = 5,
-    lenpen: float = 1.0,
-    max_tokens: int = MAX_TOKENS,
-    max_sentences: int | None = None,
+    search: Search = DEFAULT_SEARCH,
 ) -> dict[str, Any]:
     """Translate and score each subset with each system; the first system is the baseline.
 
@@ -57,16 +62,13 @@ def evaluate(
         prepared: the folder of the raw sources and references.
         subsets: names of the manifest.
         output: folder for the translations, a file a system and subset.
-        beam: see :meth:`System.translate`, as for the rest.
-        lenpen: see there.
-        max_tokens: see there.
-        max_sentences: see there.
+        search: how to translate.
     """
     pairs = {subset: prepared.pairs(subset) for subset in subsets}
     record: dict[str, Any] = {
         "subset": {},
-        "beam": beam,
-        "lenpen": lenpen,
+        "beam": search.beam,
+        "lenpen": search.lenpen,
         "max_len": {"a": MAX_LEN_A, "b": MAX_LEN_B},
         "versions": {
             "fairseq": fairseq.__version__,
@@ -78,9 +80,7 @@ def evaluate(
         rows, translations = [], {}
         for system in systems:
             started = time.perf_counter()
-            hypotheses = system.translate(
-                source, beam, lenpen, max_tokens, max_sentences, f"{system.name}, {subset}"
-            )
+            hypotheses = system.translate(source, search, f"{system.name}, {subset}")
             seconds = time.perf_counter() - started
             translations[system.name] = hypotheses
             row = {
@@ -180,7 +180,7 @@ def parse_system(text: str) -> tuple[str, list[Path]]:
     return name or f"{first.parent.name}/{first.stem}", checkpoints
 
 
-def translate_lines(system: System, source: str, **search: Any) -> None:
+def translate_lines(system: System, source: str, search: Search) -> None:
     """Translate a file, or stdin for ``-``, to stdout; as many lines out as in.
 
     Lines are answered one by one at a terminal, else some thousands at a time.
@@ -191,7 +191,7 @@ def translate_lines(system: System, source: str, **search: Any) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")
     while chunk := list(islice(lines, at_once)):
-        for translation in system.translate(chunk, **search):
+        for translation in system.translate(chunk, search):
             print(translation)
         sys.stdout.flush()
 
@@ -233,16 +233,21 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--subset", action="append", metavar="NAME", help="test set to score; may be repeated"
     )
     what.add_argument("--input", metavar="FILE", help="plain text to translate; - reads stdin")
-    parser.add_argument("--beam", type=_positive, default=5, metavar="N", help="default 5")
     parser.add_argument(
-        "--lenpen", type=float, default=1.0, help="above 1.0 favours long output (default 1.0)"
+        "--beam", type=_positive, default=Search.beam, metavar="N", help="default %(default)s"
+    )
+    parser.add_argument(
+        "--lenpen",
+        type=float,
+        default=Search.lenpen,
+        help="above 1.0 favours long output (default %(default)s)",
     )
     parser.add_argument(
         "--max-tokens",
         type=_positive,
-        default=MAX_TOKENS,
+        default=Search.max_tokens,
         metavar="N",
-        help=f"source units a batch (default {MAX_TOKENS:,})",
+        help="source units a batch (default %(default)s)",
     )
     parser.add_argument("--max-sentences", type=_positive, metavar="N", help="sentences a batch")
     parser.add_argument("--cpu", action="store_true", help="leave the GPU alone")
@@ -280,19 +285,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     for subset in args.subset or ():
         prepared.pairs(subset)
     systems = [load_system(name, paths, prepared, args.cpu) for name, paths in specifications]
-    search = {
-        "beam": args.beam,
-        "lenpen": args.lenpen,
-        "max_tokens": args.max_tokens,
-        "max_sentences": args.max_sentences,
-    }
+    search = Search(args.beam, args.lenpen, args.max_tokens, args.max_sentences)
     if args.input is not None:
         try:
-            translate_lines(systems[0], args.input, **search)
+            translate_lines(systems[0], args.input, search)
         except BrokenPipeError:  # the reader has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
-    record = evaluate(systems, prepared, args.subset, args.output, **search)
+    record = evaluate(systems, prepared, args.subset, args.output, search)
     if args.json:
         write_json(args.json, record)
     print(report(record))

@@ -20,11 +20,12 @@ from typing import Any
 import torch
 
 from preprocess.files import read_lines, write_json, write_whole
+from preprocess.parallel import cores
 from scripts.plots import plot_learning_curves, plot_score_over_parameters
 from scripts.recipes import ROOT, Experiment, Recipe, fairseq_train_arguments
 from scripts.scoring import compare
 from scripts.tables import samples_table, translation_table
-from scripts.training import Run, cores, curve, train
+from scripts.training import Run, curve, train
 from tiednmt.errors import UserError
 
 PACKAGES = ("tiednmt", "torch", "fairseq-fixed", "sacrebleu", "subword-nmt", "sacremoses", "numpy")

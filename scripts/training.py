@@ -16,6 +16,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from preprocess.files import write_json
+from preprocess.parallel import cores
 from scripts.recipes import ROOT
 from tiednmt.errors import UserError
 
@@ -68,13 +70,6 @@ def train(runs: Iterable[Run], jobs: int) -> None:
             training.stop()
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def curve(run: Run) -> list[dict[str, float]]:
     """Validation loss (NLL, nats a token) over updates, from the run's log."""
     points: dict[int, float] = {}
@@ -99,10 +94,7 @@ def _finished(run: Run) -> bool:
 
 
 def _record(run: Run, finished: bool) -> None:
-    path = run.folder / "command.json"
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"command": run.command, "finished": finished}, indent=1))
-    temporary.replace(path)
+    write_json(run.folder / "command.json", {"command": run.command, "finished": finished})
 
 
 class _Training:

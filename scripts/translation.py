@@ -30,7 +30,19 @@ logger = logging.getLogger(__name__)
 # A translation has at most 1.2 · n + 10 units for n source units, the end of sentence included:
 # captions and sentences stay far below it, and a model that repeats itself stops soon.
 MAX_LEN_A, MAX_LEN_B = 1.2, 10
-MAX_TOKENS = 4000
+
+
+@dataclass(frozen=True)
+class Search:
+    """How beam search goes, and how much of it at a time."""
+
+    beam: int = 5  # hypotheses kept at each step
+    lenpen: float = 1.0  # scores are divided by length to this power; above 1 favours long output
+    max_tokens: int = 4000  # source units of a batch, at most (a longer sentence is one alone)
+    max_sentences: int | None = None  # sentences of a batch, at most
+
+
+DEFAULT_SEARCH = Search()
 
 
 class Prepared:
@@ -80,22 +92,13 @@ class System:
         return sum(parameter.numel() for parameter in self.models[0].parameters())
 
     def translate(
-        self,
-        lines: Sequence[str],
-        beam: int = 5,
-        lenpen: float = 1.0,
-        max_tokens: int = MAX_TOKENS,
-        max_sentences: int | None = None,
-        progress: str | None = None,
+        self, lines: Sequence[str], search: Search = DEFAULT_SEARCH, progress: str | None = None
     ) -> list[str]:
         """Translate raw lines: one out for each in, in order, blank ones blank.
 
         Args:
             lines: raw text of the source language.
-            beam: hypotheses kept at each step.
-            lenpen: scores are divided by length to this power; above 1.0 favours long output.
-            max_tokens: source units of a batch, at most (a longer sentence is a batch alone).
-            max_sentences: sentences of a batch, at most.
+            search: how.
             progress: shown before a bar on stderr; no bar without it.
 
         Raises:
@@ -104,26 +107,18 @@ class System:
         refuse_subword_marks(lines, "the input")
         pipeline = self.pipeline
         units = [pipeline.encode(line, pipeline.source) for line in lines]
-        translations = self.translate_units(
-            units, beam, lenpen, max_tokens, max_sentences, progress
-        )
+        translations = self.translate_units(units, search, progress)
         return [pipeline.decode(units, pipeline.target) for units in translations]
 
     def translate_units(
-        self,
-        lines: Sequence[str],
-        beam: int = 5,
-        lenpen: float = 1.0,
-        max_tokens: int = MAX_TOKENS,
-        max_sentences: int | None = None,
-        progress: str | None = None,
+        self, lines: Sequence[str], search: Search = DEFAULT_SEARCH, progress: str | None = None
     ) -> list[str]:
         """As :meth:`translate`, from subword units to subword units, separated by spaces.
 
         A line longer than the models' limit is cut there, with a warning.
         """
         config = GenerationConfig(
-            beam=beam, lenpen=lenpen, max_len_a=MAX_LEN_A, max_len_b=MAX_LEN_B
+            beam=search.beam, lenpen=search.lenpen, max_len_a=MAX_LEN_A, max_len_b=MAX_LEN_B
         )
         generator = self.task.build_generator(self.models, config)
         dictionary = self.task.target_dictionary
@@ -136,12 +131,11 @@ class System:
             mininterval=0.5,
             disable=progress is None,
         ) as bar:
-            for batch in equal_length_batches(
-                {i: len(source) for i, source in sources.items()}, max_tokens, max_sentences
-            ):
+            lengths = {i: len(source) for i, source in sources.items()}
+            for batch in equal_length_batches(lengths, search.max_tokens, search.max_sentences):
                 tokens = torch.stack([sources[i] for i in batch]).to(self.device)
-                lengths = torch.full((len(batch),), tokens.size(1), device=self.device)
-                sample = {"net_input": {"src_tokens": tokens, "src_lengths": lengths}}
+                sizes = torch.full((len(batch),), tokens.size(1), device=self.device)
+                sample = {"net_input": {"src_tokens": tokens, "src_lengths": sizes}}
                 hypotheses = self.task.inference_step(generator, self.models, sample)
                 for i, best in zip(batch, hypotheses, strict=True):
                     translations[i] = dictionary.string(best[0]["tokens"].cpu())

@@ -22,7 +22,7 @@ import torch
 from preprocess import multi30k
 from scripts import evaluate
 from scripts.scoring import METRICS, compare, score
-from scripts.translation import Prepared, System, equal_length_batches, load_system
+from scripts.translation import Prepared, Search, System, equal_length_batches, load_system
 from tiednmt.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -149,8 +149,8 @@ def test_translations_do_not_depend_on_batches_or_order(system: System, prepared
     source, _ = prepared.pairs("test_2016_flickr")
     expected = system.translate(source)
     assert len(set(expected)) > 1
-    assert system.translate(source, max_sentences=1) == expected
-    assert system.translate(source, max_tokens=30) == expected
+    assert system.translate(source, Search(max_sentences=1)) == expected
+    assert system.translate(source, Search(max_tokens=30)) == expected
     order = random.Random(2).sample(range(len(source)), len(source))
     shuffled = system.translate([source[i] for i in order])
     assert shuffled == [expected[i] for i in order]
@@ -197,7 +197,7 @@ def test_the_units_are_those_of_fairseq_generate(
     )
     found = dict(re.findall(r"^H-(\d+)\t\S+\t(.*)$", out, flags=re.MULTILINE))
     units = (folder / "bpe" / "test_2016_flickr.en").read_text(encoding="utf-8").splitlines()
-    translated = systems["tied"].translate_units(units, beam, lenpen)
+    translated = systems["tied"].translate_units(units, Search(beam, lenpen))
     assert translated == [found[str(i)] for i in range(len(units))]
 
 
@@ -228,12 +228,12 @@ def test_an_over_long_line_is_cut_with_a_warning(
 ) -> None:
     long, short = " ".join(["dog"] * 1500), "The dog sees bus."
     system = systems["lstm"]
-    translations = system.translate([long, short], beam=1)
+    translations = system.translate([long, short], Search(beam=1))
     (warning,) = caplog.messages
     assert "1,500 subword units" in warning
     assert "first 1,023" in warning
-    assert translations[1] == system.translate([short], beam=1)[0]
-    assert translations[0] == system.translate([" ".join(["dog"] * 1023)], beam=1)[0]
+    assert translations[1] == system.translate([short], Search(beam=1))[0]
+    assert translations[0] == system.translate([" ".join(["dog"] * 1023)], Search(beam=1))[0]
 
 
 # --- scoring -----------------------------------------------------------------------------------
@@ -343,7 +343,7 @@ def test_the_record_of_two_systems(
         assert second["name"] == f"{checkpoints['lstm'].parent.name}/checkpoint_last"
         assert first["parameters"] == systems["tied"].parameters
         assert first["sentences"] == len(source)
-        translations = systems["tied"].translate(source, beam=2, lenpen=0.8)
+        translations = systems["tied"].translate(source, Search(beam=2, lenpen=0.8))
         written = Path(first["translations"]).read_text(encoding="utf-8")
         assert written == "".join(line + "\n" for line in translations)
         assert first["bleu"]["score"] == score(translations, references)["bleu"].score
