@@ -20,8 +20,8 @@ from pathlib import Path
 
 from preprocess.files import named_when_whole, read_lines, sha256, write_json, write_whole
 from preprocess.parallel import Pair, cores, map_pairs
+from preprocess.pipeline import SUBWORD_METHODS, TextPipeline
 from preprocess.stages import Stages
-from preprocess.text import SUBWORD_METHODS, TextPipeline
 from preprocess.vocabulary import PADDING_FACTOR, count_types, report
 from tiednmt.errors import UserError
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 import tiednmt  # noqa: F401  registers the plugin's models and the types its checkpoints hold
 from preprocess.files import read_lines
-from preprocess.text import TextPipeline
+from preprocess.pipeline import TextPipeline
 from scripts.scoring import refuse_subword_marks
 from tiednmt.errors import UserError, explain
 

@@ -27,7 +27,7 @@ from preprocess.corpus import (
 )
 from preprocess.corpus import prepare as library_prepare
 from preprocess.files import read_lines
-from preprocess.text import TextPipeline
+from preprocess.pipeline import TextPipeline
 from preprocess.vocabulary import dictionary_size, embedding_rows
 from tiednmt.errors import UserError
 

@@ -4,7 +4,7 @@ from io import StringIO
 import pytest
 from subword_nmt.learn_bpe import learn_bpe
 
-from preprocess.text import TextPipeline, normalise
+from preprocess.pipeline import TextPipeline, normalise
 from tiednmt.errors import UserError
 
 TEXT = {
