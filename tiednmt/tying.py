@@ -44,35 +44,45 @@ class TyingConfig(FairseqDataclass):
 
 @dataclass(frozen=True)
 class Embeddings:
-    """The matrices of a translation model; where two are tied, the modules are one object."""
+    """The matrices of a model; where two are tied, the modules are one object."""
 
-    source: nn.Embedding
+    source: nn.Embedding | None  # a language model has none
     target: nn.Embedding
     output: OutputLayer
 
 
 def build_embeddings(
     tying: str,
-    source_dictionary: Dictionary,
+    source_dictionary: Dictionary | None,
     target_dictionary: Dictionary,
     dim: int,
     projection: bool = False,
 ) -> Embeddings:
     """Source input, target input and output embedding of size ``dim``.
 
+    Without a source dictionary, those of a language model: the target's alone.
+
     Raises:
-        UserError: three-way tying over dictionaries whose contents or order differ.
+        UserError: three-way tying over dictionaries whose contents or order differ, or of a
+            language model.
     """
     if tying == THREE_WAY:
         require_joint(source_dictionary, target_dictionary)
     target = _embedding(target_dictionary, dim)
     output = target if tying != NONE else _embedding(target_dictionary, dim)
-    source = target if tying == THREE_WAY else _embedding(source_dictionary, dim)
+    if source_dictionary is None:
+        source = None
+    else:
+        source = target if tying == THREE_WAY else _embedding(source_dictionary, dim)
     return Embeddings(source, target, OutputLayer(output, projection))
 
 
-def require_joint(source: Dictionary, target: Dictionary) -> None:
+def require_joint(source: Dictionary | None, target: Dictionary) -> None:
     """Refuse three-way tying over two different vocabularies (contents are compared)."""
+    if source is None:
+        raise UserError(
+            "--tying three-way: a language model has no source embedding; use --tying decoder"
+        )
     if source.symbols == target.symbols:
         return
     pairs = enumerate(zip(source.symbols, target.symbols, strict=False))
@@ -175,11 +185,15 @@ class TieMap:
 
 def tie_map(embeddings: Embeddings, model: nn.Module) -> TieMap:
     """The tie map of ``model``, whose embeddings are ``embeddings``."""
-    named = {
-        "source input embedding": embeddings.source.weight,
-        "target input embedding": embeddings.target.weight,
-        "output embedding": embeddings.output.embedding.weight,
-    }
+    named = {"output embedding": embeddings.output.embedding.weight}
+    if embeddings.source is None:
+        named = {"input embedding": embeddings.target.weight, **named}
+    else:
+        named = {
+            "source input embedding": embeddings.source.weight,
+            "target input embedding": embeddings.target.weight,
+            **named,
+        }
     groups: dict[int, list[str]] = {}
     matrices = {id(weight): weight for weight in named.values()}
     for name, weight in named.items():
@@ -194,5 +208,8 @@ def tie_map(embeddings: Embeddings, model: nn.Module) -> TieMap:
     return TieMap(
         groups=tuple((tuple(names), tuple(matrices[i].shape)) for i, names in groups.items()),  # type: ignore[misc]
         others=others,
-        vocabulary=(embeddings.source.num_embeddings, embeddings.target.num_embeddings),
+        vocabulary=(
+            embeddings.source.num_embeddings if embeddings.source else 0,
+            embeddings.target.num_embeddings,
+        ),
     )

@@ -1,9 +1,7 @@
 """The attentional encoder-decoder of Press & Wolf (2017), section 5: the dl4mt conditional GRU."""
 
-import logging
 from argparse import Namespace
 from dataclasses import dataclass, field
-from textwrap import shorten
 from typing import Any
 
 import torch
@@ -20,20 +18,10 @@ from omegaconf import II
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from tiednmt.errors import UserError
+from tiednmt.models.tied_model import TiedModel, check_ranges, preset
 from tiednmt.modules import ConditionalGRU, OutputLayer
 from tiednmt.modules.conditional_gru import initialise_gru
-from tiednmt.tying import (
-    Embeddings,
-    TyingConfig,
-    build_embeddings,
-    drop_aliases,
-    restore_aliases,
-    tie_map,
-    vocabulary_digest,
-)
-
-logger = logging.getLogger(__name__)
+from tiednmt.tying import Embeddings, TyingConfig, build_embeddings
 
 EncoderOut = dict[str, list[Tensor]]
 IncrementalState = dict[str, dict[str, Tensor | None]]
@@ -74,24 +62,18 @@ class TiedGRUConfig(TyingConfig):
 
 
 @register_model("tied_gru", dataclass=TiedGRUConfig)
-class TiedGRUModel(FairseqEncoderDecoderModel):
+class TiedGRUModel(TiedModel, FairseqEncoderDecoderModel):
     """Bidirectional GRU encoder, conditional GRU decoder, one to three embedding matrices."""
 
     def __init__(self, encoder: "TiedGRUEncoder", decoder: "TiedGRUDecoder") -> None:
         super().__init__(encoder, decoder)
-        self.register_buffer(
-            # fairseq's moving averages leave alone what has "version" in its name
-            "vocabulary_version",
-            vocabulary_digest(encoder.dictionary, decoder.dictionary),
-        )
-        self.register_state_dict_post_hook(drop_aliases)
-        self.register_load_state_dict_pre_hook(restore_aliases)
+        self.bind(encoder.dictionary, decoder.dictionary)
 
     @classmethod
     def build_model(cls, cfg: TiedGRUConfig, task: FairseqTask) -> "TiedGRUModel":
         """Build from the task's dictionaries and log the tie map."""
         model = cls.from_dictionaries(cfg, task.source_dictionary, task.target_dictionary)
-        logger.info("tying: %s\n%s", cfg.tying, tie_map(model.embeddings, model))
+        model.log_tie_map(cfg.tying)
         return model
 
     @classmethod
@@ -103,8 +85,9 @@ class TiedGRUModel(FairseqEncoderDecoderModel):
         Raises:
             UserError: three-way tying over dictionaries that differ, or an option out of range.
         """
-        _check_ranges(cfg)
+        check_ranges(cfg, _SIZES, _DROPOUTS)
         embeddings = build_embeddings(cfg.tying, source, target, cfg.embed_dim, cfg.projection)
+        assert embeddings.source is not None
         encoder = TiedGRUEncoder(cfg, source, embeddings.source)
         decoder = TiedGRUDecoder(cfg, target, embeddings.target, embeddings.output)
         return cls(encoder, decoder)
@@ -113,32 +96,6 @@ class TiedGRUModel(FairseqEncoderDecoderModel):
     def embeddings(self) -> Embeddings:
         """The three matrices, as tied."""
         return Embeddings(self.encoder.embedding, self.decoder.embedding, self.decoder.output)
-
-    @property
-    def output_layer(self) -> OutputLayer:
-        """What turns the features of ``forward(features_only=True)`` into a loss."""
-        return self.decoder.output
-
-    def upgrade_state_dict_named(self, state_dict: dict[str, Any], name: str) -> None:
-        """Refuse the checkpoint of another vocabulary."""
-        stored = state_dict.get("vocabulary_version")
-        if stored is not None and not torch.equal(stored.cpu(), self.vocabulary_version.cpu()):
-            raise UserError(
-                "the checkpoint was trained on other dictionaries than those of the data; "
-                "use the data-bin it was trained on, or prepare the data with its dictionaries "
-                "(fairseq-preprocess --srcdict, --tgtdict)"
-            )
-
-    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """fairseq's, with a message that says what to do where the model is another."""
-        try:
-            return super().load_state_dict(*args, **kwargs)
-        except RuntimeError as error:
-            difference = shorten(" ".join(str(error).splitlines()[1:]), 160)
-            raise UserError(
-                "the checkpoint holds another model; give the --arch, --tying, --projection and "
-                f"sizes that it was trained with: {difference}"
-            ) from error
 
 
 class TiedGRUEncoder(FairseqEncoder):
@@ -314,28 +271,10 @@ _SIZES = (
 _DROPOUTS = ("dropout", "embedding_dropout", "state_dropout", "readout_dropout")
 
 
-def _check_ranges(cfg: TiedGRUConfig) -> None:
-    for name in _SIZES:
-        if getattr(cfg, name) < 1:
-            raise UserError(f"{_option(name)} {getattr(cfg, name)}: must be 1 or more")
-    for name in _DROPOUTS:
-        if not 0 <= getattr(cfg, name) < 1:
-            raise UserError(f"{_option(name)} {getattr(cfg, name)}: must be from 0 to below 1")
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def _preset(args: Namespace, **defaults: int) -> None:
-    for name, value in defaults.items():
-        setattr(args, name, getattr(args, name, value))
-
-
 @register_model_architecture("tied_gru", "tied_gru_tiny")
 def tied_gru_tiny(args: Namespace) -> None:
     """For tests and the quick start."""
-    _preset(
+    preset(
         args,
         embed_dim=128,
         encoder_hidden_size=64,
@@ -347,7 +286,7 @@ def tied_gru_tiny(args: Namespace) -> None:
 @register_model_architecture("tied_gru", "tied_gru_press_wolf")
 def tied_gru_press_wolf(args: Namespace) -> None:
     """The paper's sizes: embedding 500, hidden 1000, attention as wide as an annotation."""
-    _preset(
+    preset(
         args,
         embed_dim=500,
         encoder_hidden_size=1000,

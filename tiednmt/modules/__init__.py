@@ -1,6 +1,25 @@
 """The layers, in plain torch: no module here imports fairseq."""
 
 from tiednmt.modules.conditional_gru import ConditionalGRU
+from tiednmt.modules.dropout import SequenceDropout, WordDropout
 from tiednmt.modules.output_layer import OutputLayer, SequenceLoss
+from tiednmt.modules.recurrent import (
+    CarriedState,
+    RecurrentHighwayNetwork,
+    RecurrentNetwork,
+    StackedLSTM,
+    State,
+)
 
-__all__ = ["ConditionalGRU", "OutputLayer", "SequenceLoss"]
+__all__ = [
+    "CarriedState",
+    "ConditionalGRU",
+    "OutputLayer",
+    "RecurrentHighwayNetwork",
+    "RecurrentNetwork",
+    "SequenceDropout",
+    "SequenceLoss",
+    "StackedLSTM",
+    "State",
+    "WordDropout",
+]

@@ -1,0 +1,187 @@
+"""What the recurrent language models share: input embedding, recurrent network, output layer."""
+
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from fairseq.data import Dictionary
+from fairseq.models import FairseqIncrementalDecoder, FairseqLanguageModel
+from fairseq.tasks import FairseqTask
+from torch import Tensor, nn
+
+from tiednmt.models.tied_model import TiedModel, check_ranges
+from tiednmt.modules import (
+    CarriedState,
+    RecurrentNetwork,
+    SequenceDropout,
+    State,
+    WordDropout,
+)
+from tiednmt.tying import Embeddings, TyingConfig, build_embeddings
+
+IncrementalState = dict[str, dict[str, Tensor | None]]
+ANY_LENGTH = 100_000  # fairseq's own models say the same: a recurrent network has no limit
+
+Self = TypeVar("Self", bound="RecurrentLanguageModel")
+
+
+@dataclass
+class RecurrentLanguageModelConfig(TyingConfig):
+    """Options of every recurrent language model."""
+
+    embed_dim: int = field(default=200, metadata={"help": "size of the two embeddings"})
+    hidden_size: int = field(
+        default=200,
+        metadata={
+            "help": "size of the recurrent state; where it is not --embed-dim, a learned matrix "
+            "without bias brings it down to it before the output layer"
+        },
+    )
+    dropout: float = field(
+        default=0.0,
+        metadata={"help": "dropout on the input embedding, between layers and before the output"},
+    )
+    variational_dropout: bool = field(
+        default=False,
+        metadata={"help": "--dropout draws one mask a window instead of one a step (Bayesian)"},
+    )
+    recurrent_dropout: float = field(
+        default=0.0,
+        metadata={"help": "dropout on the state handed to the next step, one mask a window"},
+    )
+    word_dropout: float = field(
+        default=0.0,
+        metadata={"help": "dropout of whole types from the input, one mask a window"},
+    )
+    init_range: float = field(
+        default=0.1, metadata={"help": "every parameter starts uniform between minus this and this"}
+    )
+
+
+class RecurrentLanguageModel(TiedModel, FairseqLanguageModel):
+    """Embedding, recurrent network, output layer."""
+
+    def __init__(self, decoder: "RecurrentDecoder", init_range: float) -> None:
+        super().__init__(decoder)
+        self.bind(decoder.dictionary)
+        for parameter in self.parameters():  # tied ones once
+            nn.init.uniform_(parameter, -init_range, init_range)
+
+    @classmethod
+    def build_model(cls: type[Self], cfg: Any, task: FairseqTask) -> Self:
+        """Build from the task's dictionary and log the tie map."""
+        model = cls.from_dictionary(cfg, task.target_dictionary)
+        model.log_tie_map(cfg.tying)
+        return model
+
+    @classmethod
+    def from_dictionary(cls: type[Self], cfg: Any, dictionary: Dictionary) -> Self:
+        """Build without a task.
+
+        Raises:
+            UserError: an option out of range, or three-way tying.
+        """
+        dropouts = ("dropout", "recurrent_dropout", "word_dropout")
+        check_ranges(cfg, ("embed_dim", "hidden_size", *cls.SIZES), dropouts)
+        embeddings = build_embeddings(cfg.tying, None, dictionary, cfg.embed_dim, cfg.projection)
+        decoder = RecurrentDecoder(cfg, dictionary, embeddings, cls.build_network(cfg))
+        return cls(decoder, cfg.init_range)
+
+    SIZES: tuple[str, ...] = ()  # the further options that are sizes
+
+    @classmethod
+    def build_network(cls, cfg: Any) -> RecurrentNetwork:
+        """The recurrent network from ``embed_dim`` to ``hidden_size``."""
+        raise NotImplementedError
+
+    @property
+    def embeddings(self) -> Embeddings:
+        """The two matrices, as tied."""
+        return Embeddings(None, self.decoder.embedding, self.decoder.output)
+
+
+class RecurrentDecoder(FairseqIncrementalDecoder):
+    """Predicts each next token from those before it."""
+
+    def __init__(
+        self,
+        cfg: RecurrentLanguageModelConfig,
+        dictionary: Dictionary,
+        embeddings: Embeddings,
+        network: RecurrentNetwork,
+    ) -> None:
+        super().__init__(dictionary)
+        self.embedding = embeddings.target
+        self.output = embeddings.output
+        self.network = network
+        self.word_dropout = WordDropout(cfg.word_dropout)
+        self.dropout = SequenceDropout(cfg.dropout, cfg.variational_dropout)
+        self.down = (
+            nn.Linear(cfg.hidden_size, cfg.embed_dim, bias=False)
+            if cfg.hidden_size != cfg.embed_dim
+            else nn.Identity()
+        )
+
+    def forward(
+        self,
+        prev_output_tokens: Tensor,
+        incremental_state: IncrementalState | None = None,
+        carried: CarriedState | None = None,
+        features_only: bool = False,
+        **_: Any,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Scores (B × T × types), or features (B × T × embedding) if ``features_only``.
+
+        Args:
+            prev_output_tokens: B × T.
+            incremental_state: for generation: only the last column is run.
+            carried: the state that the window before left; replaced by the one this window leaves.
+                Without it the window starts from zeros.
+            features_only: leave out the output layer.
+        """
+        features, extra = self.extract_features(prev_output_tokens, incremental_state, carried)
+        return (features if features_only else self.output_layer(features)), extra
+
+    def extract_features(
+        self,
+        prev_output_tokens: Tensor,
+        incremental_state: IncrementalState | None = None,
+        carried: CarriedState | None = None,
+        **_: Any,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What the output layer reads (B × T × embedding)."""
+        state = carried.read(prev_output_tokens.size(0)) if carried else None
+        if incremental_state is not None:
+            prev_output_tokens = prev_output_tokens[:, -1:]
+            state = self._cached(incremental_state)
+        tokens = prev_output_tokens.t()
+        embedded = self.word_dropout(self.embedding(tokens), tokens, self.embedding.num_embeddings)
+        outputs, state = self.network(self.dropout(embedded), state)
+        if carried is not None:
+            carried.keep(state)
+        if incremental_state is not None:
+            self._cache(incremental_state, state)
+        return self.down(self.dropout(outputs)).transpose(0, 1), {}
+
+    def _cached(self, incremental_state: IncrementalState) -> State | None:
+        cached = self.get_incremental_state(incremental_state, "network")
+        return None if cached is None else tuple(cached[name] for name in sorted(cached))
+
+    def _cache(self, incremental_state: IncrementalState, state: State) -> None:
+        parts = {f"part{i}": part for i, part in enumerate(state)}
+        self.set_incremental_state(incremental_state, "network", parts)
+
+    def reorder_incremental_state(
+        self, incremental_state: IncrementalState, new_order: Tensor
+    ) -> None:
+        """Select and order the cached states, for beam search."""
+        state = self._cached(incremental_state)
+        if state is not None:
+            self._cache(incremental_state, tuple(p.index_select(1, new_order) for p in state))
+
+    def output_layer(self, features: Tensor, **_: Any) -> Tensor:
+        """Scores (… × types) of features (… × embedding)."""
+        return self.output(features)
+
+    def max_positions(self) -> int:
+        """No limit of the network's own."""
+        return ANY_LENGTH

@@ -1,0 +1,96 @@
+"""What the models of this package share: their checkpoints, their tie map, checks of options."""
+
+import logging
+from argparse import Namespace
+from collections.abc import Iterable
+from textwrap import shorten
+from typing import Any
+
+import torch
+from fairseq.data import Dictionary
+from fairseq.models import BaseFairseqModel
+
+from tiednmt.errors import UserError
+from tiednmt.modules import OutputLayer
+from tiednmt.tying import (
+    Embeddings,
+    drop_aliases,
+    restore_aliases,
+    tie_map,
+    vocabulary_digest,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class TiedModel(BaseFairseqModel):
+    """A model whose checkpoints hold a tied matrix once and fit one vocabulary alone."""
+
+    @property
+    def embeddings(self) -> Embeddings:
+        """The embedding matrices, as tied."""
+        raise NotImplementedError
+
+    @property
+    def output_layer(self) -> OutputLayer:
+        """What turns the features of ``forward(features_only=True)`` into a loss."""
+        return self.embeddings.output
+
+    def bind(self, *dictionaries: Dictionary) -> None:
+        """Tie the model's checkpoints to these dictionaries; to be called once it is built."""
+        self.register_buffer(
+            # fairseq's moving averages leave alone what has "version" in its name
+            "vocabulary_version",
+            vocabulary_digest(*dictionaries),
+        )
+        self.register_state_dict_post_hook(drop_aliases)
+        self.register_load_state_dict_pre_hook(restore_aliases)
+
+    def log_tie_map(self, tying: str) -> None:
+        """Log which matrices are one and what that saves."""
+        logger.info("tying: %s\n%s", tying, tie_map(self.embeddings, self))
+
+    def upgrade_state_dict_named(self, state_dict: dict[str, Any], name: str) -> None:
+        """Refuse the checkpoint of another vocabulary."""
+        stored = state_dict.get("vocabulary_version")
+        if stored is not None and not torch.equal(stored.cpu(), self.vocabulary_version.cpu()):
+            raise UserError(
+                "the checkpoint was trained on other dictionaries than those of the data; "
+                "use the data-bin it was trained on, or prepare the data with its dictionaries "
+                "(fairseq-preprocess --srcdict, --tgtdict)"
+            )
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """fairseq's, with a message that says what to do where the model is another."""
+        try:
+            return super().load_state_dict(*args, **kwargs)
+        except RuntimeError as error:
+            difference = shorten(" ".join(str(error).splitlines()[1:]), 160)
+            raise UserError(
+                "the checkpoint holds another model; give the --arch, --tying, --projection and "
+                f"sizes that it was trained with: {difference}"
+            ) from error
+
+
+def check_ranges(cfg: Any, sizes: Iterable[str], dropouts: Iterable[str]) -> None:
+    """Refuse sizes below 1 and dropouts outside [0, 1).
+
+    Raises:
+        UserError: with the name of the option.
+    """
+    for name in sizes:
+        if getattr(cfg, name) < 1:
+            raise UserError(f"{_option(name)} {getattr(cfg, name)}: must be 1 or more")
+    for name in dropouts:
+        if not 0 <= getattr(cfg, name) < 1:
+            raise UserError(f"{_option(name)} {getattr(cfg, name)}: must be from 0 to below 1")
+
+
+def preset(args: Namespace, **defaults: float) -> None:
+    """Give an architecture's values to the options that were not given."""
+    for name, value in defaults.items():
+        setattr(args, name, getattr(args, name, value))
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,155 @@
+"""Recurrent networks over a window of text whose state is handed to the next window."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tiednmt.modules.dropout import SequenceDropout
+
+State = tuple[Tensor, ...]  # each layers × B × hidden
+
+
+class CarriedState:
+    """The state of a network between two windows of the streams it reads."""
+
+    def __init__(self, state: State | None = None) -> None:
+        self.state = state
+
+    def read(self, streams: int) -> State | None:
+        """The state of the first ``streams`` streams; None at their start."""
+        if self.state is None:
+            return None
+        return tuple(part[:, :streams] for part in self.state)
+
+    def keep(self, state: State) -> None:
+        """Keep the state after a window; no gradient flows back through it."""
+        self.state = tuple(part.detach() for part in state)
+
+    def clear(self) -> None:
+        """Start anew."""
+        self.state = None
+
+
+class RecurrentNetwork(Protocol):
+    """What a language model needs of its recurrent network."""
+
+    hidden_size: int
+
+    def __call__(self, sequence: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Run T × B × input; return T × B × hidden and the state after the last step."""
+
+
+class StackedLSTM(nn.Module):
+    """LSTM layers with dropout on what passes between them.
+
+    Each layer runs over the whole window in one call of torch's fused kernel.
+
+    Args:
+        input_size: size of the first layer's input.
+        hidden_size: size of every layer's state.
+        layers: number of layers.
+        dropout: on what one layer hands to the next (Zaremba et al. 2014).
+        recurrent_dropout: on the state handed to the next step, with one mask a window (Gal &
+            Ghahramani 2016). The streams of a batch share it, so that it can be put on the
+            columns of the recurrent matrix and the kernel stays the fused one.
+        fixed_masks: ``dropout`` too draws one mask a window.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        layers: int = 1,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        fixed_masks: bool = False,
+    ) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.layers = nn.ModuleList(
+            _LSTMLayer(hidden_size if i else input_size, hidden_size, recurrent_dropout)
+            for i in range(layers)
+        )
+        self.dropout = SequenceDropout(dropout, fixed_masks)
+
+    def forward(self, sequence: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Run T × B × input; return T × B × hidden and the state (h, c), each layers × B × hidden.
+
+        Without ``state`` the first step starts from zeros.
+        """
+        if state is None:
+            zeros = sequence.new_zeros(len(self.layers), sequence.size(1), self.hidden_size)
+            state = zeros, zeros
+        before = [tuple(part[i : i + 1] for part in state) for i in range(len(self.layers))]
+        after = []
+        for i, layer in enumerate(self.layers):
+            sequence, left = layer(self.dropout(sequence) if i else sequence, before[i])
+            after.append(left)
+        return sequence, tuple(torch.cat(parts) for parts in zip(*after, strict=True))
+
+
+class _LSTMLayer(nn.LSTM):
+    """One layer of torch's LSTM with dropout on the recurrent connections."""
+
+    weight_ih_l0: Tensor
+    weight_hh_l0: Tensor
+    bias_ih_l0: Tensor
+    bias_hh_l0: Tensor
+
+    def __init__(self, input_size: int, hidden_size: int, recurrent_dropout: float) -> None:
+        super().__init__(input_size, hidden_size)
+        self.recurrent_dropout = recurrent_dropout
+
+    def forward(self, sequence: Tensor, state: State) -> tuple[Tensor, State]:  # type: ignore[override]
+        if not self.training or not self.recurrent_dropout:
+            hidden, cell = state
+            return super().forward(sequence, (hidden, cell))
+        mask = F.dropout(sequence.new_ones(self.hidden_size), self.recurrent_dropout)
+        weights = (self.weight_ih_l0, self.weight_hh_l0 * mask, self.bias_ih_l0, self.bias_hh_l0)
+        output, *left = torch.lstm(sequence, state, weights, True, 1, 0.0, True, False, False)
+        return output, tuple(left)
+
+
+class RecurrentHighwayNetwork(nn.Module):
+    """A highway network of some depth between one step and the next (Zilly et al. 2017).
+
+    The carry gate is one minus the transform gate. There is no fused kernel for it: the loop over
+    time and depth runs in Python.
+
+    Args:
+        input_size: size of a step's input.
+        hidden_size: size of the state.
+        depth: highway layers between two steps.
+        recurrent_dropout: on the state wherever it enters a layer, one mask a window and stream.
+    """
+
+    def __init__(
+        self, input_size: int, hidden_size: int, depth: int, recurrent_dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.input = nn.Linear(input_size, 2 * hidden_size, bias=False)
+        self.layers = nn.ModuleList(nn.Linear(hidden_size, 2 * hidden_size) for _ in range(depth))
+        self.dropout = SequenceDropout(recurrent_dropout, fixed=True)
+
+    def forward(self, sequence: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Run T × B × input; return T × B × hidden and the state, 1 × B × hidden."""
+        inputs = self.input(sequence)
+        if state is None:
+            state = (sequence.new_zeros(1, sequence.size(1), self.hidden_size),)
+        s = state[0][0]
+        mask = self.dropout(torch.ones_like(state[0]))[0]
+        outputs = []
+        for step in inputs:
+            for i, layer in enumerate(self.layers):
+                gates = layer(s * mask)
+                if i == 0:
+                    gates = gates + step
+                candidate, transform = gates.chunk(2, dim=-1)
+                s = torch.lerp(s, torch.tanh(candidate), torch.sigmoid(transform))
+            outputs.append(s)
+        return torch.stack(outputs), (s.unsqueeze(0),)

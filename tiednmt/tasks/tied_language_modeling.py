@@ -1,0 +1,210 @@
+"""Language modelling over continuous streams, with the recurrent state carried along."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from fairseq import utils
+from fairseq.criterions import FairseqCriterion
+from fairseq.data import FairseqDataset, data_utils
+from fairseq.models import BaseFairseqModel
+from fairseq.optim import FairseqOptimizer
+from fairseq.tasks import register_task
+from fairseq.tasks.language_modeling import LanguageModelingConfig, LanguageModelingTask
+from omegaconf import II
+
+from tiednmt.errors import UserError
+from tiednmt.modules import CarriedState
+from tiednmt.tasks.streams import Batch, CarriedStreams, StreamIterator, StreamWindows, TokenStream
+
+BLOCK_OPTIONS = {
+    # options of language_modeling that mean nothing for streams, and their defaults
+    "self_target": False,
+    "past_target": False,
+    "add_bos_token": False,
+    "shorten_method": "none",
+    "pad_to_fixed_length": False,
+    "pad_to_fixed_bsz": False,
+}
+
+
+@dataclass
+class TiedLanguageModelingConfig(LanguageModelingConfig):
+    """Options of ``--task tied_language_modeling``: those of ``language_modeling``."""
+
+    tokens_per_sample: int = field(
+        default=35,
+        metadata={
+            "help": "tokens of a window: each update reads that many of every stream "
+            "(--batch-size is the number of streams of a worker)"
+        },
+    )
+    seed: int = II("common.seed")
+
+
+@register_task("tied_language_modeling", dataclass=TiedLanguageModelingConfig)
+class TiedLanguageModelingTask(LanguageModelingTask):
+    """``--sample-break-mode none`` (the default): the corpus is one sequence, cut into streams.
+
+    The order is fixed, every token is predicted once an epoch, and the recurrent state goes on
+    from window to window; an epoch and a validation begin with an empty state. With ``eos``,
+    ``complete`` or ``complete_doc`` every sample stands alone, as in fairseq's
+    ``language_modeling``: for corpora of sentences that do not continue each other.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.training_state = CarriedStreams()
+        self.validation_state = CarriedState()
+        if self.args.tokens_per_sample < 1:
+            raise UserError(f"--tokens-per-sample {self.args.tokens_per_sample}: must be above 0")
+        for name, default in BLOCK_OPTIONS.items():
+            if self.continuous and getattr(self.args, name) != default:
+                raise UserError(
+                    f"--{name.replace('_', '-')} has no meaning for continuous streams; "
+                    "leave it out, or give --sample-break-mode eos"
+                )
+
+    @property
+    def continuous(self) -> bool:
+        """Whether the text is read as streams."""
+        return self.args.sample_break_mode == "none"
+
+    def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **_: Any) -> None:
+        """Load a split; with ``combine``, its continuations (``train1``, ``train2``, …) too."""
+        if not self.continuous:
+            super().load_dataset(split, epoch=epoch, combine=combine)
+            return
+        paths = utils.split_paths(self.args.data)
+        path = f"{paths[(epoch - 1) % len(paths)]}/{split}"
+        sentences = data_utils.load_indexed_dataset(
+            path, self.dictionary, self.args.dataset_impl, combine=combine
+        )
+        if sentences is None:
+            raise UserError(
+                f"{path}.bin: no such file; python -m preprocess.text (or "
+                "fairseq-preprocess --only-source) makes it"
+            )
+        tokens = TokenStream(sentences, path)
+        if not len(tokens):
+            raise UserError(f"{path}.bin holds no tokens; prepare the corpus again")
+        self.datasets[split] = tokens
+
+    def get_batch_iterator(
+        self,
+        dataset: FairseqDataset,
+        max_tokens: int | None = None,
+        max_sentences: int | None = None,
+        seed: int = 1,
+        num_shards: int = 1,
+        shard_id: int = 0,
+        num_workers: int = 0,
+        epoch: int = 1,
+        data_buffer_size: int = 0,
+        **options: Any,
+    ) -> Any:
+        """Windows over streams, ``max_sentences`` streams a worker (or what ``max_tokens`` holds).
+
+        Raises:
+            UserError: the corpus is too small for that many streams of that window.
+        """
+        common = {
+            "seed": seed,
+            "shard_id": shard_id,
+            "num_workers": num_workers,
+            "epoch": epoch,
+        }
+        if not isinstance(dataset, TokenStream):
+            return super().get_batch_iterator(
+                dataset,
+                max_tokens=max_tokens,
+                max_sentences=max_sentences,
+                num_shards=num_shards,
+                data_buffer_size=data_buffer_size,
+                **common,
+                **options,
+            )
+        window = self.args.tokens_per_sample
+        streams = max_sentences or (max_tokens or 0) // window
+        if not streams:
+            raise UserError(
+                f"--max-tokens {max_tokens}: less than a window of {window} tokens; give the "
+                "number of streams as --batch-size"
+            )
+        windows = StreamWindows(dataset, streams, num_shards, window, self.dictionary.eos())
+        return StreamIterator(windows, self.training_state, buffer_size=data_buffer_size, **common)
+
+    def train_step(
+        self,
+        sample: Batch,
+        model: BaseFairseqModel,
+        criterion: FairseqCriterion,
+        optimizer: FairseqOptimizer,
+        update_num: int,
+        ignore_grad: bool = False,
+        **options: Any,
+    ) -> Any:
+        """fairseq's, from the state that the last update left."""
+        # a worker without a part in the last window repeats another batch, which must not count
+        state = CarriedState() if ignore_grad else self.training_state
+        attach(sample, state)
+        result = super().train_step(
+            sample, model, criterion, optimizer, update_num, ignore_grad, **options
+        )
+        if sample.get("whole") and not ignore_grad:
+            self.training_state.gather()
+        return result
+
+    def valid_step(
+        self, sample: Batch, model: BaseFairseqModel, criterion: FairseqCriterion, **options: Any
+    ) -> Any:
+        """fairseq's, from the state that the window before left."""
+        attach(sample, self.validation_state)
+        return super().valid_step(sample, model, criterion, **options)
+
+    def eval_lm_dataloader(
+        self, dataset: FairseqDataset, batch_size: int | None = None, **options: Any
+    ) -> Any:
+        """Batches of ``fairseq-eval-lm``; streams carry their state, one stream by default."""
+        if not isinstance(dataset, TokenStream):
+            return super().eval_lm_dataloader(dataset, batch_size=batch_size, **options)
+        if options.pop("context_window", 0):
+            raise UserError(
+                "--context-window: streams carry their state, so every token has all that stands "
+                "before it as context; leave the option out"
+            )
+        options["max_tokens"] = None
+        batches = self.get_batch_iterator(dataset, max_sentences=batch_size or 1, **options)
+        return CarryingIterator(batches.next_epoch_itr(shuffle=False))
+
+
+class CarryingIterator:
+    """Windows in order, each with the state that the one before it left.
+
+    Whoever runs the model on a batch's ``net_input`` leaves the state for the next.
+    """
+
+    def __init__(self, batches: Any) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        state = CarriedState()
+        for batch in self.batches:
+            attach(batch, state)
+            yield batch
+
+
+def attach(sample: Batch, state: CarriedState) -> None:
+    """Let the model start this window from ``state`` and leave its own there."""
+    if "window" not in sample:
+        return
+    if sample["window"] == 0:
+        state.clear()
+    elif state.state is not None:
+        device: torch.device = sample["target"].device
+        state.keep(tuple(part.to(device) for part in state.state))
+    sample["net_input"]["carried"] = state
