@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from fairseq import checkpoint_utils, utils
+from fairseq import utils
 from fairseq.dataclass.configs import GenerationConfig
-from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
-from fairseq.tasks import TASK_REGISTRY
 from fairseq.tasks.translation import TranslationTask
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
-import tiednmt  # noqa: F401  registers the plugin's models and the types its checkpoints hold
 from preprocess.files import read_lines
 from preprocess.pipeline import TextPipeline
+from scripts.checkpoints import build, preferred_device, read_checkpoint, require_task
 from scripts.scoring import refuse_subword_marks
-from tiednmt.errors import UserError, explain
+from tiednmt.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -198,78 +195,25 @@ def load_system(name: str, paths: Iterable[Path], prepared: Prepared, cpu: bool 
         UserError: a checkpoint is missing, damaged, unsafe, of an unknown architecture, no
             translation model, or does not fit the dictionaries.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
+    device = preferred_device(cpu)
     models, task = [], None
     paths = tuple(paths)
     for path in paths:
-        state = _read_checkpoint(path, prepared)
+        state = read_checkpoint(path, prepared.data_bin, eval_bleu=False)
         _require_translation_model(path, state, prepared)
-        model, task = _build(path, state, task, prepared)
+        model, task = build(path, state, prepared.data_bin, task)
         model.to(device)
         model.prepare_for_inference_(OmegaConf.create({"generation": {"no_beamable_mm": True}}))
         models.append(model)
     return System(name, paths, models, task, prepared.pipeline, device)
 
 
-def _read_checkpoint(path: Path, prepared: Prepared) -> dict[str, Any]:
-    if not path.is_file():
-        raise UserError(f"{path}: no such checkpoint")
-    overrides = {
-        "data": str(prepared.data_bin),
-        # training's own scoring is not needed here, nor what it would build
-        "eval_bleu": False,
-    }
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's, on pickles that it then refuses
-            return checkpoint_utils.load_checkpoint_to_cpu(str(path), overrides)
-    except Exception as error:
-        line = explain(error)
-        if line is None:
-            raise
-        raise UserError(line) from error
-
-
 def _require_translation_model(path: Path, state: dict[str, Any], prepared: Prepared) -> None:
-    config = state["cfg"]
-    if config is None:
-        raise UserError(f"{path}: holds no configuration, so it is no checkpoint of fairseq-train")
-    model, task = (_name(config[part]) for part in ("model", "task"))
-    if model not in MODEL_REGISTRY and model not in ARCH_MODEL_REGISTRY:
-        raise UserError(f"{path}: its architecture {model} is known to neither fairseq nor tiednmt")
-    if not issubclass(TASK_REGISTRY.get(task, object), TranslationTask):
-        raise UserError(f"{path}: a model of the task {task}; only translation models can be used")
+    require_task(path, state, TranslationTask, "translation models")
     wanted = (prepared.pipeline.source, prepared.pipeline.target)
-    trained = (config.task.source_lang, config.task.target_lang)
+    trained = (state["cfg"].task.source_lang, state["cfg"].task.target_lang)
     if trained not in (wanted, (None, None)):  # fairseq-train without -s and -t stores None
         raise UserError(
             f"{path}: translates {trained[0]} to {trained[1]}, but {prepared.folder} holds "
             f"{wanted[0]} to {wanted[1]}"
         )
-
-
-def _build(path: Path, state: dict[str, Any], task: Any, prepared: Prepared) -> tuple[Any, Any]:
-    try:
-        (model,), _, task = checkpoint_utils.load_model_ensemble_and_task(
-            [str(path)], task=task, state=state
-        )
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-    except RuntimeError as error:
-        raise UserError(
-            f"{path}: does not fit the dictionaries in {prepared.data_bin} or this version of the "
-            f"model ({_reason(error)}); pass the prepared folder it was trained on as --data"
-        ) from error
-    if not all(parameter.isfinite().all() for parameter in model.parameters()):
-        raise UserError(f"{path}: holds values that are not numbers; its training has diverged")
-    return model, task
-
-
-def _name(config: Any) -> str | None:
-    return getattr(config, "_name", None) or getattr(config, "arch", None)
-
-
-def _reason(error: Exception) -> str:
-    """The first fault that ``load_state_dict`` lists, or else the first line."""
-    head, *faults = str(error).strip().splitlines()
-    return (faults[0] if faults else head).strip().rstrip(".")
