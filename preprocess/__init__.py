@@ -1,1 +1,1 @@
-"""From raw parallel text to a data-bin that fairseq trains on: one stage a function."""
+"""From raw text, parallel or in one language, to a data-bin that fairseq trains on."""

@@ -14,18 +14,19 @@ from collections import Counter
 from contextlib import ExitStack, nullcontext, redirect_stderr
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO, StringIO
 from pathlib import Path
 
-from preprocess.files import named_when_whole, read_lines, sha256, write_json, write_whole
-from preprocess.parallel import Pair, cores, map_pairs
+from preprocess.files import named_when_whole, read_lines, write_whole
+from preprocess.manifest import package_version, write_manifest
+from preprocess.options import CommonOptions, add_common_arguments
+from preprocess.parallel import map_in_order
 from preprocess.pipeline import SUBWORD_METHODS, TextPipeline
 from preprocess.stages import Stages
 from preprocess.vocabulary import PADDING_FACTOR, count_types, report
 from tiednmt.errors import UserError
 
-FORMAT = 1
+Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Corpus:
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(CommonOptions):
     """How a corpus is prepared. The defaults suit a corpus of some tens of thousands of pairs.
 
     8,000 merges give a joint vocabulary of about as many types, each seen often enough to learn;
@@ -58,29 +59,18 @@ class Options:
     vocabulary_threshold: int = 5
     max_length: int = 100
     max_ratio: float = 5.0
-    workers: int = 0  # all cores
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.bpe not in SUBWORD_METHODS:
             raise UserError(f"--bpe {self.bpe}: choose one of {', '.join(SUBWORD_METHODS)}")
-        for name in ("merges", "max_length", "max_ratio"):
-            if not getattr(self, name) >= 1:  # nan too
-                option = "--" + name.replace("_", "-")
-                raise UserError(f"{option} {getattr(self, name)}: must be 1 or more")
-        for name in ("vocabulary_threshold", "workers"):
-            if getattr(self, name) < 0:
-                option = "--" + name.replace("_", "-")
-                raise UserError(f"{option} {getattr(self, name)}: must be 0 or more")
-
-    @property
-    def processes(self) -> int:
-        """Worker processes to use."""
-        return self.workers or cores()
+        self.require_at_least(1, "merges", "max_length", "max_ratio")
+        self.require_at_least(0, "vocabulary_threshold")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that every corpus command has."""
-    parser.add_argument("--dest", type=Path, required=True, metavar="DIR", help="folder to fill")
+    add_common_arguments(parser)
     parser.add_argument(
         "--bpe",
         default=Options.bpe,
@@ -114,13 +104,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Options.max_ratio,
         metavar="R",
         help="drop training pairs whose lengths differ by more (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=Options.workers,
-        metavar="N",
-        help="processes (default: one for each core)",
     )
 
 
@@ -184,7 +167,7 @@ def prepare(corpus: Corpus, dest: Path, options: Options) -> None:
             outputs=files("tokenised", subset),
             options={
                 "tokeniser": options.bpe,
-                "version": _version("sacremoses"),
+                "version": package_version("sacremoses"),
                 **(limits if subset == "train" else {}),
             },
         )
@@ -208,7 +191,7 @@ def prepare(corpus: Corpus, dest: Path, options: Options) -> None:
         options={
             "bpe": options.bpe,
             "merges": options.merges,
-            "version": _version(options.bpe),
+            "version": package_version(options.bpe),
         },
     )
     for subset in subsets:
@@ -227,15 +210,14 @@ def prepare(corpus: Corpus, dest: Path, options: Options) -> None:
         partial(binarise, dest, corpus, splits, options.processes),
         inputs=files("bpe", *subsets),
         outputs=_data_bin_files(dest / "data-bin", corpus, splits),
-        options={"splits": splits, "version": _version("fairseq")},
+        options={"splits": splits, "version": package_version("fairseq")},
     )
     stages.finish()
     vocabulary = count_types(*files("bpe", "train"))
     print(report(corpus.source, corpus.target, vocabulary))
-    write_json(
-        dest / "manifest.json",
+    write_manifest(
+        stages,
         {
-            "format": FORMAT,
             "corpus": corpus.name,
             "source": corpus.source,
             "target": corpus.target,
@@ -249,14 +231,8 @@ def prepare(corpus: Corpus, dest: Path, options: Options) -> None:
             },
             "counts": counts,
             "vocabulary": vocabulary,
-            "versions": {
-                name: _version(name)
-                for name in ("fairseq", "sacremoses", "subword-nmt", "sentencepiece")
-            },
-            "files": {
-                path.relative_to(dest).as_posix(): sha256(path) for path in sorted(stages.outputs)
-            },
         },
+        packages=("fairseq", "sacremoses", "subword-nmt", "sentencepiece"),
     )
 
 
@@ -318,7 +294,7 @@ def tokenise_pair(
         files = [stack.enter_context(write_whole(path)) for path in outputs]
         pairs = zip(*(read_lines(path) for path in inputs), strict=True)
         tokenise = partial(_tokenise_both, pipeline)
-        for pair in map_pairs(tokenise, pairs, options.processes, "tokenise"):
+        for pair in map_in_order(tokenise, pairs, options.processes, "tokenise", "pairs"):
             counts["read"] += 1
             fault = pair_fault(pair, options) if filtered else None
             counts[fault or "kept"] += 1
@@ -408,7 +384,7 @@ def apply_pair(
     segment = partial(_segment_both, pipeline)
     with ExitStack() as stack:
         files = [stack.enter_context(write_whole(path)) for path in outputs]
-        for pair in map_pairs(segment, pairs, options.processes, "segment"):
+        for pair in map_in_order(segment, pairs, options.processes, "segment", "pairs"):
             for file, line in zip(files, pair, strict=True):
                 file.write(line + "\n")
 
@@ -471,12 +447,3 @@ def _data_bin_files(folder: Path, corpus: Corpus, splits: dict[str, str]) -> lis
         for language in languages
         for kind in ("bin", "idx")
     ]
-
-
-def _version(package: str) -> str:
-    for name in (package, f"{package}-fixed"):
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            continue
-    return "unknown"

@@ -18,6 +18,13 @@ ATTEMPTS = 6
 TIMEOUT_SECONDS = 30
 BLOCK_BYTES = 1 << 16
 TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
+USER_AGENT = "tiednmt"  # some servers turn away the one of Python's library
+
+
+def fetch_all(url: str, folder: Path, expected_sha256: dict[str, str]) -> None:
+    """Download the files of these names from ``url`` into ``folder``, as :func:`fetch` does."""
+    for name, digest in expected_sha256.items():
+        fetch(f"{url.rstrip('/')}/{name}", folder / name, digest)
 
 
 def fetch(url: str, path: Path, expected_sha256: str, first_wait: float = 1.0) -> None:
@@ -78,7 +85,8 @@ def _fetch_part(url: str, part: Path, first_wait: float) -> None:
 def _continue(url: str, part: Path) -> None:
     """Append what is missing to ``part``; start over where the server sends the whole."""
     have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    headers = {"User-Agent": USER_AGENT} | ({"Range": f"bytes={have}-"} if have else {})
+    request = urllib.request.Request(url, headers=headers)
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
         if answer.status != 206:
             have = 0

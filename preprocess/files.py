@@ -10,55 +10,86 @@ import gzip
 import hashlib
 import json
 import os
+import tarfile
+import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TextIO, cast
+from typing import IO, Any, TextIO
 
 from tiednmt.errors import UserError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def read_lines(path: Path) -> Iterator[str]:
-    """Lines of a UTF-8 file, plain or ``.gz``, without their ends.
+def find_file(folder: Path, *names: str) -> Path:
+    """The first of these files that is in ``folder``.
+
+    :raises UserError: where none is.
+    """
+    for name in names:
+        if (folder / name).exists():
+            return folder / name
+    others = "".join(f", nor {name}" for name in names[1:])
+    raise UserError(f"{folder / names[0]}: no such file{others}; put one of them there")
+
+
+def read_lines(path: Path, member: str | None = None) -> Iterator[str]:
+    """Lines of a UTF-8 file, plain, ``.gz`` or ``member`` of a zip archive, without their ends.
 
     A byte order mark is removed, ``\\r\\n`` ends a line like ``\\n``, and a last line need not be
     ended. Any other carriage return becomes a space, because most readers would end a line there.
 
     :raises UserError: where the file is missing, ends early, is not UTF-8 or holds NUL.
     """
-    number = 0
+    place = f"{path}, {member}" if member else str(path)
+    with open_bytes(path, member) as file:
+        for number, raw in enumerate(file, start=1):
+            if number == 1:
+                raw = raw.removeprefix(BYTE_ORDER_MARK)
+            yield decode(raw, f"{place}, line {number}").rstrip("\r\n").replace("\r", " ")
+
+
+@contextmanager
+def open_bytes(path: Path, member: str | None = None) -> Iterator[IO[bytes]]:
+    """The bytes of a file, plain, ``.gz`` or ``member`` of a zip archive, without unpacking it.
+
+    :raises UserError: where the file is missing, or damaged as an archive.
+    """
+    unpacked: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
     try:
-        with _open_bytes(path) as file:
-            for number, raw in enumerate(file, start=1):
-                if number == 1:
-                    raw = raw.removeprefix(BYTE_ORDER_MARK)
-                yield _decode(raw, path, number)
+        if member is None:
+            with unpacked(path, "rb") as file:
+                yield file
+        else:
+            with zipfile.ZipFile(path) as archive:
+                if member not in archive.namelist():
+                    raise UserError(f"{path}: holds no {member}; get the right archive")
+                with archive.open(member) as file:
+                    yield file
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(
-            f"{path}: damaged or cut short after line {number} ({error}); get the file again"
-        ) from None
+    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, tarfile.ReadError) as error:
+        raise UserError(f"{path}: damaged or cut short ({error}); get the file again") from None
 
 
-def _open_bytes(path: Path) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else open(path, "rb")
+def decode(raw: bytes, place: str) -> str:
+    """``raw`` as UTF-8 text.
 
-
-def _decode(raw: bytes, path: Path, number: int) -> str:
+    :param place: names the file and where in it, for the error.
+    :raises UserError: where it is not UTF-8 or holds NUL.
+    """
     try:
-        line = raw.decode("utf-8")
+        text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{path}, line {number}: not UTF-8 (byte 0x{raw[error.start]:02x} at byte"
-            f" {error.start + 1} of the line); convert the file, for example with iconv"
+            f"{place}: not UTF-8 (byte 0x{raw[error.start]:02x} at byte {error.start + 1});"
+            " convert the file, for example with iconv"
         ) from None
-    if "\0" in line:
-        raise UserError(f"{path}, line {number}: holds a NUL character; remove it")
-    return line.rstrip("\r\n").replace("\r", " ")
+    if "\0" in text:
+        raise UserError(f"{place}: holds a NUL character; remove it")
+    return text
 
 
 @contextmanager

@@ -10,7 +10,9 @@ import argparse
 from pathlib import Path
 
 from preprocess.corpus import Corpus, add_arguments, options_from, prepare
-from preprocess.download import fetch
+from preprocess.download import fetch_all
+from preprocess.files import find_file
+from preprocess.options import add_raw_arguments
 from preprocess.stages import claim
 from tiednmt.errors import UserError, one_line_errors
 
@@ -49,7 +51,10 @@ def corpus_in(folder: Path, pair: str) -> Corpus:
         source=source,
         target=target,
         files={
-            subset: {code: _find(folder, f"{stem}.{code}") for code in (source, target)}
+            subset: {
+                code: find_file(folder, f"{stem}.{code}.gz", f"{stem}.{code}")
+                for code in (source, target)
+            }
             for subset, stem in SUBSETS.items()
         },
     )
@@ -60,10 +65,8 @@ def download(folder: Path, pair: str, url: str = URL) -> None:
 
     :raises UserError: where the pair is unknown or a file cannot be had whole.
     """
-    for stem in SUBSETS.values():
-        for code in _languages(pair):
-            name = f"{stem}.{code}.gz"
-            fetch(f"{url.rstrip('/')}/{name}", folder / name, SHA256[name])
+    names = [f"{stem}.{code}.gz" for stem in SUBSETS.values() for code in _languages(pair)]
+    fetch_all(url, folder, {name: SHA256[name] for name in names})
 
 
 def _languages(pair: str) -> tuple[str, str]:
@@ -73,20 +76,12 @@ def _languages(pair: str) -> tuple[str, str]:
     return source, target
 
 
-def _find(folder: Path, name: str) -> Path:
-    for path in (folder / f"{name}.gz", folder / name):
-        if path.exists():
-            return path
-    raise UserError(f"{folder / name}.gz: no such file, nor {name}; --raw must hold both sides")
-
-
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m preprocess.multi30k", description=__doc__)
     parser.add_argument("--pair", required=True, metavar="PAIR", help=", ".join(PAIRS))
-    parser.add_argument("--raw", type=Path, metavar="DIR", help="raw files, in place of a download")
-    parser.add_argument("--url", default=URL, help="where to download from (default: %(default)s)")
+    add_raw_arguments(parser, URL)
     add_arguments(parser)
     args = parser.parse_args(argv)
     options = options_from(args)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 from tiednmt.errors import UserError
 
-BLOCK_PAIRS = 200_000
-CHUNK_PAIRS = 500
+CHUNK_ITEMS = 500
+CHUNKS_AHEAD = 4  # for each worker
 
-Pair = tuple[str, str]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def cores() -> int:
@@ -26,44 +29,63 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def map_pairs(
-    function: Callable[[Pair], Pair], pairs: Iterable[Pair], workers: int, title: str
-) -> Iterator[Pair]:
-    """``function`` of each pair of lines, in order.
+def map_in_order(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int,
+    title: str,
+    unit: str,
+) -> Iterator[Result]:
+    """``function`` of each item, in order, under a progress bar that counts them in ``unit``.
 
-    On ``workers`` processes where that pays, a block at a time, so that memory is bounded.
+    On ``workers`` processes where that pays. Items are read no further ahead than the workers
+    need, so that memory is bounded.
     """
-    pairs = iter(pairs)
-    block = list(islice(pairs, BLOCK_PAIRS))
-    with tqdm(desc=title, unit=" pairs", disable=None) as bar:
-        if workers == 1 or len(block) <= 2 * CHUNK_PAIRS:
-            for pair in chain(block, pairs):
-                bar.update()
-                yield function(pair)
-            return
-        try:
-            with ProcessPoolExecutor(workers, initializer=_keep, initargs=(function,)) as pool:
-                while block:
-                    for pair in pool.map(_apply_kept, block, chunksize=CHUNK_PAIRS):
-                        bar.update()
-                        yield pair
-                    block = list(islice(pairs, BLOCK_PAIRS))
-        except BrokenProcessPool:
-            raise UserError(
-                f"{title}: a worker process was killed, perhaps for want of memory;"
-                f" ask for fewer than --workers {workers}"
-            ) from None
+    items = iter(items)
+    first = list(islice(items, 2 * CHUNK_ITEMS + 1))
+    items = chain(first, items)
+    with tqdm(desc=title, unit=f" {unit}", disable=None) as bar:
+        if workers == 1 or len(first) <= 2 * CHUNK_ITEMS:
+            results: Iterator[Result] = map(function, items)
+        else:
+            results = chain.from_iterable(_map_chunks(function, items, workers, title))
+        for result in results:
+            bar.update()
+            yield result
 
 
-_kept: Callable[[Pair], Pair]
+def _map_chunks(
+    function: Callable[[Item], Result], items: Iterator[Item], workers: int, title: str
+) -> Iterator[list[Result]]:
+    """The results a chunk at a time, ``CHUNKS_AHEAD`` chunks for each worker under way."""
+    under_way: deque[Future[list[Result]]] = deque()
+    try:
+        with ProcessPoolExecutor(workers, initializer=_keep, initargs=(function,)) as pool:
+            try:
+                while chunk := list(islice(items, CHUNK_ITEMS)):
+                    under_way.append(pool.submit(_apply_kept, chunk))
+                    if len(under_way) > CHUNKS_AHEAD * workers:
+                        yield under_way.popleft().result()
+                while under_way:
+                    yield under_way.popleft().result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+    except BrokenProcessPool:
+        raise UserError(
+            f"{title}: a worker process was killed, perhaps for want of memory;"
+            f" ask for fewer than --workers {workers}"
+        ) from None
 
 
-def _keep(function: Callable[[Pair], Pair]) -> None:
+_kept: Callable[[Any], Any]
+
+
+def _keep(function: Callable[[Any], Any]) -> None:
     """Once in each worker, so that models are loaded once and their caches last."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers for all
     global _kept
     _kept = function
 
 
-def _apply_kept(pair: Pair) -> Pair:
-    return _kept(pair)
+def _apply_kept(items: list[Any]) -> list[Any]:
+    return [_kept(item) for item in items]

@@ -47,6 +47,11 @@ def normalise(line: str) -> str:
     return _TYPOGRAPHIC_APOSTROPHE.sub("'", line).strip()
 
 
+def tokenise(line: str, tokeniser: MosesTokenizer) -> str:
+    """Raw line → normalised, space-separated tokens by the Moses rules."""
+    return str(tokeniser.tokenize(normalise(line), escape=False, return_str=True))
+
+
 class TextPipeline:
     """Encodes and decodes the two languages of a prepared folder.
 
@@ -92,10 +97,9 @@ class TextPipeline:
 
     def tokenise(self, line: str, language: str) -> str:
         """Raw line → normalised, space-separated tokens (no tokeniser under sentencepiece)."""
-        line = normalise(line)
         if self.method == "sentencepiece":
-            return line
-        return str(self._tokenisers[language].tokenize(line, escape=False, return_str=True))
+            return normalise(line)
+        return tokenise(line, self._tokenisers[language])
 
     def segment(self, tokens: str, language: str) -> str:
         """The outcome of :meth:`tokenise` → space-separated subword units."""

@@ -21,12 +21,12 @@ from preprocess.corpus import (
     add_arguments,
     learn_sentencepiece,
     learn_subword_nmt,
-    map_pairs,
     options_from,
     tokenise_pair,
 )
 from preprocess.corpus import prepare as library_prepare
 from preprocess.files import read_lines
+from preprocess.parallel import map_in_order
 from preprocess.pipeline import TextPipeline
 from preprocess.vocabulary import dictionary_size, embedding_rows
 from tiednmt.errors import UserError
@@ -351,13 +351,13 @@ def test_killed_at_any_stage_and_run_again_gives_the_same_bytes(files, write, pr
 
 def test_pairs_keep_their_order_on_several_processes():
     pairs = [(str(number), str(-number)) for number in range(5000)]
-    assert list(map_pairs(_swap, iter(pairs), 3, "swap")) == [(b, a) for a, b in pairs]
+    assert list(map_in_order(_swap, iter(pairs), 3, "swap", "pairs")) == [(b, a) for a, b in pairs]
 
 
 def test_a_killed_worker_is_one_error():
     pairs = [("a", "b")] * 5000
     with pytest.raises(UserError, match=r"killed.*fewer than --workers 2"):
-        list(map_pairs(_die, iter(pairs), 2, "die"))
+        list(map_in_order(_die, iter(pairs), 2, "die", "pairs"))
 
 
 def _die(pair):
