@@ -30,6 +30,7 @@ import sacrebleu
 import torch
 
 from preprocess.files import read_lines, write_json, write_whole
+from scripts.arguments import positive
 from scripts.scoring import compare, score
 from scripts.translation import (
     DEFAULT_SEARCH,
@@ -203,16 +204,6 @@ def _require_writable(folder: Path) -> None:
         pass
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
-_positive.__name__ = "whole number above zero"
-
-
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.evaluate",
@@ -234,7 +225,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     what.add_argument("--input", metavar="FILE", help="plain text to translate; - reads stdin")
     parser.add_argument(
-        "--beam", type=_positive, default=Search.beam, metavar="N", help="default %(default)s"
+        "--beam", type=positive, default=Search.beam, metavar="N", help="default %(default)s"
     )
     parser.add_argument(
         "--lenpen",
@@ -244,12 +235,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--max-tokens",
-        type=_positive,
+        type=positive,
         default=Search.max_tokens,
         metavar="N",
         help="source units a batch (default %(default)s)",
     )
-    parser.add_argument("--max-sentences", type=_positive, metavar="N", help="sentences a batch")
+    parser.add_argument("--max-sentences", type=positive, metavar="N", help="sentences a batch")
     parser.add_argument("--cpu", action="store_true", help="leave the GPU alone")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write scores as JSON")
     parser.add_argument(

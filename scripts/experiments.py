@@ -6,30 +6,84 @@ interruption.
 
 from __future__ import annotations
 
-import json
 import platform
 import shlex
-import subprocess
+import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
-from preprocess.files import read_lines, write_json, write_whole
+from preprocess.files import write_json, write_whole
 from preprocess.parallel import cores
-from scripts.plots import plot_learning_curves, plot_score_over_parameters
-from scripts.recipes import ROOT, Experiment, Recipe, fairseq_train_arguments
-from scripts.scoring import compare
-from scripts.tables import samples_table, translation_table
-from scripts.training import Run, curve, train
+from scripts.language_model_results import LanguageModelResults
+from scripts.processes import call, gpus, places
+from scripts.recipes import Experiment, Recipe, fairseq_train_arguments, merge
+from scripts.training import Run, curve, parameters, train
+from scripts.translation_results import TranslationResults
 from tiednmt.errors import UserError
 
-PACKAGES = ("tiednmt", "torch", "fairseq-fixed", "sacrebleu", "subword-nmt", "sacremoses", "numpy")
-SAMPLES = 5
+PACKAGES = ("tiednmt", "torch", "fairseq-fixed", "numpy")
+
+
+class Results(Protocol):
+    """How the experiments of a task are scored and shown."""
+
+    @property
+    def packages(self) -> Sequence[str]:
+        """Packages that the scores depend on, beside ``PACKAGES``."""
+
+    def measure(
+        self,
+        rows: Sequence[dict[str, Any]],
+        runs: Mapping[str, Sequence[Run]],
+        data: Path,
+        out: Path,
+        jobs: int,
+    ) -> dict[str, Any]:
+        """Score the runs (row → a run a seed) and return what the record says of it.
+
+        ``rows`` of it are those given, each with its scores.
+        """
+
+    @staticmethod
+    def table(record: Mapping[str, Any]) -> str:
+        """The record as a Markdown table, with what must be known to read it."""
+
+    @staticmethod
+    def page(record: Mapping[str, Any]) -> str:
+        """The table, and what else is worth a look after a run."""
+
+    @staticmethod
+    def plot(record: Mapping[str, Any], out: Path) -> None:
+        """Draw the record's pictures in the folder ``out``."""
+
+
+RESULTS_OF_TASK: dict[str, type[Results]] = {
+    "translation": TranslationResults,
+    "tied_language_modeling": LanguageModelResults,
+}
+
+
+def results_of(experiment: Experiment) -> Results:
+    """What scores and shows ``experiment``, by its task.
+
+    Raises:
+        UserError: there is nothing for that task, or it does not know one of the settings.
+    """
+    make = RESULTS_OF_TASK.get(experiment.task)
+    if make is None:
+        raise UserError(
+            f"{experiment.name}: task {experiment.task}; experiments are of the tasks "
+            f"{', '.join(RESULTS_OF_TASK)}"
+        )
+    try:
+        return make(**experiment.settings)
+    except TypeError as error:
+        raise UserError(f"{experiment.name}: settings: {error}") from error
 
 
 def run_experiment(
@@ -38,31 +92,45 @@ def run_experiment(
     command: str,
     raw: Path | None = None,
     jobs: int | None = None,
+    seeds: int = 1,
 ) -> dict[str, Any]:
     """Run all steps and return the record that is also left as ``out/record.json``.
 
-    Leaves ``table.md``, ``learning-curves.{png,svg}`` and ``bleu-over-parameters.{png,svg}``
-    beside it.
+    Leaves ``table.md`` and plots (``.png`` and ``.svg``) beside it.
 
     Args:
         experiment: what to run.
         out: folder of the prepared data, the runs and the record.
         command: the command line to record, with which anybody can repeat this.
         raw: folder of raw files, instead of a download.
-        jobs: rows trained at the same time; by default one a core, one on a GPU.
+        jobs: runs at the same time; by default one a GPU, or one a core where there is none.
+        seeds: every row is trained with the seeds from 1 to this.
     """
+    results = results_of(experiment)
     data = out / "data"
     _prepare(experiment, data, raw)
-    runs = {name: _run(name, recipe, data, out) for name, recipe in experiment.rows.items()}
-    jobs = jobs or (1 if torch.cuda.is_available() else min(cores(), len(runs)))
-    train(runs.values(), jobs)
-    scores = _score(experiment, runs, data, out)
-    record = {**_record(experiment, runs, scores, data, jobs), "command": command}
+    runs = {
+        name: [_run(name, recipe, seed, data, out) for seed in range(1, seeds + 1)]
+        for name, recipe in experiment.rows.items()
+    }
+    seed_by_seed = [run for of_seed in zip(*runs.values(), strict=True) for run in of_seed]
+    jobs = jobs or min(len(gpus()) or cores(), len(seed_by_seed))
+    train(seed_by_seed, jobs)
+    rows = [_row(name, of_row) for name, of_row in runs.items()]
+    record = {
+        "experiment": experiment.name,
+        "task": experiment.task,
+        "title": experiment.title,
+        **results.measure(rows, runs, data, out, jobs),
+        "curves": {name: [curve(run) for run in of_row] for name, of_row in runs.items()},
+        "machine": machine(jobs),
+        "versions": package_versions(*results.packages),
+        "command": command,
+    }
     write_json(out / "record.json", record)
     with write_whole(out / "table.md") as file:
-        file.write(f"{translation_table(record)}\n\n{samples_table(record)}\n")
-    plot_learning_curves(record, out / "learning-curves")
-    plot_score_over_parameters(record, out / "bleu-over-parameters")
+        file.write(results.page(record) + "\n")
+    results.plot(record, out)
     return record
 
 
@@ -70,129 +138,43 @@ def _prepare(experiment: Experiment, data: Path, raw: Path | None) -> None:
     module, *arguments = experiment.prepare
     if raw is not None:
         arguments += ["--raw", str(raw)]
-    _call([sys.executable, "-m", module, *arguments, "--dest", str(data)])
+    call([sys.executable, "-m", module, *arguments, "--dest", str(data)])
 
 
-def _run(name: str, recipe: Recipe, data: Path, out: Path) -> Run:
-    arguments = fairseq_train_arguments(recipe)
+def _run(row: str, recipe: Recipe, seed: int, data: Path, out: Path) -> Run:
+    arguments = fairseq_train_arguments(merge(recipe, {"common": {"seed": seed}}))
     if not torch.cuda.is_available():
         arguments.append("--cpu")
+    name = row if seed == 1 else f"{row} seed {seed}"
+    limits = recipe["optimization"]
     return Run(
         name=name,
         folder=out / name.replace(" ", "-"),
         arguments=(str(data / "data-bin"), *arguments),
-        updates=recipe["optimization"]["max_update"],
+        max_update=limits.get("max_update", 0),
+        max_epoch=limits.get("max_epoch", 0),
     )
 
 
-def _score(
-    experiment: Experiment, runs: Mapping[str, Run], data: Path, out: Path
-) -> dict[str, Any]:
-    """The JSON of ``scripts.evaluate`` over all rows; the baseline comes first."""
-    scores = out / "scores.json"
-    checkpoints = [run.checkpoint for run in runs.values()]
-    newest = max(path.stat().st_mtime for path in checkpoints)
-    if not scores.exists() or scores.stat().st_mtime < newest:
-        names = sorted(runs, key=lambda name: name != experiment.baselines[0])
-        command = [sys.executable, "-m", "scripts.evaluate"]
-        command += [f"{name}={runs[name].checkpoint}" for name in names]
-        command += ["--data", str(data), "--beam", str(experiment.beam)]
-        command += ["--json", str(scores), "--output", str(out / "translations")]
-        for subset in experiment.subsets:
-            command += ["--subset", subset]
-        _call(command)
-    return json.loads(scores.read_text(encoding="utf-8"))
-
-
-def _call(command: Sequence[str]) -> None:
-    if subprocess.run(command, cwd=ROOT).returncode:
-        raise UserError(f"this step failed: {shlex.join(command)}")
-
-
-def _record(
-    experiment: Experiment,
-    runs: Mapping[str, Run],
-    scores: Mapping[str, Any],
-    data: Path,
-    jobs: int,
-) -> dict[str, Any]:
-    manifest = json.loads((data / "manifest.json").read_text(encoding="utf-8"))
-    rows = [_row(run, scores) for run in runs.values()]
-    whole = next(row["parameters"] for row in rows if row["name"] == experiment.baselines[0])
-    for row in rows:
-        row["share"] = round(row["parameters"] / whole, 4)
+def _row(name: str, runs: Sequence[Run]) -> dict[str, Any]:
+    """A row before it is scored; sizes and command are those of the first seed."""
+    first = runs[0]
+    last = [torch.load(run.folder / "checkpoint_last.pt", map_location="cpu") for run in runs]
+    seconds = [state["extra_state"]["previous_training_time"] for state in last]
     return {
-        "experiment": experiment.name,
-        "title": experiment.title,
-        "baseline": experiment.baselines[0],
-        "rows": rows,
-        "comparisons": _comparisons(experiment, scores, data / "raw", manifest["target"]),
-        "beam": experiment.beam,
-        "vocabulary": manifest["vocabulary"],
-        "samples": _samples(runs, scores, data, manifest),
-        "curves": {name: curve(run) for name, run in runs.items()},
-        "machine": machine(jobs),
-        "versions": package_versions(),
+        "name": name,
+        "parameters": parameters(first),
+        "checkpoint_bytes": first.checkpoint.stat().st_size,
+        "updates": last[0]["optimizer_history"][-1]["num_updates"],
+        "epochs": curve(first)[-1]["epoch"],
+        "training_seconds": round(statistics.fmean(seconds)),
+        "training_command": shlex.join(first.command),
     }
 
 
-def _row(run: Run, scores: Mapping[str, Any]) -> dict[str, Any]:
-    state = torch.load(run.folder / "checkpoint_last.pt", map_location="cpu")
-    test = {}
-    for subset, result in scores["subset"].items():
-        system = next(s for s in result["systems"] if s["name"] == run.name)
-        test[subset] = {metric: system[metric] for metric in ("bleu", "chrf", "ter")}
-        parameters = system["parameters"]
-    return {
-        "name": run.name,
-        "parameters": parameters,
-        "checkpoint_bytes": run.checkpoint.stat().st_size,
-        "updates": state["optimizer_history"][-1]["num_updates"],
-        "training_seconds": round(state["extra_state"]["previous_training_time"]),
-        "test": test,
-        "training_command": shlex.join(run.command),
-    }
-
-
-def _comparisons(
-    experiment: Experiment, scores: Mapping[str, Any], raw: Path, language: str
-) -> dict[str, list[dict[str, Any]]]:
-    """Every row against every baseline, by test set."""
-    comparisons: dict[str, list[dict[str, Any]]] = {}
-    for subset, result in scores["subset"].items():
-        comparisons[subset] = list(result["comparisons"])
-        texts = {s["name"]: list(read_lines(Path(s["translations"]))) for s in result["systems"]}
-        references = list(read_lines(raw / f"{subset}.{language}"))
-        for baseline in experiment.baselines[1:]:
-            others = {name: text for name, text in texts.items() if name != baseline}
-            found = compare({baseline: texts[baseline], **others}, references)
-            comparisons[subset] += [asdict(comparison) for comparison in found]
-    return comparisons
-
-
-def _samples(
-    runs: Mapping[str, Run],
-    scores: Mapping[str, Any],
-    data: Path,
-    manifest: Mapping[str, Any],
-) -> list[dict[str, str]]:
-    """Sentences spread over the first test set, with every row's translation."""
-    subset, result = next(iter(scores["subset"].items()))
-    columns = {
-        "source": data / "raw" / f"{subset}.{manifest['source']}",
-        "reference": data / "raw" / f"{subset}.{manifest['target']}",
-        **{s["name"]: Path(s["translations"]) for s in result["systems"]},
-    }
-    lines = {name: list(read_lines(path)) for name, path in columns.items()}
-    count = len(lines["source"])
-    return [
-        {name: text[i * count // SAMPLES] for name, text in lines.items()} for i in range(SAMPLES)
-    ]
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of the packages that the figures depend on."""
-    return {name: version(name) for name in PACKAGES}
+def package_versions(*more: str) -> dict[str, str]:
+    """Versions of the packages that the figures depend on: ``PACKAGES`` and ``more``."""
+    return {name: version(name) for name in (*PACKAGES, *more)}
 
 
 def machine(jobs: int) -> dict[str, Any]:
@@ -201,7 +183,7 @@ def machine(jobs: int) -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
         "processor": _processor(),
         "cores": cores(),
-        "threads_per_run": max(1, cores() // jobs),
+        "threads_per_run": places(jobs)[0].threads,
         "runs_side_by_side": jobs,
         "python": platform.python_version(),
     }

@@ -7,12 +7,8 @@ again after an interruption, it goes on where it was.
 from __future__ import annotations
 
 import argparse
-import time
-from pathlib import Path
 
-from scripts.experiments import run_experiment
-from scripts.recipes import load_experiment
-from scripts.tables import samples_table, translation_table
+from scripts.reproduce import add_arguments, reproduce
 from tiednmt.errors import one_line_errors
 
 
@@ -29,34 +25,15 @@ def main() -> None:
     parser.add_argument(
         "--pair", choices=("en-de", "en-fr"), default="en-de", help="languages of multi30k"
     )
-    parser.add_argument(
-        "--raw", type=Path, metavar="DIR", help="multi30k's raw files, instead of a download"
-    )
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder to fill (default: runs/EXPERIMENT)"
-    )
-    parser.add_argument(
-        "--jobs", type=int, metavar="N", help="models trained side by side (default: one a core)"
-    )
+    add_arguments(parser)
     args = parser.parse_args()
-    if args.data == "demo" and (args.raw or args.pair != "en-de"):
-        parser.error("--raw and --pair go with --data multi30k")
-    name = "demo" if args.data == "demo" else f"multi30k-{args.pair}"
-    started = time.monotonic()
-    out = args.out or Path("runs") / name
-    record = run_experiment(load_experiment(name), out, _command(args), args.raw, args.jobs)
-    print(f"\n{translation_table(record)}\n\n{samples_table(record)}\n")
-    print(f"table, record and plots: {out}; {time.monotonic() - started:.0f} s in all")
-
-
-def _command(args: argparse.Namespace) -> str:
-    """The command line to record: without the folders, which are another's elsewhere."""
-    words = ["./scripts/quickstart.sh"]
-    if args.data != "demo":
-        words += ["--data", args.data, "--pair", args.pair]
-    if args.jobs:
-        words += ["--jobs", str(args.jobs)]
-    return " ".join(words)
+    if args.data == "demo":
+        if args.raw or args.pair != "en-de":
+            parser.error("--raw and --pair go with --data multi30k")
+        reproduce("demo", parser.prog, args)
+    else:
+        command = f"{parser.prog} --data multi30k --pair {args.pair}"
+        reproduce(f"multi30k-{args.pair}", command, args)
 
 
 if __name__ == "__main__":

@@ -34,9 +34,24 @@ class Experiment:
     title: str
     prepare: tuple[str, ...]  # module of preprocess/ and its arguments
     rows: Mapping[str, Recipe]  # a recipe a row of the table
-    baselines: tuple[str, ...]  # the rows that the others are compared with; sizes with the first
-    subsets: tuple[str, ...]
-    beam: int
+    settings: Mapping[str, Any]  # how the rows are scored and shown; what there is depends on task
+
+    @property
+    def task(self) -> str:
+        """fairseq's task, the same in every row.
+
+        Raises:
+            UserError: it is not.
+        """
+        tasks = {recipe["task"]["_name"] for recipe in self.rows.values()}
+        if len(tasks) != 1:
+            raise UserError(f"{self.name}: rows of one table need one task, not {sorted(tasks)}")
+        return tasks.pop()
+
+
+def experiment_names() -> list[str]:
+    """The experiments there are."""
+    return _names(EXPERIMENTS)
 
 
 def load_recipe(name: str) -> Recipe:
@@ -45,18 +60,25 @@ def load_recipe(name: str) -> Recipe:
 
 
 def load_experiment(name: str) -> Experiment:
-    """Read ``configs/experiments/<name>.yaml`` with the recipe it names."""
+    """Read ``configs/experiments/<name>.yaml`` with the recipes it names."""
     data = _read(EXPERIMENTS, name, "experiment")
-    recipe = load_recipe(data["recipe"])
+    missing = ", ".join({"title", "prepare", "recipe", "rows"} - data.keys())
+    if missing:
+        raise UserError(f"{EXPERIMENTS / name}.yaml: lacks {missing}")
+    recipe = data.pop("recipe")
     return Experiment(
         name=name,
-        title=data["title"],
-        prepare=tuple(data["prepare"]),
-        rows={row: merge(recipe, changes) for row, changes in data["rows"].items()},
-        baselines=tuple(data["baselines"]),
-        subsets=tuple(data["subsets"]),
-        beam=data["beam"],
+        title=data.pop("title"),
+        prepare=tuple(data.pop("prepare")),
+        rows={row: _row(changes, recipe) for row, changes in data.pop("rows").items()},
+        settings=data,
     )
+
+
+def _row(changes: Mapping[str, Any], recipe: str) -> Recipe:
+    """The experiment's recipe, or the row's own, with the row's changes."""
+    groups = dict(changes)
+    return merge(load_recipe(groups.pop("recipe", recipe)), groups)
 
 
 def merge(recipe: Recipe, changes: Mapping[str, Mapping[str, Any]]) -> Recipe:
@@ -84,11 +106,14 @@ def fairseq_train_arguments(recipe: Recipe) -> list[str]:
     return arguments
 
 
+def _names(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
 def _read(folder: Path, name: str, what: str) -> dict[str, Any]:
     path = folder / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
-        raise UserError(f"no {what} is called {name}; there are {known}")
+        raise UserError(f"no {what} is called {name}; there are {', '.join(_names(folder))}")
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:

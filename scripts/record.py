@@ -10,21 +10,16 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from preprocess.files import write_json, write_whole
+from scripts.experiments import RESULTS_OF_TASK
 from scripts.recipes import ROOT
-from scripts.tables import benchmark_table, translation_table
+from scripts.tables import benchmark_table
 from tiednmt.errors import UserError, one_line_errors
 
 RESULTS = ROOT / "results"
 README = ROOT / "README.md"
-TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
-    "experiment": translation_table,
-    "benchmark": benchmark_table,
-}
 _BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(?:(?!<!--).*\n)*(<!-- end -->)")
 
 
@@ -43,8 +38,9 @@ def table(name: str) -> str:
     if not path.is_file():
         raise UserError(f"README asks for the table {name}, but there is no {path}")
     record = json.loads(path.read_text(encoding="utf-8"))
-    make = next(make for kind, make in TABLES.items() if kind in record)
-    return make(record)
+    if "benchmark" in record:
+        return benchmark_table(record)
+    return RESULTS_OF_TASK[record["task"]].table(record)
 
 
 def keep(run: Path) -> Path:

@@ -1,35 +1,35 @@
-"""``fairseq-train`` as a child process: side by side, with progress, resumable."""
+"""``fairseq-train`` as a child process, with progress and resumable, and what its log says."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import subprocess
+import math
 import sys
-import time
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from preprocess.files import write_json
-from preprocess.parallel import cores
-from scripts.recipes import ROOT
+from scripts.processes import Child, Place, side_by_side
 from tiednmt.errors import UserError
 
 
 @dataclass(frozen=True)
 class Run:
-    """One call of ``fairseq-train`` with ``arguments``; all it leaves is in ``folder``."""
+    """One call of ``fairseq-train`` with ``arguments``; all it leaves is in ``folder``.
+
+    It ends after ``max_update`` updates or ``max_epoch`` epochs, where those are above zero.
+    """
 
     name: str
     folder: Path
     arguments: tuple[str, ...]
-    updates: int
+    max_update: int = 0
+    max_epoch: int = 0
 
     @property
     def checkpoint(self) -> Path:
@@ -48,7 +48,7 @@ class Run:
 
 
 def train(runs: Iterable[Run], jobs: int) -> None:
-    """Train ``runs``, ``jobs`` at a time, each with its share of the cores.
+    """Train ``runs``, ``jobs`` at a time.
 
     A run that is finished is left alone, one that was cut off goes on from its last checkpoint.
 
@@ -56,29 +56,30 @@ def train(runs: Iterable[Run], jobs: int) -> None:
         UserError: a run failed (its last lines are shown), its folder holds another recipe's, or
             another process is training it.
     """
-    waiting = deque(run for run in runs if not _finished(run))
-    threads = max(1, cores() // jobs)
-    running: list[_Training] = []
-    try:
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                running.append(_Training(waiting.popleft(), threads))
-            time.sleep(0.3)
-            running = [training for training in running if not training.ended()]
-    finally:
-        for training in running:
-            training.stop()
+    side_by_side([partial(_Training, run) for run in runs if not _finished(run)], jobs)
 
 
 def curve(run: Run) -> list[dict[str, float]]:
-    """Validation loss (NLL, nats a token) over updates, from the run's log."""
-    points: dict[int, float] = {}
-    for entry in log_entries(run.log, "valid"):
-        points[int(entry["valid_num_updates"])] = float(entry["valid_nll_loss"]) * _LN2
-    return [{"update": update, "nll": round(nll, 4)} for update, nll in sorted(points.items())]
+    """Validation loss (``nll``, nats a token) over ``update`` and ``epoch``, from the run's log."""
+    points = {
+        int(entry["valid_num_updates"]): {
+            "update": int(entry["valid_num_updates"]),
+            "epoch": entry["epoch"],
+            "nll": round(float(entry["valid_nll_loss"]) * math.log(2), 4),
+        }
+        for entry in log_entries(run.log, "valid")
+    }
+    return [points[update] for update in sorted(points)]
 
 
-_LN2 = 0.6931471805599453
+def parameters(run: Run) -> int:
+    """Parameters of the run's model, shared ones counted once, as fairseq logged them."""
+    with run.log.open(encoding="utf-8") as lines:
+        counts = [line.split("params:")[1].split()[0] for line in lines if _COUNTED in line]
+    return int(counts[-1].replace(",", ""))
+
+
+_COUNTED = "num. shared model params:"
 
 
 def _finished(run: Run) -> bool:
@@ -93,72 +94,49 @@ def _finished(run: Run) -> bool:
     return known["finished"]
 
 
-def _record(run: Run, finished: bool) -> None:
-    write_json(run.folder / "command.json", {"command": run.command, "finished": finished})
-
-
-class _Training:
+class _Training(Child):
     """A run whose process is under way."""
 
-    def __init__(self, run: Run, threads: int) -> None:
-        run.folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, run: Run, place: Place) -> None:
+        command = [sys.executable, "-m", "fairseq_cli.train", *run.command[1:]]
+        before = run.log.stat().st_size if run.log.exists() else 0
+        super().__init__(f"training of {run.name}", command, run.log, place)
         self.run = run
-        self.log = run.log.open("a", encoding="utf-8")
-        self._lock()
-        _record(run, finished=False)
+        self._record(finished=False)
         self.seen = run.log.open(encoding="utf-8")
-        self.seen.seek(0, os.SEEK_END)
+        self.seen.seek(before)
         self.unfinished_line = ""
-        self.bar = tqdm(total=run.updates, desc=run.name, unit=" updates")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "fairseq_cli.train", *run.command[1:]],
-            cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": "ignore"},
-            stdin=subprocess.DEVNULL,
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-        )
+        self.bar = tqdm(total=run.max_update or None, desc=run.name, unit=" updates")
 
-    def _lock(self) -> None:
-        # the child inherits the file, so a trainer that outlives its parent keeps the lock
-        try:
-            fcntl.flock(self.log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"another process is training in {self.run.folder}; wait for it or stop it"
-            ) from None
+    def _record(self, finished: bool) -> None:
+        content = {"command": self.run.command, "finished": finished}
+        write_json(self.run.folder / "command.json", content)
 
     def ended(self) -> bool:
-        """Show what was logged since the last call; True once the process is done."""
-        status = self.process.poll()
+        ended = super().ended()
+        if ended:
+            self._record(finished=True)
+        return ended
+
+    def show_progress(self) -> None:
         lines = (self.unfinished_line + self.seen.read()).split("\n")
         self.unfinished_line = lines.pop()
         for line in lines:
             entry = _entry(line, "train_inner")
             if entry:
-                self.bar.update(int(entry["num_updates"]) - self.bar.n)
+                updates = int(entry["num_updates"])
+                self.bar.total = self._updates_in_all(updates, entry["update"])
+                self.bar.update(updates - self.bar.n)
                 self.bar.set_postfix(ppl=entry["ppl"])
-        if status is None:
-            return False
-        self._close()
-        if status:
-            with self.run.log.open(encoding="utf-8") as log:
-                tail = "".join(f"  {line}" for line in deque(log, 15))
-            raise UserError(
-                f"training of {self.run.name} failed; the end of {self.run.log}:\n{tail}"
-            )
-        _record(self.run, finished=True)
-        return True
 
-    def stop(self) -> None:
-        """End the process; what it saved so far is kept."""
-        self.process.terminate()
-        self.process.wait()
-        self._close()
+    def _updates_in_all(self, updates: int, epochs: float) -> int:
+        """Where the run will end, told from the ``epochs`` that its updates so far have made."""
+        limits = [self.run.max_update, round(updates / epochs * self.run.max_epoch)]
+        return min((limit for limit in limits if limit), default=0)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        super().close()
         self.bar.close()
-        self.log.close()
         self.seen.close()
 
 

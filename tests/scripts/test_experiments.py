@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+import torch
 
 from scripts.experiments import run_experiment
 from scripts.recipes import ROOT, Experiment, load_recipe, merge
@@ -26,9 +27,7 @@ def experiment(updates=6):
         title="Tiny",
         prepare=("preprocess.demo", "--pairs", "200", "--merges", "200"),
         rows={t: merge(recipe, {"model": {"tying": t}}) for t in ("none", "three-way")},
-        baselines=("none",),
-        subsets=("test",),
-        beam=1,
+        settings={"baselines": ["none"], "subsets": ["test"], "beam": 1},
     )
 
 
@@ -49,7 +48,7 @@ def test_record(record):
     assert three_way["share"] == round(three_way["parameters"] / none["parameters"], 4) < 0.9
     assert three_way["checkpoint_bytes"] < none["checkpoint_bytes"]
     assert "case:mixed|eff:no|tok:13a" in none["test"]["test"]["bleu"]["signature"]
-    assert record["curves"]["none"][-1]["update"] == 6
+    assert record["curves"]["none"][0][-1]["update"] == 6
     assert len(record["samples"]) == 5
     assert set(record["samples"][0]) == {"source", "reference", "none", "three-way"}
     assert record["command"] == "the command"
@@ -72,13 +71,30 @@ def test_other_recipe_in_the_same_folder_is_refused(record, out):
         run_experiment(experiment(updates=7), out, "the command")
 
 
+def test_further_seeds_leave_the_first_alone(record, out):
+    made = {path: path.stat().st_mtime for path in (*out.glob("*/*.pt"), out / "scores.json")}
+    more = run_experiment(experiment(), out, "the command", seeds=2)
+    assert made == {path: path.stat().st_mtime for path in made}
+    for name, seed in (("three-way", 1), ("three-way-seed-2", 2)):
+        saved = torch.load(out / name / "checkpoint_last.pt", map_location="cpu")
+        assert saved["cfg"]["common"]["seed"] == seed
+    for before, after in zip(record["rows"], more["rows"], strict=True):
+        first, both = before["test"]["test"]["bleu"], after["test"]["test"]["bleu"]
+        assert both["score"] == first["score"] == first["over_seeds"]["mean"]
+        assert first["over_seeds"]["sd"] is None
+        assert both["over_seeds"]["seeds"] == 2
+    assert more["comparisons"] == record["comparisons"]
+    table = (out / "table.md").read_text()
+    assert "of the first seed" in table and " ± " in table
+
+
 def test_failed_run_shows_its_end(record, out, tmp_path):
-    bad = Run("bad", tmp_path / "bad", (str(out / "data" / "data-bin"), "--arch", "no-such"), 1)
+    bad = Run("bad", tmp_path / "bad", (str(out / "data" / "data-bin"), "--arch", "no-such"))
     with pytest.raises(UserError, match=r"(?s)training of bad failed.*no-such"):
         train([bad], 1)
 
 
-def test_interrupted_call_stops_its_training_and_is_continued(tmp_path):
+def test_interrupted_call_stops_its_training_and_says_how_to_go_on(tmp_path):
     command = [sys.executable, "-m", "scripts.quickstart", "--out", str(tmp_path / "run")]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -106,7 +122,7 @@ def _alive(text):
 
 
 def test_two_calls_do_not_train_in_one_folder(record, out, tmp_path):
-    run = Run("again", tmp_path / "again", ("--help",), 1)
+    run = Run("again", tmp_path / "again", ("--help",))
     run.folder.mkdir()
     holder = subprocess.Popen(
         ["flock", str(run.log), "sleep", "30"], stdout=subprocess.DEVNULL, start_new_session=True

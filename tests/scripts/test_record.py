@@ -5,6 +5,7 @@ import json
 import pytest
 
 from scripts import record
+from scripts.seeds import over_seeds
 from tiednmt.errors import UserError
 
 
@@ -50,13 +51,14 @@ def test_figures_of_a_record_come_through(monkeypatch, tmp_path):
 
 def scores(bleu, chrf):
     return {
-        "bleu": {"score": bleu, "signature": "case:mixed"},
-        "chrf": {"score": chrf, "signature": "nw:0"},
+        "bleu": {"score": bleu, "signature": "case:mixed", "over_seeds": over_seeds([bleu])},
+        "chrf": {"score": chrf, "signature": "nw:0", "over_seeds": over_seeds([chrf])},
     }
 
 
 RECORD = {
     "experiment": "some",
+    "task": "translation",
     "title": "Some corpus",
     "baseline": "none",
     "beam": 5,

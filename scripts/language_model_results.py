@@ -1,0 +1,149 @@
+"""How language-model experiments are scored and shown: perplexity beside a paper's."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from scripts.plots import plot_curves
+from scripts.processes import Child, Place, side_by_side
+from scripts.seeds import mean_and_sd, over_seeds
+from scripts.tables import duration, markdown, trained_on
+from scripts.training import Run
+
+# a figure of a row, and the key of what the paper says of it
+PAPER = {
+    "parameters": "paper_parameters",
+    "train": "paper_train",
+    "valid": "paper_valid",
+    "test": "paper",
+}
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LanguageModelResults:
+    """The settings of a language-model experiment, and what is made of its runs."""
+
+    subsets: Sequence[str] = ("train", "valid", "test")
+    # by row: the ``parameters`` as the paper writes them, and its perplexity by subset
+    paper: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    note: str = ""  # what a reader must know to compare with the paper
+
+    packages: ClassVar = ()
+
+    def measure(
+        self,
+        rows: Sequence[Row],
+        runs: Mapping[str, Sequence[Run]],
+        data: Path,
+        out: Path,
+        jobs: int,
+    ) -> dict[str, Any]:
+        """Perplexity of every run, ``jobs`` at a time; what the record says of it.
+
+        Each row has by subset the ``mean`` and ``sd`` over its seeds, and what the paper says.
+        """
+        every = [
+            (run, subset) for of_row in runs.values() for run in of_row for subset in self.subsets
+        ]
+        missing = [one for one in every if not _is_scored(*one)]
+        side_by_side([partial(_Scoring, run, subset, data) for run, subset in missing], jobs)
+        return {"rows": [self._row(row, runs[row["name"]]) for row in rows], "note": self.note}
+
+    def _row(self, row: Row, runs: Sequence[Run]) -> Row:
+        given = self.paper.get(row["name"], {})
+        scores = {
+            subset: over_seeds([_perplexity(run, subset) for run in runs])
+            for subset in self.subsets
+        }
+        paper = {PAPER[key]: given.get(key) for key in ("parameters", *self.subsets)}
+        return {**row, **scores, **paper}
+
+    @staticmethod
+    def table(record: Mapping[str, Any]) -> str:
+        """Sizes and perplexities beside the paper's, and how they were come by."""
+        rows = record["rows"]
+        shown = [key for key in PAPER if key in rows[0]]
+        compared = [key for key in shown if any(row[PAPER[key]] is not None for row in rows)]
+        head, cells = [""], [[row["name"]] for row in rows]
+        for key in shown:
+            head += [key, "paper"] if key in compared else [key]
+            for row, line in zip(rows, cells, strict=True):
+                line.append(_figure(row[key]))
+                if key in compared:
+                    line.append(_given(row[PAPER[key]]))
+        head += ["epochs", "training"]
+        for row, line in zip(rows, cells, strict=True):
+            line += [str(row["epochs"]), duration(row["training_seconds"])]
+        return "\n".join((markdown(head, cells), "", _conditions(record)))
+
+    @staticmethod
+    def page(record: Mapping[str, Any]) -> str:
+        """The table."""
+        return LanguageModelResults.table(record)
+
+    @staticmethod
+    def plot(record: Mapping[str, Any], out: Path) -> None:
+        """``perplexity-over-epochs``, of the validation set."""
+        plot_curves(
+            record,
+            out / "perplexity-over-epochs",
+            x="epoch",
+            y=lambda point: math.exp(point["nll"]),
+            y_label="validation perplexity",
+            logarithmic=True,
+        )
+
+
+def _scores(run: Run, subset: str) -> Path:
+    """The JSON of ``scripts.perplexity``."""
+    return run.folder / f"perplexity-{subset}.json"
+
+
+def _is_scored(run: Run, subset: str) -> bool:
+    scores = _scores(run, subset)
+    return scores.exists() and scores.stat().st_mtime >= run.checkpoint.stat().st_mtime
+
+
+def _perplexity(run: Run, subset: str) -> float:
+    scores = json.loads(_scores(run, subset).read_text(encoding="utf-8"))
+    return round(scores["perplexity"], 4)
+
+
+class _Scoring(Child):
+    """``scripts.perplexity`` under way."""
+
+    def __init__(self, run: Run, subset: str, data: Path, place: Place) -> None:
+        scores = _scores(run, subset)
+        command = [sys.executable, "-m", "scripts.perplexity", str(run.checkpoint)]
+        command += ["--data", str(data), "--subset", subset, "--json", str(scores)]
+        what = f"scoring of {run.name} on {subset}"
+        print(what, file=sys.stderr)
+        super().__init__(what, command, scores.with_suffix(".log"), place)
+
+
+def _figure(figure: Any) -> str:
+    return f"{figure:,}" if isinstance(figure, int) else mean_and_sd(figure, places=1)
+
+
+def _given(figure: Any) -> str:
+    return "–" if figure is None else str(figure)
+
+
+def _conditions(record: Mapping[str, Any]) -> str:
+    seeds = record["rows"][0]["test"]["seeds"]
+    spread = f"; mean ± standard deviation of {seeds} seeds" if seeds > 1 else ""
+    sentences = (
+        f"{record['title']}. Perplexity of the epoch that is best on the validation set, in one "
+        f"stream, its state carried{spread}; {trained_on(record['machine'])}.",
+        record["note"],
+    )
+    return " ".join(filter(None, sentences))

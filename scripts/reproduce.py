@@ -1,0 +1,76 @@
+"""Train all models of an experiment, score them, and show a table beside the paper's figures.
+
+Started again after an interruption, the same command goes on where it was. The folder of the
+experiment holds in the end record.json, table.md, the plots and every trained model.
+
+  python -m scripts.reproduce ptb-small --seeds 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from scripts.arguments import positive
+from scripts.experiments import results_of, run_experiment
+from scripts.recipes import experiment_names, load_experiment
+from tiednmt.errors import one_line_errors
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of every command that runs an experiment."""
+    parser.add_argument(
+        "--raw", type=Path, metavar="DIR", help="the corpus' raw files, instead of a download"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder to fill (default: runs/EXPERIMENT)"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=positive,
+        metavar="N",
+        help="models trained side by side (default: one a GPU, or one a core without)",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=positive,
+        metavar="N",
+        help="train each model with the seeds 1 to N (default: 1)",
+    )
+
+
+def reproduce(name: str, command: str, args: argparse.Namespace) -> None:
+    """Run the experiment ``name`` with the options of :func:`add_arguments`; print its table.
+
+    Recorded is ``command`` with --seeds and --jobs: the folders are another's elsewhere.
+    """
+    started = time.monotonic()
+    experiment = load_experiment(name)
+    out = args.out or Path("runs") / name
+    given = [f" --{key} {getattr(args, key)}" for key in ("seeds", "jobs") if getattr(args, key)]
+    command += "".join(given)
+    record = run_experiment(experiment, out, command, args.raw, args.jobs, args.seeds or 1)
+    print(f"\n{results_of(experiment).page(record)}\n")
+    print(f"table, record and plots: {out}; {time.monotonic() - started:.0f} s in all")
+
+
+@one_line_errors
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line ``argv`` (default: the process's own arguments)."""
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.reproduce",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "experiment", metavar="EXPERIMENT", help=f"one of {', '.join(experiment_names())}"
+    )
+    add_arguments(parser)
+    args = parser.parse_args(argv)
+    reproduce(args.experiment, f"python -m scripts.reproduce {args.experiment}", args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""Figures of several runs that differ in nothing but the seed."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def over_seeds(values: Sequence[float]) -> dict[str, Any]:
+    """``mean`` and sample standard deviation (``sd``, None for one value) of one value a seed."""
+    return {
+        "mean": round(statistics.fmean(values), 4),
+        "sd": round(statistics.stdev(values), 4) if len(values) > 1 else None,
+        "seeds": len(values),
+    }
+
+
+def mean_and_sd(figure: Mapping[str, Any], places: int) -> str:
+    """What :func:`over_seeds` made, as text with ``places`` decimals: ``114.50 ± 0.31``."""
+    mean = f"{figure['mean']:.{places}f}"
+    return mean if figure["sd"] is None else f"{mean} ± {figure['sd']:.{places}f}"

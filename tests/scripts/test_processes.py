@@ -1,0 +1,100 @@
+"""Commands side by side: how many at a time, on what, and what becomes of them."""
+
+import sys
+import time
+from functools import partial
+
+import pytest
+
+from scripts import processes
+from scripts.processes import Child, places, side_by_side
+from tiednmt.errors import UserError
+
+
+def python(code, log, place):
+    return Child("a step", [sys.executable, "-c", code], log, place)
+
+
+def test_one_at_a_time(tmp_path):
+    diary = tmp_path / "diary"
+    code = (
+        f"import time; write = lambda word: open({str(diary)!r}, 'a').write(word + ' '); "
+        "write('came'); time.sleep(0.2); write('went')"
+    )
+    side_by_side([partial(python, code, tmp_path / f"{i}.log") for i in range(3)], 1)
+    assert diary.read_text().split() == ["came", "went"] * 3
+
+
+def test_two_at_a_time(tmp_path):
+    """Each of the first two ends well only once the other is there too."""
+    code = """if True:
+        import pathlib, sys, time
+        folder = pathlib.Path(sys.argv[1])
+        (folder / sys.argv[2]).touch()
+        deadline = time.monotonic() + 60
+        while len(list(folder.iterdir())) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    """
+
+    def start(name, place):
+        command = [sys.executable, "-c", code, str(tmp_path / "meeting"), name]
+        return Child("meeting", command, tmp_path / f"{name}.log", place)
+
+    (tmp_path / "meeting").mkdir()
+    side_by_side([partial(start, name) for name in "abc"], 2)
+    assert {path.name for path in (tmp_path / "meeting").iterdir()} == set("abc")
+
+
+def test_a_failure_is_shown_and_stops_the_others(tmp_path):
+    children = []
+
+    def start(code, name, place):
+        children.append(python(code, tmp_path / name, place))
+        return children[-1]
+
+    began = time.monotonic()
+    with pytest.raises(UserError, match=r"(?s)a step failed; the end of .*bad.*no good"):
+        side_by_side(
+            [
+                partial(start, "import time; time.sleep(60)", "long"),
+                partial(start, "raise SystemExit('no good')", "bad"),
+            ],
+            2,
+        )
+    assert time.monotonic() - began < 30
+    assert all(child.process.poll() is not None for child in children)
+
+
+def test_output_goes_to_the_end_of_the_log(tmp_path):
+    log = tmp_path / "folder" / "log"
+    for word in ("one", "two"):
+        side_by_side([partial(python, f"print({word!r})", log)], 1)
+    assert log.read_text() == "one\ntwo\n"
+
+
+def test_cores_are_shared_out(monkeypatch):
+    monkeypatch.setattr(processes, "cores", lambda: 8)
+    monkeypatch.setattr(processes, "gpus", list)
+    assert [(place.threads, place.gpu) for place in places(3)] == [(2, None)] * 3
+    assert places(20)[0].threads == 1
+    assert places(2)[0].environment["OMP_NUM_THREADS"] == "4"
+
+
+def test_each_process_has_one_gpu(monkeypatch, tmp_path):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [place.gpu for place in places(3)] == ["0", "1", "0"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert [place.gpu for place in places(2)] == ["3", "5"]
+    code = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"
+    logs = [tmp_path / str(i) for i in range(2)]
+    side_by_side([partial(python, code, log) for log in logs], 2)
+    assert [log.read_text().strip() for log in logs] == ["3", "5"]
+
+
+def test_no_gpu_no_word_of_it(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert "CUDA_VISIBLE_DEVICES" not in places(1)[0].environment

@@ -1,0 +1,23 @@
+"""Mean and spread over seeds."""
+
+import numpy as np
+import pytest
+
+from scripts.seeds import mean_and_sd, over_seeds
+
+
+def test_sample_standard_deviation():
+    values = [114.2, 115.1, 113.8, 114.9]
+    figure = over_seeds(values)
+    assert figure["mean"] == pytest.approx(np.mean(values), abs=1e-4)
+    assert figure["sd"] == pytest.approx(np.std(values, ddof=1), abs=1e-4)
+    assert figure["seeds"] == 4
+
+
+def test_one_seed_has_no_spread():
+    assert over_seeds([35.89]) == {"mean": 35.89, "sd": None, "seeds": 1}
+
+
+def test_text():
+    assert mean_and_sd(over_seeds([35.887]), places=2) == "35.89"
+    assert mean_and_sd(over_seeds([100.0, 101.0]), places=1) == "100.5 ± 0.7"
