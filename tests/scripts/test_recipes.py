@@ -4,13 +4,17 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
+import torch
 from fairseq import options, utils
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.optim.lr_scheduler.fixed_schedule import FixedLRSchedule
+from fairseq.optim.sgd import SGD
 
 import tiednmt
+from scripts import recipes
 from scripts.recipes import (
-    EXPERIMENTS,
     RECIPES,
+    experiment_names,
     fairseq_train_arguments,
     load_experiment,
     load_recipe,
@@ -37,16 +41,20 @@ def test_every_value_reaches_fairseq(name):
     for group, values in recipe.items():
         for key, value in values.items():
             if key not in ("_name", "user_dir"):
-                assert config[group][key] == value, (group, key)
+                assert getattr(config[group], key) == value, (group, key)
     assert config.model._name == recipe["model"]["_name"]
     assert config.criterion._name == recipe["criterion"]["_name"]
 
 
-@pytest.mark.parametrize("name", [path.stem for path in EXPERIMENTS.glob("*.yaml")])
-def test_rows_of_an_experiment_differ_in_the_model_alone(name):
-    experiment = load_experiment(name)
+def experiments(task):
+    loaded = map(load_experiment, experiment_names())
+    return [experiment for experiment in loaded if experiment.task == task]
+
+
+@pytest.mark.parametrize("experiment", experiments("translation"), ids=lambda e: e.name)
+def test_translation_rows_differ_in_the_model_alone(experiment):
     assert {"none", "decoder", "three-way"} <= set(experiment.rows)
-    assert set(experiment.baselines) <= set(experiment.rows)
+    assert set(experiment.settings["baselines"]) <= set(experiment.rows)
     base = experiment.rows["none"]
     for row, recipe in experiment.rows.items():
         config = understood(recipe)
@@ -56,6 +64,43 @@ def test_rows_of_an_experiment_differ_in_the_model_alone(name):
         for group in ("optimizer", "lr_scheduler", "optimization", "dataset", "common"):
             assert recipe[group] == base[group], (row, group)
         assert config.criterion.label_smoothing == base["criterion"]["label_smoothing"]
+
+
+@pytest.mark.parametrize("experiment", experiments("tied_language_modeling"), ids=lambda e: e.name)
+def test_language_model_rows_are_what_they_are_called(experiment):
+    for row, recipe in experiment.rows.items():
+        config, parts = understood(recipe), row.split("+")
+        assert config.model.tying == ("decoder" if "wt" in parts else "none")
+        assert config.model.projection == ("pr" in parts)
+        assert config.criterion.projection_penalty == (0.15 if "pr" in parts else 0)
+        assert config.model.variational_dropout == ("bd" in parts)
+        assert (config.optimizer.weight_decay > 0) == ("wd" in parts or "rhn" in parts)
+        assert config.dataset.batch_size == 20
+
+
+def test_small_rates_halve_after_four_epochs():
+    config = understood(load_recipe("tied_lstm_lm_small"))
+    parameters = [torch.nn.Parameter(torch.zeros(1))]
+    schedule = FixedLRSchedule(config.lr_scheduler, SGD(config.optimizer, parameters))
+    rates = [schedule.step_begin_epoch(epoch) for epoch in range(1, 8)]
+    assert rates == [1.0, 1.0, 1.0, 1.0, 0.5, 0.25, 0.125]
+
+
+def test_an_experiment_that_says_too_little(monkeypatch, tmp_path):
+    monkeypatch.setattr(recipes, "EXPERIMENTS", tmp_path)
+    (tmp_path / "short.yaml").write_text("title: Short\nprepare: [preprocess.demo]\nrecipe: x\n")
+    with pytest.raises(UserError, match=r"short.yaml: lacks rows"):
+        load_experiment("short")
+
+
+def test_one_table_one_task(monkeypatch, tmp_path):
+    monkeypatch.setattr(recipes, "EXPERIMENTS", tmp_path)
+    (tmp_path / "mixed.yaml").write_text(
+        "title: Mixed\nprepare: [preprocess.demo]\nrecipe: tied_gru_demo\n"
+        "rows: {a: {}, b: {recipe: tied_lstm_lm_small}}\n"
+    )
+    with pytest.raises(UserError, match=r"mixed: rows of one table need one task"):
+        _ = load_experiment("mixed").task
 
 
 def test_flags_and_lists():
