@@ -1,13 +1,15 @@
 """A corpus of a few hundred pairs, in the files that Multi30k comes in."""
 
 import gzip
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 
 import pytest
 
 from preprocess import multi30k
+from tests.preprocess.local_server import Server
 
 Files = dict[str, bytes]
 
@@ -71,12 +73,12 @@ def prepare() -> Callable[..., None]:
 
 
 @pytest.fixture
-def refusal(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Run the command, which must refuse with one line and leave nothing half-written."""
+def refused() -> Callable[..., str]:
+    """Run a command, which must refuse with one line and leave nothing half-written."""
 
-    def run(raw: Path, dest: Path, *more: str) -> str:
+    def run(main: Callable[[list[str]], None], dest: Path, *arguments: object) -> str:
         with pytest.raises(SystemExit) as stopped:
-            multi30k.main(arguments(raw, dest, *more))
+            main([*map(str, arguments)])
         message = stopped.value.code
         assert isinstance(message, str)
         assert message.startswith("error: ")
@@ -86,3 +88,24 @@ def refusal(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
         return message
 
     return run
+
+
+@pytest.fixture
+def refusal(refused: Callable[..., str]) -> Callable[..., str]:
+    """As ``refused``, of the command for the small corpus."""
+
+    def run(raw: Path, dest: Path, *more: str) -> str:
+        return refused(multi30k.main, dest, *arguments(raw, dest, *more))
+
+    return run
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A web server on this machine that has only empty files."""
+    with Server(b"") as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()

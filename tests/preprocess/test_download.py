@@ -1,6 +1,4 @@
 import hashlib
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -12,53 +10,10 @@ CONTENT = bytes(range(256)) * 2000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
-class Server(ThreadingHTTPServer):
-    """Serves CONTENT; ``faults`` are met one a request, first come first served."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.faults = []
-        self.ranges = []
-        self.content = CONTENT
-        self.knows_ranges = True
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        asked = self.headers.get("Range")
-        self.server.ranges.append(asked)
-        fault = self.server.faults.pop(0) if self.server.faults else None
-        if isinstance(fault, int):
-            self.send_error(fault)
-            return
-        start = 0
-        if asked and self.server.knows_ranges:
-            start = int(asked.removeprefix("bytes=").removesuffix("-"))
-            if start >= len(self.server.content):
-                self.send_error(416)
-                return
-        body = self.server.content[start:]
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if fault == "drop" else body)
-
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture
-def server():
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+def server(server):
+    server.content = CONTENT
+    return server
 
 
 def get(server, path):
@@ -72,6 +27,14 @@ def test_a_file_is_fetched_once(server, tmp_path):
     assert path.read_bytes() == CONTENT
     assert len(server.ranges) == 1
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_server_that_turns_away_the_library_of_python_is_asked_under_another_name(
+    server, tmp_path
+):
+    get(server, tmp_path / "file")
+    (agent,) = server.agents
+    assert agent and "urllib" not in agent
 
 
 def test_a_broken_connection_is_gone_on_with(server, tmp_path):

@@ -1,0 +1,77 @@
+"""IMDB: film reviews of the Large Movie Review Dataset (Maas et al. 2011), a review a line.
+
+``python -m preprocess.imdb --dest DIR`` downloads the archive and prepares it; ``--raw DIR`` takes
+``aclImdb_v1.tar.gz`` that is there already. The archive is read as it is, never unpacked.
+
+Trained on are the reviews of its train folder, those without a label included, in the order of
+the archive. The last twentieth by number of each of ``pos``, ``neg`` and ``unsup``, 3,750 reviews,
+is held out for validation; the test set is the archive's own, 25,000 reviews. Line breaks in HTML
+are removed and the text is tokenised; case is kept. The 30,000 most frequent types are known
+words. Press and Wolf (2017) report perplexity on IMDB too; their split, tokenisation and
+vocabulary are not verified, so figures need not be comparable.
+"""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from preprocess.files import decode, find_file, open_bytes
+from preprocess.monolingual import SUBSETS, MonolingualCorpus, SubsetLine, command
+from tiednmt.errors import one_line_errors
+
+URL = "https://ai.stanford.edu/~amaas/data/sentiment"
+SHA256 = {"aclImdb_v1.tar.gz": "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe"}
+HELD_OUT_FROM = {"pos": 11_875, "neg": 11_875, "unsup": 47_500}
+VOCABULARY = 30_000
+
+_REVIEW = re.compile(r"aclImdb/(train|test)/(pos|neg|unsup)/(\d+)_\d+\.txt")
+_LINE_BREAK = re.compile(r"<br ?/?>")
+
+
+def corpus_in(folder: Path) -> MonolingualCorpus:
+    """The corpus whose archive lies in ``folder``.
+
+    :raises UserError: where the archive is missing.
+    """
+    path = find_file(folder, *SHA256)
+    return MonolingualCorpus(
+        name="imdb",
+        subsets=SUBSETS,
+        sources=[path],
+        lines=partial(read_reviews, path),
+        language="en",
+    )
+
+
+def read_reviews(path: Path) -> Iterator[SubsetLine]:
+    """Subset and text of each review, in the order of the archive.
+
+    :raises UserError: where the archive is damaged or a review is not UTF-8.
+    """
+    with open_bytes(path) as file, tarfile.open(fileobj=file, mode="r|") as archive:
+        while member := archive.next():
+            archive.members = []  # type: ignore[attr-defined]  # it would keep 100,000 of them
+            review = _REVIEW.fullmatch(member.name)
+            content = review and archive.extractfile(member)
+            if review and content:
+                text = decode(content.read(), f"{path}, {member.name}")
+                yield _subset(*review.groups()), _LINE_BREAK.sub(" ", text)
+
+
+def _subset(folder: str, label: str, number: str) -> str:
+    held_out = folder == "train" and int(number) >= HELD_OUT_FROM[label]
+    return "valid" if held_out else folder
+
+
+@one_line_errors
+def main(argv: list[str] | None = None) -> None:
+    """The command line."""
+    command(argv, "imdb", __doc__, corpus_in, URL, SHA256, vocabulary=VOCABULARY)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,330 @@
+"""Text in one language, from raw files to a data-bin that a language model is trained on.
+
+:func:`prepare` runs the stages; each is a function of its own. A corpus is a file beside this one
+that says where its text comes from and calls :func:`command`. No more than a few lines of text
+are held in memory at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from sacremoses import MosesTokenizer
+from tqdm import tqdm
+
+from preprocess.download import fetch_all
+from preprocess.files import named_when_whole, read_lines, write_whole
+from preprocess.manifest import package_version, write_manifest
+from preprocess.options import CommonOptions, add_common_arguments, add_raw_arguments
+from preprocess.parallel import map_in_order
+from preprocess.pipeline import tokenise
+from preprocess.stages import Stages, claim
+from preprocess.vocabulary import PADDING_FACTOR
+from tiednmt.errors import UserError
+
+SUBSETS = ("train", "valid", "test")
+
+# fairseq's symbols of structure, which it would take for its own; the text's <unk> is its <unk>
+_RESERVED = re.compile(r"(?<!\S)(<s>|<pad>|</s>)(?!\S)")
+
+SubsetLine = tuple[str, str]  # subset, line of text
+
+
+@dataclass(frozen=True)
+class MonolingualCorpus:
+    """Where the text of a corpus lies and what its words are.
+
+    ``lines`` yields subset and line, in the order of training; ``sources`` are the files it
+    reads. Words are what white space separates, or with ``language`` what Moses' rules for that
+    language make of it. With ``line_ends`` the end of a line is a token, ``</s>``. The dictionary
+    is padded with unused entries to a multiple of ``padding_factor``.
+    """
+
+    name: str
+    subsets: tuple[str, ...]
+    sources: list[Path]
+    lines: Callable[[], Iterable[SubsetLine]]
+    language: str | None = None
+    line_ends: bool = True
+    padding_factor: int = PADDING_FACTOR
+
+
+@dataclass(frozen=True)
+class Options(CommonOptions):
+    """Which words of the training text a model knows; the rest become ``<unk>``.
+
+    ``vocabulary`` keeps the most frequent types (0: all), ``min_count`` those seen that often.
+    """
+
+    vocabulary: int = 0
+    min_count: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_at_least(0, "vocabulary")
+        self.require_at_least(1, "min_count")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that every corpus in one language has."""
+    add_common_arguments(parser)
+    parser.add_argument(
+        "--vocabulary",
+        type=int,
+        default=Options.vocabulary,
+        metavar="N",
+        help="keep the N most frequent types of the training text (default: %(default)s; 0: all)",
+    )
+    parser.add_argument(
+        "--min-count",
+        type=int,
+        default=Options.min_count,
+        metavar="N",
+        help="keep types seen this often in the training text (default: %(default)s)",
+    )
+
+
+def options_from(args: argparse.Namespace) -> Options:
+    """The options as given on the command line.
+
+    :raises UserError: where one is out of range.
+    """
+    return Options(workers=args.workers, vocabulary=args.vocabulary, min_count=args.min_count)
+
+
+def command(
+    argv: list[str] | None,
+    name: str,
+    description: str | None,
+    corpus_in: Callable[[Path], MonolingualCorpus],
+    url: str,
+    sha256: dict[str, str],
+    **defaults: int,
+) -> None:
+    """The command line of a published corpus.
+
+    :param corpus_in: the corpus whose files lie in a folder.
+    :param sha256: the files to download from ``url``.
+    :param defaults: options that are other than in :class:`Options`.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m preprocess.{name}", description=description)
+    add_raw_arguments(parser, url)
+    add_arguments(parser)
+    parser.set_defaults(**defaults)
+    args = parser.parse_args(argv)
+    options = options_from(args)
+    raw = args.raw
+    if raw is None:
+        claim(args.dest)
+        raw = args.dest / "download"
+        fetch_all(args.url, raw, sha256)
+    prepare(corpus_in(raw), args.dest, options)
+
+
+def corpus_of_files(
+    name: str,
+    files: dict[str, list[Path]],
+    language: str | None = None,
+    padding_factor: int = PADDING_FACTOR,
+) -> MonolingualCorpus:
+    """A corpus whose subsets are text files, plain or ``.gz``, one after the other."""
+    return MonolingualCorpus(
+        name=name,
+        subsets=tuple(files),
+        sources=[path for paths in files.values() for path in paths],
+        lines=partial(_lines_of_files, files),
+        language=language,
+        padding_factor=padding_factor,
+    )
+
+
+def _lines_of_files(files: dict[str, list[Path]]) -> Iterator[SubsetLine]:
+    for subset, paths in files.items():
+        for path in paths:
+            for line in read_lines(path):
+                yield subset, line
+
+
+def prepare(corpus: MonolingualCorpus, dest: Path, options: Options) -> None:
+    """Fill ``dest`` from the raw files and print what came of it.
+
+    Stages that are up to date are skipped; killed at any moment and called again, it leaves the
+    same bytes.
+
+    :raises UserError: where a file is bad, the folder cannot be written or a subset is empty.
+    """
+    for path in corpus.sources:
+        if not path.exists():
+            raise UserError(f"{path}: no such file")
+    stages = Stages(dest)
+    texts = {subset: dest / "tokenised" / f"{subset}.txt" for subset in corpus.subsets}
+    stages.run(
+        "read",
+        partial(read, corpus, texts, options.processes),
+        inputs=corpus.sources,
+        outputs=list(texts.values()),
+        options={
+            "corpus": corpus.name,
+            "language": corpus.language,
+            "version": corpus.language and package_version("sacremoses"),
+        },
+    )
+    dictionary = dest / "data-bin" / "dict.txt"
+    limits = {"vocabulary": options.vocabulary, "min_count": options.min_count}
+    vocabulary = stages.run(
+        "count",
+        partial(write_dictionary, texts["train"], dictionary, options, corpus.padding_factor),
+        inputs=[texts["train"]],
+        outputs=[dictionary],
+        options={
+            **limits,
+            "padding_factor": corpus.padding_factor,
+            "version": package_version("fairseq"),
+        },
+    )
+    counts = {}
+    for subset, text in texts.items():
+        prefix = dest / "data-bin" / subset
+        counts[subset] = stages.run(
+            f"binarise {subset}",
+            partial(binarise, text, dictionary, prefix, corpus.line_ends),
+            inputs=[text, dictionary],
+            outputs=[prefix.with_suffix(".bin"), prefix.with_suffix(".idx")],
+            options={"line_ends": corpus.line_ends, "version": package_version("fairseq")},
+        )
+    stages.finish()
+    print(report(counts, vocabulary))
+    write_manifest(
+        stages,
+        {
+            "kind": "language model",
+            "corpus": corpus.name,
+            "subsets": {subset: subset for subset in corpus.subsets if subset != "train"},
+            "options": {
+                **limits,
+                "language": corpus.language,
+                "line_ends": corpus.line_ends,
+                "padding_factor": corpus.padding_factor,
+            },
+            "counts": counts,
+            "vocabulary": vocabulary,
+        },
+        packages=("fairseq", "sacremoses"),
+    )
+
+
+def read(corpus: MonolingualCorpus, texts: dict[str, Path], workers: int) -> None:
+    """Write the words of each subset, space-separated, to its file, line by line.
+
+    :raises UserError: where the text is bad or a subset holds no words.
+    """
+    if corpus.language is None:
+        words, workers = _white_space, 1
+    else:
+        words = partial(tokenise, tokeniser=MosesTokenizer(corpus.language))
+    lines = map_in_order(partial(_words, words), corpus.lines(), workers, "read", "lines")
+    numbers: Counter[str] = Counter()
+    filled = set()
+    with ExitStack() as stack:
+        files = {subset: stack.enter_context(write_whole(path)) for subset, path in texts.items()}
+        for subset, line in lines:
+            numbers[subset] += 1
+            reserved = _RESERVED.search(line)
+            if reserved:
+                raise UserError(
+                    f"{corpus.name}, line {numbers[subset]} of the {subset} text: holds the word"
+                    f" {reserved[0]}, which fairseq keeps for itself; remove it"
+                )
+            files[subset].write(line + "\n")
+            if line:
+                filled.add(subset)
+        for subset in texts:
+            if subset not in filled:
+                raise UserError(f"{corpus.name}: the {subset} text holds no words")
+
+
+def _words(words: Callable[[str], str], item: SubsetLine) -> SubsetLine:
+    subset, line = item
+    return subset, words(line)
+
+
+def _white_space(line: str) -> str:
+    return " ".join(line.split())
+
+
+def write_dictionary(
+    text: Path, path: Path, options: Options, padding_factor: int
+) -> dict[str, int]:
+    """Write fairseq's dictionary of the words of ``text``, the most frequent first.
+
+    Returns ``types`` (fairseq's four symbols and padding not counted) and ``dictionary``, its
+    number of entries, that is rows of an embedding.
+
+    :raises UserError: where no word is frequent enough.
+    """
+    from fairseq.data import Dictionary
+
+    words: Counter[str] = Counter()
+    for line in tqdm(read_lines(text), "count", unit=" lines", disable=None):
+        words.update(line.split())
+    dictionary = Dictionary()
+    for word, count in words.items():
+        dictionary.add_symbol(word, count)
+    most = options.vocabulary + dictionary.nspecial if options.vocabulary else len(dictionary)
+    dictionary.finalize(options.min_count, most, padding_factor=1)
+    types = len(dictionary) - dictionary.nspecial
+    if types == 0:
+        raise UserError(
+            f"--min-count {options.min_count}: no word of the training text is that frequent"
+        )
+    dictionary.pad_to_multiple_(padding_factor)
+    with write_whole(path) as file:
+        dictionary.save(file)
+    return {"types": types, "dictionary": len(dictionary)}
+
+
+def binarise(text: Path, dictionary_path: Path, prefix: Path, line_ends: bool) -> dict[str, int]:
+    """Write a text as fairseq's ``<prefix>.bin`` and ``.idx``, an item a line.
+
+    Returns its ``lines``, ``tokens`` (ends of lines included where they are tokens) and how many
+    of them are ``unknown``.
+    """
+    import torch
+    from fairseq.data import Dictionary
+    from fairseq.data.indexed_dataset import make_builder
+
+    dictionary = Dictionary.load(str(dictionary_path))
+    end = [dictionary.eos()] if line_ends else []
+    counts = {"lines": 0, "tokens": 0, "unknown": 0}
+    with (
+        named_when_whole(prefix.with_suffix(".bin")) as data,
+        named_when_whole(prefix.with_suffix(".idx")) as index,
+    ):
+        builder = make_builder(str(data), impl="mmap", vocab_size=len(dictionary))
+        for line in tqdm(read_lines(text), prefix.name, unit=" lines", disable=None):
+            tokens = [dictionary.index(word) for word in line.split()] + end
+            builder.add_item(torch.tensor(tokens))
+            counts["lines"] += 1
+            counts["tokens"] += len(tokens)
+            counts["unknown"] += tokens.count(dictionary.unk())
+        builder.finalize(str(index))
+    return counts
+
+
+def report(counts: dict[str, dict[str, int]], vocabulary: dict[str, int]) -> str:
+    """The sizes of the subsets and of the vocabulary as a small table."""
+    lines = ["", f"{'':<10}{'lines':>12}{'tokens':>14}{'unknown':>12}"]
+    for subset, count in counts.items():
+        share = count["unknown"] / count["tokens"]
+        lines.append(f"{subset:<10}{count['lines']:>12,}{count['tokens']:>14,}{share:>12.2%}")
+    lines.append(
+        f"{vocabulary['types']:,} types; {vocabulary['dictionary']:,} entries in the dictionary"
+    )
+    return "\n".join(lines)

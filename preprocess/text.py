@@ -1,0 +1,49 @@
+"""Any text in one language: a sentence, a paragraph or whatever you like a line.
+
+``python -m preprocess.text --train FILE... --valid FILE... --test FILE... --dest DIR``; files may
+be gzipped, several are read one after the other, ``--test`` may be left out. Words are what white
+space separates, or with ``--tokenise en`` (or another language) Moses' tokens. The end of a line
+is a token, of an empty line too.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sacremoses.corpus import NonbreakingPrefixes
+
+from preprocess.monolingual import SUBSETS, add_arguments, corpus_of_files, options_from, prepare
+from tiednmt.errors import UserError, one_line_errors
+
+
+@one_line_errors
+def main(argv: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m preprocess.text", description=__doc__)
+    for subset in SUBSETS:
+        parser.add_argument(
+            f"--{subset}",
+            type=Path,
+            nargs="+",
+            required=subset != "test",
+            metavar="FILE",
+            help=f"text files of the {subset} set",
+        )
+    parser.add_argument(
+        "--tokenise", metavar="LANGUAGE", help="apply Moses' tokeniser for this language"
+    )
+    add_arguments(parser)
+    args = parser.parse_args(argv)
+    options = options_from(args)
+    if args.tokenise not in (None, *NonbreakingPrefixes().available_langs):
+        raise UserError(
+            f"--tokenise {args.tokenise}: no rules for it; give a code such as en or de"
+        )
+    given = {"train": args.train, "valid": args.valid, "test": args.test}
+    files = {subset: paths for subset, paths in given.items() if paths}
+    prepare(corpus_of_files("text", files, language=args.tokenise), args.dest, options)
+
+
+if __name__ == "__main__":
+    main()

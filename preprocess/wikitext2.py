@@ -1,0 +1,62 @@
+"""WikiText-2: two million words of good Wikipedia articles, rare ones <unk> (Merity et al. 2017).
+
+``python -m preprocess.wikitext2 --dest DIR`` downloads the archive and prepares it; ``--raw DIR``
+takes ``wikitext-2-v1.zip`` or ``wiki.{train,valid,test}.tokens`` that are there already. The end
+of a line is a token, of an empty line too, as is usual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from preprocess.files import find_file, read_lines
+from preprocess.monolingual import (
+    SUBSETS,
+    MonolingualCorpus,
+    SubsetLine,
+    command,
+    corpus_of_files,
+)
+from tiednmt.errors import one_line_errors
+
+URL = "https://wikitext.smerity.com"  # of the corpus' author; the address in its paper is gone
+ARCHIVE = "wikitext-2-v1.zip"
+SHA256 = {ARCHIVE: "92675f1d63015c1c8b51f1656a52d5bdbc33aafa60cc47a218a66e7ee817488c"}
+FILES = {subset: f"wiki.{subset}.tokens" for subset in SUBSETS}
+
+
+def corpus_in(folder: Path) -> MonolingualCorpus:
+    """The corpus whose archive, or whose files out of it, lie in ``folder``.
+
+    :raises UserError: where there is neither.
+    """
+    if find_file(folder, ARCHIVE, FILES["train"]).name != ARCHIVE:
+        return corpus_of_files("wikitext2", {s: [folder / name] for s, name in FILES.items()})
+    return MonolingualCorpus(
+        name="wikitext2",
+        subsets=SUBSETS,
+        sources=[folder / ARCHIVE],
+        lines=partial(read_archive, folder / ARCHIVE),
+    )
+
+
+def read_archive(path: Path) -> Iterator[SubsetLine]:
+    """Subset and line of the archive's files.
+
+    :raises UserError: where the archive is damaged.
+    """
+    for subset, name in FILES.items():
+        for line in read_lines(path, member=f"wikitext-2/{name}"):
+            yield subset, line
+
+
+@one_line_errors
+def main(argv: list[str] | None = None) -> None:
+    """The command line."""
+    command(argv, "wikitext2", __doc__, corpus_in, URL, SHA256)
+
+
+if __name__ == "__main__":
+    main()
