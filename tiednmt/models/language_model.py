@@ -128,7 +128,7 @@ class RecurrentDecoder(FairseqIncrementalDecoder):
         carried: CarriedState | None = None,
         features_only: bool = False,
         **_: Any,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    ) -> tuple[Tensor, dict[str, None]]:
         """Scores (B × T × types), or features (B × T × embedding) if ``features_only``.
 
         Args:
@@ -147,8 +147,8 @@ class RecurrentDecoder(FairseqIncrementalDecoder):
         incremental_state: IncrementalState | None = None,
         carried: CarriedState | None = None,
         **_: Any,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """What the output layer reads (B × T × embedding)."""
+    ) -> tuple[Tensor, dict[str, None]]:
+        """What the output layer reads (B × T × embedding); there is no attention."""
         state = carried.read(prev_output_tokens.size(0)) if carried else None
         if incremental_state is not None:
             prev_output_tokens = prev_output_tokens[:, -1:]
@@ -160,7 +160,7 @@ class RecurrentDecoder(FairseqIncrementalDecoder):
             carried.keep(state)
         if incremental_state is not None:
             self._cache(incremental_state, state)
-        return self.down(self.dropout(outputs)).transpose(0, 1), {}
+        return self.down(self.dropout(outputs)).transpose(0, 1), {"attn": None}
 
     def _cached(self, incremental_state: IncrementalState) -> State | None:
         cached = self.get_incremental_state(incremental_state, "network")

@@ -126,9 +126,8 @@ class StreamWindows(torch.utils.data.Dataset):
 
 
 def collate(batches: list[Batch]) -> Batch:
-    """What the windows give is a batch already."""
-    (batch,) = batches
-    return batch
+    """What the windows give is a batch already; a worker may be left without one at the end."""
+    return batches[0] if batches else {}
 
 
 class CarriedStreams(CarriedState):

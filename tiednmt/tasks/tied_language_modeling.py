@@ -1,5 +1,6 @@
 """Language modelling over continuous streams, with the recurrent state carried along."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,6 +79,8 @@ class TiedLanguageModelingTask(LanguageModelingTask):
             return
         paths = utils.split_paths(self.args.data)
         path = f"{paths[(epoch - 1) % len(paths)]}/{split}"
+        if os.path.exists(f"{path}.bin") and not os.path.getsize(f"{path}.bin"):
+            raise UserError(f"{path}.bin holds no tokens; prepare the corpus again")
         sentences = data_utils.load_indexed_dataset(
             path, self.dictionary, self.args.dataset_impl, combine=combine
         )
@@ -86,10 +89,7 @@ class TiedLanguageModelingTask(LanguageModelingTask):
                 f"{path}.bin: no such file; python -m preprocess.text (or "
                 "fairseq-preprocess --only-source) makes it"
             )
-        tokens = TokenStream(sentences, path)
-        if not len(tokens):
-            raise UserError(f"{path}.bin holds no tokens; prepare the corpus again")
-        self.datasets[split] = tokens
+        self.datasets[split] = TokenStream(sentences, path)
 
     def get_batch_iterator(
         self,

@@ -1,0 +1,157 @@
+"""The small PTB model of Zaremba et al. (2014) in plain PyTorch, with what the paper leaves open.
+
+Nothing of the package's is used, so that it serves as what one would write without it (the
+benchmark compares with it) and as the bench on which readings of projection regularisation are
+tried (``scripts.search_projection``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+State = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One reading of the model and its objective."""
+
+    tied: bool = True
+    projection: str = "none"  # none; matrix: P h; affine: P h + bias
+    projection_start: str = "uniform"  # uniform, identity or zero (its bias always zero)
+    penalty: float = 0.0  # λ of (λ / streams) · form
+    penalty_form: str = "squared"  # squared: ½‖P‖²; norm: ‖P‖
+    penalty_of: str = "projection"  # projection; embedding: the output embedding too; all
+    clip_penalty: bool = True  # whether clipping sees the penalty's gradient
+    lstm_bias: str = "uniform"  # uniform, or zero as in TensorFlow
+    learning_rate: float = 1.0
+    streams: int = 20
+    steps: int = 20
+    clip: float = 5.0
+    first_decay: int = 4  # the last epoch at the full rate
+    decay: float = 0.5
+    epochs: int = 13
+    size: int = 200
+    layers: int = 2
+    init_range: float = 0.1
+
+
+class PlainLanguageModel(nn.Module):
+    """Embedding, LSTM, P, output embedding."""
+
+    def __init__(self, reading: Reading, types: int) -> None:
+        super().__init__()
+        size = reading.size
+        self.embedding = nn.Embedding(types, size)
+        self.lstm = nn.LSTM(size, size, reading.layers)
+        self.projection = (
+            nn.Linear(size, size, bias=reading.projection == "affine")
+            if reading.projection != "none"
+            else None
+        )
+        self.output = nn.Linear(size, types)
+        if reading.tied:
+            self.output.weight = self.embedding.weight
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -reading.init_range, reading.init_range)
+        if reading.lstm_bias == "zero":
+            for name, parameter in self.lstm.named_parameters():
+                if "bias" in name:
+                    nn.init.zeros_(parameter)
+        if self.projection is not None:
+            if reading.projection_start == "identity":
+                nn.init.eye_(self.projection.weight)
+            elif reading.projection_start == "zero":
+                nn.init.zeros_(self.projection.weight)
+            if self.projection.bias is not None:
+                nn.init.zeros_(self.projection.bias)
+
+    def forward(self, tokens: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """Scores (T × B × types) for tokens (T × B), and the state."""
+        outputs, state = self.lstm(self.embedding(tokens), state)
+        if self.projection is not None:
+            outputs = self.projection(outputs)
+        return self.output(outputs), state
+
+
+def windows(text: Tensor, streams: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Inputs and targets (T × B) of ``text`` in streams; what is left over is not read."""
+    length = (len(text) - 1) // streams
+    inputs, targets = (
+        part[: length * streams].view(streams, length).t() for part in (text, text[1:])
+    )
+    for start in range(0, length, steps):
+        yield inputs[start : start + steps], targets[start : start + steps]
+
+
+class Training:
+    """SGD with the gradients clipped and the rate halved, as Zaremba et al. do it."""
+
+    def __init__(self, reading: Reading, types: int, seed: int = 1) -> None:
+        torch.manual_seed(seed)
+        self.reading = reading
+        self.model = PlainLanguageModel(reading, types)
+
+    def epoch(self, text: Tensor, number: int) -> float:
+        """Train on ``text``, epochs counted from 1; the perplexity met on the way."""
+        rate = self.reading.learning_rate
+        rate *= self.reading.decay ** max(0, number - self.reading.first_decay)
+        nll, count, state = 0.0, 0, None
+        for inputs, targets in windows(text, self.reading.streams, self.reading.steps):
+            loss, state = self.update(inputs, targets, state, rate)
+            nll += loss
+            count += targets.numel()
+        return math.exp(nll / count)
+
+    def update(
+        self, inputs: Tensor, targets: Tensor, state: State | None, rate: float
+    ) -> tuple[float, State]:
+        """One update; the summed NLL and the state it leaves, detached."""
+        scores, (hidden, cell) = self.model(inputs, state)
+        nll = F.cross_entropy(scores.flatten(0, 1), targets.flatten(), reduction="sum")
+        penalty = self.penalty() / self.reading.streams
+        loss = nll / self.reading.streams
+        self.model.zero_grad()
+        (loss + penalty if self.reading.clip_penalty else loss).backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.reading.clip)
+        if not self.reading.clip_penalty and penalty.requires_grad:
+            penalty.backward()
+        with torch.no_grad():
+            for parameter in self.model.parameters():
+                assert parameter.grad is not None
+                parameter.sub_(parameter.grad, alpha=rate)
+        return nll.item(), (hidden.detach(), cell.detach())
+
+    def penalty(self) -> Tensor:
+        """λ · form of what is penalised."""
+        model, reading = self.model, self.reading
+        projection: list[Tensor] = [] if model.projection is None else [model.projection.weight]
+        penalised: dict[str, list[Tensor]] = {
+            "projection": projection,
+            "embedding": [*projection, model.output.weight],
+            "all": list(model.parameters()),
+        }
+        squares = torch.zeros(())
+        for parameter in penalised[reading.penalty_of]:
+            squares = squares + parameter.square().sum()
+        if reading.penalty_form == "squared":
+            return reading.penalty * squares / 2
+        return reading.penalty * (squares + 1e-12).sqrt()
+
+    def perplexity(self, text: Tensor, streams: int, steps: int = 100) -> float:
+        """Of ``text``, with the state carried."""
+        nll, count, state = 0.0, 0, None
+        with torch.no_grad():
+            for inputs, targets in windows(text, streams, steps):
+                scores, state = self.model(inputs, state)
+                nll += F.cross_entropy(
+                    scores.flatten(0, 1), targets.flatten(), reduction="sum"
+                ).item()
+                count += targets.numel()
+        return math.exp(nll / count)

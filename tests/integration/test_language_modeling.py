@@ -1,0 +1,324 @@
+"""Language modelling through fairseq's commands: streams, resuming, workers, scoring."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+import torch
+from fairseq.data import Dictionary
+
+import tiednmt  # noqa: F401  (lets fairseq's checkpoints be loaded)
+from tests.integration.commandline import ENVIRONMENT, ROOT, command_line, run
+
+pytestmark = pytest.mark.slow
+
+LAST = "checkpoint_last.pt"
+SMALL = ("--embed-dim", 16, "--hidden-size", 12, "--layers", 2)
+TRAIN = (
+    *("--user-dir", "tiednmt", "--cpu", "--task", "tied_language_modeling"),
+    *("--arch", "tied_lstm_lm", *SMALL, "--tying", "decoder"),
+    *("--criterion", "tied_cross_entropy", "--sentence-avg"),
+    *("--optimizer", "sgd", "--lr", "1.0", "--clip-norm", "5"),
+    *("--batch-size", 4, "--tokens-per-sample", 5, "--seed", 3),
+    *("--no-progress-bar", "--log-interval", 1, "--num-workers", 0),
+)
+
+
+def train(data, save_dir, *options):
+    return run("fairseq-train", data, *TRAIN, "--save-dir", save_dir, *options)
+
+
+def load(path):
+    return torch.load(path, map_location="cpu")
+
+
+def assert_same(one, other, **tolerance):
+    one, other = load(one)["model"], load(other)["model"]
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(value, other[name], **(tolerance or {"atol": 0, "rtol": 0}))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A made-up text, and its data-bin by fairseq's own command."""
+    folder = tmp_path_factory.mktemp("text")
+    words = random.Random(1)
+    for subset, lines in (("train", 60), ("valid", 20), ("test", 25)):
+        sentences = (
+            " ".join(f"w{min(int(words.expovariate(0.2)), 30)}" for _ in range(words.randint(2, 9)))
+            for _ in range(lines)
+        )
+        (folder / f"{subset}.txt").write_text("".join(f"{line}\n" for line in sentences))
+    texts = (f"--{subset}pref={folder / subset}.txt" for subset in ("train", "valid", "test"))
+    options = ("--only-source", "--destdir", folder / "data-bin", "--padding-factor", 1)
+    run("fairseq-preprocess", *texts, *options, "--workers", 1).check()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(folder):
+    return folder / "data-bin"
+
+
+@pytest.fixture(scope="module")
+def plain(data, folder):
+    """Two epochs and a half at one go."""
+    done = train(data, folder / "plain", "--max-update", 50).check()
+    assert "epoch 003:" in done.output
+    return folder / "plain" / LAST
+
+
+def test_killed_within_an_epoch_and_resumed(plain, data, tmp_path):
+    often = ("--save-interval-updates", 1, "--keep-interval-updates", 1, "--disable-validation")
+    options = (*TRAIN, "--save-dir", tmp_path, *often, "--max-update", 50)
+    process = subprocess.Popen(
+        command_line("fairseq-train", data, *options),
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+    )
+    fatal = random.randint(3, 47)
+    print("killed after update", fatal)
+    for line in process.stdout:
+        if f"num_updates={fatal}," in line:
+            time.sleep(random.random() / 20)
+            process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    run("fairseq-train", data, *options).check()
+    assert_same(plain, tmp_path / LAST)
+
+
+def test_two_workers_are_one_with_their_streams(data, tmp_path, background):
+    """With the penalty, and resumed in the middle of the epoch."""
+    options = ("--projection", "--projection-penalty", "2", "--disable-validation")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    parallel = (
+        *("--distributed-world-size", 2, "--distributed-init-method", f"tcp://127.0.0.1:{port}"),
+        *("--distributed-no-spawn", "--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp"),
+    )
+    for updates in (10, 30):
+        ranks = [
+            background.start(
+                *(train, data, tmp_path / "two", *options, "--batch-size", 2, *parallel),
+                *("--distributed-rank", rank, "--max-update", updates),
+            )
+            for rank in (0, 1)
+        ]
+        for rank in ranks:
+            rank.result().check()
+    train(data, tmp_path / "one", *options, "--max-update", 30).check()
+    assert_same(tmp_path / "one" / LAST, tmp_path / "two" / LAST, atol=1e-5, rtol=0)
+
+
+def by_hand(checkpoint, data, text):
+    """Summed NLL and tokens of a text: a loop over its tokens, nothing of the task's."""
+    words = Dictionary.load(str(data / "dict.txt"))
+    state = {name: value.double() for name, value in load(checkpoint)["model"].items()}
+    matrix, bias = state["decoder.embedding.weight"], state["decoder.output.bias"]
+    tokens = [
+        words.index(word)
+        for line in text.read_text().splitlines()
+        for word in [*line.split(), words.eos_word]
+    ]
+    hidden, cell = ([torch.zeros(12, dtype=torch.float64)] * 2 for _ in range(2))
+    previous, nll = words.eos(), 0.0
+    for token in tokens:
+        x = matrix[previous]
+        for i in range(2):
+            w = {n: state[f"decoder.network.layers.{i}.{n}_l0"] for n in WEIGHTS}
+            gates = w["weight_ih"] @ x + w["bias_ih"] + w["weight_hh"] @ hidden[i] + w["bias_hh"]
+            enter, forget, candidate, leave = gates.split(12)
+            cell[i] = forget.sigmoid() * cell[i] + enter.sigmoid() * candidate.tanh()
+            hidden[i] = x = leave.sigmoid() * cell[i].tanh()
+        scores = matrix @ (state["decoder.down.weight"] @ x) + bias
+        nll -= torch.log_softmax(scores, 0)[token].item()
+        previous = token
+    return nll, len(tokens)
+
+
+WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+def test_all_commands_give_the_perplexity_of_a_plain_loop(plain, data, folder):
+    nll, tokens = by_hand(plain, data, folder / "test.txt")
+    expected = math.exp(nll / tokens)
+    task = ("--user-dir", "tiednmt", "--cpu", "--task", "tied_language_modeling")
+    common = (*task, "--path", plain, "--tokens-per-sample", 7, "--num-workers", 0)
+    ours = run("-m", "scripts.perplexity", plain, "--data", folder, "--subset", "test").check()
+    assert ours.stdout == f"{tokens:,} tokens, perplexity {expected:.2f}\n"
+    text = run(
+        "-m", "scripts.perplexity", plain, "--data", folder, "--input", folder / "test.txt"
+    ).check()
+    assert text.stdout == ours.stdout
+    scored = run("fairseq-eval-lm", data, *common, "--gen-subset", "test").check()
+    assert f"Perplexity: {expected:.2f}" in scored.output
+    options = ("--valid-subset", "test", "--batch-size", 1)
+    validated = run("fairseq-validate", data, *common, *options).check()
+    ppl = float(re.search(r"valid on 'test' subset.* ppl ([\d.]+)", validated.output)[1])
+    assert ppl == pytest.approx(expected, rel=1e-3)
+
+
+def test_validation_does_not_touch_the_state_of_training(plain, data, tmp_path):
+    train(data, tmp_path, "--validate-interval-updates", 3, "--max-update", 50).check()
+    assert_same(plain, tmp_path / LAST)
+
+
+def test_one_update_is_the_paper_s(data, folder, tmp_path):
+    """(Σ NLL + (λ/2)·‖P‖²)/B, clipped at 5, one step of SGD; in float64, with torch's LSTM."""
+    learning = ("--tying", "none", "--projection", "--projection-penalty", "3.0")
+    sizes = ("--hidden-size", 16, "--init-range", "0.9", "--disable-validation")
+    train(data, tmp_path / "0", *learning, *sizes, "--max-update", 1, "--lr", 0).check()
+    train(data, tmp_path / "1", *learning, *sizes, "--max-update", 1).check()
+    before, after = (load(tmp_path / name / LAST)["model"] for name in "01")
+    parameters = {
+        name: value.double().requires_grad_()
+        for name, value in before.items()
+        if name != "vocabulary_version"
+    }
+    words = Dictionary.load(str(data / "dict.txt"))
+    text = [
+        words.index(word)
+        for line in (folder / "train.txt").read_text().splitlines()
+        for word in [*line.split(), words.eos_word]
+    ]
+    length, rest = divmod(len(text), 4)
+    starts = [i * length + min(i, rest) for i in range(4)]
+    inputs = torch.tensor(
+        [[text[s + t - 1] if s + t else words.eos() for s in starts] for t in range(5)]
+    )
+    targets = torch.tensor([[text[s + t] for s in starts] for t in range(5)])
+    x = parameters["decoder.embedding.weight"][inputs]
+    for i in range(2):
+        flat = [parameters[f"decoder.network.layers.{i}.{name}_l0"] for name in WEIGHTS]
+        zeros = torch.zeros(1, 4, 16, dtype=torch.float64)
+        x, *_ = torch.lstm(x, (zeros, zeros), flat, True, 1, 0.0, False, False, False)
+    projection = parameters["decoder.output.projection.weight"]
+    scores = x @ projection.T @ parameters["decoder.output.embedding.weight"].T
+    scores = scores + parameters["decoder.output.bias"]
+    nll = torch.nn.functional.cross_entropy(
+        scores.flatten(0, 1), targets.flatten(), reduction="sum"
+    )
+    ((nll + 1.5 * projection.square().sum()) / 4).backward()
+    gradients = [parameter.grad for parameter in parameters.values()]
+    norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
+    assert norm > 5  # so that clipping is seen at work
+    for name, parameter in parameters.items():
+        expected = parameter.detach() - parameter.grad * 5 / norm
+        torch.testing.assert_close(after[name].double(), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_a_page_is_learnt_by_heart(folder, tmp_path):
+    page = tmp_path / "page.txt"
+    page.write_text("".join((folder / "train.txt").open().readlines()[:12]))
+    options = ("--only-source", "--destdir", tmp_path / "data-bin", "--workers", 1)
+    run("fairseq-preprocess", f"--trainpref={page}", f"--validpref={page}", *options).check()
+    done = train(
+        *(tmp_path / "data-bin", tmp_path / "run", "--optimizer", "adam", "--lr", "0.01"),
+        *("--embed-dim", 64, "--hidden-size", 64, "--batch-size", 1, "--tokens-per-sample", 10),
+        *("--max-epoch", 40, "--validate-interval", 40, "--no-epoch-checkpoints"),
+        *("--log-interval", 100),
+    ).check()
+    ppl = float(re.findall(r"valid on 'valid' subset.* ppl ([\d.]+)", done.output)[-1])
+    assert ppl < 1.2
+
+
+def test_sentences_that_stand_alone(data, folder, tmp_path):
+    """Each from an empty state, in any order, whatever stands beside it."""
+    alone = ("--sample-break-mode", "eos", "--max-update", 3, "--disable-validation")
+    train(data, tmp_path / "run", *alone).check()
+    common = ("--user-dir", "tiednmt", "--cpu", "--task", "tied_language_modeling")
+    checkpoint = tmp_path / "run" / LAST
+    scored = run(
+        *("fairseq-eval-lm", data, *common, "--path", checkpoint, "--gen-subset", "test"),
+        *("--sample-break-mode", "eos", "--batch-size", 6, "--num-workers", 0),
+    ).check()
+    nll, tokens = 0.0, 0
+    for number, line in enumerate((folder / "test.txt").read_text().splitlines()):
+        path = tmp_path / f"{number}.txt"
+        path.write_text(line + "\n")
+        parts = by_hand(checkpoint, data, path)
+        nll, tokens = nll + parts[0], tokens + parts[1]
+    assert f"Perplexity: {math.exp(nll / tokens):.2f}" in scored.output
+
+
+def test_a_beginning_is_continued(plain, data):
+    """By fairseq's beam search over the cached state."""
+    task = ("--user-dir", "tiednmt", "--cpu", "--task", "tied_language_modeling")
+    done = run(
+        *("fairseq-interactive", data, *task, "--path", plain, "--beam", 2, "--max-len-b", 8),
+        text="w1 w2\n",
+    ).check()
+    assert re.search(r"^H-0\t\S+\tw1 w2( \S+)+$", done.stdout, flags=re.MULTILINE)
+
+
+def test_several_parts_of_a_text_are_one_after_the_other(data, folder, tmp_path):
+    """fairseq's own way with large corpora: train, train1, … in one folder."""
+    lines = (folder / "train.txt").read_text().splitlines(keepends=True)
+    for name, part in (("train", lines[:25]), ("train1", lines[25:])):
+        (tmp_path / name).write_text("".join(part))
+        run(
+            *("fairseq-preprocess", "--only-source", "--destdir", tmp_path / f"{name}-bin"),
+            *(f"--trainpref={tmp_path / name}", "--srcdict", data / "dict.txt", "--workers", 1),
+        ).check()
+    for suffix in ("bin", "idx"):
+        part = tmp_path / "train1-bin" / f"train.{suffix}"
+        part.rename(tmp_path / "train-bin" / f"train1.{suffix}")
+    for where, save_dir in ((data, "one"), (tmp_path / "train-bin", "parts")):
+        train(where, tmp_path / save_dir, "--max-update", 25, "--disable-validation").check()
+    assert_same(tmp_path / "one" / LAST, tmp_path / "parts" / LAST)
+
+
+REFUSED = {
+    "fewer tokens than streams": (("--batch-size", 9999), r"train: [\d,]+ tokens are fewer than"),
+    "window longer than a stream": (
+        ("--tokens-per-sample", 500),
+        r"--tokens-per-sample 500: longer than a stream of .*train",
+    ),
+    "no number of streams": (
+        ("--max-tokens", 3, "--batch-size", 0),
+        r"--max-tokens 3: less than a window of 5 tokens; give the number of streams as --batch-s",
+    ),
+    "three-way": (("--tying", "three-way"), r"no source embedding; use --tying decoder"),
+    "no such folder": (("{nowhere}",), r"nowhere/dict\.txt"),
+    "past": (("--past-target",), r"--past-target has no meaning for continuous streams"),
+    "other streams": (
+        ("--restore-file", "{plain}", "--batch-size", 5),
+        r"within an epoch over other streams .*4 streams, .*now .*5 streams.*--reset-dataloader",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_with_one_line(case, data, plain, tmp_path):
+    options, message = REFUSED[case]
+    folder = data
+    if options == ("{nowhere}",):
+        folder, options = tmp_path / "nowhere", ()
+    given = [str(option).replace("{plain}", str(plain)) for option in options]
+    done = train(folder, tmp_path / "run", "--max-update", 1, *given)
+    assert done.status == 1
+    assert re.search(message, done.stderr.strip().splitlines()[-1])
+    assert "Traceback" not in done.output
+
+
+def test_an_empty_corpus(data, folder, tmp_path):
+    (tmp_path / "empty.txt").write_text("")
+    run(
+        *("fairseq-preprocess", "--only-source", "--destdir", tmp_path / "data-bin"),
+        *(f"--trainpref={tmp_path / 'empty.txt'}", f"--validpref={folder / 'valid.txt'}"),
+        *("--srcdict", data / "dict.txt", "--workers", 1),
+    ).check()
+    done = train(tmp_path / "data-bin", tmp_path / "run")
+    assert done.status == 1
+    assert re.search(r"train\.bin holds no tokens", done.stderr.strip().splitlines()[-1])

@@ -1,0 +1,219 @@
+"""The language models: what is one matrix, their sizes, their start, loss over carried windows."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from fairseq.models import ARCH_CONFIG_REGISTRY
+from omegaconf import OmegaConf
+
+from tests.small_models import dictionary
+from tiednmt.criterions import TiedCrossEntropy, TiedCrossEntropyConfig
+from tiednmt.errors import UserError
+from tiednmt.models import (
+    TiedLSTMLanguageModel,
+    TiedLSTMLanguageModelConfig,
+    TiedRHNLanguageModel,
+    TiedRHNLanguageModelConfig,
+)
+from tiednmt.modules import CarriedState
+from tiednmt.tasks.streams import StreamWindows, TokenStream
+from tiednmt.tasks.tied_language_modeling import attach
+
+WORDS = dictionary(f"w{i}" for i in range(17))
+MODELS = {
+    "lstm": (TiedLSTMLanguageModel, TiedLSTMLanguageModelConfig, {"layers": 2}),
+    "rhn": (TiedRHNLanguageModel, TiedRHNLanguageModelConfig, {"depth": 3}),
+}
+
+
+def model(name="lstm", words=WORDS, **options):
+    kind, config, sizes = MODELS[name]
+    small = {"embed_dim": 6, "hidden_size": 6, **sizes, **options}
+    torch.manual_seed(5)
+    return kind.from_dictionary(OmegaConf.create({**vars(config()), **small}), words)
+
+
+def ptb_model(name="lstm", arch=None, **options):
+    """A model over the 10,000 types of PTB and fairseq's two more."""
+    words = dictionary(str(i) for i in range(9998))
+    assert len(words) == 10_002
+    arguments = SimpleNamespace(**options)
+    if arch:
+        ARCH_CONFIG_REGISTRY[arch](arguments)
+    with torch.device("meta"):
+        kind, config, _ = MODELS[name]
+        return kind.from_dictionary(OmegaConf.create({**vars(config()), **vars(arguments)}), words)
+
+
+class Sentence(list):
+    sizes = property(lambda self: np.array([len(part) for part in self]))
+
+
+class TestTying:
+    @pytest.mark.parametrize("name", MODELS)
+    @pytest.mark.parametrize("projection", [False, True])
+    def test_decoder_is_one_matrix_and_none_is_two(self, name, projection):
+        tied = model(name, tying="decoder", projection=projection)
+        assert tied.embeddings.target is tied.embeddings.output.embedding
+        untied = model(name, tying="none", projection=projection)
+        assert untied.embeddings.target is not untied.embeddings.output.embedding
+        for both in (tied, untied):
+            assert (both.output_layer.projection is None) != projection
+        saved = untied.embeddings.target.weight.numel()
+        count = [sum(p.numel() for p in both.parameters()) for both in (tied, untied)]
+        assert count[1] - count[0] == saved
+
+    def test_three_way_has_no_third_matrix(self):
+        with pytest.raises(UserError, match="no source embedding; use --tying decoder"):
+            model(tying="three-way")
+
+    def test_a_checkpoint_holds_the_tied_matrix_once_and_stays_tied(self):
+        tied = model(tying="decoder")
+        state = tied.state_dict()
+        matrices = [name for name, value in state.items() if value.shape == (len(WORDS), 6)]
+        assert len(matrices) == 1
+        again = model(tying="decoder", init_range=0.01)
+        torch.nn.Module.load_state_dict(again, state, assign=True)
+        assert again.embeddings.target.weight is again.embeddings.output.embedding.weight
+
+    def test_other_dictionaries_are_refused(self):
+        other = model(words=dictionary(f"v{i}" for i in range(17)))
+        with pytest.raises(UserError, match="other dictionaries"):
+            model().upgrade_state_dict_named(other.state_dict(), "")
+
+
+# Press & Wolf (2017), tables 4 and 5, in millions
+@pytest.mark.parametrize(
+    ("millions", "name", "arch", "options"),
+    [
+        (4.65, "lstm", "tied_lstm_lm_small", {}),
+        (2.65, "lstm", "tied_lstm_lm_small", {"tying": "decoder"}),
+        (4.69, "lstm", "tied_lstm_lm_small", {"projection": True}),
+        (2.69, "lstm", "tied_lstm_lm_small", {"tying": "decoder", "projection": True}),
+        (66, "lstm", "tied_lstm_lm_large", {}),
+        (51, "lstm", "tied_lstm_lm_large", {"tying": "decoder"}),
+        (32, "rhn", None, {}),
+        (23.5, "rhn", None, {"tying": "decoder"}),  # "24M"
+    ],
+)
+def test_sizes_of_the_paper(millions, name, arch, options):
+    total = sum(p.numel() for p in ptb_model(name, arch, **options).parameters()) / 1e6
+    assert total == pytest.approx(millions, abs=0.005 if millions < 5 else 0.5)
+
+
+def test_size_of_the_small_model_to_the_parameter():
+    lstm = 2 * (4 * 200 * (200 + 200) + 2 * 4 * 200)
+    total = sum(p.numel() for p in ptb_model(arch="tied_lstm_lm_small").parameters())
+    assert total == 2 * 10_002 * 200 + 10_002 + lstm
+
+
+class TestStart:
+    @pytest.mark.parametrize("tying", ["none", "decoder"])
+    def test_every_parameter_is_uniform(self, tying):
+        large = model(tying=tying, projection=True, embed_dim=64, hidden_size=48, init_range=0.3)
+        for name, parameter in large.named_parameters():
+            assert parameter.abs().max() <= 0.3, name
+            if parameter.numel() > 100:
+                assert parameter.std().item() == pytest.approx(0.3 / math.sqrt(3), rel=0.2), name
+
+    def test_highway_gates_are_nearly_shut(self):
+        network = model("rhn", transform_bias=-3.0).decoder.network
+        for layer in network.layers:
+            assert (layer.bias[6:] == -3).all()
+            assert (layer.bias[:6].abs() <= 0.04).all()
+
+
+def corpus(tokens=61, seed=2):
+    generator = torch.Generator().manual_seed(seed)
+    text = torch.randint(4, len(WORDS), (tokens,), generator=generator)
+    return TokenStream(Sentence(text.split(7)), "corpus")
+
+
+def corpus_loss(built, tokens, streams, window):
+    """Summed NLL by our criterion over all windows."""
+    config = OmegaConf.create({**vars(TiedCrossEntropyConfig()), "sentence_avg": False})
+    config.update_freq = [1]
+    task = SimpleNamespace(target_dictionary=WORDS)
+    criterion = TiedCrossEntropy(config, task)
+    carried, total = CarriedState(), 0.0
+    windows = StreamWindows(tokens, streams, 1, window, WORDS.eos())
+    for i in range(len(windows)):
+        batch = windows[i]
+        attach(batch, carried)
+        loss, sample_size, _ = criterion(built, batch)
+        assert sample_size == batch["ntokens"]
+        total += loss.item()
+    return total
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("streams", [1, 3])
+def test_windows_of_any_length_give_one_loss(name, streams):
+    built = model(name, tying="decoder", projection=True, hidden_size=5).double().eval()
+    tokens = corpus()
+    whole = corpus_loss(built, tokens, streams, len(tokens) // streams)
+    for window in (1, 4, 20):
+        assert corpus_loss(built, tokens, streams, window) == pytest.approx(whole, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_loop_over_the_text_gives_the_same_loss(name):
+    built = model(name).double().eval()
+    tokens = corpus()
+    text = tokens.read(0, len(tokens))
+    previous, state, nll = WORDS.eos(), None, 0.0
+    for token in text:
+        outputs, state = built.decoder.network(
+            built.embeddings.target.weight[previous].view(1, 1, -1), state
+        )
+        scores = built.embeddings.output.embedding.weight @ outputs[0, 0] + built.output_layer.bias
+        nll -= torch.log_softmax(scores, 0)[token].item()
+        previous = token
+    assert corpus_loss(built, tokens, 1, 10) == pytest.approx(nll, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_step_by_step_equals_the_whole_sentence(name):
+    built = model(name, hidden_size=5).double().eval()
+    tokens = torch.randint(4, len(WORDS), (3, 8))
+    whole, _ = built(tokens)
+    incremental: dict = {}
+    for length in range(1, 9):
+        if length == 5:  # beam search puts the hypotheses into another order
+            order = torch.tensor([2, 0, 1])
+            tokens, whole = tokens[order], whole[order]
+            built.decoder.reorder_incremental_state(incremental, order)
+        step, _ = built.decoder(tokens[:, :length], incremental_state=incremental)
+        torch.testing.assert_close(step[:, 0], whole[:, length - 1])
+
+
+def test_masks_of_bayesian_dropout_hold_for_the_window():
+    built = model(dropout=0.5, variational_dropout=True, embed_dim=64, hidden_size=64)
+    with torch.no_grad():
+        for parameter in built.decoder.network.parameters():
+            parameter.zero_()
+        for layer in built.decoder.network.layers:
+            layer.bias_ih_l0.fill_(1.0)
+    features, _ = built(torch.full((2, 9), 5), features_only=True)
+    kept = features != 0
+    assert (kept == kept[:, :1]).all()
+    assert 0 < kept.float().mean() < 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dropout": 1.0}, "--dropout 1.0: must be from 0 to below 1"),
+        ({"word_dropout": -0.1}, "--word-dropout -0.1: must be from 0 to below 1"),
+        ({"hidden_size": 0}, "--hidden-size 0: must be 1 or more"),
+        ({"layers": 0}, "--layers 0: must be 1 or more"),
+    ],
+)
+def test_options_out_of_range(options, message):
+    with pytest.raises(UserError, match=message):
+        model(**options)

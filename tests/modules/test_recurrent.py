@@ -1,0 +1,160 @@
+"""The recurrent networks against their equations, step by step, and the masks of their dropout."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tiednmt.modules import (
+    CarriedState,
+    RecurrentHighwayNetwork,
+    SequenceDropout,
+    StackedLSTM,
+    WordDropout,
+)
+
+STEPS, STREAMS, INPUT, HIDDEN = 5, 3, 4, 6
+
+
+def networks(**options):
+    torch.manual_seed(3)
+    return {
+        "lstm": StackedLSTM(INPUT, HIDDEN, layers=2, **options).double(),
+        "rhn": RecurrentHighwayNetwork(INPUT, HIDDEN, depth=3, **options).double(),
+    }
+
+
+def lstm_by_hand(network, inputs, state):
+    """Hochreiter & Schmidhuber (1997) with forget gates, as torch documents it."""
+    hidden, cell = (list(part) for part in state)
+    outputs = []
+    for x in inputs:
+        for i, layer in enumerate(network.layers):
+            gates = x @ layer.weight_ih_l0.T + layer.bias_ih_l0
+            gates = gates + hidden[i] @ layer.weight_hh_l0.T + layer.bias_hh_l0
+            enter, forget, candidate, leave = gates.split(HIDDEN, dim=1)
+            cell[i] = forget.sigmoid() * cell[i] + enter.sigmoid() * candidate.tanh()
+            hidden[i] = x = leave.sigmoid() * cell[i].tanh()
+        outputs.append(x)
+    return torch.stack(outputs), (torch.stack(hidden), torch.stack(cell))
+
+
+def rhn_by_hand(network, inputs, state):
+    """Zilly et al. (2017), equations 6 to 9, with c = 1 - t."""
+    s = state[0][0]
+    outputs = []
+    for x in inputs:
+        from_input = x @ network.input.weight.T
+        for i, layer in enumerate(network.layers):
+            gates = s @ layer.weight.T + layer.bias + (from_input if i == 0 else 0)
+            h, t = gates[:, :HIDDEN].tanh(), gates[:, HIDDEN:].sigmoid()
+            s = h * t + s * (1 - t)
+        outputs.append(s)
+    return torch.stack(outputs), (s[None],)
+
+
+BY_HAND = {"lstm": lstm_by_hand, "rhn": rhn_by_hand}
+PARTS = {"lstm": (2, 2), "rhn": (1, 1)}  # tensors of the state, and their layers
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_the_equations(name):
+    network = networks()[name]
+    inputs = torch.randn(STEPS, STREAMS, INPUT, dtype=torch.float64)
+    parts, layers = PARTS[name]
+    state = tuple(torch.randn(layers, STREAMS, HIDDEN, dtype=torch.float64) for _ in range(parts))
+    for given in (state, tuple(map(torch.zeros_like, state))):
+        outputs, left = network(inputs, given)
+        expected, expected_left = BY_HAND[name](network, inputs, given)
+        torch.testing.assert_close(outputs, expected)
+        torch.testing.assert_close(left, expected_left)
+    torch.testing.assert_close(network(inputs)[0], outputs)  # no state: zeros
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_two_windows_are_one(name):
+    network = networks()[name]
+    inputs = torch.randn(STEPS, STREAMS, INPUT, dtype=torch.float64)
+    whole, at_the_end = network(inputs)
+    first, state = network(inputs[:2])
+    second, left = network(inputs[2:], state)
+    torch.testing.assert_close(torch.cat([first, second]), whole)
+    torch.testing.assert_close(left, at_the_end)
+
+
+def test_carried_state_is_detached_and_cut_to_the_streams_that_go_on():
+    network = networks()["lstm"]
+    carried = CarriedState()
+    assert carried.read(STREAMS) is None
+    _, left = network(torch.randn(STEPS, STREAMS, INPUT, dtype=torch.float64))
+    carried.keep(left)
+    for kept, part in zip(carried.read(2), left, strict=True):
+        assert not kept.requires_grad
+        assert torch.equal(kept, part[:, :2])
+    carried.clear()
+    assert carried.read(STREAMS) is None
+
+
+class TestDropout:
+    def masks(self, fixed):
+        torch.manual_seed(1)
+        dropped = SequenceDropout(0.5, fixed)(torch.ones(50, 8, 100))
+        assert set(dropped.unique().tolist()) == {0.0, 2.0}
+        assert dropped.mean() == pytest.approx(1, abs=0.1)
+        return dropped
+
+    def test_a_fixed_mask_is_one_for_the_window_and_another_for_each_stream(self):
+        masks = self.masks(fixed=True)
+        assert (masks == masks[:1]).all()
+        assert not (masks[0] == masks[0, :1]).all()
+
+    def test_other_masks_change_from_step_to_step(self):
+        masks = self.masks(fixed=False)
+        assert not (masks == masks[:1]).all()
+
+    def test_words_are_dropped_wherever_they_stand(self):
+        torch.manual_seed(1)
+        tokens = torch.randint(40, (30, 6))
+        dropped = WordDropout(0.5)(torch.ones(30, 6, 3), tokens, types=40)
+        seen = {
+            word: set(dropped[tokens == word].flatten().tolist())
+            for word in tokens.unique().tolist()
+        }
+        assert all(len(values) == 1 for values in seen.values())
+        assert {value for values in seen.values() for value in values} == {0.0, 2.0}
+
+    def test_recurrent_connections_of_the_lstm_are_dropped_for_the_whole_window(self):
+        network = networks(recurrent_dropout=0.5)["lstm"]
+        outputs, _ = network(torch.randn(STEPS, STREAMS, INPUT, dtype=torch.float64))
+        outputs.square().sum().backward()
+        unused = [
+            (layer.weight_hh_l0.grad == 0).all(dim=0).double().mean().item()
+            for layer in network.layers
+        ]
+        assert all(0 < share < 1 for share in unused)
+
+    def test_recurrent_connections_of_the_highway_network_are_dropped_for_the_whole_window(self):
+        torch.manual_seed(1)
+        size = 400
+        network = RecurrentHighwayNetwork(1, size, depth=1, recurrent_dropout=0.5)
+        with torch.no_grad():  # s ← tanh(s · mask)
+            network.layers[0].weight.copy_(torch.cat([torch.eye(size), torch.zeros(size, size)]))
+            network.layers[0].bias.copy_(torch.cat([torch.zeros(size), torch.full((size,), 50.0)]))
+        outputs, _ = network(torch.zeros(STEPS, 2, 1), (torch.ones(1, 2, size),))
+        left = outputs != 0
+        assert (left == left[:1]).all()  # masks of each step would leave fewer and fewer
+        assert left.float().mean() == pytest.approx(0.5, abs=0.1)
+        assert not torch.equal(left[0, 0], left[0, 1])
+
+    @pytest.mark.parametrize("name", BY_HAND)
+    def test_evaluation_drops_nothing(self, name):
+        network = networks(recurrent_dropout=0.5)[name].eval()
+        inputs = torch.randn(STEPS, STREAMS, INPUT, dtype=torch.float64)
+        parts, layers = PARTS[name]
+        state = tuple(
+            torch.zeros(layers, STREAMS, HIDDEN, dtype=torch.float64) for _ in range(parts)
+        )
+        torch.testing.assert_close(network(inputs)[0], BY_HAND[name](network, inputs, state)[0])
+        assert torch.equal(SequenceDropout(0.5).eval()(inputs), inputs)
+        tokens = torch.zeros(STEPS, STREAMS, dtype=torch.long)
+        assert torch.equal(WordDropout(0.5).eval()(inputs, tokens, 3), inputs)
