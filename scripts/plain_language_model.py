@@ -24,7 +24,7 @@ class Reading:
 
     tied: bool = True
     projection: str = "none"  # none; matrix: P h; affine: P h + bias
-    projection_start: str = "uniform"  # uniform, identity or zero (its bias always zero)
+    projection_start: str = "uniform"  # uniform; zero bias; identity, zero: the bias zero as well
     penalty: float = 0.0  # λ of (λ / streams) · form
     penalty_form: str = "squared"  # squared: ½‖P‖²; norm: ‖P‖
     penalty_of: str = "projection"  # projection; embedding: the output embedding too; all
@@ -64,7 +64,7 @@ class PlainLanguageModel(nn.Module):
             for name, parameter in self.lstm.named_parameters():
                 if "bias" in name:
                     nn.init.zeros_(parameter)
-        if self.projection is not None:
+        if self.projection is not None and reading.projection_start != "uniform":
             if reading.projection_start == "identity":
                 nn.init.eye_(self.projection.weight)
             elif reading.projection_start == "zero":
