@@ -2,5 +2,6 @@
 
 import logging
 
-# fairseq opens the root logger to debugging messages, and matplotlib has many
-logging.getLogger("matplotlib").setLevel(logging.WARNING)
+# fairseq opens the root logger to all messages, and these packages have many
+for package in ("matplotlib", "sacrebleu"):
+    logging.getLogger(package).setLevel(logging.WARNING)

@@ -259,7 +259,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
     args = _arguments(argv)
-    for package in ("fairseq", "sacrebleu", "tiednmt"):
+    for package in ("fairseq", "tiednmt"):
         logging.getLogger(package).setLevel(logging.WARNING)
     specifications = [parse_system(text) for text in args.systems]
     names = [file_name(name) for name, _ in specifications]
