@@ -1,6 +1,7 @@
 """How fast this is beside what one would use instead, measured side by side in one run.
 
   python -m scripts.benchmark train --data runs/multi30k-en-de/data
+  python -m scripts.benchmark language-model --data runs/ptb-small/data --against loop
 
 Both sides train on the same data, sizes, batches and threads, in turn (A B A B …); the first pair
 warms up and is not counted. Quoted are the medians, and the ratio pair by pair.
@@ -9,12 +10,15 @@ warms up and is not counted. Quoted are the medians, and the ratio pair by pair.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +26,7 @@ import torch
 from tqdm import tqdm
 
 from preprocess.files import write_json
+from scripts.arguments import positive
 from scripts.experiments import machine, package_versions
 from scripts.recipes import ROOT, Recipe, fairseq_train_arguments, load_experiment, merge
 from scripts.tables import benchmark_table
@@ -29,103 +34,186 @@ from scripts.training import log_entries
 from tiednmt.errors import UserError, one_line_errors
 from tiednmt.tying import TYINGS
 
-EXPERIMENT = "multi30k-en-de"
-OURS, STOCK = "three-way", "fairseq lstm"
+Speed = Callable[[], float]
 
 
-def benchmark_training(
-    data: Path, tying: str, max_tokens: int, updates: int, runs: int, threads: int
-) -> dict[str, Any]:
-    """Target tokens a second of ``fairseq-train``, ours against stock ``lstm``.
+@dataclass(frozen=True)
+class Side:
+    """One of the two that are compared."""
 
-    Start-up and the first tenth of the updates are left out.
-    """
-    changes: Recipe = {
-        "dataset": {"max_tokens": max_tokens},
-        "optimization": {"max_update": updates},
-        "common": {"log_interval": max(1, updates // 10)},
-        "checkpoint": {"no_save": True},
-    }
-    rows = load_experiment(EXPERIMENT).rows
-    ours = merge(merge(rows[OURS], {"model": {"tying": tying}}), changes)
-    stock = merge(rows[STOCK], changes)
-    speeds: dict[str, list[float]] = {"ours": [], "against": []}
+    name: str
+    speed: Speed  # runs once; how much a second
+
+
+def compare(ours: Side, against: Side, runs: int) -> dict[str, Any]:
+    """``ours``, ``against`` and their ``ratio`` over ``runs`` alternating runs."""
+    speeds: dict[Side, list[float]] = {ours: [], against: []}
     for _ in tqdm(range(runs + 1), desc="pairs of runs", unit=" pairs"):
-        for side, recipe in (("ours", ours), ("against", stock)):
-            speeds[side].append(_tokens_per_second(recipe, data, threads))
-    ratios = [a / b for a, b in zip(speeds["ours"][1:], speeds["against"][1:], strict=True)]
+        for side, found in speeds.items():
+            found.append(side.speed())
+    counted = {side: found[1:] for side, found in speeds.items()}
+    ratios = [a / b for a, b in zip(counted[ours], counted[against], strict=True)]
     return {
-        "benchmark": "train",
-        "what": f"fairseq-train, target tokens a second, batches of {max_tokens:,} tokens, "
-        "updates 10 % to 100 %",
-        "ours": _side(f"tied_gru --tying {tying}", speeds["ours"][1:]),
-        "against": _side("fairseq lstm --share-all-embeddings", speeds["against"][1:]),
+        "ours": _figures(ours, counted[ours]),
+        "against": _figures(against, counted[against]),
         "ratio": {
             "median": round(statistics.median(ratios), 3),
             "min": round(min(ratios), 3),
             "max": round(max(ratios), 3),
         },
-        "updates": updates,
-        "machine": {**machine(1), "threads_per_run": threads},
-        "versions": package_versions(),
-        "command": f"python -m scripts.benchmark train --data {data} --tying {tying} "
-        f"--max-tokens {max_tokens} --updates {updates} --runs {runs} --threads {threads}",
     }
 
 
-def _side(name: str, speeds: Sequence[float]) -> dict[str, Any]:
+def _figures(side: Side, speeds: Sequence[float]) -> dict[str, Any]:
     return {
-        "name": name,
+        "name": side.name,
         "median": round(statistics.median(speeds)),
         "runs": [round(speed) for speed in speeds],
     }
 
 
-def _tokens_per_second(recipe: Recipe, data: Path, threads: int) -> float:
+# --- what is compared --------------------------------------------------------------------------
+
+
+def translation_sides(args: argparse.Namespace) -> tuple[Side, Side]:
+    """The tied model and fairseq's ``lstm``, equal in sizes."""
+    rows = load_experiment("multi30k-en-de").rows
+    changes: Recipe = {"dataset": {"max_tokens": args.max_tokens}}
+    ours = merge(merge(rows["three-way"], {"model": {"tying": args.tying}}), changes)
+    stock = merge(rows["fairseq lstm"], changes)
+    return (
+        Side(f"tied_gru --tying {args.tying}", partial(fairseq_speed, ours, args)),
+        Side("fairseq lstm --share-all-embeddings", partial(fairseq_speed, stock, args)),
+    )
+
+
+def language_model_sides(args: argparse.Namespace) -> tuple[Side, Side]:
+    """A row of the paper's table and the same model in a bare loop or as fairseq's ``lstm_lm``."""
+    ours = load_experiment(f"ptb-{args.size}").rows["none"]
+    name = f"tied_lstm_lm_{args.size}"
+    if args.against == "loop":
+        other = Side("PyTorch loop", partial(loop_speed, args))
+    else:
+        other = Side("fairseq lstm_lm", partial(fairseq_speed, _stock_lstm_lm(ours), args))
+    return Side(name, partial(fairseq_speed, ours, args)), other
+
+
+def _stock_lstm_lm(recipe: Recipe) -> Recipe:
+    """fairseq's LSTM language model of the same sizes, on its own task."""
+    model = recipe["model"]
+    return {
+        **recipe,
+        "task": {**recipe["task"], "_name": "language_modeling"},
+        "model": {
+            "_name": "lstm_lm",
+            "decoder_embed_dim": model["embed_dim"],
+            "decoder_hidden_size": model["hidden_size"],
+            "decoder_out_embed_dim": model["embed_dim"],
+            "decoder_layers": model["layers"],
+            "dropout": model["dropout"],
+        },
+        "criterion": {"_name": "cross_entropy"},
+    }
+
+
+def fairseq_speed(recipe: Recipe, args: argparse.Namespace) -> float:
+    """Tokens a second of ``fairseq-train``, after its first tenth of the updates."""
+    recipe = merge(
+        recipe,
+        {
+            "optimization": {"max_update": args.updates},
+            "common": {"log_interval": max(1, args.updates // 10)},
+            "checkpoint": {"no_save": True},
+        },
+    )
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "train.log"
-        command = [sys.executable, "-m", "fairseq_cli.train", str(data / "data-bin")]
+        command = ["fairseq_cli.train", str(args.data / "data-bin")]
         command += [*fairseq_train_arguments(recipe), "--save-dir", folder, "--disable-validation"]
         if not torch.cuda.is_available():
             command.append("--cpu")
-        with log.open("w", encoding="utf-8") as output:
-            status = subprocess.run(
-                command,
-                cwd=ROOT,
-                env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            ).returncode
-        entries = list(log_entries(log, "train_inner"))
-        if status or len(entries) < 2:
-            tail = "".join(f"  {line}\n" for line in log.read_text().splitlines()[-10:])
-            raise UserError(f"a run of the benchmark failed; its last lines:\n{tail}")
-    counted = entries[1:]
-    seconds = sum(float(e["wpb"]) / float(e["wps"]) for e in counted)
-    return sum(float(e["wpb"]) for e in counted) / seconds
+        _run(command, args.threads, log)
+        entries = list(log_entries(log, "train_inner"))[1:]
+    if not entries:
+        raise UserError(f"--updates {args.updates}: too few to measure; ask for 20 or more")
+    seconds = sum(float(e["wpb"]) / float(e["wps"]) for e in entries)
+    return sum(float(e["wpb"]) for e in entries) / seconds
+
+
+def loop_speed(args: argparse.Namespace) -> float:
+    """Tokens a second of the same model in a bare loop, after its first tenth of the updates."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "loop.log"
+        command = ["scripts.plain_language_model", "--data", str(args.data), "--size", args.size]
+        _run([*command, "--updates", str(args.updates)], args.threads, log)
+        return json.loads(log.read_text(encoding="utf-8").splitlines()[-1])["tokens_per_second"]
+
+
+def _run(module: Sequence[str], threads: int, log: Path) -> None:
+    with log.open("w", encoding="utf-8") as output:
+        status = subprocess.run(
+            [sys.executable, "-m", *module],
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": "ignore"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ).returncode
+    if status:
+        tail = "".join(f"  {line}\n" for line in log.read_text().splitlines()[-10:])
+        raise UserError(f"a run of the benchmark failed; its last lines:\n{tail}")
+
+
+# --- the command -------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, metavar="WHAT", dest="benchmark")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared folder")
+    common.add_argument("--updates", type=positive, default=100, metavar="N", help="of a run")
+    common.add_argument("--runs", type=positive, default=5, metavar="N", help="counted pairs")
+    common.add_argument("--threads", type=positive, default=1, metavar="N", help="of each side")
+    common.add_argument("--json", type=Path, metavar="FILE", help="write the record here")
+    train = commands.add_parser(
+        "train", parents=[common], help="training a translation model, beside fairseq's lstm"
+    )
+    train.add_argument("--tying", choices=TYINGS, default="three-way")
+    train.add_argument("--max-tokens", type=positive, default=1000, metavar="N")
+    train.set_defaults(sides=translation_sides, shown=("tying", "max_tokens"))
+    language_model = commands.add_parser(
+        "language-model",
+        parents=[common],
+        help="training a language model, beside a bare loop or fairseq's lstm_lm",
+    )
+    language_model.add_argument("--size", choices=("small", "large"), default="small")
+    language_model.add_argument("--against", choices=("loop", "lstm_lm"), default="loop")
+    language_model.set_defaults(sides=language_model_sides, shown=("size", "against"))
+    return parser
 
 
 @one_line_errors
 def main() -> None:
     """Measure and print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(required=True, metavar="WHAT")
-    train = commands.add_parser("train", help="training speed beside fairseq's lstm")
-    train.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared folder")
-    train.add_argument("--tying", choices=TYINGS, default="three-way")
-    train.add_argument("--max-tokens", type=int, default=1000, metavar="N")
-    train.add_argument("--updates", type=int, default=100, metavar="N", help="updates a run")
-    train.add_argument("--runs", type=int, default=5, metavar="N", help="counted pairs of runs")
-    train.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each side")
-    train.add_argument("--json", type=Path, metavar="FILE", help="write the record here")
-    args = parser.parse_args()
+    args = _parser().parse_args()
     if not (args.data / "data-bin").is_dir():
         raise UserError(f"{args.data}: no data-bin there; prepare it with python -m preprocess.*")
-    record = benchmark_training(
-        args.data, args.tying, args.max_tokens, args.updates, args.runs, args.threads
+    ours, against = args.sides(args)
+    options = ("data", *args.shown, "updates", "runs", "threads")
+    command = f"python -m scripts.benchmark {args.benchmark}" + "".join(
+        f" --{name.replace('_', '-')} {getattr(args, name)}" for name in options
     )
+    record = {
+        "benchmark": args.benchmark,
+        "what": "fairseq-train, tokens predicted a second, updates 10 % to 100 %",
+        **compare(ours, against, args.runs),
+        "updates": args.updates,
+        "machine": {**machine(1), "threads_per_run": args.threads},
+        "versions": package_versions(),
+        "command": command,
+    }
     print(benchmark_table(record))
     if args.json:
         write_json(args.json, record)

@@ -3,17 +3,27 @@
 Nothing of the package's is used, so that it serves as what one would write without it (the
 benchmark compares with it) and as the bench on which readings of projection regularisation are
 tried (``scripts.search_projection``).
+
+  python -m scripts.plain_language_model --data runs/ptb-small/data --size small --updates 100
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from fairseq.data import Dictionary, data_utils
 from torch import Tensor, nn
+
+from tiednmt.errors import UserError
 
 State = tuple[Tensor, Tensor]
 
@@ -39,7 +49,14 @@ class Reading:
     epochs: int = 13
     size: int = 200
     layers: int = 2
+    dropout: float = 0.0
     init_range: float = 0.1
+
+
+UNTIED = {
+    "small": Reading(tied=False),
+    "large": Reading(tied=False, steps=35, clip=10.0, size=1500, dropout=0.65, init_range=0.04),
+}
 
 
 class PlainLanguageModel(nn.Module):
@@ -49,7 +66,8 @@ class PlainLanguageModel(nn.Module):
         super().__init__()
         size = reading.size
         self.embedding = nn.Embedding(types, size)
-        self.lstm = nn.LSTM(size, size, reading.layers)
+        self.dropout = nn.Dropout(reading.dropout)
+        self.lstm = nn.LSTM(size, size, reading.layers, dropout=reading.dropout)
         self.projection = (
             nn.Linear(size, size, bias=reading.projection == "affine")
             if reading.projection != "none"
@@ -74,7 +92,8 @@ class PlainLanguageModel(nn.Module):
 
     def forward(self, tokens: Tensor, state: State | None) -> tuple[Tensor, State]:
         """Scores (T × B × types) for tokens (T × B), and the state."""
-        outputs, state = self.lstm(self.embedding(tokens), state)
+        outputs, state = self.lstm(self.dropout(self.embedding(tokens)), state)
+        outputs = self.dropout(outputs)
         if self.projection is not None:
             outputs = self.projection(outputs)
         return self.output(outputs), state
@@ -155,3 +174,49 @@ class Training:
                 ).item()
                 count += targets.numel()
         return math.exp(nll / count)
+
+
+def dictionary(data: Path) -> Dictionary:
+    """Of a prepared folder."""
+    return Dictionary.load(str(data / "data-bin" / "dict.txt"))
+
+
+def read(data: Path, subset: str) -> Tensor:
+    """All tokens of a subset of a prepared folder."""
+    path = data / "data-bin" / subset
+    lines = data_utils.load_indexed_dataset(str(path), dictionary(data))
+    if lines is None:
+        raise UserError(f"{path}.bin: no such file; python -m preprocess.ptb makes it")
+    return torch.cat([lines[i] for i in range(len(lines))])
+
+
+def speed(data: Path, reading: Reading, updates: int) -> float:
+    """Tokens a second of training, after the first tenth of the updates."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    text = read(data, "train").to(device)
+    training = Training(reading, len(dictionary(data)))
+    training.model.to(device)
+    state, tokens, started = None, 0, 0.0
+    batches = windows(text, reading.streams, reading.steps)
+    for number, (inputs, targets) in enumerate(islice(batches, updates)):
+        if number == updates // 10:
+            tokens, started = 0, time.perf_counter()
+        _, state = training.update(inputs, targets, state, reading.learning_rate)
+        tokens += targets.numel()
+    return tokens / (time.perf_counter() - started)
+
+
+def main() -> None:
+    """Print the speed of training as JSON."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared folder")
+    parser.add_argument("--size", choices=tuple(UNTIED), default="small")
+    parser.add_argument("--updates", type=int, default=100, metavar="N")
+    args = parser.parse_args()
+    print(json.dumps({"tokens_per_second": speed(args.data, UNTIED[args.size], args.updates)}))
+
+
+if __name__ == "__main__":
+    main()

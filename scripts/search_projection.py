@@ -18,12 +18,10 @@ from typing import Any
 
 import torch
 import yaml
-from fairseq.data import Dictionary, data_utils
-from torch import Tensor
 
 from preprocess.files import named_when_whole, write_json, write_whole
 from scripts.arguments import positive
-from scripts.plain_language_model import Reading, Training
+from scripts.plain_language_model import Reading, Training, dictionary, read
 from scripts.processes import Child, side_by_side
 from scripts.recipes import ROOT
 from scripts.tables import markdown
@@ -66,20 +64,6 @@ def search(name: str, reading: Reading, seed: int, data: Path, out: Path) -> Non
 def file_name(name: str, seed: int) -> str:
     """A reading's name as that of a file."""
     return f"{'-'.join(name.replace(',', '').replace(chr(39), '').split())}.{seed}"
-
-
-def dictionary(data: Path) -> Dictionary:
-    """Of a prepared folder."""
-    return Dictionary.load(str(data / "data-bin" / "dict.txt"))
-
-
-def read(data: Path, subset: str) -> Tensor:
-    """All tokens of a subset of a prepared folder."""
-    path = data / "data-bin" / subset
-    lines = data_utils.load_indexed_dataset(str(path), dictionary(data))
-    if lines is None:
-        raise UserError(f"{path}.bin: no such file; python -m preprocess.ptb makes it")
-    return torch.cat([lines[i] for i in range(len(lines))])
 
 
 def table(records: Sequence[Mapping[str, Any]]) -> str:
