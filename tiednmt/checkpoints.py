@@ -7,9 +7,9 @@ fairseq does not tell. The check stays on; the harmless types that its checkpoin
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -49,9 +49,12 @@ def copy_checkpoints_whole() -> None:
     def copy_whole(src_path: str, dst_path: str, overwrite: bool = False) -> Any:
         if "://" in dst_path:  # not a file of this machine's
             return copy(src_path, dst_path, overwrite=overwrite)
-        partial = f"{dst_path}.partial"
-        shutil.copyfile(src_path, partial)
-        os.replace(partial, dst_path)
-        return dst_path
+        partial = Path(f"{dst_path}.partial")
+        try:
+            shutil.copyfile(src_path, partial)
+            return partial.replace(dst_path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
     PathManager.copy = staticmethod(copy_whole)

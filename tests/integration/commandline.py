@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
+import signal
+import socket
 import subprocess
 import sys
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +68,38 @@ def train(data: Path, save_dir: Path, *options: object, cwd: Path = ROOT) -> Don
     """``fairseq-train`` of a tiny tied model; a later option wins over those of ``TRAIN``."""
     arguments = (*TRAIN, "--save-dir", save_dir, *options)
     return run("fairseq-train", data, *arguments, cwd=cwd)
+
+
+def run_until_killed(fatal: int, name: str, *arguments: object) -> None:
+    """Kill the training shortly after it has logged the update ``fatal``.
+
+    That may be anywhere in the next update, or in writing a checkpoint.
+    """
+    print("killed after update", fatal)
+    process = subprocess.Popen(
+        command_line(name, *arguments),
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if f"num_updates={fatal}," in line:
+            time.sleep(random.random() / 20)
+            process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
+def as_two_workers() -> tuple[object, ...]:
+    """Options of data-parallel training on the CPU; each process adds ``--distributed-rank``."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    return (
+        *("--distributed-world-size", 2, "--distributed-init-method", f"tcp://127.0.0.1:{port}"),
+        *("--distributed-no-spawn", "--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp"),
+    )
 
 
 class Background:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import math
 import random
 import re
-import signal
-import socket
-import subprocess
-import time
 
 import pytest
 import torch
 from fairseq.data import Dictionary
 
 import tiednmt  # noqa: F401  (lets fairseq's checkpoints be loaded)
-from tests.integration.commandline import ENVIRONMENT, ROOT, command_line, run
+from tests.integration.commandline import as_two_workers, run, run_until_killed
 
 pytestmark = pytest.mark.slow
 
@@ -79,21 +75,7 @@ def plain(data, folder):
 def test_killed_within_an_epoch_and_resumed(plain, data, tmp_path):
     often = ("--save-interval-updates", 1, "--keep-interval-updates", 1, "--disable-validation")
     options = (*TRAIN, "--save-dir", tmp_path, *often, "--max-update", 50)
-    process = subprocess.Popen(
-        command_line("fairseq-train", data, *options),
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-    )
-    fatal = random.randint(3, 47)
-    print("killed after update", fatal)
-    for line in process.stdout:
-        if f"num_updates={fatal}," in line:
-            time.sleep(random.random() / 20)
-            process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    run_until_killed(random.randint(3, 47), "fairseq-train", data, *options)
     run("fairseq-train", data, *options).check()
     assert_same(plain, tmp_path / LAST)
 
@@ -101,12 +83,7 @@ def test_killed_within_an_epoch_and_resumed(plain, data, tmp_path):
 def test_two_workers_are_one_with_their_streams(data, tmp_path, background):
     """With the penalty, and resumed in the middle of the epoch."""
     options = ("--projection", "--projection-penalty", "2", "--disable-validation")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    parallel = (
-        *("--distributed-world-size", 2, "--distributed-init-method", f"tcp://127.0.0.1:{port}"),
-        *("--distributed-no-spawn", "--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp"),
-    )
+    parallel = as_two_workers()
     for updates in (10, 30):
         ranks = [
             background.start(

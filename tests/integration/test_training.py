@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import signal
-import socket
-import subprocess
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +11,15 @@ import torch
 from fairseq import checkpoint_utils
 
 import tiednmt  # noqa: F401  (lets fairseq's checkpoints be loaded)
-from tests.integration.commandline import ENVIRONMENT, PLUGIN, ROOT, TRAIN, command_line, run, train
+from tests.integration.commandline import (
+    PLUGIN,
+    ROOT,
+    TRAIN,
+    as_two_workers,
+    run,
+    run_until_killed,
+    train,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -53,21 +57,7 @@ def plain(data_bin, work):
 def test_killed_at_a_random_update_and_resumed(plain, data_bin, tmp_path):
     often = (*THREE_WAY, "--save-interval-updates", 1, "--keep-interval-updates", 1)
     options = (*TRAIN, "--save-dir", tmp_path, *often, "--max-update", 15)
-    process = subprocess.Popen(
-        command_line("fairseq-train", data_bin, *options),
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-    )
-    fatal = random.randint(2, 13)
-    print("killed after update", fatal)
-    for line in process.stdout:
-        if f"num_updates={fatal}," in line:
-            time.sleep(random.random() / 20)  # anywhere in an update, or in writing a checkpoint
-            process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    run_until_killed(random.randint(2, 13), "fairseq-train", data_bin, *options)
     assert load(tmp_path / LAST)["optimizer_history"][-1]["num_updates"] < 15
     train(data_bin, tmp_path, *often, "--max-update", 15).check()
     assert_same(weights(plain), weights(tmp_path / LAST))
@@ -76,12 +66,7 @@ def test_killed_at_a_random_update_and_resumed(plain, data_bin, tmp_path):
 def test_two_workers_are_one_with_twice_the_batches(data_bin, tmp_path, background):
     penalised = (*THREE_WAY, "--projection", "--projection-penalty", "20", "--dropout", 0)
     options = (*penalised, "--batch-size", 8, "--max-update", 4)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    parallel = (
-        *("--distributed-world-size", 2, "--distributed-init-method", f"tcp://127.0.0.1:{port}"),
-        *("--distributed-no-spawn", "--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp"),
-    )
+    parallel = as_two_workers()
     ranks = [
         background.start(
             train, data_bin, tmp_path / "two", *options, *parallel, "--distributed-rank", rank
