@@ -39,6 +39,7 @@ class Reading:
     penalty_form: str = "squared"  # squared: ½‖P‖²; norm: ‖P‖
     penalty_of: str = "projection"  # projection; embedding: the output embedding too; all
     clip_penalty: bool = True  # whether clipping sees the penalty's gradient
+    clip_lookups: str = "summed"  # summed; apart: the norm of each lookup's gradient, as TensorFlow
     lstm_bias: str = "uniform"  # uniform, or zero as in TensorFlow
     learning_rate: float = 1.0
     streams: int = 20
@@ -92,7 +93,8 @@ class PlainLanguageModel(nn.Module):
 
     def forward(self, tokens: Tensor, state: State | None) -> tuple[Tensor, State]:
         """Scores (T × B × types) for tokens (T × B), and the state."""
-        outputs, state = self.lstm(self.dropout(self.embedding(tokens)), state)
+        self.looked_up = self.embedding(tokens)
+        outputs, state = self.lstm(self.dropout(self.looked_up), state)
         outputs = self.dropout(outputs)
         if self.projection is not None:
             outputs = self.projection(outputs)
@@ -137,8 +139,10 @@ class Training:
         penalty = self.penalty() / self.reading.streams
         loss = nll / self.reading.streams
         self.model.zero_grad()
+        if self.reading.clip_lookups == "apart":
+            self.model.looked_up.retain_grad()
         (loss + penalty if self.reading.clip_penalty else loss).backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.reading.clip)
+        self.clip(inputs)
         if not self.reading.clip_penalty and penalty.requires_grad:
             penalty.backward()
         with torch.no_grad():
@@ -146,6 +150,19 @@ class Training:
                 assert parameter.grad is not None
                 parameter.sub_(parameter.grad, alpha=rate)
         return nll.item(), (hidden.detach(), cell.detach())
+
+    def clip(self, inputs: Tensor) -> None:
+        """Scale all gradients so that their norm, as the reading takes it, is within its bound."""
+        parameters = list(self.model.parameters())
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        if self.reading.clip_lookups == "apart":
+            matrix, each = self.model.embedding.weight.grad, self.model.looked_up.grad
+            assert matrix is not None and each is not None
+            elsewhere = matrix.index_add(0, inputs.flatten(), each.flatten(0, 1), alpha=-1)
+            squares = norm.square() - matrix.square().sum()
+            norm = (squares + elsewhere.square().sum() + each.square().sum()).sqrt()
+        nn.utils.clip_grads_with_norm_(parameters, self.reading.clip, norm)
 
     def penalty(self) -> Tensor:
         """λ · form of what is penalised."""
