@@ -158,6 +158,21 @@ def test_the_recipe_through_hydra(right_padded):
     assert saved["optimizer_history"][-1]["num_updates"] == 3
 
 
+def test_half_precision_on_a_cpu(data_bin, work):
+    """fairseq-train's own --bf16 means a TPU; through hydra it is the type alone."""
+    done = run(
+        *("fairseq-hydra-train", "--config-dir", ROOT / "configs" / "recipes"),
+        *("--config-name", "tied_gru_multi30k", f"common.user_dir={ROOT / 'tiednmt'}"),
+        *(f"+task.data={data_bin}", "+model.tying=three-way", "common.cpu=true"),
+        *("common.bf16=true", f"checkpoint.save_dir={work / 'bf16'}", "common.log_interval=1"),
+        *("optimization.max_update=12", "lr_scheduler.warmup_updates=1"),
+        cwd=work,
+    ).check()
+    losses = [float(loss) for loss in re.findall(r'"nll_loss": "([\d.]+)"', done.output)]
+    assert losses[-1] < losses[0] - 0.5
+    assert len(generate(data_bin, work / "bf16" / LAST)["H"]) == 10
+
+
 def generate(data_bin, path, *options):
     """What fairseq-generate prints of the test set, by the letter of a line and by sentence."""
     done = run(

@@ -18,17 +18,18 @@ from omegaconf import II
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from tiednmt.models.tied_model import TiedModel, check_ranges, preset
+from tiednmt.models.tied_model import TiedModel, TiedModelConfig, check_ranges, preset
 from tiednmt.modules import ConditionalGRU, OutputLayer
-from tiednmt.modules.conditional_gru import initialise_gru
-from tiednmt.tying import Embeddings, TyingConfig, build_embeddings
+from tiednmt.modules.dropout import Dropout
+from tiednmt.modules.gru import initialise_gru
+from tiednmt.tying import Embeddings, build_embeddings
 
 EncoderOut = dict[str, list[Tensor]]
 IncrementalState = dict[str, dict[str, Tensor | None]]
 
 
 @dataclass
-class TiedGRUConfig(TyingConfig):
+class TiedGRUConfig(TiedModelConfig):
     """Options of ``--arch tied_gru``; the defaults fit a corpus of Multi30k's size."""
 
     embed_dim: int = field(default=256, metadata={"help": "size of the three embeddings"})
@@ -73,7 +74,7 @@ class TiedGRUModel(TiedModel, FairseqEncoderDecoderModel):
     def build_model(cls, cfg: TiedGRUConfig, task: FairseqTask) -> "TiedGRUModel":
         """Build from the task's dictionaries and log the tie map."""
         model = cls.from_dictionaries(cfg, task.source_dictionary, task.target_dictionary)
-        model.log_tie_map(cfg.tying)
+        model.prepare(cfg)
         return model
 
     @classmethod
@@ -105,8 +106,8 @@ class TiedGRUEncoder(FairseqEncoder):
         super().__init__(dictionary)
         self.embedding = embedding
         self.max_source_positions = cfg.max_source_positions
-        self.embedding_dropout = nn.Dropout(cfg.embedding_dropout)
-        self.state_dropout = nn.Dropout(cfg.state_dropout)
+        self.embedding_dropout = Dropout(cfg.embedding_dropout)
+        self.state_dropout = Dropout(cfg.state_dropout)
         self.rnn = nn.GRU(
             cfg.embed_dim,
             cfg.encoder_hidden_size,
@@ -164,9 +165,9 @@ class TiedGRUDecoder(FairseqIncrementalDecoder):
         self.embedding = embedding
         self.output = output_layer
         self.max_target_positions = cfg.max_target_positions
-        self.embedding_dropout = nn.Dropout(cfg.embedding_dropout)
-        self.state_dropout = nn.Dropout(cfg.state_dropout)
-        self.readout_dropout = nn.Dropout(cfg.readout_dropout)
+        self.embedding_dropout = Dropout(cfg.embedding_dropout)
+        self.state_dropout = Dropout(cfg.state_dropout)
+        self.readout_dropout = Dropout(cfg.readout_dropout)
         self.initial = nn.Linear(annotation_size, cfg.decoder_hidden_size)
         self.cell = ConditionalGRU(
             cfg.embed_dim, annotation_size, cfg.decoder_hidden_size, cfg.attention_size

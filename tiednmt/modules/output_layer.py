@@ -79,15 +79,18 @@ def _linear_nll(
 ) -> Tensor:
     """Σ −log softmax(features Vᵀ + b)[target], chunk by chunk where torch can (≥ 2.13)."""
     if hasattr(F, "linear_cross_entropy"):
-        return F.linear_cross_entropy(
+        # torch adds up in the type of the features, which a half type is too coarse for
+        half = features.dtype in (torch.float16, torch.bfloat16)
+        nll = F.linear_cross_entropy(
             features,
             weight,
             target,
             linear_bias=bias,
-            reduction="sum",
+            reduction="none" if half else "sum",
             ignore_index=padding_idx,
             options=nn.LinearCrossEntropyOptions(batch_chunk_size=_CHUNK, acc_policy="compact"),
         )
+        return nll.float().sum() if half else nll
     scores = _at_least_single(F.linear(features, weight, bias))
     return F.cross_entropy(scores, target, ignore_index=padding_idx, reduction="sum")
 
