@@ -186,6 +186,22 @@ def generate(data_bin, path, *options):
     }
 
 
+def test_our_task_generates_what_fairseqs_does(plain, data_bin):
+    expected = generate(data_bin, plain)
+    ours = generate(data_bin, plain, "--task", "tied_translation")
+    assert ours["H"].keys() == expected["H"].keys()
+    for number, line in ours["H"].items():
+        score, text = line.split("\t")
+        expected_score, expected_text = expected["H"][number].split("\t")
+        assert text == expected_text
+        assert float(score) == pytest.approx(float(expected_score), abs=1e-4)
+
+
+def test_eight_bits_from_the_command_line(plain, data_bin):
+    rounded = generate(data_bin, plain, "--task", "tied_translation", "--int8")
+    assert len(rounded["H"]) == 10
+
+
 @pytest.mark.parametrize("kind", ["hard", "soft"])
 def test_alignments_lie_in_the_source(kind, plain, data_bin):
     found = generate(data_bin, plain, "--print-alignment", kind)

@@ -37,6 +37,14 @@ class Decoded(NamedTuple):
     attention: Tensor  # T × B × S, rows sum to one; no gradient flows back through it
 
 
+class Memory(NamedTuple):
+    """What the attention reads of B sources of length S."""
+
+    annotations: Tensor  # B × S × annotation
+    keys: Tensor  # B × S × attention: 2·(W_k h_i + b)
+    padding: Tensor  # B × S, True where there is none; no row may be all True
+
+
 class _Weights(NamedTuple):
     """Recurrent weights of the cell, in the order autograd sees them."""
 
@@ -184,26 +192,18 @@ class ConditionalGRU(nn.Module):
         nn.init.xavier_uniform_(self.query.weight)
         nn.init.normal_(self.score, std=self.score.numel() ** -0.5)
 
-    def keys(self, annotations: Tensor) -> Tensor:
-        """The attention's view of the source, B × S × attention, doubled; once a sentence."""
-        return F.linear(annotations, 2 * self.key.weight, 2 * self.key.bias)
+    def read(self, annotations: Tensor, padding: Tensor) -> Memory:
+        """What the steps attend to; needed once a sentence."""
+        keys = F.linear(annotations, 2 * self.key.weight, 2 * self.key.bias)
+        return Memory(annotations, keys, padding)
 
-    def forward(
-        self,
-        embedded: Tensor,
-        annotations: Tensor,
-        padding: Tensor,
-        state: Tensor,
-        keys: Tensor | None = None,
-    ) -> Decoded:
+    def forward(self, embedded: Tensor, memory: Memory, state: Tensor) -> Decoded:
         """Run all target steps.
 
         Args:
             embedded: previous target tokens, T × B × input.
-            annotations: B × S × annotation.
-            padding: B × S, True where the source holds padding; no row may be all True.
+            memory: of the B sources.
             state: B × hidden, the state before the first step.
-            keys: what :meth:`keys` gave for ``annotations``, if at hand.
         """
         one, two = self.transition_1, self.transition_2
         weights = _Weights(
@@ -218,10 +218,32 @@ class ConditionalGRU(nn.Module):
         return Decoded(
             *_Recurrence.apply(
                 F.linear(embedded, one.weight_ih, one.bias_ih),
-                self.keys(annotations) if keys is None else keys,
-                annotations,
-                padding,
+                memory.keys,
+                memory.annotations,
+                memory.padding,
                 state,
                 *weights,
             )
         )
+
+    def step(self, embedded: Tensor, memory: Memory, state: Tensor) -> Decoded:
+        """Run one step of K hypotheses for each of the B sources, without gradients in mind.
+
+        Args:
+            embedded: previous target tokens, B × K × input.
+            memory: of the B sources, which their hypotheses share.
+            state: B × K × hidden.
+
+        Returns:
+            States, contexts and attention, each B × K × ….
+        """
+        shape = state.shape[:2]
+        middle = self.transition_1(embedded.flatten(0, 1), state.flatten(0, 1))
+        query = 2 * self.query(middle).unflatten(0, shape)
+        energies = (memory.keys.unsqueeze(1) + query.unsqueeze(2)).sigmoid_().flatten(0, 1)
+        scores = _times((2 * self.score).expand(len(energies), -1), energies.transpose(1, 2))
+        scores = scores.unflatten(0, shape).masked_fill(memory.padding.unsqueeze(1), -math.inf)
+        attention = scores.softmax(2)
+        context = torch.bmm(attention, memory.annotations)
+        state = self.transition_2(context.flatten(0, 1), middle)
+        return Decoded(state.unflatten(0, shape), context, attention)
