@@ -37,6 +37,22 @@ def benchmark_table(record: Mapping[str, Any]) -> str:
     return "\n".join((markdown(head, rows), "", text))
 
 
+def benchmark_summary(records: Sequence[Mapping[str, Any]]) -> str:
+    """A row a benchmark: what, against what, the ratios."""
+    rows = [
+        [
+            record["ours"]["name"],
+            record["against"]["name"],
+            record["what"].partition(",")[0],
+            str(record["machine"]["threads_per_run"]),
+            _with_spread(record["ratio"]),
+            f"{record['memory_ratio']['median']:.2f}" if "memory_ratio" in record else "",
+        ]
+        for record in records
+    ]
+    return markdown(["ours", "against", "measured", "threads", "ratio", "memory"], rows, left=3)
+
+
 def _with_spread(ratio: Mapping[str, float]) -> str:
     return f"{ratio['median']:.2f} ({ratio['min']:.2f}–{ratio['max']:.2f})"
 
