@@ -3,6 +3,7 @@
 import pytest
 import torch
 from fairseq.sequence_generator import SequenceGenerator
+from omegaconf import OmegaConf
 
 from tests.small_models import JOINT, batch, model
 from tiednmt.errors import UserError
@@ -156,3 +157,8 @@ def precision():
 def test_the_precision_of_products_can_be_chosen(precision, chosen):
     model().prepare(TiedGRUConfig(float32_matmul_precision=chosen))
     assert precision() == chosen
+
+
+def test_a_configuration_from_before_the_option(precision):
+    model().prepare(OmegaConf.create({"tying": "three-way"}))
+    assert precision() == "highest"

@@ -65,7 +65,9 @@ class TiedModel(BaseFairseqModel):
 
     def prepare(self, cfg: TiedModelConfig) -> None:
         """Set the precision of products; log which matrices are one and what that saves."""
-        torch.set_float32_matmul_precision(str(cfg.float32_matmul_precision))
+        # fairseq does not complete the configuration of an older checkpoint
+        precision = getattr(cfg, "float32_matmul_precision", "highest")
+        torch.set_float32_matmul_precision(str(precision))
         logger.info("tying: %s\n%s", cfg.tying, tie_map(self.embeddings, self))
 
     def upgrade_state_dict_named(self, state_dict: dict[str, Any], name: str) -> None:
