@@ -1,0 +1,38 @@
+"""What the records of all tasks have in common: the measured figures of their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from scripts.seeds import Interval
+
+
+@dataclass(frozen=True)
+class Score:
+    """A row's figure.
+
+    ``value`` is the mean over the row's seeds and ``sd`` their standard deviation. ``interval``
+    holds the true value with a confidence of 95 %; ``difference`` is to the baseline, ``p_value``
+    how likely chance alone makes one as large. None is what is not known.
+    """
+
+    value: float
+    sd: float | None = None
+    interval: Interval | None = None
+    difference: float | None = None
+    p_value: float | None = None
+    paper: float | None = None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One metric on one test set, for every row."""
+
+    metric: str
+    subset: str
+    scores: Mapping[str, Score]  # by row
+    places: int  # decimals that mean something
+    drawn: bool  # over the number of parameters
+    headline: bool  # named where there is room for little
+    signature: str = ""  # sacreBLEU's

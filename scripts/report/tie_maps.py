@@ -1,0 +1,74 @@
+"""Which matrices of each row are one, as cells of a table and pieces of a bar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.checkpoints import build, read_checkpoint
+from tiednmt.models.tied_model import TiedModel
+from tiednmt.tying import TieMap, tie_map
+
+SYMBOLS = {  # of the matrices, as in the README
+    "source input embedding": "U_src",
+    "target input embedding": "U_tgt",
+    "input embedding": "U",
+    "output embedding": "V",
+}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Parameters of a row that are one matrix, or one kind of what is no embedding."""
+
+    names: tuple[str, ...]
+    parameters: int
+    shape: tuple[int, int] | None = None  # of an embedding: types and dimensions
+
+    @property
+    def symbols(self) -> str:
+        """``U_tgt = V``; empty where it is no embedding."""
+        return " = ".join(SYMBOLS.get(name, name) for name in self.names) if self.shape else ""
+
+
+def of_checkpoint(path: Path, data_bin: Path) -> TieMap | None:
+    """The tie map of a checkpoint, None of a model that is not this package's.
+
+    Raises:
+        UserError: the checkpoint cannot be used.
+    """
+    model, _ = build(path, read_checkpoint(path, data_bin), data_bin)
+    return tie_map(model.embeddings, model) if isinstance(model, TiedModel) else None
+
+
+def pieces(tie: TieMap) -> list[Piece]:
+    """All parameters of a model; those of the embeddings first."""
+    embeddings = [Piece(names, types * dim, (types, dim)) for names, (types, dim) in tie.groups]
+    return [*embeddings, *(Piece((name,), count) for name, count in tie.others.items())]
+
+
+def columns(ties: Mapping[str, TieMap]) -> list[str]:
+    """The names in all tie maps, embeddings first, without what no row has."""
+    found: dict[str, None] = {}
+    for tie in ties.values():
+        found.update(dict.fromkeys(name for names, _ in tie.groups for name in names))
+    for tie in ties.values():
+        found.update(dict.fromkeys(name for name, count in tie.others.items() if count))
+    return list(found)
+
+
+def cells(tie: TieMap, names: list[str]) -> Iterator[tuple[int, Piece | None]]:
+    """The pieces in the order of the columns ``names``, each with the columns that it spans.
+
+    None stands where the row has nothing.
+    """
+    piece_of = {name: piece for piece in pieces(tie) for name in piece.names}
+    owners = [piece_of.get(name) for name in names]
+    start = 0
+    while start < len(owners):
+        end = start + 1
+        while end < len(owners) and owners[end] is owners[start] is not None:
+            end += 1
+        yield end - start, owners[start]
+        start = end
