@@ -24,6 +24,11 @@ class Score:
     p_value: float | None = None
     paper: float | None = None
 
+    @property
+    def significant(self) -> bool:
+        """Whether chance is an unlikely reason (below 5 %) for the difference."""
+        return self.p_value is not None and self.p_value < 0.05
+
 
 @dataclass(frozen=True)
 class Measure:

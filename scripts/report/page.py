@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +72,19 @@ class Section:
         return self.record["rows"]
 
     @property
+    def row_names(self) -> list[str]:
+        """In the order of their signs."""
+        return [row["name"] for row in self.rows]
+
+    @property
     def several_seeds(self) -> bool:
         """Whether figures are means."""
         return any(len(seeds) > 1 for seeds in self.record["curves"].values())
+
+    @property
+    def has_tests(self) -> bool:
+        """Whether any difference was tested."""
+        return any(s.p_value is not None for finding in self.findings for _, s in finding.scores)
 
     @property
     def has_intervals(self) -> bool:
@@ -106,10 +115,6 @@ def render(runs: Sequence[Run], command: str) -> str:
         millions=lambda number: f"{number / 1e6:.2f} M",
         duration=duration,
         look=lambda number: number % LOOKS,
-        by_subset=lambda measures: [
-            (subset, list(of_subset))
-            for subset, of_subset in groupby(measures, key=lambda measure: measure.subset)
-        ],
     )
     sections = [_section(run, f"run-{i}") for i, run in enumerate(runs, start=1)]
     return environment.get_template("page.html").render(

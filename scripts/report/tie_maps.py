@@ -10,11 +10,11 @@ from scripts.checkpoints import build, read_checkpoint
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.tying import TieMap, tie_map
 
-SYMBOLS = {  # of the matrices, as in the README
-    "source input embedding": "U_src",
-    "target input embedding": "U_tgt",
-    "input embedding": "U",
-    "output embedding": "V",
+SYMBOLS = {  # letter and subscript of the matrices, as in the README
+    "source input embedding": ("U", "src"),
+    "target input embedding": ("U", "tgt"),
+    "input embedding": ("U", ""),
+    "output embedding": ("V", ""),
 }
 
 
@@ -27,9 +27,9 @@ class Piece:
     shape: tuple[int, int] | None = None  # of an embedding: types and dimensions
 
     @property
-    def symbols(self) -> str:
-        """``U_tgt = V``; empty where it is no embedding."""
-        return " = ".join(SYMBOLS.get(name, name) for name in self.names) if self.shape else ""
+    def label(self) -> list[tuple[str, str]]:
+        """Symbol and subscript, or name, of all that it is."""
+        return [SYMBOLS.get(name, (name, "")) for name in self.names]
 
 
 def of_checkpoint(path: Path, data_bin: Path) -> TieMap | None:
