@@ -6,10 +6,13 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from scripts.experiments import RESULTS_OF_TASK
+from scripts.report import settings
+from scripts.translation_results import METRICS
 from tiednmt.errors import UserError
 
 Record = Mapping[str, Any]
@@ -22,9 +25,16 @@ class Each:
     shape: Any
 
 
-NUMBER = (int, float)
-OVER_SEEDS = {"mean": NUMBER, "sd": (*NUMBER, type(None)), "seeds": int}
-SCORE = {"ci": [NUMBER], "signature": str, "over_seeds": OVER_SEEDS}
+@dataclass(frozen=True)
+class Maybe:
+    """What may be missing from an object, but has ``shape`` where it is there."""
+
+    shape: Any
+
+
+NUMBER = int | float
+OVER_SEEDS = {"mean": NUMBER, "sd": NUMBER | None, "seeds": int}
+SCORE = {"ci": (NUMBER, NUMBER), "signature": str, "over_seeds": OVER_SEEDS}
 ROW = {
     "name": str,
     "parameters": int,
@@ -57,7 +67,6 @@ COMPARISON = {
     "delta": NUMBER,
     "p_value": NUMBER,
 }
-PAPER = (*NUMBER, type(None))
 SHAPES: dict[str, dict[str, Any]] = {
     "translation": {
         **RECORD,
@@ -70,7 +79,15 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
     "tied_language_modeling": {
         **RECORD,
-        "rows": [{**ROW, "test": OVER_SEEDS, "paper": PAPER}],
+        "rows": [
+            {
+                **ROW,
+                "test": OVER_SEEDS,
+                "paper": NUMBER | None,
+                **dict.fromkeys(("train", "valid"), Maybe(OVER_SEEDS)),
+                **dict.fromkeys(("paper_train", "paper_valid"), Maybe(NUMBER | None)),
+            }
+        ],
         "note": str,
     },
 }
@@ -117,16 +134,27 @@ def read_json(path: Path) -> Any:
 def _fault(value: Any, shape: Any, where: str = "") -> str | None:
     """What sets ``value`` apart from ``shape``, with its place; None where it fits.
 
-    A shape is a type or several, a dict of the keys that must be there, :class:`Each`, or a list
-    of one shape for lists that are not empty.
+    A shape is a type or a union, a dict of the keys that must be there, :class:`Each`, a list of
+    one shape for lists that are not empty, or a tuple of as many shapes as the list has values.
     """
+    if isinstance(shape, tuple):
+        if not isinstance(value, list) or len(value) != len(shape):
+            return f"{where} is no list of {len(shape)}"
+        parts = [(value[i], part, f"{where}[{i}]") for i, part in enumerate(shape)]
+        return _first_fault(parts)
     if isinstance(shape, dict):
         if not isinstance(value, dict):
             return f"{where} is no object"
-        missing = next((key for key in shape if key not in value), None)
+        needed = {key: part for key, part in shape.items() if not isinstance(part, Maybe)}
+        missing = next((key for key in needed if key not in value), None)
         if missing:
             return f"{where or 'it'} lacks {missing}"
-        parts = [(value[key], part, f"{where}.{key}") for key, part in shape.items()]
+        known = {
+            key: part.shape if isinstance(part, Maybe) else part
+            for key, part in shape.items()
+            if key in value
+        }
+        parts = [(value[key], part, f"{where}.{key}") for key, part in known.items()]
     elif isinstance(shape, Each):
         if not isinstance(value, dict):
             return f"{where} is no object"
@@ -140,7 +168,11 @@ def _fault(value: Any, shape: Any, where: str = "") -> str | None:
         if wrong or (isinstance(value, float) and not math.isfinite(value)):
             return f"{where} is {value!r:.40}"
         return None
-    faults = (_fault(part, of_part, place.lstrip(".")) for part, of_part, place in parts)
+    return _first_fault(parts)
+
+
+def _first_fault(parts: list[tuple[Any, Any, str]]) -> str | None:
+    faults = (_fault(value, shape, where.lstrip(".")) for value, shape, where in parts)
     return next(filter(None, faults), None)
 
 
@@ -151,13 +183,30 @@ def _disagreement(record: Record) -> str | None:
         return "two rows have one name"
     if list(record["curves"]) != names:
         return "its curves are not those of its rows"
-    if record.get("baseline", names[0]) not in names:
-        return f"its baseline {record['baseline']} is none of its rows"
-    if record["task"] == "translation":
-        subsets = {tuple(row["test"]) for row in record["rows"]}
-        if len(subsets) > 1 or subsets == {()}:
-            return "its rows have not the same test sets"
-        wanted = {"source", "reference", *names}
-        if any(wanted - sample.keys() for sample in record["samples"]):
-            return "a sample lacks a row's translation"
+    if len({frozenset(row) for row in record["rows"]}) > 1:
+        return "its rows have not the same keys"
+    for i, row in enumerate(record["rows"]):
+        if not settings.is_training(row["training_command"]):
+            return f"rows[{i}].training_command is no command line that says where it writes"
+    return _disagreement_on_tests(record, names) if record["task"] == "translation" else None
+
+
+def _disagreement_on_tests(record: Record, names: list[str]) -> str | None:
+    baseline, subsets = record["baseline"], list(record["rows"][0]["test"])
+    if baseline not in names:
+        return f"its baseline {baseline} is none of its rows"
+    if not subsets or any(list(row["test"]) != subsets for row in record["rows"]):
+        return "its rows have not the same test sets"
+    compared = {
+        (subset, c["system"], c["metric"])
+        for subset, comparisons in record["comparisons"].items()
+        for c in comparisons
+        if c["baseline"] == baseline
+    }
+    others = [name for name in names if name != baseline]
+    if not compared.issuperset(product(subsets, others, METRICS)):
+        return f"its comparisons with {baseline} leave out a row, test set or metric"
+    wanted = {"source", "reference", *names}
+    if any(wanted - sample.keys() for sample in record["samples"]):
+        return "a sample lacks a row's translation"
     return None

@@ -44,6 +44,14 @@ def options(command: str) -> Options:
     return found
 
 
+def is_training(command: str) -> bool:
+    """Whether it is a command line that says where the training writes."""
+    try:
+        return bool(options(command).get(OUTPUT))
+    except ValueError:  # quotes that do not end
+        return False
+
+
 def folder_name(command: str) -> str:
     """The name of the folder that a training wrote to."""
     return PurePath(options(command)[OUTPUT]).name
