@@ -116,6 +116,7 @@ class LanguageModelResults:
                 places=1,
                 drawn=subset != "train",
                 headline=subset == "test",
+                better="lower",
             )
             for subset in ("train", "valid", "test")
             if subset in rows[0]

@@ -40,4 +40,5 @@ class Measure:
     places: int  # decimals that mean something
     drawn: bool  # over the number of parameters
     headline: bool  # named where there is room for little
+    better: str = "higher"
     signature: str = ""  # sacreBLEU's

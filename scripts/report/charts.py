@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import log10
 from typing import Any
 
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import Locator, LogLocator, MaxNLocator
 
 from scripts.measures import Measure
 from scripts.plots import CurveAxes
@@ -42,9 +42,11 @@ class Scale:
     @property
     def ticks(self) -> list[Tick]:
         """A few round values within the range."""
-        locator = (
-            LogLocator(subs=(1, 2, 5)) if self.logarithmic else MaxNLocator(5, steps=[1, 2, 5, 10])
-        )
+        if self.logarithmic:
+            narrow = self.high < 10 * self.low
+            locator: Locator = LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7) if narrow else (1, 2, 5))
+        else:
+            locator = MaxNLocator(5, steps=[1, 2, 5, 10])
         values = [v for v in locator.tick_values(self.low, self.high) if self.low <= v <= self.high]
         return [Tick(self(value), f"{value:,.10g}") for value in values]
 
@@ -116,7 +118,7 @@ def over_parameters(measure: Measure, parameters: Mapping[str, int]) -> Chart:
         description=f"{measure.metric} on {measure.subset} over millions of parameters; "
         + "; ".join(mark.label for mark in marks),
         x_label="parameters (millions)",
-        y_label=measure.metric,
+        y_label=f"{measure.metric}, {measure.better} is better",
         x_ticks=x.ticks,
         y_ticks=y.ticks,
         marks=marks,
