@@ -3,7 +3,7 @@
 A RUN is the folder of an experiment, or a record kept from one (results/NAME.json), which shows
 what it holds: no tie maps, fewer sample translations.
 
-  python -m scripts.report runs/multi30k-en-de runs/ptb-small --out report.html
+  python -m scripts.report runs/multi30k-en-de runs/ptb-small
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--out",
         type=Path,
-        default=Path("report.html"),
+        default=Path("runs/report.html"),
         metavar="FILE",
         help="page to write (default: %(default)s)",
     )

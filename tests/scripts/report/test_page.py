@@ -182,3 +182,13 @@ def test_contrast(scheme, translation, make_page):
     for i in range(6):
         assert _contrast(colours[f"look-{i}"], colours["paper"]) >= 3
     assert _contrast(colours["paper"], colours["look-0"]) >= 4.5  # letters in the bars
+
+
+def test_one_row_is_compared_with_nothing(translation, make_page):
+    translation["rows"] = translation["rows"][:1]
+    translation["comparisons"] = {"test": []}
+    del translation["curves"]["three-way"]
+    html = make_page(translation)
+    page = read(html)
+    require_figures(page, html, translation)
+    assert "Against" not in page.text and "Score less" not in page.text
