@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from preprocess.files import read_lines
 from preprocess.pipeline import TextPipeline
-from scripts.checkpoints import build, preferred_device, read_checkpoint, require_task
 from scripts.scoring import refuse_subword_marks
 from tiednmt.errors import UserError
+from tiednmt.loading import build, preferred_device, read_checkpoint, require_task
 
 logger = logging.getLogger(__name__)
 
@@ -199,7 +199,7 @@ def load_system(name: str, paths: Iterable[Path], prepared: Prepared, cpu: bool 
     models, task = [], None
     paths = tuple(paths)
     for path in paths:
-        state = read_checkpoint(path, prepared.data_bin, eval_bleu=False)
+        state = read_checkpoint(path, data=str(prepared.data_bin), eval_bleu=False)
         _require_translation_model(path, state, prepared)
         model, task = build(path, state, prepared.data_bin, task)
         model.to(device)
