@@ -1,7 +1,8 @@
 """Gather finished experiments into one HTML page that needs nothing beside itself.
 
-A RUN is the folder of an experiment, or a record kept from one (results/NAME.json), which shows
-what it holds: no tie maps, fewer sample translations.
+A RUN is the folder of an experiment, with what python -m scripts.analyse left in its folder
+"analysis", if anything; or a record kept from one (results/NAME.json), which has no tie maps and
+fewer sample translations; or the folder of an analysis alone.
 
   python -m scripts.report runs/multi30k-en-de runs/ptb-small
 """

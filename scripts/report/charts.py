@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import log10
+from math import log10, sqrt
 from typing import Any
 
 from matplotlib.ticker import Locator, LogLocator, MaxNLocator
@@ -43,8 +43,9 @@ class Scale:
     def ticks(self) -> list[Tick]:
         """A few round values within the range."""
         if self.logarithmic:
-            narrow = self.high < 10 * self.low
-            locator: Locator = LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7) if narrow else (1, 2, 5))
+            decades = log10(self.high / self.low)
+            steps = (1, 1.5, 2, 3, 4, 5, 7) if decades < 1 else (1, 2, 5) if decades < 3 else (1,)
+            locator: Locator = LogLocator(subs=steps)
         else:
             locator = MaxNLocator(5, steps=[1, 2, 5, 10])
         values = [v for v in locator.tick_values(self.low, self.high) if self.low <= v <= self.high]
@@ -149,6 +150,30 @@ def learning_curves(
         x_ticks=x.ticks,
         y_ticks=y.ticks,
         lines=[Line(row, [(x(a), y(b)) for a, b in points]) for row, points in lines],
+    )
+
+
+def by_frequency(
+    bands: Sequence[tuple[int, int]],
+    figures: Mapping[str, Sequence[float | None]],
+    y_label: str,
+) -> Chart:
+    """A line an embedding over the (geometric) middle of each band of frequency ranks."""
+    lines = [
+        [(sqrt(a * b), y) for (a, b), y in zip(bands, ys, strict=True) if y is not None]
+        for ys in figures.values()
+    ]
+    heights = [height for line in lines for _, height in line]
+    x = Scale(1, max(last for _, last in bands) + 1, LEFT, RIGHT, logarithmic=True)
+    y = _with_room(min(heights), max(heights))
+    return Chart(
+        title=f"{y_label[:1].upper()}{y_label[1:]}, by word frequency",
+        description=f"{y_label} over the frequency rank of its word; the figures are in the table",
+        x_label="frequency rank (1: the most frequent word)",
+        y_label=y_label,
+        x_ticks=x.ticks,
+        y_ticks=y.ticks,
+        lines=[Line(i, [(x(a), y(b)) for a, b in line]) for i, line in enumerate(lines)],
     )
 
 

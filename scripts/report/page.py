@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from scripts.experiments import RESULTS_OF_TASK
 from scripts.measures import Measure, Score
 from scripts.plots import CurveAxes
-from scripts.report import charts, settings, tie_maps
+from scripts.report import analyses, charts, settings, tie_maps
+from scripts.report.analyses import Embeddings, embeddings
 from scripts.report.charts import Chart
-from scripts.report.runs import Run, Samples
+from scripts.report.runs import AnalysisAlone, Run, Samples
 from scripts.report.settings import Settings
 from scripts.tables import duration
 from scripts.translation_results import METRICS
+from tiednmt.tying import TieMap
 
 LOOKS = 6  # colours and shapes that tell rows apart
 
@@ -35,10 +37,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class TieMaps:
-    """The tie maps as a table and as bars whose length is parameters."""
+    """The tie maps as a table and as bars whose length is parameters, by model."""
 
     columns: Sequence[str]
-    cells: Mapping[str, Sequence[tuple[int, tie_maps.Piece | None]]]  # by row
+    cells: Mapping[str, Sequence[tuple[int, tie_maps.Piece | None]]]
     totals: Mapping[str, int]
 
     @property
@@ -50,6 +52,8 @@ class TieMaps:
 @dataclass(frozen=True)
 class Section:
     """All that is shown of a run."""
+
+    template: ClassVar = "run.html"
 
     anchor: str
     record: Mapping[str, Any]
@@ -63,8 +67,14 @@ class Section:
     ties: TieMaps | None
     samples: Samples | None
     settings: Settings
+    embeddings: Embeddings | None
     curve_columns: Sequence[str]
     curve_rows: Sequence[tuple[int, Sequence[float | None]]]  # the figures of ``curves``
+
+    @property
+    def title(self) -> str:
+        """The record's."""
+        return self.record["title"]
 
     @property
     def rows(self) -> Sequence[Mapping[str, Any]]:
@@ -97,7 +107,22 @@ class Section:
         return any(score.paper is not None for m in self.measures for score in m.scores.values())
 
 
-def render(runs: Sequence[Run], command: str) -> str:
+@dataclass(frozen=True)
+class AnalysisSection:
+    """All that is shown of an analysis that comes without a run."""
+
+    template: ClassVar = "analysis.html"
+    findings: ClassVar = ()
+
+    anchor: str
+    title: str
+    row_names: Sequence[str]  # of the checkpoints with a tie map
+    ties: TieMaps | None
+    embeddings: Embeddings
+    versions: Mapping[str, str]
+
+
+def render(runs: Sequence[Run | AnalysisAlone], command: str) -> str:
     """The page of ``runs``; ``command`` is the one that makes it."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -116,7 +141,10 @@ def render(runs: Sequence[Run], command: str) -> str:
         duration=duration,
         look=lambda number: number % LOOKS,
     )
-    sections = [_section(run, f"run-{i}") for i, run in enumerate(runs, start=1)]
+    sections = [
+        _section(run, f"run-{i}") if isinstance(run, Run) else _analysis_section(run, f"run-{i}")
+        for i, run in enumerate(runs, start=1)
+    ]
     return environment.get_template("page.html").render(
         sections=sections,
         command=command,
@@ -150,7 +178,8 @@ def _section(run: Run, anchor: str) -> Section:
             for comparison in comparisons
             if comparison["metric"] in METRICS
         ],
-        ties=_ties(run),
+        ties=_ties(run.ties),
+        embeddings=embeddings(run.analysis) if run.analysis else None,
         samples=run.samples,
         settings=settings.compare([row["training_command"] for row in record["rows"]]),
         curve_columns=[
@@ -189,12 +218,24 @@ def _findings(
     ]
 
 
-def _ties(run: Run) -> TieMaps | None:
-    if not run.ties:
+def _analysis_section(found: AnalysisAlone, anchor: str) -> AnalysisSection:
+    ties = analyses.tie_maps(found.analysis)
+    return AnalysisSection(
+        anchor=anchor,
+        title=f"Embeddings: {found.name}",
+        row_names=list(ties),
+        ties=_ties(ties),
+        embeddings=embeddings(found.analysis),
+        versions=found.analysis["versions"],
+    )
+
+
+def _ties(ties: Mapping[str, TieMap]) -> TieMaps | None:
+    if not ties:
         return None
-    columns = tie_maps.columns(run.ties)
+    columns = tie_maps.columns(ties)
     return TieMaps(
         columns,
-        {row: list(tie_maps.cells(tie, columns)) for row, tie in run.ties.items()},
-        {row: tie.total for row, tie in run.ties.items()},
+        {name: list(tie_maps.cells(tie, columns)) for name, tie in ties.items()},
+        {name: tie.total for name, tie in ties.items()},
     )

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from preprocess.files import read_lines
 from scripts.evaluate import file_name
-from scripts.report import settings, tie_maps
+from scripts.report import analyses, settings
+from scripts.report.analyses import Analysis, read_analysis
 from scripts.report.records import Record, read_record
 from scripts.report.samples import Sample, make_sample, where_rows_differ
 from scripts.translation import Prepared
+from tiednmt.analysis.checkpoints import load as load_checkpoint
 from tiednmt.errors import UserError
 from tiednmt.tying import TieMap
 
@@ -35,10 +37,19 @@ class Run:
     record: Record
     samples: Samples | None  # of a translation experiment
     ties: Mapping[str, TieMap]  # by row, where the checkpoints are at hand
+    analysis: Analysis | None = None  # of its embeddings, from the folder ``analysis`` in it
 
 
-def load(path: Path) -> Run:
-    """A run's folder, or a record alone.
+@dataclass(frozen=True)
+class AnalysisAlone:
+    """A folder of ``python -m scripts.analyse``."""
+
+    name: str
+    analysis: Analysis
+
+
+def load(path: Path) -> Run | AnalysisAlone:
+    """A run's folder, a record alone, or the folder of an analysis.
 
     Raises:
         UserError: it is neither, or a file of it cannot be used.
@@ -47,26 +58,34 @@ def load(path: Path) -> Run:
         raise UserError(f"{path}: no such file or folder")
     if path.is_file():
         return Run(record := read_record(path), _recorded_samples(record), {})
+    if (path / analyses.FILE).is_file():
+        return AnalysisAlone(path.resolve().name, read_analysis(path / analyses.FILE))
     if not (path / "record.json").is_file():
         raise UserError(
-            f"{path}: holds no record.json, so it is no finished run; "
-            "run its experiment to the end first"
+            f"{path}: holds no record.json, so it is no finished run, and no {analyses.FILE} of "
+            "an analysis either; run the experiment to its end first"
         )
     record = read_record(path / "record.json")
-    return Run(record, _samples(record, path), _ties(record, path))
+    analysis = path / "analysis" / analyses.FILE
+    return Run(
+        record,
+        _samples(record, path),
+        _ties(record, path),
+        read_analysis(analysis) if analysis.is_file() else None,
+    )
 
 
 def _ties(record: Record, folder: Path) -> dict[str, TieMap]:
     data_bin = folder / "data" / "data-bin"
-    ties = {}
-    for row in record["rows"]:
-        name = settings.folder_name(row["training_command"])
-        checkpoint = folder / name / "checkpoint_best.pt"
-        if checkpoint.is_file() and data_bin.is_dir():
-            tie = tie_maps.of_checkpoint(checkpoint, data_bin)
-            if tie:
-                ties[row["name"]] = tie
-    return ties
+    checkpoints = {
+        row["name"]: folder / settings.folder_name(row["training_command"]) / "checkpoint_best.pt"
+        for row in record["rows"]
+    }
+    return {
+        row: load_checkpoint(path, data_bin).tie_map
+        for row, path in checkpoints.items()
+        if path.is_file() and data_bin.is_dir()
+    }
 
 
 def _recorded_samples(record: Record) -> Samples | None:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from scripts.checkpoints import build, read_checkpoint
-from tiednmt.models.tied_model import TiedModel
-from tiednmt.tying import TieMap, tie_map
+from tiednmt.tying import INPUT, OUTPUT, SOURCE_INPUT, TARGET_INPUT, TieMap
 
 SYMBOLS = {  # letter and subscript of the matrices, as in the README
-    "source input embedding": ("U", "src"),
-    "target input embedding": ("U", "tgt"),
-    "input embedding": ("U", ""),
-    "output embedding": ("V", ""),
+    SOURCE_INPUT: ("U", "src"),
+    TARGET_INPUT: ("U", "tgt"),
+    INPUT: ("U", ""),
+    OUTPUT: ("V", ""),
 }
 
 
@@ -30,16 +27,6 @@ class Piece:
     def label(self) -> list[tuple[str, str]]:
         """Symbol and subscript, or name, of all that it is."""
         return [SYMBOLS.get(name, (name, "")) for name in self.names]
-
-
-def of_checkpoint(path: Path, data_bin: Path) -> TieMap | None:
-    """The tie map of a checkpoint, None of a model that is not this package's.
-
-    Raises:
-        UserError: the checkpoint cannot be used.
-    """
-    model, _ = build(path, read_checkpoint(path, data_bin), data_bin)
-    return tie_map(model.embeddings, model) if isinstance(model, TiedModel) else None
 
 
 def pieces(tie: TieMap) -> list[Piece]:

@@ -80,7 +80,7 @@ def broken(record, *keys, value=None):
     ("keys", "value", "fault"),
     [
         (["rows"], None, "it lacks rows"),
-        (["rows"], [], "rows is no list, or empty"),
+        (["rows"], [], "rows is empty"),
         (["rows", 1, "parameters"], None, "rows[1] lacks parameters"),
         (["rows", 1, "parameters"], "many", "rows[1].parameters is 'many'"),
         (["rows", 0, "test", "test", "bleu", "ci"], None, "rows[0].test.test.bleu lacks ci"),
@@ -92,7 +92,7 @@ def broken(record, *keys, value=None):
         (["comparisons", "test", 0], None, "its comparisons with none leave out a row"),
         (["rows", 0, "name"], "three-way", "two rows have one name"),
         (["curves", "none"], None, "its curves are not those of its rows"),
-        (["curves", "none"], [[]], "curves.none[0] is no list, or empty"),
+        (["curves", "none"], [[]], "curves.none[0] is empty"),
         (["baseline"], "other", "its baseline other is none of its rows"),
         (["samples", 0, "three-way"], None, "a sample lacks a row's translation"),
         (["machine"], "CPU", "machine is no object"),
