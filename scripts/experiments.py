@@ -13,15 +13,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import torch
 
 from preprocess.files import write_json, write_whole
 from preprocess.parallel import cores
 from scripts.language_model_results import LanguageModelResults
-from scripts.measures import Measure
-from scripts.plots import CurveAxes
 from scripts.processes import call, gpus, places
 from scripts.recipes import Experiment, Recipe, fairseq_train_arguments, merge
 from scripts.training import Run, curve, parameters, train
@@ -37,8 +35,6 @@ class Results(Protocol):
     @property
     def packages(self) -> Sequence[str]:
         """Packages that the scores depend on, beside ``PACKAGES``."""
-
-    curve_axes: ClassVar[CurveAxes]  # how learning curves are drawn
 
     def measure(
         self,
@@ -56,14 +52,6 @@ class Results(Protocol):
     @staticmethod
     def table(record: Mapping[str, Any]) -> str:
         """The record as a Markdown table, with what must be known to read it."""
-
-    @staticmethod
-    def conditions(record: Mapping[str, Any]) -> str:
-        """What must be known to read the figures, in sentences."""
-
-    @staticmethod
-    def measures(record: Mapping[str, Any]) -> Sequence[Measure]:
-        """The figures of the record's rows."""
 
     @staticmethod
     def page(record: Mapping[str, Any]) -> str:

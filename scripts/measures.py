@@ -1,10 +1,12 @@
-"""What the records of all tasks have in common: the measured figures of their rows."""
+"""What the records of translation and of language models have in common: figures of rows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
+from scripts.plots import CurveAxes
 from scripts.seeds import Interval
 
 
@@ -42,3 +44,17 @@ class Measure:
     headline: bool  # named where there is room for little
     better: str = "higher"
     signature: str = ""  # sacreBLEU's
+
+
+class Measured(Protocol):
+    """What tells the figures of a task's records."""
+
+    curve_axes: ClassVar[CurveAxes]  # how learning curves are drawn
+
+    @staticmethod
+    def conditions(record: Mapping[str, Any]) -> str:
+        """What must be known to read the figures, in sentences."""
+
+    @staticmethod
+    def measures(record: Mapping[str, Any]) -> Sequence[Measure]:
+        """The figures of the record's rows."""

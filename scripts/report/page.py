@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from scripts.experiments import RESULTS_OF_TASK
 from scripts.measures import Measure, Score
 from scripts.plots import CurveAxes
 from scripts.report import analyses, charts, settings, tie_maps
 from scripts.report.analyses import Embeddings, embeddings
 from scripts.report.charts import Chart
+from scripts.report.records import MEASURED_TASKS
 from scripts.report.runs import AnalysisAlone, Run, Samples
 from scripts.report.settings import Settings
 from scripts.tables import duration
@@ -159,7 +159,7 @@ def _minus(text: str) -> str:
 
 def _section(run: Run, anchor: str) -> Section:
     record = run.record
-    results = RESULTS_OF_TASK[record["task"]]
+    results = MEASURED_TASKS[record["task"]]
     measures = results.measures(record)
     parameters = {row["name"]: row["parameters"] for row in record["rows"]}
     baseline = record.get("baseline", record["rows"][0]["name"])

@@ -7,13 +7,19 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from scripts.experiments import RESULTS_OF_TASK
+from scripts.language_model_results import LanguageModelResults
+from scripts.measures import Measured
 from scripts.report import settings
 from scripts.report.shapes import NUMBER, Each, Filled, Maybe, fault, read_json
-from scripts.translation_results import METRICS
+from scripts.translation_results import METRICS, TranslationResults
 from tiednmt.errors import UserError
 
 Record = Mapping[str, Any]
+
+MEASURED_TASKS: dict[str, type[Measured]] = {
+    "translation": TranslationResults,
+    "tied_language_modeling": LanguageModelResults,
+}
 
 
 OVER_SEEDS = {"mean": NUMBER, "sd": NUMBER | None, "seeds": int}
@@ -89,8 +95,8 @@ def read_record(path: Path) -> Record:
             "(python -m scripts.reproduce), or a record kept from one"
         )
     task = record["task"]
-    if task not in RESULTS_OF_TASK:
-        raise UserError(f"{path}: task {task!r}; there are {', '.join(RESULTS_OF_TASK)}")
+    if task not in MEASURED_TASKS:
+        raise UserError(f"{path}: task {task!r}; shown are {', '.join(MEASURED_TASKS)}")
     found = fault(record, SHAPES[task]) or _disagreement(record)
     if found:
         raise UserError(
