@@ -137,7 +137,6 @@ def render(runs: Sequence[Run | AnalysisAlone], command: str) -> str:
         change=lambda number, places: _minus(f"{number:+.{places}f}"),
         share=lambda number: f"{number:.1%}".replace("%", " %"),
         megabytes=lambda size: f"{size / 1e6:.1f} MB",
-        millions=lambda number: f"{number / 1e6:.2f} M",
         duration=duration,
         look=lambda number: number % LOOKS,
     )
