@@ -12,12 +12,12 @@ from typing import Any
 
 from matplotlib.ticker import Locator, LogLocator, MaxNLocator
 
-from scripts.measures import Measure
+from scripts.measures import Measure, Score
 from scripts.plots import CurveAxes
 
 WIDTH, HEIGHT = 360, 250
 LEFT, RIGHT, TOP, BOTTOM = 46, 350, 26, 208  # edges of the plot on the canvas
-ERROR_ROOM = 0.08  # of the range, left free beyond the outermost marks
+ROOM = 0.08  # of the range, left free beyond the outermost marks
 
 
 @dataclass(frozen=True)
@@ -100,20 +100,16 @@ def over_parameters(measure: Measure, parameters: Mapping[str, int]) -> Chart:
     ends = [end for score in scores.values() for end in (score.value, *(score.interval or ()))]
     x = Scale(0, 1.08 * max(parameters.values()) / 1e6, LEFT, RIGHT)
     y = _with_room(min(ends), max(ends))
-    marks = []
-    for row, (name, score) in enumerate(scores.items()):
-        low, high = score.interval or (None, None)
-        text = f"{name}: {score.value:.{measure.places}f}"
-        marks.append(
-            Mark(
-                row,
-                x(parameters[name] / 1e6),
-                y(score.value),
-                f"{text} ({low:.{measure.places}f} to {high:.{measure.places}f})" if low else text,
-                low=low and y(low),
-                high=high and y(high),
-            )
+    marks = [
+        Mark(
+            row,
+            x(parameters[name] / 1e6),
+            y(score.value),
+            _label(name, score, measure.places),
+            *(map(y, score.interval) if score.interval else ()),
         )
+        for row, (name, score) in enumerate(scores.items())
+    ]
     return Chart(
         title=f"{measure.metric}, {measure.subset}",
         description=f"{measure.metric} on {measure.subset} over millions of parameters; "
@@ -124,6 +120,14 @@ def over_parameters(measure: Measure, parameters: Mapping[str, int]) -> Chart:
         y_ticks=y.ticks,
         marks=marks,
     )
+
+
+def _label(name: str, score: Score, places: int) -> str:
+    text = f"{name}: {score.value:.{places}f}"
+    if score.interval is None:
+        return text
+    low, high = score.interval
+    return f"{text} ({low:.{places}f} to {high:.{places}f})"
 
 
 def learning_curves(
@@ -178,5 +182,5 @@ def by_frequency(
 
 
 def _with_room(low: float, high: float) -> Scale:
-    room = ERROR_ROOM * (high - low) or 1.0
+    room = ROOM * (high - low) or 1.0
     return Scale(low - room, high + room, BOTTOM, TOP)
