@@ -89,7 +89,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
     args = _arguments(argv)
-    for package in ("fairseq", "tiednmt", "gensim"):
+    for package in ("fairseq", "tiednmt"):
         logging.getLogger(package).setLevel(logging.WARNING)
     sets = read_sets(args.similarity)
     subjects: list[Subject] = []

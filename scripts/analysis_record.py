@@ -35,7 +35,7 @@ import tiednmt.analysis.word_vectors as word_vectors
 from preprocess.files import read_lines
 from preprocess.pipeline import TextPipeline
 from preprocess.wordsim import set_name
-from scripts.experiments import package_versions
+from scripts.environment import package_versions
 from scripts.translation import Prepared, load_system
 from tiednmt.analysis.attention import attention_of
 from tiednmt.analysis.embeddings import Embedding, Units, nearest, whole

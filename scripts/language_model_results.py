@@ -38,6 +38,7 @@ class LanguageModelResults:
     note: str = ""  # what a reader must know to compare with the paper
 
     packages: ClassVar = ()
+    measures_similarity: ClassVar = False
 
     def measure(
         self,
@@ -46,6 +47,7 @@ class LanguageModelResults:
         data: Path,
         out: Path,
         jobs: int,
+        seeds: int,
     ) -> dict[str, Any]:
         """Perplexity of every run, ``jobs`` at a time; what the record says of it.
 

@@ -6,6 +6,7 @@ are made of are let in.
 
 from __future__ import annotations
 
+import logging
 import pickle
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from gensim.utils import SaveLoad
 
 from tiednmt.analysis.embeddings import Embedding
 from tiednmt.errors import UserError
+
+logging.getLogger("gensim").setLevel(logging.WARNING)  # fairseq shows what others log as well
 
 _PICKLE = b"\x80"  # how a pickle of any protocol since 2 begins
 _ALLOWED = {
