@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from preprocess.files import write_json
 from scripts.arguments import positive
-from scripts.experiments import machine, package_versions
+from scripts.environment import machine, package_versions
 from scripts.recipes import ROOT, Recipe, fairseq_train_arguments, load_experiment, merge
 from scripts.tables import benchmark_table
 from scripts.training import log_entries

@@ -39,6 +39,7 @@ class LanguageModelResults:
     note: str = ""  # what a reader must know to compare with the paper
 
     packages: ClassVar = ()
+    measures_similarity: ClassVar = False
     curve_axes: ClassVar[CurveAxes] = CurveAxes(
         x="epoch",
         y=lambda point: math.exp(point["nll"]),
@@ -53,6 +54,7 @@ class LanguageModelResults:
         data: Path,
         out: Path,
         jobs: int,
+        seeds: int,
     ) -> dict[str, Any]:
         """Perplexity of every run, ``jobs`` at a time; what the record says of it.
 

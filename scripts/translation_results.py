@@ -36,6 +36,7 @@ class TranslationResults:
     beam: int
 
     packages: ClassVar = ("sacrebleu", "subword-nmt", "sacremoses")
+    measures_similarity: ClassVar = False
     curve_axes: ClassVar[CurveAxes] = CurveAxes(
         x="update", y=lambda point: point["nll"], y_label="validation loss (nats a subword)"
     )
@@ -47,15 +48,16 @@ class TranslationResults:
         data: Path,
         out: Path,
         jobs: int,
+        seeds: int,
     ) -> dict[str, Any]:
         """What the record says of the scores: the rows with theirs, comparisons, samples.
 
         Translations and paired bootstrap are those of the first seed.
         """
         manifest = json.loads((data / "manifest.json").read_text(encoding="utf-8"))
-        seeds = [
+        scores = [
             self._scores({row: of_row[i] for row, of_row in runs.items()}, data, out, i + 1)
-            for i in range(len(runs[self.baselines[0]]))
+            for i in range(seeds)
         ]
         whole = next(row["parameters"] for row in rows if row["name"] == self.baselines[0])
         return {
@@ -64,14 +66,14 @@ class TranslationResults:
                 {
                     **row,
                     "share": round(row["parameters"] / whole, 4),
-                    "test": self._tests(row["name"], seeds),
+                    "test": self._tests(row["name"], scores),
                 }
                 for row in rows
             ],
-            "comparisons": self._comparisons(seeds[0], data / "raw", manifest["target"]),
+            "comparisons": self._comparisons(scores[0], data / "raw", manifest["target"]),
             "beam": self.beam,
             "vocabulary": manifest["vocabulary"],
-            "samples": _samples(seeds[0], data / "raw", manifest),
+            "samples": _samples(scores[0], data / "raw", manifest),
         }
 
     def _scores(self, runs: Mapping[str, Run], data: Path, out: Path, seed: int) -> dict[str, Any]:

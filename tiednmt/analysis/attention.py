@@ -45,5 +45,5 @@ def attention_of(
     if weights is None or not weights.numel():
         raise UserError("the model gives no attention; leave --sentences out")
     tokens = (source.tolist(), hypothesis["tokens"].tolist())
-    words = [[d[i] for i in ids] for d, ids in zip(dictionaries, tokens, strict=True)]
-    return Attention(*words, weights.t().float().cpu().numpy())
+    read, written = ([d[i] for i in ids] for d, ids in zip(dictionaries, tokens, strict=True))
+    return Attention(read, written, weights.t().float().cpu().numpy())

@@ -53,7 +53,7 @@ class Checkpoint:
     """What the analysis needs of a checkpoint.
 
     ``bytes_per_parameter`` is that of the embeddings as stored. ``dictionaries`` are source and
-    target, or the one of a language model.
+    target, or the one of a language model; ``data_bin`` is where they are.
     """
 
     path: Path
@@ -62,7 +62,7 @@ class Checkpoint:
     tie_map: TieMap
     bytes_per_parameter: int
     dictionaries: tuple[Dictionary, ...]
-    languages: tuple[str, str] | None
+    data_bin: Path
 
 
 def load(path: Path, data: Path | None = None) -> Checkpoint:
@@ -114,7 +114,7 @@ def load(path: Path, data: Path | None = None) -> Checkpoint:
         ),
         bytes_per_parameter=next(iter(groups.values())).element_size(),
         dictionaries=dictionaries,
-        languages=languages,
+        data_bin=folder,
     )
 
 

@@ -67,9 +67,9 @@ class Embedding:
         every cosine, is also that of the sum.
         """
         for form in (word, word.lower()):
-            rows = [self.rows.get(unit) for unit in units(form)]
-            if rows and None not in rows:
-                return self.vectors[rows].mean(axis=0)
+            found = units(form)
+            if found and all(unit in self.rows for unit in found):
+                return self.take(found).mean(axis=0)
         return None
 
     def take(self, words: Sequence[str]) -> Vectors:

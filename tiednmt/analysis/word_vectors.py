@@ -6,6 +6,7 @@ are made of are let in.
 
 from __future__ import annotations
 
+import logging
 import pickle
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from gensim.utils import SaveLoad
 
 from tiednmt.analysis.embeddings import Embedding
 from tiednmt.errors import UserError
+
+logging.getLogger("gensim").setLevel(logging.WARNING)  # fairseq shows what others log as well
 
 _PICKLE = b"\x80"  # how a pickle of any protocol since 2 begins
 _ALLOWED = {
@@ -70,9 +73,10 @@ def load(path: Path) -> tuple[Embedding, ...]:
 
 def save_word2vec(embedding: Embedding, path: Path) -> None:
     """Write word2vec's text format: a line of the two sizes, then a word and its row a line."""
-    vectors = KeyedVectors(embedding.vectors.shape[1])
-    vectors.add_vectors(list(embedding.words), embedding.vectors)
-    vectors.save_word2vec_format(str(path), sort_attr=None, write_header=True)
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write("{} {}\n".format(*embedding.vectors.shape))
+        for word, row in zip(embedding.words, embedding.vectors, strict=True):
+            file.write(f"{word} {' '.join(format(value, '.9g') for value in row)}\n")
 
 
 def save_numpy(embedding: Embedding, path: Path) -> None:
