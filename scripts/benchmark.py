@@ -19,7 +19,7 @@ from preprocess.files import write_json
 from scripts.arguments import positive
 from scripts.benchmarks import generation, limit, output_layer, training
 from scripts.benchmarks.sides import compare
-from scripts.experiments import machine, package_versions
+from scripts.environment import machine, package_versions
 from scripts.tables import benchmark_table
 from tiednmt.errors import UserError, one_line_errors
 from tiednmt.tying import TYINGS

@@ -6,12 +6,10 @@ interruption.
 
 from __future__ import annotations
 
-import platform
 import shlex
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,14 +17,14 @@ import torch
 
 from preprocess.files import write_json, write_whole
 from preprocess.parallel import cores
+from scripts.embedding_results import EmbeddingResults, SkipGramResults
+from scripts.environment import machine, package_versions
 from scripts.language_model_results import LanguageModelResults
-from scripts.processes import call, gpus, places
+from scripts.processes import call, gpus
 from scripts.recipes import Experiment, Recipe, fairseq_train_arguments, merge
 from scripts.training import Run, curve, parameters, train
 from scripts.translation_results import TranslationResults
 from tiednmt.errors import UserError
-
-PACKAGES = ("tiednmt", "torch", "fairseq-fixed", "numpy")
 
 
 class Results(Protocol):
@@ -34,7 +32,11 @@ class Results(Protocol):
 
     @property
     def packages(self) -> Sequence[str]:
-        """Packages that the scores depend on, beside ``PACKAGES``."""
+        """Packages that the scores depend on, beside those of every record."""
+
+    @property
+    def measures_similarity(self) -> bool:
+        """Whether ``out/wordsim`` is to hold the word-similarity sets."""
 
     def measure(
         self,
@@ -43,6 +45,7 @@ class Results(Protocol):
         data: Path,
         out: Path,
         jobs: int,
+        seeds: int,
     ) -> dict[str, Any]:
         """Score the runs (row → a run a seed) and return what the record says of it.
 
@@ -63,6 +66,8 @@ class Results(Protocol):
 
 
 RESULTS_OF_TASK: dict[str, type[Results]] = {
+    "embeddings": EmbeddingResults,
+    "skip-gram": SkipGramResults,
     "translation": TranslationResults,
     "tied_language_modeling": LanguageModelResults,
 }
@@ -93,6 +98,7 @@ def run_experiment(
     raw: Path | None = None,
     jobs: int | None = None,
     seeds: int = 1,
+    wordsim: Path | None = None,
 ) -> dict[str, Any]:
     """Run all steps and return the record that is also left as ``out/record.json``.
 
@@ -100,28 +106,34 @@ def run_experiment(
 
     Args:
         experiment: what to run.
-        out: folder of the prepared data, the runs and the record.
+        out: folder of the prepared data, the runs and the record; data and runs of another
+            experiment are in the folder of its name beside it.
         command: the command line to record, with which anybody can repeat this.
         raw: folder of raw files, instead of a download.
         jobs: runs at the same time; by default one a GPU, or one a core where there is none.
         seeds: every row is trained with the seeds from 1 to this.
+        wordsim: folder of the word-similarity sets, for what is measured with them, instead of a
+            download.
     """
     results = results_of(experiment)
-    data = out / "data"
-    _prepare(experiment, data, raw)
+    trained = out.parent / experiment.runs_of if experiment.runs_of else out
+    data = trained / "data"
+    _prepare(experiment.prepare, data, raw)
+    if results.measures_similarity:
+        _prepare(("preprocess.wordsim",), out / "wordsim", wordsim)
     runs = {
-        name: [_run(name, recipe, seed, data, out) for seed in range(1, seeds + 1)]
+        name: [_run(name, recipe, seed, data, trained) for seed in range(1, seeds + 1)]
         for name, recipe in experiment.rows.items()
     }
     seed_by_seed = [run for of_seed in zip(*runs.values(), strict=True) for run in of_seed]
-    jobs = jobs or min(len(gpus()) or cores(), len(seed_by_seed))
+    jobs = jobs or min(len(gpus()) or cores(), len(seed_by_seed) or seeds)
     train(seed_by_seed, jobs)
     rows = [_row(name, of_row) for name, of_row in runs.items()]
     record = {
         "experiment": experiment.name,
         "task": experiment.task,
         "title": experiment.title,
-        **results.measure(rows, runs, data, out, jobs),
+        **results.measure(rows, runs, data, out, jobs, seeds),
         "curves": {name: [curve(run) for run in of_row] for name, of_row in runs.items()},
         "machine": machine(jobs),
         "versions": package_versions(*results.packages),
@@ -134,8 +146,8 @@ def run_experiment(
     return record
 
 
-def _prepare(experiment: Experiment, data: Path, raw: Path | None) -> None:
-    module, *arguments = experiment.prepare
+def _prepare(prepare: Sequence[str], data: Path, raw: Path | None) -> None:
+    module, *arguments = prepare
     if raw is not None:
         arguments += ["--raw", str(raw)]
     call([sys.executable, "-m", module, *arguments, "--dest", str(data)])
@@ -170,28 +182,3 @@ def _row(name: str, runs: Sequence[Run]) -> dict[str, Any]:
         "training_seconds": round(statistics.fmean(seconds)),
         "training_command": shlex.join(first.command),
     }
-
-
-def package_versions(*more: str) -> dict[str, str]:
-    """Versions of the packages that the figures depend on: ``PACKAGES`` and ``more``."""
-    return {name: version(name) for name in (*PACKAGES, *more)}
-
-
-def machine(jobs: int) -> dict[str, Any]:
-    """What the figures were measured on."""
-    return {
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
-        "processor": _processor(),
-        "cores": cores(),
-        "threads_per_run": places(jobs)[0].threads,
-        "runs_side_by_side": jobs,
-        "python": platform.python_version(),
-    }
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            return next(line.partition(":")[2].strip() for line in lines if "model name" in line)
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

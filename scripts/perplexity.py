@@ -23,8 +23,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from preprocess.files import read_lines, write_json
-from scripts.checkpoints import build, preferred_device, read_checkpoint, require_task
 from tiednmt.errors import UserError, one_line_errors
+from tiednmt.loading import build, preferred_device, read_checkpoint, require_task
 from tiednmt.models.language_model import RecurrentLanguageModel
 from tiednmt.tasks import TiedLanguageModelingTask
 from tiednmt.tasks.streams import TokenStream
@@ -59,7 +59,7 @@ class Scorer:
                 f"--data {prepared}: holds no data-bin/dict.txt; give a folder that python -m "
                 "preprocess.ptb (or .text, …) has filled"
             )
-        state = read_checkpoint(checkpoint, data_bin, sample_break_mode="none")
+        state = read_checkpoint(checkpoint, data=str(data_bin), sample_break_mode="none")
         require_task(checkpoint, state, TiedLanguageModelingTask, "language models")
         model, self.task = build(checkpoint, state, data_bin)
         self.device = preferred_device(cpu)

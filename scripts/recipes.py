@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +28,28 @@ _OPTION_OF_NAME = {
 
 @dataclass(frozen=True)
 class Experiment:
-    """Models trained on one corpus and compared on its test sets."""
+    """Models trained on one corpus and compared.
+
+    Without rows nothing is trained by fairseq; what is measured then says ``results``.
+    """
 
     name: str
     title: str
     prepare: tuple[str, ...]  # module of preprocess/ and its arguments
     rows: Mapping[str, Recipe]  # a recipe a row of the table
     settings: Mapping[str, Any]  # how the rows are scored and shown; what there is depends on task
+    results: str | None = None  # what is measured, where that is not what the task is for
+    runs_of: str | None = None  # the experiment whose data and trained rows these are
 
     @property
     def task(self) -> str:
-        """fairseq's task, the same in every row.
+        """What is measured: ``results``, or else fairseq's task, the same in every row.
 
         Raises:
             UserError: it is not.
         """
+        if self.results:
+            return self.results
         tasks = {recipe["task"]["_name"] for recipe in self.rows.values()}
         if len(tasks) != 1:
             raise UserError(f"{self.name}: rows of one table need one task, not {sorted(tasks)}")
@@ -62,17 +69,39 @@ def load_recipe(name: str) -> Recipe:
 def load_experiment(name: str) -> Experiment:
     """Read ``configs/experiments/<name>.yaml`` with the recipes it names."""
     data = _read(EXPERIMENTS, name, "experiment")
-    missing = ", ".join({"title", "prepare", "recipe", "rows"} - data.keys())
-    if missing:
-        raise UserError(f"{EXPERIMENTS / name}.yaml: lacks {missing}")
-    recipe = data.pop("recipe")
+    if "runs_of" in data:
+        return _on_runs_of(load_experiment(data.pop("runs_of")), name, data)
+    needed = ("title", "prepare") if "results" in data else ("title", "prepare", "recipe", "rows")
+    _require(name, data, *needed)
+    recipe = data.pop("recipe", "")
     return Experiment(
         name=name,
         title=data.pop("title"),
         prepare=tuple(data.pop("prepare")),
-        rows={row: _row(changes, recipe) for row, changes in data.pop("rows").items()},
+        rows={row: _row(changes, recipe) for row, changes in data.pop("rows", {}).items()},
+        results=data.pop("results", None),
         settings=data,
     )
+
+
+def _on_runs_of(base: Experiment, name: str, data: dict[str, Any]) -> Experiment:
+    """An experiment that measures something else of the rows of another."""
+    _require(name, data, "title", "results", "rows")
+    return replace(
+        base,
+        name=name,
+        title=data.pop("title"),
+        rows={row: base.rows[row] for row in data.pop("rows")},
+        results=data.pop("results"),
+        runs_of=base.name,
+        settings=data,
+    )
+
+
+def _require(name: str, data: Mapping[str, Any], *keys: str) -> None:
+    missing = ", ".join(key for key in keys if key not in data)
+    if missing:
+        raise UserError(f"{EXPERIMENTS / name}.yaml: lacks {missing}")
 
 
 def _row(changes: Mapping[str, Any], recipe: str) -> Recipe:

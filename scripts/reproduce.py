@@ -25,6 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--raw", type=Path, metavar="DIR", help="the corpus' raw files, instead of a download"
     )
     parser.add_argument(
+        "--wordsim",
+        type=Path,
+        metavar="DIR",
+        help="the word-similarity sets (experiments on embeddings), instead of a download",
+    )
+    parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder to fill (default: runs/EXPERIMENT)"
     )
     parser.add_argument(
@@ -51,7 +57,9 @@ def reproduce(name: str, command: str, args: argparse.Namespace) -> None:
     out = args.out or Path("runs") / name
     given = [f" --{key} {getattr(args, key)}" for key in ("seeds", "jobs") if getattr(args, key)]
     command += "".join(given)
-    record = run_experiment(experiment, out, command, args.raw, args.jobs, args.seeds or 1)
+    record = run_experiment(
+        experiment, out, command, args.raw, args.jobs, args.seeds or 1, args.wordsim
+    )
     print(f"\n{results_of(experiment).page(record)}\n")
     print(f"table, record and plots: {out}; {time.monotonic() - started:.0f} s in all")
 

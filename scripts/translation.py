@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from preprocess.files import read_lines
 from preprocess.pipeline import TextPipeline
-from scripts.checkpoints import build, preferred_device, read_checkpoint, require_task
 from scripts.scoring import refuse_subword_marks
 from tiednmt.errors import UserError
+from tiednmt.loading import build, preferred_device, read_checkpoint, require_task
 from tiednmt.tasks.beam_search import TiedSequenceGenerator
 from tiednmt.tasks.tied_translation import quantise
 
@@ -116,15 +116,25 @@ class System:
 
         A line longer than the models' limit is cut there, with a warning.
         """
+        translations = [""] * len(lines)
+        for i, _source, best in self.hypotheses(lines, search, progress):
+            translations[i] = self.task.target_dictionary.string(best["tokens"].cpu())
+        return translations
+
+    def hypotheses(
+        self, lines: Sequence[str], search: Search = DEFAULT_SEARCH, progress: str | None = None
+    ) -> Iterator[tuple[int, torch.Tensor, dict[str, Any]]]:
+        """The number, the source's indices and fairseq's best hypothesis of each line.
+
+        As :meth:`translate_units`, but the longest first, and nothing for blank lines.
+        """
         config = GenerationConfig(
             beam=search.beam, lenpen=search.lenpen, max_len_a=MAX_LEN_A, max_len_b=MAX_LEN_B
         )
         generator = self.task.build_generator(
             self.models, config, seq_gen_cls=TiedSequenceGenerator
         )
-        dictionary = self.task.target_dictionary
         sources = {i: self._source(line) for i, line in enumerate(lines) if line.strip()}
-        translations = [""] * len(lines)
         with tqdm(
             total=len(sources),
             desc=progress,
@@ -137,11 +147,10 @@ class System:
                 tokens = torch.stack([sources[i] for i in batch]).to(self.device)
                 sizes = torch.full((len(batch),), tokens.size(1), device=self.device)
                 sample = {"net_input": {"src_tokens": tokens, "src_lengths": sizes}}
-                hypotheses = self.task.inference_step(generator, self.models, sample)
-                for i, best in zip(batch, hypotheses, strict=True):
-                    translations[i] = dictionary.string(best[0]["tokens"].cpu())
+                found = self.task.inference_step(generator, self.models, sample)
+                for i, ranked in zip(batch, found, strict=True):
+                    yield i, sources[i], ranked[0]
                 bar.update(len(batch))
-        return translations
 
     def _source(self, line: str) -> torch.Tensor:
         """The units' indices and the end of sentence; what the dictionary lacks is unknown."""
@@ -187,7 +196,12 @@ def equal_length_batches(
 
 
 def load_system(
-    name: str, paths: Iterable[Path], prepared: Prepared, cpu: bool = False, int8: bool = False
+    name: str,
+    paths: Iterable[Path],
+    prepared: Prepared,
+    cpu: bool = False,
+    attention: bool = False,
+    int8: bool = False,
 ) -> System:
     """Load one checkpoint, or several as an ensemble; a GPU is used where there is one.
 
@@ -196,6 +210,7 @@ def load_system(
         paths: checkpoints of ``fairseq-train``.
         prepared: the folder whose dictionaries they were trained with.
         cpu: leave the GPU alone.
+        attention: let stock models keep theirs with the hypotheses (ours always do).
         int8: score with an output embedding of 8 bits, on the CPU.
 
     Raises:
@@ -204,13 +219,14 @@ def load_system(
     """
     device = preferred_device(cpu or int8)
     models, task = [], None
+    generation = {"no_beamable_mm": True, "print_alignment": attention}
     paths = tuple(paths)
     for path in paths:
-        state = read_checkpoint(path, prepared.data_bin, eval_bleu=False)
+        state = read_checkpoint(path, data=str(prepared.data_bin), eval_bleu=False)
         _require_translation_model(path, state, prepared)
         model, task = build(path, state, prepared.data_bin, task)
         model.to(device)
-        model.prepare_for_inference_(OmegaConf.create({"generation": {"no_beamable_mm": True}}))
+        model.prepare_for_inference_(OmegaConf.create({"generation": generation}))
         if int8:
             quantise(model)
         models.append(model)

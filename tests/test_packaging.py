@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,19 @@ def test_fairseq_finds_the_plugin_at_that_path(installed: Path, tmp_path: Path) 
     assert loaded.splitlines()[-1] == f"tied_gru {path / '__init__.py'}"
 
 
+LOAD_LEAN = (
+    LOAD_PLUGIN
+    + """
+print(sorted(name for name in ("gensim", "matplotlib", "tiednmt.analysis") if name in sys.modules))
+"""
+)
+
+
+def test_the_plugin_loads_without_what_only_the_analysis_needs(tmp_path: Path) -> None:
+    loaded = run(sys.executable, "-c", LOAD_LEAN, ROOT / "tiednmt", cwd=tmp_path)
+    assert loaded.splitlines()[-1] == "[]"
+
+
 def project() -> dict:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
@@ -112,7 +126,8 @@ def pins(python: str) -> dict[str, str]:
 def test_pins_satisfy_the_ranges(python: str) -> None:
     pinned = pins(python)
     extras = project()["optional-dependencies"]
-    for text in [*project()["dependencies"], *extras["recipes"], *extras["dev"]]:
+    needed = (extras[name] for name in ("analysis", "recipes", "dev"))
+    for text in (*project()["dependencies"], *chain(*needed)):
         requirement = Requirement(text)
         if requirement.name == "tiednmt":
             continue

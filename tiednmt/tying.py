@@ -6,7 +6,7 @@ the matrices again.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,10 @@ from tiednmt.modules import OutputLayer
 
 NONE, DECODER, THREE_WAY = "none", "decoder", "three-way"
 TYINGS = (NONE, DECODER, THREE_WAY)
+
+# what the matrices are called; a language model has one input embedding
+INPUT, OUTPUT = "input embedding", "output embedding"
+SOURCE_INPUT, TARGET_INPUT = "source input embedding", "target input embedding"
 
 
 @dataclass
@@ -145,7 +149,6 @@ class TieMap:
 
     groups: tuple[tuple[tuple[str, ...], tuple[int, int]], ...]  # (names, (types, dim)) a matrix
     others: Mapping[str, int]  # parameters of what is not an embedding, by name
-    vocabulary: tuple[int, int]  # source and target types
 
     @property
     def embedding_parameters(self) -> int:
@@ -160,9 +163,8 @@ class TieMap:
     @property
     def untied_total(self) -> int:
         """All parameters that the same model would have with ``--tying none``."""
-        dim = self.groups[0][1][1]
-        source, target = self.vocabulary
-        return self.total - self.embedding_parameters + (source + 2 * target) * dim
+        apart = sum(len(names) * types * dim for names, (types, dim) in self.groups)
+        return self.total - self.embedding_parameters + apart
 
     def __str__(self) -> str:
         rows = [
@@ -183,33 +185,53 @@ class TieMap:
         return "\n".join(lines)
 
 
+def matrices(embeddings: Embeddings) -> dict[tuple[str, ...], Tensor]:
+    """Each distinct matrix (types × dim), by the names of all that it is."""
+    named = {INPUT: embeddings.target.weight}
+    if embeddings.source is not None:
+        named = {SOURCE_INPUT: embeddings.source.weight, TARGET_INPUT: embeddings.target.weight}
+    named[OUTPUT] = embeddings.output.embedding.weight
+    return shared(named, lambda one, other: one is other)
+
+
+def shared(
+    named: Mapping[str, Tensor], same: Callable[[Tensor, Tensor], bool]
+) -> dict[tuple[str, ...], Tensor]:
+    """The distinct ones of ``named``, each by all its names, in order."""
+    found: list[tuple[list[str], Tensor]] = []
+    for name, weight in named.items():
+        names = next((names for names, known in found if same(weight, known)), None)
+        if names is None:
+            found.append(([name], weight))
+        else:
+            names.append(name)
+    return {tuple(names): weight for names, weight in found}
+
+
 def tie_map(embeddings: Embeddings, model: nn.Module) -> TieMap:
     """The tie map of ``model``, whose embeddings are ``embeddings``."""
-    named = {"output embedding": embeddings.output.embedding.weight}
-    if embeddings.source is None:
-        named = {"input embedding": embeddings.target.weight, **named}
-    else:
-        named = {
-            "source input embedding": embeddings.source.weight,
-            "target input embedding": embeddings.target.weight,
-            **named,
-        }
-    groups: dict[int, list[str]] = {}
-    matrices = {id(weight): weight for weight in named.values()}
-    for name, weight in named.items():
-        groups.setdefault(id(weight), []).append(name)
     projection = embeddings.output.projection
-    others = {
-        "output bias": embeddings.output.bias.numel(),
-        "projection P": 0 if projection is None else projection.weight.numel(),
-    }
-    seen = sum(others.values()) + sum(weight.numel() for weight in matrices.values())
-    others["the rest"] = sum(p.numel() for p in model.parameters()) - seen
+    return make_tie_map(
+        matrices(embeddings),
+        total=sum(parameter.numel() for parameter in model.parameters()),
+        bias=embeddings.output.bias.numel(),
+        projection=0 if projection is None else projection.weight.numel(),
+    )
+
+
+def make_tie_map(
+    weights: Mapping[tuple[str, ...], Tensor], total: int, bias: int, projection: int
+) -> TieMap:
+    """The tie map of a model of ``total`` parameters.
+
+    Args:
+        weights: each distinct matrix (types × dim), by the names of all that it is.
+        total: parameters, shared ones counted once.
+        bias: those of the output bias.
+        projection: those of P.
+    """
+    seen = bias + projection + sum(weight.numel() for weight in weights.values())
     return TieMap(
-        groups=tuple((tuple(names), tuple(matrices[i].shape)) for i, names in groups.items()),  # type: ignore[misc]
-        others=others,
-        vocabulary=(
-            embeddings.source.num_embeddings if embeddings.source else 0,
-            embeddings.target.num_embeddings,
-        ),
+        groups=tuple((names, (len(weight), weight.size(1))) for names, weight in weights.items()),
+        others={"output bias": bias, "projection P": projection, "the rest": total - seen},
     )

@@ -16,12 +16,19 @@ from tiednmt.errors import UserError
 TASK = SimpleNamespace(target_dictionary=JOINT)
 
 
-def criterion(label_smoothing=0.0, projection_penalty=0.0, sentence_avg=False, update_freq=(1,)):
+def criterion(
+    label_smoothing=0.0,
+    projection_penalty=0.0,
+    sentence_avg=False,
+    update_freq=(1,),
+    measure_rows=0,
+):
     options = {
         "label_smoothing": label_smoothing,
         "projection_penalty": projection_penalty,
         "sentence_avg": sentence_avg,
         "update_freq": list(update_freq),
+        "measure_rows": measure_rows,
     }
     return TiedCrossEntropy(OmegaConf.create(options), TASK)
 
@@ -99,3 +106,7 @@ class TestRefused:
     def test_penalty_over_a_changing_number_of_batches(self):
         with pytest.raises(UserError, match="--update-freq"):
             criterion(projection_penalty=0.1, update_freq=(2, 4))
+
+    def test_measuring_at_a_number_below_zero(self):
+        with pytest.raises(UserError, match="--measure-rows -1: must be 0 or more"):
+            criterion(measure_rows=-1)

@@ -17,7 +17,7 @@ def calls(monkeypatch):
         def page(record):
             return "the page"
 
-    def run_experiment(experiment, out, command, raw, jobs, seeds):
+    def run_experiment(experiment, out, command, raw, jobs, seeds, wordsim):
         asked.append((experiment.name, str(out), command, raw, jobs, seeds))
         return {}
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fairseq import utils
@@ -14,6 +15,7 @@ from fairseq.tasks import FairseqTask
 from omegaconf import II
 from torch import Tensor
 
+from tiednmt.criterions.row_movement import RowMovement
 from tiednmt.errors import UserError
 from tiednmt.modules import OutputLayer
 
@@ -32,8 +34,17 @@ class TiedCrossEntropyConfig(FairseqDataclass):
             "to the summed loss of an update (needs --projection)"
         },
     )
+    measure_rows: int = field(
+        default=0,
+        metadata={
+            "help": "at every so many updates, write to row-movement.jsonl in --save-dir how many "
+            "rows of each embedding matrix the update moves and how far (0: never); training "
+            "itself stays the same"
+        },
+    )
     sentence_avg: bool = field(default=II("optimization.sentence_avg"))
     update_freq: list[int] = field(default=II("optimization.update_freq"))
+    save_dir: str = field(default=II("checkpoint.save_dir"))
 
 
 @register_criterion("tied_cross_entropy", dataclass=TiedCrossEntropyConfig)
@@ -55,6 +66,16 @@ class TiedCrossEntropy(FairseqCriterion):
                 f"batches that make an update adds its share; got {list(cfg.update_freq)}"
             )
         self.batches_per_update = cfg.update_freq[0]
+        if cfg.measure_rows < 0:
+            raise UserError(f"--measure-rows {cfg.measure_rows}: must be 0 or more")
+        self.row_movement = None
+        if cfg.measure_rows and distributed_utils.get_global_rank() == 0:
+            self.row_movement = RowMovement(
+                cfg.measure_rows,
+                Path(cfg.save_dir),
+                task.source_dictionary,
+                task.target_dictionary,
+            )
 
     @classmethod
     def build_criterion(cls, cfg: TiedCrossEntropyConfig, task: FairseqTask) -> "TiedCrossEntropy":
@@ -73,6 +94,8 @@ class TiedCrossEntropy(FairseqCriterion):
             )
         if self.projection_penalty and layer.projection is None:
             raise UserError("--projection-penalty has no P to act on; add --projection")
+        if self.row_movement is not None and model.training:
+            self.row_movement.observe(model.num_updates, model.embeddings)
         features, _ = model(**sample["net_input"], features_only=True)
         loss, nll = layer.loss(
             features.flatten(0, 1),

@@ -43,6 +43,13 @@ class TiedModelConfig(TyingConfig):
 class TiedModel(BaseFairseqModel):
     """A model whose checkpoints hold a tied matrix once and fit one vocabulary alone."""
 
+    num_updates = 0  # that training has made before the batch at hand
+
+    def set_num_updates(self, num_updates: int) -> None:
+        """fairseq tells every batch of training."""
+        super().set_num_updates(num_updates)
+        self.num_updates = num_updates
+
     @property
     def embeddings(self) -> Embeddings:
         """The embedding matrices, as tied."""

@@ -11,28 +11,26 @@ from fairseq import checkpoint_utils
 from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
 from fairseq.tasks import TASK_REGISTRY
 
-import tiednmt  # noqa: F401  registers the plugin's models and the types its checkpoints hold
 from tiednmt.errors import UserError, explain
 
 
-def read_checkpoint(path: Path, data_bin: Path, **task_options: Any) -> dict[str, Any]:
-    """What a checkpoint holds, its task made to read ``data_bin``.
+def read_checkpoint(path: Path, **task_options: Any) -> dict[str, Any]:
+    """What a checkpoint holds.
 
     Args:
         path: of the checkpoint.
-        data_bin: with the dictionaries it was trained with.
-        task_options: values that the task is to have instead of those of training.
+        task_options: values that the task is to have instead of those of training; ``data``, the
+            data-bin with the dictionaries it was trained with, to :func:`build` it.
 
     Raises:
         UserError: missing, damaged or unsafe to read.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint")
-    overrides = {"data": str(data_bin), **task_options}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's, on pickles that it then refuses
-            return checkpoint_utils.load_checkpoint_to_cpu(str(path), overrides)
+            return checkpoint_utils.load_checkpoint_to_cpu(str(path), task_options)
     except Exception as error:
         line = explain(error)
         if line is None:

@@ -1,0 +1,143 @@
+"""The pictures of an analysis, as PNG and SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from scripts.evaluate import file_name
+from scripts.plots import save
+
+LABELLED_WORDS = 80  # of a map; the rest are points alone
+
+Record = Mapping[str, Any]
+
+
+def plot(record: Record, out: Path) -> None:
+    """Draw all pictures of ``analysis.json`` in the folder ``out``."""
+    if record["similarity"]:
+        plot_similarity(record["similarity"], out / "word-similarity")
+    if record["likeness"]:
+        plot_likeness(record["likeness"], out / "likeness")
+    _plot_norms(record["checkpoints"], out / "norms")
+    for checkpoint in record["checkpoints"]:
+        name = file_name(checkpoint["name"])
+        _plot_map(checkpoint, out / f"map-{name}")
+        if checkpoint["row_movement"]:
+            _plot_row_movement(checkpoint, out / f"row-movement-{name}")
+        for number, sentence in enumerate(checkpoint["attention"], start=1):
+            _plot_attention(sentence, out / f"attention-{name}-{number}")
+
+
+def plot_similarity(similarity: Mapping[str, Any], path: Path) -> None:
+    """ρ by set, a bar an embedding."""
+    names = list(dict.fromkeys(name for found in similarity.values() for name in found["by"]))
+    figure = Figure(figsize=(1.6 + 1.3 * len(similarity), 4), layout="constrained")
+    axes = figure.subplots()
+    width = 0.8 / max(1, len(names))
+    for i, name in enumerate(names):
+        heights = [(found["by"].get(name) or {}).get("rho") or 0 for found in similarity.values()]
+        places = np.arange(len(similarity)) + (i - (len(names) - 1) / 2) * width
+        axes.bar(places, heights, width, label=name)
+    labels = [
+        f"{pairs}\n{max((one['covered'] for one in found['by'].values()), default=0):,}"
+        f" of {found['pairs']:,}"
+        for pairs, found in similarity.items()
+    ]
+    axes.set_xticks(range(len(labels)), labels, fontsize="small")
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set(title="Word similarity", ylabel="Spearman's ρ with human scores")
+    axes.legend(frameon=False)
+    save(figure, path)
+
+
+def plot_likeness(likeness: Record, path: Path) -> None:
+    """ρ of every two embeddings, as a grid."""
+    pairs = {tuple(two.split(",")): found["rho"] for two, found in likeness["rho"].items()}
+    names = list(dict.fromkeys(name for two in pairs for name in two))
+    grid = np.eye(len(names))
+    for (one, other), value in pairs.items():
+        i, j = names.index(one), names.index(other)
+        grid[i, j] = grid[j, i] = np.nan if value is None else value
+    side = 2 + 0.7 * len(names)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(grid, vmin=0, vmax=1, cmap="viridis")
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), names)
+    for (i, j), value in np.ndenumerate(grid):
+        shade = "black" if value > 0.6 else "white"
+        axes.text(j, i, f"{value:.2f}", ha="center", va="center", color=shade)
+    axes.set(title="Likeness of embeddings (ρ of cosines)")
+    figure.colorbar(image, shrink=0.8)
+    save(figure, path)
+
+
+def _plot_norms(checkpoints: Sequence[Record], path: Path) -> None:
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for checkpoint in checkpoints:
+        for name, matrix in checkpoint["matrices"].items():
+            means = [band["mean"] for band in matrix["norms"]]
+            axes.plot(_labels(matrix["norms"]), means, "o-", label=f"{checkpoint['name']} {name}")
+    axes.set(title="Norms by frequency", xlabel="frequency rank", ylabel="mean norm of a row")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+    save(figure, path)
+
+
+def _plot_map(checkpoint: Record, path: Path) -> None:
+    matrices = checkpoint["matrices"]
+    figure = Figure(figsize=(6 * len(matrices), 6), layout="constrained")
+    panels = figure.subplots(1, len(matrices), squeeze=False)[0]
+    for axes, (name, matrix) in zip(panels, matrices.items(), strict=True):
+        words, points = matrix["map"]["words"], np.array(matrix["map"]["points"])
+        axes.scatter(points[:, 0], points[:, 1], s=4, color="C0", alpha=0.5)
+        for word, (x, y) in zip(words[:LABELLED_WORDS], points[:LABELLED_WORDS], strict=True):
+            axes.annotate(_plain(word), (x, y), fontsize=7)
+        axes.set(title=name, xticks=[], yticks=[])
+    method = matrices[next(iter(matrices))]["map"]["method"].upper()
+    figure.suptitle(f"{checkpoint['name']}: the most frequent words ({method})")
+    save(figure, path)
+
+
+def _plot_row_movement(checkpoint: Record, path: Path) -> None:
+    movement = checkpoint["row_movement"]
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    shares, distances = figure.subplots(1, 2)
+    for name, bands in movement["matrices"].items():
+        labels = _labels(bands)
+        shares.plot(labels, [100 * band["moved"] / band["rows"] for band in bands], "o-")
+        distances.plot(labels, [band["distance"] for band in bands], "o-", label=name)
+    shares.set(title="Rows that an update moves", ylabel="% of the band")
+    shares.set_ylim(-3, 103)
+    distances.set(title="How far", ylabel="mean distance a row and update", yscale="log")
+    for axes in (shares, distances):
+        axes.set_xlabel("frequency rank")
+    distances.legend(frameon=False)
+    figure.suptitle(f"{checkpoint['name']}: {movement['updates']:,} updates measured")
+    save(figure, path)
+
+
+def _plot_attention(sentence: Record, path: Path) -> None:
+    source, target = sentence["source"], sentence["target"]
+    figure = Figure(figsize=(2 + 0.4 * len(source), 1.5 + 0.35 * len(target)), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(np.array(sentence["weights"]), vmin=0, vmax=1, cmap="Greys", aspect="auto")
+    axes.set_xticks(range(len(source)), map(_plain, source), rotation=45, ha="left")
+    axes.set_yticks(range(len(target)), map(_plain, target))
+    axes.xaxis.tick_top()
+    save(figure, path)
+
+
+def _labels(bands: Sequence[Record]) -> list[str]:
+    return ["{:,}–{:,}".format(*band["ranks"]) for band in bands]
+
+
+def _plain(word: str) -> str:
+    """A word that matplotlib does not take for a formula."""
+    return word.replace("$", r"\$")

@@ -1,0 +1,74 @@
+"""Attention of given sentences, words of subword vocabularies: on a prepared translation corpus."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from scripts import analyse
+from tests.untrained import save_untrained
+from tiednmt.analysis.checkpoints import load
+
+pytestmark = pytest.mark.slow
+
+MODELS = {
+    "tied_gru": ("--arch", "tied_gru_tiny", "--tying", "three-way"),
+    "lstm": ("--arch", "lstm", "--decoder-out-embed-dim", 512),
+    "transformer": ("--arch", "transformer_iwslt_de_en", "--share-all-embeddings"),
+}
+
+
+@pytest.fixture(scope="module")
+def record(prepared, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("attention")
+    for name, options in MODELS.items():
+        save_untrained(
+            folder / f"{name}.pt", prepared / "data-bin", "-s", "en", "-t", "de", *options
+        )
+    lines = (prepared / "raw" / "test.en").read_text().splitlines()[:2]
+    (folder / "sentences").write_text("\n".join(lines) + "\n")
+    words = [word for word in lines[0].rstrip(".").split() if word.isalpha()][:3]
+    (folder / "set.txt").write_text("".join(f"{w} {words[0]}s {i}\n" for i, w in enumerate(words)))
+    analyse.main(
+        [
+            *(f"{name}={folder / name}.pt" for name in MODELS),
+            *("--data", str(prepared), "--sentences", str(folder / "sentences")),
+            *("--similarity", str(folder / "set.txt"), "--out", str(folder / "out"), "--cpu"),
+        ]
+    )
+    assert (folder / "out" / "attention-lstm-2.png").stat().st_size > 200
+    return json.loads((folder / "out" / "analysis.json").read_text())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_weights(name, record, prepared):
+    (found,) = (c for c in record["checkpoints"] if c["name"] == name)
+    segmented = (prepared / "bpe" / "test.en").read_text().splitlines()
+    for sentence, units in zip(found["attention"], segmented, strict=False):
+        assert sentence["source"] == [*units.split(), "</s>"]
+        assert len(sentence["weights"]) == len(sentence["target"]) == len(sentence["alignment"])
+        for number, row in enumerate(sentence["weights"]):
+            assert len(row) == len(sentence["source"])
+            assert sum(row) == pytest.approx(1, abs=0.01)
+            target, source = sentence["alignment"][number]
+            assert target == number
+            assert row[source] == max(row)
+
+
+def test_words_are_composed_of_units_where_the_language_is_that_of_the_set(record, prepared):
+    by = record["similarity"]["set"]["by"]
+    assert set(by) == {"tied_gru S", "lstm U_src", "transformer S"}
+    assert all(found["covered"] == 3 for found in by.values())
+    manifest = json.loads((prepared / "manifest.json").read_text())
+    for checkpoint in record["checkpoints"]:
+        assert checkpoint["subwords"]
+        assert checkpoint["vocabulary"] == {
+            key: manifest["vocabulary"][key] for key in ("source_only", "target_only", "both")
+        }
+
+
+def test_the_library_alone_reads_a_data_bin(prepared, tmp_path):
+    save_untrained(tmp_path / "m.pt", prepared / "data-bin", *MODELS["tied_gru"])
+    found = load(tmp_path / "m.pt", prepared / "data-bin")  # languages from the files' names
+    assert [sorted(e.languages) for e in found.embeddings] == [["de", "en"]]

@@ -1,0 +1,27 @@
+"""The word-similarity sets from a folder, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from preprocess import wordsim
+from preprocess.files import sha256
+
+
+@pytest.mark.real_data
+def test_files_are_those_of_the_collection(data_folder, tmp_path):
+    raw = data_folder / "wordsim"
+    wordsim.main(["--raw", str(raw), "--dest", str(tmp_path / "sets")])
+    found = {path.name: sha256(path) for path in (tmp_path / "sets").iterdir()}
+    assert found == wordsim.SHA256
+    assert set(wordsim.SETS.values()) == set(found)
+
+
+def test_missing_file_is_named(refused, tmp_path):
+    message = refused(wordsim.main, tmp_path / "sets", "--raw", tmp_path, "--dest", tmp_path / "s")
+    assert "EN-SIMLEX-999.txt: no such file" in message
+
+
+def test_names_of_sets(tmp_path):
+    assert wordsim.set_name(tmp_path / "EN-RW-STANFORD.txt") == "Rare-Word"
+    assert wordsim.set_name(tmp_path / "mine.txt") == "mine"

@@ -1,0 +1,160 @@
+"""The command that analyses checkpoints, on small ones."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+from gensim.models import KeyedVectors
+from scipy.stats import spearmanr
+
+from scripts import analyse
+from tests.untrained import save_untrained, write_dictionaries
+
+WORDS = [f"w{i}" for i in range(24)]
+LM = ("--task", "tied_language_modeling", "--arch", "tied_lstm_lm", "--hidden-size", 6)
+LM = (*LM, "--embed-dim", 6)
+SET = "w1 w2 3\nw3 w4 5\nw5 w6 1\nw1 zebra 2\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """An untied and a tied model, and word-similarity sets, one of which no word is known of."""
+    folder = tmp_path_factory.mktemp("analysis")
+    data_bin = write_dictionaries(folder / "data" / "data-bin", "dict.txt", words=WORDS)
+    save_untrained(folder / "none.pt", data_bin, *LM)
+    save_untrained(folder / "tied.pt", data_bin, *LM, "--tying", "decoder", "--projection")
+    (folder / "sets").mkdir()
+    (folder / "sets" / "mine.txt").write_text(SET)
+    (folder / "sets" / "foreign.txt").write_text("lion tiger 3\nlion mouse 1\n")
+    (folder / "row-movement.jsonl").write_text(
+        '{"update": 1, "matrices": {"input embedding": '
+        '[{"ranks": [1, 10], "moved": 4, "distance": 0.5}]}}\n'
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def out(folder):
+    analyse.main(
+        [
+            *(f"none={folder / 'none.pt'}", f"tied={folder / 'tied.pt'}"),
+            *("--data", str(folder / "data"), "--similarity", str(folder / "sets")),
+            *("--words", "w3", "zebra", "--map-words", "20", "--export", "word2vec"),
+            *("--out", str(folder / "out")),
+        ]
+    )
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def record(out):
+    return json.loads((out / "analysis.json").read_text())
+
+
+def exported(out, name):
+    return KeyedVectors.load_word2vec_format(str(out / f"{name}.vec"))
+
+
+def test_similarity_is_that_of_the_exported_vectors(record, out):
+    mine = record["similarity"]["mine"]
+    assert mine["pairs"] == 4
+    assert list(mine["by"]) == ["none U", "none V", "tied S", "tied P·V"]
+    for name, file in (("none U", "none-U"), ("none V", "none-V"), ("tied P·V", "tied-PV")):
+        vectors = exported(out, file)
+        cosines = [vectors.similarity(f"w{i}", f"w{i + 1}") for i in (1, 3, 5)]
+        assert mine["by"][name]["covered"] == 3
+        assert mine["by"][name]["rho"] == pytest.approx(spearmanr(cosines, [3, 5, 1]).statistic)
+
+
+def test_a_set_of_which_no_word_is_known(record, out):
+    foreign = record["similarity"]["foreign"]
+    assert foreign == {
+        "pairs": 2,
+        "by": {name: {"rho": None, "covered": 0} for name in record["similarity"]["mine"]["by"]},
+    }
+    assert "| foreign | 0 of 2 | – | – | – | – |" in (out / "tables.md").read_text()
+
+
+def test_likeness_is_that_of_the_exported_vectors(record, out):
+    found = record["likeness"]
+    assert (found["words"], found["pairs"], found["exact"]) == (24, 24 * 23 // 2, True)
+    assert len(found["rho"]) == 6
+    upper = np.triu_indices(24, 1)
+    cosines = []
+    for name in ("none-U", "tied-S"):
+        rows = exported(out, name).get_normed_vectors().astype(float)
+        cosines.append((rows @ rows.T)[upper])
+    expected = spearmanr(*cosines).statistic
+    assert found["rho"]["none U,tied S"]["rho"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_checkpoints(record):
+    none, tied = record["checkpoints"]
+    assert (none["name"], none["architecture"]) == ("none", "tied_lstm_lm")
+    assert [group["names"] for group in tied["tie_map"]["groups"]] == [
+        ["input embedding", "output embedding"]
+    ]
+    rows = len(WORDS) + 4
+    group = tied["tie_map"]["groups"][0]
+    assert (group["parameters"], group["bytes"]) == (rows * 6, rows * 6 * 4)
+    assert tied["tie_map"]["untied_total"] - tied["tie_map"]["total"] == rows * 6
+    u = none["matrices"]["U"]
+    assert len(u["map"]["points"]) == len(u["map"]["words"]) == 20
+    assert [band["ranks"] for band in u["norms"]] == [[1, 10], [11, 24]]
+    assert len(u["neighbours"]["w3"]) == 8
+    assert u["neighbours"]["zebra"] == []
+    assert none["row_movement"]["matrices"]["input embedding"][0]["moved"] == 4
+
+
+def test_files(out):
+    for name in ("word-similarity", "likeness", "norms", "map-none", "row-movement-tied"):
+        for suffix in (".png", ".svg"):
+            assert (out / f"{name}{suffix}").stat().st_size > 200
+    tables = (out / "tables.md").read_text()
+    assert re.search(r"\| mine \| 3 of 4 \| -?\d\.\d{3} \|", tables)
+    assert "not in the vocabulary" in tables
+    assert not list(out.glob("*.partial*"))
+
+
+def test_word_vectors_beside_a_checkpoint(out, folder, tmp_path):
+    analyse.main(
+        [
+            *(f"none={folder / 'none.pt'}", f"vectors={out / 'none-U.vec'}"),
+            *("--data", str(folder / "data"), "--out", str(tmp_path)),
+        ]
+    )
+    record = json.loads((tmp_path / "analysis.json").read_text())
+    assert record["likeness"]["rho"]["none U,vectors U"]["rho"] == pytest.approx(1.0, abs=1e-6)
+    assert record["checkpoints"][1]["tie_map"] is None
+    assert record["similarity"] == {}
+
+
+REFUSED = {
+    "no such checkpoint": (["{folder}/gone.pt"], r"gone\.pt: no such checkpoint"),
+    "ensemble": (["{folder}/none.pt:{folder}/tied.pt"], r"an ensemble"),
+    "same name": (["a={folder}/none.pt", "a={folder}/tied.pt"], r"two checkpoints are called a"),
+    "broken set": (
+        ["{folder}/none.pt", "--similarity", "{folder}/broken.txt"],
+        r"broken\.txt, line 2: not two words and a score",
+    ),
+    "sentences": (
+        ["{folder}/none.pt", "--sentences", "{folder}/sets/mine.txt"],
+        r"none\.pt: --sentences: not a translation model",
+    ),
+    "damaged": (["{folder}/damaged.pt"], r"damaged\.pt: "),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_with_one_line(case, folder, tmp_path):
+    (folder / "broken.txt").write_text("dog cat 3\ndog\n")
+    (folder / "damaged.pt").write_bytes((folder / "none.pt").read_bytes()[:2000])
+    arguments, message = REFUSED[case]
+    given = [argument.format(folder=folder) for argument in arguments]
+    with pytest.raises(SystemExit, match=message) as stop:
+        analyse.main([*given, "--data", str(folder / "data"), "--out", str(tmp_path / "out")])
+    assert str(stop.value).startswith("error: ") and "\n" not in str(stop.value)
+    assert not (tmp_path / "out").exists()

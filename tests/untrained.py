@@ -1,0 +1,49 @@
+"""Checkpoints as fairseq saves them, of models that were not trained: quick, and of any --arch."""
+
+from __future__ import annotations
+
+import torch
+from fairseq import options, tasks
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+
+import tiednmt  # noqa: F401  (registers its models)
+
+
+def save_untrained(path, data_bin, *arguments):
+    """Build the model of a ``fairseq-train`` command line, save it and return it."""
+    args = [str(data_bin), *map(str, arguments)]
+    cfg = convert_namespace_to_omegaconf(
+        options.parse_args_and_arch(options.get_training_parser(), args)
+    )
+    task = tasks.setup_task(cfg.task)
+    torch.manual_seed(1)
+    model = task.build_model(cfg.model)
+    torch.save(
+        {
+            "args": None,
+            "cfg": cfg,
+            "model": model.state_dict(),
+            "optimizer_history": [
+                {
+                    "criterion_name": "CrossEntropyCriterion",
+                    "optimizer_name": "FairseqAdam",
+                    "lr_scheduler_state": {},
+                    "num_updates": 0,
+                }
+            ],
+            "last_optimizer_state": None,
+            "task_state": {},
+            "extra_state": {"train_iterator": {"epoch": 1}, "previous_training_time": 0},
+        },
+        path,
+    )
+    return model
+
+
+def write_dictionaries(folder, *names, words):
+    """A data-bin that holds dictionaries alone, of ``words`` in this order of frequency."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [f"{word} {1000 - i}\n" for i, word in enumerate(words)]
+    for name in names:
+        (folder / name).write_text("".join(lines))
+    return folder

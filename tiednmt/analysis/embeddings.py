@@ -1,0 +1,101 @@
+"""An embedding matrix with the words of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiednmt.errors import UserError
+
+Vectors = NDArray[np.float32]
+Neighbour = tuple[str, float]  # a word and its cosine
+Units = Callable[[str], Sequence[str]]  # a word → the units of the vocabulary it is written in
+
+
+def whole(word: str) -> Sequence[str]:
+    """The :data:`Units` of a vocabulary of words."""
+    return (word,)
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A matrix (words × dim) with its word list, without fairseq's symbols of structure.
+
+    Args:
+        name: the paper's: U (input), V (output), S (tied), P·V (output behind a projection); of a
+            translation model the input embeddings are U_src and U_tgt.
+        words: of the rows, the most frequent first where that is known.
+        vectors: the rows.
+        languages: whose words these are, as far as that is known.
+
+    Raises:
+        UserError: not a word a row, or a value that is not a number.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    vectors: Vectors
+    languages: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if len(self.words) != len(self.vectors):
+            raise UserError(
+                f"{self.name}: {len(self.vectors):,} rows for {len(self.words):,} words; give the "
+                "folder with the dictionaries that it was trained with"
+            )
+        if not np.isfinite(self.vectors).all():
+            raise UserError(f"{self.name}: holds values that are not numbers; training diverged")
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Word → row."""
+        return {word: row for row, word in enumerate(self.words)}
+
+    @cached_property
+    def directions(self) -> NDArray[np.float64]:
+        """The rows at length one (a row of zeros stays one)."""
+        return unit_length(self.vectors)
+
+    def vector(self, word: str, units: Units = whole) -> Vectors | None:
+        """The mean of the rows of the word's units; None where one of them is not known.
+
+        A word that is not known as it stands is looked up in lower case. The direction, and so
+        every cosine, is also that of the sum.
+        """
+        for form in (word, word.lower()):
+            found = units(form)
+            if found and all(unit in self.rows for unit in found):
+                return self.take(found).mean(axis=0)
+        return None
+
+    def take(self, words: Sequence[str]) -> Vectors:
+        """The rows of these words, which must be known."""
+        return self.vectors[[self.rows[word] for word in words]]
+
+
+def unit_length(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Vectors of any length → of length one, in double precision; zeros stay zeros."""
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=-1, keepdims=True)
+    return vectors / np.where(lengths, lengths, 1.0)
+
+
+def nearest(embedding: Embedding, word: str, count: int, units: Units = whole) -> list[Neighbour]:
+    """The rows of greatest cosine with ``word``, itself left out; none where it is not known."""
+    vector = embedding.vector(word, units)
+    if vector is None:
+        return []
+    cosines = embedding.directions @ unit_length(vector)
+    order = np.argsort(-cosines, kind="stable")[: count + 1]
+    found = [(embedding.words[row], float(cosines[row])) for row in order]
+    own = {word, word.lower()}
+    return [(other, cosine) for other, cosine in found if other not in own][:count]
+
+
+def common_words(embeddings: Sequence[Embedding]) -> list[str]:
+    """The words that all know, in the order of the first."""
+    others = [embedding.rows for embedding in embeddings[1:]]
+    return [word for word in embeddings[0].words if all(word in rows for rows in others)]

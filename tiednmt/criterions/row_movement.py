@@ -1,0 +1,76 @@
+"""How many rows of each embedding matrix an update moves, and how far, by word frequency.
+
+What Press & Wolf (2017, section 3) argue from: an update moves every row of the output embedding,
+of the input embedding only the rows of the words that were read.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq.data import Dictionary
+from torch import Tensor
+
+from tiednmt.frequency import bands, frequency_order
+from tiednmt.tying import SOURCE_INPUT, Embeddings, matrices
+
+FILE = "row-movement.jsonl"
+
+
+class RowMovement:
+    """Compares the matrices before and after every so many updates.
+
+    Each measured update is a line of JSON at the end of ``folder/row-movement.jsonl``: ``update``
+    and, under ``matrices``, by name a list over bands of frequency ranks: ``ranks`` (first and
+    last), ``moved`` (rows of which any value changed) and ``distance`` (mean Euclidean distance
+    over all rows of the band).
+
+    Args:
+        every: so many updates are from one measured to the next.
+        folder: where the file goes.
+        source: the source dictionary.
+        target: the target dictionary (of a language model the same).
+    """
+
+    def __init__(self, every: int, folder: Path, source: Dictionary, target: Dictionary) -> None:
+        self.every = every
+        self.path = folder / FILE
+        self._orders = [torch.from_numpy(frequency_order(d)) for d in (source, target)]
+        self._update = -1  # that the copies below were made before
+        self._before: dict[tuple[str, ...], Tensor] = {}
+
+    def observe(self, update: int, embeddings: Embeddings) -> None:
+        """To be called before each batch, with the number of updates that were made so far."""
+        if update == self._update:  # another batch of the same update
+            return
+        now = {names: weight.detach() for names, weight in matrices(embeddings).items()}
+        if self._before and update == self._update + 1:
+            self._write(update, now)
+        self._before = {}
+        if update % self.every == 0:
+            self._update = update
+            self._before = {names: weight.clone() for names, weight in now.items()}
+
+    def _write(self, update: int, now: dict[tuple[str, ...], Tensor]) -> None:
+        measured = {
+            " = ".join(names): self._by_band(names, weight.float() - self._before[names].float())
+            for names, weight in now.items()
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"update": update, "matrices": measured}) + "\n")
+
+    def _by_band(self, names: tuple[str, ...], change: Tensor) -> list[dict[str, Any]]:
+        order = self._orders[0 if SOURCE_INPUT in names else 1].to(change.device)
+        distances, moved = change.norm(dim=1)[order], change.ne(0).any(dim=1)[order]
+        return [
+            {
+                "ranks": [first, last],
+                "moved": int(moved[first - 1 : last].sum()),
+                "distance": float(distances[first - 1 : last].mean()),
+            }
+            for first, last in bands(len(order))
+        ]
