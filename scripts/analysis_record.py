@@ -17,8 +17,8 @@
         "attention": [{"source": […], "target": […], "weights": [[…]],     # target × source
                        "alignment": [[target, source], …]}]}],
      "similarity": {set: {"pairs", "by": {"CHECKPOINT U": {"rho" or null, "covered"}}}},
-     "likeness": {"words", "pairs", "exact",
-                  "rho": {"CHECKPOINT U,CHECKPOINT V": {"rho" or null, "error"}}} or null,
+     "likeness": {"words", "pairs", "exact",          # of every two embeddings
+                  "by": [{"of": ["CHECKPOINT U", "CHECKPOINT V"], "rho" or null, "error"}]} or null,
      "versions": {package: version}}
 """
 
@@ -139,9 +139,10 @@ def _likeness(embeddings: dict[str, Embedding]) -> Record | None:
         "words": found.words,
         "pairs": found.pairs,
         "exact": found.exact,
-        "rho": {
-            ",".join(two): {"rho": rho, "error": found.error[two]} for two, rho in found.rho.items()
-        },
+        "by": [
+            {"of": list(two), "rho": rho, "error": found.error[two]}
+            for two, rho in found.rho.items()
+        ],
     }
 
 
