@@ -1,8 +1,8 @@
-"""Keep a run's record under results/ and make README's tables from the records kept there.
+"""Keep a run's record under results/ and make the pages' tables from the records kept there.
 
-python -m scripts.record runs/multi30k-en-de   # results/multi30k-en-de.json, then README
-python -m scripts.record                       # README alone
-python -m scripts.record --check               # exit status 1 if README disagrees
+python -m scripts.record runs/multi30k-en-de   # results/multi30k-en-de.json, then the pages
+python -m scripts.record                       # README.md and docs/performance.md alone
+python -m scripts.record --check               # exit status 1 if one of them disagrees
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pathlib import Path
 from preprocess.files import write_json, write_whole
 from scripts.experiments import RESULTS_OF_TASK
 from scripts.recipes import ROOT
-from scripts.tables import benchmark_table
+from scripts.tables import benchmark_summary, benchmark_table
 from tiednmt.errors import UserError, one_line_errors
 
 RESULTS = ROOT / "results"
-README = ROOT / "README.md"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "performance.md")
 _BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(?:(?!<!--).*\n)*(<!-- end -->)")
 
 
@@ -33,10 +33,13 @@ def with_tables(text: str) -> str:
 
 
 def table(name: str) -> str:
-    """The Markdown table of ``results/NAME.json``."""
+    """The Markdown table of ``results/NAME.json``; ``benchmarks``: a row for each benchmark."""
+    if name == "benchmarks":
+        paths = sorted(RESULTS.glob("benchmark-*.json"))
+        return benchmark_summary([json.loads(p.read_text(encoding="utf-8")) for p in paths])
     path = RESULTS / f"{name}.json"
     if not path.is_file():
-        raise UserError(f"README asks for the table {name}, but there is no {path}")
+        raise UserError(f"a page asks for the table {name}, but there is no {path}")
     record = json.loads(path.read_text(encoding="utf-8"))
     if "benchmark" in record:
         return benchmark_table(record)
@@ -56,7 +59,7 @@ def keep(run: Path) -> Path:
 
 @one_line_errors
 def main() -> None:
-    """Keep the records named, then write or check README."""
+    """Keep the records named, then write or check the pages."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -67,14 +70,15 @@ def main() -> None:
         parser.error("--check goes without runs")
     for run in args.runs:
         print(keep(run))
-    old = README.read_text(encoding="utf-8")
-    new = with_tables(old)
-    if args.check:
-        if old != new:
-            raise UserError("README.md disagrees with results/; run python -m scripts.record")
-        return
-    with write_whole(README) as file:
-        file.write(new)
+    for page in PAGES:
+        old = page.read_text(encoding="utf-8")
+        new = with_tables(old)
+        if old == new:
+            continue
+        if args.check:
+            raise UserError(f"{page.name} disagrees with results/; run python -m scripts.record")
+        with write_whole(page) as file:
+            file.write(new)
 
 
 if __name__ == "__main__":

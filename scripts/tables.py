@@ -15,19 +15,56 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) 
 def benchmark_table(record: Mapping[str, Any]) -> str:
     """Both sides of a benchmark, the ratio with its spread, and where it was measured."""
     sides = [record["ours"], record["against"]]
+    head = ["", "median", "range"]
     rows = [
         [s["name"], f"{s['median']:,}", f"{min(s['runs']):,}–{max(s['runs']):,}"] for s in sides
     ]
-    ratio, where = record["ratio"], record["machine"]
+    if "memory_ratio" in record:
+        head.append("peak memory")
+        for row, side in zip(rows, sides, strict=True):
+            row.append(f"{side['memory'] / 1e9:.2f} GB")
+    where = record["machine"]
     device = where["processor"] if where["device"] == "CPU" else where["device"]
-    return "\n".join(
-        (
-            markdown(["", "median", "range"], rows),
-            "",
-            f"Ratio {ratio['median']:.2f} ({ratio['min']:.2f}–{ratio['max']:.2f}). "
-            f"{record['what']}; {len(sides[0]['runs'])} runs a side in turn, "
-            f"{where['threads_per_run']} thread(s), {device}. `{record['command']}`",
-        )
+    ratios = f"Ratio {_with_spread(record['ratio'])}"
+    if "memory_ratio" in record:
+        ratios += f", of memory {_with_spread(record['memory_ratio'])}"
+    text = (
+        f"{ratios}. {record['what'].capitalize()}; {len(sides[0]['runs'])} runs a side in turn, "
+        f"{where['threads_per_run']} thread(s), {device}. `{record['command']}`"
+    )
+    if "limit" in record:
+        text += f"\n\n{_limit(record['limit'])}"
+    return "\n".join((markdown(head, rows), "", text))
+
+
+def benchmark_summary(records: Sequence[Mapping[str, Any]]) -> str:
+    """A row a benchmark: what, against what, the ratios."""
+    rows = [
+        [
+            record["ours"]["name"],
+            record["against"]["name"],
+            record["what"].partition(",")[0],
+            str(record["machine"]["threads_per_run"]),
+            _with_spread(record["ratio"]),
+            f"{record['memory_ratio']['median']:.2f}" if "memory_ratio" in record else "",
+        ]
+        for record in records
+    ]
+    return markdown(["ours", "against", "measured", "threads", "ratio", "memory"], rows, left=3)
+
+
+def _with_spread(ratio: Mapping[str, float]) -> str:
+    return f"{ratio['median']:.2f} ({ratio['min']:.2f}–{ratio['max']:.2f})"
+
+
+def _limit(limit: Mapping[str, Any]) -> str:
+    rates = limit["gflops_per_second"]
+    named = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
+    return (
+        f"The machine's largest products, GFLOP/s: {named}; a copy, "
+        f"{limit['copy_gigabytes_per_second']:.0f} GB/s. The work needs "
+        f"{1000 * limit['gflops_per_token']:.1f} MFLOP a token: ours does {limit['share']:.0%} of "
+        "what these products allow."
     )
 
 

@@ -142,8 +142,11 @@ class _Training(Child):
 
 def _entry(line: str, kind: str) -> dict[str, Any] | None:
     """The figures of a line that fairseq logged with ``--log-format json``."""
-    _, found, rest = line.partition(f"| INFO | {kind} | ")
-    return json.loads(rest) if found and rest.startswith("{") else None
+    for before in (f"| INFO | {kind} | ", f"[{kind}][INFO] - "):  # fairseq-train; through hydra
+        _, found, rest = line.partition(before)
+        if found and rest.startswith("{"):
+            return json.loads(rest)
+    return None
 
 
 def log_entries(log: Path, kind: str) -> Iterator[dict[str, Any]]:

@@ -9,14 +9,15 @@ from scripts.seeds import over_seeds
 from tiednmt.errors import UserError
 
 
-def test_readme_agrees_with_the_records():
-    text = record.README.read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", record.PAGES, ids=lambda page: page.name)
+def test_pages_agree_with_the_records(page):
+    text = page.read_text(encoding="utf-8")
     assert text.count("<!-- table: ") == text.count("<!-- end -->") > 0
     assert record.with_tables(text) == text
 
 
 def test_every_record_is_shown():
-    text = record.README.read_text(encoding="utf-8")
+    text = "".join(page.read_text(encoding="utf-8") for page in record.PAGES)
     for path in record.RESULTS.glob("*.json"):
         assert f"<!-- table: {path.stem} -->" in text
 

@@ -1,0 +1,1 @@
+"""What ``python -m scripts.benchmark`` compares, a file a question."""
