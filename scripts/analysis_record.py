@@ -98,10 +98,17 @@ def load(name: str, path: Path, data: Path | None = None) -> Subject:
 
 
 def read_sets(paths: Sequence[Path]) -> list[WordPairs]:
-    """The word-similarity sets of files, and of the ``.txt`` files of folders."""
-    files = [
-        file for path in paths for file in (sorted(path.glob("*.txt")) if path.is_dir() else [path])
-    ]
+    """The word-similarity sets of files, and of the ``.txt`` files of folders.
+
+    Raises:
+        UserError: a folder without any, or a broken file.
+    """
+    files = []
+    for path in paths:
+        found = sorted(path.glob("*.txt")) if path.is_dir() else [path]
+        if not found:
+            raise UserError(f"{path}: holds no sets; python -m preprocess.wordsim gets them")
+        files += found
     return [parse_pairs(set_name(file), read_lines(file), str(file)) for file in files]
 
 

@@ -155,6 +155,7 @@ REFUSED = {
         ["{folder}/none.pt", "--similarity", "{folder}/broken.txt"],
         r"broken\.txt, line 2: not two words and a score",
     ),
+    "no sets": (["{folder}/none.pt", "--similarity", "{folder}/data"], r"data: holds no sets"),
     "sentences": (
         ["{folder}/none.pt", "--sentences", "{folder}/sets/mine.txt"],
         r"none\.pt: --sentences: not a translation model",
