@@ -279,7 +279,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for subset in args.subset or ():
         prepared.pairs(subset)
     systems = [
-        load_system(name, paths, prepared, args.cpu, args.int8) for name, paths in specifications
+        load_system(name, paths, prepared, args.cpu, int8=args.int8)
+        for name, paths in specifications
     ]
     search = Search(args.beam, args.lenpen, args.max_tokens, args.max_sentences)
     if args.input is not None:

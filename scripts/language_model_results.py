@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from scripts.plots import plot_curves
+from scripts.measures import Measure, Score
+from scripts.plots import CurveAxes, plot_curves
 from scripts.processes import Child, Place, side_by_side
-from scripts.seeds import mean_and_sd, over_seeds
+from scripts.seeds import interval_of_mean, mean_and_sd, over_seeds
 from scripts.tables import duration, markdown, trained_on
 from scripts.training import Run
 
@@ -39,6 +40,12 @@ class LanguageModelResults:
 
     packages: ClassVar = ()
     measures_similarity: ClassVar = False
+    curve_axes: ClassVar[CurveAxes] = CurveAxes(
+        x="epoch",
+        y=lambda point: math.exp(point["nll"]),
+        y_label="validation perplexity",
+        logarithmic=True,
+    )
 
     def measure(
         self,
@@ -85,7 +92,37 @@ class LanguageModelResults:
         head += ["epochs", "training"]
         for row, line in zip(rows, cells, strict=True):
             line += [str(row["epochs"]), duration(row["training_seconds"])]
-        return "\n".join((markdown(head, cells), "", _conditions(record)))
+        return "\n".join((markdown(head, cells), "", LanguageModelResults.conditions(record)))
+
+    @staticmethod
+    def conditions(record: Mapping[str, Any]) -> str:
+        """How it was scored, seeds, machine, and the experiment's note."""
+        seeds = record["rows"][0]["test"]["seeds"]
+        spread = f"; mean ± standard deviation of {seeds} seeds" if seeds > 1 else ""
+        sentences = (
+            f"{record['title']}. Perplexity of the epoch that is best on the validation set, in "
+            f"one stream, its state carried{spread}; {trained_on(record['machine'])}.",
+            record["note"],
+        )
+        return " ".join(filter(None, sentences))
+
+    @staticmethod
+    def measures(record: Mapping[str, Any]) -> list[Measure]:
+        """Perplexity by part of the corpus; differences are to the first row."""
+        rows = record["rows"]
+        return [
+            Measure(
+                metric="perplexity",
+                subset=subset,
+                scores={row["name"]: _score(row, rows[0], subset) for row in rows},
+                places=1,
+                drawn=subset != "train",
+                headline=subset == "test",
+                better="lower",
+            )
+            for subset in ("train", "valid", "test")
+            if subset in rows[0]
+        ]
 
     @staticmethod
     def page(record: Mapping[str, Any]) -> str:
@@ -95,14 +132,7 @@ class LanguageModelResults:
     @staticmethod
     def plot(record: Mapping[str, Any], out: Path) -> None:
         """``perplexity-over-epochs``, of the validation set."""
-        plot_curves(
-            record,
-            out / "perplexity-over-epochs",
-            x="epoch",
-            y=lambda point: math.exp(point["nll"]),
-            y_label="validation perplexity",
-            logarithmic=True,
-        )
+        plot_curves(record, out / "perplexity-over-epochs", LanguageModelResults.curve_axes)
 
 
 def _scores(run: Run, subset: str) -> Path:
@@ -140,12 +170,12 @@ def _given(figure: Any) -> str:
     return "–" if figure is None else str(figure)
 
 
-def _conditions(record: Mapping[str, Any]) -> str:
-    seeds = record["rows"][0]["test"]["seeds"]
-    spread = f"; mean ± standard deviation of {seeds} seeds" if seeds > 1 else ""
-    sentences = (
-        f"{record['title']}. Perplexity of the epoch that is best on the validation set, in one "
-        f"stream, its state carried{spread}; {trained_on(record['machine'])}.",
-        record["note"],
+def _score(row: Row, baseline: Row, subset: str) -> Score:
+    over = row[subset]
+    return Score(
+        value=over["mean"],
+        sd=over["sd"],
+        interval=interval_of_mean(over),
+        difference=None if row is baseline else over["mean"] - baseline[subset]["mean"],
+        paper=row[PAPER[subset]],
     )
-    return " ".join(filter(None, sentences))

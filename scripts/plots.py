@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -12,32 +13,32 @@ from matplotlib.figure import Figure
 Point = Mapping[str, float]
 
 
-def plot_curves(
-    record: Mapping[str, Any],
-    path: Path,
-    x: str,
-    y: Callable[[Point], float],
-    y_label: str,
-    logarithmic: bool = False,
-) -> None:
+@dataclass(frozen=True)
+class CurveAxes:
+    """How the learning curves of a task are drawn."""
+
+    x: str  # update or epoch
+    y: Callable[[Point], float]  # the height of a point
+    y_label: str  # what that is
+    logarithmic: bool = False  # the scale of y
+
+
+def plot_curves(record: Mapping[str, Any], path: Path, drawn: CurveAxes) -> None:
     """What the validations of each run gave, a line a run and a colour a row.
 
     Args:
         record: its ``curves`` are drawn.
         path: of the pictures, without their suffix.
-        x: ``update`` or ``epoch``.
-        y: the height of a point.
-        y_label: what that is.
-        logarithmic: the scale of y.
+        drawn: what of them.
     """
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     for i, (row, seeds) in enumerate(record["curves"].items()):
         for points, label in zip_longest(seeds, [row]):
-            heights = [y(point) for point in points]
-            axes.plot([point[x] for point in points], heights, color=f"C{i}", label=label)
-    axes.set(title=record["title"], xlabel=f"{x}s", ylabel=y_label)
-    if logarithmic:
+            heights = [drawn.y(point) for point in points]
+            axes.plot([point[drawn.x] for point in points], heights, color=f"C{i}", label=label)
+    axes.set(title=record["title"], xlabel=f"{drawn.x}s", ylabel=drawn.y_label)
+    if drawn.logarithmic:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:.0f}")
         axes.yaxis.set_minor_formatter("{x:.0f}")

@@ -6,6 +6,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scipy.stats import t as student
+
+Interval = tuple[float, float]
+
 
 def over_seeds(values: Sequence[float]) -> dict[str, Any]:
     """``mean`` and sample standard deviation (``sd``, None for one value) of one value a seed."""
@@ -20,3 +24,15 @@ def mean_and_sd(figure: Mapping[str, Any], places: int) -> str:
     """What :func:`over_seeds` made, as text with ``places`` decimals: ``114.50 ± 0.31``."""
     mean = f"{figure['mean']:.{places}f}"
     return mean if figure["sd"] is None else f"{mean} ± {figure['sd']:.{places}f}"
+
+
+def interval_of_mean(figure: Mapping[str, Any]) -> Interval | None:
+    """The 95 % confidence interval (Student's t) of the mean that :func:`over_seeds` made.
+
+    None for one seed.
+    """
+    if figure["sd"] is None:
+        return None
+    seeds = figure["seeds"]
+    half = float(student.ppf(0.975, seeds - 1)) * figure["sd"] / seeds**0.5
+    return round(figure["mean"] - half, 4), round(figure["mean"] + half, 4)

@@ -200,8 +200,8 @@ def load_system(
     paths: Iterable[Path],
     prepared: Prepared,
     cpu: bool = False,
-    int8: bool = False,
     attention: bool = False,
+    int8: bool = False,
 ) -> System:
     """Load one checkpoint, or several as an ensemble; a GPU is used where there is one.
 
@@ -210,8 +210,8 @@ def load_system(
         paths: checkpoints of ``fairseq-train``.
         prepared: the folder whose dictionaries they were trained with.
         cpu: leave the GPU alone.
-        int8: score with an output embedding of 8 bits, on the CPU.
         attention: let stock models keep theirs with the hypotheses (ours always do).
+        int8: score with an output embedding of 8 bits, on the CPU.
 
     Raises:
         UserError: a checkpoint is missing, damaged, unsafe, of an unknown architecture, no

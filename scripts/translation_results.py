@@ -12,10 +12,11 @@ from typing import Any, ClassVar
 from matplotlib.figure import Figure
 
 from preprocess.files import read_lines
-from scripts.plots import plot_curves, save
+from scripts.measures import Measure, Score
+from scripts.plots import CurveAxes, plot_curves, save
 from scripts.processes import call
 from scripts.scoring import compare
-from scripts.seeds import mean_and_sd, over_seeds
+from scripts.seeds import interval_of_mean, mean_and_sd, over_seeds
 from scripts.tables import duration, markdown, trained_on
 from scripts.training import Run
 
@@ -36,6 +37,9 @@ class TranslationResults:
 
     packages: ClassVar = ("sacrebleu", "subword-nmt", "sacremoses")
     measures_similarity: ClassVar = False
+    curve_axes: ClassVar[CurveAxes] = CurveAxes(
+        x="update", y=lambda point: point["nll"], y_label="validation loss (nats a subword)"
+    )
 
     def measure(
         self,
@@ -128,10 +132,40 @@ class TranslationResults:
         for subset in subsets:
             head += [f"{subset} BLEU", "chrF"]
         lines = [markdown([*head, "training"], map(_cells, record["rows"]))]
-        lines += ["", _conditions(record), "", *_comparison_lines(record)]
+        lines += ["", TranslationResults.conditions(record), "", *_comparison_lines(record)]
         scores = record["rows"][0]["test"][subsets[0]]
         lines += [f"- {name}: `{scores[key]['signature']}`" for key, name in METRICS.items()]
         return "\n".join(lines)
+
+    @staticmethod
+    def conditions(record: Mapping[str, Any]) -> str:
+        """Beam, seeds, training, machine and sizes of the vocabularies."""
+        types, seeds = record["vocabulary"], _seeds(record)
+        spread = f"Mean ± standard deviation of {seeds} seeds. " if seeds > 1 else ""
+        return (
+            f"{record['title']}. {spread}Beam {record['beam']}, "
+            f"{record['rows'][0]['updates']:,} updates a row, {trained_on(record['machine'])}. "
+            f"Rows of the embeddings: three times {types['joint']:,} for none (separate "
+            f"dictionaries would need {types['source']:,} + 2 × {types['target']:,}), once for "
+            "three-way."
+        )
+
+    @staticmethod
+    def measures(record: Mapping[str, Any]) -> list[Measure]:
+        """BLEU and chrF by test set; differences are to the record's ``baseline``."""
+        return [
+            Measure(
+                metric=name,
+                subset=subset,
+                scores={row["name"]: _score(record, row, subset, key) for row in record["rows"]},
+                places=2,
+                drawn=key == "bleu",
+                headline=key == "bleu",
+                signature=record["rows"][0]["test"][subset][key]["signature"],
+            )
+            for subset in record["rows"][0]["test"]
+            for key, name in METRICS.items()
+        ]
 
     @staticmethod
     def page(record: Mapping[str, Any]) -> str:
@@ -145,13 +179,7 @@ class TranslationResults:
     @staticmethod
     def plot(record: Mapping[str, Any], out: Path) -> None:
         """``learning-curves`` and ``bleu-over-parameters``."""
-        plot_curves(
-            record,
-            out / "learning-curves",
-            x="update",
-            y=lambda point: point["nll"],
-            y_label="validation loss (nats a subword)",
-        )
+        plot_curves(record, out / "learning-curves", TranslationResults.curve_axes)
         _plot_bleu_over_parameters(record, out / "bleu-over-parameters")
 
 
@@ -197,14 +225,30 @@ def _seeds(record: Mapping[str, Any]) -> int:
     return subset["bleu"]["over_seeds"]["seeds"]
 
 
-def _conditions(record: Mapping[str, Any]) -> str:
-    types, seeds = record["vocabulary"], _seeds(record)
-    spread = f"Mean ± standard deviation of {seeds} seeds. " if seeds > 1 else ""
-    return (
-        f"{record['title']}. {spread}Beam {record['beam']}, "
-        f"{record['rows'][0]['updates']:,} updates a row, {trained_on(record['machine'])}. "
-        f"Rows of the embeddings: three times {types['joint']:,} for none (separate dictionaries "
-        f"would need {types['source']:,} + 2 × {types['target']:,}), once for three-way."
+def _score(record: Mapping[str, Any], row: Row, subset: str, metric: str) -> Score:
+    """Of one seed: sacreBLEU's bootstrap. Of several: their spread, whose test is nobody's."""
+    found = row["test"][subset][metric]
+    over = found["over_seeds"]
+    baseline = next(r for r in record["rows"] if r["name"] == record["baseline"])
+    if row is baseline:
+        difference = p_value = None
+    elif over["seeds"] > 1:
+        whole = baseline["test"][subset][metric]["over_seeds"]["mean"]
+        difference, p_value = over["mean"] - whole, None
+    else:
+        comparison = next(
+            c
+            for c in record["comparisons"][subset]
+            if (c["baseline"], c["system"], c["metric"])
+            == (record["baseline"], row["name"], metric)
+        )
+        difference, p_value = comparison["delta"], comparison["p_value"]
+    return Score(
+        value=over["mean"],
+        sd=over["sd"],
+        interval=interval_of_mean(over) or tuple(found["ci"]),
+        difference=difference,
+        p_value=p_value,
     )
 
 

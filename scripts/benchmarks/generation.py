@@ -20,10 +20,9 @@ def generation_sides(args: argparse.Namespace) -> tuple[Side, Side]:
     them.
     """
     options = ["--task", "tied_translation", *(["--int8"] if args.int8 else [])]
+    name = f"tied_gru {args.row}" + (", int8" if args.int8 else "")
     return (
-        Side(
-            f"{args.row}{', int8' if args.int8 else ''}", partial(_speed, args, args.row, options)
-        ),
+        Side(name, partial(_speed, args, args.row, options)),
         Side("fairseq lstm", partial(_speed, args, "fairseq lstm", [])),
     )
 

@@ -12,6 +12,10 @@ from scripts import recipes, reproduce
 from scripts.experiments import results_of
 from scripts.language_model_results import LanguageModelResults
 from scripts.recipes import Experiment, load_experiment
+from scripts.report import __main__ as report
+from tests.scripts.report.figures import require_figures
+from tests.scripts.report.reading import read
+from tests.scripts.report.reading import table as table_of_page
 from tiednmt.errors import UserError
 
 EXPERIMENT = """
@@ -98,6 +102,25 @@ def test_files(record, out):
     for name in ("perplexity-over-epochs.png", "perplexity-over-epochs.svg"):
         assert (out / name).stat().st_size > 200
     assert re.search(r"\| wt\+pr \|.* ± ", (out / "table.md").read_text())
+
+
+@pytest.mark.slow
+def test_report_of_the_run(record, out, tmp_path):
+    """Scores of both seeds, and the tie map of the checkpoint."""
+    page = tmp_path / "page.html"
+    report.main([str(out), "--out", str(page)])
+    html = page.read_text()
+    require_figures(read(html), html, record)
+    head, (name, *counts, total) = table_of_page(read(html), "Parameters by matrix")
+    embedding = f"{TYPES * HIDDEN}|{TYPES} × {HIDDEN}"
+    assert dict(zip(head[1:], counts, strict=False)) == {
+        "input embedding": embedding,
+        "output embedding": embedding,
+        "output bias": str(TYPES),
+        "projection P": str(HIDDEN * HIDDEN),
+        "the rest": f"{2 * 4 * (2 * HIDDEN * HIDDEN + 2 * HIDDEN):,}",
+    }
+    assert (name, total) == ("wt+pr", f"{record['rows'][0]['parameters']:,}")
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scripts.seeds import mean_and_sd, over_seeds
+from scripts.seeds import interval_of_mean, mean_and_sd, over_seeds
 
 
 def test_sample_standard_deviation():
@@ -21,3 +21,11 @@ def test_one_seed_has_no_spread():
 def test_text():
     assert mean_and_sd(over_seeds([35.887]), places=2) == "35.89"
     assert mean_and_sd(over_seeds([100.0, 101.0]), places=1) == "100.5 ± 0.7"
+
+
+def test_interval_of_the_mean():
+    """Student's t for two degrees of freedom is 4.3027 at 97.5 %."""
+    low, high = interval_of_mean(over_seeds([114.0, 115.0, 114.5]))
+    half = 4.3027 * 0.5 / 3**0.5
+    assert (low, high) == pytest.approx((114.5 - half, 114.5 + half), abs=1e-3)
+    assert interval_of_mean(over_seeds([114.0])) is None

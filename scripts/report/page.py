@@ -1,0 +1,240 @@
+"""The page: what each section shows, and the template that shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from scripts.measures import Measure, Score
+from scripts.plots import CurveAxes
+from scripts.report import analyses, charts, settings, tie_maps
+from scripts.report.analyses import Embeddings, embeddings
+from scripts.report.charts import Chart
+from scripts.report.records import MEASURED_TASKS
+from scripts.report.runs import AnalysisAlone, Run, Samples
+from scripts.report.settings import Settings
+from scripts.tables import duration
+from scripts.translation_results import METRICS
+from tiednmt.tying import TieMap
+
+LOOKS = 6  # colours and shapes that tell rows apart
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What became of the baseline's size and scores in another row."""
+
+    row: str
+    number: int
+    parameters: int
+    share: float  # of the baseline's parameters
+    scores: Sequence[tuple[Measure, Score]]
+
+
+@dataclass(frozen=True)
+class TieMaps:
+    """The tie maps as a table and as bars whose length is parameters, by model."""
+
+    columns: Sequence[str]
+    cells: Mapping[str, Sequence[tuple[int, tie_maps.Piece | None]]]
+    totals: Mapping[str, int]
+
+    @property
+    def largest(self) -> int:
+        """Parameters of the longest bar."""
+        return max(self.totals.values())
+
+
+@dataclass(frozen=True)
+class Section:
+    """All that is shown of a run."""
+
+    template: ClassVar = "run.html"
+
+    anchor: str
+    record: Mapping[str, Any]
+    baseline: str
+    findings: Sequence[Finding]
+    measures: Sequence[Measure]
+    conditions: str
+    panels: Sequence[Chart]
+    curves: Chart
+    comparisons: Sequence[Mapping[str, Any]]  # each with its subset
+    ties: TieMaps | None
+    samples: Samples | None
+    settings: Settings
+    embeddings: Embeddings | None
+    curve_columns: Sequence[str]
+    curve_rows: Sequence[tuple[int, Sequence[float | None]]]  # the figures of ``curves``
+
+    @property
+    def title(self) -> str:
+        """The record's."""
+        return self.record["title"]
+
+    @property
+    def rows(self) -> Sequence[Mapping[str, Any]]:
+        """The record's."""
+        return self.record["rows"]
+
+    @property
+    def row_names(self) -> list[str]:
+        """In the order of their signs."""
+        return [row["name"] for row in self.rows]
+
+    @property
+    def several_seeds(self) -> bool:
+        """Whether figures are means."""
+        return any(len(seeds) > 1 for seeds in self.record["curves"].values())
+
+    @property
+    def has_tests(self) -> bool:
+        """Whether any difference was tested."""
+        return any(s.p_value is not None for finding in self.findings for _, s in finding.scores)
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether any figure has one."""
+        return any(score.interval for m in self.measures for score in m.scores.values())
+
+    @property
+    def has_paper(self) -> bool:
+        """Whether a paper gives figures to compare with."""
+        return any(score.paper is not None for m in self.measures for score in m.scores.values())
+
+
+@dataclass(frozen=True)
+class AnalysisSection:
+    """All that is shown of an analysis that comes without a run."""
+
+    template: ClassVar = "analysis.html"
+    findings: ClassVar = ()
+
+    anchor: str
+    title: str
+    row_names: Sequence[str]  # of the checkpoints with a tie map
+    ties: TieMaps | None
+    embeddings: Embeddings
+    versions: Mapping[str, str]
+
+
+def render(runs: Sequence[Run | AnalysisAlone], command: str) -> str:
+    """The page of ``runs``; ``command`` is the one that makes it."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters.update(
+        count=lambda number: f"{number:,}",
+        figure=lambda number, places: _minus(f"{number:.{places}f}"),
+        change=lambda number, places: _minus(f"{number:+.{places}f}"),
+        share=lambda number: f"{number:.1%}".replace("%", " %"),
+        megabytes=lambda size: f"{size / 1e6:.1f} MB",
+        duration=duration,
+        look=lambda number: number % LOOKS,
+    )
+    sections = [
+        _section(run, f"run-{i}") if isinstance(run, Run) else _analysis_section(run, f"run-{i}")
+        for i, run in enumerate(runs, start=1)
+    ]
+    return environment.get_template("page.html").render(
+        sections=sections,
+        command=command,
+        canvas=charts,
+        metric_names=METRICS,
+    )
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")
+
+
+def _section(run: Run, anchor: str) -> Section:
+    record = run.record
+    results = MEASURED_TASKS[record["task"]]
+    measures = results.measures(record)
+    parameters = {row["name"]: row["parameters"] for row in record["rows"]}
+    baseline = record.get("baseline", record["rows"][0]["name"])
+    return Section(
+        anchor=anchor,
+        record=record,
+        baseline=baseline,
+        findings=_findings(measures, parameters, baseline),
+        measures=measures,
+        conditions=results.conditions(record),
+        panels=[charts.over_parameters(m, parameters) for m in measures if m.drawn],
+        curves=charts.learning_curves(record["curves"], results.curve_axes),
+        comparisons=[
+            {**comparison, "subset": subset}
+            for subset, comparisons in record.get("comparisons", {}).items()
+            for comparison in comparisons
+            if comparison["metric"] in METRICS
+        ],
+        ties=_ties(run.ties),
+        embeddings=embeddings(run.analysis) if run.analysis else None,
+        samples=run.samples,
+        settings=settings.compare([row["training_command"] for row in record["rows"]]),
+        curve_columns=[
+            row if seed == 1 else f"{row}, seed {seed}"
+            for row, seeds in record["curves"].items()
+            for seed in range(1, len(seeds) + 1)
+        ],
+        curve_rows=_curve_rows(record["curves"], results.curve_axes),
+    )
+
+
+def _curve_rows(curves: Mapping[str, Any], axes: CurveAxes) -> list[tuple[int, list[float | None]]]:
+    """The heights of all curves, by their place on the x axis."""
+    lines = [
+        {point[axes.x]: axes.y(point) for point in points}
+        for seeds in curves.values()
+        for points in seeds
+    ]
+    places = sorted({x for line in lines for x in line})
+    return [(x, [line.get(x) for line in lines]) for x in places]
+
+
+def _findings(
+    measures: Sequence[Measure], parameters: Mapping[str, int], baseline: str
+) -> list[Finding]:
+    return [
+        Finding(
+            row,
+            number,
+            count,
+            count / parameters[baseline],
+            [(m, m.scores[row]) for m in measures if m.headline],
+        )
+        for number, (row, count) in enumerate(parameters.items())
+        if row != baseline
+    ]
+
+
+def _analysis_section(found: AnalysisAlone, anchor: str) -> AnalysisSection:
+    ties = analyses.tie_maps(found.analysis)
+    return AnalysisSection(
+        anchor=anchor,
+        title=f"Embeddings: {found.name}",
+        row_names=list(ties),
+        ties=_ties(ties),
+        embeddings=embeddings(found.analysis),
+        versions=found.analysis["versions"],
+    )
+
+
+def _ties(ties: Mapping[str, TieMap]) -> TieMaps | None:
+    if not ties:
+        return None
+    columns = tie_maps.columns(ties)
+    return TieMaps(
+        columns,
+        {name: list(tie_maps.cells(tie, columns)) for name, tie in ties.items()},
+        {name: tie.total for name, tie in ties.items()},
+    )

@@ -1,0 +1,141 @@
+"""Small records, and the page that the command makes of them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from scripts.report.__main__ import main
+from scripts.seeds import over_seeds
+
+MACHINE = {
+    "device": "CPU",
+    "processor": "Some CPU",
+    "cores": 4,
+    "threads_per_run": 1,
+    "runs_side_by_side": 2,
+    "python": "3.11.7",
+}
+
+
+def common(rows, seeds):
+    return {
+        "experiment": "some",
+        "title": "Some <corpus> & more",
+        "curves": {
+            name: [
+                [{"update": 10 * i, "epoch": i, "nll": 5.5 - i - seed / 8} for i in (1, 2, 3)]
+                for seed in range(seeds)
+            ]
+            for name in rows
+        },
+        "machine": MACHINE,
+        "versions": {"tiednmt": "0.1.0", "torch": "2.13.0"},
+        "command": 'python -m scripts.reproduce some --raw "a & b"',
+    }
+
+
+def row(name, parameters):
+    return {
+        "name": name,
+        "parameters": parameters,
+        "checkpoint_bytes": 12 * parameters,
+        "updates": 30,
+        "epochs": 3,
+        "training_seconds": 90,
+        "training_command": f"fairseq-train data-bin --tying {name} --cpu --save-dir runs/{name}",
+    }
+
+
+@pytest.fixture
+def translation():
+    """Two rows on one test set; texts that HTML must not take for its own."""
+
+    def score(*values, half=1.5):
+        mean = values[0]
+        return {
+            "score": mean,
+            "mean": mean,
+            "ci": [mean - half, mean + half],
+            "signature": "nrefs:1|case:mixed",
+            "over_seeds": over_seeds(values),
+        }
+
+    rows = {"none": (2_000_000, 31.25), "three-way": (1_000_000, 31.0)}
+    return {
+        **common(rows, seeds=1),
+        "task": "translation",
+        "baseline": "none",
+        "rows": [
+            {
+                **row(name, size),
+                "share": size / 2_000_000,
+                "test": {"test": {"bleu": score(bleu), "chrf": score(bleu + 20)}},
+            }
+            for name, (size, bleu) in rows.items()
+        ],
+        "comparisons": {
+            "test": [
+                {
+                    "baseline": "none",
+                    "system": "three-way",
+                    "metric": metric,
+                    "delta": -0.25,
+                    "p_value": p,
+                }
+                for metric, p in (("bleu", 0.25), ("chrf", 0.04))
+            ]
+        },
+        "beam": 5,
+        "vocabulary": {"source": 10, "target": 12, "joint": 18},
+        "samples": [
+            {
+                "source": 'He said "<unk>" & left.',
+                "reference": "Er sagte </td> & ging.",
+                "none": "Er sagte <script>alert(1)</script> & ging.",
+                "three-way": "Er sagte &amp; ging.",
+            }
+        ],
+    }
+
+
+@pytest.fixture
+def language_model():
+    """Two rows of three seeds beside a paper's figures."""
+    rows = {"none": (4_650_000, [114.0, 115.0, 114.5]), "wt": (2_650_000, [112.0, 112.5, 113.0])}
+    return {
+        **common(rows, seeds=3),
+        "task": "tied_language_modeling",
+        "rows": [
+            {
+                **row(name, size),
+                **{
+                    subset: over_seeds([value + more for value in values])
+                    for subset, more in (("train", -70), ("valid", 4), ("test", 0))
+                },
+                "paper_parameters": "4.65M",
+                "paper_train": None,
+                "paper_valid": 120.7,
+                "paper": 114.5 if name == "none" else None,
+            }
+            for name, (size, values) in rows.items()
+        ],
+        "note": "Nota bene.",
+    }
+
+
+@pytest.fixture
+def make_page(tmp_path):
+    """The text of the page that the command makes of these records."""
+
+    def make(*records):
+        paths = []
+        for i, record in enumerate(records):
+            paths.append(tmp_path / f"record-{i}.json")
+            paths[-1].write_text(json.dumps(record))
+        out = tmp_path / "page.html"
+        main([*map(str, paths), "--out", str(out)])
+        return out.read_text(encoding="utf-8")
+
+    return make

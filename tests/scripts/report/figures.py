@@ -1,0 +1,116 @@
+"""The figures that a page must show for a record, written as the page writes them."""
+
+from __future__ import annotations
+
+import math
+
+from tests.scripts.report.reading import axis, error_bars, pictures, positions, table
+
+
+def minus(text):
+    return text.replace("-", "−")
+
+
+def require_figures(page, html, record):
+    """The tables and pictures of ``page`` (of one record) hold what ``record`` does."""
+    language_model = record["task"] == "tied_language_modeling"
+    (_require_perplexities if language_model else _require_scores)(page, record)
+    _require_comparisons(page, record)
+    _require_pictures(html, record)
+    _require_curves(page, record)
+    for row in record["rows"]:
+        assert row["training_command"] in [code.text for code in page.all("code")]
+    assert record["command"] in [code.text for code in page.all("code")]
+    versions = dict(table(page, "Versions")[1:])
+    assert versions == {**record["versions"], "Python": record["machine"]["python"]}
+
+
+def _require_scores(page, record):
+    subsets = list(record["rows"][0]["test"])
+    first, second, *lines = table(page, "Sizes and scores")
+    assert first[4:-2] == [subset for subset in subsets for _ in "12"]
+    assert second[4:-2] == ["BLEU", "chrF"] * len(subsets)
+    assert [line[0] for line in lines] == [row["name"] for row in record["rows"]]
+    for line, row in zip(lines, record["rows"], strict=True):
+        assert line[1] == f"{row['parameters']:,}"
+        assert line[2] == f"{row['share'] * 100:.1f} %"
+        expected = []
+        for subset in subsets:
+            for metric in ("bleu", "chrf"):
+                score = row["test"][subset][metric]
+                low, high = score["ci"]
+                expected.append(f"{score['over_seeds']['mean']:.2f}|{low:.2f}–{high:.2f}")
+        assert line[4:-2] == expected
+        assert line[-2] == f"{row['updates']:,}"
+
+
+def _require_perplexities(page, record):
+    subsets = [subset for subset in ("train", "valid", "test") if subset in record["rows"][0]]
+    first, _, *lines = table(page, "Sizes and scores")
+    papers = {"train": "paper_train", "valid": "paper_valid", "test": "paper"}
+    compared = any(row[papers[s]] is not None for row in record["rows"] for s in subsets)
+    assert first[4:-2] == [subset for subset in subsets for _ in range(1 + compared)]
+    for line, row in zip(lines, record["rows"], strict=True):
+        assert line[:2] == [row["name"], f"{row['parameters']:,}"]
+        expected = []
+        for subset in subsets:
+            figure = row[subset]
+            sd = "" if figure["sd"] is None else f" ± {figure['sd']:.1f}"
+            expected.append(f"{figure['mean']:.1f}{sd}")
+            if compared:
+                paper = row[papers[subset]]
+                expected.append("–" if paper is None else str(paper))
+        assert [cell.partition("|")[0] for cell in line[4:-2]] == expected
+
+
+def _require_comparisons(page, record):
+    for baseline in {c["baseline"] for of in record.get("comparisons", {}).values() for c in of}:
+        first, second, *lines = table(page, f"Score less that of {baseline}; p")
+        shown = {
+            (line[0], subset, metric.lower()): cell
+            for line in lines
+            for subset, metric, cell in zip(first[1:], second[1:], line[1:], strict=True)
+        }
+        expected = {
+            (c["system"], subset, c["metric"]): minus(f"{c['delta']:+.2f}")
+            + f"|p = {c['p_value']:.3f}"
+            for subset, comparisons in record["comparisons"].items()
+            for c in comparisons
+            if c["baseline"] == baseline and c["metric"] != "ter"
+        }
+        assert shown == expected
+
+
+def _require_pictures(html, record):
+    """The marks lie where the axes say that the record's figures are."""
+    *panels, (caption, curves) = pictures(html)
+    assert caption == "Learning curves"
+    for caption, svg in panels:
+        metric, subset = caption.split(", ")
+        x, y = axis(svg, "x"), axis(svg, "y")
+        bars = error_bars(svg)
+        for i, (row, (at_x, at_y)) in enumerate(zip(record["rows"], positions(svg), strict=True)):
+            assert math.isclose(x(at_x), row["parameters"] / 1e6, rel_tol=1e-3)
+            found = row["test"][subset][metric.lower()] if metric == "BLEU" else row[subset]
+            mean = found.get("over_seeds", found)["mean"]
+            assert math.isclose(y(at_y), mean, rel_tol=1e-3)
+            if "ci" in found:
+                for end, value in zip(bars[i], found["ci"], strict=True):
+                    assert math.isclose(y(end), value, rel_tol=1e-3)
+    drawn = [line for line in curves.iter("polyline")]
+    runs = [points for seeds in record["curves"].values() for points in seeds]
+    assert [len(line.get("points").split()) for line in drawn] == list(map(len, runs))
+
+
+def _require_curves(page, record):
+    (caption,) = {c.text for c in page.all("caption") if c.text.startswith("validation")}
+    head, *lines = table(page, caption)
+    perplexity = "perplexity" in caption
+    x = "epoch" if "epochs" in head[0] else "update"
+    runs = [points for seeds in record["curves"].values() for points in seeds]
+    for column, points in enumerate(runs, start=1):
+        shown = {line[0]: line[column] for line in lines if line[column] != "–"}
+        height = {
+            f"{p[x]:,}": f"{math.exp(p['nll']) if perplexity else p['nll']:.2f}" for p in points
+        }
+        assert shown == height
