@@ -48,9 +48,9 @@ def similarity_table(similarity: Mapping[str, Any]) -> str:
     for pairs, found in similarity.items():
         by = [found["by"].get(name) for name in names]
         covered = sorted({one["covered"] for one in by if one})
-        counts = "–".join(f"{count:,}" for count in {covered[0], covered[-1]} if covered)
+        counts = "–".join(f"{count:,}" for count in dict.fromkeys(covered[:1] + covered[-1:]))
         cells = [rho(one["rho"]) if one else "" for one in by]
-        rows.append([pairs, f"{counts} of {found['pairs']:,}", *cells])
+        rows.append([pairs, f"{counts or 0} of {found['pairs']:,}", *cells])
     return markdown(["", "pairs covered", *names], rows)
 
 
@@ -88,8 +88,8 @@ def _shares(vocabulary: Mapping[str, int]) -> str:
 def _likeness(likeness: Record) -> str:
     exact = likeness["exact"]
     rows = [
-        [*two.split(","), rho(found["rho"]) + ("" if exact else f" ± {found['error']:.4f}")]
-        for two, found in likeness["rho"].items()
+        [*found["of"], rho(found["rho"]) + ("" if exact else f" ± {found['error']:.4f}")]
+        for found in likeness["by"]
     ]
     how = "all" if exact else "a random sample (± : 95 % confidence)"
     return "\n\n".join(

@@ -19,10 +19,10 @@ Record = Mapping[str, Any]
 
 def plot(record: Record, out: Path) -> None:
     """Draw all pictures of ``analysis.json`` in the folder ``out``."""
-    if record["similarity"]:
+    if any(found["by"] for found in record["similarity"].values()):
         plot_similarity(record["similarity"], out / "word-similarity")
     if record["likeness"]:
-        plot_likeness(record["likeness"], out / "likeness")
+        plot_likeness(record["likeness"]["by"], out / "likeness")
     _plot_norms(record["checkpoints"], out / "norms")
     for checkpoint in record["checkpoints"]:
         name = file_name(checkpoint["name"])
@@ -55,14 +55,13 @@ def plot_similarity(similarity: Mapping[str, Any], path: Path) -> None:
     save(figure, path)
 
 
-def plot_likeness(likeness: Record, path: Path) -> None:
+def plot_likeness(pairs: Sequence[Record], path: Path) -> None:
     """ρ of every two embeddings, as a grid."""
-    pairs = {tuple(two.split(",")): found["rho"] for two, found in likeness["rho"].items()}
-    names = list(dict.fromkeys(name for two in pairs for name in two))
+    names = list(dict.fromkeys(name for found in pairs for name in found["of"]))
     grid = np.eye(len(names))
-    for (one, other), value in pairs.items():
-        i, j = names.index(one), names.index(other)
-        grid[i, j] = grid[j, i] = np.nan if value is None else value
+    for found in pairs:
+        i, j = map(names.index, found["of"])
+        grid[i, j] = grid[j, i] = np.nan if found["rho"] is None else found["rho"]
     side = 2 + 0.7 * len(names)
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()

@@ -17,8 +17,8 @@
         "attention": [{"source": […], "target": […], "weights": [[…]],     # target × source
                        "alignment": [[target, source], …]}]}],
      "similarity": {set: {"pairs", "by": {"CHECKPOINT U": {"rho" or null, "covered"}}}},
-     "likeness": {"words", "pairs", "exact",
-                  "rho": {"CHECKPOINT U,CHECKPOINT V": {"rho" or null, "error"}}} or null,
+     "likeness": {"words", "pairs", "exact",          # of every two embeddings
+                  "by": [{"of": ["CHECKPOINT U", "CHECKPOINT V"], "rho" or null, "error"}]} or null,
      "versions": {package: version}}
 """
 
@@ -98,10 +98,17 @@ def load(name: str, path: Path, data: Path | None = None) -> Subject:
 
 
 def read_sets(paths: Sequence[Path]) -> list[WordPairs]:
-    """The word-similarity sets of files, and of the ``.txt`` files of folders."""
-    files = [
-        file for path in paths for file in (sorted(path.glob("*.txt")) if path.is_dir() else [path])
-    ]
+    """The word-similarity sets of files, and of the ``.txt`` files of folders.
+
+    Raises:
+        UserError: a folder without any, or a broken file.
+    """
+    files = []
+    for path in paths:
+        found = sorted(path.glob("*.txt")) if path.is_dir() else [path]
+        if not found:
+            raise UserError(f"{path}: holds no sets; python -m preprocess.wordsim gets them")
+        files += found
     return [parse_pairs(set_name(file), read_lines(file), str(file)) for file in files]
 
 
@@ -139,9 +146,10 @@ def _likeness(embeddings: dict[str, Embedding]) -> Record | None:
         "words": found.words,
         "pairs": found.pairs,
         "exact": found.exact,
-        "rho": {
-            ",".join(two): {"rho": rho, "error": found.error[two]} for two, rho in found.rho.items()
-        },
+        "by": [
+            {"of": list(two), "rho": rho, "error": found.error[two]}
+            for two, rho in found.rho.items()
+        ],
     }
 
 

@@ -87,8 +87,10 @@ class EmbeddingResults:
         }
         plot_similarity(bars, out / "word-similarity")
         if "correlation" in record:
-            rho = {two: {"rho": value} for two, value in record["correlation"].items()}
-            plot_likeness({"rho": rho}, out / "likeness")
+            pairs = [
+                {"of": two.split(","), "rho": rho} for two, rho in record["correlation"].items()
+            ]
+            plot_likeness(pairs, out / "likeness")
 
 
 @dataclass(frozen=True)
@@ -260,10 +262,11 @@ def _figure(figure: Mapping[str, Any]) -> str:
 def _conditions(record: Mapping[str, Any]) -> str:
     seeds = record["seeds"]
     spread = f"; mean ± standard deviation of {seeds} seeds" if seeds > 1 else ""
+    how = trained_on(record["machine"]) if record["rows"] else "gensim, on one thread"
     liked = ", ρ(U,V) that of all pairs' cosines in the one and in the other"
     return (
         f"{record['title']}. Spearman's ρ of cosines and human scores over the covered pairs"
-        f"{liked if 'correlation' in record else ''}{spread}; {trained_on(record['machine'])}. "
+        f"{liked if 'correlation' in record else ''}{spread}; {how}. "
         "The last column says whether the order is the one that the paper states; its own figures "
         "could not be checked, so they are not shown."
     )

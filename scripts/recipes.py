@@ -87,6 +87,9 @@ def load_experiment(name: str) -> Experiment:
 def _on_runs_of(base: Experiment, name: str, data: dict[str, Any]) -> Experiment:
     """An experiment that measures something else of the rows of another."""
     _require(name, data, "title", "results", "rows")
+    unknown = ", ".join(row for row in data["rows"] if row not in base.rows)
+    if unknown:
+        raise UserError(f"{EXPERIMENTS / name}.yaml: {base.name} has no rows {unknown}")
     return replace(
         base,
         name=name,

@@ -25,12 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--raw", type=Path, metavar="DIR", help="the corpus' raw files, instead of a download"
     )
     parser.add_argument(
-        "--wordsim",
-        type=Path,
-        metavar="DIR",
-        help="the word-similarity sets (experiments on embeddings), instead of a download",
-    )
-    parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder to fill (default: runs/EXPERIMENT)"
     )
     parser.add_argument(
@@ -47,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def reproduce(name: str, command: str, args: argparse.Namespace) -> None:
+def reproduce(
+    name: str, command: str, args: argparse.Namespace, wordsim: Path | None = None
+) -> None:
     """Run the experiment ``name`` with the options of :func:`add_arguments`; print its table.
 
     Recorded is ``command`` with --seeds and --jobs: the folders are another's elsewhere.
@@ -57,9 +53,7 @@ def reproduce(name: str, command: str, args: argparse.Namespace) -> None:
     out = args.out or Path("runs") / name
     given = [f" --{key} {getattr(args, key)}" for key in ("seeds", "jobs") if getattr(args, key)]
     command += "".join(given)
-    record = run_experiment(
-        experiment, out, command, args.raw, args.jobs, args.seeds or 1, args.wordsim
-    )
+    record = run_experiment(experiment, out, command, args.raw, args.jobs, args.seeds or 1, wordsim)
     print(f"\n{results_of(experiment).page(record)}\n")
     print(f"table, record and plots: {out}; {time.monotonic() - started:.0f} s in all")
 
@@ -76,8 +70,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         "experiment", metavar="EXPERIMENT", help=f"one of {', '.join(experiment_names())}"
     )
     add_arguments(parser)
+    parser.add_argument(
+        "--wordsim",
+        type=Path,
+        metavar="DIR",
+        help="the word-similarity sets (experiments on embeddings), instead of a download",
+    )
     args = parser.parse_args(argv)
-    reproduce(args.experiment, f"python -m scripts.reproduce {args.experiment}", args)
+    command = f"python -m scripts.reproduce {args.experiment}"
+    reproduce(args.experiment, command, args, args.wordsim)
 
 
 if __name__ == "__main__":

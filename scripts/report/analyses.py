@@ -46,7 +46,7 @@ SHAPE = {
             "words": int,
             "pairs": int,
             "exact": bool,
-            "rho": Each({"rho": NUMBER | None, "error": NUMBER}),
+            "by": Filled({"of": (str, str), "rho": NUMBER | None, "error": NUMBER}),
         }
     ),
     "versions": Each(str),

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +14,8 @@ from scipy.stats import spearmanr
 
 from tiednmt.analysis.embeddings import Embedding
 from tiednmt.analysis.likeness import likeness
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def embeddings(words=700, dim=12, seed=1):
@@ -80,3 +86,31 @@ def test_sampled_is_within_the_stated_error(monkeypatch):
             assert abs(rho - exact.rho[two]) < 2 * sampled.error[two]
             inside.append(abs(rho - exact.rho[two]) < sampled.error[two])
     assert sum(inside) >= 7  # of 9, at 95 % each
+
+
+BUDGET = """
+import resource
+import numpy as np
+from tiednmt.analysis.embeddings import Embedding
+from tiednmt.analysis.likeness import likeness
+words = tuple(map(str, range(10_000)))
+rows = np.random.default_rng(1).normal(size=(3, 10_000, 200)).astype(np.float32)
+found = likeness({name: Embedding(name, words, r) for name, r in zip("UVS", rows)})
+assert (found.exact, found.pairs) == (True, 49_995_000)
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(used.ru_maxrss / 1e6, used.ru_utime + used.ru_stime)
+"""
+
+
+@pytest.mark.slow
+def test_ten_thousand_words_within_two_gigabytes_and_a_minute():
+    """Of one thread's time, start and imports included."""
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", BUDGET]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=ROOT, env=one_thread
+    )
+    gigabytes, seconds = map(float, done.stdout.split())
+    print(f"{gigabytes:.2f} GB, {seconds:.0f} s")
+    assert gigabytes < 2
+    assert seconds < 60

@@ -7,10 +7,12 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from gensim.models import KeyedVectors
 from scipy.stats import spearmanr
 
 from scripts import analyse
+from scripts.analysis_record import load
 from tests.untrained import save_untrained, write_dictionaries
 
 WORDS = [f"w{i}" for i in range(24)]
@@ -78,17 +80,22 @@ def test_a_set_of_which_no_word_is_known(record, out):
     assert "| foreign | 0 of 2 | – | – | – | – |" in (out / "tables.md").read_text()
 
 
+def rho_of(record, *names):
+    (found,) = (pair for pair in record["likeness"]["by"] if pair["of"] == [*names])
+    return found["rho"]
+
+
 def test_likeness_is_that_of_the_exported_vectors(record, out):
     found = record["likeness"]
     assert (found["words"], found["pairs"], found["exact"]) == (24, 24 * 23 // 2, True)
-    assert len(found["rho"]) == 6
+    assert len(found["by"]) == 6
     upper = np.triu_indices(24, 1)
     cosines = []
     for name in ("none-U", "tied-S"):
         rows = exported(out, name).get_normed_vectors().astype(float)
         cosines.append((rows @ rows.T)[upper])
     expected = spearmanr(*cosines).statistic
-    assert found["rho"]["none U,tied S"]["rho"] == pytest.approx(expected, abs=1e-5)
+    assert rho_of(record, "none U", "tied S") == pytest.approx(expected, abs=1e-5)
 
 
 def test_checkpoints(record):
@@ -127,9 +134,17 @@ def test_word_vectors_beside_a_checkpoint(out, folder, tmp_path):
         ]
     )
     record = json.loads((tmp_path / "analysis.json").read_text())
-    assert record["likeness"]["rho"]["none U,vectors U"]["rho"] == pytest.approx(1.0, abs=1e-6)
+    assert rho_of(record, "none U", "vectors U") == pytest.approx(1.0, abs=1e-6)
     assert record["checkpoints"][1]["tie_map"] is None
     assert record["similarity"] == {}
+
+
+def test_old_checkpoints_of_torch_are_no_word_vectors(folder, tmp_path):
+    """Published models of fairseq are pickles, as gensim's files are."""
+    state = torch.load(folder / "none.pt")
+    torch.save(state, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    subject = load("old", tmp_path / "old.pt", folder / "data")
+    assert [embedding.name for embedding in subject.embeddings] == ["U", "V"]
 
 
 REFUSED = {
@@ -140,6 +155,7 @@ REFUSED = {
         ["{folder}/none.pt", "--similarity", "{folder}/broken.txt"],
         r"broken\.txt, line 2: not two words and a score",
     ),
+    "no sets": (["{folder}/none.pt", "--similarity", "{folder}/data"], r"data: holds no sets"),
     "sentences": (
         ["{folder}/none.pt", "--sentences", "{folder}/sets/mine.txt"],
         r"none\.pt: --sentences: not a translation model",

@@ -16,6 +16,7 @@ from scripts.embedding_results import EmbeddingResults, SkipGramResults, in_orde
 from scripts.experiments import results_of
 from scripts.recipes import load_experiment
 from scripts.seeds import over_seeds
+from tiednmt.errors import UserError
 
 SMALL = """
 title: A page
@@ -159,6 +160,7 @@ RECORD = {
     "task": "embeddings",
     "title": "Some text",
     "seeds": 2,
+    "rows": [{"name": "none"}],
     "paper": {"similarity": "V > U", "correlation": "V,S > U,V"},
     "similarity": {
         "SimLex-999": {"U": 0.15, "V": 0.25, "covered": 575, "pairs": 999},
@@ -202,3 +204,11 @@ def test_experiments():
     skip_gram = load_experiment("word2vec")
     assert not skip_gram.rows
     assert type(results_of(skip_gram)) is SkipGramResults
+
+
+def test_rows_that_the_other_experiment_has_not(monkeypatch, tmp_path):
+    (tmp_path / "page.yaml").write_text(SMALL)
+    (tmp_path / "wrong.yaml").write_text(EMBEDDINGS.replace("none, wt", "none, tied"))
+    monkeypatch.setattr(recipes, "EXPERIMENTS", tmp_path)
+    with pytest.raises(UserError, match=r"wrong\.yaml: page has no rows tied"):
+        load_experiment("wrong")

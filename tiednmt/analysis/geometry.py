@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,4 +51,5 @@ def _umap(vectors: Vectors) -> NDArray[np.float64]:
         from umap import UMAP as Map
     except ImportError:
         raise UserError("--map umap needs the package umap-learn: pip install umap-learn") from None
+    logging.getLogger("numba").setLevel(logging.WARNING)  # fairseq shows what others log as well
     return Map(n_components=2, metric="cosine", random_state=1).fit_transform(vectors)

@@ -21,6 +21,7 @@ from tiednmt.errors import UserError
 logging.getLogger("gensim").setLevel(logging.WARNING)  # fairseq shows what others log as well
 
 _PICKLE = b"\x80"  # how a pickle of any protocol since 2 begins
+_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # in the beginning of torch's, before it wrote zips
 _ALLOWED = {
     ("gensim.models.word2vec", "Word2Vec"),
     ("gensim.models.keyedvectors", "KeyedVectors"),
@@ -38,10 +39,9 @@ _ALLOWED = {
 
 
 def is_word_vectors(path: Path) -> bool:
-    """Whether the file is one of word2vec's or gensim's, and no checkpoint of torch's (a zip)."""
-    with path.open("rb") as file:
-        first = file.readline(100)
-    return first.startswith(_PICKLE) or _sizes(first) is not None
+    """Whether the file is one of word2vec's or gensim's, and no checkpoint of torch's."""
+    start = _beginning(path)
+    return (start.startswith(_PICKLE) and _TORCH not in start) or _sizes(start) is not None
 
 
 def load(path: Path) -> tuple[Embedding, ...]:
@@ -53,8 +53,7 @@ def load(path: Path) -> tuple[Embedding, ...]:
     Raises:
         UserError: the file is damaged, or a pickle of something else.
     """
-    with path.open("rb") as file:
-        is_pickle = file.readline(100).startswith(_PICKLE)
+    is_pickle = _beginning(path).startswith(_PICKLE)
     try:
         found = _read_pickle(path) if is_pickle else _read_word2vec(path)
     except (ValueError, EOFError, UnicodeDecodeError) as error:
@@ -88,9 +87,14 @@ def save_numpy(embedding: Embedding, path: Path) -> None:
 EXPORTS = {"word2vec": (save_word2vec, ".vec"), "numpy": (save_numpy, ".npz")}
 
 
-def _sizes(line: bytes) -> tuple[int, int] | None:
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(100)
+
+
+def _sizes(start: bytes) -> tuple[int, int] | None:
     """The two numbers that word2vec's files begin with."""
-    parts = line.split()
+    parts = start.partition(b"\n")[0].split()
     if len(parts) != 2 or not all(part.isdigit() for part in parts):
         return None
     return int(parts[0]), int(parts[1])
@@ -98,7 +102,7 @@ def _sizes(line: bytes) -> tuple[int, int] | None:
 
 def _read_word2vec(path: Path) -> KeyedVectors:
     with path.open("rb") as file:
-        sizes = _sizes(file.readline(100))
+        sizes = _sizes(file.readline())
         assert sizes is not None
         second = file.readline().split(b" ")
     try:

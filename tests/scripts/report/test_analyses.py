@@ -69,7 +69,7 @@ ANALYSIS = {
         "words": 250,
         "pairs": 1000,
         "exact": False,
-        "rho": {"none U,none V": {"rho": 0.4567, "error": 0.0012}},
+        "by": [{"of": ["none U", "none V"], "rho": 0.4567, "error": 0.0012}],
     },
     "versions": {"scipy": "1.17.1"},
 }

@@ -1,0 +1,81 @@
+"""Which rows moved and how far, under every tying and with two dictionaries."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from fairseq.data import Dictionary
+
+from tests.small_models import JOINT, model
+from tiednmt.criterions.row_movement import RowMovement
+
+NAMES = {
+    "none": ["source input embedding", "target input embedding", "output embedding"],
+    "decoder": ["source input embedding", "target input embedding = output embedding"],
+    "three-way": ["source input embedding = target input embedding = output embedding"],
+}
+
+
+def move(weight, row, distance):
+    with torch.no_grad():
+        weight[row, 0] += distance
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "row-movement.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("tying", NAMES)
+def test_matrices(tying, tmp_path):
+    built = model(tying)
+    movement = RowMovement(1, tmp_path, JOINT, JOINT)
+    movement.observe(0, built.embeddings)
+    move(built.embeddings.output.embedding.weight, 4, 0.5)  # the word of rank 1
+    move(built.embeddings.output.embedding.weight, 15, 1.8)  # of rank 12; nine are beyond rank 10
+    movement.observe(1, built.embeddings)
+    (record,) = lines(tmp_path)
+    assert record["update"] == 1
+    assert list(record["matrices"]) == NAMES[tying]
+    *others, moved = record["matrices"].values()
+    assert [band["ranks"] for band in moved] == [[1, 10], [11, 19]]
+    assert [band["moved"] for band in moved] == [1, 1]
+    assert [band["distance"] for band in moved] == pytest.approx([0.05, 0.2])
+    assert not any(band["moved"] or band["distance"] for other in others for band in other)
+
+
+def test_rows_are_ranked_by_the_dictionary_of_their_side(tmp_path):
+    source = Dictionary()
+    for i in range(len(JOINT) - 4):
+        source.add_symbol(f"s{i}", n=1 + i)  # the last is the most frequent
+    built = model("none", source=source)
+    movement = RowMovement(1, tmp_path, source, JOINT)
+    movement.observe(0, built.embeddings)
+    for weight in (built.embeddings.source.weight, built.embeddings.target.weight):
+        move(weight, 4, 1.0)
+    movement.observe(1, built.embeddings)
+    bands = lines(tmp_path)[0]["matrices"]
+    assert [band["moved"] for band in bands["source input embedding"]] == [0, 1]
+    assert [band["moved"] for band in bands["target input embedding"]] == [1, 0]
+
+
+def test_every_third_update_whatever_its_batches(tmp_path):
+    built = model("none")
+    movement = RowMovement(3, tmp_path, JOINT, JOINT)
+    for update in range(6):
+        for _batch in range(2):
+            movement.observe(update, built.embeddings)
+        move(built.embeddings.target.weight, 4, 1.0)
+    records = lines(tmp_path)
+    assert [record["update"] for record in records] == [1, 4]
+    assert all(r["matrices"]["target input embedding"][0]["moved"] == 1 for r in records)
+
+
+def test_an_update_that_was_not_seen_is_not_measured(tmp_path):
+    """As where training goes on from an earlier checkpoint."""
+    built = model("none")
+    movement = RowMovement(2, tmp_path, JOINT, JOINT)
+    movement.observe(2, built.embeddings)
+    movement.observe(5, built.embeddings)
+    assert not (tmp_path / "row-movement.jsonl").exists()
