@@ -25,6 +25,7 @@ from tiednmt.errors import UserError
 SEPARATOR = "@@"
 SENTENCEPIECE_SPACE = "▁"
 SUBWORD_METHODS = ("subword-nmt", "sentencepiece")
+CACHED_WORDS = 100_000  # of each language, about 30 MB
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TYPOGRAPHIC_APOSTROPHE = re.compile(r"(?<=[^\W\d_])’(?=[^\W\d_])")
@@ -50,6 +51,15 @@ def normalise(line: str) -> str:
 def tokenise(line: str, tokeniser: MosesTokenizer) -> str:
     """Raw line → normalised, space-separated tokens by the Moses rules."""
     return str(tokeniser.tokenize(normalise(line), escape=False, return_str=True))
+
+
+class _BoundedCache(dict[str, tuple[str, ...]]):
+    """The units of words seen of late: forgets all when full, so that memory is bounded."""
+
+    def __setitem__(self, word: str, units: tuple[str, ...]) -> None:
+        if len(self) >= CACHED_WORDS:
+            self.clear()
+        super().__setitem__(word, units)
 
 
 class TextPipeline:
@@ -154,9 +164,11 @@ class TextPipeline:
                 open(self.folder / "codes", encoding="utf-8", newline="\n") as codes,
                 open(vocabulary, encoding="utf-8", newline="\n") as units,
             ):
-                segmenters[language] = BPE(
+                segmenter = BPE(
                     codes, separator=SEPARATOR, vocab=read_vocabulary(units, self.threshold)
                 )
+                segmenter.cache = _BoundedCache()
+                segmenters[language] = segmenter
         return segmenters
 
     @cached_property
