@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from preprocess.bitext import Bitext, Reader, TextFile, line_by_line
-from preprocess.corpus import READ, Corpus, add_arguments, options_from, prepare, share_from
+from preprocess.corpus import Corpus, add_arguments, options_from, prepare, reads, share_from
 from preprocess.download import Download, fetch_all
 from preprocess.stages import claim
 from tiednmt.errors import UserError
@@ -112,7 +112,7 @@ def command(
     options, share = options_from(args), share_from(args)
     downloads = corpus.downloads(args.pair)
     raw = args.raw or args.dest / "download"
-    if args.raw is None and share.step in (None, READ):
+    if args.raw is None and reads(share):
         claim(args.dest)
         fetch_all([item.at(args.url) if args.url else item for item in downloads], raw)
     prepare(corpus.corpus_in(raw, args.pair), args.dest, options, share)

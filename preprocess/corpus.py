@@ -222,6 +222,11 @@ def share_from(args: argparse.Namespace) -> Share:
     return Share(args.step, number, of)
 
 
+def reads(share: Share) -> bool:
+    """Whether the raw files are needed for this share of the work."""
+    return share.step in (None, READ)
+
+
 def prepare(corpus: Corpus, dest: Path, options: Options, share: Share | None = None) -> None:
     """Fill ``dest`` from the raw files and print the vocabulary report.
 
@@ -274,7 +279,7 @@ def _check(corpus: Corpus, dest: Path, options: Options, share: Share) -> None:
     for subset in ("train", "valid"):
         if subset not in corpus.subsets:
             raise UserError(f"{corpus.name}: the subset {subset} is missing")
-    if share.step in (None, READ):
+    if reads(share):
         for path in chain.from_iterable(map(corpus.paths, corpus.subsets)):
             if not path.exists():
                 raise UserError(f"{path}: no such file")

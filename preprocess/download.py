@@ -7,7 +7,6 @@ import http.client
 import os
 import shutil
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -180,7 +179,7 @@ def _fetch_part(url: str, part: Path, first_wait: float, stop: Event) -> None:
     reason = ""
     for attempt in range(ATTEMPTS):
         if attempt:
-            time.sleep(first_wait * 2 ** (attempt - 1))
+            stop.wait(first_wait * 2 ** (attempt - 1))
         try:
             _continue(url, part, stop)
             return

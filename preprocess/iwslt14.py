@@ -1,4 +1,4 @@
-"""IWSLT14 (Cettolo et al. 2014), German and English: TED talks, 175,000 pairs.
+"""IWSLT14 (Cettolo et al. 2014), German and English: TED talks, about 174,000 pairs.
 
 ``python -m preprocess.iwslt14 --dest DIR`` downloads the archive and prepares it; ``--raw DIR``
 takes ``de-en.tgz`` that is there already. As usual, every 23rd pair of the training text

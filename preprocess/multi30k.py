@@ -15,6 +15,7 @@ from preprocess.corpus import (
     corpus_of_files,
     options_from,
     prepare,
+    reads,
     share_from,
 )
 from preprocess.download import fetch_all, files_at
@@ -92,10 +93,9 @@ def main(argv: list[str] | None = None) -> None:
     add_arguments(parser)
     args = parser.parse_args(argv)
     options, share = options_from(args), share_from(args)
-    raw = args.raw
-    if raw is None:
+    raw = args.raw or args.dest / "download"
+    if args.raw is None and reads(share):
         claim(args.dest)
-        raw = args.dest / "download"
         download(raw, args.pair, args.url)
     prepare(corpus_in(raw, args.pair), args.dest, options, share)
 
