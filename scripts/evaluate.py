@@ -242,6 +242,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--max-sentences", type=positive, metavar="N", help="sentences a batch")
     parser.add_argument("--cpu", action="store_true", help="leave the GPU alone")
+    parser.add_argument(
+        "--int8", action="store_true", help="score with an output embedding of 8 bits, on the CPU"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write scores as JSON")
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help="write translations, a file a system and subset"
@@ -275,7 +278,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     prepared = Prepared(args.data)
     for subset in args.subset or ():
         prepared.pairs(subset)
-    systems = [load_system(name, paths, prepared, args.cpu) for name, paths in specifications]
+    systems = [
+        load_system(name, paths, prepared, args.cpu, args.int8) for name, paths in specifications
+    ]
     search = Search(args.beam, args.lenpen, args.max_tokens, args.max_sentences)
     if args.input is not None:
         try:

@@ -21,6 +21,8 @@ from preprocess.pipeline import TextPipeline
 from scripts.checkpoints import build, preferred_device, read_checkpoint, require_task
 from scripts.scoring import refuse_subword_marks
 from tiednmt.errors import UserError
+from tiednmt.tasks.beam_search import TiedSequenceGenerator
+from tiednmt.tasks.tied_translation import quantise
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +119,9 @@ class System:
         config = GenerationConfig(
             beam=search.beam, lenpen=search.lenpen, max_len_a=MAX_LEN_A, max_len_b=MAX_LEN_B
         )
-        generator = self.task.build_generator(self.models, config)
+        generator = self.task.build_generator(
+            self.models, config, seq_gen_cls=TiedSequenceGenerator
+        )
         dictionary = self.task.target_dictionary
         sources = {i: self._source(line) for i, line in enumerate(lines) if line.strip()}
         translations = [""] * len(lines)
@@ -182,7 +186,9 @@ def equal_length_batches(
 # --- loading -----------------------------------------------------------------------------------
 
 
-def load_system(name: str, paths: Iterable[Path], prepared: Prepared, cpu: bool = False) -> System:
+def load_system(
+    name: str, paths: Iterable[Path], prepared: Prepared, cpu: bool = False, int8: bool = False
+) -> System:
     """Load one checkpoint, or several as an ensemble; a GPU is used where there is one.
 
     Args:
@@ -190,12 +196,13 @@ def load_system(name: str, paths: Iterable[Path], prepared: Prepared, cpu: bool 
         paths: checkpoints of ``fairseq-train``.
         prepared: the folder whose dictionaries they were trained with.
         cpu: leave the GPU alone.
+        int8: score with an output embedding of 8 bits, on the CPU.
 
     Raises:
         UserError: a checkpoint is missing, damaged, unsafe, of an unknown architecture, no
-            translation model, or does not fit the dictionaries.
+            translation model, or does not fit the dictionaries; 8 bits of a model not ours.
     """
-    device = preferred_device(cpu)
+    device = preferred_device(cpu or int8)
     models, task = [], None
     paths = tuple(paths)
     for path in paths:
@@ -204,6 +211,8 @@ def load_system(name: str, paths: Iterable[Path], prepared: Prepared, cpu: bool 
         model, task = build(path, state, prepared.data_bin, task)
         model.to(device)
         model.prepare_for_inference_(OmegaConf.create({"generation": {"no_beamable_mm": True}}))
+        if int8:
+            quantise(model)
         models.append(model)
     return System(name, paths, models, task, prepared.pipeline, device)
 

@@ -158,6 +158,21 @@ def test_the_recipe_through_hydra(right_padded):
     assert saved["optimizer_history"][-1]["num_updates"] == 3
 
 
+def test_half_precision_on_a_cpu(data_bin, work):
+    """fairseq-train's own --bf16 means a TPU; through hydra it is the type alone."""
+    done = run(
+        *("fairseq-hydra-train", "--config-dir", ROOT / "configs" / "recipes"),
+        *("--config-name", "tied_gru_multi30k", f"common.user_dir={ROOT / 'tiednmt'}"),
+        *(f"+task.data={data_bin}", "+model.tying=three-way", "common.cpu=true"),
+        *("common.bf16=true", f"checkpoint.save_dir={work / 'bf16'}", "common.log_interval=1"),
+        *("optimization.max_update=12", "lr_scheduler.warmup_updates=1"),
+        cwd=work,
+    ).check()
+    losses = [float(loss) for loss in re.findall(r'"nll_loss": "([\d.]+)"', done.output)]
+    assert losses[-1] < losses[0] - 0.5
+    assert len(generate(data_bin, work / "bf16" / LAST)["H"]) == 10
+
+
 def generate(data_bin, path, *options):
     """What fairseq-generate prints of the test set, by the letter of a line and by sentence."""
     done = run(
@@ -169,6 +184,22 @@ def generate(data_bin, path, *options):
         letter: {int(number): text for kind, number, text in lines if kind == letter}
         for letter in "SHAP"
     }
+
+
+def test_our_task_generates_what_fairseqs_does(plain, data_bin):
+    expected = generate(data_bin, plain)
+    ours = generate(data_bin, plain, "--task", "tied_translation")
+    assert ours["H"].keys() == expected["H"].keys()
+    for number, line in ours["H"].items():
+        score, text = line.split("\t")
+        expected_score, expected_text = expected["H"][number].split("\t")
+        assert text == expected_text
+        assert float(score) == pytest.approx(float(expected_score), abs=1e-4)
+
+
+def test_eight_bits_from_the_command_line(plain, data_bin):
+    rounded = generate(data_bin, plain, "--task", "tied_translation", "--int8")
+    assert len(rounded["H"]) == 10
 
 
 @pytest.mark.parametrize("kind", ["hard", "soft"])

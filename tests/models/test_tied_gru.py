@@ -6,6 +6,7 @@ from fairseq.sequence_generator import SequenceGenerator
 
 from tests.small_models import JOINT, batch, model
 from tiednmt.errors import UserError
+from tiednmt.models import TiedGRUConfig
 
 
 def scores(built, inputs):
@@ -141,3 +142,17 @@ def test_half_precision_is_close():
 def test_another_model_is_refused():
     with pytest.raises(UserError, match="another model"):
         model(embed_dim=8).load_state_dict(model().state_dict())
+
+
+@pytest.fixture
+def precision():
+    """Torch's setting, put back afterwards."""
+    before = torch.get_float32_matmul_precision()
+    yield torch.get_float32_matmul_precision
+    torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize("chosen", ["highest", "medium"])
+def test_the_precision_of_products_can_be_chosen(precision, chosen):
+    model().prepare(TiedGRUConfig(float32_matmul_precision=chosen))
+    assert precision() == chosen

@@ -66,10 +66,14 @@ def reference(c, embedded, annotations, padding, state):
     return [torch.stack(x, 1) for x in (states, contexts, attention)]
 
 
+def forward(c, embedded, annotations, padding, state):
+    return c(embedded, c.read(annotations, padding), state)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_forward(shape):
     c, args = cell(), arguments(*shape)
-    for ours, theirs in zip(c(*args), reference(c, *args), strict=True):
+    for ours, theirs in zip(forward(c, *args), reference(c, *args), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
 
 
@@ -79,7 +83,7 @@ def test_gradients(shape):
     inputs = [args[0], args[1], args[3], *c.parameters()]
     torch.manual_seed(3)
     gradients = []
-    states, contexts, _ = c(*args)
+    states, contexts, _ = forward(c, *args)
     weights = torch.randn_like(states), torch.randn_like(contexts)
     for outcome in ((states, contexts), reference(c, *args)[:2]):
         loss = sum((w * o).sum() for w, o in zip(weights, outcome, strict=True))
@@ -88,23 +92,33 @@ def test_gradients(shape):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-11)
 
 
+class Whole(torch.nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        self.cell = c
+
+    def forward(self, *args):
+        return forward(self.cell, *args)[:2]
+
+
 def test_gradcheck():
-    c, (embedded, annotations, padding, state) = cell(), arguments(3, 2, 4)
-    names = [name for name, _ in c.named_parameters()]
+    whole, (embedded, annotations, padding, state) = Whole(cell()), arguments(3, 2, 4)
+    names = [name for name, _ in whole.named_parameters()]
 
     def run(embedded, annotations, state, *parameters):
         values = dict(zip(names, parameters, strict=True))
-        return torch.func.functional_call(c, values, (embedded, annotations, padding, state))[:2]
+        return torch.func.functional_call(whole, values, (embedded, annotations, padding, state))
 
-    assert torch.autograd.gradcheck(run, (embedded, annotations, state, *c.parameters()))
+    assert torch.autograd.gradcheck(run, (embedded, annotations, state, *whole.parameters()))
 
 
 def test_padding_changes_nothing():
     c = cell()
     embedded, annotations, _, state = arguments(4, 1, 3, [3])
-    alone = c(embedded, annotations, torch.zeros(1, 3, dtype=torch.bool), state)
+    alone = forward(c, embedded, annotations, torch.zeros(1, 3, dtype=torch.bool), state)
     noise = torch.full((1, 2, 4), 1e3, dtype=torch.float64)
-    longer = c(
+    longer = forward(
+        c,
         embedded,
         torch.cat((annotations, noise), 1),
         torch.tensor([[False, False, False, True, True]]),
@@ -117,10 +131,22 @@ def test_padding_changes_nothing():
 
 def test_steps_one_by_one_equal_all_at_once():
     c, (embedded, annotations, padding, state) = cell(), arguments(5, 3, 4)
-    whole = c(embedded, annotations, padding, state)
-    keys = c.keys(annotations)
+    memory = c.read(annotations, padding)
+    whole = c(embedded, memory, state)
+    state = state.unsqueeze(1)
     for t in range(5):
-        step = c(embedded[t : t + 1], annotations, padding, state, keys)
-        state = step.states[0]
-        torch.testing.assert_close(state, whole.states[t])
-        torch.testing.assert_close(step.attention[0], whole.attention[t])
+        step = c.step(embedded[t].unsqueeze(1), memory, state)
+        state = step.states
+        for one, all_ in zip(step, whole, strict=True):
+            torch.testing.assert_close(one.squeeze(1), all_[t])
+
+
+def test_hypotheses_of_a_source_do_not_see_each_other():
+    c, (embedded, annotations, padding, state) = cell(), arguments(4, 3, 4)
+    memory = c.read(annotations, padding)
+    states = torch.stack([state + k for k in range(4)], 1)
+    together = c.step(embedded.transpose(0, 1), memory, states)
+    for k in range(4):
+        alone = c.step(embedded[k].unsqueeze(1), memory, states[:, k : k + 1])
+        for one, of_all in zip(alone, together, strict=True):
+            torch.testing.assert_close(one.squeeze(1), of_all[:, k])

@@ -86,3 +86,15 @@ def test_penalty_and_its_gradient():
 
 def test_no_projection_no_penalty():
     assert layer().penalty(0.15).item() == 0
+
+
+@pytest.mark.usefixtures("path")
+def test_half_precision_adds_up_in_single():
+    """One number in bfloat16 holds two or three digits; a loss needs more of them."""
+    double, half = layer(500, 16), layer(500, 16, dtype=torch.bfloat16)
+    features, target = tokens(2000, 500, 16)
+    double.load_state_dict({k: v.double() for k, v in half.state_dict().items()})
+    expected, _ = double.loss(features.detach().bfloat16().double(), target, PAD)
+    loss, _ = half.loss(features.detach().bfloat16(), target, PAD)
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(expected.item(), rel=5e-4)

@@ -8,7 +8,7 @@ from fairseq.models import FairseqIncrementalDecoder, FairseqLanguageModel
 from fairseq.tasks import FairseqTask
 from torch import Tensor, nn
 
-from tiednmt.models.tied_model import TiedModel, check_ranges
+from tiednmt.models.tied_model import TiedModel, TiedModelConfig, check_ranges
 from tiednmt.modules import (
     CarriedState,
     RecurrentNetwork,
@@ -16,7 +16,7 @@ from tiednmt.modules import (
     State,
     WordDropout,
 )
-from tiednmt.tying import Embeddings, TyingConfig, build_embeddings
+from tiednmt.tying import Embeddings, build_embeddings
 
 IncrementalState = dict[str, dict[str, Tensor | None]]
 ANY_LENGTH = 100_000  # fairseq's own models say the same: a recurrent network has no limit
@@ -25,7 +25,7 @@ Self = TypeVar("Self", bound="RecurrentLanguageModel")
 
 
 @dataclass
-class RecurrentLanguageModelConfig(TyingConfig):
+class RecurrentLanguageModelConfig(TiedModelConfig):
     """Options of every recurrent language model."""
 
     embed_dim: int = field(default=200, metadata={"help": "size of the two embeddings"})
@@ -70,7 +70,7 @@ class RecurrentLanguageModel(TiedModel, FairseqLanguageModel):
     def build_model(cls: type[Self], cfg: Any, task: FairseqTask) -> Self:
         """Build from the task's dictionary and log the tie map."""
         model = cls.from_dictionary(cfg, task.target_dictionary)
-        model.log_tie_map(cfg.tying)
+        model.prepare(cfg)
         return model
 
     @classmethod

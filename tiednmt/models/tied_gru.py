@@ -18,17 +18,19 @@ from omegaconf import II
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from tiednmt.models.tied_model import TiedModel, check_ranges, preset
+from tiednmt.models.tied_model import TiedModel, TiedModelConfig, check_ranges, preset
 from tiednmt.modules import ConditionalGRU, OutputLayer
-from tiednmt.modules.conditional_gru import initialise_gru
-from tiednmt.tying import Embeddings, TyingConfig, build_embeddings
+from tiednmt.modules.conditional_gru import Decoded, Memory
+from tiednmt.modules.dropout import Dropout
+from tiednmt.modules.gru import initialise_gru
+from tiednmt.tying import Embeddings, build_embeddings
 
 EncoderOut = dict[str, list[Tensor]]
 IncrementalState = dict[str, dict[str, Tensor | None]]
 
 
 @dataclass
-class TiedGRUConfig(TyingConfig):
+class TiedGRUConfig(TiedModelConfig):
     """Options of ``--arch tied_gru``; the defaults fit a corpus of Multi30k's size."""
 
     embed_dim: int = field(default=256, metadata={"help": "size of the three embeddings"})
@@ -73,7 +75,7 @@ class TiedGRUModel(TiedModel, FairseqEncoderDecoderModel):
     def build_model(cls, cfg: TiedGRUConfig, task: FairseqTask) -> "TiedGRUModel":
         """Build from the task's dictionaries and log the tie map."""
         model = cls.from_dictionaries(cfg, task.source_dictionary, task.target_dictionary)
-        model.log_tie_map(cfg.tying)
+        model.prepare(cfg)
         return model
 
     @classmethod
@@ -105,8 +107,8 @@ class TiedGRUEncoder(FairseqEncoder):
         super().__init__(dictionary)
         self.embedding = embedding
         self.max_source_positions = cfg.max_source_positions
-        self.embedding_dropout = nn.Dropout(cfg.embedding_dropout)
-        self.state_dropout = nn.Dropout(cfg.state_dropout)
+        self.embedding_dropout = Dropout(cfg.embedding_dropout)
+        self.state_dropout = Dropout(cfg.state_dropout)
         self.rnn = nn.GRU(
             cfg.embed_dim,
             cfg.encoder_hidden_size,
@@ -164,9 +166,9 @@ class TiedGRUDecoder(FairseqIncrementalDecoder):
         self.embedding = embedding
         self.output = output_layer
         self.max_target_positions = cfg.max_target_positions
-        self.embedding_dropout = nn.Dropout(cfg.embedding_dropout)
-        self.state_dropout = nn.Dropout(cfg.state_dropout)
-        self.readout_dropout = nn.Dropout(cfg.readout_dropout)
+        self.embedding_dropout = Dropout(cfg.embedding_dropout)
+        self.state_dropout = Dropout(cfg.state_dropout)
+        self.readout_dropout = Dropout(cfg.readout_dropout)
         self.initial = nn.Linear(annotation_size, cfg.decoder_hidden_size)
         self.cell = ConditionalGRU(
             cfg.embed_dim, annotation_size, cfg.decoder_hidden_size, cfg.attention_size
@@ -208,38 +210,55 @@ class TiedGRUDecoder(FairseqIncrementalDecoder):
         **_: Any,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The readout (B × T × embedding) and the attention."""
-        annotations, padding = encoder_out["annotations"][0], encoder_out["padding"][0]
-        cached: dict[str, Tensor] | None = None
-        if incremental_state is not None:
-            prev_output_tokens = prev_output_tokens[:, -1:]
+        if incremental_state is None:
+            memory, state = self.begin(encoder_out)
+            embedded = self.embedding_dropout(self.embedding(prev_output_tokens.t()))
+            decoded = self.cell(embedded, memory, state)
+            readout = self.read_out(embedded, decoded).transpose(0, 1)
+            attention = decoded.attention.transpose(0, 1)
+        else:
             cached = self.get_incremental_state(incremental_state, "decoder")
-        if cached is None:
-            cached = {
-                "state": self.initial_state(annotations, padding),
-                "keys": self.cell.keys(annotations),
-            }
-        embedded = self.embedding_dropout(self.embedding(prev_output_tokens.t()))
-        states, contexts, attention = self.cell(
-            embedded, annotations, padding, cached["state"], cached["keys"]
-        )
-        if incremental_state is not None:
-            cached["state"] = states[-1]
+            if cached is None:
+                memory, state = self.begin(encoder_out)
+                cached = {**memory._asdict(), "state": state}
+            state, memory = cached.pop("state").unsqueeze(1), Memory(**cached)
+            readout, state, attention = self.step(prev_output_tokens[:, -1:], memory, state)
+            cached = {**memory._asdict(), "state": state.squeeze(1)}
             self.set_incremental_state(incremental_state, "decoder", cached)
-        readout = torch.tanh(
-            self.readout_state(self.state_dropout(states))
-            + self.readout_input(embedded)
-            + self.readout_context(contexts)
-        )
-        attn = attention.transpose(0, 1)
-        columns = encoder_out["columns"][0].unsqueeze(1).expand_as(attn)
-        attn = torch.zeros_like(attn).scatter(2, columns, attn)
-        return self.readout_dropout(readout).transpose(0, 1), {"attn": attn}
+        return readout, {"attn": in_given_columns(attention, encoder_out["columns"][0])}
 
-    def initial_state(self, annotations: Tensor, padding: Tensor) -> Tensor:
-        """tanh of a projection of the mean annotation, B × hidden."""
+    def begin(self, encoder_out: EncoderOut) -> tuple[Memory, Tensor]:
+        """What all steps attend to, and the state before the first: tanh of a projection of the
+        mean annotation, B × hidden.
+        """
+        annotations, padding = encoder_out["annotations"][0], encoder_out["padding"][0]
         kept = (~padding).to(annotations.dtype)
         mean = torch.bmm(kept.unsqueeze(1), annotations).squeeze(1) / kept.sum(1, keepdim=True)
-        return torch.tanh(self.initial(mean))
+        return self.cell.read(annotations, padding), torch.tanh(self.initial(mean))
+
+    def step(self, tokens: Tensor, memory: Memory, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One step of K hypotheses for each of B sources.
+
+        Args:
+            tokens: the last of each hypothesis, B × K.
+            memory: of the sources.
+            state: B × K × hidden.
+
+        Returns:
+            The readout (B × K × embedding), the state, and the attention (B × K × S).
+        """
+        embedded = self.embedding_dropout(self.embedding(tokens))
+        decoded = self.cell.step(embedded, memory, state)
+        return self.read_out(embedded, decoded), decoded.states, decoded.attention
+
+    def read_out(self, embedded: Tensor, decoded: Decoded) -> Tensor:
+        """tanh(W_s s_t + W_y y_{t−1} + W_c c_t), … × embedding."""
+        readout = torch.tanh(
+            self.readout_state(self.state_dropout(decoded.states))
+            + self.readout_input(embedded)
+            + self.readout_context(decoded.contexts)
+        )
+        return self.readout_dropout(readout)
 
     def reorder_incremental_state(
         self, incremental_state: IncrementalState, new_order: Tensor
@@ -257,6 +276,13 @@ class TiedGRUDecoder(FairseqIncrementalDecoder):
     def max_positions(self) -> int:
         """Longest target sentence, in subword units."""
         return self.max_target_positions
+
+
+def in_given_columns(attention: Tensor, columns: Tensor) -> Tensor:
+    """Attention (B × T × S) over the columns of the source as it was given; see the encoder."""
+    return torch.zeros_like(attention).scatter(
+        2, columns.unsqueeze(1).expand_as(attention), attention
+    )
 
 
 _SIZES = (

@@ -3,17 +3,20 @@
 import logging
 from argparse import Namespace
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from textwrap import shorten
 from typing import Any
 
 import torch
 from fairseq.data import Dictionary
+from fairseq.dataclass import ChoiceEnum
 from fairseq.models import BaseFairseqModel
 
 from tiednmt.errors import UserError
 from tiednmt.modules import OutputLayer
 from tiednmt.tying import (
     Embeddings,
+    TyingConfig,
     drop_aliases,
     restore_aliases,
     tie_map,
@@ -21,6 +24,20 @@ from tiednmt.tying import (
 )
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass
+class TiedModelConfig(TyingConfig):
+    """The options of every model of this package."""
+
+    float32_matmul_precision: ChoiceEnum(("highest", "high", "medium")) = field(  # type: ignore[valid-type]
+        default="highest",
+        metadata={
+            "help": "torch's setting of this name: medium lets matrix products round to bfloat16 "
+            "(CPU) or TF32 (GPU) where the machine has instructions for it, high to TF32; on a "
+            "CPU medium also chooses oneDNN's kernels, often the faster ones"
+        },
+    )
 
 
 class TiedModel(BaseFairseqModel):
@@ -46,9 +63,10 @@ class TiedModel(BaseFairseqModel):
         self.register_state_dict_post_hook(drop_aliases)
         self.register_load_state_dict_pre_hook(restore_aliases)
 
-    def log_tie_map(self, tying: str) -> None:
-        """Log which matrices are one and what that saves."""
-        logger.info("tying: %s\n%s", tying, tie_map(self.embeddings, self))
+    def prepare(self, cfg: TiedModelConfig) -> None:
+        """Set the precision of products; log which matrices are one and what that saves."""
+        torch.set_float32_matmul_precision(str(cfg.float32_matmul_precision))
+        logger.info("tying: %s\n%s", cfg.tying, tie_map(self.embeddings, self))
 
     def upgrade_state_dict_named(self, state_dict: dict[str, Any], name: str) -> None:
         """Refuse the checkpoint of another vocabulary."""

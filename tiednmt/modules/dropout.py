@@ -6,6 +6,42 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+_LEVELS = 1 << 16  # a random number of 16 bits decides over an element
+
+
+def dropout(tensor: Tensor, rate: float, training: bool = True) -> Tensor:
+    """``torch.nn.functional.dropout``, several times as fast on a CPU.
+
+    There torch draws 64 random bits for every element; here four elements share them, so that the
+    rate is one of multiples of 2⁻¹⁶.
+    """
+    if not training or not rate or tensor.device.type != "cpu":
+        return F.dropout(tensor, rate, training)
+    draws = torch.empty((tensor.numel() + 3) // 4, dtype=torch.int64, device=tensor.device)
+    levels = draws.random_(-(1 << 63), None).view(torch.int16)[: tensor.numel()]
+    kept = levels.view(tensor.shape) >= round(rate * _LEVELS) - _LEVELS // 2
+    return tensor * kept.to(tensor.dtype).div_(1 - rate)
+
+
+class Dropout(nn.Module):
+    """:func:`dropout` as a module.
+
+    Args:
+        rate: probability of a zero.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, tensor: Tensor) -> Tensor:
+        """Zero some, scale the others by 1 / (1 − rate); nothing changes in evaluation."""
+        return dropout(tensor, self.rate, self.training)
+
+    def extra_repr(self) -> str:
+        """For ``print(model)``."""
+        return f"rate={self.rate}"
+
 
 class SequenceDropout(nn.Module):
     """Dropout on T × B × size.
@@ -24,8 +60,8 @@ class SequenceDropout(nn.Module):
     def forward(self, sequence: Tensor) -> Tensor:
         """Zero some, scale the others by 1 / (1 − rate); nothing changes in evaluation."""
         if not self.fixed or not self.training or not self.rate:
-            return F.dropout(sequence, self.rate, self.training)
-        return sequence * F.dropout(torch.ones_like(sequence[:1]), self.rate)
+            return dropout(sequence, self.rate, self.training)
+        return sequence * dropout(torch.ones_like(sequence[:1]), self.rate)
 
     def extra_repr(self) -> str:
         """For ``print(model)``."""
@@ -43,5 +79,5 @@ class WordDropout(nn.Module):
         """Zero the embeddings (T × B × dim) of the dropped among ``types``; ``tokens`` is T × B."""
         if not self.training or not self.rate:
             return embedded
-        kept = F.dropout(embedded.new_ones(types), self.rate)
+        kept = dropout(embedded.new_ones(types), self.rate)
         return embedded * kept[tokens].unsqueeze(-1)

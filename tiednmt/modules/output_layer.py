@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.ao.nn.quantized import dynamic
+from torch.ao.quantization import per_channel_dynamic_qconfig
 
 _CHUNK = 512  # tokens whose scores are held at once; torch's default is 4 times slower on CPU
 
@@ -37,12 +40,30 @@ class OutputLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(embedding.num_embeddings))
         dim = embedding.embedding_dim
         self.projection = nn.Linear(dim, dim, bias=False) if projection else None
+        self.int8: nn.Module | None = None
 
     def forward(self, features: Tensor) -> Tensor:
         """Unnormalised scores, … × types, for features of shape … × dim."""
         if self.projection is not None:
             features = self.projection(features)
+        if self.int8 is not None:
+            return self.int8(features.float())
         return F.linear(features, self.embedding.weight, self.bias)
+
+    def quantise(self) -> None:
+        """Round a copy of V to 8 bits, a scale a type, and score with it on the CPU from now on.
+
+        For decoding: :meth:`loss` goes on with V itself.
+        """
+        if "x86" in torch.backends.quantized.supported_engines:
+            torch.backends.quantized.engine = "x86"
+        linear = nn.Linear(self.embedding.embedding_dim, len(self.bias), device="meta")
+        linear.weight = nn.Parameter(self.embedding.weight.detach().float().cpu())
+        linear.bias = nn.Parameter(self.bias.detach().float().cpu())
+        linear.qconfig = per_channel_dynamic_qconfig  # type: ignore[assignment]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, of a successor to come
+            self.int8 = dynamic.Linear.from_float(linear)
 
     def loss(
         self, features: Tensor, target: Tensor, padding_idx: int, label_smoothing: float = 0.0
@@ -79,15 +100,18 @@ def _linear_nll(
 ) -> Tensor:
     """Σ −log softmax(features Vᵀ + b)[target], chunk by chunk where torch can (≥ 2.13)."""
     if hasattr(F, "linear_cross_entropy"):
-        return F.linear_cross_entropy(
+        # torch adds up in the type of the features, which a half type is too coarse for
+        half = features.dtype in (torch.float16, torch.bfloat16)
+        nll = F.linear_cross_entropy(
             features,
             weight,
             target,
             linear_bias=bias,
-            reduction="sum",
+            reduction="none" if half else "sum",
             ignore_index=padding_idx,
             options=nn.LinearCrossEntropyOptions(batch_chunk_size=_CHUNK, acc_policy="compact"),
         )
+        return nll.float().sum() if half else nll
     scores = _at_least_single(F.linear(features, weight, bias))
     return F.cross_entropy(scores, target, ignore_index=padding_idx, reduction="sum")
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tiednmt.modules.dropout import SequenceDropout
+from tiednmt.modules.dropout import SequenceDropout, dropout
 
 State = tuple[Tensor, ...]  # each layers × B × hidden
 
@@ -108,7 +107,7 @@ class _LSTMLayer(nn.LSTM):
         if not self.training or not self.recurrent_dropout:
             hidden, cell = state
             return super().forward(sequence, (hidden, cell))
-        mask = F.dropout(sequence.new_ones(self.hidden_size), self.recurrent_dropout)
+        mask = dropout(sequence.new_ones(self.hidden_size), self.recurrent_dropout)
         weights = (self.weight_ih_l0, self.weight_hh_l0 * mask, self.bias_ih_l0, self.bias_hh_l0)
         output, *left = torch.lstm(sequence, state, weights, True, 1, 0.0, True, False, False)
         return output, tuple(left)

@@ -1,0 +1,56 @@
+"""fairseq's translation task, decoding faster."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fairseq.tasks import register_task
+from fairseq.tasks.translation import TranslationConfig, TranslationTask
+
+from tiednmt.errors import UserError
+from tiednmt.models.tied_model import TiedModel
+from tiednmt.tasks.beam_search import TiedSequenceGenerator
+
+
+@dataclass
+class TiedTranslationConfig(TranslationConfig):
+    """Options of ``--task tied_translation``: those of ``translation``, and how it decodes."""
+
+    int8: bool = field(
+        default=False,
+        metadata={"help": "decode with an output embedding rounded to 8 bits (on a CPU)"},
+    )
+
+
+@register_task("tied_translation", dataclass=TiedTranslationConfig)
+class TiedTranslationTask(TranslationTask):
+    """``translation`` with this package's beam search."""
+
+    cfg: TiedTranslationConfig
+
+    def build_generator(
+        self, models: Any, args: Any, seq_gen_cls: Any = None, **options: Any
+    ) -> Any:
+        """A generator for ``args``; fairseq's own where more than plain beam search is asked.
+
+        Raises:
+            UserError: 8 bits asked of another model than this package's, or off the CPU.
+        """
+        if self.cfg.int8:
+            for model in models:
+                quantise(model)
+        if seq_gen_cls is None and not getattr(args, "print_alignment", False):
+            seq_gen_cls = TiedSequenceGenerator
+        return super().build_generator(models, args, seq_gen_cls=seq_gen_cls, **options)
+
+
+def quantise(model: Any) -> None:
+    """Let ``model`` score with an output embedding of 8 bits.
+
+    Raises:
+        UserError: it is not a model of this package, or not on the CPU.
+    """
+    if not isinstance(model, TiedModel):
+        raise UserError("--int8 goes with the models of this plugin")
+    if model.output_layer.bias.device.type != "cpu":
+        raise UserError("--int8 is for decoding on a CPU; add --cpu")
+    model.output_layer.quantise()
