@@ -13,6 +13,7 @@ about 2.5 GB, for learning merges from two million distinct words, and 200 MB a 
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from preprocess.bitext import Bitext, TextFile, line_by_line
 from preprocess.duplicates import mark_duplicates
 from preprocess.files import write_whole
 from preprocess.filters import Filters
-from preprocess.manifest import package_version, shard, write_manifest
+from preprocess.manifest import data_bins, package_version, shard, write_manifest
 from preprocess.options import CommonOptions, add_common_arguments
 from preprocess.pipeline import SUBWORD_METHODS, TextPipeline
 from preprocess.stages import Share, Stage, Stages
@@ -247,6 +248,7 @@ def prepare(corpus: Corpus, dest: Path, options: Options, share: Share | None = 
     files = stages.finish(plan.stages)
     vocabulary = stages.result(plan.dictionary)
     print(report(corpus.source, corpus.target, vocabulary))
+    print(f"\nfairseq-train {os.pathsep.join(map(str, data_bins(dest)))}")
     write_manifest(
         dest,
         {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
 from preprocess.files import write_json
+from tiednmt.errors import UserError
 
 FORMAT = 1
 
@@ -25,6 +27,22 @@ def write_manifest(
             "files": dict(sorted(files.items())),
         },
     )
+
+
+def read_manifest(prepared: Path) -> dict[str, Any]:
+    """The manifest of a prepared translation corpus.
+
+    :raises UserError: where the folder is not one, or not prepared to the end.
+    """
+    path = prepared / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest["source"], manifest["target"], manifest["options"]["bpe"]
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; prepare the corpus to the end first") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: not the manifest of a prepared corpus") from None
+    return dict(manifest)
 
 
 def data_bins(prepared: Path) -> list[Path]:

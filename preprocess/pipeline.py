@@ -11,7 +11,6 @@ rewrites quotation marks and numbers, which the raw references of a test set kee
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from functools import cached_property
@@ -20,6 +19,7 @@ from typing import Any
 
 from sacremoses import MosesDetokenizer, MosesTokenizer
 
+from preprocess.manifest import read_manifest
 from tiednmt.errors import UserError
 
 SEPARATOR = "@@"
@@ -86,21 +86,15 @@ class TextPipeline:
 
         :raises UserError: where the folder is not a prepared one.
         """
-        path = Path(prepared) / "manifest.json"
-        try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-            options = manifest["options"]
-            return cls(
-                manifest["source"],
-                manifest["target"],
-                options["bpe"],
-                Path(prepared) / "bpe",
-                options["vocabulary_threshold"],
-            )
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file; prepare the corpus to the end first") from None
-        except (ValueError, KeyError, TypeError):
-            raise UserError(f"{path}: not the manifest of a prepared corpus") from None
+        manifest = read_manifest(prepared)
+        options = manifest["options"]
+        return cls(
+            manifest["source"],
+            manifest["target"],
+            options["bpe"],
+            Path(prepared) / "bpe",
+            options["vocabulary_threshold"],
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TextPipeline, (self.source, self.target, self.method, self.folder, self.threshold)

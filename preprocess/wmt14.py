@@ -5,9 +5,10 @@
 News Commentary v9 and for French UN and 10⁹ (4.5 and 40.8 million pairs). newstest2013 validates;
 newstest2014, all 3,003 sentences (``wmt14/full`` of sacreBLEU), is the test set.
 
-The defaults are the paper's 89,500 joint merges without a vocabulary threshold, equal pairs
-once, and 16 parts. No hash of UN and 10⁹ has been published that we know of: their first
-download is recorded in DIR/download/SHA256SUMS and held to from then on.
+The defaults are the paper's 89,500 joint merges without a vocabulary threshold, sentences of at
+most 50 tokens as in dl4mt, equal pairs once, and 16 parts. No hash of UN and 10⁹ has been
+published that we know of: their first download is recorded in DIR/download/SHA256SUMS and held to
+from then on.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ def main(argv: list[str] | None = None) -> None:
         __doc__,
         merges=89_500,
         vocabulary_threshold=0,
+        max_length=50,
         max_ratio=3.0,
         check_script=True,
         deduplicate=True,

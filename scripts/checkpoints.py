@@ -15,12 +15,14 @@ import tiednmt  # noqa: F401  registers the plugin's models and the types its ch
 from tiednmt.errors import UserError, explain
 
 
-def read_checkpoint(path: Path, data_bin: Path, **task_options: Any) -> dict[str, Any]:
+def read_checkpoint(
+    path: Path, data_bin: Path | None = None, **task_options: Any
+) -> dict[str, Any]:
     """What a checkpoint holds, its task made to read ``data_bin``.
 
     Args:
         path: of the checkpoint.
-        data_bin: with the dictionaries it was trained with.
+        data_bin: with the dictionaries it was trained with; by default where they were then.
         task_options: values that the task is to have instead of those of training.
 
     Raises:
@@ -28,7 +30,7 @@ def read_checkpoint(path: Path, data_bin: Path, **task_options: Any) -> dict[str
     """
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint")
-    overrides = {"data": str(data_bin), **task_options}
+    overrides = {**({"data": str(data_bin)} if data_bin else {}), **task_options}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's, on pickles that it then refuses

@@ -6,6 +6,7 @@ interruption.
 
 from __future__ import annotations
 
+import os
 import platform
 import shlex
 import statistics
@@ -18,6 +19,7 @@ from typing import Any, Protocol
 import torch
 
 from preprocess.files import write_json, write_whole
+from preprocess.manifest import data_bins
 from preprocess.parallel import cores
 from scripts.language_model_results import LanguageModelResults
 from scripts.processes import call, gpus, places
@@ -150,7 +152,7 @@ def _run(row: str, recipe: Recipe, seed: int, data: Path, out: Path) -> Run:
     return Run(
         name=name,
         folder=out / name.replace(" ", "-"),
-        arguments=(str(data / "data-bin"), *arguments),
+        arguments=(os.pathsep.join(map(str, data_bins(data))), *arguments),
         max_update=limits.get("max_update", 0),
         max_epoch=limits.get("max_epoch", 0),
     )

@@ -310,8 +310,8 @@ def test_a_file_changed_behind_its_time_is_refused(archives, tmp_path, refused):
 
 def test_shares_with_other_options_are_refused(archives, joined, refused):
     given = ("--raw", archives, "--dest", joined, *SMALL, "--parts", 4, "--step", "join")
-    message = refused(wmt14.main, joined, *given, "--max-length", 50)
-    assert "tokenise train.0 (--step tokenise) was done with max_length 100, not 50" in message
+    message = refused(wmt14.main, joined, *given, "--max-length", 40)
+    assert "tokenise train.0 (--step tokenise) was done with max_length 50, not 40" in message
     message = refused(wmt14.main, joined, *given, "--merges", 50)
     assert "learn (--step learn) was done with merges 80, not 50" in message
     record = joined / ".stages" / "apply train.3.json"
