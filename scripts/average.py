@@ -37,13 +37,13 @@ def average(paths: Sequence[Path]) -> dict[str, Any]:
     sums: dict[str, torch.Tensor] = {}
     for path in paths:
         state = read_checkpoint(path)
-        weights = {name: weight.double() for name, weight in state["model"].items()}
+        weights = {n: w.double() for n, w in state["model"].items() if w.is_floating_point()}
         if sums and _shapes(sums) != _shapes(weights):
             raise UserError(f"{path}: of another model than {paths[0]}; average those of one run")
         sums = {name: sums.get(name, 0) + weight for name, weight in weights.items()}
     kinds = {name: weight.dtype for name, weight in state["model"].items()}
     means = {name: (total / len(paths)).to(kinds[name]) for name, total in sums.items()}
-    return {**state, "model": means, "last_optimizer_state": None}
+    return {**state, "model": {**state["model"], **means}, "last_optimizer_state": None}
 
 
 def _shapes(weights: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
