@@ -2,6 +2,7 @@
 
   python -m scripts.benchmark train --data runs/multi30k-en-de/data
   python -m scripts.benchmark language-model --data runs/ptb-small/data --against loop
+  python -m scripts.benchmark preprocess --raw multi30k
 
 Both sides train on the same data, sizes, batches and threads, in turn (A B A B …); the first pair
 warms up and is not counted. Quoted are the medians, and the ratio pair by pair.
@@ -26,6 +27,7 @@ import torch
 from tqdm import tqdm
 
 from preprocess.files import write_json
+from scripts import preprocessing
 from scripts.arguments import positive
 from scripts.experiments import machine, package_versions
 from scripts.recipes import ROOT, Recipe, fairseq_train_arguments, load_experiment, merge
@@ -191,13 +193,44 @@ def _parser() -> argparse.ArgumentParser:
     language_model.add_argument("--size", choices=("small", "large"), default="small")
     language_model.add_argument("--against", choices=("loop", "lstm_lm"), default="loop")
     language_model.set_defaults(sides=language_model_sides, shown=("size", "against"))
+    preprocessing.add_command(commands)
     return parser
 
 
-@one_line_errors
-def main() -> None:
-    """Measure and print a table."""
-    args = _parser().parse_args()
+def preprocessing_record(args: argparse.Namespace) -> dict[str, Any]:
+    """Raw text to data-bin beside the usual scripts, learning merges alone, and peak memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        work = preprocessing.Workspace(Path(folder), args)
+        whole = compare(
+            Side(preprocessing.OURS, work.ours), Side(preprocessing.USUAL, work.usual), args.runs
+        )
+        learning = compare(
+            Side(preprocessing.OURS, work.ours_learning),
+            Side("subword-nmt learn-bpe", work.usual_learning),
+            args.runs,
+        )
+        work.require_same()
+        memory = {pairs: work.peak_memory(pairs) for pairs in args.memory_at}
+    shown = ("raw", "pairs", "merges", "workers", "runs")
+    command = "python -m scripts.benchmark preprocess" + "".join(
+        f" --{name} {getattr(args, name)}" for name in shown
+    )
+    if memory:
+        command += f" --memory-at {' '.join(map(str, memory))}"
+    return {
+        "benchmark": "preprocess",
+        "what": "Raw text to data-bin, sentence pairs a second, the same bytes",
+        **whole,
+        "learning": learning,
+        "peak_megabytes": memory,
+        "machine": {**machine(1), "threads_per_run": args.workers},
+        "versions": package_versions("sacremoses", "subword-nmt"),
+        "command": command,
+    }
+
+
+def training_record(args: argparse.Namespace) -> dict[str, Any]:
+    """Training speed beside another model's."""
     if not (args.data / "data-bin").is_dir():
         raise UserError(f"{args.data}: no data-bin there; prepare it with python -m preprocess.*")
     ours, against = args.sides(args)
@@ -205,7 +238,7 @@ def main() -> None:
     command = f"python -m scripts.benchmark {args.benchmark}" + "".join(
         f" --{name.replace('_', '-')} {getattr(args, name)}" for name in options
     )
-    record = {
+    return {
         "benchmark": args.benchmark,
         "what": "fairseq-train, tokens predicted a second, updates 10 % to 100 %",
         **compare(ours, against, args.runs),
@@ -214,6 +247,14 @@ def main() -> None:
         "versions": package_versions(),
         "command": command,
     }
+
+
+@one_line_errors
+def main() -> None:
+    """Measure and print a table."""
+    args = _parser().parse_args()
+    preprocess = args.benchmark == "preprocess"
+    record = preprocessing_record(args) if preprocess else training_record(args)
     print(benchmark_table(record))
     if args.json:
         write_json(args.json, record)
