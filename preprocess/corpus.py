@@ -266,6 +266,7 @@ def prepare(corpus: Corpus, dest: Path, options: Options, share: Share | None = 
                 "deduplicate": options.deduplicate,
                 "parts": options.parts,
             },
+            "originals": plan.originals(),
             "counts": plan.counts(),
             "vocabulary": vocabulary,
         },
@@ -319,6 +320,13 @@ class _Plan:
             *(self._applying(*piece) for piece in pieces),
             *(self._binarising(number) for number in self._parts("train")),
         ]
+
+    def originals(self) -> dict[str, str]:
+        """Name of each file that the corpus comes from → its SHA-256."""
+        hashes: dict[str, str] = {}
+        for subset in self.splits:
+            hashes |= self._results.input_hashes(self._reading(subset))
+        return hashes
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Subset → pairs read, kept and dropped for each reason."""

@@ -17,6 +17,7 @@ from typing import Any
 from preprocess.files import sha256, write_json
 from tiednmt.errors import UserError
 
+FORMAT = 2  # of a record
 RUN_AGAIN = "run the steps from there on again"
 
 
@@ -108,6 +109,7 @@ class Stages:
         write_json(
             path,
             {
+                "format": FORMAT,
                 "inputs": inputs,
                 "options": stage.options,
                 "outputs": self._stamps(stage.outputs),
@@ -169,13 +171,18 @@ class Stages:
         """What the stage's action returned when it last ran."""
         return _read(self._record_path(stage))["result"]
 
+    def input_hashes(self, stage: Stage) -> dict[str, str]:
+        """File name → SHA-256 of what the stage read when it last ran."""
+        inputs = _read(self._record_path(stage))["inputs"]
+        return {Path(name).name: digest for name, (_, _, digest) in inputs.items()}
+
     def _record_path(self, stage: Stage) -> Path:
         return self._records / f"{stage.name}.json"
 
     def _fault(self, stage: Stage) -> str | None:
         """Why the stage is to be run (again); None where it is up to date."""
         record = _read(self._record_path(stage))
-        if not record.keys() >= {"inputs", "options", "outputs", "result"}:
+        if record.get("format") != FORMAT:
             return "has not been done; run it first"
         for option in sorted(record["options"].keys() | stage.options.keys()):
             before, now = record["options"].get(option), stage.options.get(option)

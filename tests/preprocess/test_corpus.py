@@ -195,7 +195,18 @@ def test_gzipped_marked_and_crlf_files_are_the_same_text(files, write, prepare, 
     }
     for path in (tmp_path / "originals").iterdir():
         path.unlink()
-    prepare(write(other), tmp_path / "other")
+    originals = write(other)
+    prepare(originals, tmp_path / "other")
+    manifests = [
+        json.loads((tmp_path / d / "manifest.json").read_text()) for d in ("plain", "other")
+    ]
+    assert manifests[1].pop("originals") == {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in originals.iterdir()
+    }
+    del manifests[0]["originals"]
+    assert manifests[0] == manifests[1]
+    for folder in ("plain", "other"):
+        (tmp_path / folder / "manifest.json").unlink()
     assert contents(tmp_path / "other") == contents(tmp_path / "plain")
 
 
