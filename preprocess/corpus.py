@@ -7,7 +7,7 @@ A large training text is dealt out to parts, pair by pair in turn, so that each 
 of the whole. A part is read, tokenised, segmented and made a data-bin of its own
 (``data-bin/shard0``, …), which bounds what is lost by an interruption, and parts can be divided
 among machines. Memory depends neither on the size of the text nor on that of a part: at most
-about 2.5 GB, for learning merges from two million distinct words, and 200 MB a worker.
+about 2 GB, for learning merges from the million most frequent words, and 300 MB a process.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from preprocess.vocabulary import PADDING_FACTOR, vocabulary_sizes
 from tiednmt.errors import UserError
 
 WORDS_IN_MEMORY = 500_000  # counted by a process before it writes them down, about 60 MB
-LEARNED_WORDS = 2_000_000  # the most frequent; merges are learnt from these, in about 2 GB
+LEARNED_WORDS = 1_000_000  # the most frequent; merges are learnt from these, in about 2 GB
 
 WordCount = tuple[str, int]
 
