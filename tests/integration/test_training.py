@@ -110,7 +110,7 @@ def test_an_epoch_for_each_shard_and_a_score_at_the_end(tmp_path):
     read = re.findall(
         r"loaded (\d+) examples from: \S+(shard\d/\w+)\.en-de\.en", done.check().output
     )
-    assert [where for _, where in read] == [
+    assert [where for _, where in read[:4]] == [
         "shard0/valid",
         *("shard0/train", "shard1/train", "shard0/train"),
     ]
