@@ -1,46 +1,89 @@
 """A parallel corpus, from raw files to everything that training and scoring need.
 
-:func:`prepare` runs the stages; each is a function of its own. A corpus is a file beside this one
-that says where its text comes from and calls it.
+:func:`prepare` runs the stages: read, tokenise, learn, apply, binarise. A corpus is a file beside
+this one that says where its text comes from and calls it.
+
+A large training text is dealt out to parts, pair by pair in turn, so that each is a fair sample
+of the whole. A part is read, tokenised, segmented and made a data-bin of its own
+(``data-bin/shard0``, …), which bounds what is lost by an interruption, and parts can be divided
+among machines. Memory depends neither on the size of the text nor on that of a part: at most
+about 2 GB, for learning merges from the million most frequent words, and 300 MB a process.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import shutil
-import sys
-from collections import Counter
-from contextlib import ExitStack, nullcontext, redirect_stderr
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
-from io import BytesIO, StringIO
+from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
-from preprocess.files import named_when_whole, read_lines, write_whole
-from preprocess.manifest import package_version, write_manifest
+from tqdm import tqdm
+
+from preprocess.binarise import DataBin, binarise
+from preprocess.bitext import Bitext, TextFile, line_by_line
+from preprocess.duplicates import mark_duplicates
+from preprocess.files import write_whole
+from preprocess.filters import Filters
+from preprocess.manifest import data_bins, package_version, shard, write_manifest
 from preprocess.options import CommonOptions, add_common_arguments
-from preprocess.parallel import map_in_order
 from preprocess.pipeline import SUBWORD_METHODS, TextPipeline
-from preprocess.stages import Stages
-from preprocess.vocabulary import PADDING_FACTOR, count_types, report
+from preprocess.stages import Share, Stage, Stages
+from preprocess.subwords import (
+    Piece,
+    apply_pairs,
+    count_words,
+    learn_sentencepiece,
+    learn_subword_nmt,
+    write_dictionary,
+)
+from preprocess.tokenisation import Tokenisation, tokenise_pairs
+from preprocess.vocabulary import report
 from tiednmt.errors import UserError
 
-Pair = tuple[str, str]
+READ, TOKENISE, LEARN, ENCODE, JOIN = STEPS = ("read", "tokenise", "learn", "encode", "join")
+DIVIDED_STEPS = (TOKENISE, ENCODE)
 
 
 @dataclass(frozen=True)
 class Corpus:
     """Where the raw text of a language pair lies.
 
-    ``files``: subset → language → path, plain or ``.gz``. ``train`` and ``valid`` must be there;
-    every other subset is a test set, in the order given.
+    ``subsets``: name → bitexts, one after the other. ``train`` and ``valid`` must be there; every
+    other subset is a test set, in the order given.
     """
 
     name: str
     source: str
     target: str
-    files: dict[str, dict[str, Path]]
+    subsets: dict[str, tuple[Bitext, ...]]
+
+    def paths(self, subset: str) -> list[Path]:
+        """The files that hold a subset."""
+        paths = chain.from_iterable(bitext.paths for bitext in self.subsets[subset])
+        return list(dict.fromkeys(paths))
+
+
+def corpus_of_files(
+    name: str, source: str, target: str, files: dict[str, dict[str, Path]]
+) -> Corpus:
+    """A corpus whose subsets have a text file a language, plain or ``.gz``, line by line.
+
+    :param files: subset → language → path.
+    """
+    return Corpus(
+        name,
+        source,
+        target,
+        {
+            subset: (Bitext(TextFile(paths[source]), TextFile(paths[target]), line_by_line),)
+            for subset, paths in files.items()
+        },
+    )
 
 
 @dataclass(frozen=True)
@@ -51,7 +94,9 @@ class Options(CommonOptions):
     a larger corpus affords 30,000 and more. A unit seen fewer than ``vocabulary_threshold`` times
     in a language is split further there: it is mostly a word of the other language, and its
     embedding would be trained on next to nothing. ``max_length`` counts tokens before subword
-    segmentation, ``max_ratio`` bounds the longer side of a pair over the shorter.
+    segmentation, ``max_ratio`` bounds the longer side of a pair over the shorter. See
+    :class:`preprocess.filters.Filters` for ``check_script``; ``deduplicate`` keeps the first of
+    equal training pairs.
     """
 
     bpe: str = "subword-nmt"
@@ -59,12 +104,15 @@ class Options(CommonOptions):
     vocabulary_threshold: int = 5
     max_length: int = 100
     max_ratio: float = 5.0
+    check_script: bool = False
+    deduplicate: bool = False
+    parts: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.bpe not in SUBWORD_METHODS:
             raise UserError(f"--bpe {self.bpe}: choose one of {', '.join(SUBWORD_METHODS)}")
-        self.require_at_least(1, "merges", "max_length", "max_ratio")
+        self.require_at_least(1, "merges", "max_length", "max_ratio", "parts")
         self.require_at_least(0, "vocabulary_threshold")
 
 
@@ -105,6 +153,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="R",
         help="drop training pairs whose lengths differ by more (default: %(default)s)",
     )
+    parser.add_argument(
+        "--check-script",
+        action=argparse.BooleanOptionalAction,
+        default=Options.check_script,
+        help="drop training pairs with a side mostly in letters that its language does not use",
+    )
+    parser.add_argument(
+        "--deduplicate",
+        action=argparse.BooleanOptionalAction,
+        default=Options.deduplicate,
+        help="keep one of equal training pairs",
+    )
+    parser.add_argument(
+        "--parts",
+        type=int,
+        default=Options.parts,
+        metavar="N",
+        help="parts that the training text is dealt out to, each a data-bin (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--step",
+        choices=STEPS,
+        metavar="STEP",
+        help=f"only this one of {', '.join(STEPS)} (default: all of them, in this order)",
+    )
+    parser.add_argument(
+        "--shard",
+        type=_share,
+        default=(1, 1),
+        metavar="I/N",
+        help=f"of --step {' and '.join(DIVIDED_STEPS)}: only the I-th of N shares of the parts",
+    )
 
 
 def options_from(args: argparse.Namespace) -> Options:
@@ -118,332 +198,384 @@ def options_from(args: argparse.Namespace) -> Options:
         vocabulary_threshold=args.vocabulary_threshold,
         max_length=args.max_length,
         max_ratio=args.max_ratio,
+        check_script=args.check_script,
+        deduplicate=args.deduplicate,
+        parts=args.parts,
         workers=args.workers,
     )
 
 
-def prepare(corpus: Corpus, dest: Path, options: Options) -> None:
+def _share(text: str) -> tuple[int, int]:
+    number, slash, of = text.partition("/")
+    if not (slash and number.isdecimal() and of.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text}: write it as 2/3, the second of three")
+    return int(number), int(of)
+
+
+def share_from(args: argparse.Namespace) -> Share:
+    """The share of the work as given on the command line.
+
+    :raises UserError: where there is no such share.
+    """
+    number, of = args.shard
+    if of > 1 and args.step not in DIVIDED_STEPS:
+        raise UserError(f"--shard {number}/{of}: needs --step {' or --step '.join(DIVIDED_STEPS)}")
+    return Share(args.step, number, of)
+
+
+def reads(share: Share) -> bool:
+    """Whether the raw files are needed for this share of the work."""
+    return share.step in (None, READ)
+
+
+def prepare(corpus: Corpus, dest: Path, options: Options, share: Share | None = None) -> None:
     """Fill ``dest`` from the raw files and print the vocabulary report.
 
     Stages that are up to date are skipped; killed at any moment and called again, it leaves the
-    same bytes.
+    same bytes, in however many shares.
 
-    :raises UserError: where a file is bad, the folder cannot be written or nothing is left to
-        train on.
+    :param share: what to do of it; by default all.
+    :raises UserError: where a file is bad, the folder cannot be written, nothing is left to
+        train on or another share has not done what this one needs.
     """
-    _check(corpus, dest)
+    share = share or Share()
+    _check(corpus, dest, options, share)
     stages = Stages(dest)
-    languages = (corpus.source, corpus.target)
-    subsets = list(corpus.files)
-    pipeline = TextPipeline(
-        corpus.source, corpus.target, options.bpe, dest / "bpe", options.vocabulary_threshold
-    )
-
-    def files(kind: str, *names: str) -> list[Path]:
-        return [dest / kind / f"{name}.{language}" for name in names for language in languages]
-
-    counts: dict[str, dict[str, int]] = {}
-    for subset in subsets:
-        originals = [corpus.files[subset][language] for language in languages]
-        stages.run(
-            f"read {subset}",
-            partial(read_pair, originals, files("raw", subset)),
-            inputs=originals,
-            outputs=files("raw", subset),
-            options={},
-        )
-        limits = {"max_length": options.max_length, "max_ratio": options.max_ratio}
-        counts[subset] = stages.run(
-            f"tokenise {subset}",
-            partial(
-                tokenise_pair,
-                files("raw", subset),
-                files("tokenised", subset),
-                pipeline,
-                options,
-                filtered=subset == "train",
-            ),
-            inputs=files("raw", subset),
-            outputs=files("tokenised", subset),
-            options={
-                "tokeniser": options.bpe,
-                "version": package_version("sacremoses"),
-                **(limits if subset == "train" else {}),
-            },
-        )
-    if counts["train"]["kept"] == 0:
-        raise UserError(
-            f"{corpus.name}: no training pair is left after filtering; look at --max-length"
-            " and --max-ratio"
-        )
-    train = files("tokenised", "train")
-    if options.bpe == "subword-nmt":
-        model = [dest / "bpe" / "codes", *(dest / "bpe" / f"vocab.{code}" for code in languages)]
-        learn = partial(learn_subword_nmt, train, dest / "bpe", languages, options.merges)
-    else:
-        model = [dest / "bpe" / "sentencepiece.model"]
-        learn = partial(learn_sentencepiece, train, model[0], options)
-    stages.run(
-        "learn",
-        learn,
-        inputs=train,
-        outputs=model,
-        options={
-            "bpe": options.bpe,
-            "merges": options.merges,
-            "version": package_version(options.bpe),
-        },
-    )
-    for subset in subsets:
-        stages.run(
-            f"apply {subset}",
-            partial(
-                apply_pair, files("tokenised", subset), files("bpe", subset), pipeline, options
-            ),
-            inputs=files("tokenised", subset) + model,
-            outputs=files("bpe", subset),
-            options={"threshold": options.vocabulary_threshold},
-        )
-    splits = split_names(subsets)
-    stages.run(
-        "binarise",
-        partial(binarise, dest, corpus, splits, options.processes),
-        inputs=files("bpe", *subsets),
-        outputs=_data_bin_files(dest / "data-bin", corpus, splits),
-        options={"splits": splits, "version": package_version("fairseq")},
-    )
-    stages.finish()
-    vocabulary = count_types(*files("bpe", "train"))
+    plan = _Plan(corpus, stages, options)
+    stages.run_share(plan.stages, share)
+    if share.step not in (None, JOIN):
+        return
+    files = stages.finish(plan.stages)
+    vocabulary = stages.result(plan.dictionary)
     print(report(corpus.source, corpus.target, vocabulary))
+    print(f"\nfairseq-train {os.pathsep.join(map(str, data_bins(dest)))}")
     write_manifest(
-        stages,
+        dest,
         {
             "corpus": corpus.name,
             "source": corpus.source,
             "target": corpus.target,
-            "subsets": {name: split for name, split in splits.items() if name != "train"},
+            "subsets": {name: split for name, split in plan.splits.items() if name != "train"},
             "options": {
                 "bpe": options.bpe,
                 "merges": options.merges,
                 "vocabulary_threshold": options.vocabulary_threshold,
                 "max_length": options.max_length,
                 "max_ratio": options.max_ratio,
+                "check_script": options.check_script,
+                "deduplicate": options.deduplicate,
+                "parts": options.parts,
             },
-            "counts": counts,
+            "originals": plan.originals(),
+            "counts": plan.counts(),
             "vocabulary": vocabulary,
         },
         packages=("fairseq", "sacremoses", "subword-nmt", "sentencepiece"),
+        files=files,
     )
 
 
-def _check(corpus: Corpus, dest: Path) -> None:
-    if "," in str(dest):
-        raise UserError(f"{dest}: fairseq-preprocess takes no comma in a path; rename --dest")
+def _check(corpus: Corpus, dest: Path, options: Options, share: Share) -> None:
+    for sign in ",:"[: 2 if options.parts > 1 else 1]:
+        if sign in str(dest):
+            raise UserError(f"{dest}: fairseq takes no {sign!r} in a path; rename --dest")
     for subset in ("train", "valid"):
-        if subset not in corpus.files:
+        if subset not in corpus.subsets:
             raise UserError(f"{corpus.name}: the subset {subset} is missing")
-    for paths in corpus.files.values():
-        for path in paths.values():
+    if reads(share):
+        for path in chain.from_iterable(map(corpus.paths, corpus.subsets)):
             if not path.exists():
                 raise UserError(f"{path}: no such file")
 
 
-def split_names(subsets: list[str]) -> dict[str, str]:
+class _Plan:
+    """The stages of a corpus, and what came of them."""
+
+    def __init__(self, corpus: Corpus, results: Stages, options: Options):
+        self.corpus = corpus
+        self.options = options
+        self.dest = results.folder
+        self.languages = (corpus.source, corpus.target)
+        self.splits = split_names(list(corpus.subsets))
+        self.pipeline = TextPipeline(
+            corpus.source,
+            corpus.target,
+            options.bpe,
+            self.dest / "bpe",
+            options.vocabulary_threshold,
+        )
+        self._results = results
+
+    @property
+    def stages(self) -> list[Stage]:
+        """All stages, in order."""
+        pieces = [(subset, number) for subset in self.splits for number in self._parts(subset)]
+        return [
+            *(self._reading(subset) for subset in self.splits),
+            *(self._tokenising(*piece) for piece in pieces),
+            *([self._duplicates] if self.options.deduplicate else []),
+            self._counting,
+            self._learning,
+            self.dictionary,
+            *(self._applying(*piece) for piece in pieces),
+            *(self._binarising(number) for number in self._parts("train")),
+        ]
+
+    def originals(self) -> dict[str, str]:
+        """Name of each file that the corpus comes from → its SHA-256."""
+        hashes: dict[str, str] = {}
+        for subset in self.splits:
+            hashes |= self._results.input_hashes(self._reading(subset))
+        return hashes
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Subset → pairs read, kept and dropped for each reason."""
+        counts = {}
+        for subset in self.splits:
+            of_parts = [self._result(self._tokenising(subset, n)) for n in self._parts(subset)]
+            counts[subset] = {key: sum(part[key] for part in of_parts) for key in of_parts[0]}
+        if self.options.deduplicate:
+            duplicates = sum(self._result(self._duplicates))
+            kept = counts["train"].pop("kept") - duplicates
+            counts["train"] |= {"duplicate": duplicates, "kept": kept}
+        return counts
+
+    # --- stages --------------------------------------------------------------------------------
+
+    def _reading(self, subset: str) -> Stage:
+        bitexts = self.corpus.subsets[subset]
+        parts = [self._files("raw", subset, number) for number in self._parts(subset)]
+        return Stage(
+            f"read {subset}",
+            partial(read_bitexts, bitexts, parts),
+            inputs=self.corpus.paths(subset),
+            outputs=[path for part in parts for path in part],
+            step=READ,
+        )
+
+    def _tokenising(self, subset: str, number: int) -> Stage:
+        options = self.options
+        recorded: dict[str, Any] = {
+            "tokeniser": options.bpe,
+            "version": package_version("sacremoses"),
+        }
+        filters, keys = None, None
+        if subset == "train":
+            filters = Filters(
+                options.max_length,
+                options.max_ratio,
+                self.languages if options.check_script else None,
+            )
+            keys = self._keys(number) if options.deduplicate else None
+            recorded |= {
+                "max_length": options.max_length,
+                "max_ratio": options.max_ratio,
+                "check_script": options.check_script,
+                "deduplicate": options.deduplicate,
+            }
+        raw = self._files("raw", subset, number)
+        tokenised = self._files("tokenised", subset, number)
+        tokenisation = Tokenisation(self.pipeline, filters, with_keys=keys is not None)
+        return Stage(
+            f"tokenise {self._piece_name(subset, number)}",
+            lambda: tokenise_pairs(
+                raw,
+                tokenised,
+                tokenisation,
+                keys,
+                options.processes,
+                self._result(self._reading(subset))[number],
+            ),
+            inputs=raw,
+            outputs=[*tokenised, *([keys] if keys else [])],
+            options=recorded,
+            step=TOKENISE,
+            part=number,
+        )
+
+    @property
+    def _duplicates(self) -> Stage:
+        parts = self._parts("train")
+        keys = [self._keys(number) for number in parts]
+        marks = [self._marks(number) for number in parts]
+        return Stage(
+            "find duplicates",
+            partial(mark_duplicates, keys, marks),
+            inputs=keys,
+            outputs=marks,
+            step=LEARN,
+        )
+
+    @property
+    def _counting(self) -> Stage:
+        pieces = [self._piece("train", number) for number in self._parts("train")]
+
+        def count() -> None:
+            if self.counts()["train"]["kept"] == 0:
+                raise UserError(
+                    f"{self.corpus.name}: no training pair is left after filtering; look at"
+                    " --max-length and --max-ratio"
+                )
+            count_words(pieces, self._words, self.options.processes)
+
+        return Stage(
+            "count words",
+            count,
+            inputs=[path for piece in pieces for path in piece.files],
+            outputs=self._words,
+            step=LEARN,
+        )
+
+    @property
+    def _learning(self) -> Stage:
+        options = self.options
+        pieces = [self._piece("train", number) for number in self._parts("train")]
+        if options.bpe == "subword-nmt":
+            inputs, outputs = self._words, self._model
+            learn = partial(
+                learn_subword_nmt,
+                *(self._words, self.dest / "bpe", self.languages),
+                *(options.merges, options.processes),
+            )
+        else:
+            inputs, outputs = [path for piece in pieces for path in piece.files], self._model
+            learn = partial(
+                learn_sentencepiece, pieces, outputs[0], options.merges, options.processes
+            )
+        return Stage(
+            "learn",
+            learn,
+            inputs=inputs,
+            outputs=outputs,
+            options={
+                "bpe": options.bpe,
+                "merges": options.merges,
+                "version": package_version(options.bpe),
+            },
+            step=LEARN,
+        )
+
+    @property
+    def dictionary(self) -> Stage:
+        """Its result is the sizes of the vocabulary."""
+        path = self.dest / "bpe" / "dict.txt"
+        return Stage(
+            "dictionary",
+            partial(write_dictionary, self._words, path, self.pipeline, self.options.processes),
+            inputs=self._words + self._model,
+            outputs=[path],
+            options={
+                "threshold": self.options.vocabulary_threshold,
+                "version": package_version("fairseq"),
+            },
+            step=LEARN,
+        )
+
+    def _applying(self, subset: str, number: int) -> Stage:
+        piece = self._piece(subset, number)
+        units = self._files("bpe", subset, number)
+        return Stage(
+            f"apply {self._piece_name(subset, number)}",
+            lambda: apply_pairs(
+                piece,
+                units,
+                self.pipeline,
+                self.options.processes,
+                self._result(self._tokenising(subset, number))["kept"],
+            ),
+            inputs=piece.files + self._model,
+            outputs=units,
+            options={"threshold": self.options.vocabulary_threshold},
+            step=ENCODE,
+            part=number,
+        )
+
+    def _binarising(self, number: int) -> Stage:
+        whole = self.options.parts == 1
+        subsets = self.splits if number == 0 else ["train"]
+        data_bin = DataBin(
+            self.dest / "data-bin" if whole else shard(self.dest, number),
+            self.languages,
+            {
+                self.splits[subset]: self.dest / "bpe" / self._piece_name(subset, number)
+                for subset in subsets
+            },
+        )
+        dictionary = self.dictionary.outputs[0]
+        return Stage(
+            "binarise" if whole else f"binarise {number}",
+            partial(binarise, data_bin, dictionary, self.options.processes),
+            inputs=[
+                dictionary,
+                *(path for subset in subsets for path in self._files("bpe", subset, number)),
+            ],
+            outputs=data_bin.files,
+            options={"version": package_version("fairseq")},
+            step=ENCODE,
+            part=number,
+        )
+
+    # --- files ---------------------------------------------------------------------------------
+
+    def _parts(self, subset: str) -> range:
+        """Numbers of the parts of a subset; the held-out sets go with the first."""
+        return range(self.options.parts if subset == "train" else 1)
+
+    def _piece_name(self, subset: str, number: int) -> str:
+        return subset if len(self._parts(subset)) == 1 else f"{subset}.{number}"
+
+    def _files(self, kind: str, subset: str, number: int) -> list[Path]:
+        name = self._piece_name(subset, number)
+        return [self.dest / kind / f"{name}.{language}" for language in self.languages]
+
+    def _keys(self, number: int) -> Path:
+        return self.dest / "tokenised" / f"{self._piece_name('train', number)}.keys"
+
+    def _marks(self, number: int) -> Path:
+        return self.dest / "tokenised" / f"{self._piece_name('train', number)}.duplicates"
+
+    def _piece(self, subset: str, number: int) -> Piece:
+        marked = subset == "train" and self.options.deduplicate
+        source, target = self._files("tokenised", subset, number)
+        return Piece((source, target), self._marks(number) if marked else None)
+
+    @cached_property
+    def _words(self) -> list[Path]:
+        return [self.dest / "tokenised" / f"words.{language}" for language in self.languages]
+
+    @cached_property
+    def _model(self) -> list[Path]:
+        if self.options.bpe == "sentencepiece":
+            return [self.dest / "bpe" / "sentencepiece.model"]
+        vocabularies = [self.dest / "bpe" / f"vocab.{language}" for language in self.languages]
+        return [self.dest / "bpe" / "codes", *vocabularies]
+
+    def _result(self, stage: Stage) -> Any:
+        return self._results.result(stage)
+
+
+def split_names(subsets: Sequence[str]) -> dict[str, str]:
     """Subset → the name fairseq gives it in data-bin: train, valid, test, test1, …"""
     tests = [subset for subset in subsets if subset not in ("train", "valid")]
     names = {subset: f"test{number or ''}" for number, subset in enumerate(tests)}
     return {subset: names.get(subset, subset) for subset in subsets}
 
 
-def read_pair(originals: list[Path], outputs: list[Path]) -> None:
-    """Decode both sides strictly and write them line by line.
+def read_bitexts(bitexts: Sequence[Bitext], parts: Sequence[Sequence[Path]]) -> list[int]:
+    """Decode all pairs strictly and deal them out to ``parts``, one after the other.
 
-    :raises UserError: where a side is bad or one has more lines than the other.
+    Returns how many pairs each part got.
+
+    :param parts: files of the two sides.
+    :raises UserError: where a side is bad or the sides do not match.
     """
-    lines = [read_lines(path) for path in originals]
-    numbers = [0, 0]
+    pairs = chain.from_iterable(bitext.pairs() for bitext in bitexts)
+    counts = [0] * len(parts)
     with ExitStack() as stack:
-        files = [stack.enter_context(write_whole(path)) for path in outputs]
-        for side, (side_lines, file) in enumerate(zip(lines, files, strict=True)):
-            for line in side_lines:
+        files = [[stack.enter_context(write_whole(path)) for path in part] for part in parts]
+        for number, pair in enumerate(tqdm(pairs, "read", unit=" pairs", disable=None)):
+            part = number % len(parts)
+            counts[part] += 1
+            for file, line in zip(files[part], pair, strict=True):
                 file.write(line + "\n")
-                numbers[side] += 1
-        if numbers[0] != numbers[1]:
-            raise UserError(
-                f"{originals[0]} has {numbers[0]} lines and {originals[1]} has {numbers[1]}:"
-                " line N of one must be the translation of line N of the other"
-            )
-
-
-def tokenise_pair(
-    inputs: list[Path],
-    outputs: list[Path],
-    pipeline: TextPipeline,
-    options: Options,
-    filtered: bool,
-) -> dict[str, int]:
-    """Tokenise both sides; where ``filtered``, drop pairs that would harm training.
-
-    Returns pairs ``read`` and ``kept`` and, where ``filtered``, dropped for each reason.
-    """
-    counts = {"read": 0}
-    if filtered:
-        counts.update(empty=0, over_long=0, ratio=0)
-    counts["kept"] = 0
-    with ExitStack() as stack:
-        files = [stack.enter_context(write_whole(path)) for path in outputs]
-        pairs = zip(*(read_lines(path) for path in inputs), strict=True)
-        tokenise = partial(_tokenise_both, pipeline)
-        for pair in map_in_order(tokenise, pairs, options.processes, "tokenise", "pairs"):
-            counts["read"] += 1
-            fault = pair_fault(pair, options) if filtered else None
-            counts[fault or "kept"] += 1
-            if fault is None:
-                for file, line in zip(files, pair, strict=True):
-                    file.write(line + "\n")
     return counts
-
-
-def pair_fault(pair: Pair, options: Options) -> str | None:
-    """Why a pair of tokenised lines is not to be trained on; None where it is."""
-    shorter, longer = sorted(len(line.split()) for line in pair)
-    if shorter == 0:
-        return "empty"
-    if longer > options.max_length:
-        return "over_long"
-    if longer > options.max_ratio * shorter:
-        return "ratio"
-    return None
-
-
-def learn_subword_nmt(
-    inputs: list[Path], folder: Path, languages: tuple[str, str], merges: int
-) -> None:
-    """Learn BPE codes on both sides at once, and count each side's units for the threshold."""
-    from subword_nmt.apply_bpe import BPE
-    from subword_nmt.learn_bpe import learn_bpe
-
-    words = [Counter(word for line in read_lines(path) for word in line.split()) for path in inputs]
-    codes = StringIO()
-    try:
-        with nullcontext() if sys.stderr.isatty() else redirect_stderr(StringIO()):  # its progress
-            learn_bpe(
-                [f"{word} {count}" for word, count in sorted((words[0] + words[1]).items())],
-                codes,
-                merges,
-                is_dict=True,
-            )
-    except ValueError:
-        # max() of nothing: pairs of symbols ran out, which the library meets only in tiny text.
-        raise UserError(
-            f"{inputs[0]} and {inputs[1]}: too little text for --merges {merges}; ask for fewer"
-        ) from None
-    segmenter = BPE(codes)
-    for side_words, language in zip(words, languages, strict=True):
-        units: Counter[str] = Counter()
-        for word, count in side_words.items():
-            for unit in segmenter.segment_tokens([word]):
-                units[unit] += count
-        with write_whole(folder / f"vocab.{language}") as file:
-            for unit, count in sorted(units.items(), key=lambda item: (-item[1], item[0])):
-                file.write(f"{unit} {count}\n")
-    with write_whole(folder / "codes") as file:
-        file.write(codes.getvalue())
-
-
-def learn_sentencepiece(inputs: list[Path], model: Path, options: Options) -> None:
-    """Learn a joint sentencepiece BPE model of ``options.merges`` types on both sides."""
-    from sentencepiece import SentencePieceTrainer
-
-    content = BytesIO()
-    try:
-        SentencePieceTrainer.train(
-            sentence_iterator=(line for path in inputs for line in read_lines(path)),
-            model_writer=content,
-            model_type="bpe",
-            vocab_size=options.merges,
-            character_coverage=1.0,
-            normalization_rule_name="identity",
-            num_threads=options.processes,
-            minloglevel=2,
-        )
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"sentencepiece cannot learn --merges {options.merges} types: {reason}"
-        ) from None
-    with named_when_whole(model) as partial_model:
-        partial_model.write_bytes(content.getvalue())
-
-
-def apply_pair(
-    inputs: list[Path], outputs: list[Path], pipeline: TextPipeline, options: Options
-) -> None:
-    """Segment both tokenised sides into subword units."""
-    pairs = zip(*(read_lines(path) for path in inputs), strict=True)
-    segment = partial(_segment_both, pipeline)
-    with ExitStack() as stack:
-        files = [stack.enter_context(write_whole(path)) for path in outputs]
-        for pair in map_in_order(segment, pairs, options.processes, "segment", "pairs"):
-            for file, line in zip(files, pair, strict=True):
-                file.write(line + "\n")
-
-
-def _tokenise_both(pipeline: TextPipeline, pair: Pair) -> Pair:
-    return pipeline.tokenise(pair[0], pipeline.source), pipeline.tokenise(pair[1], pipeline.target)
-
-
-def _segment_both(pipeline: TextPipeline, pair: Pair) -> Pair:
-    return pipeline.segment(pair[0], pipeline.source), pipeline.segment(pair[1], pipeline.target)
-
-
-def binarise(dest: Path, corpus: Corpus, splits: dict[str, str], workers: int) -> None:
-    """Run ``fairseq-preprocess`` with one dictionary for both sides."""
-    folder = dest / "data-bin"
-    partial_folder = dest / "data-bin.partial"
-    shutil.rmtree(partial_folder, ignore_errors=True)
-    tests = [str(dest / "bpe" / name) for name in splits if name not in ("train", "valid")]
-    try:
-        _fairseq_preprocess(
-            *("--source-lang", corpus.source, "--target-lang", corpus.target),
-            *("--trainpref", str(dest / "bpe" / "train")),
-            *("--validpref", str(dest / "bpe" / "valid")),
-            *(("--testpref", ",".join(tests)) if tests else ()),
-            *("--joined-dictionary", "--thresholdsrc", "0", "--thresholdtgt", "0"),
-            *("--padding-factor", str(PADDING_FACTOR)),
-            *("--destdir", str(partial_folder), "--workers", str(workers)),
-        )
-    except BaseException as error:
-        shutil.rmtree(partial_folder, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from error
-        raise
-    # Its log holds the temporary folder's name and the number of workers: not the same each time.
-    (partial_folder / "preprocess.log").unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial_folder, folder)
-
-
-def _fairseq_preprocess(*arguments: str) -> None:
-    """The command in this process: fairseq is loaded already, which takes seconds."""
-    from fairseq.options import get_preprocessing_parser
-    from fairseq_cli import preprocess
-
-    logger = preprocess.logger
-    logger.propagate = False
-    try:
-        preprocess.main(get_preprocessing_parser().parse_args(list(arguments)))
-    finally:
-        for handler in list(logger.handlers):  # its log file stays open otherwise
-            logger.removeHandler(handler)
-            handler.close()
-
-
-def _data_bin_files(folder: Path, corpus: Corpus, splits: dict[str, str]) -> list[Path]:
-    languages = (corpus.source, corpus.target)
-    return [folder / f"dict.{language}.txt" for language in languages] + [
-        folder / f"{split}.{corpus.source}-{corpus.target}.{language}.{kind}"
-        for split in splits.values()
-        for language in languages
-        for kind in ("bin", "idx")
-    ]

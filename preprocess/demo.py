@@ -16,10 +16,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from preprocess.corpus import Corpus, add_arguments, options_from, prepare
+from preprocess.corpus import add_arguments, corpus_of_files, options_from, prepare, share_from
 from preprocess.demo_grammar import sentence_pairs
 from preprocess.files import write_whole
-from preprocess.stages import Stages, claim
+from preprocess.stages import Stage, Stages, claim
 from tiednmt.errors import UserError, one_line_errors
 
 SOURCE, TARGET = "en", "de"
@@ -30,6 +30,7 @@ HELD_OUT_SHARE, HELD_OUT_MOST = 20, 1000  # one of 20 pairs, 1,000 at most
 
 
 Split = list[tuple[str, str]]
+Files = dict[str, dict[str, Path]]  # subset → language → file
 
 
 def generate(seed: int, pairs: int) -> dict[str, Split]:
@@ -63,28 +64,23 @@ def _words(sentences: Iterable[str]) -> set[str]:
     return {word.rstrip(".,?!") for sentence in sentences for word in sentence.split()}
 
 
-def write_raw(corpus: Corpus, seed: int, pairs: int) -> None:
+def write_raw(files_of: Files, seed: int, pairs: int) -> None:
     """Generate the text and write the corpus' files."""
     for subset, split in generate(seed, pairs).items():
         with ExitStack() as stack:
-            paths = corpus.files[subset]
+            paths = files_of[subset]
             files = [stack.enter_context(write_whole(paths[code])) for code in (SOURCE, TARGET)]
             for pair in split:
                 for file, sentence in zip(files, pair, strict=True):
                     file.write(sentence + "\n")
 
 
-def corpus_in(folder: Path) -> Corpus:
-    """The demo corpus with its raw files in ``folder``."""
-    return Corpus(
-        name="demo",
-        source=SOURCE,
-        target=TARGET,
-        files={
-            subset: {code: folder / f"{subset}.{code}" for code in (SOURCE, TARGET)}
-            for subset in ("train", "valid", "test")
-        },
-    )
+def files_in(folder: Path) -> Files:
+    """Where the raw files of the demo corpus lie in ``folder``."""
+    return {
+        subset: {code: folder / f"{subset}.{code}" for code in (SOURCE, TARGET)}
+        for subset in ("train", "valid", "test")
+    }
 
 
 @one_line_errors
@@ -104,20 +100,22 @@ def main(argv: list[str] | None = None) -> None:
     add_arguments(parser)
     parser.set_defaults(merges=MERGES)
     args = parser.parse_args(argv)
-    options = options_from(args)
+    options, share = options_from(args), share_from(args)
     if args.pairs < LEAST_PAIRS:
         raise UserError(f"--pairs {args.pairs}: must be {LEAST_PAIRS} or more")
     claim(args.dest)
     folder = args.dest / "generated"
-    corpus = corpus_in(folder)
+    files = files_in(folder)
     Stages(folder).run(
-        "generate",
-        partial(write_raw, corpus, args.seed, args.pairs),
-        inputs=sorted((Path(__file__).parent / "demo_grammar").glob("*.py")),
-        outputs=[path for sides in corpus.files.values() for path in sides.values()],
-        options={"seed": args.seed, "pairs": args.pairs},
+        Stage(
+            "generate",
+            partial(write_raw, files, args.seed, args.pairs),
+            inputs=sorted((Path(__file__).parent / "demo_grammar").glob("*.py")),
+            outputs=[path for sides in files.values() for path in sides.values()],
+            options={"seed": args.seed, "pairs": args.pairs},
+        )
     )
-    prepare(corpus, args.dest, options)
+    prepare(corpus_of_files("demo", SOURCE, TARGET, files), args.dest, options, share)
 
 
 if __name__ == "__main__":

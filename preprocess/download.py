@@ -1,68 +1,187 @@
-"""Fetch a file over HTTP: resumed where it broke off, tried again, checked against its SHA-256."""
+"""Fetch files over HTTP: resumed where they broke off, tried again, checked by their hashes."""
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import os
-import time
+import shutil
+import sys
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event
 
 from tqdm import tqdm
 
-from preprocess.files import sha256
+from preprocess.files import read_lines, sha256, write_whole
 from tiednmt.errors import UserError
 
 ATTEMPTS = 6
+CONNECTIONS = 4
 TIMEOUT_SECONDS = 30
 BLOCK_BYTES = 1 << 16
 TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
 USER_AGENT = "tiednmt"  # some servers turn away the one of Python's library
+SUMS = "SHA256SUMS"
+ALGORITHMS = {32: "md5", 40: "sha1", 64: "sha256"}  # by hexadecimal digits
 
 
-def fetch_all(url: str, folder: Path, expected_sha256: dict[str, str]) -> None:
-    """Download the files of these names from ``url`` into ``folder``, as :func:`fetch` does."""
-    for name, digest in expected_sha256.items():
-        fetch(f"{url.rstrip('/')}/{name}", folder / name, digest)
+@dataclass(frozen=True)
+class Download:
+    """A published file and its hash (MD5, SHA-1 or SHA-256), None where none was published."""
+
+    url: str
+    checksum: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name on disk."""
+        return self.url.rsplit("/", 1)[-1]
+
+    def at(self, address: str) -> Download:
+        """The same file at another address."""
+        return replace(self, url=f"{address.rstrip('/')}/{self.name}")
 
 
-def fetch(url: str, path: Path, expected_sha256: str, first_wait: float = 1.0) -> None:
+def files_at(address: str, checksums: dict[str, str]) -> list[Download]:
+    """Files of one address, by name."""
+    return [Download(name, checksum).at(address) for name, checksum in checksums.items()]
+
+
+def fetch_all(downloads: Sequence[Download], folder: Path, first_wait: float = 1.0) -> None:
+    """Download the files into ``folder`` over a few connections at a time, as :func:`fetch` does.
+
+    The SHA-256 of each is written to ``SHA256SUMS`` there. A file that has no published hash must
+    be the one recorded there, from the second time on.
+
+    :raises UserError: where the disk has too little space, before anything is fetched, or where a
+        file cannot be had.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    recorded = _read_sums(folder / SUMS)
+    expected = {item: item.checksum or recorded.get(item.name) for item in downloads}
+    missing = [item for item in downloads if not _is_there(folder / item.name, expected[item])]
+    _require_space(missing, folder)
+    stop = Event()
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        futures = [
+            pool.submit(fetch, item.url, folder / item.name, expected[item], first_wait, stop)
+            for item in missing
+        ]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+        except BaseException:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+    for item in downloads:
+        if item in missing or item.name not in recorded:
+            recorded[item.name] = sha256(folder / item.name)
+            if item.checksum is None:
+                print(
+                    f"{item.name}: no hash was published; its SHA-256 is now in {folder / SUMS}",
+                    file=sys.stderr,
+                )
+    with write_whole(folder / SUMS) as file:  # as sha256sum --check reads them
+        file.writelines(f"{digest}  {name}\n" for name, digest in sorted(recorded.items()))
+
+
+def fetch(
+    url: str,
+    path: Path,
+    checksum: str | None,
+    first_wait: float = 1.0,
+    stop: Event | None = None,
+) -> None:
     """Download ``url`` to ``path``; nothing is done where the right file is there already.
 
     What has arrived is kept as ``<path>.part`` and gone on with, also by a later call. Broken
     connections and errors of the server are tried again, after ``first_wait`` seconds and then
     twice as long each time.
 
+    :param checksum: MD5, SHA-1 or SHA-256; None takes what comes.
+    :param stop: ends the download early once it is set.
     :raises UserError: where the server has no such file, cannot be reached, or sends another one.
     """
-    if path.exists() and sha256(path) == expected_sha256:
+    if _is_there(path, checksum):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
+    stop = stop or Event()
     resumed = part.exists()
-    _fetch_part(url, part, first_wait)
-    if sha256(part) != expected_sha256 and resumed:
+    _fetch_part(url, part, first_wait, stop)
+    if resumed and not _is_there(part, checksum):
         # What lay there may have been the start of something else.
         part.unlink()
-        _fetch_part(url, part, first_wait)
-    found = sha256(part)
-    if found != expected_sha256:
+        _fetch_part(url, part, first_wait, stop)
+    if not _is_there(part, checksum):
+        algorithm, found = _digest(part, checksum)
         part.unlink()
         raise UserError(
-            f"{url}: the file has SHA-256 {found}, not {expected_sha256}; it was deleted."
+            f"{url}: the file has {algorithm} {found}, not {checksum}; it was deleted."
             " It may have changed at its source, or a proxy may have sent a page in its place"
         )
     os.replace(part, path)
 
 
-def _fetch_part(url: str, part: Path, first_wait: float) -> None:
+def _is_there(path: Path, checksum: str | None) -> bool:
+    """Whether the file is there and, where that can be told, the right one."""
+    return path.exists() and (checksum is None or _digest(path, checksum)[1] == checksum)
+
+
+def _digest(path: Path, like: str | None) -> tuple[str, str]:
+    """The algorithm of ``like``, as it is written, and the file's hash by it."""
+    algorithm = ALGORITHMS[len(like or "0" * 64)]
+    with open(path, "rb") as file:
+        digest = hashlib.new(algorithm, usedforsecurity=False)
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return algorithm.upper().replace("SHA", "SHA-"), digest.hexdigest()
+
+
+def _read_sums(path: Path) -> dict[str, str]:
+    """Name → SHA-256."""
+    lines = list(read_lines(path)) if path.exists() else []
+    return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+
+
+def _require_space(missing: Sequence[Download], folder: Path) -> None:
+    """Fail before hours of downloading and not after; servers that name no size are trusted."""
+    needed = 0
+    for item in missing:
+        part = folder / f"{item.name}.part"
+        needed += max(0, _size(item.url) - (part.stat().st_size if part.exists() else 0))
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"{folder}: {needed / 1e9:.1f} GB are to be downloaded and {free / 1e9:.1f} GB are"
+            " free; make room or choose another --dest"
+        )
+
+
+def _size(url: str) -> int:
+    """Bytes of the file, 0 where the server does not say."""
+    request = urllib.request.Request(url, headers={"User-Agent": USER_AGENT}, method="HEAD")
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+            return int(answer.headers.get("Content-Length") or 0)
+    except (OSError, http.client.HTTPException, ValueError):
+        return 0  # what is wrong shows when it is fetched
+
+
+def _fetch_part(url: str, part: Path, first_wait: float, stop: Event) -> None:
     reason = ""
     for attempt in range(ATTEMPTS):
         if attempt:
-            time.sleep(first_wait * 2 ** (attempt - 1))
+            stop.wait(first_wait * 2 ** (attempt - 1))
         try:
-            _continue(url, part)
+            _continue(url, part, stop)
             return
         except urllib.error.HTTPError as error:
             if error.code == 416:  # the part is longer than the file
@@ -74,6 +193,8 @@ def _fetch_part(url: str, part: Path, first_wait: float) -> None:
             reason = str(error.reason)
         except (ConnectionError, TimeoutError, http.client.HTTPException) as error:
             reason = str(error) or type(error).__name__
+        except OSError as error:
+            raise UserError(f"{part}: cannot be written: {error.strerror}") from error
         except ValueError:
             raise UserError(f"{url}: not a web address") from None
     raise UserError(
@@ -82,7 +203,7 @@ def _fetch_part(url: str, part: Path, first_wait: float) -> None:
     )
 
 
-def _continue(url: str, part: Path) -> None:
+def _continue(url: str, part: Path, stop: Event) -> None:
     """Append what is missing to ``part``; start over where the server sends the whole."""
     have = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": USER_AGENT} | ({"Range": f"bytes={have}-"} if have else {})
@@ -98,9 +219,11 @@ def _continue(url: str, part: Path) -> None:
                 desc=part.stem, total=total, initial=have, unit="B", unit_scale=True, disable=None
             ) as bar,
         ):
-            while block := answer.read(BLOCK_BYTES):
+            while not stop.is_set() and (block := answer.read(BLOCK_BYTES)):
                 file.write(block)
                 bar.update(len(block))
     arrived = part.stat().st_size
+    if stop.is_set():
+        raise UserError(f"{url}: stopped; the same command goes on from there")
     if total is not None and arrived < total:
         raise ConnectionError(f"connection closed after {arrived} of {total} bytes")

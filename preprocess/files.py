@@ -13,10 +13,10 @@ import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any, TextIO
+from typing import IO, TextIO, cast
 
 from tiednmt.errors import UserError
 
@@ -36,7 +36,7 @@ def find_file(folder: Path, *names: str) -> Path:
 
 
 def read_lines(path: Path, member: str | None = None) -> Iterator[str]:
-    """Lines of a UTF-8 file, plain, ``.gz`` or ``member`` of a zip archive, without their ends.
+    """Lines of a UTF-8 file, without their ends; which files, :func:`open_bytes` says.
 
     A byte order mark is removed, ``\\r\\n`` ends a line like ``\\n``, and a last line need not be
     ended. Any other carriage return becomes a space, because most readers would end a line there.
@@ -53,25 +53,55 @@ def read_lines(path: Path, member: str | None = None) -> Iterator[str]:
 
 @contextmanager
 def open_bytes(path: Path, member: str | None = None) -> Iterator[IO[bytes]]:
-    """The bytes of a file, plain, ``.gz`` or ``member`` of a zip archive, without unpacking it.
+    """The bytes of a file, plain, ``.gz`` or ``member`` of an archive, without unpacking it.
+
+    Archives are ``.zip``, ``.tar``, ``.tar.gz`` and ``.tgz``; a member may be ``.gz`` itself.
 
     :raises UserError: where the file is missing, or damaged as an archive.
     """
-    unpacked: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
     try:
-        if member is None:
-            with unpacked(path, "rb") as file:
-                yield file
-        else:
-            with zipfile.ZipFile(path) as archive:
-                if member not in archive.namelist():
-                    raise UserError(f"{path}: holds no {member}; get the right archive")
-                with archive.open(member) as file:
-                    yield file
+        with ExitStack() as opened:
+            if member is None:
+                file = opened.enter_context(_unzipped(path))
+            else:
+                file = (_zip_member if path.suffix == ".zip" else _tar_member)(path, member, opened)
+                if member.endswith(".gz"):
+                    file = opened.enter_context(_unpacked(file))
+            yield file
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, tarfile.ReadError) as error:
         raise UserError(f"{path}: damaged or cut short ({error}); get the file again") from None
+
+
+def _unzipped(path: Path) -> IO[bytes]:
+    return _unpacked(path) if path.suffix in (".gz", ".tgz") else open(path, "rb")
+
+
+def _unpacked(file: Path | IO[bytes]) -> IO[bytes]:
+    return cast(IO[bytes], gzip.open(file))
+
+
+def _zip_member(path: Path, member: str, opened: ExitStack) -> IO[bytes]:
+    archive = opened.enter_context(zipfile.ZipFile(path))
+    if member not in archive.namelist():
+        raise _holds_no(path, member)
+    return opened.enter_context(archive.open(member))
+
+
+def _tar_member(path: Path, member: str, opened: ExitStack) -> IO[bytes]:
+    file = opened.enter_context(_unzipped(path))
+    archive = opened.enter_context(tarfile.TarFile(fileobj=file))
+    for entry in archive:
+        if entry.name.removeprefix("./") == member:
+            content = archive.extractfile(entry)
+            if content is not None:
+                return opened.enter_context(content)
+    raise _holds_no(path, member)
+
+
+def _holds_no(path: Path, member: str) -> UserError:
+    return UserError(f"{path}: holds no {member}; get the right archive")
 
 
 def decode(raw: bytes, place: str) -> str:

@@ -2,29 +2,61 @@
 
 from __future__ import annotations
 
+import json
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count, takewhile
+from pathlib import Path
 from typing import Any
 
-from preprocess.files import sha256, write_json
-from preprocess.stages import Stages
+from preprocess.files import write_json
+from tiednmt.errors import UserError
 
 FORMAT = 1
 
 
-def write_manifest(stages: Stages, content: dict[str, Any], packages: tuple[str, ...]) -> None:
-    """Write ``manifest.json``: ``content``, versions of ``packages``, the hash of every output."""
+def write_manifest(
+    folder: Path, content: dict[str, Any], packages: tuple[str, ...], files: dict[str, str]
+) -> None:
+    """Write ``manifest.json``: ``content``, versions of ``packages``, the hash of every file."""
     write_json(
-        stages.folder / "manifest.json",
+        folder / "manifest.json",
         {
             "format": FORMAT,
             **content,
             "versions": {name: package_version(name) for name in packages},
-            "files": {
-                path.relative_to(stages.folder).as_posix(): sha256(path)
-                for path in sorted(stages.outputs)
-            },
+            "files": dict(sorted(files.items())),
         },
     )
+
+
+def read_manifest(prepared: Path) -> dict[str, Any]:
+    """The manifest of a prepared translation corpus.
+
+    :raises UserError: where the folder is not one, or not prepared to the end.
+    """
+    path = prepared / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest["source"], manifest["target"], manifest["options"]["bpe"]
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; prepare the corpus to the end first") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: not the manifest of a prepared corpus") from None
+    return dict(manifest)
+
+
+def data_bins(prepared: Path) -> list[Path]:
+    """The folders of a prepared corpus for fairseq: ``data-bin``, or ``data-bin/shard0`` and on.
+
+    The first has the dictionaries and the held-out sets.
+    """
+    shards = takewhile(Path.is_dir, (shard(prepared, number) for number in count()))
+    return list(shards) or [prepared / "data-bin"]
+
+
+def shard(prepared: Path, number: int) -> Path:
+    """The folder of one of several parts of the training text."""
+    return prepared / "data-bin" / f"shard{number}"
 
 
 def package_version(package: str) -> str:

@@ -19,13 +19,13 @@ from pathlib import Path
 from sacremoses import MosesTokenizer
 from tqdm import tqdm
 
-from preprocess.download import fetch_all
+from preprocess.download import fetch_all, files_at
 from preprocess.files import named_when_whole, read_lines, write_whole
 from preprocess.manifest import package_version, write_manifest
 from preprocess.options import CommonOptions, add_common_arguments, add_raw_arguments
 from preprocess.parallel import map_in_order
 from preprocess.pipeline import tokenise
-from preprocess.stages import Stages, claim
+from preprocess.stages import Stage, Stages, claim
 from preprocess.vocabulary import PADDING_FACTOR
 from tiednmt.errors import UserError
 
@@ -124,7 +124,7 @@ def command(
     if raw is None:
         claim(args.dest)
         raw = args.dest / "download"
-        fetch_all(args.url, raw, sha256)
+        fetch_all(files_at(args.url, sha256), raw)
     prepare(corpus_in(raw), args.dest, options)
 
 
@@ -166,43 +166,49 @@ def prepare(corpus: MonolingualCorpus, dest: Path, options: Options) -> None:
     stages = Stages(dest)
     texts = {subset: dest / "tokenised" / f"{subset}.txt" for subset in corpus.subsets}
     stages.run(
-        "read",
-        partial(read, corpus, texts, options.processes),
-        inputs=corpus.sources,
-        outputs=list(texts.values()),
-        options={
-            "corpus": corpus.name,
-            "language": corpus.language,
-            "version": corpus.language and package_version("sacremoses"),
-        },
+        Stage(
+            "read",
+            partial(read, corpus, texts, options.processes),
+            inputs=corpus.sources,
+            outputs=list(texts.values()),
+            options={
+                "corpus": corpus.name,
+                "language": corpus.language,
+                "version": corpus.language and package_version("sacremoses"),
+            },
+        )
     )
     dictionary = dest / "data-bin" / "dict.txt"
     limits = {"vocabulary": options.vocabulary, "min_count": options.min_count}
     vocabulary = stages.run(
-        "count",
-        partial(write_dictionary, texts["train"], dictionary, options, corpus.padding_factor),
-        inputs=[texts["train"]],
-        outputs=[dictionary],
-        options={
-            **limits,
-            "padding_factor": corpus.padding_factor,
-            "version": package_version("fairseq"),
-        },
+        Stage(
+            "count",
+            partial(write_dictionary, texts["train"], dictionary, options, corpus.padding_factor),
+            inputs=[texts["train"]],
+            outputs=[dictionary],
+            options={
+                **limits,
+                "padding_factor": corpus.padding_factor,
+                "version": package_version("fairseq"),
+            },
+        )
     )
     counts = {}
     for subset, text in texts.items():
         prefix = dest / "data-bin" / subset
         counts[subset] = stages.run(
-            f"binarise {subset}",
-            partial(binarise, text, dictionary, prefix, corpus.line_ends),
-            inputs=[text, dictionary],
-            outputs=[prefix.with_suffix(".bin"), prefix.with_suffix(".idx")],
-            options={"line_ends": corpus.line_ends, "version": package_version("fairseq")},
+            Stage(
+                f"binarise {subset}",
+                partial(binarise, text, dictionary, prefix, corpus.line_ends),
+                inputs=[text, dictionary],
+                outputs=[prefix.with_suffix(".bin"), prefix.with_suffix(".idx")],
+                options={"line_ends": corpus.line_ends, "version": package_version("fairseq")},
+            )
         )
-    stages.finish()
+    files = stages.finish()
     print(report(counts, vocabulary))
     write_manifest(
-        stages,
+        dest,
         {
             "kind": "language model",
             "corpus": corpus.name,
@@ -217,6 +223,7 @@ def prepare(corpus: MonolingualCorpus, dest: Path, options: Options) -> None:
             "vocabulary": vocabulary,
         },
         packages=("fairseq", "sacremoses"),
+        files=files,
     )
 
 

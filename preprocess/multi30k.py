@@ -9,8 +9,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from preprocess.corpus import Corpus, add_arguments, options_from, prepare
-from preprocess.download import fetch_all
+from preprocess.corpus import (
+    Corpus,
+    add_arguments,
+    corpus_of_files,
+    options_from,
+    prepare,
+    reads,
+    share_from,
+)
+from preprocess.download import fetch_all, files_at
 from preprocess.files import find_file
 from preprocess.options import add_raw_arguments
 from preprocess.stages import claim
@@ -46,11 +54,11 @@ def corpus_in(folder: Path, pair: str) -> Corpus:
     :raises UserError: where the pair is unknown or a file is missing.
     """
     source, target = _languages(pair)
-    return Corpus(
-        name="multi30k",
-        source=source,
-        target=target,
-        files={
+    return corpus_of_files(
+        "multi30k",
+        source,
+        target,
+        {
             subset: {
                 code: find_file(folder, f"{stem}.{code}.gz", f"{stem}.{code}")
                 for code in (source, target)
@@ -66,7 +74,7 @@ def download(folder: Path, pair: str, url: str = URL) -> None:
     :raises UserError: where the pair is unknown or a file cannot be had whole.
     """
     names = [f"{stem}.{code}.gz" for stem in SUBSETS.values() for code in _languages(pair)]
-    fetch_all(url, folder, {name: SHA256[name] for name in names})
+    fetch_all(files_at(url, {name: SHA256[name] for name in names}), folder)
 
 
 def _languages(pair: str) -> tuple[str, str]:
@@ -84,13 +92,12 @@ def main(argv: list[str] | None = None) -> None:
     add_raw_arguments(parser, URL)
     add_arguments(parser)
     args = parser.parse_args(argv)
-    options = options_from(args)
-    raw = args.raw
-    if raw is None:
+    options, share = options_from(args), share_from(args)
+    raw = args.raw or args.dest / "download"
+    if args.raw is None and reads(share):
         claim(args.dest)
-        raw = args.dest / "download"
         download(raw, args.pair, args.url)
-    prepare(corpus_in(raw, args.pair), args.dest, options)
+    prepare(corpus_in(raw, args.pair), args.dest, options, share)
 
 
 if __name__ == "__main__":

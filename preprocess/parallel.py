@@ -35,34 +35,38 @@ def map_in_order(
     workers: int,
     title: str,
     unit: str,
+    total: int | None = None,
+    chunk: int = CHUNK_ITEMS,
 ) -> Iterator[Result]:
     """``function`` of each item, in order, under a progress bar that counts them in ``unit``.
 
-    On ``workers`` processes where that pays. Items are read no further ahead than the workers
-    need, so that memory is bounded.
+    On ``workers`` processes where that pays, ``chunk`` items at a time. Items are read no further
+    ahead than the workers need, so that memory is bounded.
+
+    :param total: how many items there are, where that is known.
     """
     items = iter(items)
-    first = list(islice(items, 2 * CHUNK_ITEMS + 1))
+    first = list(islice(items, 2 * chunk + 1))
     items = chain(first, items)
-    with tqdm(desc=title, unit=f" {unit}", disable=None) as bar:
-        if workers == 1 or len(first) <= 2 * CHUNK_ITEMS:
+    with tqdm(desc=title, unit=f" {unit}", total=total, disable=None) as bar:
+        if workers == 1 or len(first) <= 2 * chunk:
             results: Iterator[Result] = map(function, items)
         else:
-            results = chain.from_iterable(_map_chunks(function, items, workers, title))
+            results = chain.from_iterable(_map_chunks(function, items, workers, title, chunk))
         for result in results:
             bar.update()
             yield result
 
 
 def _map_chunks(
-    function: Callable[[Item], Result], items: Iterator[Item], workers: int, title: str
+    function: Callable[[Item], Result], items: Iterator[Item], workers: int, title: str, size: int
 ) -> Iterator[list[Result]]:
     """The results a chunk at a time, ``CHUNKS_AHEAD`` chunks for each worker under way."""
     under_way: deque[Future[list[Result]]] = deque()
     try:
         with ProcessPoolExecutor(workers, initializer=_keep, initargs=(function,)) as pool:
             try:
-                while chunk := list(islice(items, CHUNK_ITEMS)):
+                while chunk := list(islice(items, size)):
                     under_way.append(pool.submit(_apply_kept, chunk))
                     if len(under_way) > CHUNKS_AHEAD * workers:
                         yield under_way.popleft().result()

@@ -11,7 +11,6 @@ rewrites quotation marks and numbers, which the raw references of a test set kee
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from functools import cached_property
@@ -20,11 +19,13 @@ from typing import Any
 
 from sacremoses import MosesDetokenizer, MosesTokenizer
 
+from preprocess.manifest import read_manifest
 from tiednmt.errors import UserError
 
 SEPARATOR = "@@"
 SENTENCEPIECE_SPACE = "▁"
 SUBWORD_METHODS = ("subword-nmt", "sentencepiece")
+CACHED_WORDS = 100_000  # of each language, about 30 MB
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TYPOGRAPHIC_APOSTROPHE = re.compile(r"(?<=[^\W\d_])’(?=[^\W\d_])")
@@ -52,6 +53,15 @@ def tokenise(line: str, tokeniser: MosesTokenizer) -> str:
     return str(tokeniser.tokenize(normalise(line), escape=False, return_str=True))
 
 
+class _BoundedCache(dict[str, tuple[str, ...]]):
+    """The units of words seen of late: forgets all when full, so that memory is bounded."""
+
+    def __setitem__(self, word: str, units: tuple[str, ...]) -> None:
+        if len(self) >= CACHED_WORDS:
+            self.clear()
+        super().__setitem__(word, units)
+
+
 class TextPipeline:
     """Encodes and decodes the two languages of a prepared folder.
 
@@ -76,21 +86,15 @@ class TextPipeline:
 
         :raises UserError: where the folder is not a prepared one.
         """
-        path = Path(prepared) / "manifest.json"
-        try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-            options = manifest["options"]
-            return cls(
-                manifest["source"],
-                manifest["target"],
-                options["bpe"],
-                Path(prepared) / "bpe",
-                options["vocabulary_threshold"],
-            )
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file; prepare the corpus to the end first") from None
-        except (ValueError, KeyError, TypeError):
-            raise UserError(f"{path}: not the manifest of a prepared corpus") from None
+        manifest = read_manifest(prepared)
+        options = manifest["options"]
+        return cls(
+            manifest["source"],
+            manifest["target"],
+            options["bpe"],
+            Path(prepared) / "bpe",
+            options["vocabulary_threshold"],
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TextPipeline, (self.source, self.target, self.method, self.folder, self.threshold)
@@ -154,9 +158,11 @@ class TextPipeline:
                 open(self.folder / "codes", encoding="utf-8", newline="\n") as codes,
                 open(vocabulary, encoding="utf-8", newline="\n") as units,
             ):
-                segmenters[language] = BPE(
+                segmenter = BPE(
                     codes, separator=SEPARATOR, vocab=read_vocabulary(units, self.threshold)
                 )
+                segmenter.cache = _BoundedCache()
+                segmenters[language] = segmenter
         return segmenters
 
     @cached_property

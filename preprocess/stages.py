@@ -1,15 +1,62 @@
-"""Run a stage once: skipped while its inputs, options and outputs are those on record."""
+"""Run a stage once: skipped while its inputs, options and outputs are those on record.
+
+Several machines may share the work on one folder: each runs stages of its own, and what a stage
+needs of others is checked against their records.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from preprocess.files import write_json
+from preprocess.files import sha256, write_json
 from tiednmt.errors import UserError
+
+FORMAT = 2  # of a record
+RUN_AGAIN = "run the steps from there on again"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of preparing a corpus.
+
+    ``action`` makes the ``outputs`` of the ``inputs`` and returns JSON. ``step`` and ``part`` say
+    which call of the command runs it where the work is divided (see :class:`Share`).
+    """
+
+    name: str
+    action: Callable[[], Any]
+    inputs: list[Path]
+    outputs: list[Path]
+    options: dict[str, Any] = field(default_factory=dict)
+    step: str = ""
+    part: int | None = None  # None: cannot be divided
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which stages a call runs: all of them, those of one step, or a share of its parts.
+
+    :raises UserError: where there is no such share.
+    """
+
+    step: str | None = None
+    number: int = 1
+    of: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.of:
+            raise UserError(f"--shard {self.number}/{self.of}: the first number is 1 to {self.of}")
+
+    def has(self, stage: Stage) -> bool:
+        """Whether ``stage`` is run here."""
+        mine = stage.part is None or stage.part % self.of == self.number - 1
+        return self.step in (None, stage.step) and mine
 
 
 def claim(folder: Path) -> None:
@@ -28,69 +75,156 @@ def claim(folder: Path) -> None:
 class Stages:
     """The stages of one prepared folder, with a record of each under ``.stages``.
 
+    A record has the options, what the action returned, and size, time of last change and SHA-256
+    of every input and output. A file is taken for the same while size and time are, or else while
+    its hash is.
+
     :raises UserError: where the folder holds something else.
     """
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.outputs: list[Path] = []
         self._records = folder / ".stages"
-        self._run: set[Path] = set()
+        self._done: list[Stage] = []
+        self._hashes: dict[tuple[str, int, int], str] = {}
         claim(folder)
 
-    def run(
-        self,
-        name: str,
-        action: Callable[[], Any],
-        inputs: list[Path],
-        outputs: list[Path],
-        options: dict[str, Any],
-    ) -> Any:
-        """What ``action`` returned (it must be JSON), now or when it last ran.
+    def run(self, stage: Stage) -> Any:
+        """What the stage's action returned, now or when it last ran.
 
-        ``action`` runs where an input, an output or an option is not as recorded. Outputs that
-        an earlier run had and this one has not are removed, and so is the manifest until the
+        It runs where an input, an output or an option is not as recorded. Outputs that an
+        earlier run had and this one has not are removed, and so is the manifest until the
         whole has been done again.
         """
-        self.outputs += outputs
-        path = self._records / f"{name}.json"
-        self._run.add(path)
-        record = _read(path)
-        wanted = {"inputs": self._stamps(inputs), "options": options}
-        if all(record.get(key) == value for key, value in wanted.items()) and record.get(
-            "outputs"
-        ) == self._stamps(outputs):
-            print(f"{name}: up to date", file=sys.stderr)
-            return record["result"]
+        path = self._record_path(stage)
+        self._done.append(stage)
+        if self._fault(stage) is None:
+            print(f"{stage.name}: up to date", file=sys.stderr)
+            return self.result(stage)
         (self.folder / "manifest.json").unlink(missing_ok=True)
-        self._forget(path, keep=outputs)
-        print(name, file=sys.stderr)
-        result = action()
-        write_json(path, {**wanted, "outputs": self._stamps(outputs), "result": result})
+        self._forget(path, keep=stage.outputs)
+        print(stage.name, file=sys.stderr)
+        inputs = self._stamps(stage.inputs)
+        result = stage.action()
+        write_json(
+            path,
+            {
+                "format": FORMAT,
+                "inputs": inputs,
+                "options": stage.options,
+                "outputs": self._stamps(stage.outputs),
+                "result": result,
+            },
+        )
         return result
 
-    def finish(self) -> None:
-        """Remove the outputs of stages that an earlier run had and this one has not."""
-        for path in set(self._records.glob("*.json")) - self._run:
-            self._forget(path, keep=self.outputs)
+    def run_share(self, stages: Sequence[Stage], share: Share) -> None:
+        """Run the stages of ``share``, in order.
+
+        :raises UserError: where one needs what a stage outside of the share has not made.
+        """
+        made_by = {path: stage for stage in stages for path in stage.outputs}
+        mine = [stage for stage in stages if share.has(stage)]
+        needed = {path: made_by[path] for stage in mine for path in stage.inputs if path in made_by}
+        for maker in {stage.name: stage for stage in needed.values()}.values():
+            if not share.has(maker):
+                self.require(maker)
+        for stage in mine:
+            self.run(stage)
+
+    def require(self, stage: Stage) -> None:
+        """Refuse to go on where ``stage`` is not up to date.
+
+        :raises UserError: saying what is wrong.
+        """
+        fault = self._fault(stage)
+        if fault:
+            raise UserError(f"{self.folder}: {stage.name} (--step {stage.step}) {fault}")
+
+    def finish(self, stages: Sequence[Stage] | None = None) -> dict[str, str]:
+        """Check that all is done, and remove outputs of stages that only an earlier run had.
+
+        Returns the SHA-256 of each output, computed anew and compared with the records.
+
+        :param stages: all stages of the folder; by default those that were run.
+        :raises UserError: where one is not up to date or a file not the one it wrote.
+        """
+        stages = self._done if stages is None else stages
+        hashes = {}
+        for stage in stages:
+            self.require(stage)
+            recorded = _read(self._record_path(stage))["outputs"]
+            for path in stage.outputs:
+                name = self._name(path)
+                hashes[name] = sha256(path)
+                if hashes[name] != recorded[name][2]:
+                    raise UserError(
+                        f"{path}: not the file that {stage.name} wrote (it has SHA-256"
+                        f" {hashes[name]}); remove it and {RUN_AGAIN}"
+                    )
+        records = {self._record_path(stage) for stage in stages}
+        for path in set(self._records.glob("*.json")) - records:
+            self._forget(path, keep=[path for stage in stages for path in stage.outputs])
+        return hashes
+
+    def result(self, stage: Stage) -> Any:
+        """What the stage's action returned when it last ran."""
+        return _read(self._record_path(stage))["result"]
+
+    def input_hashes(self, stage: Stage) -> dict[str, str]:
+        """File name → SHA-256 of what the stage read when it last ran."""
+        inputs = _read(self._record_path(stage))["inputs"]
+        return {Path(name).name: digest for name, (_, _, digest) in inputs.items()}
+
+    def _record_path(self, stage: Stage) -> Path:
+        return self._records / f"{stage.name}.json"
+
+    def _fault(self, stage: Stage) -> str | None:
+        """Why the stage is to be run (again); None where it is up to date."""
+        record = _read(self._record_path(stage))
+        if record.get("format") != FORMAT:
+            return "has not been done; run it first"
+        for option in sorted(record["options"].keys() | stage.options.keys()):
+            before, now = record["options"].get(option), stage.options.get(option)
+            if before != now:
+                return f"was done with {option} {before}, not {now}; {RUN_AGAIN}"
+        for kind, paths in (("inputs", stage.inputs), ("outputs", stage.outputs)):
+            if list(record[kind]) != [self._name(path) for path in paths]:
+                return f"had other {kind}; {RUN_AGAIN}"
+            for path in paths:
+                if not self._is(path, record[kind][self._name(path)]):
+                    return f"had another {path}; {RUN_AGAIN}"
+        return None
+
+    def _is(self, path: Path, stamp: list[Any]) -> bool:
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            return False
+        size, changed, digest = stamp
+        return status.st_size == size and (status.st_mtime_ns == changed or sha256(path) == digest)
 
     def _forget(self, path: Path, keep: list[Path]) -> None:
-        kept = {str(output.relative_to(self.folder)) for output in keep}
+        kept = {self._name(output) for output in keep}
         for name in set(_read(path).get("outputs", ())) - kept:
             (self.folder / name).unlink(missing_ok=True)
+            with suppress(OSError):  # it holds something else, or is gone
+                (self.folder / name).parent.rmdir()
         path.unlink(missing_ok=True)
 
-    def _stamps(self, paths: list[Path]) -> dict[str, list[int] | None]:
-        """Size and time of last change of each file, which tell whether it was written since."""
-        stamps: dict[str, list[int] | None] = {}
+    def _name(self, path: Path) -> str:
+        inside = path.is_relative_to(self.folder)
+        return str(path.relative_to(self.folder) if inside else path.absolute())
+
+    def _stamps(self, paths: list[Path]) -> dict[str, list[Any]]:
+        """Size, time of last change and hash of each file."""
+        stamps: dict[str, list[Any]] = {}
         for path in paths:
-            inside = path.is_relative_to(self.folder)
-            name = str(path.relative_to(self.folder) if inside else path.absolute())
-            try:
-                status = path.stat()
-                stamps[name] = [status.st_size, status.st_mtime_ns]
-            except FileNotFoundError:
-                stamps[name] = None
+            status = path.stat()
+            key = (self._name(path), status.st_size, status.st_mtime_ns)
+            if key not in self._hashes:
+                self._hashes[key] = sha256(path)
+            stamps[key[0]] = [*key[1:], self._hashes[key]]
         return stamps
 
 

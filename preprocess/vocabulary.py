@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from preprocess.files import read_lines
-
 SPECIAL_SYMBOLS = 4  # <s>, <pad>, </s>, <unk>
 PADDING_FACTOR = 8  # fairseq-preprocess rounds dictionaries up to a multiple of this
 EMBEDDING = 256
 
 
-def count_types(source: Path, target: Path) -> dict[str, int]:
-    """Count the distinct units of the two sides of the segmented training text.
+def vocabulary_sizes(source: set[str], target: set[str]) -> dict[str, int]:
+    """How many distinct units the two sides of the segmented training text have.
 
     ``source_only``, ``target_only`` and ``both`` are types of the text. ``source``, ``target``
     and ``joint`` are dictionary sizes, that is rows of an embedding: fairseq's special symbols
     and padding included.
     """
-    types = [
-        {unit for line in read_lines(path) for unit in line.split()} for path in (source, target)
-    ]
     return {
-        "source_only": len(types[0] - types[1]),
-        "target_only": len(types[1] - types[0]),
-        "both": len(types[0] & types[1]),
-        "source": dictionary_size(len(types[0])),
-        "target": dictionary_size(len(types[1])),
-        "joint": dictionary_size(len(types[0] | types[1])),
+        "source_only": len(source - target),
+        "target_only": len(target - source),
+        "both": len(source & target),
+        "source": dictionary_size(len(source)),
+        "target": dictionary_size(len(target)),
+        "joint": dictionary_size(len(source | target)),
     }
 
 

@@ -12,7 +12,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from preprocess.download import fetch_all
+from preprocess.download import fetch_all, files_at
 from preprocess.files import find_file, named_when_whole
 from preprocess.options import add_raw_arguments
 from tiednmt.errors import one_line_errors
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--dest", type=Path, required=True, metavar="DIR", help="folder to fill")
     args = parser.parse_args(argv)
     if args.raw is None:
-        fetch_all(args.url, args.dest, SHA256)
+        fetch_all(files_at(args.url, SHA256), args.dest)
         return
     for name in SETS.values():
         with named_when_whole(args.dest / name) as partial:

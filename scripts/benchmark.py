@@ -4,6 +4,7 @@
   python -m scripts.benchmark language-model --data runs/ptb-small/data --against loop
   python -m scripts.benchmark generate --run runs/multi30k-en-de
   python -m scripts.benchmark output-layer
+  python -m scripts.benchmark preprocess --raw multi30k
 
 Both sides do the same work with the same sizes, batches and threads, in turn (A B A B …); the first
 pair warms up and is not counted. Quoted are the medians, and the ratio pair by pair.
@@ -12,13 +13,15 @@ pair warms up and is not counted. Quoted are the medians, and the ratio pair by 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from preprocess.files import write_json
 from scripts.arguments import positive
-from scripts.benchmarks import generation, limit, output_layer, training
-from scripts.benchmarks.sides import compare
+from scripts.benchmarks import generation, limit, output_layer, preprocessing, training
+from scripts.benchmarks.sides import Side, compare
 from scripts.environment import machine, package_versions
 from scripts.tables import benchmark_table
 from tiednmt.errors import UserError, one_line_errors
@@ -37,8 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="WHAT", dest="benchmark")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--runs", type=positive, default=5, metavar="N", help="counted pairs")
-    common.add_argument("--threads", type=positive, default=1, metavar="N", help="of each side")
     common.add_argument("--json", type=Path, metavar="FILE", help="write the record here")
+    threads = argparse.ArgumentParser(add_help=False)
+    threads.add_argument("--threads", type=positive, default=1, metavar="N", help="of each side")
     trained = argparse.ArgumentParser(add_help=False)
     trained.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared folder")
     trained.add_argument("--updates", type=positive, default=100, metavar="N", help="of a run")
@@ -49,30 +53,34 @@ def _parser() -> argparse.ArgumentParser:
         help="ours: --float32-matmul-precision, or bfloat16 (default: %(default)s)",
     )
     train = commands.add_parser(
-        "train", parents=[common, trained], help="training a translation model, beside fairseq's"
+        "train",
+        parents=[common, threads, trained],
+        help="training a translation model, beside fairseq's",
     )
     train.add_argument("--tying", choices=TYINGS, default="three-way")
     train.add_argument("--max-tokens", type=positive, default=1000, metavar="N")
     train.add_argument("--against", choices=("lstm", "transformer"), default="lstm")
     train.set_defaults(
-        sides=training.translation_sides,
+        measure=_trained,
         what=training.WHAT,
         shown=("data", "tying", "against", "precision", "max_tokens", "updates"),
     )
     language_model = commands.add_parser(
         "language-model",
-        parents=[common, trained],
+        parents=[common, threads, trained],
         help="training a language model, beside a bare loop or fairseq's lstm_lm",
     )
     language_model.add_argument("--size", choices=("small", "large"), default="small")
     language_model.add_argument("--against", choices=("loop", "lstm_lm"), default="loop")
     language_model.set_defaults(
-        sides=training.language_model_sides,
+        measure=partial(_compared, training.language_model_sides),
         what=training.WHAT,
         shown=("data", "size", "against", "precision", "updates"),
     )
     generate = commands.add_parser(
-        "generate", parents=[common], help="beam search, beside fairseq's with its own lstm"
+        "generate",
+        parents=[common, threads],
+        help="beam search, beside fairseq's with its own lstm",
     )
     generate.add_argument(
         "--run", type=Path, required=True, metavar="DIR", help="folder of multi30k-en-de, trained"
@@ -81,20 +89,45 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--batch-size", type=positive, default=128, metavar="N")
     generate.add_argument("--int8", action="store_true", help="ours with 8 bits")
     generate.set_defaults(
-        sides=generation.generation_sides,
+        measure=partial(_compared, generation.generation_sides),
         what=generation.WHAT,
         shown=("run", "row", "batch_size", "int8"),
     )
     loss = commands.add_parser(
-        "output-layer", parents=[common], help="loss and gradients, beside linear + cross_entropy"
+        "output-layer",
+        parents=[common, threads],
+        help="loss and gradients, beside linear + cross_entropy",
     )
     output_layer.add_sizes(loss)
     loss.set_defaults(
-        sides=output_layer.output_layer_sides,
+        measure=partial(_compared, output_layer.output_layer_sides),
         what=output_layer.WHAT,
         shown=("tokens", "types", "dim"),
     )
+    texts = commands.add_parser(
+        "preprocess", parents=[common], help="raw text to data-bin, beside the usual scripts' way"
+    )
+    preprocessing.add_sizes(texts)
+    texts.set_defaults(
+        measure=preprocessing.measure,
+        what=preprocessing.WHAT,
+        shown=("raw", "pairs", "merges", "memory_at"),
+    )
     return parser
+
+
+def _compared(sides: Callable[..., tuple[Side, Side]], args: argparse.Namespace) -> dict[str, Any]:
+    ours, against = sides(args)
+    return compare(ours, against, args.runs)
+
+
+def _trained(args: argparse.Namespace) -> dict[str, Any]:
+    """Training a translation model, and how much of what the machine allows our side came to."""
+    record = _compared(training.translation_sides, args)
+    found = limit.in_a_process(args)
+    most = found["gflops_per_second"][args.precision]
+    share = record["ours"]["median"] * found["gflops_per_token"] / most
+    return {**record, "limit": {**found, "share": round(share, 3)}}
 
 
 def _command(args: argparse.Namespace) -> str:
@@ -103,6 +136,8 @@ def _command(args: argparse.Namespace) -> str:
         option, value = "--" + name.replace("_", "-"), getattr(args, name)
         if value is True:
             words.append(option)
+        elif isinstance(value, list):
+            words += [option, *map(str, value)] if value else []
         elif value is not False:
             words.append(f"{option} {value}")
     return " ".join(words)
@@ -116,29 +151,17 @@ def main() -> None:
         folder = getattr(args, name, None)
         if folder is not None and not (folder / needed).is_dir():
             raise UserError(f"--{name} {folder}: no {needed} there; {_MAKES[name]}")
-    ours, against = args.sides(args)
-    record: dict[str, Any] = {
+    record = {
         "benchmark": args.benchmark,
         "what": args.what,
-        **compare(ours, against, args.runs),
-    }
-    if args.benchmark == "train":
-        record["limit"] = _limit(args, record["ours"]["median"])
-    record |= {
+        **args.measure(args),
         "machine": {**machine(1), "threads_per_run": args.threads},
-        "versions": package_versions(),
+        "versions": package_versions("sacremoses", "subword-nmt"),
         "command": _command(args),
     }
     print(benchmark_table(record))
     if args.json:
         write_json(args.json, record)
-
-
-def _limit(args: argparse.Namespace, speed: float) -> dict[str, Any]:
-    """What the machine and the work allow, and how much of it our side came to."""
-    found = limit.in_a_process(args)
-    most = found["gflops_per_second"][args.precision]
-    return {**found, "share": round(speed * found["gflops_per_token"] / most, 3)}
 
 
 if __name__ == "__main__":

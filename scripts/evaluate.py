@@ -94,7 +94,8 @@ def evaluate(
                 "device": system.device.type,
             }
             if output:
-                path = output / f"{file_name(system.name)}.{subset}.{prepared.pipeline.target}"
+                name = f"{file_name(system.name)}.{file_name(subset)}"
+                path = output / f"{name}.{prepared.pipeline.target}"
                 with write_whole(path) as file:
                     file.writelines(line + "\n" for line in hypotheses)
                 row["translations"] = str(path)
@@ -221,7 +222,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
-        "--subset", action="append", metavar="NAME", help="test set to score; may be repeated"
+        "--subset",
+        action="append",
+        metavar="NAME",
+        help="test set to score, of the folder or of sacreBLEU (wmt14/full); may be repeated",
     )
     what.add_argument("--input", metavar="FILE", help="plain text to translate; - reads stdin")
     parser.add_argument(

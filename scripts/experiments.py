@@ -6,6 +6,7 @@ interruption.
 
 from __future__ import annotations
 
+import os
 import shlex
 import statistics
 import sys
@@ -16,6 +17,7 @@ from typing import Any, Protocol
 import torch
 
 from preprocess.files import write_json, write_whole
+from preprocess.manifest import data_bins
 from preprocess.parallel import cores
 from scripts.embedding_results import EmbeddingResults, SkipGramResults
 from scripts.environment import machine, package_versions
@@ -162,7 +164,7 @@ def _run(row: str, recipe: Recipe, seed: int, data: Path, out: Path) -> Run:
     return Run(
         name=name,
         folder=out / name.replace(" ", "-"),
-        arguments=(str(data / "data-bin"), *arguments),
+        arguments=(os.pathsep.join(map(str, data_bins(data))), *arguments),
         max_update=limits.get("max_update", 0),
         max_epoch=limits.get("max_epoch", 0),
     )

@@ -123,7 +123,8 @@ def fairseq_train_arguments(recipe: Recipe) -> list[str]:
     """The options of ``fairseq-train`` that say the same as ``recipe`` says to hydra.
 
     A group's ``_name`` becomes the option that chooses it (``--arch``, ``--criterion``, …), every
-    other key the option of that name; ``true`` is a flag, ``false`` is left out.
+    other key the option of that name; ``true`` is a flag, ``false`` is left out. So is what only
+    says to hydra where another value stands (``${optimization.lr}``).
     """
     arguments: list[str] = []
     for group, values in recipe.items():
@@ -133,7 +134,7 @@ def fairseq_train_arguments(recipe: Recipe) -> list[str]:
                 arguments.append(option)
             elif isinstance(value, list):
                 arguments += [option, ",".join(map(str, value))]
-            elif value is not False:
+            elif value is not False and not str(value).startswith("${"):
                 arguments += [option, str(value)]
     return arguments
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,10 @@ from omegaconf import OmegaConf
 from tqdm import tqdm
 
 from preprocess.files import read_lines
+from preprocess.manifest import data_bins, read_manifest
 from preprocess.pipeline import TextPipeline
 from scripts.scoring import refuse_subword_marks
+from scripts.standard_sets import is_standard, standard_pairs
 from tiednmt.errors import UserError
 from tiednmt.loading import build, preferred_device, read_checkpoint, require_task
 from tiednmt.tasks.beam_search import TiedSequenceGenerator
@@ -53,14 +54,15 @@ class Prepared:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.data_bin = folder / "data-bin"
+        self.data_bin = data_bins(folder)[0]
         self.pipeline = TextPipeline.load(folder)
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        self.subsets = list(manifest.get("subsets", ()))
+        self.subsets = list(read_manifest(folder).get("subsets", ()))
 
     def pairs(self, subset: str) -> tuple[list[str], list[str]]:
-        """The raw source lines and the raw references of a subset."""
+        """The raw source lines and the raw references of a subset, or of one sacreBLEU knows."""
         if subset not in self.subsets:
+            if is_standard(subset):
+                return standard_pairs(subset, self.pipeline.source, self.pipeline.target)
             known = ", ".join(self.subsets)
             raise UserError(f"--subset {subset}: {self.folder} has no such subset, only {known}")
         languages = (self.pipeline.source, self.pipeline.target)

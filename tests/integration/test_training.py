@@ -83,6 +83,42 @@ def test_two_workers_are_one_with_twice_the_batches(data_bin, tmp_path, backgrou
     assert re.search(first, logs[0])[1] == re.search(first, one.output)[1]
 
 
+def test_tied_gradients_are_summed_once_and_as_of_one_batch_of_both(data_bin, tmp_path, background):
+    # in the order of their lengths, so that two batches of 8 are one of 16
+    options = (*THREE_WAY, "--dropout", 0, "--max-update", 4, "--curriculum", 9)
+    options = (*options, "--max-tokens", 9999, "--batch-size")
+    command = (*TRAIN, "--save-dir", tmp_path / "two", *options, 8, *as_two_workers())
+    counting = ("-m", "tests.integration.counting_train", data_bin)
+    ranks = [
+        background.start(run, *counting, *command, "--distributed-rank", rank) for rank in (0, 1)
+    ]
+    logs = [rank.result().check().output for rank in ranks]
+    train(data_bin, tmp_path / "one", *options, 16).check()
+    assert_same(
+        weights(tmp_path / "one" / LAST), weights(tmp_path / "two" / LAST), atol=1e-5, rtol=0
+    )
+    parameters = re.search(r"num. shared model params: ([\d,]+)", logs[0])[1].replace(",", "")
+    assert re.findall(r"^summed (\d+)$", logs[0], re.MULTILINE) == [parameters] * 4
+
+
+def test_an_epoch_for_each_shard_and_a_score_at_the_end(tmp_path):
+    prepared = tmp_path / "prepared"
+    options = ("--pairs", 200, "--merges", 400, "--vocabulary-threshold", 0, "--workers", 1)
+    run("-m", "preprocess.demo", "--dest", prepared, *options, "--parts", 2).check()
+    shards = [prepared / "data-bin" / f"shard{number}" for number in (0, 1)]
+    done = train(f"{shards[0]}:{shards[1]}", tmp_path / "run", *THREE_WAY, "--max-epoch", 3)
+    read = re.findall(
+        r"loaded (\d+) examples from: \S+(shard\d/\w+)\.en-de\.en", done.check().output
+    )
+    assert [where for _, where in read[:4]] == [
+        "shard0/valid",
+        *("shard0/train", "shard1/train", "shard0/train"),
+    ]
+    assert {count for count, where in read if where.endswith("train")} == {"100"}
+    scored = ("-m", "scripts.evaluate", tmp_path / "run" / LAST, "--data", prepared, "--cpu")
+    assert "test: 10 sentences" in run(*scored, "--subset", "test").check().stdout
+
+
 def test_a_model_overfits_a_hundred_pairs(tmp_path):
     few = tmp_path / "few"
     options = ("--pairs", 100, "--merges", 400, "--vocabulary-threshold", 0, "--workers", 1)

@@ -23,6 +23,15 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     server: Server
 
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.content)))
+        self.end_headers()
+
+    @property
+    def content(self) -> bytes:
+        return self.server.files.get(self.path.removeprefix("/"), self.server.content)
+
     def do_GET(self) -> None:
         asked = self.headers.get("Range")
         self.server.ranges.append(asked)
@@ -31,7 +40,11 @@ class Handler(BaseHTTPRequestHandler):
         if isinstance(fault, int):
             self.send_error(fault)
             return
-        content = self.server.files.get(self.path.removeprefix("/"), self.server.content)
+        content = self.content
+        if fault == "wrong":
+            content = bytes(len(content))
+        if fault == "short":  # whole to all appearance
+            content = content[: len(content) // 2]
         start = 0
         if asked and self.server.knows_ranges:
             start = int(asked.removeprefix("bytes=").removesuffix("-"))

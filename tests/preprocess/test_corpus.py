@@ -16,18 +16,13 @@ from fairseq.data import Dictionary, data_utils
 from sacrebleu import corpus_bleu
 
 from preprocess import multi30k
-from preprocess.corpus import (
-    Options,
-    add_arguments,
-    learn_sentencepiece,
-    learn_subword_nmt,
-    options_from,
-    tokenise_pair,
-)
+from preprocess.corpus import Options, add_arguments, options_from
 from preprocess.corpus import prepare as library_prepare
 from preprocess.files import read_lines
 from preprocess.parallel import map_in_order
 from preprocess.pipeline import TextPipeline
+from preprocess.subwords import Piece, count_words, learn_sentencepiece, learn_subword_nmt
+from preprocess.tokenisation import Tokenisation, tokenise_pairs
 from preprocess.vocabulary import dictionary_size, embedding_rows
 from tiednmt.errors import UserError
 
@@ -200,7 +195,18 @@ def test_gzipped_marked_and_crlf_files_are_the_same_text(files, write, prepare, 
     }
     for path in (tmp_path / "originals").iterdir():
         path.unlink()
-    prepare(write(other), tmp_path / "other")
+    originals = write(other)
+    prepare(originals, tmp_path / "other")
+    manifests = [
+        json.loads((tmp_path / d / "manifest.json").read_text()) for d in ("plain", "other")
+    ]
+    assert manifests[1].pop("originals") == {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in originals.iterdir()
+    }
+    del manifests[0]["originals"]
+    assert manifests[0] == manifests[1]
+    for folder in ("plain", "other"):
+        (tmp_path / folder / "manifest.json").unlink()
     assert contents(tmp_path / "other") == contents(tmp_path / "plain")
 
 
@@ -224,9 +230,8 @@ def test_bad_training_pairs_are_dropped_and_test_lines_never(files, write, prepa
 
 def test_another_corpus_in_the_same_folder_leaves_nothing_of_the_first(files, write, tmp_path):
     corpus = multi30k.corpus_in(write(files), "en-de")
-    smaller = replace(
-        corpus, source="de", target="en", files={name: corpus.files[name] for name in SUBSETS[:3]}
-    )
+    reverse = multi30k.corpus_in(write(files), "de-en")
+    smaller = replace(reverse, subsets={name: reverse.subsets[name] for name in SUBSETS[:3]})
     options = Options(merges=60, workers=1)
     library_prepare(corpus, tmp_path / "dest", options)
     library_prepare(smaller, tmp_path / "dest", options)
@@ -399,15 +404,17 @@ def test_real_text_goes_through_and_back(multi30k_files, tmp_path, target, metho
     options = Options(bpe=method, merges=500, workers=1)
     pipeline = TextPipeline("en", target, method, tmp_path / "bpe", threshold=0)
     for subset in SUBSETS[1:]:
-        originals = [list(read_lines(path)) for path in corpus.files[subset].values()]
-        outputs = [tmp_path / f"{subset}.{code}" for code in ("en", target)]
-        tokenise_pair(
-            list(corpus.files[subset].values()), outputs, pipeline, options, filtered=False
-        )
+        paths = corpus.paths(subset)
+        originals = [list(read_lines(path)) for path in paths]
+        outputs = tmp_path / f"{subset}.en", tmp_path / f"{subset}.{target}"
+        tokenise_pairs(paths, outputs, Tokenisation(pipeline))
         if subset == "valid" and method == "subword-nmt":
-            learn_subword_nmt(outputs, tmp_path / "bpe", ("en", target), options.merges)
+            words = [tmp_path / "words.en", tmp_path / f"words.{target}"]
+            count_words([Piece(outputs)], words, workers=1)
+            learn_subword_nmt(words, tmp_path / "bpe", ("en", target), options.merges, workers=1)
         elif subset == "valid":
-            learn_sentencepiece(outputs, tmp_path / "bpe/sentencepiece.model", options)
+            model = tmp_path / "bpe/sentencepiece.model"
+            learn_sentencepiece([Piece(outputs)], model, options.merges, workers=1)
         for code, raw in zip(("en", target), originals, strict=True):
             decoded = [pipeline.decode(pipeline.encode(line, code), code) for line in raw]
             same = sum(" ".join(a.split()) == b for a, b in zip(raw, decoded, strict=True))

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from preprocess.demo import PAIRS, corpus_in, generate, write_raw
+from preprocess.demo import PAIRS, files_in, generate, write_raw
 from tiednmt.errors import UserError
 
 # The default corpus: a change of the grammar changes these, and every score reported on it.
@@ -22,22 +22,22 @@ SHA256 = {
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    corpus = corpus_in(tmp_path_factory.mktemp("demo"))
-    write_raw(corpus, seed=1, pairs=PAIRS)
-    return corpus
+def files(tmp_path_factory):
+    files = files_in(tmp_path_factory.mktemp("demo"))
+    write_raw(files, seed=1, pairs=PAIRS)
+    return files
 
 
 @pytest.fixture(scope="module")
-def splits(corpus):
+def splits(files):
     return {
         subset: list(zip(*(p.read_text("utf-8").splitlines() for p in paths.values()), strict=True))
-        for subset, paths in corpus.files.items()
+        for subset, paths in files.items()
     }
 
 
-def test_same_bytes_everywhere(corpus):
-    paths = [path for sides in corpus.files.values() for path in sides.values()]
+def test_same_bytes_everywhere(files):
+    paths = [path for sides in files.values() for path in sides.values()]
     assert {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths} == SHA256
 
 

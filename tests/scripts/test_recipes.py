@@ -9,6 +9,7 @@ from fairseq import options, utils
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.optim.lr_scheduler.fixed_schedule import FixedLRSchedule
 from fairseq.optim.sgd import SGD
+from omegaconf import OmegaConf
 
 import tiednmt
 from scripts import recipes
@@ -36,8 +37,8 @@ def understood(recipe):
 
 @pytest.mark.parametrize("name", [path.stem for path in RECIPES.glob("*.yaml")])
 def test_every_value_reaches_fairseq(name):
-    recipe = load_recipe(name)
-    config = understood(recipe)
+    config = understood(load_recipe(name))
+    recipe = OmegaConf.to_container(OmegaConf.create(load_recipe(name)), resolve=True)
     for group, values in recipe.items():
         for key, value in values.items():
             if key not in ("_name", "user_dir"):

@@ -1,0 +1,80 @@
+"""Find the pairs that a corpus holds more than once, whatever its size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from preprocess.files import named_when_whole, read_lines
+
+BUCKET_KEYS = 4_000_000  # sorted at a time, in 200 MB; a larger corpus takes more rounds
+BLOCK_KEYS = 1_000_000
+
+
+def mark_duplicates(keys: Sequence[Path], marks: Sequence[Path]) -> list[int]:
+    """Write, for each file of keys, a byte a pair: 1 where an equal pair stands before it.
+
+    Returns how many there are in each. Memory does not depend on the size of the corpus: a round
+    looks only at the keys with one remainder.
+
+    :param keys: files of 8 bytes a pair, in the order in which pairs count as first.
+    """
+    sizes = [path.stat().st_size // 8 for path in keys]
+    rounds = max(1, -(-sum(sizes) // BUCKET_KEYS))
+    with ExitStack() as stack:
+        partial = [stack.enter_context(named_when_whole(path)) for path in marks]
+        for path, size in zip(partial, sizes, strict=True):
+            with open(path, "wb") as file:
+                file.truncate(size)
+        for remainder in tqdm(range(rounds), "find duplicates", unit=" rounds", disable=None):
+            _mark_round(keys, sizes, partial, rounds, remainder)
+        return [_ones(path) for path in partial]
+
+
+def _mark_round(
+    keys: Sequence[Path], sizes: Sequence[int], marks: Sequence[Path], rounds: int, remainder: int
+) -> None:
+    """Mark the duplicates among the keys with this remainder."""
+    found_keys, found_places = [], []  # a place: the number of the pair in the whole corpus
+    start = 0
+    for path, size in zip(keys, sizes, strict=True):
+        for begin in range(0, size, BLOCK_KEYS):
+            block = np.fromfile(
+                path, dtype="<u8", count=min(BLOCK_KEYS, size - begin), offset=8 * begin
+            )
+            chosen = np.flatnonzero(block % np.uint64(rounds) == remainder)
+            found_keys.append(block[chosen])
+            found_places.append(chosen + (start + begin))
+        start += size
+    if not found_keys:
+        return
+    all_keys, all_places = np.concatenate(found_keys), np.concatenate(found_places)
+    order = np.argsort(all_keys, kind="stable")
+    ordered = all_keys[order]
+    again = order[1:][ordered[1:] == ordered[:-1]]
+    places = np.sort(all_places[again])
+    ends = np.cumsum(sizes)
+    for path, size, end in zip(marks, sizes, ends, strict=True):
+        here = places[(places >= end - size) & (places < end)] - (end - size)
+        if len(here):
+            np.memmap(path, dtype=np.uint8, mode="r+")[here] = 1
+
+
+def _ones(path: Path) -> int:
+    with open(path, "rb") as file:
+        return sum(block.count(1) for block in iter(lambda: file.read(1 << 20), b""))
+
+
+def unmarked_lines(path: Path, marks: Path | None) -> Iterator[str]:
+    """The lines of a file that ``marks`` does not mark; all, where there is no such file."""
+    if marks is None:
+        yield from read_lines(path)
+        return
+    with open(marks, "rb") as file:
+        for line in read_lines(path):
+            if file.read(1) == b"\0":
+                yield line

@@ -1,0 +1,88 @@
+"""IWSLT14 (Cettolo et al. 2014), German and English: TED talks, about 174,000 pairs.
+
+``python -m preprocess.iwslt14 --dest DIR`` downloads the archive and prepares it; ``--raw DIR``
+takes ``de-en.tgz`` that is there already. As usual, every 23rd pair of the training text
+validates, and dev2010, dev2012 of TEDx and tst2010 to tst2012 in a row (6,750 sentences) are the
+test set. The usual scripts count to 23 after they have dropped long and uneven pairs, so that
+their validation set has other sentences; and they lower-case the text, which this does not:
+scores of lower-cased text are not to be compared with these.
+
+The archive has no published hash that we know of: the first download is recorded in
+DIR/download/SHA256SUMS and held to from then on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+
+from preprocess.archives import Published, PublishedCorpus, command, with_reverses
+from preprocess.bitext import Pair, TextFile, line_by_line, segment_by_segment
+from preprocess.download import Download
+from tiednmt.errors import UserError, one_line_errors
+
+ARCHIVE = Download("http://dl.fbaipublicfiles.com/fairseq/data/iwslt14/de-en.tgz")
+HELD_OUT_EVERY = 23
+TEST_SETS = ("TED.dev2010", "TEDX.dev2012", "TED.tst2010", "TED.tst2011", "TED.tst2012")
+
+_TAGGED = re.compile(r"\s*<(/?\w+)[^>]*>(?:(.*?)</\1>)?\s*")
+_TEXT = ("title", "description")
+_ABOUT = ("url", "talkid", "keywords", "speaker", "reviewer", "translator", "doc", "/doc")
+
+
+def read_talks(source: TextFile, target: TextFile, valid: bool) -> Iterator[Pair]:
+    """The training pairs, or those of them that validate.
+
+    :raises UserError: where the sides have different tags in one line.
+    """
+    number = 0
+    for line, pair in enumerate(line_by_line(source, target), start=1):
+        (tag, one), (other_tag, other) = map(_untagged, pair)
+        if tag != other_tag:
+            raise UserError(
+                f"{source}, line {line}, is {tag or 'text'} where {target} has"
+                f" {other_tag or 'text'}: a line is missing on one side; get the right files"
+            )
+        if tag not in _ABOUT:
+            number += 1
+            if (number % HELD_OUT_EVERY == 0) == valid:
+                yield one, other
+
+
+def _untagged(line: str) -> tuple[str | None, str]:
+    """The tag of a line, None of a line of talk, and the text that it has."""
+    found = _TAGGED.fullmatch(line)
+    if found and found[1] in _TEXT + _ABOUT:
+        return found[1], (found[2] or "").strip()
+    return None, line.strip()
+
+
+TALKS = "de-en/train.tags.de-en.{language}"
+CORPUS = PublishedCorpus(
+    "iwslt14",
+    with_reverses(
+        {
+            "de-en": {
+                "train": [Published(ARCHIVE, TALKS, partial(read_talks, valid=False))],
+                "valid": [Published(ARCHIVE, TALKS, partial(read_talks, valid=True))],
+                "test": [
+                    Published(
+                        ARCHIVE, f"de-en/IWSLT14.{name}.de-en.{{language}}.xml", segment_by_segment
+                    )
+                    for name in TEST_SETS
+                ],
+            }
+        }
+    ),
+)
+
+
+@one_line_errors
+def main(argv: list[str] | None = None) -> None:
+    """The command line."""
+    command(argv, CORPUS, __doc__, merges=10_000, max_length=175, max_ratio=1.5)
+
+
+if __name__ == "__main__":
+    main()

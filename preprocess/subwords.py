@@ -1,0 +1,244 @@
+"""Words to subword units: count the words, learn joint units from them, apply them to the text."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from heapq import merge, nlargest
+from io import BytesIO
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+
+from preprocess.bitext import Pair
+from preprocess.bpe import learn_merges
+from preprocess.duplicates import unmarked_lines
+from preprocess.files import named_when_whole, read_lines, write_whole
+from preprocess.parallel import map_in_order
+from preprocess.pipeline import TextPipeline
+from preprocess.vocabulary import PADDING_FACTOR, vocabulary_sizes
+from tiednmt.errors import UserError
+
+WORDS_IN_MEMORY = 500_000  # counted by a process before it writes them down, about 60 MB
+LEARNED_WORDS = 1_000_000  # the most frequent; merges are learnt from these, in about 2 GB
+
+WordCount = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The tokenised text of a subset or of a part of it.
+
+    ``marks``: which of its pairs are not to be used (see :mod:`preprocess.duplicates`).
+    """
+
+    sides: tuple[Path, Path]
+    marks: Path | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """All its files."""
+        return [*self.sides, *([self.marks] if self.marks else [])]
+
+    def pairs(self) -> Iterator[Pair]:
+        """The pairs to use."""
+        yield from zip(*(unmarked_lines(side, self.marks) for side in self.sides), strict=True)
+
+
+# --- counting ----------------------------------------------------------------------------------
+
+
+def count_words(pieces: Sequence[Piece], outputs: Sequence[Path], workers: int) -> None:
+    """Write the words of each side, in alphabetical order, and how often it has them.
+
+    Memory: 60 MB a worker; what does not fit is written down in between.
+
+    :raises UserError: where there are none.
+    """
+    folder = outputs[0].with_name("words.partial")
+    shutil.rmtree(folder, ignore_errors=True)
+    jobs = [
+        (side, piece.marks, folder / f"{language}.{number}")
+        for number, piece in enumerate(pieces)
+        for language, side in enumerate(piece.sides)
+    ]
+    try:
+        folder.mkdir(parents=True)
+        runs = list(map_in_order(_count_file, jobs, workers, "count", "files", len(jobs), chunk=1))
+        for language, output in enumerate(outputs):
+            with write_whole(output) as file:
+                mine = [read_counts(run) for found in runs[language::2] for run in found]
+                for word, count in merged_counts(*mine):
+                    file.write(f"{word} {count}\n")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _count_file(job: tuple[Path, Path | None, Path]) -> list[Path]:
+    """Files of sorted counts, each of as many words as memory is to hold."""
+    text, marks, prefix = job
+    runs: list[Path] = []
+    words: Counter[str] = Counter()
+
+    def write_down() -> None:
+        runs.append(prefix.with_name(f"{prefix.name}.{len(runs)}"))
+        with write_whole(runs[-1]) as file:
+            file.writelines(f"{word} {words[word]}\n" for word in sorted(words))
+        words.clear()
+
+    for line in unmarked_lines(text, marks):
+        words.update(line.split())
+        if len(words) > WORDS_IN_MEMORY:
+            write_down()
+    write_down()
+    return runs
+
+
+def read_counts(path: Path) -> Iterator[WordCount]:
+    """Word and count, line by line."""
+    for line in read_lines(path):
+        word, count = line.rsplit(" ", 1)
+        yield word, int(count)
+
+
+def merged_counts(*counts: Iterable[WordCount]) -> Iterator[WordCount]:
+    """Sorted counts as one, those of the same word added up."""
+    for word, same in groupby(merge(*counts, key=itemgetter(0)), key=itemgetter(0)):
+        yield word, sum(count for _, count in same)
+
+
+def count_units(
+    words: Iterable[WordCount], segment: Callable[[str], str], workers: int
+) -> Counter[str]:
+    """How often each unit is seen in text of these words; ``segment`` splits one."""
+    units: Counter[str] = Counter()
+    segmented = map_in_order(
+        partial(_segment_word, segment), words, workers, "count units", "words"
+    )
+    for word_units, count in segmented:
+        for unit in word_units.split():
+            units[unit] += count
+    return units
+
+
+def _segment_word(segment: Callable[[str], str], word_count: WordCount) -> WordCount:
+    return segment(word_count[0]), word_count[1]
+
+
+# --- learning ----------------------------------------------------------------------------------
+
+
+def learn_subword_nmt(
+    words: Sequence[Path], folder: Path, languages: tuple[str, str], merges: int, workers: int
+) -> None:
+    """Learn joint codes from the words of both sides, and count each side's units.
+
+    :param words: of each side, from :func:`count_words`.
+    :raises UserError: where there is nothing to merge.
+    """
+    from subword_nmt.apply_bpe import BPE
+
+    joint = merged_counts(*map(read_counts, words))
+    frequent = nlargest(LEARNED_WORDS, joint, key=lambda item: (item[1], item[0]))
+    learnt = list(learn_merges(frequent, merges))
+    if not learnt:
+        raise UserError(
+            f"{words[0]} and {words[1]}: too little text for --merges {merges}: no two characters"
+            " are seen together twice"
+        )
+    with write_whole(folder / "codes") as file:
+        file.write("#version: 0.2\n")
+        file.writelines(f"{first} {second}\n" for first, second in learnt)
+    with open(folder / "codes", encoding="utf-8", newline="\n") as codes:
+        segmenter = BPE(codes)
+    for path, language in zip(words, languages, strict=True):
+        units = count_units(read_counts(path), segmenter.segment, workers)
+        with write_whole(folder / f"vocab.{language}") as file:
+            for unit, count in sorted(units.items(), key=lambda item: (-item[1], item[0])):
+                file.write(f"{unit} {count}\n")
+
+
+def learn_sentencepiece(pieces: Sequence[Piece], model: Path, types: int, workers: int) -> None:
+    """Learn a joint sentencepiece BPE model on both sides. It holds the text in memory.
+
+    :raises UserError: where the text does not give that many types.
+    """
+    from sentencepiece import SentencePieceTrainer
+
+    content = BytesIO()
+    try:
+        SentencePieceTrainer.train(
+            sentence_iterator=(
+                line
+                for side in (0, 1)
+                for piece in pieces
+                for line in unmarked_lines(piece.sides[side], piece.marks)
+            ),
+            model_writer=content,
+            model_type="bpe",
+            vocab_size=types,
+            character_coverage=1.0,
+            normalization_rule_name="identity",
+            num_threads=workers,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"sentencepiece cannot learn --merges {types} types: {reason}") from None
+    with named_when_whole(model) as partial_model:
+        partial_model.write_bytes(content.getvalue())
+
+
+def write_dictionary(
+    words: Sequence[Path], path: Path, pipeline: TextPipeline, workers: int
+) -> dict[str, int]:
+    """Write fairseq's joint dictionary of the units of both sides.
+
+    Units are those of single words, so that words and their counts are all that is read.
+    Returns what the two sides share, see :func:`preprocess.vocabulary.vocabulary_sizes`.
+    """
+    from fairseq.data import Dictionary
+
+    units = [
+        count_units(read_counts(side), partial(pipeline.segment, language=language), workers)
+        for side, language in zip(words, (pipeline.source, pipeline.target), strict=True)
+    ]
+    dictionary = Dictionary()
+    for unit, count in (units[0] + units[1]).items():
+        dictionary.add_symbol(unit, count)
+    dictionary.finalize(padding_factor=PADDING_FACTOR)
+    with write_whole(path) as file:
+        dictionary.save(file)
+    return vocabulary_sizes(set(units[0]), set(units[1]))
+
+
+# --- applying ----------------------------------------------------------------------------------
+
+
+def apply_pairs(
+    piece: Piece,
+    outputs: Sequence[Path],
+    pipeline: TextPipeline,
+    workers: int,
+    total: int | None = None,
+) -> None:
+    """Segment both tokenised sides into subword units.
+
+    :param total: pairs there are, for the progress bar.
+    """
+    segmented = map_in_order(
+        partial(_segment_both, pipeline), piece.pairs(), workers, "segment", "pairs", total
+    )
+    with ExitStack() as stack:
+        files = [stack.enter_context(write_whole(path)) for path in outputs]
+        for pair in segmented:
+            for file, line in zip(files, pair, strict=True):
+                file.write(line + "\n")
+
+
+def _segment_both(pipeline: TextPipeline, pair: Pair) -> Pair:
+    return pipeline.segment(pair[0], pipeline.source), pipeline.segment(pair[1], pipeline.target)

@@ -1,0 +1,36 @@
+"""The test sets that sacreBLEU knows, such as ``wmt14/full``, downloaded by it when first used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sacrebleu
+from sacrebleu.utils import SACREBLEU_DIR
+
+from preprocess.files import read_lines
+from tiednmt.errors import UserError
+
+
+def is_standard(name: str) -> bool:
+    """Whether sacreBLEU knows a test set of this name."""
+    return name in sacrebleu.get_available_testsets()
+
+
+def standard_pairs(name: str, source: str, target: str) -> tuple[list[str], list[str]]:
+    """The source lines and the references of a test set.
+
+    Raises:
+        UserError: it has not that pair of languages, or cannot be downloaded.
+    """
+    pair = f"{source}-{target}"
+    if pair not in sacrebleu.get_langpairs_for_testset(name):
+        raise UserError(f"--subset {name}: sacreBLEU's test set has no {pair}")
+    try:
+        source_file = sacrebleu.get_source_file(name, pair)
+        reference_file, *_ = sacrebleu.get_reference_files(name, pair)
+    except (OSError, SystemExit) as error:  # it ends the process where a hash is wrong
+        raise UserError(
+            f"--subset {name}: sacreBLEU could not download it to {SACREBLEU_DIR} ({error});"
+            " take a subset of the prepared folder"
+        ) from None
+    return list(read_lines(Path(source_file))), list(read_lines(Path(reference_file)))
