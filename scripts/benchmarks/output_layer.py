@@ -73,6 +73,10 @@ def loss(side: str, layer: OutputLayer, features: Tensor, target: Tensor) -> Ten
 def _peak(device: str) -> float:
     if device == "cuda":
         return float(torch.cuda.max_memory_allocated())
+    status = Path("/proc/self/status")
+    if status.exists():  # since Linux counts the peak of the parent as one of ru_maxrss
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return 1024.0 * int(lines["VmHWM"].removesuffix("kB"))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if _MACOS else 1024)
 
 

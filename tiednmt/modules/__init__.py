@@ -1,8 +1,9 @@
 """The layers, in plain torch: no module here imports fairseq."""
 
 from tiednmt.modules.conditional_gru import ConditionalGRU
+from tiednmt.modules.cross_entropy import SequenceLoss
 from tiednmt.modules.dropout import SequenceDropout, WordDropout
-from tiednmt.modules.output_layer import OutputLayer, SequenceLoss
+from tiednmt.modules.output_layer import OutputLayer
 from tiednmt.modules.recurrent import (
     CarriedState,
     RecurrentHighwayNetwork,

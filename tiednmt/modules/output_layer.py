@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,14 +10,7 @@ from torch import Tensor, nn
 from torch.ao.nn.quantized import dynamic
 from torch.ao.quantization import per_channel_dynamic_qconfig
 
-_CHUNK = 512  # tokens whose scores are held at once; torch's default is 4 times slower on CPU
-
-
-class SequenceLoss(NamedTuple):
-    """Sums over the tokens that count (nats)."""
-
-    loss: Tensor  # what is minimised: NLL, smoothed if asked
-    nll: Tensor  # the negative log-likelihood alone
+from tiednmt.modules.cross_entropy import SequenceLoss, linear_cross_entropy
 
 
 class OutputLayer(nn.Module):
@@ -70,51 +62,21 @@ class OutputLayer(nn.Module):
     ) -> SequenceLoss:
         """Summed loss of N features (N × dim) against N targets; padding does not count.
 
-        Label smoothing is fairseq's: ε is spread over the V − 1 other types. It needs no scores
-        beyond those of the NLL, since Σ_v log p_v = Σ_v (score_v) − V·logsumexp(scores).
+        Label smoothing is fairseq's: ε is spread over the V − 1 other types. To be differentiated
+        once (:func:`linear_cross_entropy`).
         """
+        if target.device.type == "cpu":  # a GPU would have to wait for the number that is left
+            counted = target.ne(padding_idx)
+            features, target = features[counted], target[counted]
         if self.projection is not None:
             features = self.projection(features)
-        nll = _linear_nll(features, self.embedding.weight, self.bias, target, padding_idx)
-        if not label_smoothing:
-            return SequenceLoss(nll, nll)
-        types = self.bias.numel()
-        counted = target.ne(padding_idx)
-        features, target = _at_least_single(features[counted]), target[counted]
-        weight, bias = _at_least_single(self.embedding.weight), _at_least_single(self.bias)
-        gold = (features * F.embedding(target, weight)).sum() + bias[target].sum()
-        all_scores = features.sum(0) @ weight.sum(0) + len(target) * bias.sum()
-        uniform = types * (nll + gold) - all_scores
-        share = label_smoothing / (types - 1)
-        return SequenceLoss((1.0 - label_smoothing - share) * nll + share * uniform, nll)
+        weight = self.embedding.weight
+        return linear_cross_entropy(
+            features, weight, self.bias, target, padding_idx, label_smoothing
+        )
 
     def penalty(self, weight: float) -> Tensor:
         """Projection regularisation: (λ/2)·‖P‖²_F for λ = ``weight``; zero without a P."""
         if self.projection is None:
             return self.bias.new_zeros(())
         return 0.5 * weight * self.projection.weight.float().square().sum()
-
-
-def _linear_nll(
-    features: Tensor, weight: Tensor, bias: Tensor, target: Tensor, padding_idx: int
-) -> Tensor:
-    """Σ −log softmax(features Vᵀ + b)[target], chunk by chunk where torch can (≥ 2.13)."""
-    if hasattr(F, "linear_cross_entropy"):
-        # torch adds up in the type of the features, which a half type is too coarse for
-        half = features.dtype in (torch.float16, torch.bfloat16)
-        nll = F.linear_cross_entropy(
-            features,
-            weight,
-            target,
-            linear_bias=bias,
-            reduction="none" if half else "sum",
-            ignore_index=padding_idx,
-            options=nn.LinearCrossEntropyOptions(batch_chunk_size=_CHUNK, acc_policy="compact"),
-        )
-        return nll.float().sum() if half else nll
-    scores = _at_least_single(F.linear(features, weight, bias))
-    return F.cross_entropy(scores, target, ignore_index=padding_idx, reduction="sum")
-
-
-def _at_least_single(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
