@@ -9,6 +9,7 @@ to the backward pass is a factor.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -74,13 +75,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         differentiate: bool,
     ) -> tuple[Tensor, Tensor]:
         single = torch.promote_types(features.dtype, torch.float32)
-        inputs, wanted = (features, weight, bias), ctx.needs_input_grad[:3]
-        gradients = _Gradients(
-            *(
-                torch.zeros_like(tensor, dtype=single) if differentiate and needed else None
-                for tensor, needed in zip(inputs, wanted, strict=True)
-            )
-        )
+        inputs = features, weight, bias
+        wanted = [differentiate and needed for needed in ctx.needs_input_grad[:3]]
+        gradients = _Gradients.zeros(inputs, wanted, single)
         ctx.gradients, ctx.types = gradients, [tensor.dtype for tensor in inputs]
         weight, bias = weight.to(features.dtype), bias.to(features.dtype)
         types = len(weight)
@@ -99,15 +96,15 @@ class _LinearCrossEntropy(torch.autograd.Function):
             torch.addmm(bias, h, weight.t(), out=product)
             _copy(product, scores)
             nll[chunk], uniform[chunk], total = _exponentiate(scores, gold)
-            if any(gradient is not None for gradient in gradients):
+            if any(wanted):
                 scores.mul_(counts / total).sub_(of_others * counts)
                 scores.scatter_add_(1, gold, -of_target * counts)
                 _copy(scores, product)
                 gradients.add(chunk, product, h, weight)
 
-        summed_nll, summed_uniform = counted.dot(nll), counted.dot(uniform)
-        ctx.mark_non_differentiable(summed_nll)
-        return of_target * summed_nll + of_others * summed_uniform, summed_nll
+        total_nll, total_uniform = (counted * nll).sum(), (counted * uniform).sum()
+        ctx.mark_non_differentiable(total_nll)
+        return of_target * total_nll + of_others * total_uniform, total_nll
 
     @staticmethod
     @once_differentiable
@@ -128,6 +125,14 @@ class _Gradients(NamedTuple):
     features: Tensor | None
     weight: Tensor | None
     bias: Tensor | None
+
+    @classmethod
+    def zeros(
+        cls, inputs: Sequence[Tensor], wanted: Sequence[bool], kind: torch.dtype
+    ) -> _Gradients:
+        """Nothing yet, for those of features, weight and bias that are wanted."""
+        pairs = zip(inputs, wanted, strict=True)
+        return cls(*(torch.zeros_like(x, dtype=kind) if needed else None for x, needed in pairs))
 
     def add(self, chunk: slice, grad_scores: Tensor, features: Tensor, weight: Tensor) -> None:
         """What the scores of a chunk of tokens contribute."""
