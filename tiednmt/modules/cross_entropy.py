@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 # What is held at once: as many scores as fit a cache, but enough tokens for a product to be worth
 # its pass over the weight.
-_SCORES, _TOKENS = 2**23, 384
+_SCORES, _TOKENS = 2**23, 320
 _TYPES = 8192  # rows of a product that is rounded before it is added up
 
 
