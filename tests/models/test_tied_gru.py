@@ -53,7 +53,7 @@ class TestPadding:
 class TestSentencesThatEndEarly:
     """The decoder leaves out what lies behind the end of the shorter sentences."""
 
-    LENGTHS = [1 + i * 7 % 11 for i in range(40)]
+    LENGTHS = tuple(1 + i * 7 % 11 for i in range(40))
 
     def inputs(self):
         return batch(lengths=self.LENGTHS[::-1], target_lengths=self.LENGTHS)

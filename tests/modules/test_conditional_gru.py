@@ -132,7 +132,8 @@ def test_gradcheck(sizes):
 
     def run(embedded, annotations, state, *parameters):
         values = dict(zip(names, parameters, strict=True))
-        return torch.func.functional_call(whole, values, (embedded, annotations, padding, state, sizes))
+        inputs = embedded, annotations, padding, state, sizes
+        return torch.func.functional_call(whole, values, inputs)
 
     assert torch.autograd.gradcheck(run, (embedded, annotations, state, *whole.parameters()))
 
