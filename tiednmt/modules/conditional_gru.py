@@ -117,8 +117,7 @@ class _Recurrence(torch.autograd.Function):
         one.differentiate(before)
         two.differentiate(middles)
 
-        grad_inputs, grad_from_states = torch.empty_like(one.gates), torch.empty_like(one.gates)
-        grad_from_contexts = torch.empty_like(one.gates)
+        grad_from_states = torch.empty_like(one.gates)
         grad_from_middles = one.gates.new_empty(len(states), w.query_hidden_2.size(0))
         grad_queries, grad_gates_2 = grad_from_middles.tensor_split((keys.size(2),), 1)
         grad_context = torch.empty_like(contexts)
@@ -128,10 +127,8 @@ class _Recurrence(torch.autograd.Function):
         for rows, size in reversed(_steps(sizes)):
             grad, energy = grad_initial[:size], energies[:size]
             grad += grad_states[rows]
-            two.step_back(rows, grad, grad_from_contexts[rows], grad_gates_2[rows])
-            torch.addmm(
-                grad_contexts[rows], grad_from_contexts[rows], w.context, out=grad_context[rows]
-            )
+            from_context = two.step_back(rows, grad, grad_gates_2[rows])
+            torch.addmm(grad_contexts[rows], from_context, w.context, out=grad_context[rows])
             grad_attention = _times(grad_context[rows], annotations[:size].transpose(1, 2))
             share = attention[rows] * grad_attention
             grad_scores = share.addcmul_(attention[rows], share.sum(1, keepdim=True), value=-1)
@@ -141,9 +138,10 @@ class _Recurrence(torch.autograd.Function):
             grad_keys[:size].addcmul_(slopes, grad_scores.unsqueeze(2))
             torch.mul(_times(grad_scores, slopes), w.score, out=grad_queries[rows])
             grad.addmm_(grad_from_middles[rows], w.query_hidden_2)
-            one.step_back(rows, grad, grad_inputs[rows], grad_from_states[rows])
+            one.step_back(rows, grad, grad_from_states[rows])
             grad.addmm_(grad_from_states[rows], w.hidden_1)
 
+        grad_inputs, grad_from_contexts = one.slopes, two.slopes
         grad_weights = _Weights(
             hidden_1=grad_from_states.t() @ before,
             bias_1=grad_from_states.sum(0),
