@@ -219,3 +219,14 @@ def test_the_precision_of_products_can_be_chosen(precision, chosen):
 def test_a_configuration_from_before_the_option(precision):
     model().prepare(OmegaConf.create({"tying": "three-way"}))
     assert precision() == "highest"
+
+
+def test_a_seed_repeats_an_update():
+    inputs, _ = batch(lengths=range(1, 21), target_lengths=range(20, 0, -1))
+    gradients = []
+    for _ in range(2):
+        built = model(dropout=0.5).train()
+        torch.manual_seed(5)
+        built(**inputs)[0].logsumexp(2).sum().backward()
+        gradients.append([parameter.grad for parameter in built.parameters()])
+    assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))

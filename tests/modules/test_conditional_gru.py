@@ -1,5 +1,7 @@
 """The conditional GRU against the formulas of docs/cgru.pdf, step by step in float64."""
 
+import gc
+
 import pytest
 import torch
 
@@ -176,3 +178,18 @@ def test_hypotheses_of_a_source_do_not_see_each_other():
         alone = c.step(embedded[k].unsqueeze(1), memory, states[:, k : k + 1])
         for one, of_all in zip(alone, together, strict=True):
             torch.testing.assert_close(one.squeeze(1), of_all[:, k])
+
+
+def test_nothing_is_left_of_an_update():
+    c, args = cell(), arguments(3, 4, 3)
+    alive = []
+    gc.disable()  # a cycle would keep an update's tensors until it is found
+    try:
+        for _ in range(5):
+            states, contexts, _ = forward(c, *args, (4, 3, 1))
+            (states.sum() + contexts.sum()).backward()
+            del states, contexts, _
+            alive.append(sum(issubclass(type(o), torch.Tensor) for o in gc.get_objects()))
+    finally:
+        gc.enable()
+    assert alive[1] == alive[-1]
