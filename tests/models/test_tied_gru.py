@@ -4,10 +4,12 @@ import pytest
 import torch
 from fairseq.sequence_generator import SequenceGenerator
 from omegaconf import OmegaConf
+from torch.nn.functional import cross_entropy
 
 from tests.small_models import JOINT, batch, model
 from tiednmt.errors import UserError
 from tiednmt.models import TiedGRUConfig
+from tiednmt.models.tied_gru import by_step
 
 
 def scores(built, inputs):
@@ -46,6 +48,61 @@ class TestPadding:
             assert attention[padding].abs().max() == 0
             assert attention[~padding].min() > 0
             torch.testing.assert_close(attention.sum(2), torch.ones_like(attention[..., 0]))
+
+
+class TestSentencesThatEndEarly:
+    """The decoder leaves out what lies behind the end of the shorter sentences."""
+
+    LENGTHS = tuple(1 + i * 7 % 11 for i in range(40))
+
+    def inputs(self):
+        return batch(lengths=self.LENGTHS[::-1], target_lengths=self.LENGTHS)
+
+    def alone(self, i):
+        (inputs, target), length = self.inputs(), self.LENGTHS[i] + 1
+        return {
+            "src_tokens": inputs["src_tokens"][i : i + 1, -inputs["src_lengths"][i] :],
+            "src_lengths": inputs["src_lengths"][i : i + 1],
+            "prev_output_tokens": inputs["prev_output_tokens"][i : i + 1, :length],
+        }, target[i, :length]
+
+    @staticmethod
+    def loss(found, target):
+        return cross_entropy(found.flatten(0, 1), target.flatten(), ignore_index=JOINT.pad())
+
+    def test_scores_are_those_of_each_alone(self):
+        built = model()
+        together = scores(built, self.inputs()[0])[0]
+        for i, length in enumerate(self.LENGTHS):
+            alone = scores(built, self.alone(i)[0])[0]
+            torch.testing.assert_close(together[i, : length + 1], alone[0])
+
+    def test_gradients_are_the_sum_of_those_of_each_alone(self):
+        built = model()
+        inputs, target = self.inputs()
+        counted = target.ne(JOINT.pad()).sum()
+        self.loss(built(**inputs)[0], target).backward()
+        together = [parameter.grad for parameter in built.parameters()]
+        built.zero_grad()
+        for i in range(len(target)):
+            inputs, words = self.alone(i)
+            (self.loss(built(**inputs)[0], words) * len(words) / counted).backward()
+        for one, parameter in zip(together, built.parameters(), strict=True):
+            torch.testing.assert_close(one, parameter.grad)
+
+    def test_no_step_runs_on_padding_alone(self):
+        tokens = self.inputs()[0]["prev_output_tokens"]
+        order, positions, sizes = by_step(tokens, JOINT.pad())
+        assert sorted(order.tolist()) == list(range(len(tokens)))
+        assert sizes == sorted(sizes, reverse=True) and sizes[0] == len(tokens)
+        assert len(set(positions.tolist())) == len(positions) == sum(sizes) < 0.8 * tokens.numel()
+        read = torch.zeros(tokens.numel(), dtype=torch.bool).index_fill(0, positions, True)
+        assert read[tokens.flatten().ne(JOINT.pad())].all()
+
+    @pytest.mark.parametrize("tokens", [[[1, 1], [1, 1]], [[1, 5], [1, 1]], [[5], [5]]])
+    def test_hardly_any_words(self, tokens):
+        _, positions, sizes = by_step(torch.tensor(tokens), JOINT.pad())
+        assert len(positions) == sum(sizes) and sizes[0] == 2
 
 
 def test_incremental_decoding_equals_teacher_forcing():
@@ -162,3 +219,14 @@ def test_the_precision_of_products_can_be_chosen(precision, chosen):
 def test_a_configuration_from_before_the_option(precision):
     model().prepare(OmegaConf.create({"tying": "three-way"}))
     assert precision() == "highest"
+
+
+def test_a_seed_repeats_an_update():
+    inputs, _ = batch(lengths=range(1, 21), target_lengths=range(20, 0, -1))
+    gradients = []
+    for _ in range(2):
+        built = model(dropout=0.5).train()
+        torch.manual_seed(5)
+        built(**inputs)[0].logsumexp(2).sum().backward()
+        gradients.append([parameter.grad for parameter in built.parameters()])
+    assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))

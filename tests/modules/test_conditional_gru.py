@@ -1,5 +1,7 @@
 """The conditional GRU against the formulas of docs/cgru.pdf, step by step in float64."""
 
+import gc
+
 import pytest
 import torch
 
@@ -66,8 +68,17 @@ def reference(c, embedded, annotations, padding, state):
     return [torch.stack(x, 1) for x in (states, contexts, attention)]
 
 
-def forward(c, embedded, annotations, padding, state):
-    return c(embedded, c.read(annotations, padding), state)
+def forward(c, embedded, annotations, padding, state, sizes=None):
+    """All sentences over all steps (T × B × …), or the first ``sizes[t]`` of them at step t."""
+    sizes = sizes or (len(state),) * len(embedded)
+    decoded = c(of_steps(embedded, sizes), sizes, c.read(annotations, padding), state)
+    if set(sizes) == {len(state)}:
+        return type(decoded)(*(rows.unflatten(0, embedded.shape[:2]) for rows in decoded))
+    return decoded
+
+
+def of_steps(padded, sizes):
+    return torch.cat([row[:size] for row, size in zip(padded, sizes, strict=True)])
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -77,15 +88,30 @@ def test_forward(shape):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_gradients(shape):
+RAGGED = [(4, 3, 3, 1), (4, 1), (4, 4, 2)]  # sentences at each step, of 4
+
+
+@pytest.mark.parametrize("sizes", RAGGED)
+def test_sentences_that_end_early(sizes):
+    c, args = cell(), arguments(len(sizes), 4, 3)
+    for ours, theirs in zip(forward(c, *args, sizes), reference(c, *args), strict=True):
+        torch.testing.assert_close(ours, of_steps(theirs, sizes), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("shape", "sizes"),
+    [(shape, None) for shape in SHAPES] + [((len(sizes), 4, 3), sizes) for sizes in RAGGED],
+)
+def test_gradients(shape, sizes):
     c, args = cell(), arguments(*shape)
     inputs = [args[0], args[1], args[3], *c.parameters()]
     torch.manual_seed(3)
     gradients = []
-    states, contexts, _ = forward(c, *args)
-    weights = torch.randn_like(states), torch.randn_like(contexts)
-    for outcome in ((states, contexts), reference(c, *args)[:2]):
+    ours, theirs = forward(c, *args, sizes)[:2], reference(c, *args)[:2]
+    if sizes:
+        theirs = [of_steps(padded, sizes) for padded in theirs]
+    weights = [torch.randn_like(rows) for rows in ours]
+    for outcome in (ours, theirs):
         loss = sum((w * o).sum() for w, o in zip(weights, outcome, strict=True))
         gradients.append(torch.autograd.grad(loss, inputs))
     for ours, theirs in zip(*gradients, strict=True):
@@ -101,13 +127,15 @@ class Whole(torch.nn.Module):
         return forward(self.cell, *args)[:2]
 
 
-def test_gradcheck():
+@pytest.mark.parametrize("sizes", [None, (2, 2, 1)])
+def test_gradcheck(sizes):
     whole, (embedded, annotations, padding, state) = Whole(cell()), arguments(3, 2, 4)
     names = [name for name, _ in whole.named_parameters()]
 
     def run(embedded, annotations, state, *parameters):
         values = dict(zip(names, parameters, strict=True))
-        return torch.func.functional_call(whole, values, (embedded, annotations, padding, state))
+        inputs = embedded, annotations, padding, state, sizes
+        return torch.func.functional_call(whole, values, inputs)
 
     assert torch.autograd.gradcheck(run, (embedded, annotations, state, *whole.parameters()))
 
@@ -132,7 +160,7 @@ def test_padding_changes_nothing():
 def test_steps_one_by_one_equal_all_at_once():
     c, (embedded, annotations, padding, state) = cell(), arguments(5, 3, 4)
     memory = c.read(annotations, padding)
-    whole = c(embedded, memory, state)
+    whole = forward(c, embedded, annotations, padding, state)
     state = state.unsqueeze(1)
     for t in range(5):
         step = c.step(embedded[t].unsqueeze(1), memory, state)
@@ -150,3 +178,18 @@ def test_hypotheses_of_a_source_do_not_see_each_other():
         alone = c.step(embedded[k].unsqueeze(1), memory, states[:, k : k + 1])
         for one, of_all in zip(alone, together, strict=True):
             torch.testing.assert_close(one.squeeze(1), of_all[:, k])
+
+
+def test_nothing_is_left_of_an_update():
+    c, args = cell(), arguments(3, 4, 3)
+    alive = []
+    gc.disable()  # a cycle would keep an update's tensors until it is found
+    try:
+        for _ in range(5):
+            states, contexts, _ = forward(c, *args, (4, 3, 1))
+            (states.sum() + contexts.sum()).backward()
+            del states, contexts, _
+            alive.append(sum(issubclass(type(o), torch.Tensor) for o in gc.get_objects()))
+    finally:
+        gc.enable()
+    assert alive[1] == alive[-1]

@@ -141,10 +141,7 @@ class TiedGRUEncoder(FairseqEncoder):
 
     def reorder_encoder_out(self, encoder_out: EncoderOut, new_order: Tensor) -> EncoderOut:
         """Select and order sentences, for beam search."""
-        return {
-            name: [tensor.index_select(0, new_order) for tensor in tensors]
-            for name, tensors in encoder_out.items()
-        }
+        return reordered(encoder_out, new_order)
 
     def max_positions(self) -> int:
         """Longest source sentence, in subword units."""
@@ -211,11 +208,17 @@ class TiedGRUDecoder(FairseqIncrementalDecoder):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The readout (B × T × embedding) and the attention."""
         if incremental_state is None:
-            memory, state = self.begin(encoder_out)
-            embedded = self.embedding_dropout(self.embedding(prev_output_tokens.t()))
-            decoded = self.cell(embedded, memory, state)
-            readout = self.read_out(embedded, decoded).transpose(0, 1)
-            attention = decoded.attention.transpose(0, 1)
+            order, positions, sizes = by_step(prev_output_tokens, self.dictionary.pad())
+            memory, state = self.begin(reordered(encoder_out, order))
+            tokens = prev_output_tokens.flatten()[positions]
+            embedded = self.embedding_dropout(self.embedding(tokens))
+            decoded = self.cell(embedded, sizes, memory, state)
+            readout, attention = (
+                rows.new_zeros(prev_output_tokens.numel(), rows.size(1))
+                .index_copy(0, positions, rows)
+                .unflatten(0, prev_output_tokens.shape)
+                for rows in (self.read_out(embedded, decoded), decoded.attention)
+            )
         else:
             cached = self.get_incremental_state(incremental_state, "decoder")
             if cached is None:
@@ -276,6 +279,36 @@ class TiedGRUDecoder(FairseqIncrementalDecoder):
     def max_positions(self) -> int:
         """Longest target sentence, in subword units."""
         return self.max_target_positions
+
+
+def reordered(encoder_out: EncoderOut, order: Tensor) -> EncoderOut:
+    """What the encoder yields for these sentences in this order."""
+    return {
+        name: [tensor.index_select(0, order) for tensor in tensors]
+        for name, tensors in encoder_out.items()
+    }
+
+
+def by_step(tokens: Tensor, pad: int) -> tuple[Tensor, Tensor, list[int]]:
+    """The order in which to decode a padded batch, so that no step runs on padding alone.
+
+    Returns:
+        The sentences, longest first; which of ``tokens`` (B × T, flattened) each step reads, one
+        step after another; and how many each step reads.
+    """
+    columns = torch.arange(1, tokens.size(1) + 1, device=tokens.device)
+    lengths = (tokens.ne(pad) * columns).amax(1).clamp(min=1)
+    lengths, order = lengths.sort(descending=True, stable=True)
+    # sentences end in groups: matrix products of few distinct sizes, of whole vector registers
+    groups = torch.arange(len(lengths), device=tokens.device) // _GROUP * _GROUP
+    runs = columns[:, None] <= lengths[groups]  # T × B
+    steps, sentences = runs.nonzero(as_tuple=True)
+    positions = order[sentences] * tokens.size(1) + steps
+    sizes = runs.sum(1)
+    return order, positions, sizes[sizes > 0].tolist()
+
+
+_GROUP = 16
 
 
 def in_given_columns(attention: Tensor, columns: Tensor) -> Tensor:

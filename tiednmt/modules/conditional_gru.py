@@ -19,22 +19,25 @@ the time of its tanh.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from tiednmt.modules.gru import Transition, initialise_gru
 
 
 class Decoded(NamedTuple):
-    """What the cell yields for T steps of B sentences over sources of length S."""
+    """What the cell yields for N target tokens over sources of length S."""
 
-    states: Tensor  # T × B × hidden
-    contexts: Tensor  # T × B × annotation
-    attention: Tensor  # T × B × S, rows sum to one; no gradient flows back through it
+    states: Tensor  # N × hidden
+    contexts: Tensor  # N × annotation
+    attention: Tensor  # N × S, rows sum to one; no gradient flows back through it
 
 
 class Memory(NamedTuple):
@@ -63,6 +66,7 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
+        sizes: tuple[int, ...],
         inputs: Tensor,
         keys: Tensor,
         annotations: Tensor,
@@ -71,90 +75,110 @@ class _Recurrence(torch.autograd.Function):
         *weights: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         w = _Weights(*weights)
-        steps, (batch, length, attention_size) = inputs.size(0), keys.shape
-        states = inputs.new_empty(steps + 1, *initial.shape)
-        middles = inputs.new_empty(steps, *initial.shape)
-        from_middles = inputs.new_empty(steps, batch, w.query_hidden_2.size(0))
-        queries, gates_2 = from_middles.tensor_split((attention_size,), 2)
+        tokens, (_, length, attention_size) = len(inputs), keys.shape
+        states = inputs.new_empty(tokens, initial.size(1))
+        middles = torch.empty_like(states)
+        from_middles = inputs.new_empty(tokens, w.query_hidden_2.size(0))
+        queries, gates_2 = from_middles.tensor_split((attention_size,), 1)
         one, two = Transition(torch.empty_like(inputs)), Transition(gates_2)
-        contexts = inputs.new_empty(steps, batch, annotations.size(2))
-        attention = inputs.new_empty(steps, batch, length)
-        energies, score = torch.empty_like(keys), w.score.expand(batch, -1)
-        states[0] = initial
-        for t in range(steps):
-            torch.addmm(w.bias_1, states[t], w.hidden_1.t(), out=one.gates[t])
-            one.step(t, inputs[t], states[t], out=middles[t])
-            torch.addmm(w.bias_2, middles[t], w.query_hidden_2.t(), out=from_middles[t])
-            torch.add(keys, queries[t].unsqueeze(1), out=energies).sigmoid_()
-            scores = _times(score, energies.transpose(1, 2)).masked_fill_(padding, -math.inf)
-            torch.softmax(scores, 1, out=attention[t])
-            contexts[t] = _times(attention[t], annotations)
-            from_context = torch.addmm(w.bias_context, contexts[t], w.context.t())
-            two.step(t, from_context, middles[t], out=states[t + 1])
+        contexts = inputs.new_empty(tokens, annotations.size(2))
+        attention = inputs.new_empty(tokens, length)
+        energies, score = torch.empty_like(keys), w.score.expand(len(keys), -1)
+        state = initial
+        for rows, size in _steps(sizes):
+            state, energy = state[:size], energies[:size]
+            torch.addmm(w.bias_1, state, w.hidden_1.t(), out=one.gates[rows])
+            one.step(rows, inputs[rows], state, out=middles[rows])
+            torch.addmm(w.bias_2, middles[rows], w.query_hidden_2.t(), out=from_middles[rows])
+            torch.add(keys[:size], queries[rows].unsqueeze(1), out=energy).sigmoid_()
+            scores = _times(score[:size], energy.transpose(1, 2))
+            scores.masked_fill_(padding[:size], -math.inf)
+            torch.softmax(scores, 1, out=attention[rows])
+            contexts[rows] = _times(attention[rows], annotations[:size])
+            from_context = torch.addmm(w.bias_context, contexts[rows], w.context.t())
+            two.step(rows, from_context, middles[rows], out=states[rows])
+            state = states[rows]
         ctx.save_for_backward(
-            keys, annotations, states, middles, queries, contexts, attention, *weights
+            keys, annotations, initial, states, middles, queries, contexts, attention, *weights
         )
-        ctx.transitions = one, two
+        ctx.sizes, ctx.transitions = sizes, (one, two)
         ctx.mark_non_differentiable(attention)
-        return states[1:], contexts, attention
+        return states, contexts, attention
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_states: Tensor, grad_contexts: Tensor, _: Tensor) -> Any:
-        keys, annotations, states, middles, queries, contexts, attention, *weights = (
+        keys, annotations, initial, states, middles, queries, contexts, attention, *weights = (
             ctx.saved_tensors
         )
-        w = _Weights(*weights)
+        w, sizes = _Weights(*weights), ctx.sizes
+        before = _states_before(initial, states, sizes)
         one, two = ctx.transitions
-        one.differentiate(states[:-1])
+        one.differentiate(before)
         two.differentiate(middles)
-        steps, attention_size = len(middles), keys.size(2)
 
-        grad_inputs, grad_from_states = torch.empty_like(one.gates), torch.empty_like(one.gates)
-        grad_from_contexts = torch.empty_like(one.gates)
-        grad_from_middles = one.gates.new_empty(*queries.shape[:2], w.query_hidden_2.size(0))
-        grad_queries, grad_gates_2 = grad_from_middles.tensor_split((attention_size,), 2)
+        grad_from_states = torch.empty_like(one.gates)
+        grad_from_middles = one.gates.new_empty(len(states), w.query_hidden_2.size(0))
+        grad_queries, grad_gates_2 = grad_from_middles.tensor_split((keys.size(2),), 1)
         grad_context = torch.empty_like(contexts)
         grad_keys, energies = torch.zeros_like(keys), torch.empty_like(keys)
-        grad_score = torch.zeros_like(queries[0])
-        grad_state = torch.zeros_like(states[0])
-        for t in reversed(range(steps)):
-            grad_state += grad_states[t]
-            grad_middle = two.step_back(t, grad_state, grad_from_contexts[t], grad_gates_2[t])
-            torch.addmm(grad_contexts[t], grad_from_contexts[t], w.context, out=grad_context[t])
-            grad_attention = _times(grad_context[t], annotations.transpose(1, 2))
-            share = attention[t] * grad_attention
-            grad_scores = share.addcmul_(attention[t], share.sum(1, keepdim=True), value=-1)
-            torch.add(keys, queries[t].unsqueeze(1), out=energies).sigmoid_()
-            grad_score += _times(grad_scores, energies)
-            slopes = torch.addcmul(energies, energies, energies, value=-1, out=energies)
-            grad_keys.addcmul_(slopes, grad_scores.unsqueeze(2))
-            torch.mul(_times(grad_scores, slopes), w.score, out=grad_queries[t])
-            grad_middle.addmm_(grad_from_middles[t], w.query_hidden_2)
-            grad_state = one.step_back(t, grad_middle, grad_inputs[t], grad_from_states[t])
-            grad_state.addmm_(grad_from_states[t], w.hidden_1)
+        grad_score = keys.new_zeros(len(keys), keys.size(2))
+        grad_initial = torch.zeros_like(initial)
+        for rows, size in reversed(_steps(sizes)):
+            grad, energy = grad_initial[:size], energies[:size]
+            grad += grad_states[rows]
+            from_context = two.step_back(rows, grad, grad_gates_2[rows])
+            torch.addmm(grad_contexts[rows], from_context, w.context, out=grad_context[rows])
+            grad_attention = _times(grad_context[rows], annotations[:size].transpose(1, 2))
+            share = attention[rows] * grad_attention
+            grad_scores = share.addcmul_(attention[rows], share.sum(1, keepdim=True), value=-1)
+            torch.add(keys[:size], queries[rows].unsqueeze(1), out=energy).sigmoid_()
+            grad_score[:size] += _times(grad_scores, energy)
+            slopes = torch.addcmul(energy, energy, energy, value=-1, out=energy)
+            grad_keys[:size].addcmul_(slopes, grad_scores.unsqueeze(2))
+            torch.mul(_times(grad_scores, slopes), w.score, out=grad_queries[rows])
+            grad.addmm_(grad_from_middles[rows], w.query_hidden_2)
+            one.step_back(rows, grad, grad_from_states[rows])
+            grad.addmm_(grad_from_states[rows], w.hidden_1)
 
-        grad_annotations = torch.bmm(attention.permute(1, 2, 0), grad_context.transpose(0, 1))
-        from_states, from_middles, from_contexts = (
-            grad.flatten(0, 1) for grad in (grad_from_states, grad_from_middles, grad_from_contexts)
-        )
+        grad_inputs, grad_from_contexts = one.slopes, two.slopes
         grad_weights = _Weights(
-            hidden_1=from_states.t() @ states[:-1].flatten(0, 1),
-            bias_1=from_states.sum(0),
-            query_hidden_2=from_middles.t() @ middles.flatten(0, 1),
-            bias_2=from_middles.sum(0),
+            hidden_1=grad_from_states.t() @ before,
+            bias_1=grad_from_states.sum(0),
+            query_hidden_2=grad_from_middles.t() @ middles,
+            bias_2=grad_from_middles.sum(0),
             score=grad_score.sum(0),
-            context=from_contexts.t() @ contexts.flatten(0, 1),
-            bias_context=from_contexts.sum(0),
+            context=grad_from_contexts.t() @ contexts,
+            bias_context=grad_from_contexts.sum(0),
         )
         return (
+            None,
             grad_inputs,
             grad_keys.mul_(w.score),
-            grad_annotations,
+            torch.bmm(_padded(attention, sizes).transpose(1, 2), _padded(grad_context, sizes)),
             None,
-            grad_state,
+            grad_initial,
             *grad_weights,
         )
+
+
+def _steps(sizes: tuple[int, ...]) -> list[tuple[slice, int]]:
+    """The rows of each step, and how many they are."""
+    return [
+        (slice(end - size, end), size) for end, size in zip(accumulate(sizes), sizes, strict=True)
+    ]
+
+
+def _states_before(initial: Tensor, states: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """The state that each row of ``states`` came from."""
+    last = (initial, *states.split(sizes)[:-1])
+    return torch.cat([state[:size] for state, size in zip(last, sizes, strict=True)])
+
+
+def _padded(rows: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """N × n as B × T × n, zero where a sentence has ended."""
+    packed = PackedSequence(rows, torch.tensor(sizes))
+    return pad_packed_sequence(packed, batch_first=True)[0]
 
 
 def _times(rows: Tensor, matrices: Tensor) -> Tensor:
@@ -197,11 +221,15 @@ class ConditionalGRU(nn.Module):
         keys = F.linear(annotations, 2 * self.key.weight, 2 * self.key.bias)
         return Memory(annotations, keys, padding)
 
-    def forward(self, embedded: Tensor, memory: Memory, state: Tensor) -> Decoded:
+    def forward(
+        self, embedded: Tensor, sizes: Sequence[int], memory: Memory, state: Tensor
+    ) -> Decoded:
         """Run all target steps.
 
         Args:
-            embedded: previous target tokens, T × B × input.
+            embedded: previous target tokens of all steps, one step after another, N × input.
+            sizes: how many tokens each step has, those of the first sentences: B of them at the
+                first step, never more than at the step before; N together.
             memory: of the B sources.
             state: B × hidden, the state before the first step.
         """
@@ -217,6 +245,7 @@ class ConditionalGRU(nn.Module):
         )
         return Decoded(
             *_Recurrence.apply(
+                tuple(sizes),
                 F.linear(embedded, one.weight_ih, one.bias_ih),
                 memory.keys,
                 memory.annotations,
@@ -235,7 +264,7 @@ class ConditionalGRU(nn.Module):
             state: B × K × hidden.
 
         Returns:
-            States, contexts and attention, each B × K × ….
+            States, contexts and attention, each B × K × … instead of N × ….
         """
         shape = state.shape[:2]
         middle = self.transition_1(embedded.flatten(0, 1), state.flatten(0, 1))

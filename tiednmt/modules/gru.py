@@ -15,60 +15,66 @@ from torch import Tensor, nn
 
 
 class Transition:
-    """The steps of a GRU over T time steps, and what their backward pass needs.
+    """The steps of a GRU, and what their backward pass needs.
 
-    The state's projection of a step becomes the step's gates where it stands: it then holds r, u
-    and h_n.
+    The steps lie one after another as the rows of one matrix, each with the rows of the sentences
+    that have not ended (as in torch's ``PackedSequence``). The state's projection of a step becomes
+    the step's gates where it stands: it then holds r, u and h_n.
 
     Args:
-        gates: T × … × 3·hidden; the state's projection must be in ``gates[t]`` when step t runs.
+        gates: N × 3·hidden for the N rows of all steps; the state's projection must be in a
+            step's rows when it runs.
     """
 
     def __init__(self, gates: Tensor) -> None:
         self.hidden = gates.size(-1) // 3
         self.gates = gates
-        self.candidates = gates.new_empty(*gates.shape[:-1], self.hidden)
+        self.candidates = gates.new_empty(len(gates), self.hidden)
         self.slopes = gates.new_empty(0)
 
-    def step(self, t: int, from_input: Tensor, state: Tensor, out: Tensor) -> None:
-        """Put the state after step t into ``out``, given x (… × 3·hidden) and the state before."""
-        two, gates = 2 * self.hidden, self.gates[t]
-        gates[..., :two].add_(from_input[..., :two]).sigmoid_()
+    def step(self, rows: slice, from_input: Tensor, state: Tensor, out: Tensor) -> None:
+        """Run the step of these rows: put the state after it into ``out``, given x (k × 3·hidden)
+        and the state before.
+        """
+        two, gates = 2 * self.hidden, self.gates[rows]
+        gates[:, :two].add_(from_input[:, :two]).sigmoid_()
         reset, update, recurrent = gates.chunk(3, -1)
-        candidate = self.candidates[t]
-        torch.addcmul(from_input[..., two:], reset, recurrent, out=candidate).tanh_()
+        candidate = self.candidates[rows]
+        torch.addcmul(from_input[:, two:], reset, recurrent, out=candidate).tanh_()
         torch.lerp(candidate, state, update, out=out)
 
     def differentiate(self, before: Tensor) -> None:
         """Take the derivatives of all steps; ``before`` holds the states before each."""
         reset, update, recurrent = self.gates.chunk(3, -1)
-        candidate, new = self.candidates, 1 - update
+        candidate = self.candidates
         self.slopes = torch.empty_like(self.gates)
         to_reset, to_update, to_candidate = self.slopes.chunk(3, -1)
-        torch.mul(recurrent, reset, out=to_reset).mul_(1 - reset)
-        torch.sub(before, candidate, out=to_update).mul_(update).mul_(new)
-        torch.mul(candidate, candidate, out=to_candidate).neg_().add_(1).mul_(new)
+        torch.mul(recurrent, reset, out=to_reset).addcmul_(to_reset, reset, value=-1)
+        torch.neg(update, out=to_candidate).add_(1)
+        torch.sub(before, candidate, out=to_update).mul_(update).mul_(to_candidate)
+        to_candidate.addcmul_(candidate.square(), to_candidate, value=-1)
 
-    def step_back(self, t: int, grad: Tensor, from_input: Tensor, from_state: Tensor) -> Tensor:
-        """Go back through step t from ``grad``, the gradient of the state after it.
+    def step_back(self, rows: slice, grad: Tensor, from_state: Tensor) -> Tensor:
+        """Go back through the step of these rows from ``grad``, the gradient of the state after it.
 
-        Writes the gradients of x and of the state's projection into ``from_input`` and
-        ``from_state`` (… × 3·hidden); returns the part of the gradient of the state before the
-        step that does not go through its projection.
+        Writes the gradient of the state's projection into ``from_state`` (k × 3·hidden); leaves in
+        ``grad`` the part of the gradient of the state before the step that does not go through its
+        projection.
+
+        Returns:
+            The gradient of x, in the place of the derivatives.
         """
-        hidden, two = self.hidden, 2 * self.hidden
-        reset, update, _ = self.gates[t].chunk(3, -1)
-        slopes, pair = self.slopes[t], (2, hidden)
-        torch.mul(
-            grad.unsqueeze(-2),
-            slopes[..., hidden:].unflatten(-1, pair),
-            out=from_input[..., hidden:].unflatten(-1, pair),
-        )
-        grad_candidate = from_input[..., two:]
-        torch.mul(grad_candidate, slopes[..., :hidden], out=from_input[..., :hidden])
-        from_state[..., :two] = from_input[..., :two]
-        torch.mul(grad_candidate, reset, out=from_state[..., two:])
-        return grad * update
+        two = 2 * self.hidden
+        reset, update, _ = self.gates[rows].chunk(3, -1)
+        from_input = self.slopes[rows]
+        grad_reset, grad_update, grad_candidate = from_input.chunk(3, -1)
+        grad_candidate.mul_(grad)
+        grad_update.mul_(grad)
+        grad_reset.mul_(grad_candidate)
+        from_state[:, :two] = from_input[:, :two]
+        torch.mul(grad_candidate, reset, out=from_state[:, two:])
+        grad.mul_(update)
+        return from_input
 
 
 def initialise_gru(gru: nn.Module) -> None:
