@@ -29,7 +29,7 @@ def assert_same(ours, theirs):
         for one, other in zip(our_beam, their_beam, strict=True):
             assert one["tokens"].tolist() == other["tokens"].tolist()
             for name in ("score", "positional_scores", "attention"):
-                torch.testing.assert_close(one[name], other[name], atol=1e-5, rtol=0)
+                torch.testing.assert_close(one[name], other[name], atol=1e-5, rtol=1e-6)
 
 
 def sentences(count, longest, left_pad=True):
