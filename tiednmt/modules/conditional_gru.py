@@ -28,6 +28,8 @@ from torch.autograd.function import once_differentiable
 
 from tiednmt.modules.gru import Transition, initialise_gru
 
+_ENERGIES = 2**19  # of the attention that a step of decoding holds at once, in the cache of a CPU
+
 
 class Decoded(NamedTuple):
     """What the cell yields for T steps of B sentences over sources of length S."""
@@ -266,15 +268,25 @@ class ConditionalGRU(nn.Module):
         one, two = self.transition_1, self.transition_2
         middle = _transition(from_token, F.linear(state, one.weight_hh, one.bias_hh), state)
         query = 2 * self.query(middle)
-        energies = (memory.keys.unsqueeze(1) + query.unsqueeze(2)).sigmoid_().flatten(0, 1)
-        scores = _times((2 * self.score).expand(len(energies), -1), energies.transpose(1, 2))
-        scores = scores.unflatten(0, query.shape[:2])
+        scores = self._scores(memory.keys, query)
         attention = scores.masked_fill(memory.padding.unsqueeze(1), -math.inf).softmax(2)
         from_context, read = torch.bmm(attention, memory.values).tensor_split(
             (two.weight_ih.size(0),), 2
         )
         from_middle = F.linear(middle, two.weight_hh, two.bias_hh)
         return Decoded(_transition(from_context, from_middle, middle), read, attention)
+
+    def _scores(self, keys: Tensor, query: Tensor) -> Tensor:
+        """B × K × S, of keys (B × S × attention) and queries (B × K × attention), both doubled."""
+        block = len(keys)
+        if keys.device.type == "cpu":
+            block = max(1, _ENERGIES // (query.size(1) * keys[0].numel()))
+        parts = []
+        for some, queries in zip(keys.split(block), query.split(block), strict=True):
+            energies = (some.unsqueeze(1) + queries.unsqueeze(2)).sigmoid_().flatten(0, 1)
+            score = (2 * self.score).expand(len(energies), -1)
+            parts.append(_times(score, energies.transpose(1, 2)))
+        return torch.cat(parts).unflatten(0, query.shape[:2])
 
 
 def _transition(from_input: Tensor, from_state: Tensor, state: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from tiednmt.models.tied_gru import TiedGRUModel, in_given_columns
 Hypothesis = dict[str, Tensor]
 
 # scores held at once: on a CPU so few that they stay in its cache, on a GPU as many as fit easily
-_SCORES_ON_CPU, _SCORES_ON_GPU = 2**21, 2**27
+_SCORES_ON_CPU, _SCORES_ON_GPU = 2**20, 2**27
 _GROUP = 16  # types of which only the best is looked at first
 
 
