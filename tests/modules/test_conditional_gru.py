@@ -161,21 +161,23 @@ def test_steps_one_by_one_equal_all_at_once():
     c, (embedded, annotations, padding, state) = cell(), arguments(5, 3, 4)
     memory = c.read(annotations, padding)
     whole = forward(c, embedded, annotations, padding, state)
-    state = state.unsqueeze(1)
+    reader, state = torch.randn(2, 4, dtype=torch.float64), state.unsqueeze(1)
+    prepared = c.prepare(memory, reader)
     for t in range(5):
-        step = c.step(embedded[t].unsqueeze(1), memory, state)
+        step = c.step(from_token(c, embedded[t].unsqueeze(1)), prepared, state)
         state = step.states
-        for one, all_ in zip(step, whole, strict=True):
-            torch.testing.assert_close(one.squeeze(1), all_[t])
+        torch.testing.assert_close(state.squeeze(1), whole.states[t])
+        torch.testing.assert_close(step.contexts.squeeze(1), whole.contexts[t] @ reader.t())
+        torch.testing.assert_close(step.attention.squeeze(1), whole.attention[t])
 
 
 def test_hypotheses_of_a_source_do_not_see_each_other():
     c, (embedded, annotations, padding, state) = cell(), arguments(4, 3, 4)
-    memory = c.read(annotations, padding)
+    prepared = c.prepare(c.read(annotations, padding), torch.eye(4, dtype=torch.float64))
     states = torch.stack([state + k for k in range(4)], 1)
-    together = c.step(embedded.transpose(0, 1), memory, states)
+    together = c.step(from_token(c, embedded.transpose(0, 1)), prepared, states)
     for k in range(4):
-        alone = c.step(embedded[k].unsqueeze(1), memory, states[:, k : k + 1])
+        alone = c.step(from_token(c, embedded[k].unsqueeze(1)), prepared, states[:, k : k + 1])
         for one, of_all in zip(alone, together, strict=True):
             torch.testing.assert_close(one.squeeze(1), of_all[:, k])
 
@@ -193,3 +195,7 @@ def test_nothing_is_left_of_an_update():
     finally:
         gc.enable()
     assert alive[1] == alive[-1]
+
+
+def from_token(c, embedded):
+    return embedded @ c.transition_1.weight_ih.t() + c.transition_1.bias_ih

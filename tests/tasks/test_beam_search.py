@@ -4,11 +4,18 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from fairseq.search import (
+    DiverseSiblingsSearch,
+    LengthConstrainedBeamSearch,
+    LexicallyConstrainedBeamSearch,
+    Sampling,
+)
 from fairseq.sequence_generator import SequenceGenerator
+from fairseq.token_generation_constraints import pack_constraints
 
 from tests.small_models import JOINT, batch, model
 from tiednmt.errors import UserError
-from tiednmt.tasks.beam_search import TiedSequenceGenerator
+from tiednmt.tasks.beam_search import TiedSequenceGenerator, _best
 from tiednmt.tasks.tied_translation import quantise
 
 
@@ -29,7 +36,7 @@ def assert_same(ours, theirs):
         for one, other in zip(our_beam, their_beam, strict=True):
             assert one["tokens"].tolist() == other["tokens"].tolist()
             for name in ("score", "positional_scores", "attention"):
-                torch.testing.assert_close(one[name], other[name], atol=1e-5, rtol=0)
+                torch.testing.assert_close(one[name], other[name], atol=1e-5, rtol=1e-6)
 
 
 def sentences(count, longest, left_pad=True):
@@ -82,6 +89,73 @@ def test_what_it_cannot_do_is_left_to_fairseq(built):
     hot = hypotheses(TiedSequenceGenerator, built, sample, temperature=3.0, **options)
     assert_same(hot, hypotheses(SequenceGenerator, built, sample, temperature=3.0, **options))
     assert hot[0][0]["score"] != plain[0][0]["score"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"match_source_len": True},
+        {"no_repeat_ngram_size": 2},
+        {"tokens_to_suppress": (JOINT[7],)},
+        {"search_strategy": LengthConstrainedBeamSearch(JOINT, 1, 0, 2, 0)},
+        {"search_strategy": DiverseSiblingsSearch(JOINT, 0.5)},
+        {"search_strategy": Sampling(JOINT, sampling_topk=5)},
+        {"search_strategy": LexicallyConstrainedBeamSearch(JOINT, "unordered"), "constraints": 8},
+    ],
+    ids=lambda options: next(iter(options.values())).__class__.__name__ + str(list(options)),
+)
+def test_options_beyond_plain_beam_search_are_fairseqs(built, options):
+    options = {"beam_size": 4, "max_len_b": 10, **options}
+    sample, found = sentences(3, 6), []
+    wanted = options.pop("constraints", None)
+    constraints = None if wanted is None else pack_constraints([[torch.tensor([wanted])]] * 3)
+    for cls in (TiedSequenceGenerator, SequenceGenerator):
+        torch.manual_seed(3)
+        generator = cls([built], JOINT, **options)
+        with torch.no_grad():
+            found.append(generator.generate([built], sample, constraints=constraints))
+    assert_same(*found)
+    if wanted is not None:
+        assert all(wanted in beam[0]["tokens"] for beam in found[0])
+
+
+def test_an_ensemble_is_fairseqs(built):
+    torch.manual_seed(11)
+    other = model(dtype=torch.float32, dropout=0.1).eval()
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+    sample, found = sentences(4, 6), []
+    for cls in (TiedSequenceGenerator, SequenceGenerator):
+        generator = cls([built, other], JOINT, beam_size=3, max_len_b=9)
+        with torch.no_grad():
+            found.append(generator.generate([built, other], sample))
+    assert_same(*found)
+    alone = hypotheses(TiedSequenceGenerator, built, sample, beam_size=3, max_len_b=9)
+    assert alone[0][0]["score"] != found[0][0][0]["score"]
+
+
+@pytest.mark.parametrize("at_once", [1, 200])
+def test_scores_held_at_once_change_nothing(built, monkeypatch, at_once):
+    sample, options = sentences(9, 6), {"beam_size": 4, "max_len_b": 12}
+    expected = hypotheses(SequenceGenerator, built, sample, **options)
+    monkeypatch.setattr("tiednmt.tasks.beam_search._SCORES_ON_CPU", at_once)
+    monkeypatch.setattr("tiednmt.modules.conditional_gru._ENERGIES", at_once)
+    assert_same(hypotheses(TiedSequenceGenerator, built, sample, **options), expected)
+
+
+@pytest.mark.parametrize("types", [3, 16, 31, 100, 333])
+@pytest.mark.parametrize("beam", [1, 5])
+def test_the_best_are_those_of_all(types, beam):
+    torch.manual_seed(types)
+    scores, sums = torch.randn(7, beam, types, dtype=torch.float64), torch.randn(7, beam).double()
+    scores[:, :, 1] = -torch.inf
+    for count in {1, min(10, types * beam - 1), types * beam - 1}:
+        found, chosen, tokens = _best(scores, sums, count)
+        expected, places = (scores + sums.unsqueeze(2)).flatten(1).topk(count)
+        torch.testing.assert_close(found, expected)
+        real = expected.isfinite()
+        assert torch.equal((chosen * types + tokens)[real], places[real])
 
 
 def test_eight_bits_score_almost_the_same():

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from fairseq.data import Dictionary
 from fairseq.models import (
     FairseqEncoder,
@@ -20,7 +21,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tiednmt.models.tied_model import TiedModel, TiedModelConfig, check_ranges, preset
 from tiednmt.modules import ConditionalGRU, OutputLayer
-from tiednmt.modules.conditional_gru import Decoded, Memory
+from tiednmt.modules.conditional_gru import Decoded, Memory, StepMemory
 from tiednmt.modules.dropout import Dropout
 from tiednmt.modules.gru import initialise_gru
 from tiednmt.tying import Embeddings, build_embeddings
@@ -222,11 +223,11 @@ class TiedGRUDecoder(FairseqIncrementalDecoder):
         else:
             cached = self.get_incremental_state(incremental_state, "decoder")
             if cached is None:
-                memory, state = self.begin(encoder_out)
-                cached = {**memory._asdict(), "state": state}
-            state, memory = cached.pop("state").unsqueeze(1), Memory(**cached)
-            readout, state, attention = self.step(prev_output_tokens[:, -1:], memory, state)
-            cached = {**memory._asdict(), "state": state.squeeze(1)}
+                steps, state = self.begin_steps(encoder_out)
+                cached = {**steps._asdict(), "state": state}
+            state, steps = cached.pop("state").unsqueeze(1), StepMemory(**cached)
+            readout, state, attention = self.step(prev_output_tokens[:, -1:], steps, state)
+            cached = {**steps._asdict(), "state": state.squeeze(1)}
             self.set_incremental_state(incremental_state, "decoder", cached)
         return readout, {"attn": in_given_columns(attention, encoder_out["columns"][0])}
 
@@ -239,7 +240,14 @@ class TiedGRUDecoder(FairseqIncrementalDecoder):
         mean = torch.bmm(kept.unsqueeze(1), annotations).squeeze(1) / kept.sum(1, keepdim=True)
         return self.cell.read(annotations, padding), torch.tanh(self.initial(mean))
 
-    def step(self, tokens: Tensor, memory: Memory, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def begin_steps(self, encoder_out: EncoderOut) -> tuple[StepMemory, Tensor]:
+        """As :meth:`begin`, for :meth:`step`."""
+        memory, state = self.begin(encoder_out)
+        return self.cell.prepare(memory, self.readout_context.weight), state
+
+    def step(
+        self, tokens: Tensor, memory: StepMemory, state: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """One step of K hypotheses for each of B sources.
 
         Args:
@@ -250,9 +258,16 @@ class TiedGRUDecoder(FairseqIncrementalDecoder):
         Returns:
             The readout (B × K × embedding), the state, and the attention (B × K × S).
         """
-        embedded = self.embedding_dropout(self.embedding(tokens))
-        decoded = self.cell.step(embedded, memory, state)
-        return self.read_out(embedded, decoded), decoded.states, decoded.attention
+        # hypotheses often end in the same type: what depends on nothing else is computed once
+        types, places = tokens.unique(return_inverse=True)
+        embedded = self.embedding_dropout(self.embedding(types))
+        one = self.cell.transition_1
+        from_token = F.embedding(places, F.linear(embedded, one.weight_ih, one.bias_ih))
+        decoded = self.cell.step(from_token, memory, state)
+        readout = self.readout_state(self.state_dropout(decoded.states))
+        readout += F.embedding(places, self.readout_input(embedded))
+        readout += decoded.contexts
+        return self.readout_dropout(readout.tanh()), decoded.states, decoded.attention
 
     def read_out(self, embedded: Tensor, decoded: Decoded) -> Tensor:
         """tanh(W_s s_t + W_y y_{t−1} + W_c c_t), … × embedding."""

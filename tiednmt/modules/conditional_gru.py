@@ -31,6 +31,8 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from tiednmt.modules.gru import Transition, initialise_gru
 
+_ENERGIES = 2**19  # of the attention that a step of decoding holds at once, in the cache of a CPU
+
 
 class Decoded(NamedTuple):
     """What the cell yields for N target tokens over sources of length S."""
@@ -46,6 +48,14 @@ class Memory(NamedTuple):
     annotations: Tensor  # B × S × annotation
     keys: Tensor  # B × S × attention: 2·(W_k h_i + b)
     padding: Tensor  # B × S, True where there is none; no row may be all True
+
+
+class StepMemory(NamedTuple):
+    """What a step of decoding attends to, for B sources of length S."""
+
+    keys: Tensor  # as in Memory
+    values: Tensor  # B × S × (3·hidden + n), the annotations times what contexts are multiplied by
+    padding: Tensor  # as in Memory
 
 
 class _Weights(NamedTuple):
@@ -255,24 +265,61 @@ class ConditionalGRU(nn.Module):
             )
         )
 
-    def step(self, embedded: Tensor, memory: Memory, state: Tensor) -> Decoded:
+    def prepare(self, memory: Memory, reader: Tensor) -> StepMemory:
+        """What :meth:`step` attends to.
+
+        A context is a mean of annotations, so that a product with it is a mean of products with
+        them: these are taken here, once a source, instead of once a hypothesis and step.
+
+        Args:
+            memory: of the sources.
+            reader: n × annotation, a matrix that multiplies the contexts elsewhere.
+        """
+        two = self.transition_2
+        weight = torch.cat((two.weight_ih, reader))
+        bias = F.pad(two.bias_ih, (0, len(reader)))
+        values = F.linear(memory.annotations, weight, bias)
+        return StepMemory(memory.keys, values, memory.padding)
+
+    def step(self, from_token: Tensor, memory: StepMemory, state: Tensor) -> Decoded:
         """Run one step of K hypotheses for each of the B sources, without gradients in mind.
 
         Args:
-            embedded: previous target tokens, B × K × input.
+            from_token: GRU_1's input projection of the previous target tokens, B × K × 3·hidden.
             memory: of the B sources, which their hypotheses share.
             state: B × K × hidden.
 
         Returns:
-            States, contexts and attention, each B × K × … instead of N × ….
+            States, contexts times the reader (B × K × n), and attention, each B × K × ….
         """
-        shape = state.shape[:2]
-        middle = self.transition_1(embedded.flatten(0, 1), state.flatten(0, 1))
-        query = 2 * self.query(middle).unflatten(0, shape)
-        energies = (memory.keys.unsqueeze(1) + query.unsqueeze(2)).sigmoid_().flatten(0, 1)
-        scores = _times((2 * self.score).expand(len(energies), -1), energies.transpose(1, 2))
-        scores = scores.unflatten(0, shape).masked_fill(memory.padding.unsqueeze(1), -math.inf)
-        attention = scores.softmax(2)
-        context = torch.bmm(attention, memory.annotations)
-        state = self.transition_2(context.flatten(0, 1), middle)
-        return Decoded(state.unflatten(0, shape), context, attention)
+        one, two = self.transition_1, self.transition_2
+        middle = _transition(from_token, F.linear(state, one.weight_hh, one.bias_hh), state)
+        query = 2 * self.query(middle)
+        scores = self._scores(memory.keys, query)
+        attention = scores.masked_fill(memory.padding.unsqueeze(1), -math.inf).softmax(2)
+        from_context, read = torch.bmm(attention, memory.values).tensor_split(
+            (two.weight_ih.size(0),), 2
+        )
+        from_middle = F.linear(middle, two.weight_hh, two.bias_hh)
+        return Decoded(_transition(from_context, from_middle, middle), read, attention)
+
+    def _scores(self, keys: Tensor, query: Tensor) -> Tensor:
+        """B × K × S, of keys (B × S × attention) and queries (B × K × attention), both doubled."""
+        block = len(keys)
+        if keys.device.type == "cpu":
+            block = max(1, _ENERGIES // (query.size(1) * keys[0].numel()))
+        parts = []
+        for some, queries in zip(keys.split(block), query.split(block), strict=True):
+            energies = (some.unsqueeze(1) + queries.unsqueeze(2)).sigmoid_().flatten(0, 1)
+            score = (2 * self.score).expand(len(energies), -1)
+            parts.append(_times(score, energies.transpose(1, 2)))
+        return torch.cat(parts).unflatten(0, query.shape[:2])
+
+
+def _transition(from_input: Tensor, from_state: Tensor, state: Tensor) -> Tensor:
+    """The state after one step of a GRU, of the form that ``tiednmt.modules.gru`` gives."""
+    two = 2 * state.size(-1)
+    gates = (from_input[..., :two] + from_state[..., :two]).sigmoid_()
+    reset, update = gates.chunk(2, -1)
+    candidate = torch.addcmul(from_input[..., two:], reset, from_state[..., two:]).tanh_()
+    return torch.lerp(candidate, state, update)

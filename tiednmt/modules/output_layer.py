@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.ao.nn.quantized import dynamic
-from torch.ao.quantization import per_channel_dynamic_qconfig
 
 from tiednmt.modules.cross_entropy import SequenceLoss, linear_cross_entropy
+from tiednmt.modules.int8 import Int8Linear
 
 
 class OutputLayer(nn.Module):
@@ -32,14 +29,14 @@ class OutputLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(embedding.num_embeddings))
         dim = embedding.embedding_dim
         self.projection = nn.Linear(dim, dim, bias=False) if projection else None
-        self.int8: nn.Module | None = None
+        self.int8: Int8Linear | None = None
 
     def forward(self, features: Tensor) -> Tensor:
         """Unnormalised scores, … × types, for features of shape … × dim."""
         if self.projection is not None:
             features = self.projection(features)
         if self.int8 is not None:
-            return self.int8(features.float())
+            return self.int8(features)
         return F.linear(features, self.embedding.weight, self.bias)
 
     def quantise(self) -> None:
@@ -47,15 +44,7 @@ class OutputLayer(nn.Module):
 
         For decoding: :meth:`loss` goes on with V itself.
         """
-        if "x86" in torch.backends.quantized.supported_engines:
-            torch.backends.quantized.engine = "x86"
-        linear = nn.Linear(self.embedding.embedding_dim, len(self.bias), device="meta")
-        linear.weight = nn.Parameter(self.embedding.weight.detach().float().cpu())
-        linear.bias = nn.Parameter(self.bias.detach().float().cpu())
-        linear.qconfig = per_channel_dynamic_qconfig  # type: ignore[assignment]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's, of a successor to come
-            self.int8 = dynamic.Linear.from_float(linear)
+        self.int8 = Int8Linear(self.embedding.weight, self.bias)
 
     def loss(
         self, features: Tensor, target: Tensor, padding_idx: int, label_smoothing: float = 0.0

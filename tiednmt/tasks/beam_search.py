@@ -18,6 +18,10 @@ from tiednmt.models.tied_gru import TiedGRUModel, in_given_columns
 
 Hypothesis = dict[str, Tensor]
 
+# scores held at once: on a CPU so few that they stay in its cache, on a GPU as many as fit easily
+_SCORES_ON_CPU, _SCORES_ON_GPU = 2**20, 2**27
+_GROUP = 16  # types of which only the best is looked at first
+
 
 class _Step(NamedTuple):
     """What is remembered of a step over R rows, hypotheses of sentences that were live."""
@@ -79,7 +83,7 @@ class TiedSequenceGenerator(SequenceGenerator):
     def _search(
         self, decoder: Any, encoded: dict[str, list[Tensor]], first: int, limit: int
     ) -> tuple[list[_Step], list[_Finished]]:
-        memory, state = decoder.begin(encoded)
+        memory, state = decoder.begin_steps(encoded)
         live, beam = len(state), self.beam_size
         sentences = torch.arange(live, device=state.device)
         ended = torch.zeros_like(sentences)
@@ -101,12 +105,13 @@ class TiedSequenceGenerator(SequenceGenerator):
                     attention.flatten(0, 1),
                 )
             )
-            total = self._log_probabilities(decoder.output_layer(features), step, limit)
-            total += sums.unsqueeze(2)
-            types = total.size(2)
-            total = total.flatten(1)
-            sums, places = total.topk(min(2 * beam, total.size(1) - 1))
-            chosen, tokens = places // types, places % types
+            at_once = _SCORES_ON_CPU if state.device.type == "cpu" else _SCORES_ON_GPU
+            block = max(1, at_once // (width * self.vocab_size))
+            parts = [
+                self._candidates(decoder.output_layer(some).float(), sums_of, step, limit)
+                for some, sums_of in zip(features.split(block), sums.split(block), strict=True)
+            ]
+            sums, chosen, tokens = map(torch.cat, zip(*parts, strict=True))
             rows = chosen + torch.arange(live, device=chosen.device).unsqueeze(1) * width
 
             # a hypothesis may end only where it is among the best, as many as the beam is wide
@@ -121,7 +126,8 @@ class TiedSequenceGenerator(SequenceGenerator):
                 break
 
             # the best that go on, in their order
-            order = ends[left] * places.size(1) + torch.arange(places.size(1), device=left.device)
+            count = tokens.size(1)
+            order = ends[left] * count + torch.arange(count, device=left.device)
             going = order.topk(beam, largest=False)[1]
             tokens, sums = tokens[left].gather(1, going), sums[left].gather(1, going)
             parents, chosen = rows[left].gather(1, going), chosen[left].gather(1, going)
@@ -132,17 +138,24 @@ class TiedSequenceGenerator(SequenceGenerator):
             state = state.gather(1, chosen.unsqueeze(2).expand(-1, -1, state.size(2)))
         return steps, finished
 
-    def _log_probabilities(self, scores: Tensor, step: int, limit: int) -> Tensor:
-        """B × K × types, with what may not come next at minus infinity."""
-        result = torch.log_softmax(scores, 2, dtype=torch.float32)
-        result[..., self.pad] = -torch.inf
-        result[..., self.unk] -= self.unk_penalty
+    def _candidates(
+        self, scores: Tensor, sums: Tensor, step: int, limit: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The best continuations of each sentence: their sums, hypotheses and types.
+
+        Args:
+            scores: B × K × types; overwritten where a type may not come next.
+            sums: B × K.
+        """
+        sums = sums - _log_partition(scores)
+        scores[..., self.pad] = -torch.inf
+        scores[..., self.unk] -= self.unk_penalty
         if step >= limit:
-            result[..., : self.eos] = -torch.inf
-            result[..., self.eos + 1 :] = -torch.inf
+            scores[..., : self.eos] = -torch.inf
+            scores[..., self.eos + 1 :] = -torch.inf
         if step < self.min_len:
-            result[..., self.eos] = -torch.inf
-        return result
+            scores[..., self.eos] = -torch.inf
+        return _best(scores, sums, min(2 * self.beam_size, scores[0].numel() - 1))
 
     def _trace(
         self, steps: Sequence[_Step], finished: Sequence[_Finished], columns: Tensor
@@ -167,17 +180,51 @@ class TiedSequenceGenerator(SequenceGenerator):
                 rows[reached] = steps[t].parents[at]
         single = cumulative.diff(dim=1, prepend=cumulative.new_zeros(len(rows), 1))
         scores = sums / lengths**self.len_penalty if self.normalize_scores else sums
-        attention = in_given_columns(attention, columns[sentences]).transpose(1, 2)
+        attention = in_given_columns(attention, columns[sentences])
+        # all hypotheses one after the other, cut into views of each by one call a tensor
+        within = torch.arange(len(steps), device=rows.device) < lengths.unsqueeze(1)
+        sizes = lengths.tolist()
+        parts = [part[within].split(sizes) for part in (tokens, attention, single)]
         hypotheses: list[list[Hypothesis]] = [[] for _ in columns]
+        places, values = sentences.tolist(), scores.unbind()
         for i in scores.argsort(descending=True, stable=True).tolist():
-            length = int(lengths[i])
-            hypotheses[int(sentences[i])].append(
+            hypotheses[places[i]].append(
                 {
-                    "tokens": tokens[i, :length],
-                    "score": scores[i],
-                    "attention": attention[i, :, :length],
+                    "tokens": parts[0][i],
+                    "score": values[i],
+                    "attention": parts[1][i].t(),
                     "alignment": torch.empty(0),
-                    "positional_scores": single[i, :length],
+                    "positional_scores": parts[2][i],
                 }
             )
         return hypotheses
+
+
+def _log_partition(scores: Tensor) -> Tensor:
+    """log Σ exp of the last dimension. (On a CPU torch's logsumexp takes four times as long.)"""
+    return scores[..., 0] - scores.log_softmax(-1)[..., 0]
+
+
+def _best(scores: Tensor, base: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The ``count`` highest of ``scores`` (B × K × types) + ``base`` (B × K) of each sentence.
+
+    They lie in the ``count`` groups of types with the highest maxima, so that the rest need not be
+    sorted.
+
+    Returns:
+        The sums, which of the K, and the types, each B × count.
+    """
+    beam, types = scores.shape[1:]
+    width = types // _GROUP
+    whole = width * _GROUP  # the few types beyond are looked at one by one
+    maxima = scores[..., :whole].unflatten(2, (_GROUP, width)).amax(2) + base.unsqueeze(2)
+    groups = maxima.flatten(1).topk(min(count, beam * width))[1]
+    first = groups // width * types + groups % width
+    device = scores.device
+    members = first.unsqueeze(2) + width * torch.arange(_GROUP, device=device)
+    beyond = torch.arange(beam * types, device=device).view(beam, types)[:, whole:]
+    places = torch.cat((members.flatten(1), beyond.flatten().expand(len(first), -1)), 1)
+    sums = scores.flatten(1).gather(1, places) + base.gather(1, places // types)
+    sums, best = sums.topk(count)
+    places = places.gather(1, best)
+    return sums, places // types, places % types
