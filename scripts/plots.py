@@ -69,9 +69,14 @@ def plot_growth(record: Mapping[str, Any], path: Path) -> None:
                         label=f"{record[side]['name'].split(',')[0]}, {vocabulary:,} types",
                     )
             axes.set(xscale="log", yscale="log")
+            axes.yaxis.set_major_formatter("{x:,g}")
+            axes.yaxis.set_minor_formatter("")
             if column == 0:
                 axes.set_ylabel(label)
-        panels[1, column].set_xlabel(f"{_GROWTH_AXES[axis]}")
+        panels[1, column].set_xlabel(_GROWTH_AXES[axis])
+        sizes = sorted({cell[axis] for cell in record["cells"]})
+        panels[1, column].set_xticks(sizes, [f"{size:,}" for size in sizes])
+        panels[1, column].minorticks_off()
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     save(figure, path)
 

@@ -116,7 +116,6 @@ def measure_cell(args: argparse.Namespace) -> dict[str, Any]:
     The peak of memory is that above what was there before the model. There are no speeds where the
     memory does not suffice.
     """
-    _limit_memory()
     dictionary = _dictionary(args.vocabulary)
     before = peak_memory()
     trainer = _trainer(args, dictionary)
@@ -193,7 +192,9 @@ def main() -> None:
         parser.add_argument(f"--{axis}", type=positive, required=True, metavar="N")
     parser.add_argument("--updates", type=positive, default=5, metavar="N")
     add_models(parser)
-    print(json.dumps(measure_cell(parser.parse_args())))
+    args = parser.parse_args()
+    _limit_memory()
+    print(json.dumps(measure_cell(args)))
 
 
 if __name__ == "__main__":

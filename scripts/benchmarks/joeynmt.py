@@ -50,10 +50,8 @@ def _speed(text: Path, args: argparse.Namespace) -> Measured:
     """Target tokens a second after the first tenth of the updates."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _write_vocabulary(text.parent / "data-bin", folder / "vocabulary")
-        content = yaml.safe_dump(configuration(text, folder, args.max_tokens, args.updates))
-        (folder / "joeynmt.yaml").write_text(content, encoding="utf-8")
-        command = ["joeynmt", "train", str(folder / "joeynmt.yaml"), "--skip-test"]
+        configuration = write_inputs(text, folder, args.max_tokens, args.updates)
+        command = ["joeynmt", "train", str(configuration), "--skip-test"]
         log = folder / "train.log"
         run_module(command, args.threads, log, python=args.joeynmt_python)
         speeds = speeds_in(log.read_text(encoding="utf-8"))[1:]
@@ -67,23 +65,28 @@ def speeds_in(log: str) -> list[float]:
     return [float(found) for found in re.findall(r"Tokens per Sec:\s*([\d.]+)", log)]
 
 
-def _write_vocabulary(data_bin: Path, path: Path) -> None:
-    """fairseq's dictionary as JoeyNMT reads it; that of either language is the joint one."""
-    lines = next(data_bin.glob("dict.*.txt")).read_text(encoding="utf-8").splitlines()
-    types = [line.rpartition(" ")[0] for line in lines]
-    path.write_text("".join(f"{name}\n" for name in types), encoding="utf-8")
-
-
-def configuration(text: Path, folder: Path, max_tokens: int, updates: int) -> dict[str, Any]:
-    """JoeyNMT's configuration; what it does not say is left as JoeyNMT has it.
+def write_inputs(text: Path, folder: Path, max_tokens: int, updates: int) -> Path:
+    """The vocabulary and the configuration of a training, whose path is returned.
 
     Args:
         text: folder of ``train`` and ``valid`` in both languages, in subword units; data-bin
             beside it tells which is the source.
-        folder: where the vocabulary is and the model goes.
+        folder: where both are written and the model goes.
         max_tokens: of a batch, padding included.
         updates: of the training.
     """
+    # the dictionary of either language is the joint one
+    lines = next((text.parent / "data-bin").glob("dict.*.txt")).read_text("utf-8").splitlines()
+    types = "".join(line.rpartition(" ")[0] + "\n" for line in lines)
+    (folder / "vocabulary").write_text(types, encoding="utf-8")
+    path = folder / "joeynmt.yaml"
+    content = yaml.safe_dump(_configuration(text, folder, max_tokens, updates))
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def _configuration(text: Path, folder: Path, max_tokens: int, updates: int) -> dict[str, Any]:
+    """What it does not say is left as JoeyNMT has it."""
     source, target = infer_language_pair(text.parent / "data-bin")
     language = {
         "level": "word",  # the text is in subword units already
