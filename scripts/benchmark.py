@@ -1,6 +1,8 @@
 """How fast this is beside what one would use instead, measured side by side in one run.
 
   python -m scripts.benchmark train --data runs/multi30k-en-de/data --precision bf16
+  python -m scripts.benchmark start-up --data runs/multi30k-en-de/data
+  python -m scripts.benchmark growth --json results/benchmark-growth.json
   python -m scripts.benchmark language-model --data runs/ptb-small/data --against loop
   python -m scripts.benchmark generate --run runs/multi30k-en-de
   python -m scripts.benchmark output-layer
@@ -8,24 +10,34 @@
 
 Both sides do the same work with the same sizes, batches and threads, in turn (A B A B …); the first
 pair warms up and is not counted. Quoted are the medians, and the ratio pair by pair.
+(growth: one process a side a cell, in turn; its first update warms up.)
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from preprocess.files import write_json
+from scripts import plots
 from scripts.arguments import positive
-from scripts.benchmarks import generation, limit, output_layer, preprocessing, training
+from scripts.benchmarks import (
+    generation,
+    growth,
+    limit,
+    output_layer,
+    preprocessing,
+    start_up,
+    training,
+)
 from scripts.benchmarks.sides import Side, compare
 from scripts.environment import machine, package_versions
 from scripts.tables import benchmark_table
 from tiednmt.errors import UserError, one_line_errors
-from tiednmt.tying import TYINGS
 
 _MAKES = {
     "data": "prepare it with python -m preprocess.*",
@@ -38,44 +50,74 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="WHAT", dest="benchmark")
-    common = argparse.ArgumentParser(add_help=False)
+    recorded = argparse.ArgumentParser(add_help=False)
+    recorded.add_argument("--json", type=Path, metavar="FILE", help="write the record here")
+    common = argparse.ArgumentParser(add_help=False, parents=[recorded])
     common.add_argument("--runs", type=positive, default=5, metavar="N", help="counted pairs")
-    common.add_argument("--json", type=Path, metavar="FILE", help="write the record here")
     threads = argparse.ArgumentParser(add_help=False)
     threads.add_argument("--threads", type=positive, default=1, metavar="N", help="of each side")
+    prepared = argparse.ArgumentParser(add_help=False)
+    prepared.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared folder")
     trained = argparse.ArgumentParser(add_help=False)
-    trained.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared folder")
     trained.add_argument("--updates", type=positive, default=100, metavar="N", help="of a run")
     trained.add_argument(
-        "--precision",
-        choices=training.PRECISIONS,
-        default="highest",
-        help="ours: --float32-matmul-precision, or bfloat16 (default: %(default)s)",
+        "--profile", action="store_true", help="also time the parts of an update of fairseq-train"
     )
     train = commands.add_parser(
         "train",
-        parents=[common, threads, trained],
-        help="training a translation model, beside fairseq's",
+        parents=[common, threads, prepared, trained],
+        help="training a translation model, beside fairseq's or JoeyNMT's",
     )
-    train.add_argument("--tying", choices=TYINGS, default="three-way")
+    training.add_models(train, "joeynmt")
     train.add_argument("--max-tokens", type=positive, default=1000, metavar="N")
-    train.add_argument("--against", choices=("lstm", "transformer"), default="lstm")
+    train.add_argument(
+        "--joeynmt-python",
+        default=sys.executable,
+        metavar="PATH",
+        help="the interpreter that has JoeyNMT (default: this one)",
+    )
     train.set_defaults(
         measure=_trained,
         what=training.WHAT,
-        shown=("data", "tying", "against", "precision", "max_tokens", "updates"),
+        shown=("data", "tying", "against", "precision", "max_tokens", "updates", "profile"),
+    )
+    start = commands.add_parser(
+        "start-up",
+        parents=[common, threads, prepared],
+        help="from the command to the first update, beside fairseq's",
+    )
+    training.add_models(start)
+    start.add_argument("--max-tokens", type=positive, default=1000, metavar="N")
+    start.set_defaults(
+        measure=partial(_compared, start_up.start_up_sides),
+        what=start_up.WHAT,
+        shown=("data", "tying", "against", "precision", "max_tokens"),
+    )
+    grown = commands.add_parser(
+        "growth",
+        parents=[recorded, threads],
+        help="updates as vocabulary, sentences and batches grow, beside fairseq's",
+    )
+    growth.add_sizes(grown)
+    training.add_models(grown)
+    grown.set_defaults(
+        measure=growth.measure,
+        what=growth.WHAT,
+        shown=(*growth.AXES, "updates", "tying", "against", "precision"),
+        plot=plots.plot_growth,
     )
     language_model = commands.add_parser(
         "language-model",
-        parents=[common, threads, trained],
+        parents=[common, threads, prepared, trained],
         help="training a language model, beside a bare loop or fairseq's lstm_lm",
     )
     language_model.add_argument("--size", choices=("small", "large"), default="small")
     language_model.add_argument("--against", choices=("loop", "lstm_lm"), default="loop")
+    training.add_precision(language_model)
     language_model.set_defaults(
         measure=partial(_compared, training.language_model_sides),
         what=training.WHAT,
-        shown=("data", "size", "against", "precision", "updates"),
+        shown=("data", "size", "against", "precision", "updates", "profile"),
     )
     generate = commands.add_parser(
         "generate",
@@ -133,7 +175,7 @@ def _trained(args: argparse.Namespace) -> dict[str, Any]:
 def _command(args: argparse.Namespace) -> str:
     words = ["python -m scripts.benchmark", args.benchmark]
     for name in (*args.shown, "runs", "threads"):
-        option, value = "--" + name.replace("_", "-"), getattr(args, name)
+        option, value = "--" + name.replace("_", "-"), getattr(args, name, False)
         if value is True:
             words.append(option)
         elif isinstance(value, list):
@@ -162,6 +204,8 @@ def main() -> None:
     print(benchmark_table(record))
     if args.json:
         write_json(args.json, record)
+        if "plot" in args:
+            args.plot(record, args.json.with_suffix(""))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -44,6 +44,61 @@ def plot_curves(record: Mapping[str, Any], path: Path, drawn: CurveAxes) -> None
         axes.yaxis.set_minor_formatter("{x:.0f}")
     axes.legend(frameon=False)
     save(figure, path)
+
+
+def plot_growth(record: Mapping[str, Any], path: Path) -> None:
+    """Speed and peak memory of both sides of a benchmark's ``cells``, a colour a vocabulary.
+
+    Args:
+        record: of ``scripts.benchmark growth``.
+        path: of the pictures, without their suffix.
+    """
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    panels = figure.subplots(2, 2, sharex="col", sharey="row")
+    heights = {"target tokens a second": lambda side: side["median"], "peak memory, GB": _gigabytes}
+    for column, (axis, other) in enumerate((("length", "tokens"), ("tokens", "length"))):
+        lines = _growth_lines(record["cells"], axis, other)
+        for axes, (label, height) in zip(panels[:, column], heights.items(), strict=True):
+            for i, (vocabulary, cells) in enumerate(lines.items()):
+                for side, style in (("ours", "o-"), ("against", "x--")):
+                    measured = [cell for cell in cells if side in cell]
+                    axes.plot(
+                        [cell[axis] for cell in measured],
+                        [height(cell[side]) for cell in measured],
+                        f"C{i}{style}",
+                        label=f"{record[side]['name'].split(',')[0]}, {vocabulary:,} types",
+                    )
+            axes.set(xscale="log", yscale="log")
+            axes.yaxis.set_major_formatter("{x:,g}")
+            axes.yaxis.set_minor_formatter("")
+            if column == 0:
+                axes.set_ylabel(label)
+        panels[1, column].set_xlabel(_GROWTH_AXES[axis])
+        sizes = sorted({cell[axis] for cell in record["cells"]})
+        panels[1, column].set_xticks(sizes, [f"{size:,}" for size in sizes])
+        panels[1, column].minorticks_off()
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    save(figure, path)
+
+
+_GROWTH_AXES = {"length": "tokens a sentence", "tokens": "tokens a batch"}
+
+
+def _gigabytes(side: Mapping[str, Any]) -> float:
+    return side["memory"] / 1e9
+
+
+def _growth_lines(
+    cells: Sequence[Mapping[str, Any]], axis: str, other: str
+) -> dict[int, list[Mapping[str, Any]]]:
+    """Of each vocabulary the cells along ``axis``, which agree in ``other``."""
+    sizes = [cell[other] for cell in cells]
+    middle = max(sizes, key=sizes.count)
+    lines: dict[int, list[Mapping[str, Any]]] = {}
+    for cell in sorted(cells, key=lambda cell: cell[axis]):
+        if cell[other] == middle:
+            lines.setdefault(cell["vocabulary"], []).append(cell)
+    return lines
 
 
 def save(figure: Figure, path: Path) -> None:

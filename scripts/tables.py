@@ -14,6 +14,8 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) 
 
 def benchmark_table(record: Mapping[str, Any]) -> str:
     """Both sides of a benchmark, the ratio with its spread, and where it was measured."""
+    if "cells" in record:
+        return _growth_table(record)
     sides = [record["ours"], record["against"]]
     head = ["", "median", "range"]
     rows = [
@@ -23,18 +25,47 @@ def benchmark_table(record: Mapping[str, Any]) -> str:
         head.append("peak memory")
         for row, side in zip(rows, sides, strict=True):
             row.append(f"{side['memory'] / 1e9:.2f} GB")
-    where = record["machine"]
-    device = where["processor"] if where["device"] == "CPU" else where["device"]
-    ratios = f"Ratio {_with_spread(record['ratio'])}"
-    if "memory_ratio" in record:
-        ratios += f", of memory {_with_spread(record['memory_ratio'])}"
-    text = (
-        f"{ratios}. {record['what'].capitalize()}; {len(sides[0]['runs'])} runs a side in turn, "
-        f"{where['threads_per_run']} thread(s), {device}. `{record['command']}`"
-    )
+    text = f"{_all_ratios(record)}. {_measured(record)}"
+    if any("parts" in side for side in sides):
+        text += f"\n\n{_parts_table(sides)}"
     if "limit" in record:
         text += f"\n\n{_limit(record['limit'])}"
     return "\n".join((markdown(head, rows), "", text))
+
+
+def _growth_table(record: Mapping[str, Any]) -> str:
+    """A row a cell: speed and peak memory of both sides, and the ratios."""
+    sides = ("ours", "against")
+    rows = []
+    for cell in record["cells"]:
+        sizes = [f"{cell[axis]:,}" for axis in ("vocabulary", "length", "tokens")]
+        speeds = [f"{cell[s]['median']:,}" if s in cell else _NO_MEMORY for s in sides]
+        peaks = [f"{cell[s]['memory'] / 1e9:.2f} GB" if s in cell else "" for s in sides]
+        kinds = ("ratio", "memory_ratio")
+        found = [f"{cell[kind]['median']:.2f}" if kind in cell else "" for kind in kinds]
+        rows.append([*sizes, *speeds, found[0], *peaks, found[1]])
+    names = [record[side]["name"] for side in sides]
+    head = ["vocabulary", "sentence", "batch", *names, "ratio"]
+    head += [f"{name}, peak memory" for name in ("ours", "against")] + ["ratio"]
+    text = f"{_all_ratios(record)} over the cells. {_measured(record)}"
+    return "\n".join((markdown(head, rows, left=0), "", text))
+
+
+_NO_MEMORY = "too little memory"
+
+
+def _parts_table(sides: Sequence[Mapping[str, Any]]) -> str:
+    """The parts of an update, a column a side."""
+    timed = [side for side in sides if "parts" in side]
+    parts = dict.fromkeys(part for side in timed for part in side["parts"])
+    rows = [[part, *(_part(side["parts"], part) for side in timed)] for part in parts]
+    head = ["milliseconds of an update", *(side["name"] for side in timed)]
+    return markdown(head, rows)
+
+
+def _part(parts: Mapping[str, float], part: str) -> str:
+    milliseconds = parts.get(part, 0.0)
+    return f"{milliseconds:,.1f} ({milliseconds / sum(parts.values()):.0%})"
 
 
 def benchmark_summary(records: Sequence[Mapping[str, Any]]) -> str:
@@ -51,6 +82,24 @@ def benchmark_summary(records: Sequence[Mapping[str, Any]]) -> str:
         for record in records
     ]
     return markdown(["ours", "against", "measured", "threads", "ratio", "memory"], rows, left=3)
+
+
+def _all_ratios(record: Mapping[str, Any]) -> str:
+    ratios = f"Ratio {_with_spread(record['ratio'])}"
+    if "memory_ratio" in record:
+        ratios += f", of memory {_with_spread(record['memory_ratio'])}"
+    return ratios
+
+
+def _measured(record: Mapping[str, Any]) -> str:
+    """What was measured, how often, where, and by what command."""
+    where, cells = record["machine"], record.get("cells")
+    device = where["processor"] if where["device"] == "CPU" else where["device"]
+    times = f"{len(cells)} cells" if cells else f"{len(record['ours']['runs'])} runs a side in turn"
+    return (
+        f"{record['what'].capitalize()}; {times}, "
+        f"{where['threads_per_run']} thread(s), {device}. `{record['command']}`"
+    )
 
 
 def _with_spread(ratio: Mapping[str, float]) -> str:

@@ -122,7 +122,7 @@ class _Training(Child):
         lines = (self.unfinished_line + self.seen.read()).split("\n")
         self.unfinished_line = lines.pop()
         for line in lines:
-            entry = _entry(line, "train_inner")
+            entry = log_entry(line, "train_inner")
             if entry:
                 updates = int(entry["num_updates"])
                 self.bar.total = self._updates_in_all(updates, entry["update"])
@@ -140,7 +140,7 @@ class _Training(Child):
         self.seen.close()
 
 
-def _entry(line: str, kind: str) -> dict[str, Any] | None:
+def log_entry(line: str, kind: str) -> dict[str, Any] | None:
     """The figures of a line that fairseq logged with ``--log-format json``."""
     for before in (f"| INFO | {kind} | ", f"[{kind}][INFO] - "):  # fairseq-train; through hydra
         _, found, rest = line.partition(before)
@@ -153,6 +153,6 @@ def log_entries(log: Path, kind: str) -> Iterator[dict[str, Any]]:
     """What fairseq logged as ``kind`` (``train_inner``, ``valid``) with ``--log-format json``."""
     with log.open(encoding="utf-8") as lines:
         for line in lines:
-            entry = _entry(line, kind)
+            entry = log_entry(line, kind)
             if entry:
                 yield entry

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 import time
 from collections.abc import Callable
 from itertools import islice
@@ -22,7 +21,7 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from torch.utils.flop_counter import FlopCounterMode
 
 from scripts.arguments import positive
-from scripts.benchmarks.sides import run_module
+from scripts.benchmarks.sides import printed_by_module
 from scripts.recipes import fairseq_train_arguments, load_experiment, merge
 from tiednmt.models.tied_model import TiedModel
 
@@ -33,11 +32,8 @@ BATCHES = 20
 
 def in_a_process(args: argparse.Namespace) -> dict[str, Any]:
     """What :func:`main` prints."""
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "limit.log"
-        command = ["scripts.benchmarks.limit", "--data", str(args.data)]
-        run_module([*command, "--max-tokens", str(args.max_tokens)], args.threads, log)
-        return json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
+    command = ["scripts.benchmarks.limit", "--data", str(args.data)]
+    return printed_by_module([*command, "--max-tokens", str(args.max_tokens)], args.threads)
 
 
 def rates() -> dict[str, Any]:

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import sys
-import tempfile
 import time
 from functools import partial
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scripts.arguments import positive
-from scripts.benchmarks.sides import Measured, Side, run_module
+from scripts.benchmarks.sides import Measured, Side, peak_memory, printed_by_module
 from tiednmt.modules import OutputLayer
 
 WHAT = "tokens a second, loss and gradients of the output layer in single precision"
@@ -38,10 +34,8 @@ def output_layer_sides(args: argparse.Namespace) -> tuple[Side, Side]:
 
 def _in_a_process(side: str, args: argparse.Namespace) -> Measured:
     sizes = [f"--{name}={getattr(args, name)}" for name in ("tokens", "types", "dim")]
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "run.log"
-        run_module(["scripts.benchmarks.output_layer", side, *sizes], args.threads, log)
-        return Measured(**json.loads(log.read_text(encoding="utf-8").splitlines()[-1]))
+    command = ["scripts.benchmarks.output_layer", side, *sizes]
+    return Measured(**printed_by_module(command, args.threads))
 
 
 def measure(side: str, tokens: int, types: int, dim: int) -> Measured:
@@ -51,7 +45,7 @@ def measure(side: str, tokens: int, types: int, dim: int) -> Measured:
     layer = OutputLayer(nn.Embedding(types, dim)).to(device)
     features = torch.randn(tokens, dim, device=device, requires_grad=True)
     target = torch.randint(2, types, (tokens,), device=device)
-    before = _peak(device)
+    before = peak_memory()
     seconds = 0.0
     for _ in range(2):
         layer.zero_grad()
@@ -60,7 +54,7 @@ def measure(side: str, tokens: int, types: int, dim: int) -> Measured:
         if device == "cuda":
             torch.cuda.synchronize()
         seconds = time.perf_counter() - started
-    return Measured(tokens / seconds, _peak(device) - before)
+    return Measured(tokens / seconds, peak_memory() - before)
 
 
 def loss(side: str, layer: OutputLayer, features: Tensor, target: Tensor) -> Tensor:
@@ -68,19 +62,6 @@ def loss(side: str, layer: OutputLayer, features: Tensor, target: Tensor) -> Ten
     if side == "ours":
         return layer.loss(features, target, PADDING).loss
     return F.cross_entropy(layer(features), target, ignore_index=PADDING, reduction="sum")
-
-
-def _peak(device: str) -> float:
-    if device == "cuda":
-        return float(torch.cuda.max_memory_allocated())
-    status = Path("/proc/self/status")
-    if status.exists():  # since Linux counts the peak of the parent as one of ru_maxrss
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return 1024.0 * int(lines["VmHWM"].removesuffix("kB"))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if _MACOS else 1024)
-
-
-_MACOS = sys.platform == "darwin"  # whose ru_maxrss is in bytes
 
 
 def main() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from scripts.recipes import ROOT
@@ -23,6 +27,7 @@ class Measured:
 
     speed: float  # of the work, a second
     memory: float | None = None  # bytes at the peak, where they are measured
+    parts: Mapping[str, float] | None = None  # milliseconds of an update, where they are measured
 
 
 @dataclass(frozen=True)
@@ -43,32 +48,44 @@ def compare(ours: Side, against: Side, runs: int) -> dict[str, Any]:
         for side, measured in found.items():
             measured.append(side.run())
     mine, theirs = found[ours][1:], found[against][1:]
-    pairs = list(zip(mine, theirs, strict=True))
-    record = {
-        "ours": _figures(ours, mine),
-        "against": _figures(against, theirs),
-        "ratio": _spread([a.speed / b.speed for a, b in pairs]),
+    return {
+        "ours": figures(ours.name, mine),
+        "against": figures(against.name, theirs),
+        **ratios(mine, theirs),
     }
+
+
+def ratios(ours: Sequence[Measured], against: Sequence[Measured]) -> dict[str, Any]:
+    """``ratio`` of the speeds pair by pair, and ``memory_ratio`` where both measured memory."""
+    pairs = list(zip(ours, against, strict=True))
+    found = {"ratio": spread([a.speed / b.speed for a, b in pairs])}
     peaks = [(a.memory, b.memory) for a, b in pairs]
     if all(a and b for a, b in peaks):
-        record["memory_ratio"] = _spread([a / b for a, b in peaks if a and b])
-    return record
+        found["memory_ratio"] = spread([a / b for a, b in peaks if a and b])
+    return found
 
 
-def _figures(side: Side, runs: Sequence[Measured]) -> dict[str, Any]:
+def figures(name: str, runs: Sequence[Measured]) -> dict[str, Any]:
+    """The median of a side's ``runs`` and all of them, as a record holds them."""
     speeds = [run.speed for run in runs]
-    figures: dict[str, Any] = {
-        "name": side.name,
+    found: dict[str, Any] = {
+        "name": name,
         "median": _rounded(statistics.median(speeds)),
         "runs": [_rounded(speed) for speed in speeds],
     }
     memory = [run.memory for run in runs if run.memory]
     if memory:
-        figures["memory"] = round(statistics.median(memory))
-    return figures
+        found["memory"] = round(statistics.median(memory))
+    parts = [run.parts for run in runs if run.parts]
+    if parts:
+        found["parts"] = {
+            part: round(statistics.median(run[part] for run in parts), 3) for part in parts[0]
+        }
+    return found
 
 
-def _spread(values: Sequence[float]) -> dict[str, float]:
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, lowest and highest."""
     return {
         "median": round(statistics.median(values), 3),
         "min": round(min(values), 3),
@@ -80,20 +97,64 @@ def _rounded(value: float) -> float:
     return round(value) if value >= 100 else round(value, 2)
 
 
-def run_module(module: Sequence[str], threads: int, log: Path, cwd: Path = ROOT) -> None:
+def run_module(
+    module: Sequence[str],
+    threads: int,
+    log: Path,
+    *,
+    python: str = sys.executable,
+    on_line: Callable[[str], object] = lambda line: None,
+) -> None:
     """``python -m …`` with so many threads, its output in ``log``.
+
+    ``on_line`` is called with every line as soon as it is printed.
 
     Raises:
         UserError: it failed; with its last lines.
     """
-    with log.open("w", encoding="utf-8") as output:
-        status = subprocess.run(
-            [sys.executable, "-m", *module],
-            cwd=cwd,
+    with (
+        log.open("w", encoding="utf-8") as output,
+        subprocess.Popen(
+            [python, "-m", *module],
+            cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": "ignore"},
-            stdout=output,
+            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-        ).returncode
-    if status:
-        tail = "".join(f"  {line}\n" for line in log.read_text().splitlines()[-10:])
+            encoding="utf-8",
+            errors="replace",
+        ) as process,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            on_line(line)
+            output.write(line)
+    if process.returncode:
+        tail = "".join(f"  {line}\n" for line in log.read_text("utf-8").splitlines()[-10:])
         raise UserError(f"a run of the benchmark failed; its last lines:\n{tail}")
+
+
+def printed_by_module(module: Sequence[str], threads: int) -> Any:
+    """What ``python -m …`` prints as JSON in its last line; see :func:`run_module`."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "run.log"
+        run_module(module, threads, log)
+        return last_json(log)
+
+
+def last_json(log: Path) -> Any:
+    """The last line of ``log``."""
+    return json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
+
+
+def peak_memory() -> float:
+    """Bytes this process held at most so far: on the GPU where there is one, or else in all."""
+    if torch.cuda.is_available():
+        return float(torch.cuda.max_memory_allocated())
+    status = Path("/proc/self/status")
+    if status.exists():  # since Linux counts the peak of the parent as one of ru_maxrss
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return 1024.0 * int(lines["VmHWM"].removesuffix("kB"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if _MACOS else 1024)
+
+
+_MACOS = sys.platform == "darwin"  # whose ru_maxrss is in bytes
