@@ -324,9 +324,9 @@ def _order_head(found: Compared) -> list[str]:
 
 def _cells(found: Compared) -> list[str]:
     answer = [ANSWERS[found.comes_out]] if found.order else []
-    return [*map(rho_and_sd, found.figures.values()), *answer]
+    return [*map(_figure, found.figures.values()), *answer]
 
 
-def rho_and_sd(figure: Mapping[str, Any]) -> str:
+def _figure(figure: Mapping[str, Any]) -> str:
     """What :func:`over_seeds` made of ρ, as tables show it."""
     return "–" if figure["mean"] is None else mean_and_sd(figure, places=3)
