@@ -94,6 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     sets = read_sets(args.similarity)
     subjects: list[Subject] = []
     for name, paths in map(parse_system, args.checkpoints):
+        name = name.removesuffix("/checkpoint_best")  # which one of a run is not said of the best
         if len(paths) > 1:
             raise UserError(f"{name}: an ensemble; give its checkpoints one by one")
         if any(name == subject.name for subject in subjects):

@@ -63,9 +63,27 @@ class EmbeddingResults:
     def table(record: Mapping[str, Any]) -> str:
         """Ours, and whether it comes in the paper's order."""
         blocks = [_similarity_table(record)]
-        if "correlation" in record:
-            blocks.append(_correlation_table(record))
-        return "\n\n".join((*blocks, _conditions(record)))
+        correlation = correlation_of(record)
+        if correlation:
+            blocks.append(_correlation_table(correlation))
+        return "\n\n".join((*blocks, EmbeddingResults.conditions(record)))
+
+    @staticmethod
+    def conditions(record: Mapping[str, Any]) -> str:
+        """What ρ is of, seeds, machine, and what is said of the paper."""
+        seeds = record["seeds"]
+        spread = f"; mean ± standard deviation of {seeds} seeds" if seeds > 1 else ""
+        how = trained_on(record["machine"]) if record["rows"] else "gensim, on one thread"
+        liked = ", ρ(U,V) that of all pairs' cosines in the one and in the other"
+        of_paper = (
+            " The last column says whether the order is the one that the paper states; its own "
+            "figures could not be checked, so they are not shown."
+        )
+        return (
+            f"{record['title']}. Spearman's ρ of cosines and human scores over the covered pairs"
+            f"{liked if 'correlation' in record else ''}{spread}; {how}."
+            f"{of_paper if record['paper'] else ''}"
+        )
 
     @staticmethod
     def page(record: Mapping[str, Any]) -> str:
@@ -77,18 +95,20 @@ class EmbeddingResults:
         """``word-similarity``, and ``likeness`` where it was measured."""
         bars = {
             name: {
-                "pairs": found["pairs"],
+                "pairs": found.pairs,
                 "by": {
-                    letter: {"rho": found[letter], "covered": found["covered"]}
-                    for letter in _letters(record)
+                    letter: {"rho": figure["mean"], "covered": found.covered}
+                    for letter, figure in found.figures.items()
                 },
             }
-            for name, found in record["similarity"].items()
+            for name, found in similarity_of(record).items()
         }
         plot_similarity(bars, out / "word-similarity")
-        if "correlation" in record:
+        correlation = correlation_of(record)
+        if correlation:
             pairs = [
-                {"of": two.split(","), "rho": rho} for two, rho in record["correlation"].items()
+                {"of": two.split(","), "rho": figure["mean"]}
+                for two, figure in correlation.figures.items()
             ]
             plot_likeness(pairs, out / "likeness")
 
@@ -181,7 +201,7 @@ def _similarity(sets: Sequence[WordPairs], embeddings: Mapping[str, Embedding]) 
 
 # --- several seeds -----------------------------------------------------------------------------
 
-_COUNTS = ("covered", "pairs")
+COUNTS = ("covered", "pairs")
 
 
 def _joined(found: Sequence[Record]) -> Record:
@@ -195,7 +215,7 @@ def _spread(found: Sequence[Record]) -> Record:
     first = found[0]
     return {
         key: value
-        if key in _COUNTS
+        if key in COUNTS
         else _spread([one[key] for one in found])
         if isinstance(value, dict)
         else _over_seeds([one[key] for one in found])
@@ -210,7 +230,7 @@ def _over_seeds(values: Sequence[float | None]) -> Record:
 
 def _means(spread: Record) -> Record:
     return {
-        key: value if key in _COUNTS else value["mean"] if "mean" in value else _means(value)
+        key: value if key in COUNTS else value["mean"] if "mean" in value else _means(value)
         for key, value in spread.items()
     }
 
@@ -218,55 +238,95 @@ def _means(spread: Record) -> Record:
 # --- tables ------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Compared:
+    """Figures that the paper puts in an order: ρ of the embeddings in a set, or of their pairs.
+
+    ``figures`` are those of :func:`over_seeds`, by embedding (``U``) or pair (``U,V``), with None
+    for a ``mean`` that is not known; ``order`` is what the paper states of them, if anything.
+    """
+
+    figures: Mapping[str, Mapping[str, Any]]
+    order: str | None
+
+    @property
+    def comes_out(self) -> bool | None:
+        """Whether the means fall as ``order`` says; None where one is not known."""
+        if self.order is None:
+            return None
+        return in_order(self.order, {name: found["mean"] for name, found in self.figures.items()})
+
+
+@dataclass(frozen=True)
+class ComparedInSet(Compared):
+    """What of a word-similarity set's pairs both words are known of, and out of how many."""
+
+    covered: int
+    pairs: int
+
+
+def similarity_of(record: Mapping[str, Any]) -> dict[str, ComparedInSet]:
+    """What a record says of each word-similarity set."""
+    order = record["paper"].get("similarity")
+    spread = record["over_seeds"]["similarity"]
+    return {
+        name: ComparedInSet(
+            {key: figure for key, figure in spread[name].items() if key not in COUNTS},
+            order,
+            **{count: found[count] for count in COUNTS},
+        )
+        for name, found in record["similarity"].items()
+    }
+
+
+def correlation_of(record: Mapping[str, Any]) -> Compared | None:
+    """What a record says of the likeness of every two embeddings, where that was measured."""
+    found = record["over_seeds"].get("correlation")
+    return Compared(found, record["paper"].get("correlation")) if found else None
+
+
 def in_order(order: str, values: Mapping[str, float | None]) -> bool | None:
     """Whether ``values`` fall as ``order`` (``V > U``) says; None where one is not known."""
-    found = [values[name] for name in order.split(" > ")]
+    found = [values[name] for name in names_in(order)]
     known = [value for value in found if value is not None]
     if len(known) < len(found):
         return None
     return all(one > other for one, other in pairwise(known))
 
 
-_ANSWERS = {True: "yes", False: "no", None: "–"}
+def names_in(order: str) -> list[str]:
+    """The names that an order such as ``V > U`` puts in a row."""
+    return order.split(" > ")
 
 
-def _letters(record: Mapping[str, Any]) -> list[str]:
-    first = next(iter(record["similarity"].values()))
-    return [key for key in first if key not in _COUNTS]
+ANSWERS = {True: "yes", False: "no", None: "–"}
 
 
 def _similarity_table(record: Mapping[str, Any]) -> str:
-    letters, order = _letters(record), record["paper"].get("similarity")
-    head = ["", "pairs covered", *letters, *([f"paper: {order}"] if order else [])]
-    rows = []
-    for name, found in record["similarity"].items():
-        spread = record["over_seeds"]["similarity"][name]
-        row = [name, f"{found['covered']:,} of {found['pairs']:,}"]
-        row += [_figure(spread[letter]) for letter in letters]
-        rows.append(row + ([_ANSWERS[in_order(order, found)]] if order else []))
+    sets = similarity_of(record)
+    first = next(iter(sets.values()))
+    head = ["", "pairs covered", *first.figures, *_order_head(first)]
+    rows = [
+        [name, f"{found.covered:,} of {found.pairs:,}", *_cells(found)]
+        for name, found in sets.items()
+    ]
     return markdown(head, rows)
 
 
-def _correlation_table(record: Mapping[str, Any]) -> str:
-    found, order = record["correlation"], record["paper"].get("correlation")
-    spread = record["over_seeds"]["correlation"]
-    head = [*(f"ρ({two})" for two in found), *([f"paper: {order}"] if order else [])]
-    row = [_figure(spread[two]) for two in found]
-    return markdown(head, [row + ([_ANSWERS[in_order(order, found)]] if order else [])], left=0)
+def _correlation_table(found: Compared) -> str:
+    head = [*(f"ρ({two})" for two in found.figures), *_order_head(found)]
+    return markdown(head, [_cells(found)], left=0)
+
+
+def _order_head(found: Compared) -> list[str]:
+    return [f"paper: {found.order}"] if found.order else []
+
+
+def _cells(found: Compared) -> list[str]:
+    answer = [ANSWERS[found.comes_out]] if found.order else []
+    return [*map(_figure, found.figures.values()), *answer]
 
 
 def _figure(figure: Mapping[str, Any]) -> str:
+    """What :func:`over_seeds` made of ρ, as tables show it."""
     return "–" if figure["mean"] is None else mean_and_sd(figure, places=3)
-
-
-def _conditions(record: Mapping[str, Any]) -> str:
-    seeds = record["seeds"]
-    spread = f"; mean ± standard deviation of {seeds} seeds" if seeds > 1 else ""
-    how = trained_on(record["machine"]) if record["rows"] else "gensim, on one thread"
-    liked = ", ρ(U,V) that of all pairs' cosines in the one and in the other"
-    return (
-        f"{record['title']}. Spearman's ρ of cosines and human scores over the covered pairs"
-        f"{liked if 'correlation' in record else ''}{spread}; {how}. "
-        "The last column says whether the order is the one that the paper states; its own figures "
-        "could not be checked, so they are not shown."
-    )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.report import charts
-from scripts.report.charts import Chart
+from scripts.report.charts import Chart, DotPlot
 from scripts.report.shapes import NUMBER, Each, Filled, Maybe, fault, read_json
 from tiednmt.errors import UserError
 from tiednmt.tying import TieMap
@@ -62,12 +62,25 @@ class Bands:
 
 
 @dataclass(frozen=True)
+class Likeness:
+    """ρ of every two embeddings, each below and left of a diagonal that is left out."""
+
+    words: int
+    pairs: int
+    exact: bool
+    columns: Sequence[str]
+    rows: Mapping[str, Sequence[Analysis | None]]  # None right of the diagonal
+
+
+@dataclass(frozen=True)
 class Embeddings:
     """What is shown of an analysis."""
 
     names: Sequence[str]  # of the embeddings: checkpoint and letter
     similarity: Analysis
-    likeness: Analysis | None
+    measured: Sequence[str]  # those of ``names`` that similarity is known of
+    dots: DotPlot | None  # of ``similarity``
+    likeness: Likeness | None
     subwords: bool
     norms: Bands
     norms_chart: Chart
@@ -124,7 +137,13 @@ def embeddings(analysis: Analysis) -> Embeddings:
     return Embeddings(
         names=list(matrices),
         similarity=analysis["similarity"],
-        likeness=analysis.get("likeness"),
+        measured=[
+            name
+            for name in matrices
+            if any(name in found["by"] for found in analysis["similarity"].values())
+        ],
+        dots=_dots(analysis["similarity"], list(matrices)),
+        likeness=_likeness(analysis.get("likeness")),
         subwords=any(checkpoint["subwords"] for checkpoint in checkpoints),
         norms=norms,
         norms_chart=charts.by_frequency(norms.bands, norms.figures, "mean norm of a row"),
@@ -138,6 +157,36 @@ def embeddings(analysis: Analysis) -> Embeddings:
             }
             for word in words
         },
+    )
+
+
+def _dots(similarity: Analysis, names: Sequence[str]) -> DotPlot | None:
+    figures = {
+        pairs: {
+            name: (one["rho"], None)
+            for name, one in found["by"].items()
+            if name in names and one["rho"] is not None
+        }
+        for pairs, found in similarity.items()
+    }
+    return charts.by_set(figures, names)
+
+
+def _likeness(found: Analysis | None) -> Likeness | None:
+    if found is None:
+        return None
+    by = {frozenset(one["of"]): one for one in found["by"]}
+    names = list(dict.fromkeys(name for one in found["by"] for name in one["of"]))
+    rows = {
+        name: [by.get(frozenset((name, other))) if i < j else None for i, other in enumerate(names)]
+        for j, name in enumerate(names)
+    }
+    return Likeness(
+        found["words"],
+        found["pairs"],
+        found["exact"],
+        names[:-1],
+        {name: row[:-1] for name, row in list(rows.items())[1:]},
     )
 
 

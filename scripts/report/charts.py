@@ -14,9 +14,11 @@ from matplotlib.ticker import Locator, LogLocator, MaxNLocator
 
 from scripts.measures import Measure, Score
 from scripts.plots import CurveAxes
+from scripts.seeds import Interval
 
 WIDTH, HEIGHT = 360, 250
 LEFT, RIGHT, TOP, BOTTOM = 46, 350, 26, 208  # edges of the plot on the canvas
+DOT_LEFT, DOT_ROW = 6, 42  # edge of a dot plot, and how far its lines are apart
 ROOM = 0.08  # of the range, left free beyond the outermost marks
 
 
@@ -178,6 +180,79 @@ def by_frequency(
         x_ticks=x.ticks,
         y_ticks=y.ticks,
         lines=[Line(i, [(x(a), y(b)) for a, b in line]) for i, line in enumerate(lines)],
+    )
+
+
+@dataclass(frozen=True)
+class DotRow:
+    """A line of a :class:`DotPlot` at ``y`` with its marks, whose error bars lie along it."""
+
+    label: str
+    y: float
+    marks: Sequence[Mark]
+
+
+@dataclass(frozen=True)
+class DotPlot:
+    """A picture with a line a set and a mark an embedding; ``zero`` is where ρ = 0 lies."""
+
+    title: str
+    description: str
+    x_label: str
+    x_ticks: Sequence[Tick]
+    zero: float
+    rows: Sequence[DotRow]
+
+    @property
+    def height(self) -> float:
+        """Of the canvas."""
+        return self.bottom + 46
+
+    @property
+    def bottom(self) -> float:
+        """Where the axis lies."""
+        return self.rows[-1].y + DOT_ROW / 3
+
+
+def by_set(
+    figures: Mapping[str, Mapping[str, tuple[float, Interval | None]]], names: Sequence[str]
+) -> DotPlot | None:
+    """ρ of word similarity, a line a set (by its label); None where nothing is known.
+
+    Args:
+        figures: by label and embedding the value and its interval, of those that are known.
+        names: of all embeddings, in the order of their signs.
+    """
+    scores = [score for found in figures.values() for score in found.values()]
+    values = [end for value, interval in scores for end in (value, *(interval or ()))]
+    if not values:
+        return None
+    low, high = min(0.0, *values), max(0.0, *values)
+    room = ROOM * (high - low) or 1.0
+    x = Scale(low - room * (low < 0), high + room, DOT_LEFT, RIGHT)
+    rows = []
+    for i, (label, found) in enumerate(figures.items()):
+        y = DOT_ROW * i + 26.0
+        marks = [
+            Mark(
+                names.index(name),
+                x(value),
+                y,
+                _label(name, Score(value, interval=interval), places=3),
+                *(map(x, interval) if interval else ()),
+            )
+            for name, (value, interval) in found.items()
+        ]
+        rows.append(DotRow(label, y, marks))
+    return DotPlot(
+        title="Word similarity",
+        description="; ".join(
+            f"{row.label}: {', '.join(mark.label for mark in row.marks) or 'none'}" for row in rows
+        ),
+        x_label="Spearman’s ρ with human scores",
+        x_ticks=x.ticks,
+        zero=x(0),
+        rows=rows,
     )
 
 

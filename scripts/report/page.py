@@ -9,19 +9,30 @@ from typing import Any, ClassVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from scripts.embedding_results import (
+    ANSWERS,
+    Compared,
+    ComparedInSet,
+    EmbeddingResults,
+    correlation_of,
+    names_in,
+    similarity_of,
+)
 from scripts.measures import Measure, Score
 from scripts.plots import CurveAxes
 from scripts.report import analyses, charts, settings, tie_maps
 from scripts.report.analyses import Embeddings, embeddings
-from scripts.report.charts import Chart
+from scripts.report.charts import Chart, DotPlot
 from scripts.report.records import MEASURED_TASKS
 from scripts.report.runs import AnalysisAlone, Run, Samples
 from scripts.report.settings import Settings
+from scripts.seeds import interval_of_mean
 from scripts.tables import duration
 from scripts.translation_results import METRICS
 from tiednmt.tying import TieMap
 
 LOOKS = 6  # colours and shapes that tell rows apart
+SIMILARITY, LIKENESS = "Word similarity", "Likeness"
 
 
 @dataclass(frozen=True)
@@ -108,6 +119,69 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Direction:
+    """An order that the paper states, and where it comes out: in how many of the cases known."""
+
+    of: str
+    order: str
+    cases: Sequence[Compared]
+
+    @property
+    def names(self) -> list[str]:
+        """What the order is of."""
+        return names_in(self.order)
+
+    @property
+    def answers(self) -> list[bool]:
+        """Of the cases that have one."""
+        return [case.comes_out for case in self.cases if case.comes_out is not None]
+
+    @property
+    def outcome(self) -> str:
+        """For people: yes or no of one case, a count of several."""
+        if not self.answers:
+            return "not known"
+        if self.of == LIKENESS:
+            return ANSWERS[self.answers[0]]
+        sets = "set" if len(self.answers) == 1 else "sets"
+        return f"{sum(self.answers)} of {len(self.answers)} {sets}"
+
+
+@dataclass(frozen=True)
+class EmbeddingSection:
+    """All that is shown of an experiment on embeddings."""
+
+    template: ClassVar = "embeddings.html"
+    findings: ClassVar = ()
+
+    anchor: str
+    record: Mapping[str, Any]
+    names: Sequence[str]  # of the embeddings, in the order of their signs
+    directions: Sequence[Direction]
+    sets: Mapping[str, ComparedInSet]
+    correlation: Compared | None
+    dots: DotPlot | None
+    conditions: str
+    settings: Settings | None  # of the models that they are of, where those were trained for it
+    embeddings: Embeddings | None
+
+    @property
+    def title(self) -> str:
+        """The record's."""
+        return self.record["title"]
+
+    @property
+    def summary(self) -> str:
+        """What came of the paper's orders, in few words."""
+        return "; ".join(f"{found.order}: {found.outcome}" for found in self.directions)
+
+    @property
+    def several_seeds(self) -> bool:
+        """Whether figures are means."""
+        return self.record["seeds"] > 1
+
+
+@dataclass(frozen=True)
 class AnalysisSection:
     """All that is shown of an analysis that comes without a run."""
 
@@ -120,6 +194,11 @@ class AnalysisSection:
     ties: TieMaps | None
     embeddings: Embeddings
     versions: Mapping[str, str]
+
+    @property
+    def summary(self) -> str:
+        """The embeddings by name."""
+        return ", ".join(self.embeddings.names)
 
 
 def render(runs: Sequence[Run | AnalysisAlone], command: str) -> str:
@@ -139,16 +218,17 @@ def render(runs: Sequence[Run | AnalysisAlone], command: str) -> str:
         megabytes=lambda size: f"{size / 1e6:.1f} MB",
         duration=duration,
         look=lambda number: number % LOOKS,
+        shape=lambda number: (number + number // LOOKS) % LOOKS,  # another for a colour's next
+        answer=ANSWERS.get,
     )
-    sections = [
-        _section(run, f"run-{i}") if isinstance(run, Run) else _analysis_section(run, f"run-{i}")
-        for i, run in enumerate(runs, start=1)
-    ]
+    sections = [_section(run, f"run-{i}") for i, run in enumerate(runs, start=1)]
     return environment.get_template("page.html").render(
         sections=sections,
         command=command,
         canvas=charts,
         metric_names=METRICS,
+        SIMILARITY=SIMILARITY,
+        LIKENESS=LIKENESS,
     )
 
 
@@ -156,7 +236,14 @@ def _minus(text: str) -> str:
     return text.replace("-", "−")
 
 
-def _section(run: Run, anchor: str) -> Section:
+def _section(run: Run | AnalysisAlone, anchor: str) -> Section | EmbeddingSection | AnalysisSection:
+    if isinstance(run, AnalysisAlone):
+        return _analysis_section(run, anchor)
+    is_measured = run.record["task"] in MEASURED_TASKS
+    return _measured_section(run, anchor) if is_measured else _embedding_section(run, anchor)
+
+
+def _measured_section(run: Run, anchor: str) -> Section:
     record = run.record
     results = MEASURED_TASKS[record["task"]]
     measures = results.measures(record)
@@ -215,6 +302,39 @@ def _findings(
         for number, (row, count) in enumerate(parameters.items())
         if row != baseline
     ]
+
+
+def _embedding_section(run: Run, anchor: str) -> EmbeddingSection:
+    record = run.record
+    sets, correlation = similarity_of(record), correlation_of(record)
+    names = list(next(iter(sets.values())).figures)
+    cases: dict[str, list[Compared]] = {SIMILARITY: [*sets.values()]}
+    if correlation:
+        cases[LIKENESS] = [correlation]
+    figures = {
+        f"{name}, {found.covered:,} of {found.pairs:,} pairs": {
+            letter: (figure["mean"], interval_of_mean(figure))
+            for letter, figure in found.figures.items()
+            if figure["mean"] is not None
+        }
+        for name, found in sets.items()
+    }
+    return EmbeddingSection(
+        anchor=anchor,
+        record=record,
+        names=names,
+        directions=[
+            Direction(of, found[0].order, found) for of, found in cases.items() if found[0].order
+        ],
+        sets=sets,
+        correlation=correlation,
+        dots=charts.by_set(figures, names),
+        conditions=EmbeddingResults.conditions(record),
+        settings=settings.compare([row["training_command"] for row in record["rows"]])
+        if record["rows"]
+        else None,
+        embeddings=embeddings(run.analysis) if run.analysis else None,
+    )
 
 
 def _analysis_section(found: AnalysisAlone, anchor: str) -> AnalysisSection:

@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from scripts.embedding_results import COUNTS, correlation_of, names_in, similarity_of
 from scripts.language_model_results import LanguageModelResults
 from scripts.measures import Measured
 from scripts.report import settings
@@ -20,7 +21,6 @@ MEASURED_TASKS: dict[str, type[Measured]] = {
     "translation": TranslationResults,
     "tied_language_modeling": LanguageModelResults,
 }
-
 
 OVER_SEEDS = {"mean": NUMBER, "sd": NUMBER | None, "seeds": int}
 SCORE = {"ci": (NUMBER, NUMBER), "signature": str, "over_seeds": OVER_SEEDS}
@@ -48,6 +48,19 @@ RECORD = {
     },
     "versions": Each(str),
     "command": str,
+}
+MEAN_OVER_SEEDS = {**OVER_SEEDS, "mean": NUMBER | None}
+OF_EMBEDDINGS = {
+    **RECORD,
+    "rows": [ROW],
+    "seeds": int,
+    "paper": {"similarity": Maybe(str), "correlation": Maybe(str)},
+    "similarity": Each(Each(NUMBER | None)),
+    "correlation": Maybe(Each(NUMBER | None)),
+    "over_seeds": {
+        "similarity": Each(Each(int | dict)),
+        "correlation": Maybe(Each(MEAN_OVER_SEEDS)),
+    },
 }
 COMPARISON = {
     "baseline": str,
@@ -79,6 +92,8 @@ SHAPES: dict[str, dict[str, Any]] = {
         ),
         "note": str,
     },
+    "embeddings": OF_EMBEDDINGS,
+    "skip-gram": {**OF_EMBEDDINGS, "training_command": str},
 }
 
 
@@ -95,8 +110,8 @@ def read_record(path: Path) -> Record:
             "(python -m scripts.reproduce), or a record kept from one"
         )
     task = record["task"]
-    if task not in MEASURED_TASKS:
-        raise UserError(f"{path}: task {task!r}; shown are {', '.join(MEASURED_TASKS)}")
+    if task not in SHAPES:
+        raise UserError(f"{path}: task {task!r}; shown are {', '.join(SHAPES)}")
     found = fault(record, SHAPES[task]) or _disagreement(record)
     if found:
         raise UserError(
@@ -118,7 +133,30 @@ def _disagreement(record: Record) -> str | None:
     for i, row in enumerate(record["rows"]):
         if not settings.is_training(row["training_command"]):
             return f"rows[{i}].training_command is no command line that says where it writes"
-    return _disagreement_on_tests(record, names) if record["task"] == "translation" else None
+    if record["task"] == "translation":
+        return _disagreement_on_tests(record, names)
+    return None if record["task"] in MEASURED_TASKS else _disagreement_on_embeddings(record)
+
+
+def _disagreement_on_embeddings(record: Record) -> str | None:
+    measured, spread = record["similarity"], record["over_seeds"]["similarity"]
+    if not measured or list(measured) != list(spread):
+        return "similarity and over_seeds.similarity are not of the same sets"
+    for name, found in measured.items():
+        if not all(isinstance(found.get(count), int) for count in COUNTS):
+            return f"similarity.{name} lacks a count of pairs"
+        figures = {key: value for key, value in spread[name].items() if key not in COUNTS}
+        wrong = fault(figures, Each(MEAN_OVER_SEEDS), f"over_seeds.similarity.{name}")
+        if wrong:
+            return wrong
+    sets = list(similarity_of(record).values())
+    if len({tuple(found.figures) for found in sets}) > 1:
+        return "its sets are not of the same embeddings"
+    for found in filter(None, (sets[0], correlation_of(record))):
+        unknown = set(names_in(found.order or "")) - {"", *found.figures}
+        if unknown:
+            return f"paper: {found.order} names {', '.join(sorted(unknown))}, which is not measured"
+    return None
 
 
 def _disagreement_on_tests(record: Record, names: list[str]) -> str | None:

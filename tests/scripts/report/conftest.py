@@ -126,6 +126,80 @@ def language_model():
 
 
 @pytest.fixture
+def embeddings():
+    """U, V and S of three seeds: in the paper's order, in another, and in a set not covered."""
+    unknown = {"mean": None, "sd": None, "seeds": 0}
+    spread = {
+        "similarity": {
+            "Some <set>": {
+                "U": over_seeds([0.1, 0.12, 0.11]),
+                "V": over_seeds([0.2, 0.22, 0.24]),
+                "S": over_seeds([0.25, 0.2, 0.3]),
+                "covered": 1048,
+                "pairs": 3000,
+            },
+            "Other": {
+                "U": over_seeds([0.1, 0.12, 0.11]),
+                "V": over_seeds([-0.02, 0.01, -0.05]),
+                "S": over_seeds([0.02, 0.01, 0.06]),
+                "covered": 9,
+                "pairs": 12,
+            },
+            "Empty": {"U": unknown, "V": unknown, "S": unknown, "covered": 0, "pairs": 9},
+        },
+        "correlation": {
+            "U,V": over_seeds([0.1, 0.2, 0.15]),
+            "U,S": over_seeds([0.3, 0.31, 0.32]),
+            "V,S": over_seeds([0.6, 0.7, 0.8]),
+        },
+    }
+
+    def means(found):
+        return {
+            key: value if isinstance(value, int) else value["mean"] for key, value in found.items()
+        }
+
+    rows = {"none": 4_650_000, "wt": 2_650_000}
+    return {
+        **common(rows, seeds=3),
+        "task": "embeddings",
+        "rows": [row(name, size) for name, size in rows.items()],
+        "paper": {"similarity": "V > U", "correlation": "V,S > U,S > U,V"},
+        "seeds": 3,
+        "similarity": {name: means(found) for name, found in spread["similarity"].items()},
+        "correlation": means(spread["correlation"]),
+        "over_seeds": spread,
+    }
+
+
+@pytest.fixture
+def skip_gram(embeddings):
+    """As ``embeddings``, but nothing was trained by fairseq; one seed of U and V."""
+    of_one = {"sd": None, "seeds": 1}
+    similarity = {
+        "Set": {
+            "U": {"mean": 0.31, **of_one},
+            "V": {"mean": 0.28, **of_one},
+            "covered": 575,
+            "pairs": 999,
+        }
+    }
+    record = {
+        **embeddings,
+        "task": "skip-gram",
+        "rows": [],
+        "curves": {},
+        "seeds": 1,
+        "training_command": "python -m scripts.skip_gram --text a --out b",
+        "paper": {"similarity": "U > V"},
+        "similarity": {"Set": {"U": 0.31, "V": 0.28, "covered": 575, "pairs": 999}},
+        "over_seeds": {"similarity": similarity},
+    }
+    del record["correlation"]
+    return record
+
+
+@pytest.fixture
 def make_page(tmp_path):
     """The text of the page that the command makes of these records."""
 

@@ -13,16 +13,110 @@ def minus(text):
 
 def require_figures(page, html, record):
     """The tables and pictures of ``page`` (of one record) hold what ``record`` does."""
-    language_model = record["task"] == "tied_language_modeling"
-    (_require_perplexities if language_model else _require_scores)(page, record)
-    _require_comparisons(page, record)
-    _require_pictures(html, record)
-    _require_curves(page, record)
+    if "similarity" in record:
+        _require_similarity(page, record)
+        _require_directions(page, record)
+        _require_dots(html, record)
+    else:
+        language_model = record["task"] == "tied_language_modeling"
+        (_require_perplexities if language_model else _require_scores)(page, record)
+        _require_comparisons(page, record)
+        _require_pictures(html, record)
+        _require_curves(page, record)
     for row in record["rows"]:
         assert row["training_command"] in [code.text for code in page.all("code")]
     assert record["command"] in [code.text for code in page.all("code")]
     versions = dict(table(page, "Versions")[1:])
     assert versions == {**record["versions"], "Python": record["machine"]["python"]}
+
+
+def _mean_and_sd(figure):
+    if figure["mean"] is None:
+        return "–"
+    sd = "" if figure["sd"] is None else f"|± {figure['sd']:.3f}"
+    return minus(f"{figure['mean']:.3f}{sd}")
+
+
+def _falls(order, values):
+    """yes or no: the values of the names in ``order`` fall."""
+    found = [values[name] for name in order.split(" > ")]
+    if None in found:
+        return "–"
+    return "yes" if found == sorted(set(found), reverse=True) else "no"
+
+
+def _letters(record):
+    first = next(iter(record["similarity"].values()))
+    return [key for key in first if key not in ("covered", "pairs")]
+
+
+def _require_similarity(page, record):
+    order = record["paper"].get("similarity")
+    head, *lines = table(page, "Word similarity: Spearman")
+    assert head == ["set", "pairs covered", *_letters(record), *[f"paper: {order}"] * bool(order)]
+    expected = [
+        [
+            name,
+            f"{found['covered']:,}|of {found['pairs']:,}",
+            *(
+                _mean_and_sd(record["over_seeds"]["similarity"][name][letter])
+                for letter in _letters(record)
+            ),
+            *([_falls(order, found)] if order else []),
+        ]
+        for name, found in record["similarity"].items()
+    ]
+    assert lines == expected
+    if "correlation" not in record:
+        return
+    _, *lines = table(page, "Likeness: Spearman")
+    spread, order = record["over_seeds"]["correlation"], record["paper"].get("correlation")
+    expected = [[two.replace(",", ", "), _mean_and_sd(figure)] for two, figure in spread.items()]
+    if order:
+        expected.append([f"paper: {order}", _falls(order, record["correlation"])])
+    assert lines == expected
+
+
+def _require_directions(page, record):
+    """The findings that stand first."""
+    cards = [
+        card.text for cards in page.all("ul", aria_label="Findings") for card in cards.all("li")
+    ]
+    order = record["paper"].get("similarity")
+    if order:
+        answers = [_falls(order, found) for found in record["similarity"].values()]
+        known = [answer for answer in answers if answer != "–"]
+        sets = "set" if len(known) == 1 else "sets"
+        outcome = f"{known.count('yes')} of {len(known)} {sets} in this order"
+        card = cards.pop(0)
+        assert f"Word similarity: {order} {outcome if known else 'not known'} " in card
+    order = record["paper"].get("correlation")
+    if order and "correlation" in record:
+        (card,) = cards
+        assert f"Likeness: {order} {_falls(order, record['correlation'])} " in card
+        for name in order.split(" > "):
+            assert minus(f"ρ({name}){record['correlation'][name]:.3f}") in card
+
+
+def _require_dots(html, record):
+    figures = [
+        record["over_seeds"]["similarity"][name][letter]
+        for name in record["similarity"]
+        for letter in _letters(record)
+    ]
+    means = [figure["mean"] for figure in figures if figure["mean"] is not None]
+    found = dict(pictures(html))
+    if not means:
+        assert "Word similarity" not in found
+        return
+    svg = found["Word similarity"]
+    x = axis(svg, "x")
+    drawn = [x(at) for at, _ in positions(svg)]
+    assert len(drawn) == len(means)
+    for at, mean in zip(drawn, means, strict=True):
+        assert math.isclose(at, mean, abs_tol=2e-3)
+    bars = [path for path in svg.iter("path") if path.get("class") == "bar"]
+    assert len(bars) == sum(figure["sd"] is not None for figure in figures)
 
 
 def _require_scores(page, record):

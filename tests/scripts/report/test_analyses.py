@@ -6,7 +6,7 @@ import json
 import pytest
 
 from scripts.report.__main__ import main
-from tests.scripts.report.reading import axis, pictures, read, table, tables
+from tests.scripts.report.reading import axis, pictures, positions, read, table, tables
 
 BANDS = [[1, 10], [11, 100], [101, 250]]
 
@@ -69,7 +69,11 @@ ANALYSIS = {
         "words": 250,
         "pairs": 1000,
         "exact": False,
-        "by": [{"of": ["none U", "none V"], "rho": 0.4567, "error": 0.0012}],
+        "by": [
+            {"of": ["none U", "none V"], "rho": 0.4567, "error": 0.0012},
+            {"of": ["none U", "vectors U"], "rho": None, "error": 0.0},
+            {"of": ["none V", "vectors U"], "rho": -0.25, "error": 0.01},
+        ],
     },
     "versions": {"scipy": "1.17.1"},
 }
@@ -92,7 +96,11 @@ def require_tables(page):
         ["set", "pairs", "none U", "none V", "vectors U"],
         ["SimLex-999", "999", "0.123|420 known", "−0.200|420 known", "–|0 known"],
     ]
-    assert table(page, "Likeness")[1:] == [["none U, none V", "0.457|± 0.0012"]]
+    assert table(page, "Likeness") == [
+        ["embedding", "none U", "none V"],
+        ["none V", "0.457|± 0.0012", ""],
+        ["vectors U", "–|± 0.0000", "−0.250|± 0.0100"],
+    ]
     assert table(page, "Mean norm") == [
         ["embedding", "1–10", "11–100", "101–250"],
         ["none U", "0.50", "0.75", "1.00"],
@@ -121,7 +129,7 @@ def test_an_analysis_alone(folder, tmp_path):
 
 
 def test_norms_are_drawn(folder, tmp_path):
-    ((caption, svg),) = pictures(html_of(folder, out=tmp_path / "page.html"))
+    _, (caption, svg) = pictures(html_of(folder, out=tmp_path / "page.html"))
     assert caption == "Mean norm of a row, by word frequency"
     y = axis(svg, "y")
     drawn = [
@@ -130,6 +138,37 @@ def test_norms_are_drawn(folder, tmp_path):
     ]
     expected = [[0.5, 0.75, 1.0], [1.5, 1.75, 2.0], [2.5, 2.75]]
     assert [pytest.approx(line, abs=0.01) for line in expected] == drawn
+
+
+def test_similarity_is_drawn(folder, tmp_path):
+    (caption, svg), _ = pictures(html_of(folder, out=tmp_path / "page.html"))
+    assert caption == "Word similarity"
+    x = axis(svg, "x")
+    assert [x(at) for at, _ in positions(svg)] == pytest.approx([0.1234, -0.2], abs=1e-3)
+
+
+def test_signs_of_many_embeddings_differ(tmp_path):
+    """Seven or more share colours, but not colour and shape."""
+    analysis = copy.deepcopy(ANALYSIS)
+    (analysis["checkpoints"][0])["matrices"] = {f"U{i}": matrix(i) for i in range(14)}
+    analysis.update(similarity={}, likeness=None)
+    (tmp_path / "analysis.json").write_text(json.dumps(analysis))
+    page = read(html_of(tmp_path, out=tmp_path / "page.html"))
+    legend = page.all("ul", class_="legend")[-1]
+    signs = [(svg["class"], svg.all("path")[0]["d"]) for svg in legend.all("svg")]
+    assert len(signs) == len(set(signs)) == 15
+
+
+def test_pairs_that_all_cover_are_told_once(tmp_path):
+    analysis = copy.deepcopy(ANALYSIS)
+    by = analysis["similarity"]["SimLex-999"]["by"]
+    del by["vectors U"]
+    (tmp_path / "analysis.json").write_text(json.dumps(analysis))
+    page = read(html_of(tmp_path, out=tmp_path / "page.html"))
+    assert table(page, "Word similarity") == [
+        ["set", "pairs", "none U", "none V"],
+        ["SimLex-999", "420|of 999", "0.123", "−0.200"],
+    ]
 
 
 def test_in_the_folder_of_a_run(folder, translation, tmp_path):

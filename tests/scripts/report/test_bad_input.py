@@ -96,7 +96,7 @@ def broken(record, *keys, value=None):
         (["baseline"], "other", "its baseline other is none of its rows"),
         (["samples", 0, "three-way"], None, "a sample lacks a row's translation"),
         (["machine"], "CPU", "machine is no object"),
-        (["task"], "speech", "task 'speech'; shown are translation, tied_language_modeling"),
+        (["task"], "speech", "task 'speech'; shown are translation, tied_language_modeling, "),
     ],
 )
 def test_a_damaged_record(refusal, tmp_path, translation, keys, value, fault):

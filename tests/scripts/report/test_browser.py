@@ -27,10 +27,10 @@ def browser():
 
 
 @pytest.fixture
-def opened(browser, translation, language_model, tmp_path):
-    """Opens the page of both records; what the browser complained of must be nothing."""
+def opened(browser, translation, language_model, embeddings, skip_gram, tmp_path):
+    """Opens the page of all records; what the browser complained of must be nothing."""
     paths = []
-    for i, record in enumerate((translation, language_model)):
+    for i, record in enumerate((translation, language_model, embeddings, skip_gram)):
         paths.append(tmp_path / f"record-{i}.json")
         paths[-1].write_text(json.dumps(record))
     out = tmp_path / "page.html"
@@ -65,7 +65,7 @@ def test_pictures_are_drawn_where_they_can_be_read(opened):
     for box in page.evaluate(
         "[...document.querySelectorAll('svg.chart')].map(s => s.getBoundingClientRect().toJSON())"
     ):
-        assert 300 < box["width"] <= PHONE["width"] and box["height"] > 150
+        assert 300 < box["width"] <= PHONE["width"] and box["height"] > 80
     sizes = page.evaluate(
         "[...document.querySelectorAll('svg text')].map(t => t.getBoundingClientRect().height)"
     )
@@ -100,7 +100,10 @@ def test_print_shows_what_is_folded(opened):
     assert page.pdf().startswith(b"%PDF")
 
 
-def test_figures_as_the_browser_has_them(opened, translation, tmp_path):
-    page = opened(LAPTOP, records=[tmp_path / "record-0.json"])
-    html = page.content()
-    require_figures(read(html), html, translation)
+@pytest.mark.parametrize(
+    "number", range(4), ids=["translation", "language model", "embeddings", "skip-gram"]
+)
+def test_figures_as_the_browser_has_them(opened, number, tmp_path):
+    path = tmp_path / f"record-{number}.json"
+    html = opened(LAPTOP, records=[path]).content()
+    require_figures(read(html), html, json.loads(path.read_text()))

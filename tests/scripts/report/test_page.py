@@ -7,14 +7,14 @@ from itertools import pairwise
 import pytest
 
 from scripts.record import RESULTS
-from scripts.report.records import MEASURED_TASKS
+from scripts.report.records import SHAPES
 from tests.scripts.report.figures import require_figures
 from tests.scripts.report.reading import axis, error_bars, pictures, read, table, tables
 
 KEPT = [
     path
     for path in sorted(RESULTS.glob("*.json"))
-    if json.loads(path.read_text()).get("task") in MEASURED_TASKS
+    if json.loads(path.read_text()).get("task") in SHAPES
 ]
 
 
