@@ -1,7 +1,7 @@
 """Keep a run's record under results/ and make the pages' tables from the records kept there.
 
 python -m scripts.record runs/multi30k-en-de   # results/multi30k-en-de.json, then the pages
-python -m scripts.record                       # README.md and docs/performance.md alone
+python -m scripts.record                       # the pages alone
 python -m scripts.record --check               # exit status 1 if one of them disagrees
 """
 
@@ -19,7 +19,7 @@ from scripts.tables import benchmark_summary, benchmark_table
 from tiednmt.errors import UserError, one_line_errors
 
 RESULTS = ROOT / "results"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "performance.md")
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 _BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(?:(?!<!--).*\n)*(<!-- end -->)")
 
 

@@ -30,6 +30,10 @@ def benchmark_table(record: Mapping[str, Any]) -> str:
         text += f"\n\n{_parts_table(sides)}"
     if "limit" in record:
         text += f"\n\n{_limit(record['limit'])}"
+    if "learning" in record:
+        text += f"\n\n{_learning(record['learning'])}"
+    if record.get("peak_megabytes"):
+        text += f" {_peaks(record['peak_megabytes'])}"
     return "\n".join((markdown(head, rows), "", text))
 
 
@@ -115,6 +119,19 @@ def _limit(limit: Mapping[str, Any]) -> str:
         f"{1000 * limit['gflops_per_token']:.1f} MFLOP a token: ours does {limit['share']:.0%} of "
         "what these products allow."
     )
+
+
+def _learning(learning: Mapping[str, Any]) -> str:
+    ours, against = learning["ours"], learning["against"]
+    return (
+        f"Learning the merges alone, with vocabularies and dictionary: {ours['median']:,} pairs a "
+        f"second, {against['name']} {against['median']:,}; {_all_ratios(learning).lower()}."
+    )
+
+
+def _peaks(megabytes: Mapping[str, int]) -> str:
+    found = ", ".join(f"{peak:,} MB with {int(pairs):,}" for pairs, peak in megabytes.items())
+    return f"Peak memory of all processes together: {found} pairs."
 
 
 def trained_on(machine: Mapping[str, Any]) -> str:

@@ -7,4 +7,5 @@ PATH=$PWD/.venv/bin:$PATH
 ruff check
 ruff format --check
 mypy
-exec python -m pytest "$@"
+# a file of tests to a process, since files share what is costly to make; one thread each
+OMP_NUM_THREADS=1 exec python -m pytest -n auto --dist loadfile "$@"

@@ -2,11 +2,8 @@ import argparse
 import hashlib
 import json
 import os
-import resource
 import signal
-import subprocess
 import sys
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +21,7 @@ from preprocess.pipeline import TextPipeline
 from preprocess.subwords import Piece, count_words, learn_sentencepiece, learn_subword_nmt
 from preprocess.tokenisation import Tokenisation, tokenise_pairs
 from preprocess.vocabulary import dictionary_size, embedding_rows
+from tests.preprocess.misfortunes import kill_when_there, run_with_little_space
 from tiednmt.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -320,16 +318,9 @@ def test_a_destination_that_cannot_be_written(files, write, refusal, tmp_path):
 
 
 def test_a_full_disk_is_one_line_and_leaves_no_half_file(files, write, tmp_path):
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-
     dest = tmp_path / "dest"
-    done = subprocess.run(
-        command(write(files), dest), cwd=ROOT, capture_output=True, text=True, preexec_fn=limit
-    )
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith(f"error: {dest}/raw/train.en: cannot be written")
-    assert "Traceback" not in done.stderr
+    line = run_with_little_space(1000, command(write(files), dest))
+    assert line.startswith(f"error: {dest}/raw/train.en: cannot be written")
     assert list(contents(dest)) == []
 
 
@@ -337,18 +328,7 @@ def test_killed_at_any_stage_and_run_again_gives_the_same_bytes(files, write, pr
     raw, dest = write(files), tmp_path / "dest"
     prepare(raw, tmp_path / "whole")
     for moment in ("tokenised/train.en.partial", "bpe/codes", "data-bin.partial/dict.de.txt"):
-        process = subprocess.Popen(
-            command(raw, dest),
-            cwd=ROOT,
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        while not (dest / moment).exists():
-            assert process.poll() is None
-            time.sleep(0.001)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        kill_when_there(dest / moment, command(raw, dest))
         assert not (dest / "manifest.json").exists()
     prepare(raw, dest)
     assert contents(dest) == contents(tmp_path / "whole")

@@ -4,11 +4,7 @@ import gzip
 import hashlib
 import json
 import os
-import resource
-import signal
-import subprocess
 import sys
-import time
 from collections import Counter
 from itertools import chain
 from pathlib import Path
@@ -20,6 +16,7 @@ from fairseq_cli import preprocess as fairseq_preprocess
 
 from preprocess import text
 from preprocess.pipeline import TextPipeline
+from tests.preprocess.misfortunes import kill_when_there, run_with_little_space
 
 ROOT = Path(__file__).resolve().parents[2]
 SUBSETS = ("train", "valid", "test")
@@ -228,40 +225,18 @@ def test_a_changed_input_or_a_damaged_output_is_noticed(raw, tmp_path):
 def test_killed_at_any_stage_and_run_again_gives_the_same_bytes(many, tmp_path, moment):
     prepare(many, tmp_path / "whole")
     dest = tmp_path / "dest"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "preprocess.text", *given(many, dest)],
-        cwd=ROOT,
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    while not (dest / moment).exists():
-        assert process.poll() is None
-        time.sleep(0.001)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    kill_when_there(dest / moment, [sys.executable, "-m", "preprocess.text", *given(many, dest)])
     assert not (dest / "manifest.json").exists()
     prepare(many, dest)
     assert contents(dest) == contents(tmp_path / "whole")
 
 
 def test_a_full_disk_is_one_line_and_leaves_no_half_file(many, tmp_path):
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
-
     dest = tmp_path / "dest"
-    done = subprocess.run(
-        [sys.executable, "-m", "preprocess.text", *given(many, dest)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        preexec_fn=limit,
-    )
-    assert done.returncode == 1
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith(f"error: {dest}/tokenised/")
-    assert last.endswith(".txt: cannot be written: File too large")
-    assert "Traceback" not in done.stderr
+    command = [sys.executable, "-m", "preprocess.text", *given(many, dest)]
+    line = run_with_little_space(10_000, command)
+    assert line.startswith(f"error: {dest}/tokenised/")
+    assert line.endswith(".txt: cannot be written: File too large")
     assert contents(dest) == {}
 
 
