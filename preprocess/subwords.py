@@ -142,17 +142,7 @@ def learn_subword_nmt(
     """
     from subword_nmt.apply_bpe import BPE
 
-    joint = merged_counts(*map(read_counts, words))
-    frequent = nlargest(LEARNED_WORDS, joint, key=lambda item: (item[1], item[0]))
-    learnt = list(learn_merges(frequent, merges))
-    if not learnt:
-        raise UserError(
-            f"{words[0]} and {words[1]}: too little text for --merges {merges}: no two characters"
-            " are seen together twice"
-        )
-    with write_whole(folder / "codes") as file:
-        file.write("#version: 0.2\n")
-        file.writelines(f"{first} {second}\n" for first, second in learnt)
+    learn_codes(words, folder / "codes", merges)
     with open(folder / "codes", encoding="utf-8", newline="\n") as codes:
         segmenter = BPE(codes)
     for path, language in zip(words, languages, strict=True):
@@ -160,6 +150,25 @@ def learn_subword_nmt(
         with write_whole(folder / f"vocab.{language}") as file:
             for unit, count in sorted(units.items(), key=lambda item: (-item[1], item[0])):
                 file.write(f"{unit} {count}\n")
+
+
+def learn_codes(words: Sequence[Path], codes: Path, merges: int) -> None:
+    """Write the joint merges of all sides as ``subword-nmt learn-bpe`` does.
+
+    :param words: of each side, from :func:`count_words`.
+    :raises UserError: where there is nothing to merge.
+    """
+    joint = merged_counts(*map(read_counts, words))
+    frequent = nlargest(LEARNED_WORDS, joint, key=lambda item: (item[1], item[0]))
+    learnt = list(learn_merges(frequent, merges))
+    if not learnt:
+        raise UserError(
+            f"{' and '.join(map(str, words))}: too little text for --merges {merges}: no two"
+            " characters are seen together twice"
+        )
+    with write_whole(codes) as file:
+        file.write("#version: 0.2\n")
+        file.writelines(f"{first} {second}\n" for first, second in learnt)
 
 
 def learn_sentencepiece(pieces: Sequence[Piece], model: Path, types: int, workers: int) -> None:

@@ -124,7 +124,7 @@ def _limit(limit: Mapping[str, Any]) -> str:
 def _learning(learning: Mapping[str, Any]) -> str:
     ours, against = learning["ours"], learning["against"]
     return (
-        f"Learning the merges alone, with vocabularies and dictionary: {ours['median']:,} pairs a "
+        f"Learning the merges alone, from tokenised text: {ours['median']:,} pairs a "
         f"second, {against['name']} {against['median']:,}; {_all_ratios(learning).lower()}."
     )
 

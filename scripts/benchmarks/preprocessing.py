@@ -25,7 +25,7 @@ from preprocess.files import find_file, read_lines, write_whole
 from preprocess.parallel import cores
 from preprocess.vocabulary import PADDING_FACTOR
 from scripts.arguments import positive
-from scripts.benchmarks.sides import Measured, Side, compare
+from scripts.benchmarks.sides import Measured, Side, compare, printed_by_module
 from scripts.recipes import ROOT
 from tiednmt.errors import UserError
 
@@ -97,23 +97,25 @@ class Workspace:
         return self._speed(self._usual_scripts)
 
     def ours_learning(self) -> Measured:
-        """Pairs a second of counting words and learning merges, with vocabularies and dictionary.
-
-        The text must have been prepared by :meth:`ours`.
-        """
-        for name in ("count words", "learn", "dictionary"):
-            (self.folder / "ours" / ".stages" / f"{name}.json").unlink()
-        return self._speed(lambda: self._prepare(self.raw, self.folder / "ours", "--step", "learn"))
+        """Pairs a second of counting words and learning merges, without start-up."""
+        return self._learning("ours", *self._tokenised())
 
     def usual_learning(self) -> Measured:
-        """Pairs a second of ``subword-nmt learn-bpe`` on the same text."""
+        """The same by ``subword-nmt learn-bpe``, which reads both sides as one file."""
         text = self.folder / "train"
         with write_whole(text) as file:
-            for language in LANGUAGES:
-                for line in read_lines(self.folder / "ours" / "tokenised" / f"train.{language}"):
-                    file.write(line + "\n")
-        learn = ["subword-nmt", "learn-bpe", "-s", str(self.args.merges)]
-        return self._speed(lambda: _run(learn, text, self.folder / "codes"))
+            for path in self._tokenised():
+                file.writelines(line + "\n" for line in read_lines(path))
+        return self._learning("usual", text)
+
+    def _tokenised(self) -> list[Path]:
+        return [self.folder / "ours" / "tokenised" / f"train.{language}" for language in LANGUAGES]
+
+    def _learning(self, side: str, *texts: Path) -> Measured:
+        module = ["scripts.benchmarks.merges", side, *map(str, texts)]
+        module += ["--merges", str(self.args.merges), "--workers", str(self.args.threads)]
+        module += ["--codes", str(self.folder / f"{side}.codes")]
+        return Measured(self.args.pairs / float(printed_by_module(module, 1)))
 
     def require_same(self) -> None:
         """Check that both ways have come to the same bytes.
@@ -124,7 +126,7 @@ class Workspace:
         ours, usual = self.folder / "ours" / "data-bin", self.folder / "usual" / "data-bin"
         names = sorted(path.name for path in ours.iterdir())
         pairs = [(ours / name, usual / name) for name in names]
-        pairs.append((self.folder / "ours" / "bpe" / "codes", self.folder / "codes"))
+        pairs.append((self.folder / "ours.codes", self.folder / "usual.codes"))
         for one, other in pairs:
             if not filecmp.cmp(one, other, shallow=False):
                 raise UserError(f"{one} and {other} differ; the speeds cannot be compared")
