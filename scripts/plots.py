@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 Point = Mapping[str, float]
 
@@ -69,8 +70,9 @@ def plot_growth(record: Mapping[str, Any], path: Path) -> None:
                         label=f"{record[side]['name'].split(',')[0]}, {vocabulary:,} types",
                     )
             axes.set(xscale="log", yscale="log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_minor_locator(NullLocator())
             axes.yaxis.set_major_formatter("{x:,g}")
-            axes.yaxis.set_minor_formatter("")
             if column == 0:
                 axes.set_ylabel(label)
         panels[1, column].set_xlabel(_GROWTH_AXES[axis])

@@ -24,7 +24,7 @@ from tiednmt.errors import UserError
 from tiednmt.tying import TYINGS
 
 PRECISIONS = ("highest", "medium", "bf16")
-WHAT = "tokens predicted a second by fairseq-train, updates 10 % to 100 %"
+WHAT = "tokens predicted a second by the training command, updates 10 % to 100 %"
 
 
 def add_models(parser: argparse.ArgumentParser, *more: str) -> None:
