@@ -17,6 +17,7 @@ def page(record: Record) -> str:
     blocks = ["# Embeddings", *map(_tie_map, record["checkpoints"])]
     if record["similarity"]:
         blocks += ["## Word similarity", similarity_table(record["similarity"]), _NOTE]
+        blocks.append(_left_out(record))
         if any(checkpoint["subwords"] for checkpoint in record["checkpoints"]):
             blocks.append("Words of a subword vocabulary: the mean of the rows of their units.")
     if record["likeness"]:
@@ -34,6 +35,18 @@ _NOTE = (
     "Spearman's ρ of cosines and human scores, over the pairs whose words are both known (as "
     "written, or else in lower case)."
 )
+
+
+def _left_out(record: Record) -> str:
+    """Which embeddings are in no set; the sets are English, and these hold no English words."""
+    shown = {name for found in record["similarity"].values() for name in found["by"]}
+    names = [
+        f"{checkpoint['name']} {name}"
+        for checkpoint in record["checkpoints"]
+        for name in checkpoint["matrices"]
+    ]
+    others = [name for name in names if name not in shown]
+    return f"Left out, since the sets are English: {', '.join(others)}." if others else ""
 
 
 def rho(value: float | None) -> str:
@@ -64,15 +77,22 @@ def _tie_map(checkpoint: Record) -> str:
             " = ".join(group["names"]),
             f"{group['types']:,} × {group['dim']:,}",
             f"{group['parameters']:,}",
-            f"{group['bytes'] / MEGABYTE:.1f} MB",
+            _stored(group["parameters"], tie),
         ]
         for group in tie["groups"]
     ]
-    rows += [[name, "", f"{count:,}", ""] for name, count in tie["others"].items() if count]
-    rows.append(["total", "", f"{tie['total']:,}", ""])
-    rows.append(["the same without tying", "", f"{tie['untied_total']:,}", ""])
+    counts = {
+        **{name: count for name, count in tie["others"].items() if count},
+        "total": tie["total"],
+        "the same without tying": tie["untied_total"],
+    }
+    rows += [[name, "", f"{count:,}", _stored(count, tie)] for name, count in counts.items()]
     table = markdown([checkpoint["architecture"], "size", "parameters", "stored"], rows)
     return "\n\n".join(filter(None, (head, table, vocabulary and _shares(vocabulary))))
+
+
+def _stored(parameters: int, tie: Record) -> str:
+    return f"{parameters * tie['bytes_per_parameter'] / MEGABYTE:.1f} MB"
 
 
 def _shares(vocabulary: Mapping[str, int]) -> str:
@@ -143,7 +163,8 @@ def _neighbours(checkpoints: Sequence[Record]) -> str:
         for name, matrix in checkpoint["matrices"].items()
         for word, found in matrix["neighbours"].items()
     ]
-    rows.sort(key=lambda row: row[0])  # the embeddings of a word one below the other
+    words = [row[0] for row in rows]
+    rows.sort(key=lambda row: words.index(row[0]))  # all embeddings of a word below each other
     return markdown(["word", "embedding", "nearest (cosine)"], rows, left=3) if rows else ""
 
 

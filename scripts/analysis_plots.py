@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import color_sequences
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from scripts.evaluate import file_name
 from scripts.plots import save
@@ -36,8 +39,9 @@ def plot(record: Record, out: Path) -> None:
 def plot_similarity(similarity: Mapping[str, Any], path: Path) -> None:
     """ρ by set, a bar an embedding."""
     names = list(dict.fromkeys(name for found in similarity.values() for name in found["by"]))
-    figure = Figure(figsize=(1.6 + 1.3 * len(similarity), 4), layout="constrained")
+    figure = Figure(figsize=(3 + 1.3 * len(similarity), 4), layout="constrained")
     axes = figure.subplots()
+    _tell_apart(axes, len(names))
     width = 0.8 / max(1, len(names))
     for i, name in enumerate(names):
         heights = [(found["by"].get(name) or {}).get("rho") or 0 for found in similarity.values()]
@@ -51,7 +55,7 @@ def plot_similarity(similarity: Mapping[str, Any], path: Path) -> None:
     axes.set_xticks(range(len(labels)), labels, fontsize="small")
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set(title="Word similarity", ylabel="Spearman's ρ with human scores")
-    axes.legend(frameon=False)
+    _legend(axes)
     save(figure, path)
 
 
@@ -65,27 +69,31 @@ def plot_likeness(pairs: Sequence[Record], path: Path) -> None:
     side = 2 + 0.7 * len(names)
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(grid, vmin=0, vmax=1, cmap="viridis")
+    image = axes.imshow(grid, vmin=min(0, np.nanmin(grid)), vmax=1, cmap="viridis")
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(names)), names)
     for (i, j), value in np.ndenumerate(grid):
         shade = "black" if value > 0.6 else "white"
-        axes.text(j, i, f"{value:.2f}", ha="center", va="center", color=shade)
+        text = (
+            "–" if np.isnan(value) else f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+        )  # no −0.00
+        axes.text(j, i, text, ha="center", va="center", color=shade)
     axes.set(title="Likeness of embeddings (ρ of cosines)")
     figure.colorbar(image, shrink=0.8)
     save(figure, path)
 
 
 def _plot_norms(checkpoints: Sequence[Record], path: Path) -> None:
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(7.5, 4), layout="constrained")
     axes = figure.subplots()
+    _tell_apart(axes, sum(len(checkpoint["matrices"]) for checkpoint in checkpoints))
     for checkpoint in checkpoints:
         for name, matrix in checkpoint["matrices"].items():
             means = [band["mean"] for band in matrix["norms"]]
             axes.plot(_labels(matrix["norms"]), means, "o-", label=f"{checkpoint['name']} {name}")
     axes.set(title="Norms by frequency", xlabel="frequency rank", ylabel="mean norm of a row")
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False)
+    _legend(axes)
     save(figure, path)
 
 
@@ -94,14 +102,27 @@ def _plot_map(checkpoint: Record, path: Path) -> None:
     figure = Figure(figsize=(6 * len(matrices), 6), layout="constrained")
     panels = figure.subplots(1, len(matrices), squeeze=False)[0]
     for axes, (name, matrix) in zip(panels, matrices.items(), strict=True):
-        words, points = matrix["map"]["words"], np.array(matrix["map"]["points"])
+        points = np.array(matrix["map"]["points"])
         axes.scatter(points[:, 0], points[:, 1], s=4, color="C0", alpha=0.5)
-        for word, (x, y) in zip(words[:LABELLED_WORDS], points[:LABELLED_WORDS], strict=True):
-            axes.annotate(_plain(word), (x, y), fontsize=7)
         axes.set(title=name, xticks=[], yticks=[])
     method = matrices[next(iter(matrices))]["map"]["method"].upper()
     figure.suptitle(f"{checkpoint['name']}: the most frequent words ({method})")
+    figure.draw_without_rendering()  # from here on points have a place on paper
+    for axes, matrix in zip(panels, matrices.values(), strict=True):
+        _label_points(axes, matrix["map"]["words"], matrix["map"]["points"])
     save(figure, path)
+
+
+def _label_points(axes: Axes, words: Sequence[str], points: Sequence[Sequence[float]]) -> None:
+    """The first words, but for those whose label would lie on one that is there."""
+    labels: list[Bbox] = []
+    for word, point in zip(words[:LABELLED_WORDS], points[:LABELLED_WORDS], strict=True):
+        label = axes.annotate(_plain(word), (point[0], point[1]), fontsize=7)
+        box = label.get_window_extent()
+        if any(box.overlaps(other) for other in labels):
+            label.remove()
+        else:
+            labels.append(box)
 
 
 def _plot_row_movement(checkpoint: Record, path: Path) -> None:
@@ -126,11 +147,25 @@ def _plot_attention(sentence: Record, path: Path) -> None:
     source, target = sentence["source"], sentence["target"]
     figure = Figure(figsize=(2 + 0.4 * len(source), 1.5 + 0.35 * len(target)), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(np.array(sentence["weights"]), vmin=0, vmax=1, cmap="Greys", aspect="auto")
+    image = axes.imshow(np.array(sentence["weights"]), vmin=0, vmax=1, cmap="Greys", aspect="auto")
+    read, written = zip(*((s, t) for t, s in sentence["alignment"]), strict=True)
+    axes.scatter(read, written, s=9, color="C1", label="greatest of the row (alignment)")
     axes.set_xticks(range(len(source)), map(_plain, source), rotation=45, ha="left")
     axes.set_yticks(range(len(target)), map(_plain, target))
     axes.xaxis.tick_top()
+    figure.legend(loc="outside lower center", frameon=False, fontsize="small")
+    figure.colorbar(image, label="attention", shrink=0.8)
     save(figure, path)
+
+
+def _tell_apart(axes: Axes, count: int) -> None:
+    """A colour each for so many bars or lines, as far as there are colours to tell apart."""
+    axes.set_prop_cycle(color=color_sequences["tab10" if count <= 10 else "tab20"])
+
+
+def _legend(axes: Axes) -> None:
+    """Beside the axes, where it hides nothing."""
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def _labels(bands: Sequence[Record]) -> list[str]:

@@ -5,7 +5,8 @@
     {"checkpoints": [{
         "name", "path", "architecture",           # null in word vectors: architecture, tie_map
         "tie_map": {"groups": [{"names": […], "types", "dim", "parameters", "bytes"}],
-                    "others": {name: parameters}, "total", "untied_total"},
+                    "others": {name: parameters}, "total", "untied_total",
+                    "bytes_per_parameter"},       # of the embeddings as stored
         "vocabulary": {"source_only", "target_only", "both"} or null,   # types
         "subwords": true | false,                 # words are the means of their units' rows
         "matrices": {"U": {"words", "dim",
@@ -74,13 +75,18 @@ class Subject:
     embeddings: tuple[Embedding, ...]
     pipeline: TextPipeline | None  # where the vocabulary is one of subwords
 
-    def units(self, embedding: Embedding) -> Units:
-        """How a word is written in this vocabulary."""
+    def units(self, embedding: Embedding, language: str | None = None) -> Units:
+        """How a word is written in this vocabulary.
+
+        Without a ``language``, or with one that the embedding is not of, the word is of that of
+        its languages which writes it in the fewest units.
+        """
         if self.pipeline is None:
             return whole
-        pipeline, languages = self.pipeline, embedding.languages
-        language = LANGUAGE_OF_SETS if LANGUAGE_OF_SETS in languages else min(languages)
-        return lambda word: pipeline.segment(word, language).split()
+        pipeline, languages = self.pipeline, sorted(embedding.languages)
+        if language in languages:
+            languages = [language]
+        return lambda word: min((pipeline.segment(word, of).split() for of in languages), key=len)
 
 
 def load(name: str, path: Path, data: Path | None = None) -> Subject:
@@ -115,7 +121,7 @@ def read_sets(paths: Sequence[Path]) -> list[WordPairs]:
 def analyse(subjects: Sequence[Subject], sets: Sequence[WordPairs], options: Options) -> Record:
     """All there is to say of the subjects: the JSON that the head of this file describes."""
     embeddings = {
-        f"{subject.name} {embedding.name}": (embedding, subject.units(embedding))
+        f"{subject.name} {embedding.name}": (embedding, subject.units(embedding, LANGUAGE_OF_SETS))
         for subject in subjects
         for embedding in subject.embeddings
     }
@@ -186,6 +192,7 @@ def _tie_map(tie: TieMap, bytes_per_parameter: int) -> Record:
         "others": dict(tie.others),
         "total": tie.total,
         "untied_total": tie.untied_total,
+        "bytes_per_parameter": bytes_per_parameter,
     }
 
 

@@ -66,11 +66,16 @@ class Embedding:
         A word that is not known as it stands is looked up in lower case. The direction, and so
         every cosine, is also that of the sum.
         """
+        found = self.known_units(word, units)
+        return self.take(found).mean(axis=0) if found else None
+
+    def known_units(self, word: str, units: Units = whole) -> Sequence[str]:
+        """The units of the word as it stands, or else in lower case; none if one is not known."""
         for form in (word, word.lower()):
             found = units(form)
-            if found and all(unit in self.rows for unit in found):
-                return self.take(found).mean(axis=0)
-        return None
+            if all(unit in self.rows for unit in found):
+                return found
+        return ()
 
     def take(self, words: Sequence[str]) -> Vectors:
         """The rows of these words, which must be known."""
@@ -84,15 +89,15 @@ def unit_length(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def nearest(embedding: Embedding, word: str, count: int, units: Units = whole) -> list[Neighbour]:
-    """The rows of greatest cosine with ``word``, itself left out; none where it is not known."""
-    vector = embedding.vector(word, units)
-    if vector is None:
+    """The rows of greatest cosine with ``word``; its own are left out, none if it is not known."""
+    found = embedding.known_units(word, units)
+    if not found:
         return []
-    cosines = embedding.directions @ unit_length(vector)
-    order = np.argsort(-cosines, kind="stable")[: count + 1]
-    found = [(embedding.words[row], float(cosines[row])) for row in order]
-    own = {word, word.lower()}
-    return [(other, cosine) for other, cosine in found if other not in own][:count]
+    cosines = embedding.directions @ unit_length(embedding.take(found).mean(axis=0))
+    own = {word, word.lower(), *found}
+    order = np.argsort(-cosines, kind="stable")[: count + len(own)]
+    others = [row for row in order if embedding.words[row] not in own]
+    return [(embedding.words[row], float(cosines[row])) for row in others[:count]]
 
 
 def common_words(embeddings: Sequence[Embedding]) -> list[str]:
