@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
-from matplotlib import color_sequences
+from matplotlib import color_sequences, rc_context, rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 from matplotlib.transforms import Bbox
 
 from scripts.evaluate import file_name
@@ -21,7 +24,35 @@ Record = Mapping[str, Any]
 
 
 def plot(record: Record, out: Path) -> None:
-    """Draw all pictures of ``analysis.json`` in the folder ``out``."""
+    """Draw all pictures of ``analysis.json`` in the folder ``out``.
+
+    Words in scripts that the default font lacks are drawn with an installed Noto Sans.
+    """
+    with (
+        rc_context({"font.family": [*rcParams["font.family"], *_noto()]}),
+        catch_warnings(record=True) as caught,
+    ):
+        simplefilter("always")
+        _plot(record, out)
+    messages = dict.fromkeys(str(warning.message) for warning in caught)
+    missing = [message for message in messages if message.startswith("Glyph")]
+    for message in messages:
+        if message not in missing:
+            print(f"warning: {message}", file=sys.stderr)
+    if missing:
+        print(
+            f"warning: {len(missing)} characters have no font here and are drawn as boxes; install "
+            "Noto Sans for their script, and remove matplotlib's cache of fonts",
+            file=sys.stderr,
+        )
+
+
+def _noto() -> list[str]:
+    names = {font.name for font in fontManager.ttflist}
+    return sorted(name for name in names if name.startswith("Noto Sans"))
+
+
+def _plot(record: Record, out: Path) -> None:
     if any(found["by"] for found in record["similarity"].values()):
         plot_similarity(record["similarity"], out / "word-similarity")
     if record["likeness"]:

@@ -39,7 +39,7 @@ from preprocess.wordsim import set_name
 from scripts.environment import package_versions
 from scripts.translation import Prepared, load_system
 from tiednmt.analysis.attention import attention_of
-from tiednmt.analysis.embeddings import Embedding, Units, nearest, whole
+from tiednmt.analysis.embeddings import Embedding, EmbeddingError, Units, nearest, whole
 from tiednmt.analysis.geometry import in_two_dimensions, norms_by_frequency
 from tiednmt.analysis.likeness import likeness
 from tiednmt.analysis.row_movement import read_row_movement
@@ -97,9 +97,12 @@ def load(name: str, path: Path, data: Path | None = None) -> Subject:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint")
-    if word_vectors.is_word_vectors(path):
-        return Subject(name, path, None, word_vectors.load(path), None)
-    found = checkpoints.load(path, data)
+    try:
+        if word_vectors.is_word_vectors(path):
+            return Subject(name, path, None, word_vectors.load(path), None)
+        found = checkpoints.load(path, data)
+    except EmbeddingError as error:  # which knows of no file
+        raise UserError(f"{path}: {error}") from error
     return Subject(name, path, found, found.embeddings, _pipeline(found))
 
 

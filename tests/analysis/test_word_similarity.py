@@ -144,3 +144,11 @@ def _text(folder):
         return path.read_text()
     with gzip.open(f"{path}.gz", "rt") as file:
         return file.read()
+
+
+def test_units_of_a_word_are_not_its_neighbours():
+    """ "ab" is the mean of "a" and "b", whose cosines with it are the greatest."""
+    rows = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 1], [0, 0, 1]], dtype=np.float32)
+    found = nearest(Embedding("S", ("a", "b", "near", "far"), rows), "ab", 2, list)
+    assert [name for name, _ in found] == ["near", "far"]
+    assert found[0][1] == pytest.approx((2 / 6) ** 0.5 * 2**0.5)

@@ -101,6 +101,14 @@ class TestRefused:
         with pytest.raises(UserError, match=r"x\.vec: damaged or cut short"):
             load(tmp_path / "x.vec")
 
+    @pytest.mark.parametrize("kept", [0.1, 0.9])
+    def test_gensim_s_file_cut_short(self, kept, text, tmp_path):
+        save(train(text, SkipGram(vector_size=4, epochs=1), 1), tmp_path / "x.model")
+        whole = (tmp_path / "x.model").read_bytes()
+        (tmp_path / "x.model").write_bytes(whole[: int(kept * len(whole))])
+        with pytest.raises(UserError, match=r"x\.model: damaged or cut short"):
+            load(tmp_path / "x.model")
+
     def test_text_without_words(self, tmp_path):
         (tmp_path / "empty.txt").write_text("")
         with pytest.raises(UserError, match="vocabulary"):

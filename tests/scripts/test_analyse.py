@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +13,11 @@ from gensim.models import KeyedVectors
 from scipy.stats import spearmanr
 
 from scripts import analyse
-from scripts.analysis_record import load
+from scripts.analysis_page import page
+from scripts.analysis_record import Subject, load
 from tests.untrained import save_untrained, write_dictionaries
+from tiednmt.analysis.embeddings import Embedding
+from tiednmt.analysis.word_vectors import save_word2vec
 
 WORDS = [f"w{i}" for i in range(24)]
 LM = ("--task", "tied_language_modeling", "--arch", "tied_lstm_lm", "--hidden-size", 6)
@@ -147,7 +151,62 @@ def test_old_checkpoints_of_torch_are_no_word_vectors(folder, tmp_path):
     assert [embedding.name for embedding in subject.embeddings] == ["U", "V"]
 
 
+class Pipeline:
+    """Segments as a joint vocabulary does: each language has words of its own, whole."""
+
+    def segment(self, word, language):
+        return word if word in {"en": ["dog"], "de": ["Hund", "die"]}[language] else " ".join(word)
+
+
+def test_words_of_either_language_of_a_shared_vocabulary():
+    both, german = (
+        Embedding("S", ("dog",), np.ones((1, 2), np.float32), frozenset(languages))
+        for languages in ({"en", "de"}, {"de"})
+    )
+    subject = Subject("x", Path("x.pt"), None, (both, german), Pipeline())
+    assert subject.units(both)("dog") == ["dog"]
+    assert subject.units(both)("Hund") == ["Hund"]
+    assert subject.units(both, "en")("die") == ["d", "i", "e"]  # an English set's, not German
+    assert subject.units(german, "en")("die") == ["die"]
+
+
+def test_embeddings_that_no_set_is_for_are_named(record):
+    similarity = {"mine": {"pairs": 4, "by": {"none V": {"rho": 0.5, "covered": 3}}}}
+    text = page({**record, "similarity": similarity})
+    assert "Left out, since the sets are English: none U, tied S, tied P·V." in text
+    assert "Left out" not in page(record)
+
+
+def test_bytes_of_every_group(record):
+    """In single precision: four a parameter."""
+    none = record["checkpoints"][0]
+    total = none["tie_map"]["total"]
+    assert none["tie_map"]["bytes_per_parameter"] == 4
+    assert f"| total |  | {total:,} | {4 * total / 1e6:.1f} MB |" in page(record)
+
+
+def test_words_in_a_script_without_a_font(tmp_path, capsys):
+    """One line, not one a character."""
+    words = tuple(chr(0x1B170 + i) for i in range(5))  # Nüshu
+    rows = np.random.default_rng(1).normal(size=(5, 3)).astype(np.float32)
+    save_word2vec(Embedding("U", words, rows), tmp_path / "x.vec")
+    analyse.main([str(tmp_path / "x.vec"), "--out", str(tmp_path / "out")])
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if "font" in line] == lines and len(lines) <= 1
+    assert list((tmp_path / "out").glob("map-*.png"))
+
+
+def test_a_run_is_called_by_its_folder(folder, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "checkpoint_best.pt").write_bytes((folder / "none.pt").read_bytes())
+    given = [str(tmp_path / "mine" / "checkpoint_best.pt"), "--data", str(folder / "data")]
+    analyse.main([*given, "--out", str(tmp_path / "out")])
+    found = json.loads((tmp_path / "out" / "analysis.json").read_text())
+    assert [checkpoint["name"] for checkpoint in found["checkpoints"]] == ["mine"]
+
+
 REFUSED = {
+    "not a number": (["{folder}/nan.vec"], r"nan\.vec: U: holds values that are not numbers"),
     "no such checkpoint": (["{folder}/gone.pt"], r"gone\.pt: no such checkpoint"),
     "ensemble": (["{folder}/none.pt:{folder}/tied.pt"], r"an ensemble"),
     "same name": (["a={folder}/none.pt", "a={folder}/tied.pt"], r"two checkpoints are called a"),
@@ -167,6 +226,7 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused_with_one_line(case, folder, tmp_path):
     (folder / "broken.txt").write_text("dog cat 3\ndog\n")
+    (folder / "nan.vec").write_text("2 2\na 1 nan\nb 3 4\n")
     (folder / "damaged.pt").write_bytes((folder / "none.pt").read_bytes()[:2000])
     arguments, message = REFUSED[case]
     given = [argument.format(folder=folder) for argument in arguments]

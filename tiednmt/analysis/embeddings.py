@@ -21,6 +21,10 @@ def whole(word: str) -> Sequence[str]:
     return (word,)
 
 
+class EmbeddingError(UserError):
+    """A matrix that cannot be used; whoever read it knows from which file."""
+
+
 @dataclass(frozen=True)
 class Embedding:
     """A matrix (words × dim) with its word list, without fairseq's symbols of structure.
@@ -33,7 +37,7 @@ class Embedding:
         languages: whose words these are, as far as that is known.
 
     Raises:
-        UserError: not a word a row, or a value that is not a number.
+        EmbeddingError: not a word a row, or a value that is not a number.
     """
 
     name: str
@@ -43,12 +47,14 @@ class Embedding:
 
     def __post_init__(self) -> None:
         if len(self.words) != len(self.vectors):
-            raise UserError(
+            raise EmbeddingError(
                 f"{self.name}: {len(self.vectors):,} rows for {len(self.words):,} words; give the "
                 "folder with the dictionaries that it was trained with"
             )
         if not np.isfinite(self.vectors).all():
-            raise UserError(f"{self.name}: holds values that are not numbers; training diverged")
+            raise EmbeddingError(
+                f"{self.name}: holds values that are not numbers; training diverged"
+            )
 
     @cached_property
     def rows(self) -> dict[str, int]:

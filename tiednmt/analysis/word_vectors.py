@@ -18,7 +18,8 @@ from gensim.utils import SaveLoad
 from tiednmt.analysis.embeddings import Embedding
 from tiednmt.errors import UserError
 
-logging.getLogger("gensim").setLevel(logging.WARNING)  # fairseq shows what others log as well
+for _noisy in ("gensim", "smart_open"):  # fairseq shows what others log as well
+    logging.getLogger(_noisy).setLevel(logging.WARNING)
 
 _PICKLE = b"\x80"  # how a pickle of any protocol since 2 begins
 _TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # in the beginning of torch's, before it wrote zips
@@ -56,7 +57,7 @@ def load(path: Path) -> tuple[Embedding, ...]:
     is_pickle = _beginning(path).startswith(_PICKLE)
     try:
         found = _read_pickle(path) if is_pickle else _read_word2vec(path)
-    except (ValueError, EOFError, UnicodeDecodeError) as error:
+    except (ValueError, EOFError, pickle.UnpicklingError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(

@@ -169,6 +169,7 @@ def test_pairs_that_all_cover_are_told_once(tmp_path):
         ["set", "pairs", "none U", "none V"],
         ["SimLex-999", "420|of 999", "0.123", "−0.200"],
     ]
+    assert "embeddings of no English words are left out" in page.text  # vectors U
 
 
 def test_in_the_folder_of_a_run(folder, translation, tmp_path):
