@@ -39,22 +39,26 @@ def test_skip_gram(tied):
         close(v.grad, of_v)
 
 
-def caught(module):
-    """The outputs of a module, whose gradients are kept, call by call."""
-    outputs = []
+def caught(embedding):
+    """A list that every call of ``embedding`` adds to: what it read and the vectors it gave."""
+    calls = []
 
-    def keep(_module, _inputs, output):
-        output.retain_grad()
-        outputs.append(output)
+    def keep(module, inputs, vectors):
+        vectors.retain_grad()
+        calls.append((inputs[0], vectors))
 
-    module.register_forward_hook(keep)
-    return outputs
+    embedding.register_forward_hook(keep)
+    return calls
 
 
 def features_of(layer, features):
     """What V reads, N × dim."""
     read = features if layer.projection is None else layer.projection(features)
     return read.flatten(0, 1)
+
+
+def gradient_of_call(read, vectors):
+    return input_gradient(read.flatten(), vectors.grad.flatten(0, -2), len(JOINT))
 
 
 @pytest.mark.parametrize("projection", [False, True])
@@ -73,8 +77,8 @@ def test_language_model(tying, projection):
     torch.nn.functional.cross_entropy(scores, targets, reduction="sum").backward()
     with torch.no_grad():
         of_v = output_gradient(scores.softmax(1), targets, features_of(layer, features))
-        (vectors,) = embedded  # T × B × dim
-        of_u = input_gradient(read.t().flatten(), vectors.grad.flatten(0, 1), len(JOINT))
+        ((read_by_step, vectors),) = embedded
+        of_u = gradient_of_call(read_by_step, vectors)
     u, v = built.decoder.embedding.weight, layer.embedding.weight
     unread = [i for i in range(len(JOINT)) if i not in read]
     assert unread and not of_u[unread].any()
@@ -104,15 +108,9 @@ def test_translation(tying):
     scores = layer(features).flatten(0, 1)[counted]
     targets = targets.flatten()[counted]
     torch.nn.functional.cross_entropy(scores, targets, reduction="sum").backward()
-    calls = [vectors for outputs in embedded.values() for vectors in outputs]
-    padding = inputs["src_tokens"].eq(JOINT.pad()).to(torch.uint8)
-    columns = padding.argsort(dim=1, stable=True)  # the encoder moves padding to the right
-    read = [inputs["src_tokens"].gather(1, columns), inputs["prev_output_tokens"]]
+    calls = [call for calls in embedded.values() for call in calls]
     with torch.no_grad():
-        of_inputs = [
-            input_gradient(tokens.t().flatten(), vectors.grad.flatten(0, 1), len(JOINT))
-            for tokens, vectors in zip(read, calls, strict=True)
-        ]
+        of_inputs = [gradient_of_call(*call) for call in calls]
         p = scores.softmax(1)
         of_v = output_gradient(p, targets, features_of(layer, features)[counted])
     for of_u in of_inputs:
