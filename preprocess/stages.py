@@ -189,7 +189,8 @@ class Stages:
             if before != now:
                 return f"was done with {option} {before}, not {now}; {RUN_AGAIN}"
         for kind, paths in (("inputs", stage.inputs), ("outputs", stage.outputs)):
-            if list(record[kind]) != [self._name(path) for path in paths]:
+            names = dict.fromkeys(map(self._name, paths))  # one file may be read as several
+            if list(record[kind]) != list(names):
                 return f"had other {kind}; {RUN_AGAIN}"
             for path in paths:
                 if not self._is(path, record[kind][self._name(path)]):

@@ -161,6 +161,15 @@ def test_a_test_set_may_be_left_out(raw, tmp_path):
     assert not list((tmp_path / "dest").rglob("test*"))
 
 
+def test_one_file_may_be_several_sets(raw, tmp_path):
+    dest, one = tmp_path / "dest", str(raw / "train.txt")
+    text.main(["--train", one, "--valid", one, "--test", one, "--dest", str(dest)])
+    sets = [
+        (dest / f"tokenised/{subset}.txt").read_bytes() for subset in ("train", "valid", "test")
+    ]
+    assert sets[0] and sets[0] == sets[1] == sets[2]
+
+
 def test_several_files_gzipped_or_not_are_one_text(raw, tmp_path):
     prepare(raw, tmp_path / "one")
     lines = TEXTS["train"].encode().split(b"\n")
