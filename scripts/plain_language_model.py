@@ -39,8 +39,10 @@ class Reading:
     penalty_form: str = "squared"  # squared: ½‖P‖²; norm: ‖P‖
     penalty_of: str = "projection"  # projection; embedding: the output embedding too; all
     clip_penalty: bool = True  # whether clipping sees the penalty's gradient
+    weight_decay: float = 0.0  # of everything, at each update, outside the clipping
     clip_lookups: str = "summed"  # summed; apart: the norm of each lookup's gradient, as TensorFlow
     lstm_bias: str = "uniform"  # uniform, or zero as in TensorFlow
+    lstm_biases: int = 2  # a gate, as in PyTorch (its sum moves twice as fast), or 1 as elsewhere
     learning_rate: float = 1.0
     streams: int = 20
     steps: int = 20
@@ -79,10 +81,11 @@ class PlainLanguageModel(nn.Module):
             self.output.weight = self.embedding.weight
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -reading.init_range, reading.init_range)
-        if reading.lstm_bias == "zero":
-            for name, parameter in self.lstm.named_parameters():
-                if "bias" in name:
-                    nn.init.zeros_(parameter)
+        for name, parameter in self.lstm.named_parameters():
+            unused = "bias_hh" in name and reading.lstm_biases == 1
+            if unused or ("bias" in name and reading.lstm_bias == "zero"):
+                nn.init.zeros_(parameter)
+            parameter.requires_grad_(not unused)
         if self.projection is not None and reading.projection_start != "uniform":
             if reading.projection_start == "identity":
                 nn.init.eye_(self.projection.weight)
@@ -147,8 +150,9 @@ class Training:
             penalty.backward()
         with torch.no_grad():
             for parameter in self.model.parameters():
-                assert parameter.grad is not None
-                parameter.sub_(parameter.grad, alpha=rate)
+                if parameter.grad is not None:
+                    parameter.mul_(1 - rate * self.reading.weight_decay)
+                    parameter.sub_(parameter.grad, alpha=rate)
         return nll.item(), (hidden.detach(), cell.detach())
 
     def clip(self, inputs: Tensor) -> None:

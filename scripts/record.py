@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 
 from preprocess.files import write_json, write_whole
+from scripts import search_projection
 from scripts.experiments import RESULTS_OF_TASK
 from scripts.recipes import ROOT
 from scripts.tables import benchmark_summary, benchmark_table
@@ -43,6 +44,8 @@ def table(name: str) -> str:
     record = json.loads(path.read_text(encoding="utf-8"))
     if "benchmark" in record:
         return benchmark_table(record)
+    if "readings" in record:
+        return search_projection.table(record)
     return RESULTS_OF_TASK[record["task"]].table(record)
 
 

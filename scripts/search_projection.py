@@ -1,7 +1,8 @@
 """Try readings of projection regularisation on PTB, in plain PyTorch.
 
 The readings are those of configs/search/projection.yaml. Each leaves a file of its figures, epoch
-by epoch, and goes on from its last epoch when it was interrupted; the table is made of all files.
+by epoch, and goes on from its last epoch when it was interrupted or when more epochs are asked for;
+record.json and table.md are made of all of them.
 
   python -m scripts.search_projection --data data/ptb --out runs/projection --jobs 4
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -21,76 +23,120 @@ import yaml
 
 from preprocess.files import named_when_whole, write_json, write_whole
 from scripts.arguments import positive
+from scripts.environment import machine, package_versions
 from scripts.plain_language_model import Reading, Training, dictionary, read
 from scripts.processes import Child, side_by_side
 from scripts.recipes import ROOT
+from scripts.seeds import mean_and_sd, over_seeds
 from scripts.tables import markdown
 from tiednmt.errors import UserError, one_line_errors
 
 READINGS = ROOT / "configs" / "search" / "projection.yaml"
 
-
-def readings() -> dict[str, Reading]:
-    """What is tried, by name."""
-    return {
-        name: Reading(**changes)
-        for name, changes in yaml.safe_load(READINGS.read_text(encoding="utf-8")).items()
-    }
+Changes = Mapping[str, Any]
 
 
-def search(name: str, reading: Reading, seed: int, data: Path, out: Path) -> None:
-    """Train one reading to its last epoch, from the last one that was finished."""
-    figures = out / f"{file_name(name, seed)}.json"
-    saved = figures.with_suffix(".pt")
+def readings() -> dict[str, Changes]:
+    """What is tried, by name: the fields of :class:`Reading` that differ from their defaults."""
+    found: dict[str, Changes] = yaml.safe_load(READINGS.read_text(encoding="utf-8"))
+    return found
+
+
+def search(name: str, seed: int, epochs: int | None, data: Path, out: Path) -> None:
+    """Train one reading up to ``epochs`` (None: all of its own), from the last one finished."""
+    changes = readings()[name]
+    reading = Reading(**changes)
+    saved = figures_file(name, seed, out).with_suffix(".pt")
     text = {subset: read(data, subset) for subset in ("train", "valid", "test")}
-    types = len(dictionary(data))
-    training = Training(reading, types, seed)
-    record: dict[str, Any] = {"name": name, "seed": seed, "epochs": []}
+    training = Training(reading, len(dictionary(data)), seed)
+    record: dict[str, Any] = {"name": name, "seed": seed, "changes": changes, "epochs": []}
     if saved.exists():
-        record = json.loads(figures.read_text(encoding="utf-8"))
-        training.model.load_state_dict(torch.load(saved))
-    for epoch in range(len(record["epochs"]) + 1, reading.epochs + 1):
+        state = torch.load(saved)
+        record = state["record"]
+        if record["changes"] != changes:
+            raise UserError(f"{saved}: made with other settings than {READINGS} has; delete it")
+        training.model.load_state_dict(state["model"])
+    for epoch in range(len(record["epochs"]) + 1, (epochs or reading.epochs) + 1):
         train = training.epoch(text["train"], epoch)
-        valid = training.perplexity(text["valid"], reading.streams)
+        valid = training.perplexity(text["valid"], streams=1)
         record["epochs"].append({"train": round(train, 2), "valid": round(valid, 2)})
         if epoch == reading.epochs:
             record["test"] = round(training.perplexity(text["test"], streams=1), 2)
         with named_when_whole(saved) as partial_file:
-            torch.save(training.model.state_dict(), partial_file)
-        write_json(figures, record)
+            torch.save({"model": training.model.state_dict(), "record": record}, partial_file)
+        write_json(figures_file(name, seed, out), record)
         print(f"{name}: epoch {epoch}, train {train:.1f}, validation {valid:.1f}", flush=True)
 
 
-def file_name(name: str, seed: int) -> str:
-    """A reading's name as that of a file."""
-    return f"{'-'.join(name.replace(',', '').replace(chr(39), '').split())}.{seed}"
+def figures_file(name: str, seed: int, out: Path) -> Path:
+    """Where the figures of a reading are kept."""
+    plain = name.replace(",", "").replace("'", "")
+    return out / f"{'-'.join(plain.split())}.{seed}.json"
 
 
-def table(records: Sequence[Mapping[str, Any]]) -> str:
-    """Perplexities of the last epoch that each reading has come to."""
-    head = ["reading", "seed", "epochs", "train", "validation", "test"]
+def summary(out: Path, jobs: int) -> dict[str, Any]:
+    """The record of all readings that have come to the end of an epoch, in the file's order.
+
+    ``train`` and ``valid`` are perplexities of the last epoch that every seed has come to, ``test``
+    that of the model after it, where it is the reading's last.
+    """
+    rows = []
+    for name, changes in readings().items():
+        kept = sorted(out.glob(figures_file(name, 0, out).with_suffix("").stem + ".*.json"))
+        runs = [json.loads(path.read_text(encoding="utf-8")) for path in kept]
+        runs = [run for run in runs if run["epochs"]]
+        if not runs:
+            continue
+        epochs = min(len(run["epochs"]) for run in runs)
+        row: dict[str, Any] = {"name": name, "changes": changes, "epochs": epochs}
+        for subset in ("train", "valid"):
+            row[subset] = over_seeds([run["epochs"][epochs - 1][subset] for run in runs])
+        if all("test" in run for run in runs):
+            row["test"] = over_seeds([run["test"] for run in runs])
+        row["curves"] = [run["epochs"] for run in runs]
+        rows.append(row)
+    return {
+        "experiment": "projection-search",
+        "readings": rows,
+        "machine": machine(jobs),
+        "versions": package_versions(),
+        "command": shlex.join(["python", "-m", "scripts.search_projection", *sys.argv[1:]]),
+    }
+
+
+def table(record: Mapping[str, Any]) -> str:
+    """A row a reading: what it changes and its perplexities."""
+    head = ["reading", "changes", "seeds", "epochs", "train", "validation", "test"]
     rows = [
         [
-            record["name"],
-            str(record["seed"]),
-            str(len(record["epochs"])),
-            *(f"{record['epochs'][-1][subset]:.1f}" for subset in ("train", "valid")),
-            f"{record['test']:.1f}" if "test" in record else "",
+            row["name"],
+            ", ".join(f"{field} {value}" for field, value in row["changes"].items()),
+            str(row["train"]["seeds"]),
+            str(row["epochs"]),
+            *(mean_and_sd(row[subset], 1) for subset in ("train", "valid")),
+            mean_and_sd(row["test"], 1) if "test" in row else "",
         ]
-        for record in records
-        if record["epochs"]
+        for row in record["readings"]
     ]
-    return markdown(head, rows)
+    return markdown(head, rows, left=2)
 
 
-def _command(name: str, seed: int, args: argparse.Namespace) -> list[str]:
-    command = [sys.executable, "-m", "scripts.search_projection", "--only", name]
-    return [*command, "--seed", str(seed), "--data", str(args.data), "--out", str(args.out)]
+def _train(names: Sequence[str], seeds: int, args: argparse.Namespace) -> None:
+    given = [] if args.epochs is None else ["--epochs", str(args.epochs)]
+    given += ["--data", str(args.data), "--out", str(args.out)]
+    starts = []
+    for seed in range(1, seeds + 1):
+        for name in names:
+            command = [sys.executable, "-m", "scripts.search_projection", "--only", name]
+            command += ["--seed", str(seed), *given]
+            log = figures_file(name, seed, args.out).with_suffix(".log")
+            starts.append(partial(Child, name, command, log))
+    side_by_side(starts, args.jobs)
 
 
 @one_line_errors
 def main() -> None:
-    """Try all readings, or the one named; print the table."""
+    """Try all readings, or those named; print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -98,33 +144,24 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to fill")
     parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="side by side")
     parser.add_argument("--only", action="append", metavar="NAME", help="may be repeated")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="default 1")
+    parser.add_argument("--epochs", type=positive, metavar="N", help="stop there; default: all")
+    parser.add_argument("--seeds", type=positive, default=1, metavar="N", help="from 1 to this")
+    parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)  # one, in this process
     args = parser.parse_args()
-    known = readings()
-    chosen = args.only or list(known)
+    chosen = args.only or list(readings())
     for name in chosen:
-        if name not in known:
-            raise UserError(f"--only {name}: {READINGS} has only {', '.join(known)}")
+        if name not in readings():
+            raise UserError(f"--only {name}: {READINGS} has only {', '.join(readings())}")
     args.out.mkdir(parents=True, exist_ok=True)
-    if len(chosen) == 1:
-        search(chosen[0], known[chosen[0]], args.seed, args.data, args.out)
+    if args.seed is not None:
+        search(chosen[0], args.seed, args.epochs, args.data, args.out)
         return
-    side_by_side(
-        [
-            partial(
-                Child,
-                name,
-                _command(name, args.seed, args),
-                args.out / f"{file_name(name, args.seed)}.log",
-            )
-            for name in chosen
-        ],
-        args.jobs,
-    )
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in args.out.glob("*.json")]
+    _train(chosen, args.seeds, args)
+    record = summary(args.out, args.jobs)
+    write_json(args.out / "record.json", record)
     with write_whole(args.out / "table.md") as file:
-        file.write(table(records) + "\n")
-    print(table(records))
+        file.write(table(record) + "\n")
+    print(table(record))
 
 
 if __name__ == "__main__":
