@@ -30,6 +30,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from tiednmt.modules.gru import Transition, initialise_gru
+from tiednmt.modules.products import linear, product_type
 
 _ENERGIES = 2**19  # of the attention that a step of decoding holds at once, in the cache of a CPU
 
@@ -69,6 +70,14 @@ class _Weights(NamedTuple):
     context: Tensor  # 3·hidden × annotation: GRU_2's input weights
     bias_context: Tensor
 
+    def to(self, kind: torch.dtype) -> _Weights:
+        """The matrices in another type."""
+        return self._replace(
+            hidden_1=self.hidden_1.to(kind),
+            query_hidden_2=self.query_hidden_2.to(kind),
+            context=self.context.to(kind),
+        )
+
 
 class _Recurrence(torch.autograd.Function):
     """The loop over target steps, forward and backward."""
@@ -77,6 +86,7 @@ class _Recurrence(torch.autograd.Function):
     def forward(
         ctx: Any,
         sizes: tuple[int, ...],
+        kind: torch.dtype,
         inputs: Tensor,
         keys: Tensor,
         annotations: Tensor,
@@ -84,7 +94,7 @@ class _Recurrence(torch.autograd.Function):
         initial: Tensor,
         *weights: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        w = _Weights(*weights)
+        w = _Weights(*weights).to(kind)
         tokens, (_, length, attention_size) = len(inputs), keys.shape
         states = inputs.new_empty(tokens, initial.size(1))
         middles = torch.empty_like(states)
@@ -94,24 +104,25 @@ class _Recurrence(torch.autograd.Function):
         contexts = inputs.new_empty(tokens, annotations.size(2))
         attention = inputs.new_empty(tokens, length)
         energies, score = torch.empty_like(keys), w.score.expand(len(keys), -1)
+        from_context = inputs.new_empty(len(keys), w.context.size(0))
         state = initial
         for rows, size in _steps(sizes):
             state, energy = state[:size], energies[:size]
-            torch.addmm(w.bias_1, state, w.hidden_1.t(), out=one.gates[rows])
+            _linear(state, w.hidden_1, w.bias_1, out=one.gates[rows])
             one.step(rows, inputs[rows], state, out=middles[rows])
-            torch.addmm(w.bias_2, middles[rows], w.query_hidden_2.t(), out=from_middles[rows])
+            _linear(middles[rows], w.query_hidden_2, w.bias_2, out=from_middles[rows])
             torch.add(keys[:size], queries[rows].unsqueeze(1), out=energy).sigmoid_()
             scores = _times(score[:size], energy.transpose(1, 2))
             scores.masked_fill_(padding[:size], -math.inf)
             torch.softmax(scores, 1, out=attention[rows])
             contexts[rows] = _times(attention[rows], annotations[:size])
-            from_context = torch.addmm(w.bias_context, contexts[rows], w.context.t())
-            two.step(rows, from_context, middles[rows], out=states[rows])
+            _linear(contexts[rows], w.context, w.bias_context, out=from_context[:size])
+            two.step(rows, from_context[:size], middles[rows], out=states[rows])
             state = states[rows]
         ctx.save_for_backward(
             keys, annotations, initial, states, middles, queries, contexts, attention, *weights
         )
-        ctx.sizes, ctx.transitions = sizes, (one, two)
+        ctx.sizes, ctx.kind, ctx.transitions = sizes, kind, (one, two)
         ctx.mark_non_differentiable(attention)
         return states, contexts, attention
 
@@ -121,7 +132,7 @@ class _Recurrence(torch.autograd.Function):
         keys, annotations, initial, states, middles, queries, contexts, attention, *weights = (
             ctx.saved_tensors
         )
-        w, sizes = _Weights(*weights), ctx.sizes
+        w, sizes = _Weights(*weights).to(ctx.kind), ctx.sizes
         before = _states_before(initial, states, sizes)
         one, two = ctx.transitions
         one.differentiate(before)
@@ -138,7 +149,7 @@ class _Recurrence(torch.autograd.Function):
             grad, energy = grad_initial[:size], energies[:size]
             grad += grad_states[rows]
             from_context = two.step_back(rows, grad, grad_gates_2[rows])
-            torch.addmm(grad_contexts[rows], from_context, w.context, out=grad_context[rows])
+            torch.add(grad_contexts[rows], _product(from_context, w.context), out=grad_context[rows])
             grad_attention = _times(grad_context[rows], annotations[:size].transpose(1, 2))
             share = attention[rows] * grad_attention
             grad_scores = share.addcmul_(attention[rows], share.sum(1, keepdim=True), value=-1)
@@ -147,21 +158,22 @@ class _Recurrence(torch.autograd.Function):
             slopes = torch.addcmul(energy, energy, energy, value=-1, out=energy)
             grad_keys[:size].addcmul_(slopes, grad_scores.unsqueeze(2))
             torch.mul(_times(grad_scores, slopes), w.score, out=grad_queries[rows])
-            grad.addmm_(grad_from_middles[rows], w.query_hidden_2)
+            grad += _product(grad_from_middles[rows], w.query_hidden_2)
             one.step_back(rows, grad, grad_from_states[rows])
-            grad.addmm_(grad_from_states[rows], w.hidden_1)
+            grad += _product(grad_from_states[rows], w.hidden_1)
 
         grad_inputs, grad_from_contexts = one.slopes, two.slopes
         grad_weights = _Weights(
-            hidden_1=grad_from_states.t() @ before,
+            hidden_1=_product(grad_from_states.t(), before.to(ctx.kind)),
             bias_1=grad_from_states.sum(0),
-            query_hidden_2=grad_from_middles.t() @ middles,
+            query_hidden_2=_product(grad_from_middles.t(), middles.to(ctx.kind)),
             bias_2=grad_from_middles.sum(0),
             score=grad_score.sum(0),
-            context=grad_from_contexts.t() @ contexts,
+            context=_product(grad_from_contexts.t(), contexts.to(ctx.kind)),
             bias_context=grad_from_contexts.sum(0),
         )
         return (
+            None,
             None,
             grad_inputs,
             grad_keys.mul_(w.score),
@@ -189,6 +201,19 @@ def _padded(rows: Tensor, sizes: tuple[int, ...]) -> Tensor:
     """N × n as B × T × n, zero where a sentence has ended."""
     packed = PackedSequence(rows, torch.tensor(sizes))
     return pad_packed_sequence(packed, batch_first=True)[0]
+
+
+def _linear(rows: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
+    """Rows times weightᵀ, plus the bias; multiplied in the type of the weight."""
+    if weight.dtype == rows.dtype:
+        torch.addmm(bias, rows, weight.t(), out=out)
+    else:
+        torch.add(bias, rows.to(weight.dtype) @ weight.t(), out=out)
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """Multiplied in the type of ``right``, in the type of ``left``."""
+    return (left.to(right.dtype) @ right).to(left.dtype)
 
 
 def _times(rows: Tensor, matrices: Tensor) -> Tensor:
@@ -228,7 +253,7 @@ class ConditionalGRU(nn.Module):
 
     def read(self, annotations: Tensor, padding: Tensor) -> Memory:
         """What the steps attend to; needed once a sentence."""
-        keys = F.linear(annotations, 2 * self.key.weight, 2 * self.key.bias)
+        keys = linear(annotations, 2 * self.key.weight, 2 * self.key.bias)
         return Memory(annotations, keys, padding)
 
     def forward(
@@ -256,7 +281,8 @@ class ConditionalGRU(nn.Module):
         return Decoded(
             *_Recurrence.apply(
                 tuple(sizes),
-                F.linear(embedded, one.weight_ih, one.bias_ih),
+                product_type(embedded),
+                linear(embedded, one.weight_ih, one.bias_ih),
                 memory.keys,
                 memory.annotations,
                 memory.padding,

@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 # What is held at once: as many scores as fit a cache, but enough tokens for a product to be worth
 # its pass over the weight.
-_SCORES, _TOKENS = 2**23, 320
+_SCORES, _TOKENS = 2**21, 320
 _TYPES = 8192  # rows of a product that is rounded before it is added up
 
 
@@ -99,8 +99,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if any(wanted):
                 scores.mul_(counts / total).sub_(of_others * counts)
                 scores.scatter_add_(1, gold, -of_target * counts)
-                _copy(scores, product)
-                gradients.add(chunk, product, h, weight)
+                gradients.add(chunk, scores, product, h, weight)
 
         total_nll, total_uniform = (counted * nll).sum(), (counted * uniform).sum()
         ctx.mark_non_differentiable(total_nll)
@@ -134,12 +133,17 @@ class _Gradients(NamedTuple):
         pairs = zip(inputs, wanted, strict=True)
         return cls(*(torch.zeros_like(x, dtype=kind) if needed else None for x, needed in pairs))
 
-    def add(self, chunk: slice, grad_scores: Tensor, features: Tensor, weight: Tensor) -> None:
-        """What the scores of a chunk of tokens contribute."""
+    def add(
+        self, chunk: slice, exact: Tensor, grad_scores: Tensor, features: Tensor, weight: Tensor
+    ) -> None:
+        """What the scores of a chunk of tokens contribute: ``exact`` is their gradient, which is
+        put into ``grad_scores`` to be multiplied.
+        """
+        if self.bias is not None:
+            self.bias.add_(exact.sum(0))
+        _copy(exact, grad_scores)
         if self.features is not None:
             self.features[chunk] = grad_scores @ weight
-        if self.bias is not None:
-            self.bias.add_(grad_scores.sum(0, dtype=self.bias.dtype))
         if self.weight is None:
             return
         if self.weight.dtype == features.dtype:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from tiednmt.modules.cross_entropy import SequenceLoss, linear_cross_entropy
 from tiednmt.modules.int8 import Int8Linear
+from tiednmt.modules.products import linear, product_type
 
 
 class OutputLayer(nn.Module):
@@ -58,8 +59,8 @@ class OutputLayer(nn.Module):
             counted = target.ne(padding_idx)
             features, target = features[counted], target[counted]
         if self.projection is not None:
-            features = self.projection(features)
-        weight = self.embedding.weight
+            features = linear(features, self.projection.weight)
+        features, weight = features.to(product_type(features)), self.embedding.weight
         return linear_cross_entropy(
             features, weight, self.bias, target, padding_idx, label_smoothing
         )

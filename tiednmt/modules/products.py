@@ -1,0 +1,71 @@
+"""Matrix products of training in bfloat16, where ``--float32-matmul-precision medium`` allows it.
+
+torch's setting of that name lets products round what they multiply. On a CPU torch does so only
+where there are AMX instructions; AVX-512 has bfloat16 products too, at twice the rate of single
+precision, and these are used here. Weights, states, gradients and all sums outside of a product
+stay in single precision; what is computed without gradients (validation, decoding) is not rounded.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def product_type(tensor: Tensor) -> torch.dtype:
+    """The type in which to multiply what a gradient is wanted of."""
+    rounds = (
+        tensor.dtype == torch.float32
+        and tensor.device.type == "cpu"
+        and torch.is_grad_enabled()
+        and torch.get_float32_matmul_precision() == "medium"
+        and has_bfloat16_products()
+    )
+    return torch.bfloat16 if rounds else tensor.dtype
+
+
+@cache
+def has_bfloat16_products() -> bool:
+    """Whether this CPU multiplies bfloat16 (AVX512_BF16 or AMX) and torch knows how."""
+    instructions = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return bool(instructions() and torch.backends.mkldnn.is_available())
+
+
+def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``torch.nn.functional.linear``, multiplied in :func:`product_type`."""
+    kind = product_type(inputs)
+    if kind == inputs.dtype:
+        return F.linear(inputs, weight, bias)
+    result: Tensor = _Linear.apply(inputs.flatten(0, -2), weight, bias, kind)
+    return result.unflatten(0, inputs.shape[:-1])
+
+
+class _Linear(torch.autograd.Function):
+    """N × n inputs times an m × n weight."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None, kind: torch.dtype
+    ) -> Tensor:
+        rounded = inputs.to(kind), weight.to(kind)
+        ctx.save_for_backward(*rounded)
+        products = (rounded[0] @ rounded[1].t()).to(inputs.dtype)
+        return products if bias is None else products.add_(bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        inputs, weight = ctx.saved_tensors
+        wants_inputs, wants_weight, wants_bias, _ = ctx.needs_input_grad
+        rounded = grad.to(inputs.dtype)
+        return (
+            (rounded @ weight).to(grad.dtype) if wants_inputs else None,
+            (rounded.t() @ inputs).to(grad.dtype) if wants_weight else None,
+            grad.sum(0) if wants_bias else None,
+            None,
+        )
