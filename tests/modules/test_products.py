@@ -26,9 +26,7 @@ def with_gradients(function, inputs):
     """The outcomes and the gradients of a weighted sum of them, each in the inputs' type."""
     outcomes = function(*inputs)
     torch.manual_seed(2)
-    total = sum(
-        (o * torch.randn(o.shape, dtype=torch.float64).to(o.dtype)).sum() for o in outcomes
-    )
+    total = sum((o * torch.randn(o.shape, dtype=torch.float64).to(o.dtype)).sum() for o in outcomes)
     return [*outcomes, *torch.autograd.grad(total, inputs)]
 
 

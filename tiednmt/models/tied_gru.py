@@ -20,10 +20,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tiednmt.models.tied_model import TiedModel, TiedModelConfig, check_ranges, preset
-from tiednmt.modules import ConditionalGRU, OutputLayer
+from tiednmt.modules import BidirectionalGRU, ConditionalGRU, OutputLayer
 from tiednmt.modules.conditional_gru import Decoded, Memory, StepMemory
 from tiednmt.modules.dropout import Dropout
-from tiednmt.modules.gru import initialise_gru
 from tiednmt.tying import Embeddings, build_embeddings
 
 EncoderOut = dict[str, list[Tensor]]
@@ -110,14 +109,9 @@ class TiedGRUEncoder(FairseqEncoder):
         self.max_source_positions = cfg.max_source_positions
         self.embedding_dropout = Dropout(cfg.embedding_dropout)
         self.state_dropout = Dropout(cfg.state_dropout)
-        self.rnn = nn.GRU(
-            cfg.embed_dim,
-            cfg.encoder_hidden_size,
-            num_layers=cfg.encoder_layers,
-            bidirectional=True,
-            dropout=cfg.state_dropout if cfg.encoder_layers > 1 else 0.0,
+        self.rnn = BidirectionalGRU(
+            cfg.embed_dim, cfg.encoder_hidden_size, cfg.encoder_layers, cfg.state_dropout
         )
-        initialise_gru(self.rnn)
 
     def forward(self, src_tokens: Tensor, src_lengths: Tensor, **_: Any) -> EncoderOut:
         """Encode ``src_tokens`` (B × S), padded on any side.
@@ -132,7 +126,7 @@ class TiedGRUEncoder(FairseqEncoder):
         embedded = self.embedding_dropout(self.embedding(tokens.t()))
         packed = pack_padded_sequence(embedded, (~padding).sum(1).cpu(), enforce_sorted=False)
         states, _lengths = pad_packed_sequence(
-            self.rnn(packed)[0], batch_first=True, total_length=tokens.size(1)
+            self.rnn(packed), batch_first=True, total_length=tokens.size(1)
         )
         return {
             "annotations": [self.state_dropout(states)],

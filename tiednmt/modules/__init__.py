@@ -1,5 +1,6 @@
 """The layers, in plain torch: no module here imports fairseq."""
 
+from tiednmt.modules.bidirectional_gru import BidirectionalGRU
 from tiednmt.modules.conditional_gru import ConditionalGRU
 from tiednmt.modules.cross_entropy import SequenceLoss
 from tiednmt.modules.dropout import SequenceDropout, WordDropout
@@ -13,6 +14,7 @@ from tiednmt.modules.recurrent import (
 )
 
 __all__ = [
+    "BidirectionalGRU",
     "CarriedState",
     "ConditionalGRU",
     "OutputLayer",

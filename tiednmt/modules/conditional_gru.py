@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
@@ -29,8 +28,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from tiednmt.modules.gru import Transition, initialise_gru
-from tiednmt.modules.products import linear, product_type
+from tiednmt.modules.gru import Transition, initialise_gru, states_before, steps
+from tiednmt.modules.products import linear, product, product_type, put_linear
 
 _ENERGIES = 2**19  # of the attention that a step of decoding holds at once, in the cache of a CPU
 
@@ -106,17 +105,17 @@ class _Recurrence(torch.autograd.Function):
         energies, score = torch.empty_like(keys), w.score.expand(len(keys), -1)
         from_context = inputs.new_empty(len(keys), w.context.size(0))
         state = initial
-        for rows, size in _steps(sizes):
+        for rows, size in steps(sizes):
             state, energy = state[:size], energies[:size]
-            _linear(state, w.hidden_1, w.bias_1, out=one.gates[rows])
+            put_linear(state, w.hidden_1, w.bias_1, out=one.gates[rows])
             one.step(rows, inputs[rows], state, out=middles[rows])
-            _linear(middles[rows], w.query_hidden_2, w.bias_2, out=from_middles[rows])
+            put_linear(middles[rows], w.query_hidden_2, w.bias_2, out=from_middles[rows])
             torch.add(keys[:size], queries[rows].unsqueeze(1), out=energy).sigmoid_()
             scores = _times(score[:size], energy.transpose(1, 2))
             scores.masked_fill_(padding[:size], -math.inf)
             torch.softmax(scores, 1, out=attention[rows])
             contexts[rows] = _times(attention[rows], annotations[:size])
-            _linear(contexts[rows], w.context, w.bias_context, out=from_context[:size])
+            put_linear(contexts[rows], w.context, w.bias_context, out=from_context[:size])
             two.step(rows, from_context[:size], middles[rows], out=states[rows])
             state = states[rows]
         ctx.save_for_backward(
@@ -133,7 +132,7 @@ class _Recurrence(torch.autograd.Function):
             ctx.saved_tensors
         )
         w, sizes = _Weights(*weights).to(ctx.kind), ctx.sizes
-        before = _states_before(initial, states, sizes)
+        before = states_before(initial, states, sizes)
         one, two = ctx.transitions
         one.differentiate(before)
         two.differentiate(middles)
@@ -145,11 +144,11 @@ class _Recurrence(torch.autograd.Function):
         grad_keys, energies = torch.zeros_like(keys), torch.empty_like(keys)
         grad_score = keys.new_zeros(len(keys), keys.size(2))
         grad_initial = torch.zeros_like(initial)
-        for rows, size in reversed(_steps(sizes)):
+        for rows, size in reversed(steps(sizes)):
             grad, energy = grad_initial[:size], energies[:size]
             grad += grad_states[rows]
             from_context = two.step_back(rows, grad, grad_gates_2[rows])
-            torch.add(grad_contexts[rows], _product(from_context, w.context), out=grad_context[rows])
+            torch.add(grad_contexts[rows], product(from_context, w.context), out=grad_context[rows])
             grad_attention = _times(grad_context[rows], annotations[:size].transpose(1, 2))
             share = attention[rows] * grad_attention
             grad_scores = share.addcmul_(attention[rows], share.sum(1, keepdim=True), value=-1)
@@ -158,18 +157,18 @@ class _Recurrence(torch.autograd.Function):
             slopes = torch.addcmul(energy, energy, energy, value=-1, out=energy)
             grad_keys[:size].addcmul_(slopes, grad_scores.unsqueeze(2))
             torch.mul(_times(grad_scores, slopes), w.score, out=grad_queries[rows])
-            grad += _product(grad_from_middles[rows], w.query_hidden_2)
+            grad += product(grad_from_middles[rows], w.query_hidden_2)
             one.step_back(rows, grad, grad_from_states[rows])
-            grad += _product(grad_from_states[rows], w.hidden_1)
+            grad += product(grad_from_states[rows], w.hidden_1)
 
         grad_inputs, grad_from_contexts = one.slopes, two.slopes
         grad_weights = _Weights(
-            hidden_1=_product(grad_from_states.t(), before.to(ctx.kind)),
+            hidden_1=product(grad_from_states.t(), before.to(ctx.kind)),
             bias_1=grad_from_states.sum(0),
-            query_hidden_2=_product(grad_from_middles.t(), middles.to(ctx.kind)),
+            query_hidden_2=product(grad_from_middles.t(), middles.to(ctx.kind)),
             bias_2=grad_from_middles.sum(0),
             score=grad_score.sum(0),
-            context=_product(grad_from_contexts.t(), contexts.to(ctx.kind)),
+            context=product(grad_from_contexts.t(), contexts.to(ctx.kind)),
             bias_context=grad_from_contexts.sum(0),
         )
         return (
@@ -184,36 +183,10 @@ class _Recurrence(torch.autograd.Function):
         )
 
 
-def _steps(sizes: tuple[int, ...]) -> list[tuple[slice, int]]:
-    """The rows of each step, and how many they are."""
-    return [
-        (slice(end - size, end), size) for end, size in zip(accumulate(sizes), sizes, strict=True)
-    ]
-
-
-def _states_before(initial: Tensor, states: Tensor, sizes: tuple[int, ...]) -> Tensor:
-    """The state that each row of ``states`` came from."""
-    last = (initial, *states.split(sizes)[:-1])
-    return torch.cat([state[:size] for state, size in zip(last, sizes, strict=True)])
-
-
 def _padded(rows: Tensor, sizes: tuple[int, ...]) -> Tensor:
     """N × n as B × T × n, zero where a sentence has ended."""
     packed = PackedSequence(rows, torch.tensor(sizes))
     return pad_packed_sequence(packed, batch_first=True)[0]
-
-
-def _linear(rows: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
-    """Rows times weightᵀ, plus the bias; multiplied in the type of the weight."""
-    if weight.dtype == rows.dtype:
-        torch.addmm(bias, rows, weight.t(), out=out)
-    else:
-        torch.add(bias, rows.to(weight.dtype) @ weight.t(), out=out)
-
-
-def _product(left: Tensor, right: Tensor) -> Tensor:
-    """Multiplied in the type of ``right``, in the type of ``left``."""
-    return (left.to(right.dtype) @ right).to(left.dtype)
 
 
 def _times(rows: Tensor, matrices: Tensor) -> Tensor:

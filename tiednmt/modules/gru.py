@@ -10,6 +10,8 @@ one matrix product over all steps.
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import torch
 from torch import Tensor, nn
 
@@ -17,30 +19,31 @@ from torch import Tensor, nn
 class Transition:
     """The steps of a GRU, and what their backward pass needs.
 
-    The steps lie one after another as the rows of one matrix, each with the rows of the sentences
-    that have not ended (as in torch's ``PackedSequence``). The state's projection of a step becomes
-    the step's gates where it stands: it then holds r, u and h_n.
+    The steps lie one after another as the rows of one matrix (or of several side by side), each
+    with the rows of the sentences that have not ended (as in torch's ``PackedSequence``). The
+    state's projection of a step becomes the step's gates where it stands: it then holds r, u and
+    h_n.
 
     Args:
-        gates: N × 3·hidden for the N rows of all steps; the state's projection must be in a
+        gates: … × N × 3·hidden for the N rows of all steps; the state's projection must be in a
             step's rows when it runs.
     """
 
     def __init__(self, gates: Tensor) -> None:
         self.hidden = gates.size(-1) // 3
         self.gates = gates
-        self.candidates = gates.new_empty(len(gates), self.hidden)
+        self.candidates = gates.new_empty(*gates.shape[:-1], self.hidden)
         self.slopes = gates.new_empty(0)
 
     def step(self, rows: slice, from_input: Tensor, state: Tensor, out: Tensor) -> None:
-        """Run the step of these rows: put the state after it into ``out``, given x (k × 3·hidden)
-        and the state before.
+        """Run the step of these rows: put the state after it into ``out``, given x
+        (… × k × 3·hidden) and the state before.
         """
-        two, gates = 2 * self.hidden, self.gates[rows]
-        gates[:, :two].add_(from_input[:, :two]).sigmoid_()
+        two, gates = 2 * self.hidden, self.gates[..., rows, :]
+        gates[..., :two].add_(from_input[..., :two]).sigmoid_()
         reset, update, recurrent = gates.chunk(3, -1)
-        candidate = self.candidates[rows]
-        torch.addcmul(from_input[:, two:], reset, recurrent, out=candidate).tanh_()
+        candidate = self.candidates[..., rows, :]
+        torch.addcmul(from_input[..., two:], reset, recurrent, out=candidate).tanh_()
         torch.lerp(candidate, state, update, out=out)
 
     def differentiate(self, before: Tensor) -> None:
@@ -57,24 +60,38 @@ class Transition:
     def step_back(self, rows: slice, grad: Tensor, from_state: Tensor) -> Tensor:
         """Go back through the step of these rows from ``grad``, the gradient of the state after it.
 
-        Writes the gradient of the state's projection into ``from_state`` (k × 3·hidden); leaves in
-        ``grad`` the part of the gradient of the state before the step that does not go through its
-        projection.
+        Writes the gradient of the state's projection into ``from_state`` (… × k × 3·hidden); leaves
+        in ``grad`` the part of the gradient of the state before the step that does not go through
+        its projection.
 
         Returns:
             The gradient of x, in the place of the derivatives.
         """
         two = 2 * self.hidden
-        reset, update, _ = self.gates[rows].chunk(3, -1)
-        from_input = self.slopes[rows]
+        reset = self.gates[..., rows, : self.hidden]
+        update = self.gates[..., rows, self.hidden : two]
+        from_input = self.slopes[..., rows, :]
         grad_reset, grad_update, grad_candidate = from_input.chunk(3, -1)
         grad_candidate.mul_(grad)
         grad_update.mul_(grad)
         grad_reset.mul_(grad_candidate)
-        from_state[:, :two] = from_input[:, :two]
-        torch.mul(grad_candidate, reset, out=from_state[:, two:])
+        from_state[..., :two] = from_input[..., :two]
+        torch.mul(grad_candidate, reset, out=from_state[..., two:])
         grad.mul_(update)
         return from_input
+
+
+def steps(sizes: tuple[int, ...]) -> list[tuple[slice, int]]:
+    """The rows of each step, and how many they are, where step t has ``sizes[t]`` of them."""
+    return [
+        (slice(end - size, end), size) for end, size in zip(accumulate(sizes), sizes, strict=True)
+    ]
+
+
+def states_before(initial: Tensor, states: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """The state (… × N × hidden) that each row of ``states`` came from."""
+    last = (initial, *states.split(sizes, -2)[:-1])
+    return torch.cat([state[..., :size, :] for state, size in zip(last, sizes, strict=True)], -2)
 
 
 def initialise_gru(gru: nn.Module) -> None:

@@ -45,6 +45,19 @@ def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     return result.unflatten(0, inputs.shape[:-1])
 
 
+def put_linear(inputs: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
+    """``linear`` into ``out``, multiplied in the type of the weight; no gradient flows back."""
+    if weight.dtype == inputs.dtype:
+        torch.addmm(bias, inputs, weight.t(), out=out)
+    else:
+        torch.add(bias, inputs.to(weight.dtype) @ weight.t(), out=out)
+
+
+def product(left: Tensor, right: Tensor) -> Tensor:
+    """``left @ right``, multiplied in the type of ``right``, given in the type of ``left``."""
+    return (left.to(right.dtype) @ right).to(left.dtype)
+
+
 class _Linear(torch.autograd.Function):
     """N × n inputs times an m × n weight."""
 
@@ -52,9 +65,9 @@ class _Linear(torch.autograd.Function):
     def forward(
         ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None, kind: torch.dtype
     ) -> Tensor:
-        rounded = inputs.to(kind), weight.to(kind)
-        ctx.save_for_backward(*rounded)
-        products = (rounded[0] @ rounded[1].t()).to(inputs.dtype)
+        rounded, weight = inputs.to(kind), weight.to(kind)
+        ctx.save_for_backward(rounded, weight)
+        products = (rounded @ weight.t()).to(inputs.dtype)
         return products if bias is None else products.add_(bias)
 
     @staticmethod
@@ -62,10 +75,9 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         inputs, weight = ctx.saved_tensors
         wants_inputs, wants_weight, wants_bias, _ = ctx.needs_input_grad
-        rounded = grad.to(inputs.dtype)
         return (
-            (rounded @ weight).to(grad.dtype) if wants_inputs else None,
-            (rounded.t() @ inputs).to(grad.dtype) if wants_weight else None,
+            product(grad, weight) if wants_inputs else None,
+            product(grad.t(), inputs) if wants_weight else None,
             grad.sum(0) if wants_bias else None,
             None,
         )
