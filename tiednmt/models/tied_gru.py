@@ -23,6 +23,7 @@ from tiednmt.models.tied_model import TiedModel, TiedModelConfig, check_ranges, 
 from tiednmt.modules import BidirectionalGRU, ConditionalGRU, OutputLayer
 from tiednmt.modules.conditional_gru import Decoded, Memory, StepMemory
 from tiednmt.modules.dropout import Dropout
+from tiednmt.modules.products import through
 from tiednmt.tying import Embeddings, build_embeddings
 
 EncoderOut = dict[str, list[Tensor]]
@@ -266,9 +267,9 @@ class TiedGRUDecoder(FairseqIncrementalDecoder):
     def read_out(self, embedded: Tensor, decoded: Decoded) -> Tensor:
         """tanh(W_s s_t + W_y y_{t−1} + W_c c_t), … × embedding."""
         readout = torch.tanh(
-            self.readout_state(self.state_dropout(decoded.states))
-            + self.readout_input(embedded)
-            + self.readout_context(decoded.contexts)
+            through(self.readout_state, self.state_dropout(decoded.states))
+            + through(self.readout_input, embedded)
+            + through(self.readout_context, decoded.contexts)
         )
         return self.readout_dropout(readout)
 

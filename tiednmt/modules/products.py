@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 
@@ -43,6 +43,11 @@ def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
         return F.linear(inputs, weight, bias)
     result: Tensor = _Linear.apply(inputs.flatten(0, -2), weight, bias, kind)
     return result.unflatten(0, inputs.shape[:-1])
+
+
+def through(layer: nn.Module, inputs: Tensor) -> Tensor:
+    """``layer(inputs)``; multiplied in :func:`product_type` where the layer is ``nn.Linear``."""
+    return linear(inputs, layer.weight, layer.bias) if type(layer) is nn.Linear else layer(inputs)
 
 
 def put_linear(inputs: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
