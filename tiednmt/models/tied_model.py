@@ -13,6 +13,7 @@ from fairseq.dataclass import ChoiceEnum
 from fairseq.models import BaseFairseqModel
 
 from tiednmt.errors import UserError
+from tiednmt.memory import keep_freed_memory
 from tiednmt.modules import OutputLayer
 from tiednmt.tying import (
     Embeddings,
@@ -33,9 +34,10 @@ class TiedModelConfig(TyingConfig):
     float32_matmul_precision: ChoiceEnum(("highest", "high", "medium")) = field(  # type: ignore[valid-type]
         default="highest",
         metadata={
-            "help": "torch's setting of this name: medium lets matrix products round to bfloat16 "
-            "(CPU) or TF32 (GPU) where the machine has instructions for it, high to TF32; on a "
-            "CPU medium also chooses oneDNN's kernels, often the faster ones"
+            "help": "torch's setting of this name: medium lets the matrix products of training "
+            "round to bfloat16 (CPU) or TF32 (GPU) where the machine has instructions for it, high "
+            "to TF32; weights, states and gradients stay in single precision. On a CPU medium also "
+            "chooses oneDNN's kernels, often the faster ones"
         },
     )
 
@@ -71,10 +73,13 @@ class TiedModel(BaseFairseqModel):
         self.register_load_state_dict_pre_hook(restore_aliases)
 
     def prepare(self, cfg: TiedModelConfig) -> None:
-        """Set the precision of products; log which matrices are one and what that saves."""
+        """Set the precision of products and what becomes of freed memory; log which matrices are
+        one and what that saves.
+        """
         # fairseq does not complete the configuration of an older checkpoint
         precision = getattr(cfg, "float32_matmul_precision", "highest")
         torch.set_float32_matmul_precision(str(precision))
+        keep_freed_memory()
         logger.info("tying: %s\n%s", cfg.tying, tie_map(self.embeddings, self))
 
     def upgrade_state_dict_named(self, state_dict: dict[str, Any], name: str) -> None:
