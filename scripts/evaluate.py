@@ -247,7 +247,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--max-sentences", type=positive, metavar="N", help="sentences a batch")
     parser.add_argument("--cpu", action="store_true", help="leave the GPU alone")
     parser.add_argument(
-        "--int8", action="store_true", help="score with an output embedding of 8 bits, on the CPU"
+        "--int8", action="store_true", help="decode with weights of 8 bits, on the CPU"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write scores as JSON")
     parser.add_argument(

@@ -213,7 +213,7 @@ def load_system(
         prepared: the folder whose dictionaries they were trained with.
         cpu: leave the GPU alone.
         attention: let stock models keep theirs with the hypotheses (ours always do).
-        int8: score with an output embedding of 8 bits, on the CPU.
+        int8: decode with weights of 8 bits, on the CPU.
 
     Raises:
         UserError: a checkpoint is missing, damaged, unsafe, of an unknown architecture, no

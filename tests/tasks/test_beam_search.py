@@ -158,13 +158,23 @@ def test_the_best_are_those_of_all(types, beam):
         assert torch.equal((chosen * types + tokens)[real], places[real])
 
 
-def test_eight_bits_score_almost_the_same():
-    rounded = model(dtype=torch.float32, embed_dim=64).eval()
-    features = torch.randn(30, 64).tanh()
-    exact = rounded.output_layer(features)
+@torch.no_grad()
+def test_steps_in_eight_bits_are_almost_the_same():
+    rounded = model(dtype=torch.float32, embed_dim=64, decoder_hidden_size=64).eval()
+    inputs = sentences(6, 5)["net_input"]
+    memory, state = rounded.decoder.begin_steps(
+        rounded.encoder(inputs["src_tokens"], inputs["src_lengths"])
+    )
+    tokens = torch.arange(4, 10).unsqueeze(1)
+
+    def step():
+        features, after, attention = rounded.decoder.step(tokens, memory, state.unsqueeze(1))
+        return features, after, attention, rounded.output_layer(features)
+
+    exact = step()
     quantise(rounded)
-    error = rounded.output_layer(features) - exact
-    assert 0 < error.norm() < 0.02 * exact.norm()
+    for found, expected in zip(step(), exact, strict=True):
+        assert 0 < (found - expected).norm() < 0.02 * expected.norm()
 
 
 def test_eight_bits_of_another_model_are_refused():

@@ -62,6 +62,10 @@ class TiedModel(BaseFairseqModel):
         """What turns the features of ``forward(features_only=True)`` into a loss."""
         return self.embeddings.output
 
+    def quantise(self) -> None:
+        """Decode with 8 bits from now on; see :meth:`OutputLayer.quantise`."""
+        self.output_layer.quantise()
+
     def bind(self, *dictionaries: Dictionary) -> None:
         """Tie the model's checkpoints to these dictionaries; to be called once it is built."""
         self.register_buffer(

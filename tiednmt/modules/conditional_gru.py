@@ -29,6 +29,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from tiednmt.modules.gru import Transition, initialise_gru, states_before, steps
+from tiednmt.modules.int8 import Int8Linear
 from tiednmt.modules.products import linear, product, product_type, put_linear
 
 _ENERGIES = 2**19  # of the attention that a step of decoding holds at once, in the cache of a CPU
@@ -76,6 +77,13 @@ class _Weights(NamedTuple):
             query_hidden_2=self.query_hidden_2.to(kind),
             context=self.context.to(kind),
         )
+
+
+class _Int8Layers(NamedTuple):
+    """Of a step of decoding."""
+
+    hidden_1: Int8Linear
+    query_hidden_2: Int8Linear
 
 
 class _Recurrence(torch.autograd.Function):
@@ -213,6 +221,7 @@ class ConditionalGRU(nn.Module):
         self.key = nn.Linear(annotation_size, attention_size)
         self.query = nn.Linear(hidden_size, attention_size, bias=False)
         self.score = nn.Parameter(torch.empty(attention_size))
+        self.int8: _Int8Layers | None = None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -241,16 +250,7 @@ class ConditionalGRU(nn.Module):
             memory: of the B sources.
             state: B × hidden, the state before the first step.
         """
-        one, two = self.transition_1, self.transition_2
-        weights = _Weights(
-            hidden_1=one.weight_hh,
-            bias_1=one.bias_hh,
-            query_hidden_2=torch.cat((2 * self.query.weight, two.weight_hh)),
-            bias_2=F.pad(two.bias_hh, (self.score.numel(), 0)),
-            score=2 * self.score,
-            context=two.weight_ih,
-            bias_context=two.bias_ih,
-        )
+        one = self.transition_1
         return Decoded(
             *_Recurrence.apply(
                 tuple(sizes),
@@ -260,8 +260,27 @@ class ConditionalGRU(nn.Module):
                 memory.annotations,
                 memory.padding,
                 state,
-                *weights,
+                *self._weights(),
             )
+        )
+
+    def _weights(self) -> _Weights:
+        one, two = self.transition_1, self.transition_2
+        return _Weights(
+            hidden_1=one.weight_hh,
+            bias_1=one.bias_hh,
+            query_hidden_2=torch.cat((2 * self.query.weight, two.weight_hh)),
+            bias_2=F.pad(two.bias_hh, (self.score.numel(), 0)),
+            score=2 * self.score,
+            context=two.weight_ih,
+            bias_context=two.bias_ih,
+        )
+
+    def quantise(self) -> None:
+        """From now on, let :meth:`step` multiply states with copies of the matrices in 8 bits."""
+        w = self._weights()
+        self.int8 = _Int8Layers(
+            Int8Linear(w.hidden_1, w.bias_1), Int8Linear(w.query_hidden_2, w.bias_2)
         )
 
     def prepare(self, memory: Memory, reader: Tensor) -> StepMemory:
@@ -291,16 +310,29 @@ class ConditionalGRU(nn.Module):
         Returns:
             States, contexts times the reader (B × K × n), and attention, each B × K × ….
         """
-        one, two = self.transition_1, self.transition_2
-        middle = _transition(from_token, F.linear(state, one.weight_hh, one.bias_hh), state)
-        query = 2 * self.query(middle)
+        middle = _transition(from_token, self._from_state(state), state)
+        query, from_middle = self._from_middle(middle)
         scores = self._scores(memory.keys, query)
         attention = scores.masked_fill(memory.padding.unsqueeze(1), -math.inf).softmax(2)
         from_context, read = torch.bmm(attention, memory.values).tensor_split(
-            (two.weight_ih.size(0),), 2
+            (from_middle.size(2),), 2
         )
-        from_middle = F.linear(middle, two.weight_hh, two.bias_hh)
         return Decoded(_transition(from_context, from_middle, middle), read, attention)
+
+    def _from_state(self, state: Tensor) -> Tensor:
+        if self.int8:
+            return self.int8.hidden_1(state)
+        return F.linear(state, self.transition_1.weight_hh, self.transition_1.bias_hh)
+
+    def _from_middle(self, middle: Tensor) -> tuple[Tensor, Tensor]:
+        """The query, doubled, and what GRU_2 takes of its state."""
+        if self.int8:
+            query, from_middle = self.int8.query_hidden_2(middle).tensor_split(
+                (self.score.numel(),), 2
+            )
+            return query, from_middle
+        two = self.transition_2
+        return 2 * self.query(middle), F.linear(middle, two.weight_hh, two.bias_hh)
 
     def _scores(self, keys: Tensor, query: Tensor) -> Tensor:
         """B × K × S, of keys (B × S × attention) and queries (B × K × attention), both doubled."""

@@ -17,7 +17,7 @@ class TiedTranslationConfig(TranslationConfig):
 
     int8: bool = field(
         default=False,
-        metadata={"help": "decode with an output embedding rounded to 8 bits (on a CPU)"},
+        metadata={"help": "decode with weights rounded to 8 bits (on a CPU)"},
     )
 
 
@@ -44,7 +44,7 @@ class TiedTranslationTask(TranslationTask):
 
 
 def quantise(model: Any) -> None:
-    """Let ``model`` score with an output embedding of 8 bits.
+    """Let ``model`` decode with weights of 8 bits.
 
     Raises:
         UserError: it is not a model of this package, or not on the CPU.
@@ -53,4 +53,4 @@ def quantise(model: Any) -> None:
         raise UserError("--int8 goes with the models of this plugin")
     if model.output_layer.bias.device.type != "cpu":
         raise UserError("--int8 is for decoding on a CPU; add --cpu")
-    model.output_layer.quantise()
+    model.quantise()
