@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from tiednmt.modules.gru import Transition, initialise_gru, states_before, steps
+from tiednmt.modules.gru import Transition, initialise_gru, states_before, steps, transition
 from tiednmt.modules.int8 import Int8Linear
 from tiednmt.modules.products import linear, product, product_type, put_linear
 
@@ -310,14 +310,14 @@ class ConditionalGRU(nn.Module):
         Returns:
             States, contexts times the reader (B × K × n), and attention, each B × K × ….
         """
-        middle = _transition(from_token, self._from_state(state), state)
+        middle = transition(from_token, self._from_state(state), state)
         query, from_middle = self._from_middle(middle)
         scores = self._scores(memory.keys, query)
         attention = scores.masked_fill(memory.padding.unsqueeze(1), -math.inf).softmax(2)
         from_context, read = torch.bmm(attention, memory.values).tensor_split(
             (from_middle.size(2),), 2
         )
-        return Decoded(_transition(from_context, from_middle, middle), read, attention)
+        return Decoded(transition(from_context, from_middle, middle), read, attention)
 
     def _from_state(self, state: Tensor) -> Tensor:
         if self.int8:
@@ -345,12 +345,3 @@ class ConditionalGRU(nn.Module):
             score = (2 * self.score).expand(len(energies), -1)
             parts.append(_times(score, energies.transpose(1, 2)))
         return torch.cat(parts).unflatten(0, query.shape[:2])
-
-
-def _transition(from_input: Tensor, from_state: Tensor, state: Tensor) -> Tensor:
-    """The state after one step of a GRU, of the form that ``tiednmt.modules.gru`` gives."""
-    two = 2 * state.size(-1)
-    gates = (from_input[..., :two] + from_state[..., :two]).sigmoid_()
-    reset, update = gates.chunk(2, -1)
-    candidate = torch.addcmul(from_input[..., two:], reset, from_state[..., two:]).tanh_()
-    return torch.lerp(candidate, state, update)

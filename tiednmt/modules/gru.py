@@ -94,6 +94,17 @@ def states_before(initial: Tensor, states: Tensor, sizes: tuple[int, ...]) -> Te
     return torch.cat([state[..., :size, :] for state, size in zip(last, sizes, strict=True)], -2)
 
 
+def transition(from_input: Tensor, from_state: Tensor, state: Tensor) -> Tensor:
+    """The state after one step, … × hidden, given x and h (… × 3·hidden) and the state before it:
+    no backward pass in mind, so that nothing is kept.
+    """
+    two = 2 * state.size(-1)
+    gates = (from_input[..., :two] + from_state[..., :two]).sigmoid_()
+    reset, update = gates.chunk(2, -1)
+    candidate = torch.addcmul(from_input[..., two:], reset, from_state[..., two:]).tanh_()
+    return torch.lerp(candidate, state, update)
+
+
 def initialise_gru(gru: nn.Module) -> None:
     """Initialise a ``GRU`` or ``GRUCell``: orthogonal hidden blocks, Xavier input, zero biases."""
     for name, parameter in gru.named_parameters():

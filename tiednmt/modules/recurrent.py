@@ -15,8 +15,8 @@ State = tuple[Tensor, ...]  # each layers × B × hidden
 class CarriedState:
     """The state of a network between two windows of the streams it reads."""
 
-    def __init__(self, state: State | None = None) -> None:
-        self.state = state
+    def __init__(self) -> None:
+        self.state: State | None = None
 
     def read(self, streams: int) -> State | None:
         """The state of the first ``streams`` streams; None at their start."""
