@@ -167,9 +167,12 @@ def _trained(args: argparse.Namespace) -> dict[str, Any]:
     """Training a translation model, and how much of what the machine allows our side came to."""
     record = _compared(training.translation_sides, args)
     found = limit.in_a_process(args)
-    most = found["gflops_per_second"][args.precision]
-    share = record["ours"]["median"] * found["gflops_per_token"] / most
-    return {**record, "limit": {**found, "share": round(share, 3)}}
+    done = record["ours"]["median"] * found["gflops_per_token"]
+    shares = {
+        share: round(done / found["gflops_per_second"][precision], 3)
+        for share, precision in (("share", args.precision), ("share_of_single", "single"))
+    }
+    return {**record, "limit": {**found, **shares}}
 
 
 def _command(args: argparse.Namespace) -> str:

@@ -117,7 +117,8 @@ def _limit(limit: Mapping[str, Any]) -> str:
         f"The machine's largest products, GFLOP/s: {named}; a copy, "
         f"{limit['copy_gigabytes_per_second']:.0f} GB/s. The work needs "
         f"{1000 * limit['gflops_per_token']:.1f} MFLOP a token: ours does {limit['share']:.0%} of "
-        "what these products allow."
+        f"what its kind of products allows, {limit['share_of_single']:.0%} of what single "
+        "precision's allow."
     )
 
 

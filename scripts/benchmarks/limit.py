@@ -18,12 +18,14 @@ from typing import Any
 import torch
 from fairseq import options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from scripts.arguments import positive
 from scripts.benchmarks.sides import printed_by_module
 from scripts.recipes import fairseq_train_arguments, load_experiment, merge
 from tiednmt.models.tied_model import TiedModel
+from tiednmt.modules.products import product_type
 
 SIZE = 2048  # of the square matrices
 BACKWARD = 2  # products of the backward pass for one of the forward pass
@@ -37,21 +39,29 @@ def in_a_process(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def rates() -> dict[str, Any]:
-    """GFLOP/s of large products in each precision, and GB/s of a copy."""
+    """GFLOP/s of large products and GB/s of a copy.
+
+    The products of training in each precision (``highest``, ``medium``, ``bf16``), and the fastest
+    in single precision (``single``), with whatever kernels torch has for it.
+    """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    single = torch.randn(SIZE, SIZE, device=device)
-    half, copied = single.bfloat16(), torch.empty_like(single)
-    products = {}
+    operand = torch.randn(SIZE, SIZE, device=device)
+    copied, products = torch.empty_like(operand), {}
     for precision in ("highest", "medium"):
         torch.set_float32_matmul_precision(precision)
-        products[precision] = _rate(lambda: single @ single, 2 * SIZE**3)
-    products["bf16"] = _rate(lambda: half @ half, 2 * SIZE**3)
+        products[precision] = _product_rate(operand.to(product_type(operand)))
+    products["single"] = max(products["highest"], _product_rate(operand))
+    products["bf16"] = _product_rate(operand.bfloat16())
     return {
         "gflops_per_second": {name: round(rate, 1) for name, rate in products.items()},
         "copy_gigabytes_per_second": round(
-            _rate(lambda: copied.copy_(single), 2 * single.nbytes), 1
+            _rate(lambda: copied.copy_(operand), 2 * operand.nbytes), 1
         ),
     }
+
+
+def _product_rate(operand: Tensor) -> float:
+    return _rate(lambda: operand @ operand, 2 * SIZE**3)
 
 
 def _rate(work: Callable[[], Any], amount: float, seconds: float = 1.0) -> float:
