@@ -170,4 +170,3 @@ def _exponentiate(scores: Tensor, gold: Tensor) -> tuple[Tensor, Tensor, Tensor]
     total = scores.mul_(1 / math.log(2)).exp2_().sum(1, keepdim=True)
     log_total = total.log().squeeze(1)
     return log_total - gold_score, scores.size(1) * log_total - all_scores, total
-
