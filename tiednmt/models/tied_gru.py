@@ -23,7 +23,7 @@ from tiednmt.models.tied_model import TiedModel, TiedModelConfig, check_ranges, 
 from tiednmt.modules import BidirectionalGRU, ConditionalGRU, OutputLayer
 from tiednmt.modules.conditional_gru import Decoded, Memory, StepMemory
 from tiednmt.modules.dropout import Dropout
-from tiednmt.modules.int8 import Int8Linear
+from tiednmt.modules.fixed_linear import FixedLinear
 from tiednmt.modules.products import through
 from tiednmt.tying import Embeddings, build_embeddings
 
@@ -101,10 +101,10 @@ class TiedGRUModel(TiedModel, FairseqEncoderDecoderModel):
         """The three matrices, as tied."""
         return Embeddings(self.encoder.embedding, self.decoder.embedding, self.decoder.output)
 
-    def quantise(self) -> None:
-        """Score, and run the decoder's steps, with copies of the matrices in 8 bits."""
-        super().quantise()
-        self.decoder.quantise()
+    def fix(self, kind: type[FixedLinear]) -> None:
+        """Score, and run the decoder's steps, with copies of the matrices from now on."""
+        super().fix(kind)
+        self.decoder.fix(kind)
 
 
 class TiedGRUEncoder(FairseqEncoder):
@@ -175,7 +175,7 @@ class TiedGRUDecoder(FairseqIncrementalDecoder):
         self.readout_state = nn.Linear(cfg.decoder_hidden_size, cfg.embed_dim)
         self.readout_input = nn.Linear(cfg.embed_dim, cfg.embed_dim, bias=False)
         self.readout_context = nn.Linear(annotation_size, cfg.embed_dim, bias=False)
-        self.int8_readout: Int8Linear | None = None
+        self.fixed_readout: FixedLinear | None = None
         for linear in (
             self.initial,
             self.readout_state,
@@ -266,15 +266,15 @@ class TiedGRUDecoder(FairseqIncrementalDecoder):
         one = self.cell.transition_1
         from_token = F.embedding(places, F.linear(embedded, one.weight_ih, one.bias_ih))
         decoded = self.cell.step(from_token, memory, state)
-        readout = (self.int8_readout or self.readout_state)(self.state_dropout(decoded.states))
+        readout = (self.fixed_readout or self.readout_state)(self.state_dropout(decoded.states))
         readout += F.embedding(places, self.readout_input(embedded))
         readout += decoded.contexts
         return self.readout_dropout(readout.tanh()), decoded.states, decoded.attention
 
-    def quantise(self) -> None:
-        """From now on, let :meth:`step` multiply hypotheses' states with matrices of 8 bits."""
-        self.cell.quantise()
-        self.int8_readout = Int8Linear(self.readout_state.weight, self.readout_state.bias)
+    def fix(self, kind: type[FixedLinear]) -> None:
+        """From now on, let :meth:`step` multiply hypotheses' states with copies of the matrices."""
+        self.cell.fix(kind)
+        self.fixed_readout = kind(self.readout_state.weight, self.readout_state.bias)
 
     def read_out(self, embedded: Tensor, decoded: Decoded) -> Tensor:
         """tanh(W_s s_t + W_y y_{t−1} + W_c c_t), … × embedding."""

@@ -11,10 +11,12 @@ import torch
 from fairseq.data import Dictionary
 from fairseq.dataclass import ChoiceEnum
 from fairseq.models import BaseFairseqModel
+from omegaconf import DictConfig
 
 from tiednmt.errors import UserError
 from tiednmt.memory import keep_freed_memory
 from tiednmt.modules import OutputLayer
+from tiednmt.modules.fixed_linear import FixedLinear, PackedLinear
 from tiednmt.tying import (
     Embeddings,
     TyingConfig,
@@ -62,9 +64,15 @@ class TiedModel(BaseFairseqModel):
         """What turns the features of ``forward(features_only=True)`` into a loss."""
         return self.embeddings.output
 
-    def quantise(self) -> None:
-        """Decode with 8 bits from now on; see :meth:`OutputLayer.quantise`."""
-        self.output_layer.quantise()
+    def fix(self, kind: type[FixedLinear]) -> None:
+        """Decode with copies of the matrices, as they are now; see :meth:`OutputLayer.fix`."""
+        self.output_layer.fix(kind)
+
+    def prepare_for_inference_(self, cfg: DictConfig) -> None:
+        """fairseq says that the model will not be trained any more."""
+        super().prepare_for_inference_(cfg)
+        if PackedLinear.serves(self.output_layer.embedding.weight):
+            self.fix(PackedLinear)
 
     def bind(self, *dictionaries: Dictionary) -> None:
         """Tie the model's checkpoints to these dictionaries; to be called once it is built."""

@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
+from tiednmt.modules.fixed_linear import FixedLinear
 from tiednmt.modules.gru import Transition, initialise_gru, states_before, steps, transition
-from tiednmt.modules.int8 import Int8Linear
 from tiednmt.modules.products import linear, product, product_type, put_linear
 
 _ENERGIES = 2**19  # of the attention that a step of decoding holds at once, in the cache of a CPU
@@ -79,11 +79,11 @@ class _Weights(NamedTuple):
         )
 
 
-class _Int8Layers(NamedTuple):
+class _FixedLayers(NamedTuple):
     """Of a step of decoding."""
 
-    hidden_1: Int8Linear
-    query_hidden_2: Int8Linear
+    hidden_1: FixedLinear
+    query_hidden_2: FixedLinear
 
 
 class _Recurrence(torch.autograd.Function):
@@ -221,7 +221,7 @@ class ConditionalGRU(nn.Module):
         self.key = nn.Linear(annotation_size, attention_size)
         self.query = nn.Linear(hidden_size, attention_size, bias=False)
         self.score = nn.Parameter(torch.empty(attention_size))
-        self.int8: _Int8Layers | None = None
+        self.fixed: _FixedLayers | None = None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -276,12 +276,10 @@ class ConditionalGRU(nn.Module):
             bias_context=two.bias_ih,
         )
 
-    def quantise(self) -> None:
-        """From now on, let :meth:`step` multiply states with copies of the matrices in 8 bits."""
+    def fix(self, kind: type[FixedLinear]) -> None:
+        """From now on, let :meth:`step` multiply states with copies of the matrices."""
         w = self._weights()
-        self.int8 = _Int8Layers(
-            Int8Linear(w.hidden_1, w.bias_1), Int8Linear(w.query_hidden_2, w.bias_2)
-        )
+        self.fixed = _FixedLayers(kind(w.hidden_1, w.bias_1), kind(w.query_hidden_2, w.bias_2))
 
     def prepare(self, memory: Memory, reader: Tensor) -> StepMemory:
         """What :meth:`step` attends to.
@@ -320,14 +318,15 @@ class ConditionalGRU(nn.Module):
         return Decoded(transition(from_context, from_middle, middle), read, attention)
 
     def _from_state(self, state: Tensor) -> Tensor:
-        if self.int8:
-            return self.int8.hidden_1(state)
+        if self.fixed:
+            projected: Tensor = self.fixed.hidden_1(state)
+            return projected
         return F.linear(state, self.transition_1.weight_hh, self.transition_1.bias_hh)
 
     def _from_middle(self, middle: Tensor) -> tuple[Tensor, Tensor]:
         """The query, doubled, and what GRU_2 takes of its state."""
-        if self.int8:
-            query, from_middle = self.int8.query_hidden_2(middle).tensor_split(
+        if self.fixed:
+            query, from_middle = self.fixed.query_hidden_2(middle).tensor_split(
                 (self.score.numel(),), 2
             )
             return query, from_middle

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tiednmt.modules.cross_entropy import SequenceLoss, linear_cross_entropy
-from tiednmt.modules.int8 import Int8Linear
+from tiednmt.modules.fixed_linear import FixedLinear
 from tiednmt.modules.products import linear, product_type
 
 
@@ -30,22 +30,20 @@ class OutputLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(embedding.num_embeddings))
         dim = embedding.embedding_dim
         self.projection = nn.Linear(dim, dim, bias=False) if projection else None
-        self.int8: Int8Linear | None = None
+        self.fixed: FixedLinear | None = None
 
     def forward(self, features: Tensor) -> Tensor:
         """Unnormalised scores, … × types, for features of shape … × dim."""
         if self.projection is not None:
             features = self.projection(features)
-        if self.int8 is not None:
-            return self.int8(features)
+        if self.fixed is not None:
+            scores: Tensor = self.fixed(features)
+            return scores
         return F.linear(features, self.embedding.weight, self.bias)
 
-    def quantise(self) -> None:
-        """Round a copy of V to 8 bits, a scale a type, and score with it on the CPU from now on.
-
-        For decoding: :meth:`loss` goes on with V itself.
-        """
-        self.int8 = Int8Linear(self.embedding.weight, self.bias)
+    def fix(self, kind: type[FixedLinear]) -> None:
+        """Score with a copy of V from now on. For decoding: :meth:`loss` goes on with V itself."""
+        self.fixed = kind(self.embedding.weight, self.bias)
 
     def loss(
         self, features: Tensor, target: Tensor, padding_idx: int, label_smoothing: float = 0.0

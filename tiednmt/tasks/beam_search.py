@@ -9,14 +9,17 @@ finished hypothesis consists of is read off the links between steps at the end.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from fairseq.search import BeamSearch
 from fairseq.sequence_generator import SequenceGenerator
 from torch import Tensor
 
 from tiednmt.models.tied_gru import TiedGRUModel, in_given_columns
+from tiednmt.tasks.workers import Workers, worth_forking
 
 Hypothesis = dict[str, Tensor]
+Array = np.ndarray[Any, Any]
 
 # scores held at once: on a CPU so few that they stay in its cache, on a GPU as many as fit easily
 _SCORES_ON_CPU, _SCORES_ON_GPU = 2**20, 2**27
@@ -41,6 +44,17 @@ class _Finished(NamedTuple):
     sums: Tensor
 
 
+class _Found(NamedTuple):
+    """All hypotheses of a batch (N of them, of M tokens together), one after the other."""
+
+    sentences: Tensor  # N
+    scores: Tensor  # N
+    lengths: Tensor  # N
+    tokens: Tensor  # M
+    attention: Tensor  # M × S
+    single: Tensor  # M: the log-probability of each token
+
+
 class TiedSequenceGenerator(SequenceGenerator):
     """fairseq's generator, with a search of its own where nothing but plain beam search is asked.
 
@@ -57,16 +71,47 @@ class TiedSequenceGenerator(SequenceGenerator):
     ) -> list[list[Hypothesis]]:
         if not self._is_plain() or prefix_tokens is not None or constraints is not None:
             return super()._generate(sample, prefix_tokens, constraints, bos_token)
-        model = self.model.single_model
         net_input = sample["net_input"]
-        source = net_input["src_tokens"]
+        source, lengths = net_input["src_tokens"], net_input["src_lengths"]
         limit = min(int(self.max_len_a * source.size(1) + self.max_len_b), self.max_len - 1)
         assert self.min_len <= limit, "min_len cannot be larger than max_len"
-        encoded = model.encoder(source, net_input["src_lengths"])
         first = self.eos if bos_token is None else bos_token
+        if not self._may_fork(source):
+            return _by_sentence(self._find(source, lengths, first, limit), len(source))
+        if self._workers is None:
+            self._workers = Workers(self._find_arrays, torch.get_num_threads())
+        shares = min(self._workers.count, len(source))
+        arrays = self._workers.map(
+            [
+                (source[share::shares].numpy(), lengths[share::shares].numpy(), first, limit)
+                for share in range(shares)
+            ]
+        )
+        hypotheses: list[list[Hypothesis]] = [[]] * len(source)
+        for share, parts in enumerate(arrays):
+            found = _Found(*map(torch.from_numpy, parts))
+            hypotheses[share::shares] = _by_sentence(found, len(source[share::shares]))
+        return hypotheses
+
+    _workers: Workers | None = None
+
+    def _may_fork(self, source: Tensor) -> bool:
+        # a model that fairseq prepared for inference is not trained again: copies stay true
+        prepared = self.model.single_model._is_generation_fast
+        return prepared and source.device.type == "cpu" and worth_forking(len(source))
+
+    def _find(self, source: Tensor, lengths: Tensor, first: int, limit: int) -> _Found:
+        model = self.model.single_model
+        encoded = model.encoder(source, lengths)
         steps, finished = self._search(model.decoder, encoded, first, limit)
-        columns = encoded["columns"][0]
-        return self._trace(steps, finished, columns)
+        return self._trace(steps, finished, encoded["columns"][0])
+
+    def _find_arrays(
+        self, source: Array, lengths: Array, first: int, limit: int
+    ) -> tuple[Array, ...]:
+        """:meth:`_find`, as a process of :class:`Workers` does it."""
+        found = self._find(torch.from_numpy(source), torch.from_numpy(lengths), first, limit)
+        return tuple(part.numpy() for part in found)
 
     def _is_plain(self) -> bool:
         return (
@@ -159,8 +204,8 @@ class TiedSequenceGenerator(SequenceGenerator):
 
     def _trace(
         self, steps: Sequence[_Step], finished: Sequence[_Finished], columns: Tensor
-    ) -> list[list[Hypothesis]]:
-        """The finished hypotheses of each sentence, the best first."""
+    ) -> _Found:
+        """What the finished hypotheses consist of."""
         found = [len(ends.rows) for ends in finished]
         sentences = torch.cat([ends.sentences for ends in finished])
         sums = torch.cat([ends.sums for ends in finished])
@@ -181,23 +226,30 @@ class TiedSequenceGenerator(SequenceGenerator):
         single = cumulative.diff(dim=1, prepend=cumulative.new_zeros(len(rows), 1))
         scores = sums / lengths**self.len_penalty if self.normalize_scores else sums
         attention = in_given_columns(attention, columns[sentences])
-        # all hypotheses one after the other, cut into views of each by one call a tensor
         within = torch.arange(len(steps), device=rows.device) < lengths.unsqueeze(1)
-        sizes = lengths.tolist()
-        parts = [part[within].split(sizes) for part in (tokens, attention, single)]
-        hypotheses: list[list[Hypothesis]] = [[] for _ in columns]
-        places, values = sentences.tolist(), scores.unbind()
-        for i in scores.argsort(descending=True, stable=True).tolist():
-            hypotheses[places[i]].append(
-                {
-                    "tokens": parts[0][i],
-                    "score": values[i],
-                    "attention": parts[1][i].t(),
-                    "alignment": torch.empty(0),
-                    "positional_scores": parts[2][i],
-                }
-            )
-        return hypotheses
+        parts = (part[within] for part in (tokens, attention, single))
+        return _Found(sentences, scores, lengths, *parts)
+
+
+def _by_sentence(found: _Found, sentences: int) -> list[list[Hypothesis]]:
+    """The hypotheses of each sentence as fairseq has them, the best first."""
+    sizes = found.lengths.tolist()  # one call a tensor cuts it into views
+    tokens, attention, single = (
+        part.split(sizes) for part in (found.tokens, found.attention, found.single)
+    )
+    hypotheses: list[list[Hypothesis]] = [[] for _ in range(sentences)]
+    places, values = found.sentences.tolist(), found.scores.unbind()
+    for i in found.scores.argsort(descending=True, stable=True).tolist():
+        hypotheses[places[i]].append(
+            {
+                "tokens": tokens[i],
+                "score": values[i],
+                "attention": attention[i].t(),
+                "alignment": torch.empty(0),
+                "positional_scores": single[i],
+            }
+        )
+    return hypotheses
 
 
 def _log_partition(scores: Tensor) -> Tensor:

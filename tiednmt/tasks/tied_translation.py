@@ -8,6 +8,7 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
 from tiednmt.errors import UserError
 from tiednmt.models.tied_model import TiedModel
+from tiednmt.modules.fixed_linear import Int8Linear
 from tiednmt.tasks.beam_search import TiedSequenceGenerator
 
 
@@ -53,4 +54,4 @@ def quantise(model: Any) -> None:
         raise UserError("--int8 goes with the models of this plugin")
     if model.output_layer.bias.device.type != "cpu":
         raise UserError("--int8 is for decoding on a CPU; add --cpu")
-    model.quantise()
+    model.fix(Int8Linear)

@@ -1,11 +1,56 @@
-"""A linear layer with weights of 8 bits, for decoding on a CPU."""
+"""Linear layers of weights that no longer change, for decoding on a CPU."""
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 _LARGEST = 127
+
+
+class PackedLinear(nn.Module):
+    """``x Wᵀ + b`` in single precision, W in the order in which oneDNN reads it.
+
+    With a copy of W in this order, a product with few rows takes half to two thirds of the time.
+
+    Args:
+        weight: W, out × in, in single precision and on the CPU.
+        bias: out, or none.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        super().__init__()
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), None)
+        self._bias = None if bias is None else bias.detach()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """… × out, for features of shape … × in."""
+        result: Tensor = torch.ops.mkldnn._linear_pointwise(
+            features, self._weight, self._bias, "none", [], ""
+        )
+        return result
+
+    def __deepcopy__(self, _: dict[int, object]) -> PackedLinear:
+        return self  # nothing of it changes, and torch cannot copy what oneDNN packed
+
+    @staticmethod
+    def serves(weight: Tensor) -> bool:
+        """Whether there can be one of this weight."""
+        return weight.dtype == torch.float32 and weight.device.type == "cpu" and _has_packed()
+
+
+@cache
+def _has_packed() -> bool:
+    """Whether torch has these operations, which it keeps for its own compiler, on this CPU."""
+    weight, features = torch.eye(3, 4), torch.ones(2, 4)
+    try:
+        found = PackedLinear(weight)(features)
+    except (AttributeError, RuntimeError):
+        return False
+    return torch.equal(found, F.linear(features, weight))
 
 
 class Int8Linear(nn.Module):
@@ -44,3 +89,6 @@ def _rounded(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Whole numbers of 8 bits and the scale (N × 1) that makes them ``rows`` (N × n) again."""
     scale = rows.abs().amax(1, keepdim=True).clamp_min_(torch.finfo(rows.dtype).tiny) / _LARGEST
     return (rows / scale).round_().to(torch.int8), scale
+
+
+FixedLinear = PackedLinear | Int8Linear

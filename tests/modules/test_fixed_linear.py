@@ -1,0 +1,76 @@
+"""Packed products and products of 8 bits against plain ones."""
+
+import copy
+
+import pytest
+import torch
+
+from tests.small_models import model
+from tiednmt.modules.fixed_linear import Int8Linear, PackedLinear
+
+packed = pytest.mark.skipif(
+    not PackedLinear.serves(torch.ones(1, 1)), reason="torch has no oneDNN on this machine"
+)
+
+
+@packed
+@pytest.mark.parametrize("shape", [(1, 40), (3, 40), (2, 5, 40), (300, 40), (0, 40)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_packed_product_is_exact(shape, bias):
+    torch.manual_seed(3)
+    plain, features = torch.nn.Linear(40, 333, bias).requires_grad_(False), torch.randn(shape)
+    found = PackedLinear(plain.weight, plain.bias)(features)
+    torch.testing.assert_close(found, plain(features), atol=1e-6, rtol=1e-6)
+
+
+@packed
+def test_packed_product_keeps_the_weight_of_its_time():
+    plain, features = torch.nn.Linear(16, 9).requires_grad_(False), torch.randn(4, 16)
+    fixed, expected = PackedLinear(plain.weight, plain.bias), plain(features)
+    plain.weight.zero_()
+    torch.testing.assert_close(fixed(features), expected)
+
+
+def test_packed_product_is_for_single_precision():
+    assert not PackedLinear.serves(torch.ones(2, 2, dtype=torch.float64))
+    assert not PackedLinear.serves(torch.ones(2, 2, dtype=torch.bfloat16))
+
+
+def test_a_model_prepared_for_inference_can_still_be_copied_and_saved():
+    prepared = model(dtype=torch.float32).eval()
+    names = set(prepared.state_dict())
+    prepared.make_generation_fast_()
+    prepared.fix(PackedLinear)
+    assert set(prepared.state_dict()) == names
+    features = torch.randn(3, prepared.output_layer.embedding.embedding_dim)
+    with torch.no_grad():
+        scores = prepared.output_layer(features)
+        torch.testing.assert_close(copy.deepcopy(prepared).output_layer(features), scores)
+
+
+def test_close_to_the_exact_product():
+    torch.manual_seed(1)
+    exact = torch.nn.Linear(64, 50)
+    features = torch.randn(4, 3, 64)
+    error = Int8Linear(exact.weight, exact.bias)(features) - exact(features)
+    assert error.shape == (4, 3, 50)
+    assert 0 < error.norm() < 0.02 * exact(features).norm()
+
+
+def test_whole_numbers_are_exact():
+    weight = torch.tensor([[127.0, -1.0, 4.0], [-127.0, 0.0, 64.0]])
+    features = torch.tensor([[127.0, 5.0, -3.0], [0.0, 0.0, 0.0]])
+    result = Int8Linear(weight, torch.tensor([0.5, -2.0]))(features)
+    torch.testing.assert_close(result, features @ weight.t() + torch.tensor([0.5, -2.0]))
+
+
+def test_a_row_depends_on_no_other():
+    torch.manual_seed(2)
+    layer, features = Int8Linear(torch.randn(20, 16)), torch.randn(6, 16)
+    alone = torch.cat([layer(row) for row in features.split(1)])
+    features[-1] *= 1000
+    assert torch.equal(layer(features)[:-1], alone[:-1])
+
+
+def test_nothing_of_it_is_saved():
+    assert not Int8Linear(torch.randn(3, 4)).state_dict()

@@ -1,0 +1,106 @@
+"""Decoding shared out among processes: the same hypotheses, and no process left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from fairseq.sequence_generator import SequenceGenerator
+from omegaconf import OmegaConf
+
+from tests.small_models import JOINT, model
+from tests.tasks.test_beam_search import assert_same, hypotheses, sentences
+from tiednmt.errors import UserError
+from tiednmt.tasks.beam_search import TiedSequenceGenerator
+from tiednmt.tasks.workers import Workers
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux")
+
+GENERATION = OmegaConf.create({"generation": {"no_beamable_mm": True}})
+
+
+@pytest.fixture(autouse=True)
+def three_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def prepared():
+    built = model(dtype=torch.float32, dropout=0.1).eval()
+    built.prepare_for_inference_(GENERATION)
+    return built
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 11])
+def test_hypotheses_are_fairseqs(prepared, count):
+    sample, options = sentences(count, 6), {"beam_size": 4, "max_len_b": 15}
+    assert_same(
+        hypotheses(TiedSequenceGenerator, prepared, sample, **options),
+        hypotheses(SequenceGenerator, prepared, sample, **options),
+    )
+
+
+def test_processes_serve_batch_after_batch(prepared):
+    generator = TiedSequenceGenerator([prepared], JOINT, beam_size=3, max_len_b=9)
+    for count in (4, 2, 7):
+        sample = sentences(count, 5)
+        expected = hypotheses(SequenceGenerator, prepared, sample, beam_size=3, max_len_b=9)
+        assert_same(generator.generate([prepared], sample), expected)
+
+
+def test_a_model_still_in_training_is_translated_with_as_it_is():
+    """The BLEU of validations (--eval-bleu) uses one generator while the weights change."""
+    built = model(dtype=torch.float32).eval()
+    options = {"beam_size": 3, "max_len_b": 9}
+    generator, sample = TiedSequenceGenerator([built], JOINT, **options), sentences(5, 5)
+    before = generator.generate([built], sample)
+    with torch.no_grad():
+        built.output_layer.bias[7] += 5
+    after = generator.generate([built], sample)
+    assert_same(after, hypotheses(SequenceGenerator, built, sample, **options))
+    assert before[0][0]["score"] != after[0][0]["score"]
+
+
+def test_an_error_in_a_process_is_the_callers():
+    with pytest.raises(ZeroDivisionError):
+        Workers(lambda number: 1 / number, 2).map([(1,), (0,)])
+
+
+def test_a_killed_process_is_named():
+    workers = Workers(lambda: os.kill(os.getpid(), signal.SIGKILL), 2)
+    with pytest.raises(UserError, match=r"a process that decodes was killed.*OMP_NUM_THREADS=1"):
+        workers.map([(), ()])
+
+
+def test_processes_end_with_the_one_that_made_them(tmp_path: Path):
+    told = tmp_path / "processes"
+    program = f"""
+import os, pathlib, signal, time
+from tiednmt.tasks.workers import Workers
+def work():
+    time.sleep(0.2)
+    return os.getpid()
+found = Workers(work, 2).map([(), (), (), ()])
+pathlib.Path({str(told)!r}).write_text(" ".join(map(str, set(found))))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = subprocess.run([sys.executable, "-c", program], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    processes = told.read_text().split()
+    assert len(processes) == 2
+    deadline = time.monotonic() + 20
+    while any(_runs(process) for process in processes) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(_runs(process) for process in processes)
+
+
+def _runs(process: str) -> bool:
+    status = Path("/proc", process, "status")
+    return status.exists() and "State:\tZ" not in status.read_text()

@@ -1,0 +1,78 @@
+"""Processes that share out the sentences of a batch among the cores of a CPU.
+
+The steps of a search are many small operations, which gain little from several threads each; a
+process with a share of the sentences and one thread gains nearly all of its core.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context, parent_process
+from os import _exit
+from typing import Any
+
+import torch
+
+from tiednmt.errors import UserError
+
+
+class Workers:
+    """Forked copies of this process with one thread each. They know what it knew when they were
+    made, and end with it.
+
+    Args:
+        work: what they do; takes and returns what can be pickled quickly (no tensors, whose memory
+            torch would share one by one).
+        count: how many they are.
+    """
+
+    def __init__(self, work: Callable[..., Any], count: int) -> None:
+        self.count = count
+        self._pool = ProcessPoolExecutor(count, get_context("fork"), _start, (work,))
+
+    def map(self, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """``work(*arguments[i])`` for every i.
+
+        Raises:
+            UserError: the system killed one of them.
+        """
+        try:
+            return list(self._pool.map(_work, arguments))
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a process that decodes was killed, perhaps for want of memory; give smaller "
+                "batches, or set OMP_NUM_THREADS=1 for one process"
+            ) from error
+
+
+def worth_forking(sentences: int) -> bool:
+    """Whether a batch of so many sentences on the CPU is better shared among processes."""
+    return sys.platform == "linux" and sentences > 1 and torch.get_num_threads() > 1
+
+
+_chosen: Callable[..., Any]  # in a worker: its work
+
+
+def _start(work: Callable[..., Any]) -> None:
+    global _chosen
+    _chosen = work
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the parent's to answer
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    _exit(1)
+
+
+def _work(arguments: tuple[Any, ...]) -> Any:
+    return _chosen(*arguments)
