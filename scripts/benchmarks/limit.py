@@ -25,7 +25,7 @@ from scripts.arguments import positive
 from scripts.benchmarks.sides import printed_by_module
 from scripts.recipes import fairseq_train_arguments, load_experiment, merge
 from tiednmt.models.tied_model import TiedModel
-from tiednmt.modules.products import product_type
+from tiednmt.modules.products import product_type, set_precision
 
 SIZE = 2048  # of the square matrices
 BACKWARD = 2  # products of the backward pass for one of the forward pass
@@ -48,7 +48,7 @@ def rates() -> dict[str, Any]:
     operand = torch.randn(SIZE, SIZE, device=device)
     copied, products = torch.empty_like(operand), {}
     for precision in ("highest", "medium"):
-        torch.set_float32_matmul_precision(precision)
+        set_precision(precision)
         products[precision] = _product_rate(operand.to(product_type(operand)))
     products["single"] = max(products["highest"], _product_rate(operand))
     products["bf16"] = _product_rate(operand.bfloat16())

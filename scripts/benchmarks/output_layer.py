@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from scripts.arguments import positive
 from scripts.benchmarks.sides import Measured, Side, peak_memory, printed_by_module
 from tiednmt.modules import OutputLayer
+from tiednmt.modules.products import set_precision
 
 WHAT = "tokens a second, loss and gradients of the output layer in single precision"
 PADDING = 1
@@ -41,6 +42,8 @@ def _in_a_process(side: str, args: argparse.Namespace) -> Measured:
 def measure(side: str, tokens: int, types: int, dim: int) -> Measured:
     """Loss and gradients once to warm up and once for the clock; the peak above what was there."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    if side == "ours":
+        set_precision("highest")  # as our models do
     torch.manual_seed(1)
     layer = OutputLayer(nn.Embedding(types, dim)).to(device)
     features = torch.randn(tokens, dim, device=device, requires_grad=True)

@@ -202,23 +202,19 @@ def test_another_model_is_refused():
         model(embed_dim=8).load_state_dict(model().state_dict())
 
 
-@pytest.fixture
-def precision():
-    """Torch's setting, put back afterwards."""
-    before = torch.get_float32_matmul_precision()
-    yield torch.get_float32_matmul_precision
-    torch.set_float32_matmul_precision(before)
-
-
 @pytest.mark.parametrize("chosen", ["highest", "medium"])
-def test_the_precision_of_products_can_be_chosen(precision, chosen):
+def test_the_precision_of_products_can_be_chosen(monkeypatch, chosen):
+    told = []
+    monkeypatch.setattr("tiednmt.models.tied_model.set_precision", told.append)
     model().prepare(TiedGRUConfig(float32_matmul_precision=chosen))
-    assert precision() == chosen
+    assert told == [chosen]
 
 
-def test_a_configuration_from_before_the_option(precision):
+def test_a_configuration_from_before_the_option(monkeypatch):
+    told = []
+    monkeypatch.setattr("tiednmt.models.tied_model.set_precision", told.append)
     model().prepare(OmegaConf.create({"tying": "three-way"}))
-    assert precision() == "highest"
+    assert told == ["highest"]
 
 
 def test_a_seed_repeats_an_update():

@@ -8,13 +8,35 @@ from tiednmt.modules import ConditionalGRU, OutputLayer, products
 
 
 @pytest.fixture
-def medium(monkeypatch):
+def precision():
+    """Torch's setting, put back afterwards."""
+    before = torch.get_float32_matmul_precision()
+    yield torch.get_float32_matmul_precision
+    products.set_precision("highest")
+    torch.set_float32_matmul_precision(before)
+
+
+@pytest.fixture
+def medium(monkeypatch, precision):
     """``--float32-matmul-precision medium`` on a CPU that multiplies bfloat16."""
     monkeypatch.setattr(products, "has_bfloat16_products", lambda: True)
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    yield
-    torch.set_float32_matmul_precision(before)
+    products.set_precision("medium")
+
+
+@pytest.mark.parametrize("chosen", ["highest", "high", "medium"])
+def test_a_precision_that_may_round_is_torchs_setting(monkeypatch, precision, chosen):
+    monkeypatch.setattr(products, "_has_exact_onednn", lambda: False)
+    products.set_precision(chosen)
+    assert precision() == chosen
+
+
+def test_the_faster_library_rounds_nothing(precision):
+    """Whatever library serves here: under ``highest`` all products have 24 bits."""
+    products.set_precision("highest")
+    inputs, weight = tensors((64, 512), (300, 512))
+    for found in (products.linear(inputs, weight), inputs @ weight.t()):
+        exact = inputs.double() @ weight.t().double()
+        assert (found.double() - exact).norm() < 1e-6 * exact.norm()
 
 
 def tensors(*shapes, kind=torch.float32):
@@ -85,7 +107,7 @@ def test_loss(medium):
     layer = OutputLayer(torch.nn.Embedding(40, 16), projection=True)
     features, target = tensors((30, 16))[0], torch.randint(2, 40, (30,))
     rounded = layer.loss(features, target, padding_idx=1, label_smoothing=0.1)
-    torch.set_float32_matmul_precision("highest")
+    products.set_precision("highest")
     exact = layer.loss(features, target, padding_idx=1, label_smoothing=0.1)
     assert rounded.loss.item() == pytest.approx(exact.loss.item(), rel=1e-2)
     inputs = [features, *layer.parameters()]
@@ -106,7 +128,7 @@ def test_nothing_is_rounded_without_gradients(medium):
 def test_nothing_is_rounded_unless_allowed(medium):
     inputs, weight = tensors((5, 8), (6, 8))
     for precision in ("highest", "high"):
-        torch.set_float32_matmul_precision(precision)
+        products.set_precision(precision)
         assert torch.equal(products.linear(inputs, weight), F.linear(inputs, weight))
 
 

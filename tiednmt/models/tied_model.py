@@ -17,6 +17,7 @@ from tiednmt.errors import UserError
 from tiednmt.memory import keep_freed_memory
 from tiednmt.modules import OutputLayer
 from tiednmt.modules.fixed_linear import FixedLinear, PackedLinear
+from tiednmt.modules.products import set_precision
 from tiednmt.tying import (
     Embeddings,
     TyingConfig,
@@ -38,8 +39,7 @@ class TiedModelConfig(TyingConfig):
         metadata={
             "help": "torch's setting of this name: medium lets the matrix products of training "
             "round to bfloat16 (CPU) or TF32 (GPU) where the machine has instructions for it, high "
-            "to TF32; weights, states and gradients stay in single precision. On a CPU medium also "
-            "chooses oneDNN's kernels, often the faster ones"
+            "to TF32; weights, states and gradients stay in single precision"
         },
     )
 
@@ -90,7 +90,7 @@ class TiedModel(BaseFairseqModel):
         """
         # fairseq does not complete the configuration of an older checkpoint
         precision = getattr(cfg, "float32_matmul_precision", "highest")
-        torch.set_float32_matmul_precision(str(precision))
+        set_precision(str(precision))
         keep_freed_memory()
         logger.info("tying: %s\n%s", cfg.tying, tie_map(self.embeddings, self))
 

@@ -1,20 +1,51 @@
-"""Matrix products of training in bfloat16, where ``--float32-matmul-precision medium`` allows it.
+"""In what type matrix products are made, and by which library.
 
-torch's setting of that name lets products round what they multiply. On a CPU torch does so only
-where there are AMX instructions; AVX-512 has bfloat16 products too, at twice the rate of single
-precision, and these are used here. Weights, states, gradients and all sums outside of a product
-stay in single precision; what is computed without gradients (validation, decoding) is not rounded.
+``--float32-matmul-precision medium`` lets products round what they multiply to bfloat16. On a CPU
+torch does so only where there are AMX instructions; AVX-512 has bfloat16 products too, at twice the
+rate of single precision, and these are used here in training. Weights, states, gradients and all
+sums outside of a product stay in single precision; what is computed without gradients (validation,
+decoding) is not rounded.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+_allowed = False  # to round
+
+
+def set_precision(precision: str) -> None:
+    """Choose how exact products of single precision are: torch's setting of this name.
+
+    Where the CPU is AMD's, torch's default library (MKL) is slow, and the one that it takes under
+    ``medium`` (oneDNN) rounds nothing: it is taken for ``highest`` too.
+    """
+    global _allowed
+    _allowed = precision == "medium"
+    exact = precision == "highest" and _has_exact_onednn()
+    torch.set_float32_matmul_precision("medium" if exact else precision)
+
+
+@cache
+def _has_exact_onednn() -> bool:
+    processor = ""
+    with suppress(OSError):
+        processor = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    may_round = getattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    return (
+        "AuthenticAMD" in processor
+        and torch.backends.mkldnn.is_available()
+        and not may_round()
+        and not torch.cuda.is_available()  # whose products the setting would round
+    )
 
 
 def product_type(tensor: Tensor) -> torch.dtype:
@@ -23,7 +54,7 @@ def product_type(tensor: Tensor) -> torch.dtype:
         tensor.dtype == torch.float32
         and tensor.device.type == "cpu"
         and torch.is_grad_enabled()
-        and torch.get_float32_matmul_precision() == "medium"
+        and _allowed
         and has_bfloat16_products()
     )
     return torch.bfloat16 if rounds else tensor.dtype
