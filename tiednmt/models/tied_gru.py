@@ -176,6 +176,7 @@ class TiedGRUDecoder(FairseqIncrementalDecoder):
         self.readout_input = nn.Linear(cfg.embed_dim, cfg.embed_dim, bias=False)
         self.readout_context = nn.Linear(annotation_size, cfg.embed_dim, bias=False)
         self.fixed_readout: FixedLinear | None = None
+        self.fixed_inputs: Tensor | None = None
         for linear in (
             self.initial,
             self.readout_state,
@@ -260,21 +261,41 @@ class TiedGRUDecoder(FairseqIncrementalDecoder):
         Returns:
             The readout (B × K × embedding), the state, and the attention (B × K × S).
         """
-        # hypotheses often end in the same type: what depends on nothing else is computed once
-        types, places = tokens.unique(return_inverse=True)
-        embedded = self.embedding_dropout(self.embedding(types))
-        one = self.cell.transition_1
-        from_token = F.embedding(places, F.linear(embedded, one.weight_ih, one.bias_ih))
+        from_token, to_readout = self._from_tokens(tokens)
         decoded = self.cell.step(from_token, memory, state)
         readout = (self.fixed_readout or self.readout_state)(self.state_dropout(decoded.states))
-        readout += F.embedding(places, self.readout_input(embedded))
+        readout += to_readout
         readout += decoded.contexts
         return self.readout_dropout(readout.tanh()), decoded.states, decoded.attention
 
+    def _from_tokens(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """What depends on a step's tokens (B × K) alone: their part of GRU_1's gates and of the
+        readout, B × K × ….
+        """
+        if self.fixed_inputs is None:  # hypotheses often end in the same type
+            types, tokens = tokens.unique(return_inverse=True)
+            table = self._projected(self.embedding_dropout(self.embedding(types)))
+        else:
+            table = self.fixed_inputs
+        gates = 3 * self.cell.transition_1.hidden_size
+        from_token, to_readout = F.embedding(tokens, table).tensor_split((gates,), 2)
+        return from_token, to_readout
+
+    def _projected(self, embedded: Tensor) -> Tensor:
+        one = self.cell.transition_1
+        from_token = F.linear(embedded, one.weight_ih, one.bias_ih)
+        return torch.cat((from_token, self.readout_input(embedded)), 1)
+
     def fix(self, kind: type[FixedLinear]) -> None:
-        """From now on, let :meth:`step` multiply hypotheses' states with copies of the matrices."""
+        """From now on, let :meth:`step` multiply hypotheses' states with copies of the matrices,
+        and look up what depends on a token alone where there are few types.
+        """
         self.cell.fix(kind)
         self.fixed_readout = kind(self.readout_state.weight, self.readout_state.bias)
+        width = 3 * self.cell.transition_1.hidden_size + self.embedding.embedding_dim
+        if self.embedding.num_embeddings * width <= _LOOKED_UP:
+            with torch.no_grad():
+                self.fixed_inputs = self._projected(self.embedding.weight)
 
     def read_out(self, embedded: Tensor, decoded: Decoded) -> Tensor:
         """tanh(W_s s_t + W_y y_{t−1} + W_c c_t), … × embedding."""
@@ -331,6 +352,7 @@ def by_step(tokens: Tensor, pad: int) -> tuple[Tensor, Tensor, list[int]]:
 
 
 _GROUP = 16
+_LOOKED_UP = 2**25  # numbers
 
 
 def in_given_columns(attention: Tensor, columns: Tensor) -> Tensor:
