@@ -40,9 +40,13 @@ class TyingConfig(FairseqDataclass):
     projection: bool = field(
         default=False,
         metadata={
-            "help": "put a matrix P (embedding x embedding, no bias) before the output embedding; "
+            "help": "put a matrix P (embedding x embedding) before the output embedding; "
             "see --projection-penalty of the criterion tied_cross_entropy"
         },
+    )
+    projection_bias: bool = field(
+        default=False,
+        metadata={"help": "give P a bias, as the paper's authors do in the code they released"},
     )
 
 
@@ -56,20 +60,20 @@ class Embeddings:
 
 
 def build_embeddings(
-    tying: str,
-    source_dictionary: Dictionary | None,
-    target_dictionary: Dictionary,
-    dim: int,
-    projection: bool = False,
+    cfg: TyingConfig, source_dictionary: Dictionary | None, target_dictionary: Dictionary, dim: int
 ) -> Embeddings:
-    """Source input, target input and output embedding of size ``dim``.
+    """Source input, target input and output embedding of size ``dim``, as ``cfg`` says.
 
     Without a source dictionary, those of a language model: the target's alone.
 
     Raises:
         UserError: three-way tying over dictionaries whose contents or order differ, or of a
-            language model.
+            language model; a bias of no P.
     """
+    tying: str = cfg.tying
+    projection_bias = getattr(cfg, "projection_bias", False)  # not in older checkpoints
+    if projection_bias and not cfg.projection:
+        raise UserError("--projection-bias has no P to be added to; add --projection")
     if tying == THREE_WAY:
         require_joint(source_dictionary, target_dictionary)
     target = _embedding(target_dictionary, dim)
@@ -78,7 +82,7 @@ def build_embeddings(
         source = None
     else:
         source = target if tying == THREE_WAY else _embedding(source_dictionary, dim)
-    return Embeddings(source, target, OutputLayer(output, projection))
+    return Embeddings(source, target, OutputLayer(output, cfg.projection, projection_bias))
 
 
 def require_joint(source: Dictionary | None, target: Dictionary) -> None:
@@ -211,11 +215,12 @@ def shared(
 def tie_map(embeddings: Embeddings, model: nn.Module) -> TieMap:
     """The tie map of ``model``, whose embeddings are ``embeddings``."""
     projection = embeddings.output.projection
+    of_projection = () if projection is None else projection.parameters()
     return make_tie_map(
         matrices(embeddings),
         total=sum(parameter.numel() for parameter in model.parameters()),
         bias=embeddings.output.bias.numel(),
-        projection=0 if projection is None else projection.weight.numel(),
+        projection=sum(parameter.numel() for parameter in of_projection),
     )
 
 
@@ -228,7 +233,7 @@ def make_tie_map(
         weights: each distinct matrix (types × dim), by the names of all that it is.
         total: parameters, shared ones counted once.
         bias: those of the output bias.
-        projection: those of P.
+        projection: those of P and its bias.
     """
     seen = bias + projection + sum(weight.numel() for weight in weights.values())
     return TieMap(

@@ -97,6 +97,10 @@ TRAIN = {
         ("{data}", "--projection-penalty", "0.1"),
         r"--projection-penalty has no P to act on; add --projection",
     ),
+    "bias without P": (
+        ("{data}", "--projection-bias"),
+        r"--projection-bias has no P to be added to; add --projection",
+    ),
     "negative penalty": (
         ("{data}", "--projection", "--projection-penalty", "-1"),
         r"--projection-penalty -1\.0: must be 0 or more",

@@ -9,10 +9,10 @@ from tiednmt.modules import OutputLayer
 PAD = 1
 
 
-def layer(types=11, dim=4, projection=False, dtype=torch.float64):
+def layer(types=11, dim=4, projection=False, projection_bias=False, dtype=torch.float64):
     torch.manual_seed(5)
     embedding = torch.nn.Embedding(types, dim, padding_idx=PAD)
-    result = OutputLayer(embedding, projection)
+    result = OutputLayer(embedding, projection, projection_bias)
     torch.nn.init.normal_(result.bias)
     return result.to(dtype)
 
@@ -25,11 +25,11 @@ def tokens(count, types=11, dim=4, dtype=torch.float64):
     return features, target
 
 
-@pytest.mark.parametrize("projection", [False, True])
+@pytest.mark.parametrize("projection", [(False, False), (True, False), (True, True)])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
 @pytest.mark.parametrize("count", [1, 7, 1200])
 def test_loss_and_gradients_equal_fairseqs(count, smoothing, projection):
-    ours = layer(projection=projection)
+    ours = layer(11, 4, *projection)
     features, target = tokens(count)
     inputs = [features, *ours.parameters()]
     loss, nll = ours.loss(features, target, PAD, smoothing)
@@ -63,13 +63,22 @@ def test_scores_are_v_p_h_plus_b():
     torch.testing.assert_close(ours(h), expected)
 
 
-def test_penalty_and_its_gradient():
-    ours = layer(projection=True)
+def test_projection_may_have_a_bias():
+    ours = layer(projection=True, projection_bias=True)
+    h = torch.randn(3, 4, dtype=torch.float64)
+    moved = h @ ours.projection.weight.T + ours.projection.bias
+    torch.testing.assert_close(ours(h), moved @ ours.embedding.weight.T + ours.bias)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_penalty_and_its_gradient(bias):
+    ours = layer(projection=True, projection_bias=bias)
     penalty = ours.penalty(0.15)
     assert penalty.item() == pytest.approx(0.075 * (ours.projection.weight**2).sum().item())
     penalty.backward()
     torch.testing.assert_close(ours.projection.weight.grad, 0.15 * ours.projection.weight.detach())
-    assert all(p.grad is None for p in (ours.embedding.weight, ours.bias))
+    rest = [p for p in ours.parameters() if p is not ours.projection.weight]
+    assert all(p.grad is None for p in rest)
 
 
 def test_no_projection_no_penalty():

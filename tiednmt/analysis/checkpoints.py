@@ -42,6 +42,7 @@ _OUTPUT = (
 )
 _BIAS = ("decoder.output.bias", "decoder.output_projection.bias", "decoder.fc_out.bias")
 _PROJECTION = ("decoder.output.projection.weight",)
+_PROJECTION_BIAS = ("decoder.output.projection.bias",)
 _ADAPTIVE = "decoder.adaptive_softmax."
 _ARE_NOT_PARAMETERS = ("version", "_float_tensor")
 
@@ -95,7 +96,7 @@ def load(path: Path, data: Path | None = None) -> Checkpoint:
     if projection is not None:
         behind = named[OUTPUT].float() @ projection.float()
         embeddings.append(_embedding("P·V", behind, (OUTPUT,), dictionaries, languages))
-    bias = _first(weights, _BIAS)
+    bias, projection_bias = _first(weights, _BIAS), _first(weights, _PROJECTION_BIAS)
     matrices = (*_SOURCE, *_TARGET, *_OUTPUT)
     rest = sum(
         weight.numel()
@@ -109,13 +110,17 @@ def load(path: Path, data: Path | None = None) -> Checkpoint:
         tie_map=make_tie_map(
             groups,
             total=rest + sum(weight.numel() for weight in groups.values()),
-            bias=0 if bias is None else bias.numel(),
-            projection=0 if projection is None else projection.numel(),
+            bias=_count(bias),
+            projection=_count(projection) + _count(projection_bias),
         ),
         bytes_per_parameter=next(iter(groups.values())).element_size(),
         dictionaries=dictionaries,
         data_bin=folder,
     )
+
+
+def _count(weight: Tensor | None) -> int:
+    return 0 if weight is None else weight.numel()
 
 
 def _first(weights: Mapping[str, Tensor], names: Sequence[str]) -> Tensor | None:

@@ -82,7 +82,7 @@ class RecurrentLanguageModel(TiedModel, FairseqLanguageModel):
         """
         dropouts = ("dropout", "recurrent_dropout", "word_dropout")
         check_ranges(cfg, ("embed_dim", "hidden_size", *cls.SIZES), dropouts)
-        embeddings = build_embeddings(cfg.tying, None, dictionary, cfg.embed_dim, cfg.projection)
+        embeddings = build_embeddings(cfg, None, dictionary, cfg.embed_dim)
         decoder = RecurrentDecoder(cfg, dictionary, embeddings, cls.build_network(cfg))
         return cls(decoder, cfg.init_range)
 

@@ -90,7 +90,7 @@ class TiedGRUModel(TiedModel, FairseqEncoderDecoderModel):
             UserError: three-way tying over dictionaries that differ, or an option out of range.
         """
         check_ranges(cfg, _SIZES, _DROPOUTS)
-        embeddings = build_embeddings(cfg.tying, source, target, cfg.embed_dim, cfg.projection)
+        embeddings = build_embeddings(cfg, source, target, cfg.embed_dim)
         assert embeddings.source is not None
         encoder = TiedGRUEncoder(cfg, source, embeddings.source)
         decoder = TiedGRUDecoder(cfg, target, embeddings.target, embeddings.output)

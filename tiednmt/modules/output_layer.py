@@ -21,15 +21,18 @@ class OutputLayer(nn.Module):
     Args:
         embedding: the output embedding V (types × dim); the same module as an input embedding
             where the two are tied.
-        projection: put a matrix P (dim × dim, no bias) before V (Press & Wolf 2017, section 4).
+        projection: put a matrix P (dim × dim) before V (Press & Wolf 2017, section 4).
+        projection_bias: give P a bias, as in the code that the authors released.
     """
 
-    def __init__(self, embedding: nn.Embedding, projection: bool = False) -> None:
+    def __init__(
+        self, embedding: nn.Embedding, projection: bool = False, projection_bias: bool = False
+    ) -> None:
         super().__init__()
         self.embedding = embedding
         self.bias = nn.Parameter(torch.zeros(embedding.num_embeddings))
         dim = embedding.embedding_dim
-        self.projection = nn.Linear(dim, dim, bias=False) if projection else None
+        self.projection = nn.Linear(dim, dim, projection_bias) if projection else None
         self.fixed: FixedLinear | None = None
 
     def forward(self, features: Tensor) -> Tensor:
@@ -57,14 +60,17 @@ class OutputLayer(nn.Module):
             counted = target.ne(padding_idx)
             features, target = features[counted], target[counted]
         if self.projection is not None:
-            features = linear(features, self.projection.weight)
+            features = linear(features, self.projection.weight, self.projection.bias)
         features, weight = features.to(product_type(features)), self.embedding.weight
         return linear_cross_entropy(
             features, weight, self.bias, target, padding_idx, label_smoothing
         )
 
     def penalty(self, weight: float) -> Tensor:
-        """Projection regularisation: (λ/2)·‖P‖²_F for λ = ``weight``; zero without a P."""
+        """Projection regularisation: (λ/2)·‖P‖²_F for λ = ``weight``; zero without a P.
+
+        P's bias does not count.
+        """
         if self.projection is None:
             return self.bias.new_zeros(())
         return 0.5 * weight * self.projection.weight.float().square().sum()
