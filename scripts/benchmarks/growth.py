@@ -43,7 +43,7 @@ from scripts.benchmarks.training import (
 )
 from scripts.recipes import fairseq_train_arguments, merge
 
-WHAT = "target tokens a second of an update as vocabulary, sentences and batches grow"
+WHAT = "target tokens a second of an update, by vocabulary, length of sentences and batch"
 MEMORY = 0.75  # of the machine's, for a process
 AXES = {"vocabulary": "types", "length": "tokens a sentence", "tokens": "tokens a batch"}
 
