@@ -82,6 +82,23 @@ def test_two_windows_are_one(name):
     torch.testing.assert_close(left, at_the_end)
 
 
+def test_an_lstm_with_one_bias_a_gate():
+    torch.manual_seed(3)
+    single = StackedLSTM(INPUT, HIDDEN, layers=2, single_bias=True)
+    twice = StackedLSTM(INPUT, HIDDEN, layers=2)
+    counts = [sum(p.numel() for p in network.parameters()) for network in (twice, single)]
+    assert counts[0] - counts[1] == 2 * 4 * HIDDEN
+    twice.load_state_dict(single.state_dict(), strict=False)
+    with torch.no_grad():
+        for layer in twice.layers:
+            layer.bias_hh_l0.zero_()
+    inputs = torch.randn(STEPS, STREAMS, INPUT)
+    single.double().float()  # what moves or converts a network leaves it whole
+    torch.testing.assert_close(single(inputs)[0], twice(inputs)[0])
+    single(inputs)[0].sum().backward()
+    assert all(parameter.grad is not None for parameter in single.parameters())
+
+
 def test_carried_state_is_detached_and_cut_to_the_streams_that_go_on():
     network = networks()["lstm"]
     carried = CarriedState()

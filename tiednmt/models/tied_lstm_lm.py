@@ -15,6 +15,13 @@ class TiedLSTMLanguageModelConfig(RecurrentLanguageModelConfig):
     """Options of ``--arch tied_lstm_lm``; the defaults are Zaremba's small model."""
 
     layers: int = field(default=2, metadata={"help": "LSTM layers"})
+    single_bias: bool = field(
+        default=False,
+        metadata={
+            "help": "one bias a gate, as in TensorFlow; torch's are two, whose sum moves twice as "
+            "fast"
+        },
+    )
 
 
 @register_model("tied_lstm_lm", dataclass=TiedLSTMLanguageModelConfig)
@@ -33,6 +40,7 @@ class TiedLSTMLanguageModel(RecurrentLanguageModel):
             cfg.dropout,
             cfg.recurrent_dropout,
             cfg.variational_dropout,
+            getattr(cfg, "single_bias", False),  # not in older checkpoints
         )
 
 

@@ -56,6 +56,7 @@ class StackedLSTM(nn.Module):
             Ghahramani 2016). The streams of a batch share it, so that it can be put on the
             columns of the recurrent matrix and the kernel stays the fused one.
         fixed_masks: ``dropout`` too draws one mask a window.
+        single_bias: one bias a gate. Torch has two, whose sum moves twice as fast under SGD.
     """
 
     def __init__(
@@ -66,11 +67,14 @@ class StackedLSTM(nn.Module):
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         fixed_masks: bool = False,
+        single_bias: bool = False,
     ) -> None:
         super().__init__()
         self.hidden_size = hidden_size
         self.layers = nn.ModuleList(
-            _LSTMLayer(hidden_size if i else input_size, hidden_size, recurrent_dropout)
+            _LSTMLayer(
+                hidden_size if i else input_size, hidden_size, recurrent_dropout, single_bias
+            )
             for i in range(layers)
         )
         self.dropout = SequenceDropout(dropout, fixed_masks)
@@ -99,9 +103,16 @@ class _LSTMLayer(nn.LSTM):
     bias_ih_l0: Tensor
     bias_hh_l0: Tensor
 
-    def __init__(self, input_size: int, hidden_size: int, recurrent_dropout: float) -> None:
+    def __init__(
+        self, input_size: int, hidden_size: int, recurrent_dropout: float, single_bias: bool
+    ) -> None:
         super().__init__(input_size, hidden_size)
         self.recurrent_dropout = recurrent_dropout
+        if single_bias:  # the kernel wants two: the other is a constant
+            zeros = torch.zeros_like(self.bias_hh_l0, requires_grad=False)
+            del self.bias_hh_l0
+            self.register_buffer("bias_hh_l0", zeros, persistent=False)
+            self._init_flat_weights()
 
     def forward(self, sequence: Tensor, state: State) -> tuple[Tensor, State]:  # type: ignore[override]
         if not self.training or not self.recurrent_dropout:
