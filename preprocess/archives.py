@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from preprocess.bitext import Bitext, Reader, TextFile, line_by_line
-from preprocess.corpus import Corpus, add_arguments, options_from, prepare, reads, share_from
+from preprocess.corpus import Corpus, Options, add_arguments, prepare, reads, share_from
 from preprocess.download import Download, fetch_all
 from preprocess.stages import claim
 from tiednmt.errors import UserError
@@ -109,7 +109,7 @@ def command(
     add_arguments(parser)
     parser.set_defaults(**defaults)
     args = parser.parse_args(argv)
-    options, share = options_from(args), share_from(args)
+    options, share = Options.from_arguments(args), share_from(args)
     downloads = corpus.downloads(args.pair)
     raw = args.raw or args.dest / "download"
     if args.raw is None and reads(share):

@@ -187,24 +187,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def options_from(args: argparse.Namespace) -> Options:
-    """The options as given on the command line.
-
-    :raises UserError: where one is out of range.
-    """
-    return Options(
-        bpe=args.bpe,
-        merges=args.merges,
-        vocabulary_threshold=args.vocabulary_threshold,
-        max_length=args.max_length,
-        max_ratio=args.max_ratio,
-        check_script=args.check_script,
-        deduplicate=args.deduplicate,
-        parts=args.parts,
-        workers=args.workers,
-    )
-
-
 def _share(text: str) -> tuple[int, int]:
     number, slash, of = text.partition("/")
     if not (slash and number.isdecimal() and of.isdecimal()):
@@ -256,16 +238,7 @@ def prepare(corpus: Corpus, dest: Path, options: Options, share: Share | None = 
             "source": corpus.source,
             "target": corpus.target,
             "subsets": {name: split for name, split in plan.splits.items() if name != "train"},
-            "options": {
-                "bpe": options.bpe,
-                "merges": options.merges,
-                "vocabulary_threshold": options.vocabulary_threshold,
-                "max_length": options.max_length,
-                "max_ratio": options.max_ratio,
-                "check_script": options.check_script,
-                "deduplicate": options.deduplicate,
-                "parts": options.parts,
-            },
+            "options": options.of_content(),
             "originals": plan.originals(),
             "counts": plan.counts(),
             "vocabulary": vocabulary,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from preprocess.corpus import add_arguments, corpus_of_files, options_from, prepare, share_from
+from preprocess.corpus import Options, add_arguments, corpus_of_files, prepare, share_from
 from preprocess.demo_grammar import sentence_pairs
 from preprocess.files import write_whole
 from preprocess.stages import Stage, Stages, claim
@@ -100,7 +100,7 @@ def main(argv: list[str] | None = None) -> None:
     add_arguments(parser)
     parser.set_defaults(merges=MERGES)
     args = parser.parse_args(argv)
-    options, share = options_from(args), share_from(args)
+    options, share = Options.from_arguments(args), share_from(args)
     if args.pairs < LEAST_PAIRS:
         raise UserError(f"--pairs {args.pairs}: must be {LEAST_PAIRS} or more")
     claim(args.dest)

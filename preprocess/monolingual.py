@@ -91,14 +91,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def options_from(args: argparse.Namespace) -> Options:
-    """The options as given on the command line.
-
-    :raises UserError: where one is out of range.
-    """
-    return Options(workers=args.workers, vocabulary=args.vocabulary, min_count=args.min_count)
-
-
 def command(
     argv: list[str] | None,
     name: str,
@@ -119,7 +111,7 @@ def command(
     add_arguments(parser)
     parser.set_defaults(**defaults)
     args = parser.parse_args(argv)
-    options = options_from(args)
+    options = Options.from_arguments(args)
     raw = args.raw
     if raw is None:
         claim(args.dest)
@@ -179,7 +171,6 @@ def prepare(corpus: MonolingualCorpus, dest: Path, options: Options) -> None:
         )
     )
     dictionary = dest / "data-bin" / "dict.txt"
-    limits = {"vocabulary": options.vocabulary, "min_count": options.min_count}
     vocabulary = stages.run(
         Stage(
             "count",
@@ -187,7 +178,7 @@ def prepare(corpus: MonolingualCorpus, dest: Path, options: Options) -> None:
             inputs=[texts["train"]],
             outputs=[dictionary],
             options={
-                **limits,
+                **options.of_content(),
                 "padding_factor": corpus.padding_factor,
                 "version": package_version("fairseq"),
             },
@@ -214,7 +205,7 @@ def prepare(corpus: MonolingualCorpus, dest: Path, options: Options) -> None:
             "corpus": corpus.name,
             "subsets": {subset: subset for subset in corpus.subsets if subset != "train"},
             "options": {
-                **limits,
+                **options.of_content(),
                 "language": corpus.language,
                 "line_ends": corpus.line_ends,
                 "padding_factor": corpus.padding_factor,

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from preprocess.corpus import (
     Corpus,
+    Options,
     add_arguments,
     corpus_of_files,
-    options_from,
     prepare,
     reads,
     share_from,
@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> None:
     add_raw_arguments(parser, URL)
     add_arguments(parser)
     args = parser.parse_args(argv)
-    options, share = options_from(args), share_from(args)
+    options, share = Options.from_arguments(args), share_from(args)
     raw = args.raw or args.dest / "download"
     if args.raw is None and reads(share):
         claim(args.dest)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from preprocess.parallel import cores
 from tiednmt.errors import UserError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,18 @@ class CommonOptions:
             if not value >= least:  # nan too
                 option = "--" + name.replace("_", "-")
                 raise UserError(f"{option} {value}: must be {least} or more")
+
+    @classmethod
+    def from_arguments(cls, args: argparse.Namespace) -> Self:
+        """The options as given on the command line.
+
+        :raises UserError: where one is out of range.
+        """
+        return cls(**{option.name: getattr(args, option.name) for option in fields(cls)})
+
+    def of_content(self) -> dict[str, Any]:
+        """Those that the prepared corpus depends on."""
+        return {name: value for name, value in asdict(self).items() if name != "workers"}
 
     @property
     def processes(self) -> int:

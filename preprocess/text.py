@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sacremoses.corpus import NonbreakingPrefixes
 
-from preprocess.monolingual import SUBSETS, add_arguments, corpus_of_files, options_from, prepare
+from preprocess.monolingual import SUBSETS, Options, add_arguments, corpus_of_files, prepare
 from tiednmt.errors import UserError, one_line_errors
 
 
@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     add_arguments(parser)
     args = parser.parse_args(argv)
-    options = options_from(args)
+    options = Options.from_arguments(args)
     if args.tokenise not in (None, *NonbreakingPrefixes().available_langs):
         raise UserError(
             f"--tokenise {args.tokenise}: no rules for it; give a code such as en or de"

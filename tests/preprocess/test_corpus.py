@@ -13,7 +13,7 @@ from fairseq.data import Dictionary, data_utils
 from sacrebleu import corpus_bleu
 
 from preprocess import multi30k
-from preprocess.corpus import Options, add_arguments, options_from
+from preprocess.corpus import Options, add_arguments
 from preprocess.corpus import prepare as library_prepare
 from preprocess.files import read_lines
 from preprocess.parallel import map_in_order
@@ -356,7 +356,7 @@ def _swap(pair):
 def test_options_on_the_command_line_are_those_of_the_library():
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    assert options_from(parser.parse_args(["--dest", "x"])) == Options()
+    assert Options.from_arguments(parser.parse_args(["--dest", "x"])) == Options()
     with pytest.raises(UserError):
         Options(bpe="words")
 
