@@ -68,6 +68,17 @@ def test_a_model_still_in_training_is_translated_with_as_it_is():
     assert before[0][0]["score"] != after[0][0]["score"]
 
 
+@pytest.mark.parametrize("change", [torch.nn.Module.double, torch.nn.Module.bfloat16])
+def test_a_prepared_model_may_still_be_moved_or_converted(prepared, change):
+    """fairseq's hub interface prepares first; .cuda() and .half() come after."""
+    never_prepared = change(model(dtype=torch.float32).eval())
+    sample, options = sentences(3, 5), {"beam_size": 3, "max_len_b": 9}
+    assert_same(
+        hypotheses(TiedSequenceGenerator, change(prepared), sample, **options),
+        hypotheses(TiedSequenceGenerator, never_prepared, sample, **options),
+    )
+
+
 def test_an_error_in_a_process_is_the_callers():
     with pytest.raises(ZeroDivisionError):
         Workers(lambda number: 1 / number, 2).map([(1,), (0,)])

@@ -101,7 +101,7 @@ class TiedGRUModel(TiedModel, FairseqEncoderDecoderModel):
         """The three matrices, as tied."""
         return Embeddings(self.encoder.embedding, self.decoder.embedding, self.decoder.output)
 
-    def fix(self, kind: type[FixedLinear]) -> None:
+    def fix(self, kind: type[FixedLinear] | None) -> None:
         """Score, and run the decoder's steps, with copies of the matrices from now on."""
         super().fix(kind)
         self.decoder.fix(kind)
@@ -286,11 +286,14 @@ class TiedGRUDecoder(FairseqIncrementalDecoder):
         from_token = F.linear(embedded, one.weight_ih, one.bias_ih)
         return torch.cat((from_token, self.readout_input(embedded)), 1)
 
-    def fix(self, kind: type[FixedLinear]) -> None:
+    def fix(self, kind: type[FixedLinear] | None) -> None:
         """From now on, let :meth:`step` multiply hypotheses' states with copies of the matrices,
-        and look up what depends on a token alone where there are few types.
+        and look up what depends on a token alone where there are few types; or (``None``) neither.
         """
         self.cell.fix(kind)
+        self.fixed_readout = self.fixed_inputs = None
+        if kind is None:
+            return
         self.fixed_readout = kind(self.readout_state.weight, self.readout_state.bias)
         width = 3 * self.cell.transition_1.hidden_size + self.embedding.embedding_dim
         if self.embedding.num_embeddings * width <= _LOOKED_UP:

@@ -2,7 +2,7 @@
 
 import logging
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from textwrap import shorten
 from typing import Any
@@ -12,6 +12,7 @@ from fairseq.data import Dictionary
 from fairseq.dataclass import ChoiceEnum
 from fairseq.models import BaseFairseqModel
 from omegaconf import DictConfig
+from torch import Tensor
 
 from tiednmt.errors import UserError
 from tiednmt.memory import keep_freed_memory
@@ -64,9 +65,13 @@ class TiedModel(BaseFairseqModel):
         """What turns the features of ``forward(features_only=True)`` into a loss."""
         return self.embeddings.output
 
-    def fix(self, kind: type[FixedLinear]) -> None:
+    def fix(self, kind: type[FixedLinear] | None) -> None:
         """Decode with copies of the matrices, as they are now; see :meth:`OutputLayer.fix`."""
         self.output_layer.fix(kind)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "TiedModel":
+        self.fix(None)  # copies cannot be moved or converted, as .cuda() or .half() do
+        return super()._apply(fn, recurse)
 
     def prepare_for_inference_(self, cfg: DictConfig) -> None:
         """fairseq says that the model will not be trained any more."""

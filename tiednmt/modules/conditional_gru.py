@@ -276,8 +276,13 @@ class ConditionalGRU(nn.Module):
             bias_context=two.bias_ih,
         )
 
-    def fix(self, kind: type[FixedLinear]) -> None:
-        """From now on, let :meth:`step` multiply states with copies of the matrices."""
+    def fix(self, kind: type[FixedLinear] | None) -> None:
+        """From now on, let :meth:`step` multiply states with copies of the matrices, or (``None``)
+        with these themselves again.
+        """
+        self.fixed = None
+        if kind is None:
+            return
         w = self._weights()
         self.fixed = _FixedLayers(kind(w.hidden_1, w.bias_1), kind(w.query_hidden_2, w.bias_2))
 

@@ -44,9 +44,12 @@ class OutputLayer(nn.Module):
             return scores
         return F.linear(features, self.embedding.weight, self.bias)
 
-    def fix(self, kind: type[FixedLinear]) -> None:
-        """Score with a copy of V from now on. For decoding: :meth:`loss` goes on with V itself."""
-        self.fixed = kind(self.embedding.weight, self.bias)
+    def fix(self, kind: type[FixedLinear] | None) -> None:
+        """Score with a copy of V from now on, or (``None``) with V itself again.
+
+        For decoding: :meth:`loss` goes on with V itself.
+        """
+        self.fixed = kind(self.embedding.weight, self.bias) if kind else None
 
     def loss(
         self, features: Tensor, target: Tensor, padding_idx: int, label_smoothing: float = 0.0

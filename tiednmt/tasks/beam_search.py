@@ -96,9 +96,14 @@ class TiedSequenceGenerator(SequenceGenerator):
     _workers: Workers | None = None
 
     def _may_fork(self, source: Tensor) -> bool:
-        # a model that fairseq prepared for inference is not trained again: copies stay true
-        prepared = self.model.single_model._is_generation_fast
-        return prepared and source.device.type == "cpu" and worth_forking(len(source))
+        model = self.model.single_model
+        return (
+            # a model that fairseq prepared for inference is not trained again: copies stay true
+            model._is_generation_fast
+            and source.device.type == "cpu"
+            and model.output_layer.bias.dtype != torch.bfloat16  # which NumPy lacks
+            and worth_forking(len(source))
+        )
 
     def _find(self, source: Tensor, lengths: Tensor, first: int, limit: int) -> _Found:
         model = self.model.single_model
