@@ -5,7 +5,20 @@ import gc
 import pytest
 import torch
 
+from tests.interpreted import DEVICE, use_kernels
 from tiednmt.modules import ConditionalGRU
+
+
+@pytest.fixture(params=["torch", "triton"], autouse=True)
+def path(request, monkeypatch):
+    """Plain steps, and a GPU's kernels: there, or as Triton's interpreter runs them."""
+    if request.param == "torch":
+        yield request.param
+        return
+    use_kernels(monkeypatch)
+    with torch.device(DEVICE):
+        yield request.param
+
 
 SHAPES = [(4, 3, 5), (1, 1, 1), (1, 3, 4), (5, 1, 2), (3, 2, 1)]  # steps, batch, source length
 
@@ -128,7 +141,7 @@ class Whole(torch.nn.Module):
 
 
 @pytest.mark.parametrize("sizes", [None, (2, 2, 1)])
-def test_gradcheck(sizes):
+def test_gradcheck(path, sizes):
     whole, (embedded, annotations, padding, state) = Whole(cell()), arguments(3, 2, 4)
     names = [name for name, _ in whole.named_parameters()]
 
@@ -137,7 +150,9 @@ def test_gradcheck(sizes):
         inputs = embedded, annotations, padding, state, sizes
         return torch.func.functional_call(whole, values, inputs)
 
-    assert torch.autograd.gradcheck(run, (embedded, annotations, state, *whole.parameters()))
+    inputs = (embedded, annotations, state, *whole.parameters())
+    # the interpreter is slow
+    assert torch.autograd.gradcheck(run, inputs, fast_mode=path == "triton")
 
 
 def test_padding_changes_nothing():

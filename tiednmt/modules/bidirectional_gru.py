@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from tiednmt.modules.dropout import dropout
 from tiednmt.modules.gru import Transition, initialise_gru, states_before, steps
-from tiednmt.modules.products import linear, product, product_type, put_linear
+from tiednmt.modules.products import add_product, linear, product, product_type
 
 
 class BidirectionalGRU(nn.GRU):
@@ -94,7 +94,7 @@ class _Recurrence(torch.autograd.Function):
         for rows, size in steps(sizes):
             state = state[:, :size]
             for d, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-                put_linear(state[d], weight, bias, out=transition.gates[d, rows])
+                add_product(bias, state[d], weight.t(), out=transition.gates[d, rows])
             transition.step(rows, inputs[:, rows], state, out=states[:, rows])
             state = states[:, rows]
         ctx.save_for_backward(states, weights)
@@ -115,6 +115,6 @@ class _Recurrence(torch.autograd.Function):
             grad += grad_states[:, rows]
             transition.step_back(rows, grad, from_states)
             for d, weight in enumerate(weights):
-                grad[d] += product(from_states[d], weight)
+                add_product(grad[d], from_states[d], weight, out=grad[d])
         grad_weights = product(grad_from_states.transpose(1, 2), before.to(weights.dtype))
         return None, None, transition.slopes, grad_weights, grad_from_states.sum(1)

@@ -10,10 +10,6 @@ previous token and h_1 … h_S the annotations of the source::
 
 What does not depend on the last state is one matrix product over all steps before the loop; the
 backward pass is written by hand so that the weight gradients are one product over all steps too.
-
-The attention is computed as e_ti = 2v · σ(2·W_q s'_t + 2·(W_k h_i + b)): since tanh x = 2σ(2x) − 1,
-that differs by a constant, which the softmax does not see, and on a CPU torch's σ takes a sixth of
-the time of its tanh.
 """
 
 from __future__ import annotations
@@ -28,9 +24,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
+from tiednmt.modules.attention import Attention, times
 from tiednmt.modules.fixed_linear import FixedLinear
 from tiednmt.modules.gru import Transition, initialise_gru, states_before, steps, transition
-from tiednmt.modules.products import linear, product, product_type, put_linear
+from tiednmt.modules.products import add_product, linear, product, product_type
 
 _ENERGIES = 2**19  # of the attention that a step of decoding holds at once, in the cache of a CPU
 
@@ -110,20 +107,16 @@ class _Recurrence(torch.autograd.Function):
         one, two = Transition(torch.empty_like(inputs)), Transition(gates_2)
         contexts = inputs.new_empty(tokens, annotations.size(2))
         attention = inputs.new_empty(tokens, length)
-        energies, score = torch.empty_like(keys), w.score.expand(len(keys), -1)
+        over = Attention(keys, annotations, w.score)
         from_context = inputs.new_empty(len(keys), w.context.size(0))
         state = initial
         for rows, size in steps(sizes):
-            state, energy = state[:size], energies[:size]
-            put_linear(state, w.hidden_1, w.bias_1, out=one.gates[rows])
+            state = state[:size]
+            add_product(w.bias_1, state, w.hidden_1.t(), out=one.gates[rows])
             one.step(rows, inputs[rows], state, out=middles[rows])
-            put_linear(middles[rows], w.query_hidden_2, w.bias_2, out=from_middles[rows])
-            torch.add(keys[:size], queries[rows].unsqueeze(1), out=energy).sigmoid_()
-            scores = _times(score[:size], energy.transpose(1, 2))
-            scores.masked_fill_(padding[:size], -math.inf)
-            torch.softmax(scores, 1, out=attention[rows])
-            contexts[rows] = _times(attention[rows], annotations[:size])
-            put_linear(contexts[rows], w.context, w.bias_context, out=from_context[:size])
+            add_product(w.bias_2, middles[rows], w.query_hidden_2.t(), out=from_middles[rows])
+            over.step(queries[rows], padding, attention[rows], contexts[rows])
+            add_product(w.bias_context, contexts[rows], w.context.t(), out=from_context[:size])
             two.step(rows, from_context[:size], middles[rows], out=states[rows])
             state = states[rows]
         ctx.save_for_backward(
@@ -149,25 +142,18 @@ class _Recurrence(torch.autograd.Function):
         grad_from_middles = one.gates.new_empty(len(states), w.query_hidden_2.size(0))
         grad_queries, grad_gates_2 = grad_from_middles.tensor_split((keys.size(2),), 1)
         grad_context = torch.empty_like(contexts)
-        grad_keys, energies = torch.zeros_like(keys), torch.empty_like(keys)
-        grad_score = keys.new_zeros(len(keys), keys.size(2))
+        over = Attention(keys, annotations, w.score)
+        over.start_back()
         grad_initial = torch.zeros_like(initial)
         for rows, size in reversed(steps(sizes)):
-            grad, energy = grad_initial[:size], energies[:size]
+            grad = grad_initial[:size]
             grad += grad_states[rows]
             from_context = two.step_back(rows, grad, grad_gates_2[rows])
-            torch.add(grad_contexts[rows], product(from_context, w.context), out=grad_context[rows])
-            grad_attention = _times(grad_context[rows], annotations[:size].transpose(1, 2))
-            share = attention[rows] * grad_attention
-            grad_scores = share.addcmul_(attention[rows], share.sum(1, keepdim=True), value=-1)
-            torch.add(keys[:size], queries[rows].unsqueeze(1), out=energy).sigmoid_()
-            grad_score[:size] += _times(grad_scores, energy)
-            slopes = torch.addcmul(energy, energy, energy, value=-1, out=energy)
-            grad_keys[:size].addcmul_(slopes, grad_scores.unsqueeze(2))
-            torch.mul(_times(grad_scores, slopes), w.score, out=grad_queries[rows])
-            grad += product(grad_from_middles[rows], w.query_hidden_2)
+            add_product(grad_contexts[rows], from_context, w.context, out=grad_context[rows])
+            over.step_back(queries[rows], attention[rows], grad_context[rows], grad_queries[rows])
+            add_product(grad, grad_from_middles[rows], w.query_hidden_2, out=grad)
             one.step_back(rows, grad, grad_from_states[rows])
-            grad += product(grad_from_states[rows], w.hidden_1)
+            add_product(grad, grad_from_states[rows], w.hidden_1, out=grad)
 
         grad_inputs, grad_from_contexts = one.slopes, two.slopes
         grad_weights = _Weights(
@@ -175,7 +161,7 @@ class _Recurrence(torch.autograd.Function):
             bias_1=grad_from_states.sum(0),
             query_hidden_2=product(grad_from_middles.t(), middles.to(ctx.kind)),
             bias_2=grad_from_middles.sum(0),
-            score=grad_score.sum(0),
+            score=over.grad_score.sum(0),
             context=product(grad_from_contexts.t(), contexts.to(ctx.kind)),
             bias_context=grad_from_contexts.sum(0),
         )
@@ -183,7 +169,7 @@ class _Recurrence(torch.autograd.Function):
             None,
             None,
             grad_inputs,
-            grad_keys.mul_(w.score),
+            over.grad_keys.mul_(w.score),
             torch.bmm(_padded(attention, sizes).transpose(1, 2), _padded(grad_context, sizes)),
             None,
             grad_initial,
@@ -195,11 +181,6 @@ def _padded(rows: Tensor, sizes: tuple[int, ...]) -> Tensor:
     """N × n as B × T × n, zero where a sentence has ended."""
     packed = PackedSequence(rows, torch.tensor(sizes))
     return pad_packed_sequence(packed, batch_first=True)[0]
-
-
-def _times(rows: Tensor, matrices: Tensor) -> Tensor:
-    """Row by row, B × n times B × n × m. (bmm with columns takes several times as long.)"""
-    return torch.bmm(rows.unsqueeze(1), matrices).squeeze(1)
 
 
 class ConditionalGRU(nn.Module):
@@ -347,5 +328,5 @@ class ConditionalGRU(nn.Module):
         for some, queries in zip(keys.split(block), query.split(block), strict=True):
             energies = (some.unsqueeze(1) + queries.unsqueeze(2)).sigmoid_().flatten(0, 1)
             score = (2 * self.score).expand(len(energies), -1)
-            parts.append(_times(score, energies.transpose(1, 2)))
+            parts.append(times(score, energies.transpose(1, 2)))
         return torch.cat(parts).unflatten(0, query.shape[:2])

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# What is held at once: as many scores as fit a cache, but enough tokens for a product to be worth
-# its pass over the weight.
-_SCORES, _TOKENS = 2**22, 320
+# What is held at once: as many scores as fit a CPU's cache, on a GPU so many that launches do not
+# count; but enough tokens for a product to be worth its pass over the weight.
+_SCORES_ON_CPU, _SCORES_ON_GPU, _TOKENS = 2**22, 2**25, 320
 _TYPES = 8192  # rows of a product that is rounded before it is added up
 
 
@@ -87,7 +87,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         counted = target.ne(padding_idx).to(single)
         nll, uniform = torch.empty_like(counted), torch.empty_like(counted)  # of each token
 
-        tokens = min(len(features), max(_TOKENS, _SCORES // types))
+        at_once = _SCORES_ON_CPU if features.device.type == "cpu" else _SCORES_ON_GPU
+        tokens = min(len(features), max(_TOKENS, at_once // types))
         products = features.new_empty(tokens, types)
         chunk_of_scores = products.to(single)  # the same memory, where nothing is rounded
         for start in range(0, len(features), max(tokens, 1)):

@@ -15,6 +15,8 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
+from tiednmt.modules.fused import kernels_for
+
 
 class Transition:
     """The steps of a GRU, and what their backward pass needs.
@@ -34,11 +36,15 @@ class Transition:
         self.gates = gates
         self.candidates = gates.new_empty(*gates.shape[:-1], self.hidden)
         self.slopes = gates.new_empty(0)
+        self.kernels = kernels_for(gates)
 
     def step(self, rows: slice, from_input: Tensor, state: Tensor, out: Tensor) -> None:
         """Run the step of these rows: put the state after it into ``out``, given x
         (… × k × 3·hidden) and the state before.
         """
+        if self.kernels:
+            self.kernels.step(self, rows, from_input, state, out)
+            return
         two, gates = 2 * self.hidden, self.gates[..., rows, :]
         gates[..., :two].add_(from_input[..., :two]).sigmoid_()
         reset, update, recurrent = gates.chunk(3, -1)
@@ -67,10 +73,13 @@ class Transition:
         Returns:
             The gradient of x, in the place of the derivatives.
         """
+        from_input = self.slopes[..., rows, :]
+        if self.kernels:
+            self.kernels.step_back(self, rows, grad, from_state)
+            return from_input
         two = 2 * self.hidden
         reset = self.gates[..., rows, : self.hidden]
         update = self.gates[..., rows, self.hidden : two]
-        from_input = self.slopes[..., rows, :]
         grad_reset, grad_update, grad_candidate = from_input.chunk(3, -1)
         grad_candidate.mul_(grad)
         grad_update.mul_(grad)

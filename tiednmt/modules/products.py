@@ -81,12 +81,14 @@ def through(layer: nn.Module, inputs: Tensor) -> Tensor:
     return linear(inputs, layer.weight, layer.bias) if type(layer) is nn.Linear else layer(inputs)
 
 
-def put_linear(inputs: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
-    """``linear`` into ``out``, multiplied in the type of the weight; no gradient flows back."""
-    if weight.dtype == inputs.dtype:
-        torch.addmm(bias, inputs, weight.t(), out=out)
+def add_product(addend: Tensor, left: Tensor, right: Tensor, out: Tensor) -> None:
+    """``addend + left @ right`` into ``out``, which may be the addend; multiplied in the type of
+    ``right``. No gradient flows back.
+    """
+    if left.dtype == right.dtype:
+        torch.addmm(addend, left, right, out=out)
     else:
-        torch.add(bias, inputs.to(weight.dtype) @ weight.t(), out=out)
+        torch.add(addend, left.to(right.dtype) @ right, out=out)
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:

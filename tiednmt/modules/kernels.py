@@ -1,0 +1,289 @@
+"""Triton kernels for the steps of :mod:`gru <tiednmt.modules.gru>` and
+:mod:`attention <tiednmt.modules.attention>`, with the numbers of what is written there in torch.
+
+Between its matrix products a step has many operations on small tensors. On a GPU each would be a
+launch, which takes longer than its work. All sums are in single precision, or in double where the
+tensors are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from tiednmt.modules.attention import Attention
+    from tiednmt.modules.gru import Transition
+
+_BLOCK = 256  # numbers of a row that a program of a GRU's step has
+_TILE = 4096  # numbers that a program of the attention holds at once
+
+
+def step(transition: Transition, rows: slice, x: Tensor, state: Tensor, out: Tensor) -> None:
+    """:meth:`tiednmt.modules.gru.Transition.step`."""
+    gates, candidates = transition.gates[rows], transition.candidates[rows]
+    _step[_grid(state)](
+        *(gates, x, state, candidates, out),
+        *map(_stride, (gates, x, state, candidates, out)),
+        transition.hidden,
+        **_kinds(state),
+    )
+
+
+def step_back(transition: Transition, rows: slice, grad: Tensor, from_state: Tensor) -> None:
+    """:meth:`tiednmt.modules.gru.Transition.step_back`."""
+    gates, slopes = transition.gates[rows], transition.slopes[rows]
+    _step_back[_grid(grad)](
+        *(gates, slopes, grad, from_state),
+        *map(_stride, (gates, slopes, grad, from_state)),
+        transition.hidden,
+        **_kinds(grad),
+    )
+
+
+def attend(
+    over: Attention, query: Tensor, padding: Tensor, attention: Tensor, context: Tensor
+) -> None:
+    """:meth:`tiednmt.modules.attention.Attention.step`."""
+    _attend[(len(query),)](
+        *(over.keys, over.annotations, padding.view(torch.uint8), over.score),
+        *(query, attention, context),
+        *map(_stride, (query, attention, context)),
+        *_sizes(over),
+        **_tiles(over),
+    )
+
+
+def attend_back(
+    over: Attention, query: Tensor, attention: Tensor, grad_context: Tensor, grad_query: Tensor
+) -> None:
+    """:meth:`tiednmt.modules.attention.Attention.step_back`."""
+    _attend_back[(len(query),)](
+        *(over.keys, over.annotations, over.score, over.grad_keys, over.grad_score),
+        *(query, attention, grad_context, grad_query),
+        *map(_stride, (query, attention, grad_context, grad_query)),
+        *_sizes(over),
+        **_tiles(over),
+    )
+
+
+def try_out(device: torch.device) -> None:
+    """Run a small kernel; raises whatever Triton raises where it cannot."""
+    gates = torch.zeros(2, 3, device=device)
+    one = torch.zeros(2, 1, device=device)
+    _step_back[(2, 1)](gates, gates, one, gates, 3, 3, 1, 3, 1, **_kinds(one))
+
+
+def _grid(state: Tensor) -> tuple[int, int]:
+    return len(state), triton.cdiv(state.size(1), _BLOCK)
+
+
+def _stride(rows: Tensor) -> int:
+    assert rows.stride(-1) == 1
+    return rows.stride(0)
+
+
+def _kinds(tensor: Tensor) -> dict[str, Any]:
+    return {"KIND": _sums(tensor), "BLOCK": _BLOCK}
+
+
+def _sums(tensor: Tensor) -> Any:
+    return tl.float64 if tensor.dtype == torch.float64 else tl.float32
+
+
+def _sizes(over: Attention) -> tuple[int, int, int]:
+    _, length, size = over.keys.shape
+    return length, size, over.annotations.size(2)
+
+
+def _tiles(over: Attention) -> dict[str, Any]:
+    length = triton.next_power_of_2(over.keys.size(1))
+    return {"KIND": _sums(over.keys), "LENGTH": length, "BLOCK": max(1, _TILE // length)}
+
+
+@triton.jit
+def _step(
+    gates,
+    from_input,
+    state,
+    candidates,
+    out,
+    gates_stride,
+    input_stride,
+    state_stride,
+    candidates_stride,
+    out_stride,
+    hidden,
+    KIND: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    there = column < hidden
+    gates += row * gates_stride + column
+    from_input += row * input_stride + column
+    reset = tl.sigmoid(
+        tl.load(gates, there, 0.0).to(KIND) + tl.load(from_input, there, 0.0).to(KIND)
+    )
+    update = tl.sigmoid(
+        tl.load(gates + hidden, there, 0.0).to(KIND)
+        + tl.load(from_input + hidden, there, 0.0).to(KIND)
+    )
+    recurrent = tl.load(gates + 2 * hidden, there, 0.0).to(KIND)
+    x = tl.load(from_input + 2 * hidden, there, 0.0).to(KIND) + reset * recurrent
+    candidate = 2 * tl.sigmoid(2 * x) - 1  # tanh
+    before = tl.load(state + row * state_stride + column, there, 0.0).to(KIND)
+    tl.store(gates, reset, there)
+    tl.store(gates + hidden, update, there)
+    tl.store(candidates + row * candidates_stride + column, candidate, there)
+    tl.store(out + row * out_stride + column, candidate + update * (before - candidate), there)
+
+
+@triton.jit
+def _step_back(
+    gates,
+    slopes,
+    grad,
+    from_state,
+    gates_stride,
+    slopes_stride,
+    grad_stride,
+    from_state_stride,
+    hidden,
+    KIND: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    there = column < hidden
+    gates += row * gates_stride + column
+    slopes += row * slopes_stride + column
+    grad += row * grad_stride + column
+    from_state += row * from_state_stride + column
+    after = tl.load(grad, there, 0.0).to(KIND)
+    grad_candidate = tl.load(slopes + 2 * hidden, there, 0.0).to(KIND) * after
+    grad_update = tl.load(slopes + hidden, there, 0.0).to(KIND) * after
+    grad_reset = tl.load(slopes, there, 0.0).to(KIND) * grad_candidate
+    reset = tl.load(gates, there, 0.0).to(KIND)
+    update = tl.load(gates + hidden, there, 0.0).to(KIND)
+    tl.store(slopes, grad_reset, there)
+    tl.store(slopes + hidden, grad_update, there)
+    tl.store(slopes + 2 * hidden, grad_candidate, there)
+    tl.store(from_state, grad_reset, there)
+    tl.store(from_state + hidden, grad_update, there)
+    tl.store(from_state + 2 * hidden, grad_candidate * reset, there)
+    tl.store(grad, after * update, there)
+
+
+@triton.jit(do_not_specialize=["length"])
+def _attend(
+    keys,
+    annotations,
+    padding,
+    score,
+    query,
+    attention,
+    context,
+    query_stride,
+    attention_stride,
+    context_stride,
+    length,
+    size,
+    width,
+    KIND: tl.constexpr,
+    LENGTH: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    row = tl.program_id(0).to(tl.int64)
+    place = tl.arange(0, LENGTH)
+    inside = place < length
+    position = row * length + place
+    scores = tl.zeros([LENGTH], KIND)
+    for start in range(0, size, BLOCK):
+        column = start + tl.arange(0, BLOCK)
+        there = column < size
+        key = tl.load(
+            keys + position[:, None] * size + column[None, :],
+            inside[:, None] & there[None, :],
+            0.0,
+        ).to(KIND)
+        asked = tl.load(query + row * query_stride + column, there, 0.0).to(KIND)
+        weight = tl.load(score + column, there, 0.0).to(KIND)
+        scores += tl.sum(tl.sigmoid(key + asked[None, :]) * weight[None, :], 1)
+    real = tl.load(padding + position, inside, 1) == 0
+    scores = tl.where(inside & real, scores, float("-inf"))
+    weights = tl.exp(scores - tl.max(scores, 0))
+    weights = weights / tl.sum(weights, 0)
+    tl.store(attention + row * attention_stride + place, weights, inside)
+    for start in range(0, width, BLOCK):
+        column = start + tl.arange(0, BLOCK)
+        there = column < width
+        annotation = tl.load(
+            annotations + position[:, None] * width + column[None, :],
+            inside[:, None] & there[None, :],
+            0.0,
+        ).to(KIND)
+        mean = tl.sum(annotation * weights[:, None], 0)
+        tl.store(context + row * context_stride + column, mean, there)
+
+
+@triton.jit(do_not_specialize=["length"])
+def _attend_back(
+    keys,
+    annotations,
+    score,
+    grad_keys,
+    grad_score,
+    query,
+    attention,
+    grad_context,
+    grad_query,
+    query_stride,
+    attention_stride,
+    grad_context_stride,
+    grad_query_stride,
+    length,
+    size,
+    width,
+    KIND: tl.constexpr,
+    LENGTH: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    row = tl.program_id(0).to(tl.int64)
+    place = tl.arange(0, LENGTH)
+    inside = place < length
+    position = row * length + place
+    grad_attention = tl.zeros([LENGTH], KIND)
+    for start in range(0, width, BLOCK):
+        column = start + tl.arange(0, BLOCK)
+        there = column < width
+        annotation = tl.load(
+            annotations + position[:, None] * width + column[None, :],
+            inside[:, None] & there[None, :],
+            0.0,
+        ).to(KIND)
+        grad = tl.load(grad_context + row * grad_context_stride + column, there, 0.0).to(KIND)
+        grad_attention += tl.sum(annotation * grad[None, :], 1)
+    weights = tl.load(attention + row * attention_stride + place, inside, 0.0).to(KIND)
+    share = weights * grad_attention
+    grad_scores = share - weights * tl.sum(share, 0)
+    for start in range(0, size, BLOCK):
+        column = start + tl.arange(0, BLOCK)
+        there = column < size
+        both = inside[:, None] & there[None, :]
+        of_key = position[:, None] * size + column[None, :]
+        key = tl.load(keys + of_key, both, 0.0).to(KIND)
+        asked = tl.load(query + row * query_stride + column, there, 0.0).to(KIND)
+        energy = tl.sigmoid(key + asked[None, :])
+        of_score = grad_score + row * size + column
+        sums = tl.load(of_score, there, 0.0).to(KIND)
+        tl.store(of_score, sums + tl.sum(grad_scores[:, None] * energy, 0), there)
+        slope = grad_scores[:, None] * energy * (1 - energy)
+        sums_of_keys = tl.load(grad_keys + of_key, both, 0.0).to(KIND)
+        tl.store(grad_keys + of_key, sums_of_keys + slope, both)
+        weight = tl.load(score + column, there, 0.0).to(KIND)
+        tl.store(grad_query + row * grad_query_stride + column, tl.sum(slope, 0) * weight, there)
