@@ -21,7 +21,7 @@ from preprocess.manifest import data_bins
 from preprocess.parallel import cores
 from scripts.embedding_results import EmbeddingResults, SkipGramResults
 from scripts.environment import machine, package_versions
-from scripts.language_model_results import LanguageModelResults
+from scripts.language_model_results import FirstUpdatesResults, LanguageModelResults
 from scripts.processes import call, gpus
 from scripts.recipes import Experiment, Recipe, fairseq_train_arguments, merge
 from scripts.training import Run, curve, parameters, train
@@ -69,6 +69,7 @@ class Results(Protocol):
 
 RESULTS_OF_TASK: dict[str, type[Results]] = {
     "embeddings": EmbeddingResults,
+    "first-updates": FirstUpdatesResults,
     "skip-gram": SkipGramResults,
     "translation": TranslationResults,
     "tied_language_modeling": LanguageModelResults,

@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -100,8 +100,8 @@ class LanguageModelResults:
         seeds = record["rows"][0]["test"]["seeds"]
         spread = f"; mean ± standard deviation of {seeds} seeds" if seeds > 1 else ""
         sentences = (
-            f"{record['title']}. Perplexity of the epoch that is best on the validation set, in "
-            f"one stream, its state carried{spread}; {trained_on(record['machine'])}.",
+            f"{record['title']}. Perplexity of the checkpoint that is best on the validation set, "
+            f"in one stream, its state carried{spread}; {trained_on(record['machine'])}.",
             record["note"],
         )
         return " ".join(filter(None, sentences))
@@ -129,10 +129,17 @@ class LanguageModelResults:
         """The table."""
         return LanguageModelResults.table(record)
 
-    @staticmethod
-    def plot(record: Mapping[str, Any], out: Path) -> None:
-        """``perplexity-over-epochs``, of the validation set."""
-        plot_curves(record, out / "perplexity-over-epochs", LanguageModelResults.curve_axes)
+    @classmethod
+    def plot(cls, record: Mapping[str, Any], out: Path) -> None:
+        """``perplexity-over-epochs``, or updates, of the validation set."""
+        plot_curves(record, out / f"perplexity-over-{cls.curve_axes.x}s", cls.curve_axes)
+
+
+@dataclass(frozen=True)
+class FirstUpdatesResults(LanguageModelResults):
+    """Of models whose training is only begun: that it works, where there is no GPU to end it."""
+
+    curve_axes: ClassVar[CurveAxes] = replace(LanguageModelResults.curve_axes, x="update")
 
 
 def _scores(run: Run, subset: str) -> Path:

@@ -71,6 +71,8 @@ def load_experiment(name: str) -> Experiment:
     data = _read(EXPERIMENTS, name, "experiment")
     if "runs_of" in data:
         return _on_runs_of(load_experiment(data.pop("runs_of")), name, data)
+    if "rows_of" in data:
+        return _with_rows_of(load_experiment(data.pop("rows_of")), name, data)
     needed = ("title", "prepare") if "results" in data else ("title", "prepare", "recipe", "rows")
     _require(name, data, *needed)
     recipe = data.pop("recipe", "")
@@ -85,18 +87,23 @@ def load_experiment(name: str) -> Experiment:
 
 
 def _on_runs_of(base: Experiment, name: str, data: dict[str, Any]) -> Experiment:
-    """An experiment that measures something else of the rows of another."""
+    """An experiment that measures something else of the runs of another."""
+    return replace(_with_rows_of(base, name, data), runs_of=base.name)
+
+
+def _with_rows_of(base: Experiment, name: str, data: dict[str, Any]) -> Experiment:
+    """An experiment on rows of another, with ``changes`` if there are any."""
     _require(name, data, "title", "results", "rows")
     unknown = ", ".join(row for row in data["rows"] if row not in base.rows)
     if unknown:
         raise UserError(f"{EXPERIMENTS / name}.yaml: {base.name} has no rows {unknown}")
+    changes = data.pop("changes", {})
     return replace(
         base,
         name=name,
         title=data.pop("title"),
-        rows={row: base.rows[row] for row in data.pop("rows")},
+        rows={row: merge(base.rows[row], changes) for row in data.pop("rows")},
         results=data.pop("results"),
-        runs_of=base.name,
         settings=data,
     )
 

@@ -10,7 +10,7 @@ import pytest
 
 from scripts import recipes, reproduce
 from scripts.experiments import results_of
-from scripts.language_model_results import LanguageModelResults
+from scripts.language_model_results import FirstUpdatesResults, LanguageModelResults
 from scripts.recipes import Experiment, load_experiment
 from scripts.report import __main__ as report
 from tests.scripts.report.figures import require_figures
@@ -176,6 +176,12 @@ def test_table_beside_the_paper():
     assert cells[3][2::2] == ["–", "–", "–", "30 min"]
     assert "standard deviation of 3 seeds" in text
     assert "trained on Some CPU (CPU, 1 thread(s) a run), 4 run(s) side by side. Nota" in text
+
+
+def test_first_updates_are_drawn_over_updates(tmp_path):
+    points = [{"update": update, "epoch": 1, "nll": 5.0} for update in (250, 500)]
+    FirstUpdatesResults.plot({"title": "Begun", "curves": {"none": [points]}}, tmp_path)
+    assert "updates" in (tmp_path / "perplexity-over-updates.svg").read_text()
 
 
 def test_table_without_a_paper():

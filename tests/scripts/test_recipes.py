@@ -79,6 +79,19 @@ def test_language_model_rows_are_what_they_are_called(experiment):
         assert config.dataset.batch_size == 20
 
 
+def test_rows_of_another_experiment_with_changes():
+    begun, whole = load_experiment("ptb-large-begun"), load_experiment("ptb-large")
+    changed = {"optimization": "max_update", "dataset": "validate_interval_updates"}
+    for row, recipe in begun.rows.items():
+        for group, values in recipe.items():
+            given = {key: value for key, value in values.items() if key != changed.get(group)}
+            expected = dict(whole.rows[row][group])
+            expected.pop(changed.get(group), None)
+            assert given == expected, (row, group)
+        assert understood(recipe).optimization.max_update == 2000
+    assert begun.runs_of is None and begun.prepare == whole.prepare
+
+
 def test_small_rates_halve_after_four_epochs():
     config = understood(load_recipe("tied_lstm_lm_small"))
     parameters = [torch.nn.Parameter(torch.zeros(1))]
