@@ -106,6 +106,17 @@ def _tiles(over: Attention) -> dict[str, Any]:
 
 
 @triton.jit
+def _load(places, there, KIND: tl.constexpr):
+    return tl.load(places, there, 0.0).to(KIND)
+
+
+@triton.jit
+def _load_rows(matrix, rows, inside, column, width, KIND: tl.constexpr):
+    there = inside[:, None] & (column < width)[None, :]
+    return _load(matrix + rows[:, None] * width + column[None, :], there, KIND)
+
+
+@triton.jit
 def _step(
     gates,
     from_input,
@@ -126,17 +137,14 @@ def _step(
     there = column < hidden
     gates += row * gates_stride + column
     from_input += row * input_stride + column
-    reset = tl.sigmoid(
-        tl.load(gates, there, 0.0).to(KIND) + tl.load(from_input, there, 0.0).to(KIND)
-    )
+    reset = tl.sigmoid(_load(gates, there, KIND) + _load(from_input, there, KIND))
     update = tl.sigmoid(
-        tl.load(gates + hidden, there, 0.0).to(KIND)
-        + tl.load(from_input + hidden, there, 0.0).to(KIND)
+        _load(gates + hidden, there, KIND) + _load(from_input + hidden, there, KIND)
     )
-    recurrent = tl.load(gates + 2 * hidden, there, 0.0).to(KIND)
-    x = tl.load(from_input + 2 * hidden, there, 0.0).to(KIND) + reset * recurrent
+    recurrent = _load(gates + 2 * hidden, there, KIND)
+    x = _load(from_input + 2 * hidden, there, KIND) + reset * recurrent
     candidate = 2 * tl.sigmoid(2 * x) - 1  # tanh
-    before = tl.load(state + row * state_stride + column, there, 0.0).to(KIND)
+    before = _load(state + row * state_stride + column, there, KIND)
     tl.store(gates, reset, there)
     tl.store(gates + hidden, update, there)
     tl.store(candidates + row * candidates_stride + column, candidate, there)
@@ -164,12 +172,12 @@ def _step_back(
     slopes += row * slopes_stride + column
     grad += row * grad_stride + column
     from_state += row * from_state_stride + column
-    after = tl.load(grad, there, 0.0).to(KIND)
-    grad_candidate = tl.load(slopes + 2 * hidden, there, 0.0).to(KIND) * after
-    grad_update = tl.load(slopes + hidden, there, 0.0).to(KIND) * after
-    grad_reset = tl.load(slopes, there, 0.0).to(KIND) * grad_candidate
-    reset = tl.load(gates, there, 0.0).to(KIND)
-    update = tl.load(gates + hidden, there, 0.0).to(KIND)
+    after = _load(grad, there, KIND)
+    grad_candidate = _load(slopes + 2 * hidden, there, KIND) * after
+    grad_update = _load(slopes + hidden, there, KIND) * after
+    grad_reset = _load(slopes, there, KIND) * grad_candidate
+    reset = _load(gates, there, KIND)
+    update = _load(gates + hidden, there, KIND)
     tl.store(slopes, grad_reset, there)
     tl.store(slopes + hidden, grad_update, there)
     tl.store(slopes + 2 * hidden, grad_candidate, there)
@@ -206,13 +214,9 @@ def _attend(
     for start in range(0, size, BLOCK):
         column = start + tl.arange(0, BLOCK)
         there = column < size
-        key = tl.load(
-            keys + position[:, None] * size + column[None, :],
-            inside[:, None] & there[None, :],
-            0.0,
-        ).to(KIND)
-        asked = tl.load(query + row * query_stride + column, there, 0.0).to(KIND)
-        weight = tl.load(score + column, there, 0.0).to(KIND)
+        key = _load_rows(keys, position, inside, column, size, KIND)
+        asked = _load(query + row * query_stride + column, there, KIND)
+        weight = _load(score + column, there, KIND)
         scores += tl.sum(tl.sigmoid(key + asked[None, :]) * weight[None, :], 1)
     real = tl.load(padding + position, inside, 1) == 0
     scores = tl.where(inside & real, scores, float("-inf"))
@@ -222,11 +226,7 @@ def _attend(
     for start in range(0, width, BLOCK):
         column = start + tl.arange(0, BLOCK)
         there = column < width
-        annotation = tl.load(
-            annotations + position[:, None] * width + column[None, :],
-            inside[:, None] & there[None, :],
-            0.0,
-        ).to(KIND)
+        annotation = _load_rows(annotations, position, inside, column, width, KIND)
         mean = tl.sum(annotation * weights[:, None], 0)
         tl.store(context + row * context_stride + column, mean, there)
 
@@ -261,29 +261,24 @@ def _attend_back(
     for start in range(0, width, BLOCK):
         column = start + tl.arange(0, BLOCK)
         there = column < width
-        annotation = tl.load(
-            annotations + position[:, None] * width + column[None, :],
-            inside[:, None] & there[None, :],
-            0.0,
-        ).to(KIND)
-        grad = tl.load(grad_context + row * grad_context_stride + column, there, 0.0).to(KIND)
+        annotation = _load_rows(annotations, position, inside, column, width, KIND)
+        grad = _load(grad_context + row * grad_context_stride + column, there, KIND)
         grad_attention += tl.sum(annotation * grad[None, :], 1)
-    weights = tl.load(attention + row * attention_stride + place, inside, 0.0).to(KIND)
+    weights = _load(attention + row * attention_stride + place, inside, KIND)
     share = weights * grad_attention
     grad_scores = share - weights * tl.sum(share, 0)
     for start in range(0, size, BLOCK):
         column = start + tl.arange(0, BLOCK)
         there = column < size
-        both = inside[:, None] & there[None, :]
-        of_key = position[:, None] * size + column[None, :]
-        key = tl.load(keys + of_key, both, 0.0).to(KIND)
-        asked = tl.load(query + row * query_stride + column, there, 0.0).to(KIND)
+        key = _load_rows(keys, position, inside, column, size, KIND)
+        asked = _load(query + row * query_stride + column, there, KIND)
         energy = tl.sigmoid(key + asked[None, :])
         of_score = grad_score + row * size + column
-        sums = tl.load(of_score, there, 0.0).to(KIND)
+        sums = _load(of_score, there, KIND)
         tl.store(of_score, sums + tl.sum(grad_scores[:, None] * energy, 0), there)
         slope = grad_scores[:, None] * energy * (1 - energy)
-        sums_of_keys = tl.load(grad_keys + of_key, both, 0.0).to(KIND)
-        tl.store(grad_keys + of_key, sums_of_keys + slope, both)
-        weight = tl.load(score + column, there, 0.0).to(KIND)
+        sums_of_keys = _load_rows(grad_keys, position, inside, column, size, KIND)
+        of_key = position[:, None] * size + column[None, :]
+        tl.store(grad_keys + of_key, sums_of_keys + slope, inside[:, None] & there[None, :])
+        weight = _load(score + column, there, KIND)
         tl.store(grad_query + row * grad_query_stride + column, tl.sum(slope, 0) * weight, there)
