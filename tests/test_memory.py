@@ -29,3 +29,38 @@ def page_faults(*arguments):
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
 def test_updates_after_the_first_find_their_memory():
     assert page_faults("keep") < page_faults() / 10
+
+
+TRAINING = """
+import random, torch
+from tests.small_models import batch, model
+from tiednmt.models import TiedGRUConfig
+built = model(
+    dtype=torch.float32, dropout=0.1,
+    embed_dim=64, encoder_hidden_size=64, decoder_hidden_size=64, attention_size=64,
+).train()
+built.prepare(TiedGRUConfig())
+optimizer = torch.optim.Adam(built.parameters())
+random.seed(1)
+for update in range(1, 251):
+    lengths = [random.randint(1, 30) for _ in range(random.randint(20, 30))]
+    inputs, target = batch(lengths, lengths[::-1])
+    features, _ = built(**inputs, features_only=True)
+    loss = built.output_layer.loss(features.flatten(0, 1), target.flatten(), padding_idx=1).loss
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    if update in (50, 250):
+        print(open("/proc/self/statm").read().split()[1])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_memory_does_not_grow_over_200_updates():
+    """A tenth of an update's tensors left behind each time would be 100 MB."""
+    done = subprocess.run(
+        [sys.executable, "-c", TRAINING], capture_output=True, check=True, text=True
+    )
+    after_50, after_250 = (int(pages) * 4096 for pages in done.stdout.split())
+    assert after_250 - after_50 < 20e6

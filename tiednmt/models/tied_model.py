@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from tiednmt.errors import UserError
-from tiednmt.memory import keep_freed_memory
+from tiednmt.memory import keep_few_kernels, keep_freed_memory
 from tiednmt.modules import OutputLayer
 from tiednmt.modules.fixed_linear import FixedLinear, PackedLinear
 from tiednmt.modules.products import set_precision
@@ -97,6 +97,7 @@ class TiedModel(BaseFairseqModel):
         precision = getattr(cfg, "float32_matmul_precision", "highest")
         set_precision(str(precision))
         keep_freed_memory()
+        keep_few_kernels()
         logger.info("tying: %s\n%s", cfg.tying, tie_map(self.embeddings, self))
 
     def upgrade_state_dict_named(self, state_dict: dict[str, Any], name: str) -> None:
