@@ -47,17 +47,17 @@ def _version(python: str) -> str:
 
 
 def _speed(text: Path, args: argparse.Namespace) -> Measured:
-    """Target tokens a second after the first tenth of the updates."""
+    """Target tokens a second after the first tenth of the updates, and memory."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         configuration = write_inputs(text, folder, args.max_tokens, args.updates)
         command = ["joeynmt", "train", str(configuration), "--skip-test"]
         log = folder / "train.log"
-        run_module(command, args.threads, log, python=args.joeynmt_python)
+        memory = run_module(command, args.threads, log, python=args.joeynmt_python)
         speeds = speeds_in(log.read_text(encoding="utf-8"))[1:]
     if not speeds:
         raise UserError(f"--updates {args.updates}: too few to measure; ask for 20 or more")
-    return Measured(statistics.harmonic_mean(speeds))
+    return Measured(statistics.harmonic_mean(speeds), memory)
 
 
 def speeds_in(log: str) -> list[float]:

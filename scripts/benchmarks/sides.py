@@ -104,10 +104,14 @@ def run_module(
     *,
     python: str = sys.executable,
     on_line: Callable[[str], object] = lambda line: None,
-) -> None:
+) -> float | None:
     """``python -m …`` with so many threads, its output in ``log``.
 
     ``on_line`` is called with every line as soon as it is printed.
+
+    Returns:
+        Bytes that the process held at most until its last line, on Linux; elsewhere, and where it
+        may have used a GPU, none.
 
     Raises:
         UserError: it failed; with its last lines.
@@ -125,12 +129,15 @@ def run_module(
         ) as process,
     ):
         assert process.stdout is not None
+        peak = None
         for line in process.stdout:
+            peak = _most_held(process.pid) or peak
             on_line(line)
             output.write(line)
     if process.returncode:
         tail = "".join(f"  {line}\n" for line in log.read_text("utf-8").splitlines()[-10:])
         raise UserError(f"a run of the benchmark failed; its last lines:\n{tail}")
+    return None if torch.cuda.is_available() else peak
 
 
 def printed_by_module(module: Sequence[str], threads: int) -> Any:
@@ -150,11 +157,21 @@ def peak_memory() -> float:
     """Bytes this process held at most so far: on the GPU where there is one, or else in all."""
     if torch.cuda.is_available():
         return float(torch.cuda.max_memory_allocated())
-    status = Path("/proc/self/status")
-    if status.exists():  # since Linux counts the peak of the parent as one of ru_maxrss
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return 1024.0 * int(lines["VmHWM"].removesuffix("kB"))
+    most = _most_held("self")  # ru_maxrss counts the peak of the parent too, on Linux
+    if most is not None:
+        return most
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if _MACOS else 1024)
+
+
+def _most_held(process: int | str) -> float | None:
+    """Bytes that a process which still runs held at most so far, where Linux tells."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    lines = dict(line.split(":", 1) for line in status.splitlines())
+    peak = lines.get("VmHWM")  # which a process that has ended has no more
+    return 1024.0 * int(peak.removesuffix("kB")) if peak else None
 
 
 _MACOS = sys.platform == "darwin"  # whose ru_maxrss is in bytes

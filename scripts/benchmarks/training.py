@@ -128,7 +128,7 @@ def in_precision(recipe: Recipe, precision: str) -> Recipe:
 
 
 def fairseq_speed(recipe: Recipe, args: argparse.Namespace) -> Measured:
-    """Tokens a second of training, after its first tenth of the updates.
+    """Tokens a second of training, after its first tenth of the updates, and memory.
 
     With ``args.profile`` the ``parts`` of an update too.
     """
@@ -145,13 +145,13 @@ def fairseq_speed(recipe: Recipe, args: argparse.Namespace) -> Measured:
         command = fairseq_command(recipe, args.data, Path(folder))
         if args.profile:
             command = ["scripts.benchmarks.profile", str(log_interval), *command]
-        run_module(command, args.threads, log)
+        memory = run_module(command, args.threads, log)
         entries = list(log_entries(log, "train_inner"))[1:]
         parts = last_json(log) if args.profile else None
     if not entries:
         raise UserError(f"--updates {args.updates}: too few to measure; ask for 20 or more")
     seconds = sum(float(e["wpb"]) / float(e["wps"]) for e in entries)
-    return Measured(sum(float(e["wpb"]) for e in entries) / seconds, parts=parts)
+    return Measured(sum(float(e["wpb"]) for e in entries) / seconds, memory, parts)
 
 
 def fairseq_command(recipe: Recipe, data: Path, folder: Path) -> list[str]:

@@ -16,7 +16,7 @@ from torch import nn
 from scripts.benchmarks import growth, joeynmt
 from scripts.benchmarks.output_layer import loss
 from scripts.benchmarks.profile import Stopwatch
-from scripts.benchmarks.sides import Measured, Side, compare
+from scripts.benchmarks.sides import Measured, Side, compare, run_module
 from scripts.tables import benchmark_summary, benchmark_table
 from tests.integration.commandline import ROOT, run
 from tiednmt.modules import OutputLayer
@@ -39,6 +39,18 @@ def test_sides_run_in_turn_and_the_first_pair_is_not_counted():
     assert found["ours"] == {"name": "a", "median": 30, "runs": [30, 20, 40], "memory": 50}
     assert found["ratio"] == {"median": 3, "min": 2, "max": 4}
     assert found["memory_ratio"] == {"median": 0.25, "min": 0.25, "max": 0.25}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="told by Linux alone")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="measured without a GPU")
+def test_memory_is_the_most_that_a_module_held(tmp_path, monkeypatch):
+    code = "held = bytearray(b'1' * 100_000_000)\ndel held\nprint('the end')\n"
+    (tmp_path / "holds_much.py").write_text(code, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    lines = []
+    peak = run_module(["holds_much"], 1, tmp_path / "log", on_line=lines.append)
+    assert lines == ["the end\n"]
+    assert 1e8 < peak < 3e8
 
 
 def test_both_output_layers_do_the_same_work():
