@@ -27,26 +27,32 @@ def run(*command: str | Path, **options: object) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def build_wheel(folder: Path, **environment: str) -> Path:
     """The wheel, built from a copy: nothing is left in the clone or taken from its build/."""
-    source = tmp_path_factory.mktemp("source") / "clone"
-    left_out = (".*", "build", "dist", "runs", "data", "*.egg-info", "__pycache__")
+    source, target = folder / "clone", folder / "wheel"
+    left_out = (".*", "build", "dist", "runs", "data", "*.egg-info", "__pycache__", "*.so")
     shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*left_out))
-    target = tmp_path_factory.mktemp("wheel")
     pip = (sys.executable, "-m", "pip", "wheel", "--no-index", "--no-deps", "--no-build-isolation")
-    run(*pip, "--wheel-dir", target, source)
+    run(*pip, "--wheel-dir", target, source, env={**os.environ, **environment})
     (built,) = target.glob("*.whl")
     return built
 
 
-@pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder outside the clone with the wheel installed in it."""
-    target = tmp_path_factory.mktemp("installed")
+def install(wheel: Path, target: Path) -> Path:
+    """``target``, a folder outside the clone, with the wheel installed in it."""
     pip = (sys.executable, "-m", "pip", "install", "--no-index", "--no-deps")
     run(*pip, "--target", target, wheel)
     return target
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_wheel(tmp_path_factory.mktemp("build"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return install(wheel, tmp_path_factory.mktemp("installed"))
 
 
 def test_wheel_holds_tiednmt_alone(wheel: Path) -> None:
@@ -58,7 +64,27 @@ def test_wheel_holds_tiednmt_alone(wheel: Path) -> None:
 
 def test_wheel_holds_all_of_tiednmt(wheel: Path) -> None:
     expected = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tiednmt").rglob("*.py")}
-    assert expected | {"tiednmt/py.typed"} <= set(zipfile.ZipFile(wheel).namelist())
+    names = zipfile.ZipFile(wheel).namelist()
+    assert expected | {"tiednmt/py.typed"} <= set(names)
+    assert any(name.startswith("tiednmt/kernels/_cpu.") for name in names)
+
+
+DROP = """
+import torch
+from tiednmt.modules.dropout import dropout
+assert dropout(torch.ones(999), 0.5).unique().tolist() == [0, 2]
+"""
+
+
+def test_without_a_compiler_it_does_without_and_says_so(tmp_path: Path) -> None:
+    wheel = build_wheel(tmp_path, CC="false", CXX="false")
+    environment = {**os.environ, "PYTHONPATH": str(install(wheel, tmp_path / "installed"))}
+    command = [sys.executable, "-c", DROP]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "training is slower than it could be" in done.stderr
+    assert "install it again: pip install" in done.stderr
 
 
 def installed_environment(installed: Path) -> dict[str, str]:

@@ -6,6 +6,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tiednmt.modules import BidirectionalGRU
 
+pytestmark = pytest.mark.usefixtures("cpu_path")
+
 LENGTHS = [(5, 5, 5), (5, 3, 3, 1), (1, 4, 2), (1,), (6,), (1, 1)]
 
 

@@ -5,19 +5,23 @@ import gc
 import pytest
 import torch
 
-from tests.interpreted import DEVICE, use_kernels
+from tests.kernel_paths import DEVICE, use_cpu_kernels, use_gpu_kernels, use_plain_torch
 from tiednmt.modules import ConditionalGRU
 
 
-@pytest.fixture(params=["torch", "triton"], autouse=True)
+@pytest.fixture(params=["torch", "compiled", "triton"], autouse=True)
 def path(request, monkeypatch):
-    """Plain steps, and a GPU's kernels: there, or as Triton's interpreter runs them."""
-    if request.param == "torch":
-        yield request.param
+    """Plain steps, the kernels of a CPU and those of a GPU."""
+    if request.param == "triton":
+        use_gpu_kernels(monkeypatch)
+        with torch.device(DEVICE):
+            yield request.param
         return
-    use_kernels(monkeypatch)
-    with torch.device(DEVICE):
-        yield request.param
+    if request.param == "compiled":
+        use_cpu_kernels()
+    else:
+        use_plain_torch(monkeypatch)
+    yield request.param
 
 
 SHAPES = [(4, 3, 5), (1, 1, 1), (1, 3, 4), (5, 1, 2), (3, 2, 1)]  # steps, batch, source length

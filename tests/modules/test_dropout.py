@@ -5,6 +5,8 @@ import torch
 
 from tiednmt.modules.dropout import dropout
 
+pytestmark = pytest.mark.usefixtures("cpu_path")
+
 SIZE = (1001, 1003)  # no multiple of the elements that share a random number
 
 

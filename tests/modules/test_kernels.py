@@ -1,25 +1,32 @@
-"""The kernels of a GPU: the numbers of the plain steps, and code that a GPU's compiler takes.
+"""Kernels: the numbers of plain torch, and code that compilers take.
 
-Where there is none, Triton's interpreter and its compiler, which do without.
+Those of a GPU by Triton's interpreter and compiler where there is none.
 """
 
+import math
 import os
+import platform
 import subprocess
 import sys
 from importlib.util import find_spec
+from itertools import chain
 
 import pytest
 import torch
 
-from tests.interpreted import DEVICE, use_kernels, use_plain_steps
+from tests.kernel_paths import DEVICE, use_cpu_kernels, use_gpu_kernels, use_plain_torch
+from tiednmt.kernels import cpu_kernels
 from tiednmt.modules import ConditionalGRU
+from tiednmt.modules.cross_entropy import Smoothing
+from tiednmt.modules.gru import Transition
 
 TYPES = [torch.float32, torch.bfloat16, torch.float16]
+PATHS = [("compiled", torch.float32), *(("triton", kind) for kind in TYPES)]
 
 
-@pytest.mark.parametrize("kind", TYPES, ids=str)
+@pytest.mark.parametrize(("path", "kind"), PATHS, ids=str)
 @pytest.mark.parametrize("length", [1, 3, 40])
-def test_steps_wider_than_a_block(monkeypatch, kind, length):
+def test_wide_steps(monkeypatch, path, kind, length):
     """States, attention and all gradients, beside the plain steps in float64."""
     torch.manual_seed(4)
     cell = ConditionalGRU(input_size=5, annotation_size=270, hidden_size=260, attention_size=300)
@@ -32,12 +39,14 @@ def test_steps_wider_than_a_block(monkeypatch, kind, length):
     )
     padding = torch.arange(length)[None] >= lengths[:, None]
 
+    device = DEVICE if path == "triton" else "cpu"
+
     def update(cell, kind):
-        cell = cell.to(DEVICE, kind)
+        cell = cell.to(device, kind)
         inputs = [
-            tensor.to(DEVICE, kind).requires_grad_() for tensor in (embedded, annotations, state)
+            tensor.to(device, kind).requires_grad_() for tensor in (embedded, annotations, state)
         ]
-        decoded = cell(inputs[0], sizes, cell.read(inputs[1], padding.to(DEVICE)), inputs[2])
+        decoded = cell(inputs[0], sizes, cell.read(inputs[1], padding.to(device)), inputs[2])
         loss = decoded.states.double().square().sum() + decoded.contexts.double().square().sum()
         return [*decoded, *torch.autograd.grad(loss, [*inputs, *cell.parameters()])]
 
@@ -45,11 +54,15 @@ def test_steps_wider_than_a_block(monkeypatch, kind, length):
     embedded, annotations, state = (
         tensor.to(kind).double() for tensor in (embedded, annotations, state)
     )
-    use_plain_steps(monkeypatch)
-    exact, plain = update(cell, torch.float64), update(cell, kind)
-    use_kernels(monkeypatch)
+    with monkeypatch.context() as plainly:
+        use_plain_torch(plainly)
+        exact, plain = update(cell, torch.float64), update(cell, kind)
+    if path == "triton":
+        use_gpu_kernels(monkeypatch)
+    else:
+        use_cpu_kernels()
     # the interpreter cuts off the bits of bfloat16 where a GPU rounds
-    slack = 8 if (DEVICE, kind) == ("cpu", torch.bfloat16) else 1
+    slack = 8 if (device, kind) == ("cpu", torch.bfloat16) else 1
     for ours, theirs, expected in zip(update(cell, kind), plain, exact, strict=True):
         error = (ours.double() - expected).norm()
         rounding = torch.finfo(kind).eps * expected.norm()
@@ -60,7 +73,7 @@ COMPILE = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from tiednmt.modules import kernels
+from tiednmt.kernels import gpu
 
 NUMBERS = ("stride", "hidden", "length", "size", "width")
 
@@ -70,14 +83,14 @@ def compiled(kernel, kind, capability, **constants):
         for name in kernel.arg_names
     }
     signature |= {"padding": "*u8"} if "padding" in signature else {}
-    source = ASTSource(kernel, signature, {**constants, "KIND": kernels.tl.float32})
+    source = ASTSource(kernel, signature, {**constants, "KIND": gpu.tl.float32})
     return triton.compile(source, target=GPUTarget("cuda", capability, 32))
 
 for capability in (80, 90):
     for kind in ("fp32", "bf16"):
-        for kernel in (kernels._step, kernels._step_back):
+        for kernel in (gpu._step, gpu._step_back):
             assert compiled(kernel, kind, capability, BLOCK=256).asm["cubin"]
-        for kernel in (kernels._attend, kernels._attend_back):
+        for kernel in (gpu._attend, gpu._attend_back):
             for length, block in ((16, 256), (1024, 4)):
                 found = compiled(kernel, kind, capability, LENGTH=length, BLOCK=block)
                 assert found.metadata.shared <= 48 * 1024  # what every GPU has
@@ -91,3 +104,85 @@ def test_compilers_of_gpus_take_them(tmp_path):
     command = [sys.executable, "-c", COMPILE]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+X86 = sys.platform == "linux" and platform.machine() == "x86_64"
+
+
+@pytest.mark.skipif(not X86, reason="not promised elsewhere")
+def test_this_machine_has_compiled_kernels():
+    assert cpu_kernels() is not None
+
+
+def philox(counter, key):
+    """Philox4x32-10 of Salmon et al. (2011), in Python's whole numbers."""
+    c, k = [counter % 2**32, counter >> 32, 0, 0], [key % 2**32, key >> 32]
+    for _ in range(10):
+        one, two = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+        c = [(two >> 32) ^ c[1] ^ k[0], two % 2**32, (one >> 32) ^ c[3] ^ k[1], one % 2**32]
+        k = [(k[0] + 0x9E3779B9) % 2**32, (k[1] + 0xBB67AE85) % 2**32]
+    return c
+
+
+def test_dropout_draws_philox():
+    assert [f"{word:08x}" for word in philox(0, 0)] == [
+        *("6627e8d5", "e169c58d", "bc57ac4c", "9b00dbd8")  # from the authors' library, Random123
+    ]
+    use_cpu_kernels()
+    seed, threshold, count = 0x123456789ABCDEF, 20_000, 1100  # three chunks of 64 counters
+    words = [[philox(64 * chunk + i, seed) for i in range(64)] for chunk in range(3)]
+    levels = [
+        word >> shift & 0xFFFF
+        for chunk in words
+        for word in chain.from_iterable(zip(*chunk, strict=True))
+        for shift in (0, 16)
+    ]
+    found = cpu_kernels().drop(torch.ones(count), threshold, 2.0, seed)
+    assert found.tolist() == [2.0 * (level >= threshold) for level in levels[:count]]
+
+
+def test_several_threads_do_what_one_does():
+    use_cpu_kernels()
+    torch.manual_seed(6)
+    products, bias = torch.randn(7, 50), torch.randn(50)
+    smoothing = Smoothing.over(50, 0.1)
+    outcomes, before = [], torch.get_num_threads()
+    for threads in (1, 3, 9):
+        torch.set_num_threads(threads)
+        try:
+            grad = products.clone()
+            target, counts = torch.arange(7), torch.ones(7)
+            loss = cpu_kernels().loss_of_chunk(grad, bias, target, counts, smoothing, True)
+            dropped = cpu_kernels().drop(torch.ones(70, 999), 30_000, 1.0, seed=5)
+        finally:
+            torch.set_num_threads(before)
+        outcomes.append((grad, dropped, *loss))
+    for one, other in zip(outcomes[0] * 2, outcomes[1] + outcomes[2], strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("large", [1e4, math.inf])
+def test_large_numbers_saturate(large):
+    use_cpu_kernels()
+    transition = Transition(torch.tensor([[0.0, large, 1.0], [0.0, -large, 1.0]]))
+    state, out = torch.tensor([[3.0], [3.0]]), torch.empty(2, 1)
+    x = torch.tensor([[0.0, 0.0, large], [0.0, 0.0, -large]])
+    transition.step(slice(0, 2), x, state, out)
+    assert out.tolist() == [[3.0], [-1.0]]
+
+
+def test_what_is_no_number_stays_so():
+    """fairseq's trainer stops where a loss is nan."""
+    use_cpu_kernels()
+    transition = Transition(torch.full((1, 3), math.nan))
+    out = torch.empty(1, 1)
+    transition.step(slice(0, 1), torch.zeros(1, 3), torch.ones(1, 1), out)
+    assert out.isnan().all()
+    products = torch.zeros(2, 3, dtype=torch.bfloat16)
+    products[0, 1] = math.nan
+    target, counts = torch.tensor([0, 0]), torch.ones(2)
+    nll, *_ = cpu_kernels().loss_of_chunk(
+        products, torch.zeros(3), target, counts, Smoothing.over(3, 0.0), True
+    )
+    assert nll.isnan().tolist() == [True, False]
+    assert products.isnan().tolist() == [[True] * 3, [False] * 3]

@@ -78,6 +78,7 @@ def test_linear_without_bias(medium):
     check_near(found, exactly(lambda *args: [F.linear(*args)], inputs))
 
 
+@pytest.mark.usefixtures("cpu_path")
 def test_conditional_gru(medium):
     torch.manual_seed(3)
     cell = ConditionalGRU(input_size=16, annotation_size=24, hidden_size=16, attention_size=8)
@@ -102,6 +103,7 @@ def test_conditional_gru(medium):
     check_near(with_gradients(run, everything), exactly(run, everything))
 
 
+@pytest.mark.usefixtures("cpu_path")
 def test_loss(medium):
     torch.manual_seed(4)
     layer = OutputLayer(torch.nn.Embedding(40, 16), projection=True)

@@ -16,7 +16,7 @@ import math
 import torch
 from torch import Tensor
 
-from tiednmt.modules.fused import kernels_for
+from tiednmt.kernels import kernels_for
 
 
 class Attention:

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from tiednmt.modules.dropout import dropout
 from tiednmt.modules.gru import Transition, initialise_gru, states_before, steps
-from tiednmt.modules.products import add_product, linear, product, product_type
+from tiednmt.modules.products import add_product, linear, product, product_type, transposed
 
 
 class BidirectionalGRU(nn.GRU):
@@ -90,11 +90,12 @@ class _Recurrence(torch.autograd.Function):
         hidden, weights = weights.size(2), weights.to(kind)
         states = inputs.new_empty(*inputs.shape[:2], hidden)
         transition = Transition(torch.empty_like(inputs))
+        to_gates = [transposed(weight) for weight in weights]
         state = inputs.new_zeros(len(inputs), sizes[0], hidden)
         for rows, size in steps(sizes):
             state = state[:, :size]
-            for d, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-                add_product(bias, state[d], weight.t(), out=transition.gates[d, rows])
+            for d, (weight, bias) in enumerate(zip(to_gates, biases, strict=True)):
+                add_product(bias, state[d], weight, out=transition.gates[d, rows])
             transition.step(rows, inputs[:, rows], state, out=states[:, rows])
             state = states[:, rows]
         ctx.save_for_backward(states, weights)
@@ -108,7 +109,7 @@ class _Recurrence(torch.autograd.Function):
         sizes, transition = ctx.sizes, ctx.transition
         grad_before = torch.zeros_like(states[:, : sizes[0]])
         before = states_before(grad_before, states, sizes)  # zeros are also the first states
-        transition.differentiate(before)
+        transition.start_back(before)
         grad_from_states = torch.empty_like(transition.gates)
         for rows, size in reversed(steps(sizes)):
             grad, from_states = grad_before[:, :size], grad_from_states[:, rows]
@@ -117,4 +118,4 @@ class _Recurrence(torch.autograd.Function):
             for d, weight in enumerate(weights):
                 add_product(grad[d], from_states[d], weight, out=grad[d])
         grad_weights = product(grad_from_states.transpose(1, 2), before.to(weights.dtype))
-        return None, None, transition.slopes, grad_weights, grad_from_states.sum(1)
+        return None, None, transition.from_input, grad_weights, grad_from_states.sum(1)

@@ -27,7 +27,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from tiednmt.modules.attention import Attention, times
 from tiednmt.modules.fixed_linear import FixedLinear
 from tiednmt.modules.gru import Transition, initialise_gru, states_before, steps, transition
-from tiednmt.modules.products import add_product, linear, product, product_type
+from tiednmt.modules.products import add_product, linear, product, product_type, transposed
 
 _ENERGIES = 2**19  # of the attention that a step of decoding holds at once, in the cache of a CPU
 
@@ -110,13 +110,16 @@ class _Recurrence(torch.autograd.Function):
         over = Attention(keys, annotations, w.score)
         from_context = inputs.new_empty(len(keys), w.context.size(0))
         state = initial
+        to_gates_1, to_middle, to_gates_2 = map(
+            transposed, (w.hidden_1, w.query_hidden_2, w.context)
+        )
         for rows, size in steps(sizes):
             state = state[:size]
-            add_product(w.bias_1, state, w.hidden_1.t(), out=one.gates[rows])
+            add_product(w.bias_1, state, to_gates_1, out=one.gates[rows])
             one.step(rows, inputs[rows], state, out=middles[rows])
-            add_product(w.bias_2, middles[rows], w.query_hidden_2.t(), out=from_middles[rows])
+            add_product(w.bias_2, middles[rows], to_middle, out=from_middles[rows])
             over.step(queries[rows], padding, attention[rows], contexts[rows])
-            add_product(w.bias_context, contexts[rows], w.context.t(), out=from_context[:size])
+            add_product(w.bias_context, contexts[rows], to_gates_2, out=from_context[:size])
             two.step(rows, from_context[:size], middles[rows], out=states[rows])
             state = states[rows]
         ctx.save_for_backward(
@@ -135,8 +138,8 @@ class _Recurrence(torch.autograd.Function):
         w, sizes = _Weights(*weights).to(ctx.kind), ctx.sizes
         before = states_before(initial, states, sizes)
         one, two = ctx.transitions
-        one.differentiate(before)
-        two.differentiate(middles)
+        one.start_back(before)
+        two.start_back(middles)
 
         grad_from_states = torch.empty_like(one.gates)
         grad_from_middles = one.gates.new_empty(len(states), w.query_hidden_2.size(0))
@@ -155,7 +158,7 @@ class _Recurrence(torch.autograd.Function):
             one.step_back(rows, grad, grad_from_states[rows])
             add_product(grad, grad_from_states[rows], w.hidden_1, out=grad)
 
-        grad_inputs, grad_from_contexts = one.slopes, two.slopes
+        grad_inputs, grad_from_contexts = one.from_input, two.from_input
         grad_weights = _Weights(
             hidden_1=product(grad_from_states.t(), before.to(ctx.kind)),
             bias_1=grad_from_states.sum(0),

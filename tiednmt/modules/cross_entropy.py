@@ -10,12 +10,14 @@ to the backward pass is a factor.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from tiednmt.kernels import cpu_kernels
 
 # What is held at once: as many scores as fit a CPU's cache, on a GPU so many that launches do not
 # count; but enough tokens for a product to be worth its pass over the weight.
@@ -58,11 +60,24 @@ def linear_cross_entropy(
     return SequenceLoss(loss, nll)
 
 
-class _LinearCrossEntropy(torch.autograd.Function):
-    """With p the softmax of a token's scores, y its target and σ = ε / (types − 1):
-
-    loss = −(1 − ε − σ) log p[y] − σ Σ_v log p[v], with gradient p[v] − σ − (1 − ε − σ)·[v = y].
+class Smoothing(NamedTuple):
+    """Weights of the loss: with p the softmax of a token's scores, y its target and
+    σ = ε / (types − 1), the loss is −(1 − ε − σ) log p[y] − σ Σ_v log p[v], and its gradient
+    p[v] − σ − (1 − ε − σ)·[v = y].
     """
+
+    of_target: float  # 1 − ε − σ
+    of_others: float  # σ
+
+    @classmethod
+    def over(cls, types: int, label_smoothing: float) -> Smoothing:
+        """For fairseq's ε."""
+        of_others = label_smoothing / (types - 1)
+        return cls(1.0 - label_smoothing - of_others, of_others)
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """Both sums, and on the way the gradients of the first."""
 
     @staticmethod
     def forward(
@@ -82,32 +97,28 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx.gradients, ctx.types = gradients, [tensor.dtype for tensor in inputs]
         weight, bias = weight.to(features.dtype), bias.to(single)
         types = len(weight)
-        of_others = label_smoothing / (types - 1)
-        of_target = 1.0 - label_smoothing - of_others
-        counted = target.ne(padding_idx).to(single)
-        nll, uniform = torch.empty_like(counted), torch.empty_like(counted)  # of each token
+        smoothing = Smoothing.over(types, label_smoothing)
+        counts = target.ne(padding_idx).to(single)
+        nll, uniform = torch.empty_like(counts), torch.empty_like(counts)  # of each token
 
         at_once = _SCORES_ON_CPU if features.device.type == "cpu" else _SCORES_ON_GPU
         tokens = min(len(features), max(_TOKENS, at_once // types))
         products = features.new_empty(tokens, types)
-        chunk_of_scores = products.to(single)  # the same memory, where nothing is rounded
+        loss_of_chunk = _loss_of_chunk(features)
         for start in range(0, len(features), max(tokens, 1)):
             chunk = slice(start, start + tokens)
-            h, gold, counts = features[chunk], target[chunk, None], counted[chunk, None]
-            product, scores = products[: len(h)], chunk_of_scores[: len(h)]
-            if product.dtype == single:
-                torch.addmm(bias, h, weight.t(), out=scores)
-            else:
-                scores.copy_(torch.mm(h, weight.t(), out=product)).add_(bias)
-            nll[chunk], uniform[chunk], total = _exponentiate(scores, gold)
+            h = features[chunk]
+            product = torch.mm(h, weight.t(), out=products[: len(h)])
+            nll[chunk], uniform[chunk], grad_bias = loss_of_chunk(
+                product, bias, target[chunk], counts[chunk], smoothing, any(wanted)
+            )
             if any(wanted):
-                scores.mul_(counts / total).sub_(of_others * counts)
-                scores.scatter_add_(1, gold, -of_target * counts)
-                gradients.add(chunk, scores, product, h, weight)
+                gradients.add(chunk, product, grad_bias, h, weight)
 
-        total_nll, total_uniform = (counted * nll).sum(), (counted * uniform).sum()
+        total_nll, total_uniform = (counts * nll).sum(), (counts * uniform).sum()
         ctx.mark_non_differentiable(total_nll)
-        return of_target * total_nll + of_others * total_uniform, total_nll
+        loss = smoothing.of_target * total_nll + smoothing.of_others * total_uniform
+        return loss, total_nll
 
     @staticmethod
     @once_differentiable
@@ -138,15 +149,16 @@ class _Gradients(NamedTuple):
         return cls(*(torch.zeros_like(x, dtype=kind) if needed else None for x, needed in pairs))
 
     def add(
-        self, chunk: slice, exact: Tensor, grad_scores: Tensor, features: Tensor, weight: Tensor
+        self,
+        chunk: slice,
+        grad_scores: Tensor,
+        grad_bias: Tensor,
+        features: Tensor,
+        weight: Tensor,
     ) -> None:
-        """What the scores of a chunk of tokens contribute: ``exact`` is their gradient, which is
-        put into ``grad_scores`` to be multiplied.
-        """
+        """What the scores of a chunk of tokens contribute."""
         if self.bias is not None:
-            self.bias.add_(exact.sum(0))
-        if grad_scores.dtype != exact.dtype:
-            grad_scores.copy_(exact)
+            self.bias.add_(grad_bias)
         if self.features is not None:
             self.features[chunk] = grad_scores @ weight
         if self.weight is None:
@@ -160,14 +172,49 @@ class _Gradients(NamedTuple):
             rows.add_(share @ features)
 
 
-def _exponentiate(scores: Tensor, gold: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Turn scores into their softmax times what is returned last, a column.
+def _loss_of_chunk(features: Tensor) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+    """:func:`loss_of_chunk`, compiled where it can be."""
+    kernels = cpu_kernels() if features.device.type == "cpu" else None
+    if kernels and features.dtype in kernels.TYPES:
+        compiled: Callable[..., tuple[Tensor, Tensor, Tensor]] = kernels.loss_of_chunk
+        return compiled
+    return loss_of_chunk
 
-    Before it, for each row: −log p[gold] and −Σ_v log p[v].
+
+def loss_of_chunk(
+    products: Tensor,
+    bias: Tensor,
+    target: Tensor,
+    counts: Tensor,
+    smoothing: Smoothing,
+    differentiate: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The loss of k tokens, whose scores ``products + bias`` are; all but the products is in single
+    precision or better.
+
+    Args:
+        products: k × types; with ``differentiate`` the gradient of the loss replaces them.
+        bias: types.
+        target: k.
+        counts: k, 1 for the tokens that count and 0 for the others.
+        smoothing: weights of the loss.
+        differentiate: whether gradients are wanted.
+
+    Returns:
+        −log p[y] and −Σ_v log p[v] of each token, and the gradient of the bias.
     """
+    scores = products + bias
     scores.sub_(scores.amax(1, keepdim=True))
+    gold = target.unsqueeze(1)
     gold_score, all_scores = scores.gather(1, gold).squeeze(1), scores.sum(1)
     # on AMD's CPUs torch's exp takes three times as long as its exp2
     total = scores.mul_(1 / math.log(2)).exp2_().sum(1, keepdim=True)
     log_total = total.log().squeeze(1)
-    return log_total - gold_score, scores.size(1) * log_total - all_scores, total
+    nll, uniform = log_total - gold_score, len(bias) * log_total - all_scores
+    if not differentiate:
+        return nll, uniform, bias.new_empty(0)
+    counted = counts.unsqueeze(1)
+    scores.mul_(counted / total).sub_(smoothing.of_others * counted)
+    scores.scatter_add_(1, gold, -smoothing.of_target * counted)
+    products.copy_(scores)
+    return nll, uniform, scores.sum(0)

@@ -15,7 +15,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from tiednmt.modules.fused import kernels_for
+from tiednmt.kernels import kernels_for
 
 
 class Transition:
@@ -35,7 +35,7 @@ class Transition:
         self.hidden = gates.size(-1) // 3
         self.gates = gates
         self.candidates = gates.new_empty(*gates.shape[:-1], self.hidden)
-        self.slopes = gates.new_empty(0)
+        self.before = self.from_input = gates.new_empty(0)
         self.kernels = kernels_for(gates)
 
     def step(self, rows: slice, from_input: Tensor, state: Tensor, out: Tensor) -> None:
@@ -52,15 +52,20 @@ class Transition:
         torch.addcmul(from_input[..., two:], reset, recurrent, out=candidate).tanh_()
         torch.lerp(candidate, state, update, out=out)
 
-    def differentiate(self, before: Tensor) -> None:
-        """Take the derivatives of all steps; ``before`` holds the states before each."""
+    def start_back(self, before: Tensor) -> None:
+        """Prepare the gradient of x of all steps; ``before`` holds the states before each."""
+        self.before, self.from_input = before, torch.empty_like(self.gates)
+        if not self.kernels:
+            self._differentiate()
+
+    def _differentiate(self) -> None:
+        """Put derivatives of all steps where the gradients will be."""
         reset, update, recurrent = self.gates.chunk(3, -1)
         candidate = self.candidates
-        self.slopes = torch.empty_like(self.gates)
-        to_reset, to_update, to_candidate = self.slopes.chunk(3, -1)
+        to_reset, to_update, to_candidate = self.from_input.chunk(3, -1)
         torch.mul(recurrent, reset, out=to_reset).addcmul_(to_reset, reset, value=-1)
         torch.neg(update, out=to_candidate).add_(1)
-        torch.sub(before, candidate, out=to_update).mul_(update).mul_(to_candidate)
+        torch.sub(self.before, candidate, out=to_update).mul_(update).mul_(to_candidate)
         to_candidate.addcmul_(candidate.square(), to_candidate, value=-1)
 
     def step_back(self, rows: slice, grad: Tensor, from_state: Tensor) -> Tensor:
@@ -71,9 +76,9 @@ class Transition:
         its projection.
 
         Returns:
-            The gradient of x, in the place of the derivatives.
+            The gradient of x.
         """
-        from_input = self.slopes[..., rows, :]
+        from_input = self.from_input[..., rows, :]
         if self.kernels:
             self.kernels.step_back(self, rows, grad, from_state)
             return from_input

@@ -19,6 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from tiednmt.kernels import cpu_kernels
+
 _allowed = False  # to round
 
 
@@ -87,8 +89,17 @@ def add_product(addend: Tensor, left: Tensor, right: Tensor, out: Tensor) -> Non
     """
     if left.dtype == right.dtype:
         torch.addmm(addend, left, right, out=out)
+        return
+    rounded, kernels = left.to(right.dtype) @ right, cpu_kernels()
+    if kernels:
+        kernels.add_rounded(addend, rounded, out)
     else:
-        torch.add(addend, left.to(right.dtype) @ right, out=out)
+        torch.add(addend, rounded, out=out)
+
+
+def transposed(weight: Tensor) -> Tensor:
+    """Of a weight that many small products are made with: they take less time if it is copied."""
+    return weight.t().contiguous()
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:

@@ -36,13 +36,9 @@ def step(transition: Transition, rows: slice, x: Tensor, state: Tensor, out: Ten
 
 def step_back(transition: Transition, rows: slice, grad: Tensor, from_state: Tensor) -> None:
     """:meth:`tiednmt.modules.gru.Transition.step_back`."""
-    gates, slopes = transition.gates[rows], transition.slopes[rows]
-    _step_back[_grid(grad)](
-        *(gates, slopes, grad, from_state),
-        *map(_stride, (gates, slopes, grad, from_state)),
-        transition.hidden,
-        **_kinds(grad),
-    )
+    given = transition.gates[rows], transition.candidates[rows], transition.before[rows]
+    tensors = (*given, grad, transition.from_input[rows], from_state)
+    _step_back[_grid(grad)](*tensors, *map(_stride, tensors), transition.hidden, **_kinds(grad))
 
 
 def attend(
@@ -73,9 +69,9 @@ def attend_back(
 
 def try_out(device: torch.device) -> None:
     """Run a small kernel; raises whatever Triton raises where it cannot."""
-    gates = torch.zeros(2, 3, device=device)
-    one = torch.zeros(2, 1, device=device)
-    _step_back[(2, 1)](gates, gates, one, gates, 3, 3, 1, 3, 1, **_kinds(one))
+    three, one = torch.zeros(2, 3, device=device), torch.zeros(2, 1, device=device)
+    tensors = (three, one, one, one, three, three)
+    _step_back[(2, 1)](*tensors, *map(_stride, tensors), 1, **_kinds(one))
 
 
 def _grid(state: Tensor) -> tuple[int, int]:
@@ -154,12 +150,16 @@ def _step(
 @triton.jit
 def _step_back(
     gates,
-    slopes,
+    candidates,
+    before,
     grad,
+    from_input,
     from_state,
     gates_stride,
-    slopes_stride,
+    candidates_stride,
+    before_stride,
     grad_stride,
+    from_input_stride,
     from_state_stride,
     hidden,
     KIND: tl.constexpr,
@@ -169,18 +169,21 @@ def _step_back(
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     there = column < hidden
     gates += row * gates_stride + column
-    slopes += row * slopes_stride + column
     grad += row * grad_stride + column
+    from_input += row * from_input_stride + column
     from_state += row * from_state_stride + column
-    after = _load(grad, there, KIND)
-    grad_candidate = _load(slopes + 2 * hidden, there, KIND) * after
-    grad_update = _load(slopes + hidden, there, KIND) * after
-    grad_reset = _load(slopes, there, KIND) * grad_candidate
     reset = _load(gates, there, KIND)
     update = _load(gates + hidden, there, KIND)
-    tl.store(slopes, grad_reset, there)
-    tl.store(slopes + hidden, grad_update, there)
-    tl.store(slopes + 2 * hidden, grad_candidate, there)
+    recurrent = _load(gates + 2 * hidden, there, KIND)
+    candidate = _load(candidates + row * candidates_stride + column, there, KIND)
+    state = _load(before + row * before_stride + column, there, KIND)
+    after = _load(grad, there, KIND)
+    grad_candidate = after * (1 - update) * (1 - candidate * candidate)
+    grad_update = after * (state - candidate) * update * (1 - update)
+    grad_reset = grad_candidate * recurrent * reset * (1 - reset)
+    tl.store(from_input, grad_reset, there)
+    tl.store(from_input + hidden, grad_update, there)
+    tl.store(from_input + 2 * hidden, grad_candidate, there)
     tl.store(from_state, grad_reset, there)
     tl.store(from_state + hidden, grad_update, there)
     tl.store(from_state + 2 * hidden, grad_candidate * reset, there)

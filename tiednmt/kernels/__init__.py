@@ -1,0 +1,47 @@
+"""What runs as one kernel instead of many operations of torch, where that is possible."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+
+def kernels_for(tensor: Tensor) -> ModuleType | None:
+    """:mod:`~tiednmt.kernels.gpu` or :mod:`~tiednmt.kernels.cpu`, whose ``step``, ``step_back``,
+    ``attend`` and ``attend_back`` take tensors like this one; None where torch has to do.
+    """
+    if tensor.is_cuda:
+        return _gpu_kernels(tensor.device)
+    if tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64):
+        return cpu_kernels()
+    return None
+
+
+@cache
+def cpu_kernels() -> ModuleType | None:
+    """:mod:`tiednmt.kernels.cpu`, or None where it was not compiled."""
+    try:
+        from tiednmt.kernels import cpu
+    except ImportError as error:
+        logger.warning("training is slower than it could be: %s", error)
+        return None
+    return cpu
+
+
+@cache
+def _gpu_kernels(device: torch.device) -> ModuleType | None:
+    """The kernels, or None where Triton, or the C compiler that it needs, is missing."""
+    try:
+        from tiednmt.kernels import gpu
+
+        gpu.try_out(device)
+    except Exception as error:
+        logger.warning("the steps of the decoder run without fused kernels, slower: %s", error)
+        return None
+    return gpu

@@ -1,0 +1,397 @@
+// The steps of tiednmt/modules/gru.py and attention.py and the loss of cross_entropy.py on a CPU,
+// with the numbers of what is written there in torch: one pass over what lies in the cache instead
+// of one for each operation. cpu.py is their caller.
+//
+// They run on the threads of torch, whose OpenMP library they share. What a thread does to a row is
+// compiled for several generations of CPUs; the one at hand is chosen when it is loaded.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+#define FOR_EVERY_CPU static __attribute__((noinline, target_clones("avx512f", "avx2", "default")))
+#else
+#define FOR_EVERY_CPU static
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
+namespace {
+
+// Rows of numbers; strides in numbers.
+struct Matrix {
+  void *data;
+  int64_t outer, row;
+};
+
+template <class T> T *row_of(const Matrix &matrix, int64_t outer, int64_t row) {
+  return static_cast<T *>(matrix.data) + outer * matrix.outer + row * matrix.row;
+}
+
+typedef uint16_t Rounded; // a bfloat16
+
+INLINE float widen(Rounded number) {
+  const uint32_t bits = static_cast<uint32_t>(number) << 16;
+  float wide;
+  std::memcpy(&wide, &bits, sizeof wide);
+  return wide;
+}
+
+INLINE float widen(float number) { return number; }
+INLINE double widen(double number) { return number; }
+
+// To the nearest, halves to the even one.
+INLINE void narrow(float number, Rounded &place) {
+  uint32_t bits;
+  std::memcpy(&bits, &number, sizeof bits);
+  const uint32_t nearest = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  place = static_cast<Rounded>(number != number ? 0x7fc0 : nearest);
+}
+
+INLINE void narrow(float number, float &place) { place = number; }
+INLINE void narrow(double number, double &place) { place = number; }
+
+// 2ⁿ eʳ with the polynomial of the Cephes library's expf.
+INLINE float exponential(float x) {
+  x = x < -87.0f ? -87.0f : x;
+  x = x > 88.0f ? 88.0f : x;
+  const float whole = 12582912.0f; // added to it, a number is rounded to n in its lowest bits
+  const float shifted = x * 1.44269504088896341f + whole;
+  const float n = shifted - whole;
+  const float r = x - n * 0.693359375f + n * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  uint32_t bits;
+  std::memcpy(&bits, &shifted, sizeof bits);
+  bits = (bits << 23) + (127u << 23);
+  float power;
+  std::memcpy(&power, &bits, sizeof power);
+  return p * power;
+}
+
+INLINE double exponential(double x) { return std::exp(x); }
+
+template <class T> INLINE T sigmoid(T x) { return T(1) / (T(1) + exponential(-x)); }
+INLINE float hyperbolic_tangent(float x) { return 2.0f * sigmoid(2.0f * x) - 1.0f; }
+INLINE double hyperbolic_tangent(double x) { return std::tanh(x); }
+
+template <class T>
+FOR_EVERY_CPU void step_row(int64_t hidden, T *__restrict gates, const T *__restrict from_input,
+                     const T *__restrict state, T *__restrict candidates, T *__restrict out) {
+#pragma omp simd
+  for (int64_t j = 0; j < hidden; j++) {
+    const T reset = sigmoid(gates[j] + from_input[j]);
+    const T update = sigmoid(gates[hidden + j] + from_input[hidden + j]);
+    const T recurrent = gates[2 * hidden + j];
+    const T candidate = hyperbolic_tangent(from_input[2 * hidden + j] + reset * recurrent);
+    gates[j] = reset;
+    gates[hidden + j] = update;
+    candidates[j] = candidate;
+    out[j] = candidate + update * (state[j] - candidate);
+  }
+}
+
+template <class T>
+FOR_EVERY_CPU void step_back_row(int64_t hidden, const T *__restrict gates,
+                          const T *__restrict candidates, const T *__restrict before,
+                          T *__restrict grad, T *__restrict from_input, T *__restrict from_state) {
+#pragma omp simd
+  for (int64_t j = 0; j < hidden; j++) {
+    const T reset = gates[j], update = gates[hidden + j], recurrent = gates[2 * hidden + j];
+    const T candidate = candidates[j], after = grad[j];
+    const T grad_candidate = after * (1 - update) * (1 - candidate * candidate);
+    const T grad_update = after * (before[j] - candidate) * update * (1 - update);
+    const T grad_reset = grad_candidate * recurrent * reset * (1 - reset);
+    from_input[j] = from_state[j] = grad_reset;
+    from_input[hidden + j] = from_state[hidden + j] = grad_update;
+    from_input[2 * hidden + j] = grad_candidate;
+    from_state[2 * hidden + j] = grad_candidate * reset;
+    grad[j] = after * update;
+  }
+}
+
+struct AttentionSizes {
+  int64_t length, size, width;
+};
+
+template <class T>
+FOR_EVERY_CPU void attend_row(AttentionSizes n, const T *__restrict keys, const T *__restrict annotations,
+                       const bool *__restrict padding, const T *__restrict score,
+                       const T *__restrict query, T *__restrict attention,
+                       T *__restrict context) {
+  T most = -std::numeric_limits<T>::infinity();
+  for (int64_t i = 0; i < n.length; i++) {
+    if (padding[i])
+      continue;
+    T sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t j = 0; j < n.size; j++)
+      sum += sigmoid(keys[i * n.size + j] + query[j]) * score[j];
+    attention[i] = sum;
+    most = sum > most ? sum : most;
+  }
+  T total = 0;
+  for (int64_t i = 0; i < n.length; i++) {
+    attention[i] = padding[i] ? T(0) : exponential(attention[i] - most);
+    total += attention[i];
+  }
+  std::fill(context, context + n.width, T(0));
+  for (int64_t i = 0; i < n.length; i++) {
+    const T weight = attention[i] /= total;
+    if (padding[i])
+      continue;
+#pragma omp simd
+    for (int64_t j = 0; j < n.width; j++)
+      context[j] += weight * annotations[i * n.width + j];
+  }
+}
+
+template <class T>
+FOR_EVERY_CPU void attend_back_row(AttentionSizes n, const T *__restrict keys,
+                            const T *__restrict annotations, const T *__restrict score,
+                            const T *__restrict query, const T *__restrict attention,
+                            const T *__restrict grad_context, T *__restrict grad_scores,
+                            T *__restrict grad_keys, T *__restrict grad_score,
+                            T *__restrict grad_query) {
+  T mean = 0;
+  for (int64_t i = 0; i < n.length; i++) {
+    T sum = 0;
+    if (attention[i] != 0) {
+#pragma omp simd reduction(+ : sum)
+      for (int64_t j = 0; j < n.width; j++)
+        sum += grad_context[j] * annotations[i * n.width + j];
+    }
+    grad_scores[i] = sum;
+    mean += attention[i] * sum;
+  }
+  std::fill(grad_query, grad_query + n.size, T(0));
+  for (int64_t i = 0; i < n.length; i++) {
+    const T grad = attention[i] * (grad_scores[i] - mean);
+    if (attention[i] == 0)
+      continue;
+#pragma omp simd
+    for (int64_t j = 0; j < n.size; j++) {
+      const T energy = sigmoid(keys[i * n.size + j] + query[j]);
+      const T slope = grad * energy * (1 - energy);
+      grad_score[j] += grad * energy;
+      grad_keys[i * n.size + j] += slope;
+      grad_query[j] += slope * score[j];
+    }
+  }
+}
+
+FOR_EVERY_CPU void add_row(int64_t columns, const float *addend,
+                           const Rounded *__restrict product, float *out) {
+#pragma omp simd
+  for (int64_t j = 0; j < columns; j++)
+    out[j] = addend[j] + widen(product[j]);
+}
+
+// What a token's scores over all types come to.
+template <class T> struct TokenLoss {
+  T nll, uniform; // −log p[gold] and −Σ_v log p[v]
+};
+
+struct Smoothing {
+  double of_target, of_others; // 1 − ε − σ and σ
+};
+
+// The gradient of the loss replaces the products, unless there is no `grad_bias` to add it to.
+template <class T, class P>
+FOR_EVERY_CPU TokenLoss<T> loss_of_row(int64_t types, P *__restrict products, const T *__restrict bias,
+                                int64_t gold, T counts, Smoothing smoothing, T *__restrict scores,
+                                T *__restrict grad_bias) {
+  T most = -std::numeric_limits<T>::infinity();
+#pragma omp simd reduction(max : most)
+  for (int64_t j = 0; j < types; j++) {
+    scores[j] = widen(products[j]) + bias[j];
+    most = scores[j] > most ? scores[j] : most;
+  }
+  const T gold_score = scores[gold] - most;
+  T total = 0, all_scores = 0;
+#pragma omp simd reduction(+ : total, all_scores)
+  for (int64_t j = 0; j < types; j++) {
+    const T score = scores[j] - most;
+    const T power = exponential(score);
+    all_scores += score;
+    total += power;
+    scores[j] = power;
+  }
+  const T log_total = std::log(total);
+  const TokenLoss<T> loss = {log_total - gold_score, types * log_total - all_scores};
+  if (!grad_bias)
+    return loss;
+  const T scale = counts / total, less = counts * T(smoothing.of_others);
+  scores[gold] -= total * T(smoothing.of_target);
+#pragma omp simd
+  for (int64_t j = 0; j < types; j++) {
+    const T grad = scores[j] * scale - less;
+    grad_bias[j] += grad;
+    narrow(grad, products[j]);
+  }
+  return loss;
+}
+
+
+constexpr int64_t LANES = 64, DROPPED_AT_ONCE = 8 * LANES;
+
+// Salmon et al. (2011), "Parallel Random Numbers: As Easy as 1, 2, 3": Philox4x32-10 of the
+// counters from `first` on. Word w of counter first + i is words[w * LANES + i].
+FOR_EVERY_CPU void philox(uint64_t seed, uint64_t first, uint32_t *__restrict words) {
+#pragma omp simd
+  for (int64_t i = 0; i < LANES; i++) {
+    uint32_t c0 = static_cast<uint32_t>(first + i);
+    uint32_t c1 = static_cast<uint32_t>((first + i) >> 32), c2 = 0, c3 = 0;
+    uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
+#pragma GCC unroll 10
+    for (int round = 0; round < 10; round++) {
+      const uint64_t one = 0xD2511F53ull * c0, two = 0xCD9E8D57ull * c2;
+      c0 = static_cast<uint32_t>(two >> 32) ^ c1 ^ k0;
+      c1 = static_cast<uint32_t>(two);
+      c2 = static_cast<uint32_t>(one >> 32) ^ c3 ^ k1;
+      c3 = static_cast<uint32_t>(one);
+      k0 += 0x9E3779B9u;
+      k1 += 0xBB67AE85u;
+    }
+    words[i] = c0;
+    words[LANES + i] = c1;
+    words[2 * LANES + i] = c2;
+    words[3 * LANES + i] = c3;
+  }
+}
+
+template <class T>
+FOR_EVERY_CPU void drop_some(int64_t count, const uint16_t *__restrict levels, int64_t threshold,
+                             T scale, const T *__restrict numbers, T *__restrict out) {
+#pragma omp simd
+  for (int64_t j = 0; j < count; j++)
+    out[j] = levels[j] >= threshold ? numbers[j] * scale : T(0);
+}
+
+template <class Work> void for_each_row(int64_t batch, int64_t rows, int64_t numbers, Work work) {
+  constexpr int64_t worth_threads = 1 << 13;
+#pragma omp parallel for schedule(static) if (batch * rows * numbers > worth_threads)
+  for (int64_t i = 0; i < batch * rows; i++)
+    work(i / rows, i % rows);
+}
+
+template <class T> void step(const Matrix *m, int64_t batch, int64_t rows, int64_t hidden) {
+  for_each_row(batch, rows, hidden, [=](int64_t b, int64_t k) {
+    step_row(hidden, row_of<T>(m[0], b, k), row_of<T>(m[1], b, k), row_of<T>(m[2], b, k),
+             row_of<T>(m[3], b, k), row_of<T>(m[4], b, k));
+  });
+}
+
+template <class T> void step_back(const Matrix *m, int64_t batch, int64_t rows, int64_t hidden) {
+  for_each_row(batch, rows, hidden, [=](int64_t b, int64_t k) {
+    step_back_row(hidden, row_of<T>(m[0], b, k), row_of<T>(m[1], b, k), row_of<T>(m[2], b, k),
+                  row_of<T>(m[3], b, k), row_of<T>(m[4], b, k), row_of<T>(m[5], b, k));
+  });
+}
+
+template <class T> void attend(const Matrix *m, int64_t rows, AttentionSizes n) {
+  for_each_row(1, rows, n.length * n.size, [=](int64_t, int64_t k) {
+    attend_row(n, row_of<T>(m[0], k, 0), row_of<T>(m[1], k, 0), row_of<bool>(m[2], 0, k),
+               row_of<T>(m[3], 0, 0), row_of<T>(m[4], 0, k), row_of<T>(m[5], 0, k),
+               row_of<T>(m[6], 0, k));
+  });
+}
+
+template <class T> void attend_back(const Matrix *m, int64_t rows, AttentionSizes n) {
+  for_each_row(1, rows, n.length * n.size, [=](int64_t, int64_t k) {
+    attend_back_row(n, row_of<T>(m[0], k, 0), row_of<T>(m[1], k, 0), row_of<T>(m[2], 0, 0),
+                    row_of<T>(m[3], 0, k), row_of<T>(m[4], 0, k), row_of<T>(m[5], 0, k),
+                    row_of<T>(m[6], 0, k), row_of<T>(m[7], k, 0), row_of<T>(m[8], 0, k),
+                    row_of<T>(m[9], 0, k));
+  });
+}
+
+void add(const Matrix *m, int64_t rows, int64_t columns) {
+  for_each_row(1, rows, columns, [=](int64_t, int64_t k) {
+    add_row(columns, row_of<float>(m[0], 0, k), row_of<Rounded>(m[1], 0, k),
+            row_of<float>(m[2], 0, k));
+  });
+}
+
+// What is kept depends on the seed and the place alone.
+template <class T>
+void drop(const Matrix *m, int64_t count, uint64_t seed, int64_t threshold, double scale) {
+  const int64_t chunks = (count + DROPPED_AT_ONCE - 1) / DROPPED_AT_ONCE;
+  for_each_row(1, chunks, DROPPED_AT_ONCE, [=](int64_t, int64_t k) {
+    uint32_t words[4 * LANES];
+    uint16_t levels[DROPPED_AT_ONCE];
+    philox(seed, k * LANES, words);
+    std::memcpy(levels, words, sizeof levels);
+    const int64_t start = k * DROPPED_AT_ONCE;
+    drop_some(std::min(DROPPED_AT_ONCE, count - start), levels, threshold, T(scale),
+              row_of<T>(m[0], 0, 0) + start, row_of<T>(m[1], 0, 0) + start);
+  });
+}
+
+// Each thread adds up the gradient of the bias over its tokens in a row of its own.
+template <class T, class P>
+void loss(const Matrix *m, int64_t tokens, int64_t types, int64_t threads, Smoothing smoothing) {
+  const int64_t *gold = row_of<int64_t>(m[2], 0, 0);
+  const T *bias = row_of<T>(m[1], 0, 0), *counts = row_of<T>(m[3], 0, 0);
+  T *nll = row_of<T>(m[4], 0, 0), *uniform = row_of<T>(m[5], 0, 0);
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int64_t thread = 0; thread < threads; thread++) {
+    T *scores = row_of<T>(m[6], 0, thread);
+    T *grad_bias = m[7].data ? row_of<T>(m[7], 0, thread) : nullptr;
+    const int64_t end = tokens * (thread + 1) / threads;
+    for (int64_t i = tokens * thread / threads; i < end; i++) {
+      const TokenLoss<T> found = loss_of_row(types, row_of<P>(m[0], 0, i), bias, gold[i],
+                                             counts[i], smoothing, scores, grad_bias);
+      nll[i] = found.nll;
+      uniform[i] = found.uniform;
+    }
+  }
+}
+
+} // namespace
+
+// What cpu.py calls; the matrices stand in the order of the arguments there.
+#define EXPORT(T)                                                                                 \
+  void step_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t hidden) {                   \
+    step<T>(m, batch, rows, hidden);                                                              \
+  }                                                                                               \
+  void step_back_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t hidden) {              \
+    step_back<T>(m, batch, rows, hidden);                                                         \
+  }                                                                                               \
+  void attend_##T(const Matrix *m, int64_t rows, int64_t length, int64_t size, int64_t width) {   \
+    attend<T>(m, rows, {length, size, width});                                                    \
+  }                                                                                               \
+  void attend_back_##T(const Matrix *m, int64_t rows, int64_t length, int64_t size,               \
+                       int64_t width) {                                                           \
+    attend_back<T>(m, rows, {length, size, width});                                               \
+  }                                                                                               \
+  void drop_##T(const Matrix *m, int64_t count, int64_t seed, int64_t threshold, double scale) {  \
+    drop<T>(m, count, seed, threshold, scale);                                                    \
+  }
+
+extern "C" {
+EXPORT(float)
+EXPORT(double)
+void add_rounded(const Matrix *m, int64_t rows, int64_t columns) {
+  add(m, rows, columns);
+}
+void loss_float(const Matrix *m, int64_t tokens, int64_t types, int64_t threads, double of_target,
+                double of_others) {
+  loss<float, float>(m, tokens, types, threads, {of_target, of_others});
+}
+void loss_double(const Matrix *m, int64_t tokens, int64_t types, int64_t threads,
+                 double of_target, double of_others) {
+  loss<double, double>(m, tokens, types, threads, {of_target, of_others});
+}
+void loss_rounded(const Matrix *m, int64_t tokens, int64_t types, int64_t threads,
+                  double of_target, double of_others) {
+  loss<float, Rounded>(m, tokens, types, threads, {of_target, of_others});
+}
+}
