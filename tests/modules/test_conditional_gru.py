@@ -176,6 +176,7 @@ def test_padding_changes_nothing():
     assert longer.attention[..., 3:].abs().max() == 0
 
 
+@torch.no_grad()
 def test_steps_one_by_one_equal_all_at_once():
     c, (embedded, annotations, padding, state) = cell(), arguments(5, 3, 4)
     memory = c.read(annotations, padding)
@@ -190,6 +191,7 @@ def test_steps_one_by_one_equal_all_at_once():
         torch.testing.assert_close(step.attention.squeeze(1), whole.attention[t])
 
 
+@torch.no_grad()
 def test_hypotheses_of_a_source_do_not_see_each_other():
     c, (embedded, annotations, padding, state) = cell(), arguments(4, 3, 4)
     prepared = c.prepare(c.read(annotations, padding), torch.eye(4, dtype=torch.float64))

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from tests.kernel_paths import DEVICE, use_cpu_kernels, use_gpu_kernels, use_plain_torch
-from tiednmt.kernels import cpu_kernels
+from tiednmt.kernels import cpu_kernels_for
 from tiednmt.modules import ConditionalGRU
 from tiednmt.modules.cross_entropy import Smoothing
 from tiednmt.modules.gru import Transition
@@ -111,7 +111,7 @@ X86 = sys.platform == "linux" and platform.machine() == "x86_64"
 
 @pytest.mark.skipif(not X86, reason="not promised elsewhere")
 def test_this_machine_has_compiled_kernels():
-    assert cpu_kernels() is not None
+    assert cpu_kernels_for(torch.ones(1)) is not None
 
 
 def philox(counter, key):
@@ -128,7 +128,7 @@ def test_dropout_draws_philox():
     assert [f"{word:08x}" for word in philox(0, 0)] == [
         *("6627e8d5", "e169c58d", "bc57ac4c", "9b00dbd8")  # from the authors' library, Random123
     ]
-    use_cpu_kernels()
+    compiled = use_cpu_kernels()
     seed, threshold, count = 0x123456789ABCDEF, 20_000, 1100  # three chunks of 64 counters
     words = [[philox(64 * chunk + i, seed) for i in range(64)] for chunk in range(3)]
     levels = [
@@ -137,12 +137,12 @@ def test_dropout_draws_philox():
         for word in chain.from_iterable(zip(*chunk, strict=True))
         for shift in (0, 16)
     ]
-    found = cpu_kernels().drop(torch.ones(count), threshold, 2.0, seed)
+    found = compiled.drop(torch.ones(count), threshold, 2.0, seed)
     assert found.tolist() == [2.0 * (level >= threshold) for level in levels[:count]]
 
 
 def test_several_threads_do_what_one_does():
-    use_cpu_kernels()
+    compiled = use_cpu_kernels()
     torch.manual_seed(6)
     products, bias = torch.randn(7, 50), torch.randn(50)
     smoothing = Smoothing.over(50, 0.1)
@@ -152,8 +152,8 @@ def test_several_threads_do_what_one_does():
         try:
             grad = products.clone()
             target, counts = torch.arange(7), torch.ones(7)
-            loss = cpu_kernels().loss_of_chunk(grad, bias, target, counts, smoothing, True)
-            dropped = cpu_kernels().drop(torch.ones(70, 999), 30_000, 1.0, seed=5)
+            loss = compiled.loss_of_chunk(grad, bias, target, counts, smoothing, True)
+            dropped = compiled.drop(torch.ones(70, 999), 30_000, 1.0, seed=5)
         finally:
             torch.set_num_threads(before)
         outcomes.append((grad, dropped, *loss))
@@ -173,7 +173,7 @@ def test_large_numbers_saturate(large):
 
 def test_what_is_no_number_stays_so():
     """fairseq's trainer stops where a loss is nan."""
-    use_cpu_kernels()
+    compiled = use_cpu_kernels()
     transition = Transition(torch.full((1, 3), math.nan))
     out = torch.empty(1, 1)
     transition.step(slice(0, 1), torch.zeros(1, 3), torch.ones(1, 1), out)
@@ -181,7 +181,7 @@ def test_what_is_no_number_stays_so():
     products = torch.zeros(2, 3, dtype=torch.bfloat16)
     products[0, 1] = math.nan
     target, counts = torch.tensor([0, 0]), torch.ones(2)
-    nll, *_ = cpu_kernels().loss_of_chunk(
+    nll, *_ = compiled.loss_of_chunk(
         products, torch.zeros(3), target, counts, Smoothing.over(3, 0.0), True
     )
     assert nll.isnan().tolist() == [True, False]

@@ -16,20 +16,22 @@ def kernels_for(tensor: Tensor) -> ModuleType | None:
     """:mod:`~tiednmt.kernels.gpu` or :mod:`~tiednmt.kernels.cpu`, whose ``step``, ``step_back``,
     ``attend`` and ``attend_back`` take tensors like this one; None where torch has to do.
     """
-    if tensor.is_cuda:
-        return _gpu_kernels(tensor.device)
-    if tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64):
-        return cpu_kernels()
-    return None
+    return _gpu_kernels(tensor.device) if tensor.is_cuda else cpu_kernels_for(tensor)
+
+
+def cpu_kernels_for(tensor: Tensor) -> ModuleType | None:
+    """:mod:`tiednmt.kernels.cpu` where it takes tensors like this one."""
+    taken = tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64)
+    return _cpu_kernels() if taken else None
 
 
 @cache
-def cpu_kernels() -> ModuleType | None:
-    """:mod:`tiednmt.kernels.cpu`, or None where it was not compiled."""
+def _cpu_kernels() -> ModuleType | None:
+    """The kernels, or None where they were not compiled."""
     try:
         from tiednmt.kernels import cpu
     except ImportError as error:
-        logger.warning("training is slower than it could be: %s", error)
+        logger.warning("slower than it could be: %s", error)
         return None
     return cpu
 

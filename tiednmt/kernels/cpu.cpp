@@ -121,6 +121,20 @@ struct AttentionSizes {
   int64_t length, size, width;
 };
 
+// The scores of a query with its source positions, of which there are sizes.length.
+template <class T>
+FOR_EVERY_CPU void scores_of_row(AttentionSizes n, const T *__restrict keys,
+                                 const T *__restrict score, const T *__restrict query,
+                                 T *__restrict scores) {
+  for (int64_t i = 0; i < n.length; i++) {
+    T sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t j = 0; j < n.size; j++)
+      sum += sigmoid(keys[i * n.size + j] + query[j]) * score[j];
+    scores[i] = sum;
+  }
+}
+
 template <class T>
 FOR_EVERY_CPU void attend_row(AttentionSizes n, const T *__restrict keys, const T *__restrict annotations,
                        const bool *__restrict padding, const T *__restrict score,
@@ -192,6 +206,18 @@ FOR_EVERY_CPU void add_row(int64_t columns, const float *addend,
 #pragma omp simd
   for (int64_t j = 0; j < columns; j++)
     out[j] = addend[j] + widen(product[j]);
+}
+
+// log Σ exp
+template <class T> FOR_EVERY_CPU T log_partition_of_row(int64_t types, const T *__restrict scores) {
+  T most = -std::numeric_limits<T>::infinity(), total = 0;
+#pragma omp simd reduction(max : most)
+  for (int64_t j = 0; j < types; j++)
+    most = scores[j] > most ? scores[j] : most;
+#pragma omp simd reduction(+ : total)
+  for (int64_t j = 0; j < types; j++)
+    total += exponential(scores[j] - most);
+  return most + std::log(total);
 }
 
 // What a token's scores over all types come to.
@@ -304,6 +330,20 @@ template <class T> void attend(const Matrix *m, int64_t rows, AttentionSizes n) 
   });
 }
 
+template <class T>
+void attention_scores(const Matrix *m, int64_t batch, int64_t rows, AttentionSizes n) {
+  for_each_row(batch, rows, n.length * n.size, [=](int64_t b, int64_t k) {
+    scores_of_row(n, row_of<T>(m[0], b, 0), row_of<T>(m[1], 0, 0), row_of<T>(m[2], b, k),
+                  row_of<T>(m[3], b, k));
+  });
+}
+
+template <class T> void log_partition(const Matrix *m, int64_t batch, int64_t rows, int64_t types) {
+  for_each_row(batch, rows, types, [=](int64_t b, int64_t k) {
+    *row_of<T>(m[1], b, k) = log_partition_of_row(types, row_of<T>(m[0], b, k));
+  });
+}
+
 template <class T> void attend_back(const Matrix *m, int64_t rows, AttentionSizes n) {
   for_each_row(1, rows, n.length * n.size, [=](int64_t, int64_t k) {
     attend_back_row(n, row_of<T>(m[0], k, 0), row_of<T>(m[1], k, 0), row_of<T>(m[2], 0, 0),
@@ -371,6 +411,13 @@ void loss(const Matrix *m, int64_t tokens, int64_t types, int64_t threads, Smoot
   void attend_back_##T(const Matrix *m, int64_t rows, int64_t length, int64_t size,               \
                        int64_t width) {                                                           \
     attend_back<T>(m, rows, {length, size, width});                                               \
+  }                                                                                               \
+  void attention_scores_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t length,         \
+                            int64_t size) {                                                       \
+    attention_scores<T>(m, batch, rows, {length, size, 0});                                       \
+  }                                                                                               \
+  void log_partition_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t types) {           \
+    log_partition<T>(m, batch, rows, types);                                                      \
   }                                                                                               \
   void drop_##T(const Matrix *m, int64_t count, int64_t seed, int64_t threshold, double scale) {  \
     drop<T>(m, count, seed, threshold, scale);                                                    \

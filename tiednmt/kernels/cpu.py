@@ -25,7 +25,7 @@ def _load() -> ctypes.CDLL:
     if compiled is None or compiled.origin is None:
         raise ImportError(
             "tiednmt's kernels are not compiled; with a C++ compiler that knows OpenMP (Debian: "
-            "apt install g++), install it again: pip install --no-deps PATH"
+            "apt install g++), pip install --no-deps --editable CLONE compiles them"
         )
     try:
         return ctypes.CDLL(compiled.origin)
@@ -76,6 +76,25 @@ def attend_back(
     written = (grad_scores, over.grad_keys, over.grad_score, grad_query)
     sizes = len(query), *_sizes_of_attention(over)
     _run("attend_back", query.dtype, (*given, *written), *sizes)
+
+
+def attention_scores(keys: Tensor, query: Tensor, score: Tensor) -> Tensor:
+    """B × K × S, as in :mod:`tiednmt.modules.attention`: of keys (B × S × size) and queries
+    (B × K × size), without a gradient in mind.
+    """
+    keys = keys.contiguous()
+    batch, length, size = keys.shape
+    found = query.new_empty(*query.shape[:2], length)
+    matrices = (keys, score, query, found)
+    _run("attention_scores", query.dtype, matrices, batch, query.size(1), length, size)
+    return found
+
+
+def log_partition(scores: Tensor) -> Tensor:
+    """log Σ exp of the last dimension of B × K × types."""
+    found = scores.new_empty(*scores.shape[:2], 1)
+    _run("log_partition", scores.dtype, (scores, found), *scores.shape)
+    return found.squeeze(2)
 
 
 def add_rounded(addend: Tensor, product: Tensor, out: Tensor) -> None:

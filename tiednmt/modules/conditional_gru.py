@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
+from tiednmt.kernels import cpu_kernels_for
 from tiednmt.modules.attention import Attention, times
 from tiednmt.modules.fixed_linear import FixedLinear
 from tiednmt.modules.gru import Transition, initialise_gru, states_before, steps, transition
@@ -324,6 +325,10 @@ class ConditionalGRU(nn.Module):
 
     def _scores(self, keys: Tensor, query: Tensor) -> Tensor:
         """B × K × S, of keys (B × S × attention) and queries (B × K × attention), both doubled."""
+        kernels = None if torch.is_grad_enabled() else cpu_kernels_for(query)
+        if kernels:
+            scores: Tensor = kernels.attention_scores(keys, query, 2 * self.score)
+            return scores
         block = len(keys)
         if keys.device.type == "cpu":
             block = max(1, _ENERGIES // (query.size(1) * keys[0].numel()))

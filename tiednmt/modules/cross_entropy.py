@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from tiednmt.kernels import cpu_kernels
+from tiednmt.kernels import cpu_kernels_for
 
 # What is held at once: as many scores as fit a CPU's cache, on a GPU so many that launches do not
 # count; but enough tokens for a product to be worth its pass over the weight.
@@ -104,12 +104,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
         at_once = _SCORES_ON_CPU if features.device.type == "cpu" else _SCORES_ON_GPU
         tokens = min(len(features), max(_TOKENS, at_once // types))
         products = features.new_empty(tokens, types)
-        loss_of_chunk = _loss_of_chunk(features)
+        compute = _loss_of_chunk(products, bias)
         for start in range(0, len(features), max(tokens, 1)):
             chunk = slice(start, start + tokens)
             h = features[chunk]
             product = torch.mm(h, weight.t(), out=products[: len(h)])
-            nll[chunk], uniform[chunk], grad_bias = loss_of_chunk(
+            nll[chunk], uniform[chunk], grad_bias = compute(
                 product, bias, target[chunk], counts[chunk], smoothing, any(wanted)
             )
             if any(wanted):
@@ -172,10 +172,10 @@ class _Gradients(NamedTuple):
             rows.add_(share @ features)
 
 
-def _loss_of_chunk(features: Tensor) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+def _loss_of_chunk(products: Tensor, bias: Tensor) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
     """:func:`loss_of_chunk`, compiled where it can be."""
-    kernels = cpu_kernels() if features.device.type == "cpu" else None
-    if kernels and features.dtype in kernels.TYPES:
+    kernels = cpu_kernels_for(bias)
+    if kernels and products.dtype in kernels.TYPES:
         compiled: Callable[..., tuple[Tensor, Tensor, Tensor]] = kernels.loss_of_chunk
         return compiled
     return loss_of_chunk

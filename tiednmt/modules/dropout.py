@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from tiednmt.kernels import kernels_for
+from tiednmt.kernels import cpu_kernels_for
 
 _LEVELS = 1 << 16  # a random number of 16 bits decides over an element
 
@@ -22,7 +22,7 @@ def dropout(tensor: Tensor, rate: float, training: bool = True) -> Tensor:
     """
     if not training or not rate or tensor.device.type != "cpu":
         return F.dropout(tensor, rate, training)
-    if kernels_for(tensor):
+    if cpu_kernels_for(tensor):
         dropped: Tensor = _Dropped.apply(tensor, rate)
         return dropped
     draws = torch.empty((tensor.numel() + 3) // 4, dtype=torch.int64, device=tensor.device)
@@ -46,7 +46,7 @@ class _Dropped(torch.autograd.Function):
 
 
 def _drop(tensor: Tensor, rate: float, seed: int) -> Tensor:
-    kernels = kernels_for(tensor)
+    kernels = cpu_kernels_for(tensor)
     assert kernels is not None
     dropped: Tensor = kernels.drop(tensor, round(rate * _LEVELS), 1 / (1 - rate), seed)
     return dropped

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from tiednmt.kernels import cpu_kernels
+from tiednmt.kernels import cpu_kernels_for
 
 _allowed = False  # to round
 
@@ -90,7 +90,7 @@ def add_product(addend: Tensor, left: Tensor, right: Tensor, out: Tensor) -> Non
     if left.dtype == right.dtype:
         torch.addmm(addend, left, right, out=out)
         return
-    rounded, kernels = left.to(right.dtype) @ right, cpu_kernels()
+    rounded, kernels = left.to(right.dtype) @ right, cpu_kernels_for(out)
     if kernels:
         kernels.add_rounded(addend, rounded, out)
     else:

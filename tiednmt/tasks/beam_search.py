@@ -15,6 +15,7 @@ from fairseq.search import BeamSearch
 from fairseq.sequence_generator import SequenceGenerator
 from torch import Tensor
 
+from tiednmt.kernels import cpu_kernels_for
 from tiednmt.models.tied_gru import TiedGRUModel, in_given_columns
 from tiednmt.tasks.workers import Workers, worth_forking
 
@@ -258,7 +259,12 @@ def _by_sentence(found: _Found, sentences: int) -> list[list[Hypothesis]]:
 
 
 def _log_partition(scores: Tensor) -> Tensor:
-    """log Σ exp of the last dimension. (On a CPU torch's logsumexp takes four times as long.)"""
+    """log Σ exp of the last dimension of B × K × types."""
+    kernels = cpu_kernels_for(scores)
+    if kernels:
+        compiled: Tensor = kernels.log_partition(scores)
+        return compiled
+    # on a CPU torch's logsumexp takes four times as long
     return scores[..., 0] - scores.log_softmax(-1)[..., 0]
 
 
