@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.kernel_paths import use_cpu_kernels, use_plain_torch
+
 DEFAULT_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -15,3 +17,13 @@ def data_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no folder {folder}; set TIEDNMT_DATA to the folder of real corpora")
     return folder
+
+
+@pytest.fixture(params=["torch", "compiled"])
+def cpu_path(request, monkeypatch):
+    """Plain torch, and the compiled kernels of a CPU."""
+    if request.param == "torch":
+        use_plain_torch(monkeypatch)
+    else:
+        use_cpu_kernels()
+    return request.param

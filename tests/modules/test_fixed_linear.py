@@ -1,12 +1,15 @@
 """Packed products and products of 8 bits against plain ones."""
 
 import copy
+import math
 
 import pytest
 import torch
 
 from tests.small_models import model
 from tiednmt.modules.fixed_linear import Int8Linear, PackedLinear
+
+pytestmark = pytest.mark.usefixtures("cpu_path")
 
 packed = pytest.mark.skipif(
     not PackedLinear.serves(torch.ones(1, 1)), reason="torch has no oneDNN on this machine"
@@ -74,3 +77,13 @@ def test_a_row_depends_on_no_other():
 
 def test_nothing_of_it_is_saved():
     assert not Int8Linear(torch.randn(3, 4)).state_dict()
+
+
+def test_rows_out_of_the_ordinary():
+    layer = Int8Linear(torch.eye(3), torch.tensor([0.0, 1.0, 0.0]))
+    inputs = [[0.0, 0.0, 0.0], [1e-30, 0.0, -1e-30], [math.nan, 1.0, 1.0], [math.inf, 1.0, 1.0]]
+    zero, tiny, *no_numbers = layer(torch.tensor(inputs))
+    assert zero.tolist() == [0.0, 1.0, 0.0]
+    torch.testing.assert_close(tiny, torch.tensor([1e-30, 1.0, -1e-30]), atol=0, rtol=1e-6)
+    assert all(row.isnan().all() for row in no_numbers)
+    assert layer(torch.empty(0, 3)).shape == (0, 3)

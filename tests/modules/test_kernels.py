@@ -18,6 +18,7 @@ from tests.kernel_paths import DEVICE, use_cpu_kernels, use_gpu_kernels, use_pla
 from tiednmt.kernels import cpu_kernels_for
 from tiednmt.modules import ConditionalGRU
 from tiednmt.modules.cross_entropy import Smoothing
+from tiednmt.modules.fixed_linear import Int8Linear
 from tiednmt.modules.gru import Transition
 
 TYPES = [torch.float32, torch.bfloat16, torch.float16]
@@ -159,6 +160,29 @@ def test_several_threads_do_what_one_does():
         outcomes.append((grad, dropped, *loss))
     for one, other in zip(outcomes[0] * 2, outcomes[1] + outcomes[2], strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_whole_numbers_are_torchs(monkeypatch):
+    """The same 8 bits and the same scores, to the last bit."""
+    torch.manual_seed(7)
+    weight, bias = torch.randn(50, 33), torch.randn(50)
+    features = torch.randn(9, 70)[:, :33]
+    use_cpu_kernels()
+    compiled = Int8Linear(weight, bias)
+    scores = compiled(features)
+    use_plain_torch(monkeypatch)
+    plain = Int8Linear(weight, bias)
+    assert torch.equal(compiled.weight, plain.weight)
+    assert torch.equal(scores, plain(features))
+
+
+def test_the_best_leaves_out_what_is_no_number():
+    compiled = use_cpu_kernels()
+    scores = torch.zeros(1, 2, 200)
+    scores[0, 0, 7], scores[0, 1, 70], scores[0, 1, 199] = math.nan, 2.0, 1.0
+    sums, places = compiled.best(scores, torch.tensor([[0.5, 0.0]]), 3)
+    assert sums.tolist() == [[2.0, 1.0, 0.5]]
+    assert places[0, :2].tolist() == [270, 399] and places[0, 2] < 200
 
 
 @pytest.mark.parametrize("large", [1e4, math.inf])

@@ -18,6 +18,8 @@ from tiednmt.errors import UserError
 from tiednmt.tasks.beam_search import TiedSequenceGenerator, _best
 from tiednmt.tasks.tied_translation import quantise
 
+pytestmark = pytest.mark.usefixtures("cpu_path")
+
 
 @pytest.fixture(scope="module")
 def built():
@@ -156,6 +158,8 @@ def test_the_best_are_those_of_all(types, beam):
         torch.testing.assert_close(found, expected)
         real = expected.isfinite()
         assert torch.equal((chosen * types + tokens)[real], places[real])
+        assert chosen.min() >= 0 and chosen.max() < beam
+        assert tokens.min() >= 0 and tokens.max() < types
 
 
 @torch.no_grad()

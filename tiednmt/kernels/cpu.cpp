@@ -1,6 +1,7 @@
-// The steps of tiednmt/modules/gru.py and attention.py and the loss of cross_entropy.py on a CPU,
-// with the numbers of what is written there in torch: one pass over what lies in the cache instead
-// of one for each operation. cpu.py is their caller.
+// The steps of tiednmt/modules/gru.py and attention.py, the loss of cross_entropy.py, dropout and what
+// a step of decoding does between its products, on a CPU, with the numbers of what is written there
+// in torch: one pass over what lies in the cache instead of one for each operation. cpu.py is their
+// caller.
 //
 // They run on the threads of torch, whose OpenMP library they share. What a thread does to a row is
 // compiled for several generations of CPUs; the one at hand is chosen when it is loaded.
@@ -121,20 +122,6 @@ struct AttentionSizes {
   int64_t length, size, width;
 };
 
-// The scores of a query with its source positions, of which there are sizes.length.
-template <class T>
-FOR_EVERY_CPU void scores_of_row(AttentionSizes n, const T *__restrict keys,
-                                 const T *__restrict score, const T *__restrict query,
-                                 T *__restrict scores) {
-  for (int64_t i = 0; i < n.length; i++) {
-    T sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t j = 0; j < n.size; j++)
-      sum += sigmoid(keys[i * n.size + j] + query[j]) * score[j];
-    scores[i] = sum;
-  }
-}
-
 template <class T>
 FOR_EVERY_CPU void attend_row(AttentionSizes n, const T *__restrict keys, const T *__restrict annotations,
                        const bool *__restrict padding, const T *__restrict score,
@@ -218,6 +205,72 @@ template <class T> FOR_EVERY_CPU T log_partition_of_row(int64_t types, const T *
   for (int64_t j = 0; j < types; j++)
     total += exponential(scores[j] - most);
   return most + std::log(total);
+}
+
+// Of a sentence's continuations, the best so far.
+template <class T> struct Best {
+  T *sums;         // count of them, falling
+  int64_t *places; // row * types + type
+  int64_t count;
+
+  void insert(T sum, int64_t place) {
+    int64_t i = count - 1;
+    for (; i > 0 && sums[i - 1] < sum; i--) {
+      sums[i] = sums[i - 1];
+      places[i] = places[i - 1];
+    }
+    sums[i] = sum;
+    places[i] = place;
+  }
+};
+
+constexpr int64_t LOOKED_AT = 64; // scores of which only the highest is looked at first
+
+template <class T> FOR_EVERY_CPU T highest(const T *__restrict scores) {
+  T most = -std::numeric_limits<T>::infinity();
+#pragma omp simd reduction(max : most)
+  for (int64_t j = 0; j < LOOKED_AT; j++)
+    most = scores[j] > most ? scores[j] : most;
+  return most;
+}
+
+// The continuations of one row, whose log-probability so far is `base`.
+template <class T>
+void best_of_row(int64_t types, const T *scores, T base, int64_t first_place, Best<T> best) {
+  for (int64_t start = 0; start < types; start += LOOKED_AT) {
+    const int64_t end = std::min(start + LOOKED_AT, types);
+    if (end - start == LOOKED_AT && !(highest(scores + start) + base > best.sums[best.count - 1]))
+      continue;
+    for (int64_t j = start; j < end; j++)
+      if (scores[j] + base > best.sums[best.count - 1])
+        best.insert(scores[j] + base, first_place + j);
+  }
+}
+
+// A row as whole numbers of 8 bits, and the scale that makes them the row again.
+FOR_EVERY_CPU void round_row(int64_t columns, const float *__restrict row,
+                             int8_t *__restrict whole, float *__restrict scale) {
+  float most = std::numeric_limits<float>::min(), zero = 0; // or no number, if one of them is none
+#pragma omp simd reduction(max : most) reduction(+ : zero)
+  for (int64_t j = 0; j < columns; j++) {
+    most = std::fabs(row[j]) > most ? std::fabs(row[j]) : most;
+    zero += row[j] * 0.0f;
+  }
+  const float unit = *scale = most / 127.0f + zero;
+#pragma omp simd
+  for (int64_t j = 0; j < columns; j++)
+    whole[j] = static_cast<int8_t>(std::nearbyintf(row[j] / unit));
+}
+
+// In place: `row` holds whole numbers of 32 bits before.
+FOR_EVERY_CPU void rescale_row(int64_t columns, float row_scale, const float *__restrict scale,
+                               const float *__restrict bias, float *__restrict row) {
+#pragma omp simd
+  for (int64_t j = 0; j < columns; j++) {
+    int32_t whole;
+    std::memcpy(&whole, row + j, sizeof whole);
+    row[j] = bias[j] + static_cast<float>(whole) * row_scale * scale[j];
+  }
 }
 
 // What a token's scores over all types come to.
@@ -322,25 +375,44 @@ template <class T> void step_back(const Matrix *m, int64_t batch, int64_t rows, 
   });
 }
 
-template <class T> void attend(const Matrix *m, int64_t rows, AttentionSizes n) {
-  for_each_row(1, rows, n.length * n.size, [=](int64_t, int64_t k) {
-    attend_row(n, row_of<T>(m[0], k, 0), row_of<T>(m[1], k, 0), row_of<bool>(m[2], 0, k),
-               row_of<T>(m[3], 0, 0), row_of<T>(m[4], 0, k), row_of<T>(m[5], 0, k),
-               row_of<T>(m[6], 0, k));
-  });
-}
-
 template <class T>
-void attention_scores(const Matrix *m, int64_t batch, int64_t rows, AttentionSizes n) {
+void attend(const Matrix *m, int64_t batch, int64_t rows, AttentionSizes n) {
   for_each_row(batch, rows, n.length * n.size, [=](int64_t b, int64_t k) {
-    scores_of_row(n, row_of<T>(m[0], b, 0), row_of<T>(m[1], 0, 0), row_of<T>(m[2], b, k),
-                  row_of<T>(m[3], b, k));
+    attend_row(n, row_of<T>(m[0], b, 0), row_of<T>(m[1], b, 0), row_of<bool>(m[2], 0, b),
+               row_of<T>(m[3], 0, 0), row_of<T>(m[4], b, k), row_of<T>(m[5], b, k),
+               row_of<T>(m[6], b, k));
   });
 }
 
 template <class T> void log_partition(const Matrix *m, int64_t batch, int64_t rows, int64_t types) {
   for_each_row(batch, rows, types, [=](int64_t b, int64_t k) {
     *row_of<T>(m[1], b, k) = log_partition_of_row(types, row_of<T>(m[0], b, k));
+  });
+}
+
+template <class T>
+void best(const Matrix *m, int64_t batch, int64_t rows, int64_t types, int64_t count) {
+  for_each_row(batch, 1, rows * types, [=](int64_t b, int64_t) {
+    const Best<T> best = {row_of<T>(m[2], 0, b), row_of<int64_t>(m[3], 0, b), count};
+    std::fill(best.sums, best.sums + count, -std::numeric_limits<T>::infinity());
+    for (int64_t i = 0; i < count; i++)
+      best.places[i] = i;
+    for (int64_t k = 0; k < rows; k++)
+      best_of_row(types, row_of<T>(m[0], b, k), row_of<T>(m[1], 0, b)[k], k * types, best);
+  });
+}
+
+void round_rows(const Matrix *m, int64_t rows, int64_t columns) {
+  for_each_row(1, rows, columns, [=](int64_t, int64_t k) {
+    round_row(columns, row_of<float>(m[0], 0, k), row_of<int8_t>(m[1], 0, k),
+              row_of<float>(m[2], 0, k));
+  });
+}
+
+void rescale(const Matrix *m, int64_t rows, int64_t columns) {
+  for_each_row(1, rows, columns, [=](int64_t, int64_t k) {
+    rescale_row(columns, *row_of<float>(m[0], 0, k), row_of<float>(m[1], 0, 0),
+                row_of<float>(m[2], 0, 0), row_of<float>(m[3], 0, k));
   });
 }
 
@@ -405,19 +477,19 @@ void loss(const Matrix *m, int64_t tokens, int64_t types, int64_t threads, Smoot
   void step_back_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t hidden) {              \
     step_back<T>(m, batch, rows, hidden);                                                         \
   }                                                                                               \
-  void attend_##T(const Matrix *m, int64_t rows, int64_t length, int64_t size, int64_t width) {   \
-    attend<T>(m, rows, {length, size, width});                                                    \
+  void attend_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t length, int64_t size,     \
+                  int64_t width) {                                                                \
+    attend<T>(m, batch, rows, {length, size, width});                                             \
   }                                                                                               \
   void attend_back_##T(const Matrix *m, int64_t rows, int64_t length, int64_t size,               \
                        int64_t width) {                                                           \
     attend_back<T>(m, rows, {length, size, width});                                               \
   }                                                                                               \
-  void attention_scores_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t length,         \
-                            int64_t size) {                                                       \
-    attention_scores<T>(m, batch, rows, {length, size, 0});                                       \
-  }                                                                                               \
   void log_partition_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t types) {           \
     log_partition<T>(m, batch, rows, types);                                                      \
+  }                                                                                               \
+  void best_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t types, int64_t count) {     \
+    best<T>(m, batch, rows, types, count);                                                        \
   }                                                                                               \
   void drop_##T(const Matrix *m, int64_t count, int64_t seed, int64_t threshold, double scale) {  \
     drop<T>(m, count, seed, threshold, scale);                                                    \
@@ -428,6 +500,12 @@ EXPORT(float)
 EXPORT(double)
 void add_rounded(const Matrix *m, int64_t rows, int64_t columns) {
   add(m, rows, columns);
+}
+void round_rows_float(const Matrix *m, int64_t rows, int64_t columns) {
+  round_rows(m, rows, columns);
+}
+void rescale_float(const Matrix *m, int64_t rows, int64_t columns) {
+  rescale(m, rows, columns);
 }
 void loss_float(const Matrix *m, int64_t tokens, int64_t types, int64_t threads, double of_target,
                 double of_others) {

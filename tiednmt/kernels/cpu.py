@@ -16,6 +16,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from tiednmt.modules.attention import Attention
+    from tiednmt.modules.conditional_gru import StepMemory
     from tiednmt.modules.cross_entropy import Smoothing
     from tiednmt.modules.gru import Transition
 
@@ -63,8 +64,23 @@ def attend(
     over: Attention, query: Tensor, padding: Tensor, attention: Tensor, context: Tensor
 ) -> None:
     """:meth:`tiednmt.modules.attention.Attention.step`."""
-    matrices = (over.keys, over.annotations, padding, over.score, query, attention, context)
-    _run("attend", query.dtype, matrices, len(query), *_sizes_of_attention(over))
+    of_each = (one.unsqueeze(1) for one in (query, attention, context))
+    matrices = (over.keys, over.annotations, padding, over.score, *of_each)
+    _run("attend", query.dtype, matrices, len(query), 1, *_sizes_of_attention(over))
+
+
+def attend_together(memory: StepMemory, score: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
+    """Attention (B × K × S) and contexts (B × K × n) of K queries a source, without a gradient in
+    mind; see :meth:`tiednmt.modules.conditional_gru.ConditionalGRU.step`.
+    """
+    batch, length, size = memory.keys.shape
+    rows, width = query.size(1), memory.values.size(2)
+    attention = query.new_empty(batch, rows, length)
+    context = query.new_empty(batch, rows, width)
+    sources = (memory.keys.contiguous(), memory.values.contiguous(), memory.padding)
+    matrices = (*sources, score, query, attention, context)
+    _run("attend", query.dtype, matrices, batch, rows, length, size, width)
+    return attention, context
 
 
 def attend_back(
@@ -78,16 +94,11 @@ def attend_back(
     _run("attend_back", query.dtype, (*given, *written), *sizes)
 
 
-def attention_scores(keys: Tensor, query: Tensor, score: Tensor) -> Tensor:
-    """B × K × S, as in :mod:`tiednmt.modules.attention`: of keys (B × S × size) and queries
-    (B × K × size), without a gradient in mind.
-    """
-    keys = keys.contiguous()
-    batch, length, size = keys.shape
-    found = query.new_empty(*query.shape[:2], length)
-    matrices = (keys, score, query, found)
-    _run("attention_scores", query.dtype, matrices, batch, query.size(1), length, size)
-    return found
+def move(from_input: Tensor, from_state: Tensor, state: Tensor) -> Tensor:
+    """:func:`tiednmt.modules.gru.transition`; ``from_state`` is overwritten."""
+    out, candidates = torch.empty_like(state), torch.empty_like(state)
+    _run("step", state.dtype, (from_state, from_input, state, candidates, out), *_sizes(state))
+    return out
 
 
 def log_partition(scores: Tensor) -> Tensor:
@@ -95,6 +106,33 @@ def log_partition(scores: Tensor) -> Tensor:
     found = scores.new_empty(*scores.shape[:2], 1)
     _run("log_partition", scores.dtype, (scores, found), *scores.shape)
     return found.squeeze(2)
+
+
+def best(scores: Tensor, base: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The ``count`` highest of ``scores`` (B × K × types) + ``base`` (B × K) of each sentence, and
+    where they are among its K · types, each B × count. Where fewer than that are numbers above −∞,
+    the rest are −∞ and anywhere.
+    """
+    sums = scores.new_empty(len(scores), count)
+    places = torch.empty_like(sums, dtype=torch.int64)
+    _run("best", scores.dtype, (scores, base, sums, places), *scores.shape, count)
+    return sums, places
+
+
+def round_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Whole numbers of 8 bits and the scale (N × 1) that makes them ``rows`` (N × n) again."""
+    whole, scale = torch.empty_like(rows, dtype=torch.int8), rows.new_empty(len(rows), 1)
+    _run("round_rows", rows.dtype, (rows, whole, scale), *rows.shape)
+    return whole, scale
+
+
+def rescale(product: Tensor, of_row: Tensor, of_column: Tensor, bias: Tensor) -> Tensor:
+    """A product of whole numbers of 32 bits (N × n) times the scale of its row (N × 1) and column
+    (n), plus a bias (n), in its place.
+    """
+    out = product.view(torch.float32)
+    _run("rescale", out.dtype, (of_row, of_column, bias, out), *out.shape)
+    return out
 
 
 def add_rounded(addend: Tensor, product: Tensor, out: Tensor) -> None:

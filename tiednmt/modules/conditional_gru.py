@@ -300,11 +300,8 @@ class ConditionalGRU(nn.Module):
         """
         middle = transition(from_token, self._from_state(state), state)
         query, from_middle = self._from_middle(middle)
-        scores = self._scores(memory.keys, query)
-        attention = scores.masked_fill(memory.padding.unsqueeze(1), -math.inf).softmax(2)
-        from_context, read = torch.bmm(attention, memory.values).tensor_split(
-            (from_middle.size(2),), 2
-        )
+        attention, context = self._attend(memory, query)
+        from_context, read = context.tensor_split((from_middle.size(2),), 2)
         return Decoded(transition(from_context, from_middle, middle), read, attention)
 
     def _from_state(self, state: Tensor) -> Tensor:
@@ -323,12 +320,20 @@ class ConditionalGRU(nn.Module):
         two = self.transition_2
         return 2 * self.query(middle), F.linear(middle, two.weight_hh, two.bias_hh)
 
-    def _scores(self, keys: Tensor, query: Tensor) -> Tensor:
-        """B × K × S, of keys (B × S × attention) and queries (B × K × attention), both doubled."""
+    def _attend(self, memory: StepMemory, query: Tensor) -> tuple[Tensor, Tensor]:
+        """Attention (B × K × S) and the means of the values that it weighs, of queries
+        (B × K × attention), doubled.
+        """
         kernels = None if torch.is_grad_enabled() else cpu_kernels_for(query)
         if kernels:
-            scores: Tensor = kernels.attention_scores(keys, query, 2 * self.score)
-            return scores
+            attended: tuple[Tensor, Tensor] = kernels.attend_together(memory, 2 * self.score, query)
+            return attended
+        scores = self._scores(memory.keys, query)
+        attention = scores.masked_fill_(memory.padding.unsqueeze(1), -math.inf).softmax(2)
+        return attention, torch.bmm(attention, memory.values)
+
+    def _scores(self, keys: Tensor, query: Tensor) -> Tensor:
+        """B × K × S, of keys (B × S × attention) and queries (B × K × attention), both doubled."""
         block = len(keys)
         if keys.device.type == "cpu":
             block = max(1, _ENERGIES // (query.size(1) * keys[0].numel()))

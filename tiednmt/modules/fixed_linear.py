@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tiednmt.kernels import cpu_kernels_for
+
 _LARGEST = 127
 
 
@@ -80,15 +82,28 @@ class Int8Linear(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """… × out, for features of shape … × in."""
         whole, scale = _rounded(features.float().reshape(-1, features.size(-1)))
-        product = torch._int_mm(whole, self.weight).float().mul_(scale)
-        product = torch.addcmul(self.bias, product, self.scale, out=product)
-        return product.view(*features.shape[:-1], -1)
+        product = _rescaled(torch._int_mm(whole, self.weight), scale, self.scale, self.bias)
+        return product.view(*features.shape[:-1], len(self.scale))
 
 
 def _rounded(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Whole numbers of 8 bits and the scale (N × 1) that makes them ``rows`` (N × n) again."""
+    kernels = cpu_kernels_for(rows)
+    if kernels:
+        compiled: tuple[Tensor, Tensor] = kernels.round_rows(rows)
+        return compiled
     scale = rows.abs().amax(1, keepdim=True).clamp_min_(torch.finfo(rows.dtype).tiny) / _LARGEST
     return (rows / scale).round_().to(torch.int8), scale
+
+
+def _rescaled(product: Tensor, of_row: Tensor, of_column: Tensor, bias: Tensor) -> Tensor:
+    """A product of whole numbers (N × n) as what was rounded, plus the bias."""
+    kernels = cpu_kernels_for(bias)
+    if kernels:
+        compiled: Tensor = kernels.rescale(product, of_row, of_column, bias)
+        return compiled
+    scaled = product.float().mul_(of_row)
+    return torch.addcmul(bias, scaled, of_column, out=scaled)
 
 
 FixedLinear = PackedLinear | Int8Linear

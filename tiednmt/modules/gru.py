@@ -15,7 +15,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from tiednmt.kernels import kernels_for
+from tiednmt.kernels import cpu_kernels_for, kernels_for
 
 
 class Transition:
@@ -109,9 +109,13 @@ def states_before(initial: Tensor, states: Tensor, sizes: tuple[int, ...]) -> Te
 
 
 def transition(from_input: Tensor, from_state: Tensor, state: Tensor) -> Tensor:
-    """The state after one step, … × hidden, given x and h (… × 3·hidden) and the state before it:
-    no backward pass in mind, so that nothing is kept.
+    """The state after one step, B × K × hidden, given x and h (B × K × 3·hidden) and the state
+    before it: no backward pass in mind, so that nothing is kept, and h may be overwritten.
     """
+    kernels = None if torch.is_grad_enabled() else cpu_kernels_for(state)
+    if kernels:
+        moved: Tensor = kernels.move(from_input, from_state, state)
+        return moved
     two = 2 * state.size(-1)
     gates = (from_input[..., :two] + from_state[..., :two]).sigmoid_()
     reset, update = gates.chunk(2, -1)

@@ -271,11 +271,20 @@ def _log_partition(scores: Tensor) -> Tensor:
 def _best(scores: Tensor, base: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """The ``count`` highest of ``scores`` (B × K × types) + ``base`` (B × K) of each sentence.
 
-    They lie in the ``count`` groups of types with the highest maxima, so that the rest need not be
-    sorted.
-
     Returns:
         The sums, which of the K, and the types, each B × count.
+    """
+    kernels = cpu_kernels_for(scores)
+    sums, places = (kernels.best if kernels else _best_of_groups)(scores, base, count)
+    types = scores.size(2)
+    return sums, places // types, places % types
+
+
+def _best_of_groups(scores: Tensor, base: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """As above, the sums and where they are among the K · types.
+
+    They lie in the ``count`` groups of types with the highest maxima, so that the rest need not be
+    sorted.
     """
     beam, types = scores.shape[1:]
     width = types // _GROUP
@@ -289,5 +298,4 @@ def _best(scores: Tensor, base: Tensor, count: int) -> tuple[Tensor, Tensor, Ten
     places = torch.cat((members.flatten(1), beyond.flatten().expand(len(first), -1)), 1)
     sums = scores.flatten(1).gather(1, places) + base.gather(1, places // types)
     sums, best = sums.topk(count)
-    places = places.gather(1, best)
-    return sums, places // types, places % types
+    return sums, places.gather(1, best)
