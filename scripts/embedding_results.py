@@ -47,13 +47,13 @@ class EmbeddingResults:
         data: Path,
         out: Path,
         jobs: int,
-        seeds: int,
+        seeds: Sequence[int],
     ) -> Record:
         """``similarity`` by set and ``correlation`` by pair of embeddings, means of the seeds."""
         sets = read_sets([out / "wordsim"])
         found = []
-        for seed in range(seeds):
-            checkpoints = [of_row[seed].checkpoint for of_row in runs.values()]
+        for i in range(len(seeds)):
+            checkpoints = [of_row[i].checkpoint for of_row in runs.values()]
             embeddings = _by_name(checkpoints, data)
             correlation = {",".join(two): rho for two, rho in likeness(embeddings).rho.items()}
             found.append({"correlation": correlation, **_similarity(sets, embeddings)})
@@ -126,13 +126,13 @@ class SkipGramResults(EmbeddingResults):
         data: Path,
         out: Path,
         jobs: int,
-        seeds: int,
+        seeds: Sequence[int],
     ) -> Record:
         """``similarity`` of U and V by set, means of the seeds."""
         text = data / "tokenised" / "train.txt"
         trainings = [
             _SkipGram.command(text, out / f"seed-{seed}.model", seed, self.options)
-            for seed in range(1, seeds + 1)
+            for seed in seeds
         ]
         missing = [command for command in trainings if not _SkipGram.is_done(command)]
         side_by_side([partial(_SkipGram, command) for command in missing], jobs)

@@ -47,7 +47,7 @@ class Results(Protocol):
         data: Path,
         out: Path,
         jobs: int,
-        seeds: int,
+        seeds: Sequence[int],
     ) -> dict[str, Any]:
         """Score the runs (row → a run a seed) and return what the record says of it.
 
@@ -100,7 +100,7 @@ def run_experiment(
     command: str,
     raw: Path | None = None,
     jobs: int | None = None,
-    seeds: int = 1,
+    seeds: Sequence[int] = (1,),
     wordsim: Path | None = None,
 ) -> dict[str, Any]:
     """Run all steps and return the record that is also left as ``out/record.json``.
@@ -114,7 +114,7 @@ def run_experiment(
         command: the command line to record, with which anybody can repeat this.
         raw: folder of raw files, instead of a download.
         jobs: runs at the same time; by default one a GPU, or one a core where there is none.
-        seeds: every row is trained with the seeds from 1 to this.
+        seeds: every row is trained with each of these.
         wordsim: folder of the word-similarity sets, for what is measured with them, instead of a
             download.
     """
@@ -125,13 +125,13 @@ def run_experiment(
     if results.measures_similarity:
         _prepare(("preprocess.wordsim",), out / "wordsim", wordsim)
     runs = {
-        name: [_run(name, recipe, seed, data, trained) for seed in range(1, seeds + 1)]
+        name: [_run(name, recipe, seed, data, trained) for seed in seeds]
         for name, recipe in experiment.rows.items()
     }
     seed_by_seed = [run for of_seed in zip(*runs.values(), strict=True) for run in of_seed]
-    jobs = jobs or min(len(gpus()) or cores(), len(seed_by_seed) or seeds)
+    jobs = jobs or min(len(gpus()) or cores(), len(seed_by_seed) or len(seeds))
     train(seed_by_seed, jobs)
-    rows = [_row(name, of_row) for name, of_row in runs.items()]
+    rows = [_row(name, of_row, seeds) for name, of_row in runs.items()]
     record = {
         "experiment": experiment.name,
         "task": experiment.task,
@@ -171,7 +171,7 @@ def _run(row: str, recipe: Recipe, seed: int, data: Path, out: Path) -> Run:
     )
 
 
-def _row(name: str, runs: Sequence[Run]) -> dict[str, Any]:
+def _row(name: str, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str, Any]:
     """A row before it is scored; sizes and command are those of the first seed."""
     first = runs[0]
     last = [torch.load(run.folder / "checkpoint_last.pt", map_location="cpu") for run in runs]
@@ -184,4 +184,5 @@ def _row(name: str, runs: Sequence[Run]) -> dict[str, Any]:
         "epochs": curve(first)[-1]["epoch"],
         "training_seconds": round(statistics.fmean(seconds)),
         "training_command": shlex.join(first.command),
+        "seeds": list(seeds),
     }

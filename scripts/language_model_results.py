@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from typing import Any, ClassVar
 from scripts.measures import Measure, Score
 from scripts.plots import CurveAxes, plot_curves
 from scripts.processes import Child, Place, side_by_side
-from scripts.seeds import interval_of_mean, mean_and_sd, over_seeds
+from scripts.seeds import interval_of_mean, mean_and_sd, over_seeds, pooled
 from scripts.tables import duration, markdown, trained_on
 from scripts.training import Run
 
@@ -54,7 +55,7 @@ class LanguageModelResults:
         data: Path,
         out: Path,
         jobs: int,
-        seeds: int,
+        seeds: Sequence[int],
     ) -> dict[str, Any]:
         """Perplexity of every run, ``jobs`` at a time; what the record says of it.
 
@@ -97,8 +98,7 @@ class LanguageModelResults:
     @staticmethod
     def conditions(record: Mapping[str, Any]) -> str:
         """How it was scored, seeds, machine, and the experiment's note."""
-        seeds = record["rows"][0]["test"]["seeds"]
-        spread = f"; mean ± standard deviation of {seeds} seeds" if seeds > 1 else ""
+        spread = _spread(record["rows"])
         sentences = (
             f"{record['title']}. Perplexity of the checkpoint that is best on the validation set, "
             f"in one stream, its state carried{spread}; {trained_on(record['machine'])}.",
@@ -120,7 +120,7 @@ class LanguageModelResults:
                 headline=subset == "test",
                 better="lower",
             )
-            for subset in ("train", "valid", "test")
+            for subset in _SUBSETS
             if subset in rows[0]
         ]
 
@@ -134,12 +134,83 @@ class LanguageModelResults:
         """``perplexity-over-epochs``, or updates, of the validation set."""
         plot_curves(record, out / f"perplexity-over-{cls.curve_axes.x}s", cls.curve_axes)
 
+    @classmethod
+    def joined(cls, kept: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+        """The record ``kept`` with what ``new`` adds: rows, and further seeds of the same training.
+
+        A row that was trained otherwise, or with seeds that are there already, takes the place of
+        the one that was kept.
+        """
+        rows = {row["name"]: row for row in kept["rows"]}
+        curves = dict(kept["curves"])
+        for row in new["rows"]:
+            name, more = row["name"], new["curves"][row["name"]]
+            further = name in rows and _is_further(rows[name], row)
+            rows[name] = _of_all_seeds(rows[name], row) if further else row
+            curves[name] = [*curves[name], *more] if further else more
+        earlier = [*kept.get("earlier", ()), {key: kept[key] for key in _PROVENANCE}]
+        if curves == new["curves"]:  # nothing of the other is left
+            earlier = []
+        return {**new, "rows": list(rows.values()), "curves": curves, "earlier": earlier}
+
 
 @dataclass(frozen=True)
 class FirstUpdatesResults(LanguageModelResults):
     """Of models whose training is only begun: that it works, where there is no GPU to end it."""
 
+    subsets: Sequence[str] = ()  # what was validated on the way is all that is known of them
+
     curve_axes: ClassVar[CurveAxes] = replace(LanguageModelResults.curve_axes, x="update")
+
+    @staticmethod
+    def table(record: Mapping[str, Any]) -> str:
+        """Validation perplexity over the updates."""
+        curves = {name: of_row[0] for name, of_row in record["curves"].items()}
+        updates = [point["update"] for point in next(iter(curves.values()))]
+        head = ["validation perplexity after", "parameters", *(f"{u:,} updates" for u in updates)]
+        cells = [
+            [row["name"], _figure(row["parameters"])]
+            + [f"{math.exp(point['nll']):,.0f}" for point in curves[row["name"]]]
+            for row in record["rows"]
+        ]
+        text = f"{record['title']}; {trained_on(record['machine'])}. `{record['command']}`"
+        return "\n".join((markdown(head, cells), "", text))
+
+
+_SUBSETS = ("train", "valid", "test")
+_PROVENANCE = ("command", "machine", "versions")
+_OF_SEED = re.compile(r"--seed \d+|--save-dir ('[^']*'|\S+)")
+
+
+def _seeds_of(row: Row) -> list[int]:
+    """With which the row was trained; older records do not say, theirs are counted from 1."""
+    return row.get("seeds") or list(range(1, row["test"]["seeds"] + 1))
+
+
+def _is_further(old: Row, new: Row) -> bool:
+    """Whether two rows are the same training with different seeds."""
+    commands = {_OF_SEED.sub("", row["training_command"]) for row in (old, new)}
+    return len(commands) == 1 and not {*_seeds_of(old)} & {*_seeds_of(new)}
+
+
+def _of_all_seeds(old: Row, new: Row) -> Row:
+    parts = [(len(_seeds_of(row)), row["training_seconds"]) for row in (old, new)]
+    return {
+        **old,
+        **{subset: pooled(old[subset], new[subset]) for subset in _SUBSETS if subset in old},
+        "seeds": [*_seeds_of(old), *_seeds_of(new)],
+        "training_seconds": round(sum(n * s for n, s in parts) / sum(n for n, _ in parts)),
+    }
+
+
+def _spread(rows: Sequence[Row]) -> str:
+    counts = {row["test"]["seeds"] for row in rows}
+    several = sorted(counts - {1})
+    if not several:
+        return ""
+    where = " where a spread stands" if 1 in counts else ""
+    numbers = " or ".join(map(str, several))
+    return f"; mean ± standard deviation of {numbers} seeds{where}"
 
 
 def _scores(run: Run, subset: str) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,20 @@ class Experiment:
         if len(tasks) != 1:
             raise UserError(f"{self.name}: rows of one table need one task, not {sorted(tasks)}")
         return tasks.pop()
+
+    def only(self, rows: Sequence[str]) -> Experiment:
+        """The same with these rows alone, in their own order.
+
+        Raises:
+            UserError: there is no such row, or one is left out that the others are compared with.
+        """
+        unknown = ", ".join(row for row in rows if row not in self.rows)
+        if unknown:
+            raise UserError(f"{self.name} has no rows {unknown}; it has {', '.join(self.rows)}")
+        needed = [row for row in self.settings.get("baselines", ()) if row not in rows]
+        if needed:
+            raise UserError(f"{self.name}: rows are compared with {', '.join(needed)}: name it too")
+        return replace(self, rows={row: self.rows[row] for row in self.rows if row in rows})
 
 
 def experiment_names() -> list[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from preprocess.files import write_json, write_whole
 from scripts import search_projection
 from scripts.experiments import RESULTS_OF_TASK
+from scripts.language_model_results import LanguageModelResults
 from scripts.recipes import ROOT
 from scripts.tables import benchmark_summary, benchmark_table
 from tiednmt.errors import UserError, one_line_errors
@@ -50,12 +51,15 @@ def table(name: str) -> str:
 
 
 def keep(run: Path) -> Path:
-    """Copy a run's record to ``results/``."""
+    """Copy a run's record to ``results/``; rows and seeds of a language model join those there."""
     source = run / "record.json"
     if not source.is_file():
         raise UserError(f"{source}: no such file; run the experiment to its end first")
     record = json.loads(source.read_text(encoding="utf-8"))
     target = RESULTS / f"{record['experiment']}.json"
+    if target.is_file() and record["task"] == "tied_language_modeling":
+        kept = json.loads(target.read_text(encoding="utf-8"))
+        record = LanguageModelResults.joined(kept, record)
     write_json(target, record)
     return target
 

@@ -48,7 +48,7 @@ class TranslationResults:
         data: Path,
         out: Path,
         jobs: int,
-        seeds: int,
+        seeds: Sequence[int],
     ) -> dict[str, Any]:
         """What the record says of the scores: the rows with theirs, comparisons, samples.
 
@@ -56,8 +56,8 @@ class TranslationResults:
         """
         manifest = json.loads((data / "manifest.json").read_text(encoding="utf-8"))
         scores = [
-            self._scores({row: of_row[i] for row, of_row in runs.items()}, data, out, i + 1)
-            for i in range(seeds)
+            self._scores({row: of_row[i] for row, of_row in runs.items()}, data, out, seed)
+            for i, seed in enumerate(seeds)
         ]
         whole = next(row["parameters"] for row in rows if row["name"] == self.baselines[0])
         return {

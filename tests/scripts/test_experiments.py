@@ -73,7 +73,7 @@ def test_other_recipe_in_the_same_folder_is_refused(record, out):
 
 def test_further_seeds_leave_the_first_alone(record, out):
     made = {path: path.stat().st_mtime for path in (*out.glob("*/*.pt"), out / "scores.json")}
-    more = run_experiment(experiment(), out, "the command", seeds=2)
+    more = run_experiment(experiment(), out, "the command", seeds=(1, 2))
     assert made == {path: path.stat().st_mtime for path in made}
     for name, seed in (("three-way", 1), ("three-way-seed-2", 2)):
         saved = torch.load(out / name / "checkpoint_last.pt", map_location="cpu")

@@ -13,6 +13,7 @@ from scripts.experiments import results_of
 from scripts.language_model_results import FirstUpdatesResults, LanguageModelResults
 from scripts.recipes import Experiment, load_experiment
 from scripts.report import __main__ as report
+from scripts.seeds import over_seeds
 from tests.scripts.report.figures import require_figures
 from tests.scripts.report.reading import read
 from tests.scripts.report.reading import table as table_of_page
@@ -176,6 +177,72 @@ def test_table_beside_the_paper():
     assert cells[3][2::2] == ["–", "–", "–", "30 min"]
     assert "standard deviation of 3 seeds" in text
     assert "trained on Some CPU (CPU, 1 thread(s) a run), 4 run(s) side by side. Nota" in text
+
+
+def trained(name, values, seeds, options="", folder="runs/some"):
+    """A record of one row, from perplexities by seed."""
+    command = f"fairseq-train data --seed {seeds[0]} {options} --save-dir {folder}/{name}"
+    found = {
+        **row(name, 0.0, None, 1),
+        "valid": over_seeds([value + 4 for value in values]),
+        "test": over_seeds(values),
+        "training_command": command,
+        "seeds": seeds,
+    }
+    of_it = {"command": f"seeds {seeds}", "machine": {"device": folder}, "versions": {}}
+    curves = {name: [[{"update": 5, "nll": seed}] for seed in seeds]}
+    return {"rows": [found], "curves": curves, **of_it}
+
+
+def test_further_seeds_join():
+    kept = trained("wt", [100.0], [1])
+    del kept["rows"][0]["seeds"]  # as older records are
+    record = LanguageModelResults.joined(
+        kept, trained("wt", [103.0, 102.0], [2, 3], folder="/elsewhere")
+    )
+    (found,) = record["rows"]
+    assert found["test"] == pytest.approx(over_seeds([100.0, 103.0, 102.0]), abs=2e-4)
+    assert found["valid"]["mean"] == pytest.approx(found["test"]["mean"] + 4, abs=2e-4)
+    assert found["seeds"] == [1, 2, 3]
+    assert [points[0]["nll"] for points in record["curves"]["wt"]] == [1, 2, 3]
+    assert [part["command"] for part in record["earlier"]] == ["seeds [1]"]
+    again = LanguageModelResults.joined(record, trained("wt", [101.0], [4]))
+    assert again["rows"][0]["test"]["seeds"] == 4
+    assert [part["command"] for part in again["earlier"]] == ["seeds [1]", "seeds [2, 3]"]
+
+
+@pytest.mark.parametrize("changes", [{"seeds": [1, 2]}, {"options": "--lr 0.5"}])
+def test_another_training_takes_the_place_of_a_row(changes):
+    given = {"seeds": [2, 3], **changes}
+    new = trained("wt", [103.0, 102.0], **given)
+    record = LanguageModelResults.joined(trained("wt", [100.0], [1]), new)
+    assert record["rows"] == new["rows"]
+    assert record["curves"] == new["curves"]
+    assert record["earlier"] == []
+
+
+def test_other_rows_stay():
+    new = trained("wt", [100.0], [1])
+    record = LanguageModelResults.joined(trained("none", [110.0], [1]), new)
+    assert [row["name"] for row in record["rows"]] == ["none", "wt"]
+    assert [row["test"]["mean"] for row in record["rows"]] == [110.0, 100.0]
+    assert list(record["curves"]) == ["none", "wt"]
+
+
+def test_spread_of_some_rows():
+    _, text = table(row("none", 114.4, None, 1), row("wt+pr", 101.9, 0.8, 3))
+    assert "its state carried; mean ± standard deviation of 3 seeds where a spread stands" in text
+
+
+def test_first_updates_beside_each_other():
+    points = [{"update": 250, "epoch": 1, "nll": 6.0}, {"update": 1000, "epoch": 1, "nll": 5.0}]
+    machine = {"device": "Some GPU", "runs_side_by_side": 1}
+    rows = [{"name": "wt", "parameters": 51_000_000}]
+    record = {"title": "Begun", "rows": rows, "curves": {"wt": [points]}, "machine": machine}
+    head, _, line, _, text = FirstUpdatesResults.table({**record, "command": "c"}).split("\n")
+    assert head.endswith("| parameters | 250 updates | 1,000 updates |")
+    assert line == "| wt | 51,000,000 | 403 | 148 |"  # e⁶ and e⁵
+    assert text == "Begun; trained on Some GPU, 1 run(s) side by side. `c`"
 
 
 def test_first_updates_are_drawn_over_updates(tmp_path):

@@ -88,7 +88,7 @@ def test_rows_of_another_experiment_with_changes():
             expected = dict(whole.rows[row][group])
             expected.pop(changed.get(group), None)
             assert given == expected, (row, group)
-        assert understood(recipe).optimization.max_update == 2000
+        assert understood(recipe).optimization.max_update == 1000
     assert begun.runs_of is None and begun.prepare == whole.prepare
 
 

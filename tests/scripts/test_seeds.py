@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scripts.seeds import interval_of_mean, mean_and_sd, over_seeds
+from scripts.seeds import interval_of_mean, mean_and_sd, over_seeds, pooled
 
 
 def test_sample_standard_deviation():
@@ -16,6 +16,13 @@ def test_sample_standard_deviation():
 
 def test_one_seed_has_no_spread():
     assert over_seeds([35.89]) == {"mean": 35.89, "sd": None, "seeds": 1}
+
+
+@pytest.mark.parametrize("first", [1, 2, 4])
+def test_pooled_seeds_are_as_if_taken_together(first):
+    values = [102.4, 101.1, 103.7, 100.2, 104.0]
+    found = pooled(over_seeds(values[:first]), over_seeds(values[first:]))
+    assert found == pytest.approx(over_seeds(values), abs=2e-4)
 
 
 def test_text():
