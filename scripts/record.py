@@ -11,6 +11,7 @@ import argparse
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from preprocess.files import write_json, write_whole
 from scripts import search_projection
@@ -51,17 +52,26 @@ def table(name: str) -> str:
 
 
 def keep(run: Path) -> Path:
-    """Copy a run's record to ``results/``; rows and seeds of a language model join those there."""
+    """Copy a run's record to ``results/``, where it joins what was kept of other rows or seeds of a
+    language model, or of other readings.
+    """
     source = run / "record.json"
     if not source.is_file():
         raise UserError(f"{source}: no such file; run the experiment to its end first")
     record = json.loads(source.read_text(encoding="utf-8"))
     target = RESULTS / f"{record['experiment']}.json"
-    if target.is_file() and record["task"] == "tied_language_modeling":
-        kept = json.loads(target.read_text(encoding="utf-8"))
-        record = LanguageModelResults.joined(kept, record)
+    if target.is_file():
+        record = _joined(json.loads(target.read_text(encoding="utf-8")), record)
     write_json(target, record)
     return target
+
+
+def _joined(kept: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    if "readings" in new:
+        return search_projection.joined(kept, new)
+    if new["task"] == "tied_language_modeling":
+        return LanguageModelResults.joined(kept, new)
+    return new
 
 
 @one_line_errors

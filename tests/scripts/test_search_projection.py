@@ -48,6 +48,18 @@ def test_interrupted_search_has_the_figures_of_an_uninterrupted_one(search, tmp_
     assert cells[-1] == f"{row['test']['mean']:.1f} |"
 
 
+def test_readings_join_those_that_were_kept(search, tmp_path):
+    search("some, P", 2, tmp_path / "long")
+    kept = search_projection.summary(tmp_path / "long", jobs=1)
+    for name in ("other", "some, P"):
+        search(name, 1, tmp_path / "short")
+    new = search_projection.summary(tmp_path / "short", jobs=1)
+    found = search_projection.joined(kept, new)["readings"]
+    assert [(row["name"], row["epochs"]) for row in found] == [("some, P", 2), ("other", 1)]
+    again = search_projection.joined(new, kept)["readings"]
+    assert again == found
+
+
 def test_figures_of_other_settings_are_refused(search, tmp_path, monkeypatch):
     search("some, P", 1, tmp_path)
     search_projection.READINGS.write_text(json.dumps({"some, P": {**CHANGES, "penalty": 1.0}}))
