@@ -87,3 +87,5 @@ def test_rows_out_of_the_ordinary():
     torch.testing.assert_close(tiny, torch.tensor([1e-30, 1.0, -1e-30]), atol=0, rtol=1e-6)
     assert all(row.isnan().all() for row in no_numbers)
     assert layer(torch.empty(0, 3)).shape == (0, 3)
+    columns = torch.randn(3, 5).t()
+    assert torch.equal(layer(columns), layer(columns.contiguous()))

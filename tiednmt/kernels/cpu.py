@@ -9,16 +9,9 @@ from __future__ import annotations
 
 import ctypes
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from tiednmt.modules.attention import Attention
-    from tiednmt.modules.conditional_gru import StepMemory
-    from tiednmt.modules.cross_entropy import Smoothing
-    from tiednmt.modules.gru import Transition
 
 
 def _load() -> ctypes.CDLL:
@@ -39,66 +32,59 @@ _kernels = _load()
 TYPES = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "rounded"}
 
 
-def step(transition: Transition, rows: slice, x: Tensor, state: Tensor, out: Tensor) -> None:
-    """:meth:`tiednmt.modules.gru.Transition.step`."""
-    gates, candidates = transition.gates[..., rows, :], transition.candidates[..., rows, :]
-    _run("step", state.dtype, (gates, x, state, candidates, out), *_sizes(state))
+def step(gates: Tensor, candidates: Tensor, from_input: Tensor, state: Tensor, out: Tensor) -> None:
+    """:meth:`tiednmt.modules.gru.Transition.step`, of N or B × N rows each."""
+    _run("step", state.dtype, (gates, from_input, state, candidates, out), *_sizes(state))
 
 
-def step_back(transition: Transition, rows: slice, grad: Tensor, from_state: Tensor) -> None:
-    """:meth:`tiednmt.modules.gru.Transition.step_back`."""
-    gates, candidates, before, from_input = (
-        of_all[..., rows, :]
-        for of_all in (
-            transition.gates,
-            transition.candidates,
-            transition.before,
-            transition.from_input,
-        )
-    )
+def step_back(
+    gates: Tensor,
+    candidates: Tensor,
+    before: Tensor,
+    grad: Tensor,
+    from_input: Tensor,
+    from_state: Tensor,
+) -> None:
+    """:meth:`tiednmt.modules.gru.Transition.step_back`, of N or B × N rows each."""
     matrices = (gates, candidates, before, grad, from_input, from_state)
     _run("step_back", grad.dtype, matrices, *_sizes(grad))
 
 
 def attend(
-    over: Attention, query: Tensor, padding: Tensor, attention: Tensor, context: Tensor
+    keys: Tensor,
+    annotations: Tensor,
+    score: Tensor,
+    query: Tensor,
+    padding: Tensor,
+    attention: Tensor,
+    context: Tensor,
 ) -> None:
-    """:meth:`tiednmt.modules.attention.Attention.step`."""
-    of_each = (one.unsqueeze(1) for one in (query, attention, context))
-    matrices = (over.keys, over.annotations, padding, over.score, *of_each)
-    _run("attend", query.dtype, matrices, len(query), 1, *_sizes_of_attention(over))
-
-
-def attend_together(memory: StepMemory, score: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
-    """Attention (B × K × S) and contexts (B × K × n) of K queries a source, without a gradient in
-    mind; see :meth:`tiednmt.modules.conditional_gru.ConditionalGRU.step`.
+    """:meth:`tiednmt.modules.attention.Attention.step`, of one query a source, or of K (B × K ×
+    size; attention and contexts then likewise).
     """
-    batch, length, size = memory.keys.shape
-    rows, width = query.size(1), memory.values.size(2)
-    attention = query.new_empty(batch, rows, length)
-    context = query.new_empty(batch, rows, width)
-    sources = (memory.keys.contiguous(), memory.values.contiguous(), memory.padding)
-    matrices = (*sources, score, query, attention, context)
-    _run("attend", query.dtype, matrices, batch, rows, length, size, width)
-    return attention, context
+    if query.dim() == 2:
+        query, attention, context = (one.unsqueeze(1) for one in (query, attention, context))
+    matrices = (keys, annotations, padding, score, query, attention, context)
+    sizes = *query.shape[:2], *keys.shape[1:], annotations.size(2)
+    _run("attend", query.dtype, matrices, *sizes)
 
 
 def attend_back(
-    over: Attention, query: Tensor, attention: Tensor, grad_context: Tensor, grad_query: Tensor
+    keys: Tensor,
+    annotations: Tensor,
+    score: Tensor,
+    query: Tensor,
+    attention: Tensor,
+    grad_context: Tensor,
+    grad_keys: Tensor,
+    grad_score: Tensor,
+    grad_query: Tensor,
 ) -> None:
-    """:meth:`tiednmt.modules.attention.Attention.step_back`."""
-    given = (over.keys, over.annotations, over.score, query, attention, grad_context)
-    grad_scores = torch.empty_like(attention)
-    written = (grad_scores, over.grad_keys, over.grad_score, grad_query)
-    sizes = len(query), *_sizes_of_attention(over)
+    """:meth:`tiednmt.modules.attention.Attention.step_back`, of one query a source."""
+    given = (keys, annotations, score, query, attention, grad_context)
+    written = (torch.empty_like(attention), grad_keys, grad_score, grad_query)
+    sizes = len(query), *keys.shape[1:], annotations.size(2)
     _run("attend_back", query.dtype, (*given, *written), *sizes)
-
-
-def move(from_input: Tensor, from_state: Tensor, state: Tensor) -> Tensor:
-    """:func:`tiednmt.modules.gru.transition`; ``from_state`` is overwritten."""
-    out, candidates = torch.empty_like(state), torch.empty_like(state)
-    _run("step", state.dtype, (from_state, from_input, state, candidates, out), *_sizes(state))
-    return out
 
 
 def log_partition(scores: Tensor) -> Tensor:
@@ -121,6 +107,7 @@ def best(scores: Tensor, base: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 def round_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Whole numbers of 8 bits and the scale (N × 1) that makes them ``rows`` (N × n) again."""
+    rows = rows.contiguous()
     whole, scale = torch.empty_like(rows, dtype=torch.int8), rows.new_empty(len(rows), 1)
     _run("round_rows", rows.dtype, (rows, whole, scale), *rows.shape)
     return whole, scale
@@ -147,7 +134,7 @@ def loss_of_chunk(
     bias: Tensor,
     target: Tensor,
     counts: Tensor,
-    smoothing: Smoothing,
+    smoothing: tuple[float, float],
     differentiate: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """:func:`tiednmt.modules.cross_entropy.loss_of_chunk`."""
@@ -176,11 +163,6 @@ def _sizes(state: Tensor) -> tuple[int, int, int]:
     """Directions, rows and numbers of a row."""
     directions = state.size(0) if state.dim() == 3 else 1
     return directions, state.size(-2), state.size(-1)
-
-
-def _sizes_of_attention(over: Attention) -> tuple[int, int, int]:
-    _, length, size = over.keys.shape
-    return length, size, over.annotations.size(2)
 
 
 def _run(kernel: str, kind: torch.dtype, matrices: tuple[Tensor, ...], *sizes: int | float) -> None:

@@ -8,62 +8,72 @@ tensors are.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from tiednmt.modules.attention import Attention
-    from tiednmt.modules.gru import Transition
-
 _BLOCK = 256  # numbers of a row that a program of a GRU's step has
 _TILE = 4096  # numbers that a program of the attention holds at once
 
 
-def step(transition: Transition, rows: slice, x: Tensor, state: Tensor, out: Tensor) -> None:
-    """:meth:`tiednmt.modules.gru.Transition.step`."""
-    gates, candidates = transition.gates[rows], transition.candidates[rows]
-    _step[_grid(state)](
-        *(gates, x, state, candidates, out),
-        *map(_stride, (gates, x, state, candidates, out)),
-        transition.hidden,
-        **_kinds(state),
-    )
+def step(gates: Tensor, candidates: Tensor, from_input: Tensor, state: Tensor, out: Tensor) -> None:
+    """:meth:`tiednmt.modules.gru.Transition.step`, of N rows each."""
+    tensors = (gates, from_input, state, candidates, out)
+    _step[_grid(state)](*tensors, *map(_stride, tensors), state.size(1), **_kinds(state))
 
 
-def step_back(transition: Transition, rows: slice, grad: Tensor, from_state: Tensor) -> None:
-    """:meth:`tiednmt.modules.gru.Transition.step_back`."""
-    given = transition.gates[rows], transition.candidates[rows], transition.before[rows]
-    tensors = (*given, grad, transition.from_input[rows], from_state)
-    _step_back[_grid(grad)](*tensors, *map(_stride, tensors), transition.hidden, **_kinds(grad))
+def step_back(
+    gates: Tensor,
+    candidates: Tensor,
+    before: Tensor,
+    grad: Tensor,
+    from_input: Tensor,
+    from_state: Tensor,
+) -> None:
+    """:meth:`tiednmt.modules.gru.Transition.step_back`, of N rows each."""
+    tensors = (gates, candidates, before, grad, from_input, from_state)
+    _step_back[_grid(grad)](*tensors, *map(_stride, tensors), grad.size(1), **_kinds(grad))
 
 
 def attend(
-    over: Attention, query: Tensor, padding: Tensor, attention: Tensor, context: Tensor
+    keys: Tensor,
+    annotations: Tensor,
+    score: Tensor,
+    query: Tensor,
+    padding: Tensor,
+    attention: Tensor,
+    context: Tensor,
 ) -> None:
-    """:meth:`tiednmt.modules.attention.Attention.step`."""
+    """:meth:`tiednmt.modules.attention.Attention.step`, of one query a source."""
     _attend[(len(query),)](
-        *(over.keys, over.annotations, padding.view(torch.uint8), over.score),
-        *(query, attention, context),
+        *(keys, annotations, padding.view(torch.uint8), score, query, attention, context),
         *map(_stride, (query, attention, context)),
-        *_sizes(over),
-        **_tiles(over),
+        *(*keys.shape[1:], annotations.size(2)),
+        **_tiles(keys),
     )
 
 
 def attend_back(
-    over: Attention, query: Tensor, attention: Tensor, grad_context: Tensor, grad_query: Tensor
+    keys: Tensor,
+    annotations: Tensor,
+    score: Tensor,
+    query: Tensor,
+    attention: Tensor,
+    grad_context: Tensor,
+    grad_keys: Tensor,
+    grad_score: Tensor,
+    grad_query: Tensor,
 ) -> None:
-    """:meth:`tiednmt.modules.attention.Attention.step_back`."""
+    """:meth:`tiednmt.modules.attention.Attention.step_back`, of one query a source."""
     _attend_back[(len(query),)](
-        *(over.keys, over.annotations, over.score, over.grad_keys, over.grad_score),
+        *(keys, annotations, score, grad_keys, grad_score),
         *(query, attention, grad_context, grad_query),
         *map(_stride, (query, attention, grad_context, grad_query)),
-        *_sizes(over),
-        **_tiles(over),
+        *(*keys.shape[1:], annotations.size(2)),
+        **_tiles(keys),
     )
 
 
@@ -91,14 +101,9 @@ def _sums(tensor: Tensor) -> Any:
     return tl.float64 if tensor.dtype == torch.float64 else tl.float32
 
 
-def _sizes(over: Attention) -> tuple[int, int, int]:
-    _, length, size = over.keys.shape
-    return length, size, over.annotations.size(2)
-
-
-def _tiles(over: Attention) -> dict[str, Any]:
-    length = triton.next_power_of_2(over.keys.size(1))
-    return {"KIND": _sums(over.keys), "LENGTH": length, "BLOCK": max(1, _TILE // length)}
+def _tiles(keys: Tensor) -> dict[str, Any]:
+    length = triton.next_power_of_2(keys.size(1))
+    return {"KIND": _sums(keys), "LENGTH": length, "BLOCK": max(1, _TILE // length)}
 
 
 @triton.jit

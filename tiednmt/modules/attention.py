@@ -43,7 +43,8 @@ class Attention:
         ``padding`` is B × S, True where there is no source.
         """
         if self.kernels:
-            self.kernels.attend(self, query, padding, attention, context)
+            given = (self.keys, self.annotations, self.score, query, padding)
+            self.kernels.attend(*given, attention, context)
             return
         k = len(query)
         energies = self._energy(query)
@@ -63,7 +64,8 @@ class Attention:
         keys, not yet times v, and of v.
         """
         if self.kernels:
-            self.kernels.attend_back(self, query, attention, grad_context, grad_query)
+            given = (self.keys, self.annotations, self.score, query, attention, grad_context)
+            self.kernels.attend_back(*given, self.grad_keys, self.grad_score, grad_query)
             return
         k = len(query)
         grad_attention = times(grad_context, self.annotations[:k].transpose(1, 2))

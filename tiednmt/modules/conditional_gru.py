@@ -326,8 +326,12 @@ class ConditionalGRU(nn.Module):
         """
         kernels = None if torch.is_grad_enabled() else cpu_kernels_for(query)
         if kernels:
-            attended: tuple[Tensor, Tensor] = kernels.attend_together(memory, 2 * self.score, query)
-            return attended
+            keys, values = memory.keys.contiguous(), memory.values.contiguous()
+            attention = query.new_empty(*query.shape[:2], keys.size(1))
+            context = query.new_empty(*query.shape[:2], values.size(2))
+            given = (keys, values, 2 * self.score, query, memory.padding)
+            kernels.attend(*given, attention, context)
+            return attention, context
         scores = self._scores(memory.keys, query)
         attention = scores.masked_fill_(memory.padding.unsqueeze(1), -math.inf).softmax(2)
         return attention, torch.bmm(attention, memory.values)

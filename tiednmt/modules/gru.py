@@ -42,13 +42,13 @@ class Transition:
         """Run the step of these rows: put the state after it into ``out``, given x
         (… × k × 3·hidden) and the state before.
         """
+        gates, candidate = self.gates[..., rows, :], self.candidates[..., rows, :]
         if self.kernels:
-            self.kernels.step(self, rows, from_input, state, out)
+            self.kernels.step(gates, candidate, from_input, state, out)
             return
-        two, gates = 2 * self.hidden, self.gates[..., rows, :]
+        two = 2 * self.hidden
         gates[..., :two].add_(from_input[..., :two]).sigmoid_()
         reset, update, recurrent = gates.chunk(3, -1)
-        candidate = self.candidates[..., rows, :]
         torch.addcmul(from_input[..., two:], reset, recurrent, out=candidate).tanh_()
         torch.lerp(candidate, state, update, out=out)
 
@@ -80,7 +80,9 @@ class Transition:
         """
         from_input = self.from_input[..., rows, :]
         if self.kernels:
-            self.kernels.step_back(self, rows, grad, from_state)
+            kept = (self.gates, self.candidates, self.before)
+            of_rows = (of_all[..., rows, :] for of_all in kept)
+            self.kernels.step_back(*of_rows, grad, from_input, from_state)
             return from_input
         two = 2 * self.hidden
         reset = self.gates[..., rows, : self.hidden]
@@ -114,8 +116,9 @@ def transition(from_input: Tensor, from_state: Tensor, state: Tensor) -> Tensor:
     """
     kernels = None if torch.is_grad_enabled() else cpu_kernels_for(state)
     if kernels:
-        moved: Tensor = kernels.move(from_input, from_state, state)
-        return moved
+        after, candidate = torch.empty_like(state), torch.empty_like(state)
+        kernels.step(from_state, candidate, from_input, state, after)
+        return after
     two = 2 * state.size(-1)
     gates = (from_input[..., :two] + from_state[..., :two]).sigmoid_()
     reset, update = gates.chunk(2, -1)
