@@ -12,6 +12,7 @@ from tiednmt.modules import (
     StackedLSTM,
     WordDropout,
 )
+from tiednmt.modules.masked_lstm import masked_lstm
 
 STEPS, STREAMS, INPUT, HIDDEN = 5, 3, 4, 6
 
@@ -112,6 +113,47 @@ def test_carried_state_is_detached_and_cut_to_the_streams_that_go_on():
     assert carried.read(STREAMS) is None
 
 
+def test_an_lstm_with_masks():
+    """The equations by autograd, values and gradients, in float64."""
+    torch.manual_seed(5)
+
+    def drawn(*shape):
+        return torch.randn(shape, dtype=torch.float64).requires_grad_()
+
+    inputs, weight = drawn(STEPS, STREAMS, 4 * HIDDEN), drawn(4 * HIDDEN, HIDDEN)
+    hidden, cell = drawn(STREAMS, HIDDEN), drawn(STREAMS, HIDDEN)
+    mask = 2.0 * (torch.rand(STREAMS, HIDDEN) < 0.5).double()
+    states, left = masked_lstm(inputs, weight, mask, (hidden, cell))
+    h, c, expected = hidden, cell, []
+    for x in inputs:
+        enter, forget, candidate, leave = (x + (h * mask) @ weight.T).split(HIDDEN, dim=1)
+        c = forget.sigmoid() * c + enter.sigmoid() * candidate.tanh()
+        h = leave.sigmoid() * c.tanh()
+        expected.append(h)
+    ours, theirs = (states, *left), (torch.stack(expected), h, c)
+    wanted = (inputs, weight, hidden, cell)
+    grads = []
+    for outcome in (ours, theirs):
+        torch.manual_seed(6)
+        loss = sum((torch.randn_like(part) * part).sum() for part in outcome)
+        grads.append(torch.autograd.grad(loss, wanted))
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(*grads)
+
+
+def test_an_lstm_with_masks_of_ones_is_the_fused_one(monkeypatch):
+    monkeypatch.setattr("tiednmt.modules.recurrent.dropout", lambda ones, rate: ones)
+    torch.manual_seed(3)
+    network = StackedLSTM(INPUT, HIDDEN, 2, recurrent_dropout=0.5, single_bias=True).double()
+    inputs = torch.randn(STEPS, STREAMS, INPUT, dtype=torch.float64)
+    outcomes = []
+    for training in (True, False):
+        outputs, left = network.train(training)(inputs)
+        loss = outputs.square().sum() + sum(part.sum() for part in left)
+        outcomes.append((outputs, left, torch.autograd.grad(loss, list(network.parameters()))))
+    torch.testing.assert_close(*outcomes)
+
+
 class TestDropout:
     def masks(self, fixed):
         torch.manual_seed(1)
@@ -141,14 +183,21 @@ class TestDropout:
         assert {value for values in seen.values() for value in values} == {0.0, 2.0}
 
     def test_recurrent_connections_of_the_lstm_are_dropped_for_the_whole_window(self):
-        network = networks(recurrent_dropout=0.5)["lstm"]
-        outputs, _ = network(torch.randn(STEPS, STREAMS, INPUT, dtype=torch.float64))
-        outputs.square().sum().backward()
-        unused = [
-            (layer.weight_hh_l0.grad == 0).all(dim=0).double().mean().item()
-            for layer in network.layers
-        ]
-        assert all(0 < share < 1 for share in unused)
+        torch.manual_seed(1)
+        size = 400
+        network = StackedLSTM(1, size, recurrent_dropout=0.5)
+        layer = network.layers[0]
+        with torch.no_grad():  # h ← tanh(tanh(h · mask)): open gates, a cell that forgets
+            for parameter in network.parameters():
+                parameter.zero_()
+            layer.bias_ih_l0.copy_(torch.tensor([50.0, -50.0, 0.0, 50.0]).repeat_interleave(size))
+            layer.weight_hh_l0[2 * size : 3 * size].copy_(torch.eye(size))
+        ones = torch.ones(1, 2, size)
+        outputs, _ = network(torch.zeros(STEPS, 2, 1), (ones, 0 * ones))
+        left = outputs != 0
+        assert (left == left[:1]).all()  # masks of each step would leave fewer and fewer
+        assert left.float().mean() == pytest.approx(0.5, abs=0.1)
+        assert not torch.equal(left[0, 0], left[0, 1])
 
     def test_recurrent_connections_of_the_highway_network_are_dropped_for_the_whole_window(self):
         torch.manual_seed(1)

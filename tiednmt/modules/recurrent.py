@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from tiednmt.modules.dropout import SequenceDropout, dropout
+from tiednmt.modules.masked_lstm import masked_lstm
+from tiednmt.modules.products import linear
 
 State = tuple[Tensor, ...]  # each layers × B × hidden
 
@@ -45,16 +47,16 @@ class RecurrentNetwork(Protocol):
 class StackedLSTM(nn.Module):
     """LSTM layers with dropout on what passes between them.
 
-    Each layer runs over the whole window in one call of torch's fused kernel.
+    Each layer runs over the whole window in one call of torch's fused kernel; where recurrent
+    connections are dropped, which that cannot do, in a loop over its steps.
 
     Args:
         input_size: size of the first layer's input.
         hidden_size: size of every layer's state.
         layers: number of layers.
         dropout: on what one layer hands to the next (Zaremba et al. 2014).
-        recurrent_dropout: on the state handed to the next step, with one mask a window (Gal &
-            Ghahramani 2016). The streams of a batch share it, so that it can be put on the
-            columns of the recurrent matrix and the kernel stays the fused one.
+        recurrent_dropout: on the state handed to the next step, with one mask a window and stream
+            (Gal & Ghahramani 2016), the same for all gates.
         fixed_masks: ``dropout`` too draws one mask a window.
         single_bias: one bias a gate. Torch has two, whose sum moves twice as fast under SGD.
     """
@@ -118,10 +120,11 @@ class _LSTMLayer(nn.LSTM):
         if not self.training or not self.recurrent_dropout:
             hidden, cell = state
             return super().forward(sequence, (hidden, cell))
-        mask = dropout(sequence.new_ones(self.hidden_size), self.recurrent_dropout)
-        weights = (self.weight_ih_l0, self.weight_hh_l0 * mask, self.bias_ih_l0, self.bias_hh_l0)
-        output, *left = torch.lstm(sequence, state, weights, True, 1, 0.0, True, False, False)
-        return output, tuple(left)
+        hidden, cell = (part.squeeze(0) for part in state)
+        mask = dropout(torch.ones_like(hidden), self.recurrent_dropout)
+        inputs = linear(sequence, self.weight_ih_l0, self.bias_ih_l0 + self.bias_hh_l0)
+        output, left = masked_lstm(inputs, self.weight_hh_l0, mask, (hidden, cell))
+        return output, tuple(part.unsqueeze(0) for part in left)
 
 
 class RecurrentHighwayNetwork(nn.Module):
