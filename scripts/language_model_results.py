@@ -141,7 +141,7 @@ class LanguageModelResults:
         A row that was trained otherwise, or with seeds that are there already, takes the place of
         the one that was kept.
         """
-        rows = {row["name"]: row for row in kept["rows"]}
+        rows = {row["name"]: {**row, "seeds": _seeds_of(row)} for row in kept["rows"]}
         curves = dict(kept["curves"])
         for row in new["rows"]:
             name, more = row["name"], new["curves"][row["name"]]
