@@ -124,10 +124,10 @@ class LanguageModelResults:
             if subset in rows[0]
         ]
 
-    @staticmethod
-    def page(record: Mapping[str, Any]) -> str:
+    @classmethod
+    def page(cls, record: Mapping[str, Any]) -> str:
         """The table."""
-        return LanguageModelResults.table(record)
+        return cls.table(record)
 
     @classmethod
     def plot(cls, record: Mapping[str, Any], out: Path) -> None:
