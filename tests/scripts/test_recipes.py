@@ -72,8 +72,9 @@ def test_language_model_rows_are_what_they_are_called(experiment):
     for row, recipe in experiment.rows.items():
         config, parts = understood(recipe), row.split("+")
         assert config.model.tying == ("decoder" if "wt" in parts else "none")
-        assert config.model.projection == ("pr" in parts)
-        assert config.criterion.projection_penalty == (0.15 if "pr" in parts else 0)
+        penalty = {"pr": 0.15, "pr 0.45": 0.45}.get(next((p for p in parts if "pr" in p), ""), 0)
+        assert config.model.projection == (penalty > 0)
+        assert config.criterion.projection_penalty == penalty
         assert config.model.variational_dropout == ("bd" in parts)
         assert (config.optimizer.weight_decay > 0) == ("wd" in parts or "rhn" in parts)
         assert config.dataset.batch_size == 20
