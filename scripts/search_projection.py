@@ -105,16 +105,14 @@ def summary(out: Path, jobs: int) -> dict[str, Any]:
 
 
 def joined(kept: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """``new`` with the readings that are in ``kept`` alone, or trained for longer there, and with
-    its command, which did not name them one by one.
-    """
+    """``kept`` with the readings that are in ``new`` alone, or trained as long or longer there."""
     there = {row["name"]: row for row in new["readings"]}
     for row in kept["readings"]:
         known = there.get(row["name"])
         if known is None or known["epochs"] < row["epochs"]:
             there[row["name"]] = row
     found = [there[name] for name in readings() if name in there]
-    return {**new, "readings": found, "command": kept["command"]}
+    return {**kept, "readings": found}
 
 
 def table(record: Mapping[str, Any]) -> str:
