@@ -52,9 +52,8 @@ class EmbeddingResults:
         """``similarity`` by set and ``correlation`` by pair of embeddings, means of the seeds."""
         sets = read_sets([out / "wordsim"])
         found = []
-        for i in range(len(seeds)):
-            checkpoints = [of_row[i].checkpoint for of_row in runs.values()]
-            embeddings = _by_name(checkpoints, data)
+        for of_seed in zip(*runs.values(), strict=True):
+            embeddings = _by_name([run.checkpoint for run in of_seed], data)
             correlation = {",".join(two): rho for two, rho in likeness(embeddings).rho.items()}
             found.append({"correlation": correlation, **_similarity(sets, embeddings)})
         return {"rows": rows, "paper": self.paper, **_joined(found)}

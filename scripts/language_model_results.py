@@ -173,8 +173,12 @@ class FirstUpdatesResults(LanguageModelResults):
             + [f"{math.exp(point['nll']):,.0f}" for point in curves[row["name"]]]
             for row in record["rows"]
         ]
-        text = f"{record['title']}; {trained_on(record['machine'])}. `{record['command']}`"
-        return "\n".join((markdown(head, cells), "", text))
+        return "\n".join((markdown(head, cells), "", FirstUpdatesResults.conditions(record)))
+
+    @staticmethod
+    def conditions(record: Mapping[str, Any]) -> str:
+        """What was begun, where, and by what command."""
+        return f"{record['title']}; {trained_on(record['machine'])}. `{record['command']}`"
 
 
 _SUBSETS = ("train", "valid", "test")

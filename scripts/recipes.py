@@ -61,9 +61,11 @@ class Experiment:
         Raises:
             UserError: there is no such row, or one is left out that the others are compared with.
         """
-        unknown = ", ".join(row for row in rows if row not in self.rows)
+        unknown = [row for row in rows if row not in self.rows]
         if unknown:
-            raise UserError(f"{self.name} has no rows {unknown}; it has {', '.join(self.rows)}")
+            raise UserError(
+                f"{self.name} has no rows {', '.join(unknown)}; it has {', '.join(self.rows)}"
+            )
         needed = [row for row in self.settings.get("baselines", ()) if row not in rows]
         if needed:
             raise UserError(f"{self.name}: rows are compared with {', '.join(needed)}: name it too")

@@ -18,6 +18,7 @@ from scripts import search_projection
 from scripts.experiments import RESULTS_OF_TASK
 from scripts.language_model_results import LanguageModelResults
 from scripts.recipes import ROOT
+from scripts.report.shapes import read_json
 from scripts.tables import benchmark_summary, benchmark_table
 from tiednmt.errors import UserError, one_line_errors
 
@@ -58,10 +59,12 @@ def keep(run: Path) -> Path:
     source = run / "record.json"
     if not source.is_file():
         raise UserError(f"{source}: no such file; run the experiment to its end first")
-    record = json.loads(source.read_text(encoding="utf-8"))
+    record = read_json(source)
+    if not isinstance(record, dict) or "experiment" not in record:
+        raise UserError(f"{source}: no record of an experiment; run the experiment again")
     target = RESULTS / f"{record['experiment']}.json"
     if target.is_file():
-        record = _joined(json.loads(target.read_text(encoding="utf-8")), record)
+        record = _joined(read_json(target), record)
     write_json(target, record)
     return target
 

@@ -27,6 +27,16 @@ def test_missing_record_is_named():
         record.with_tables("<!-- table: nothing -->\nold\n<!-- end -->")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{'a': 1", "not JSON, cut short or damaged"), ('{"a": 1}', "no record of an experiment")],
+)
+def test_damaged_records_are_named(tmp_path, text, message):
+    (tmp_path / "record.json").write_text(text)
+    with pytest.raises(UserError, match=f"record.json: {message}"):
+        record.keep(tmp_path)
+
+
 def test_an_empty_block_does_not_swallow_the_next(monkeypatch):
     monkeypatch.setattr(record, "table", lambda name: f"({name})")
     block = "<!-- table: {} -->\n{}<!-- end -->\nbetween\n"

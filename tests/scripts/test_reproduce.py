@@ -72,6 +72,7 @@ def test_some_rows_and_further_seeds(calls):
     ("rows", "message"),
     [
         (["wt", "wd"], "ptb-small has no rows wd; it has none, wt, pr, wt+pr"),
+        (["wt", ""], "ptb-small has no rows ; it has none, wt, pr, wt+pr"),
         (["three-way"], "multi30k-en-de: rows are compared with none, fairseq lstm: name it too"),
     ],
 )
