@@ -25,6 +25,11 @@ def cpu_kernels_for(tensor: Tensor) -> ModuleType | None:
     return _cpu_kernels() if taken else None
 
 
+def decoding_kernels_for(tensor: Tensor) -> ModuleType | None:
+    """:func:`cpu_kernels_for`, but none where autograd is to see what happens: it would not."""
+    return None if torch.is_grad_enabled() else cpu_kernels_for(tensor)
+
+
 @cache
 def _cpu_kernels() -> ModuleType | None:
     """The kernels, or None where they were not compiled."""

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from tiednmt.kernels import cpu_kernels_for
+from tiednmt.kernels import decoding_kernels_for
 from tiednmt.modules.attention import Attention, times
 from tiednmt.modules.fixed_linear import FixedLinear
 from tiednmt.modules.gru import Transition, initialise_gru, states_before, steps, transition
@@ -324,7 +324,7 @@ class ConditionalGRU(nn.Module):
         """Attention (B × K × S) and the means of the values that it weighs, of queries
         (B × K × attention), doubled.
         """
-        kernels = None if torch.is_grad_enabled() else cpu_kernels_for(query)
+        kernels = decoding_kernels_for(query)
         if kernels:
             keys, values = memory.keys.contiguous(), memory.values.contiguous()
             attention = query.new_empty(*query.shape[:2], keys.size(1))

@@ -15,7 +15,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from tiednmt.kernels import cpu_kernels_for, kernels_for
+from tiednmt.kernels import decoding_kernels_for, kernels_for
 
 
 class Transition:
@@ -114,7 +114,7 @@ def transition(from_input: Tensor, from_state: Tensor, state: Tensor) -> Tensor:
     """The state after one step, B × K × hidden, given x and h (B × K × 3·hidden) and the state
     before it: no backward pass in mind, so that nothing is kept, and h may be overwritten.
     """
-    kernels = None if torch.is_grad_enabled() else cpu_kernels_for(state)
+    kernels = decoding_kernels_for(state)
     if kernels:
         after, candidate = torch.empty_like(state), torch.empty_like(state)
         kernels.step(from_state, candidate, from_input, state, after)
