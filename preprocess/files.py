@@ -21,6 +21,7 @@ from typing import IO, TextIO, cast
 from tiednmt.errors import UserError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+LONGEST_LINE = 4 << 20  # bytes; a line is held in memory, in several forms
 
 
 def find_file(folder: Path, *names: str) -> Path:
@@ -41,11 +42,18 @@ def read_lines(path: Path, member: str | None = None) -> Iterator[str]:
     A byte order mark is removed, ``\\r\\n`` ends a line like ``\\n``, and a last line need not be
     ended. Any other carriage return becomes a space, because most readers would end a line there.
 
-    :raises UserError: where the file is missing, ends early, is not UTF-8 or holds NUL.
+    :raises UserError: where the file is missing, ends early, is not UTF-8, holds NUL or a line of
+        more than ``LONGEST_LINE`` bytes.
     """
     place = f"{path}, {member}" if member else str(path)
     with open_bytes(path, member) as file:
-        for number, raw in enumerate(file, start=1):
+        lines = iter(lambda: file.readline(LONGEST_LINE + 1), b"")
+        for number, raw in enumerate(lines, start=1):
+            if len(raw) > LONGEST_LINE:
+                raise UserError(
+                    f"{place}, line {number}: longer than {LONGEST_LINE >> 20} MB; divide it, for "
+                    "example with fold -s -w 10000"
+                )
             if number == 1:
                 raw = raw.removeprefix(BYTE_ORDER_MARK)
             yield decode(raw, f"{place}, line {number}").rstrip("\r\n").replace("\r", " ")

@@ -45,6 +45,21 @@ def read_manifest(prepared: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
+def line_ends(prepared: Path) -> bool:
+    """Whether the ends of lines are tokens of a corpus in one language; so they are where there is
+    no manifest, that is where fairseq's own command prepared it.
+
+    :raises UserError: where the manifest is another corpus'.
+    """
+    path = prepared / "manifest.json"
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8"))["options"]["line_ends"])
+    except FileNotFoundError:
+        return True
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: not the manifest of a corpus in one language") from None
+
+
 def data_bins(prepared: Path) -> list[Path]:
     """The folders of a prepared corpus for fairseq: ``data-bin``, or ``data-bin/shard0`` and on.
 

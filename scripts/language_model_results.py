@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from scripts.measures import Measure, Score
+from scripts.measures import Measure, Score, perplexity
 from scripts.plots import CurveAxes, plot_curves
 from scripts.processes import Child, Place, side_by_side
 from scripts.seeds import interval_of_mean, mean_and_sd, over_seeds, pooled
 from scripts.tables import duration, markdown, trained_on
 from scripts.training import Run
+from tiednmt.errors import UserError
 
 # a figure of a row, and the key of what the paper says of it
 PAPER = {
@@ -43,7 +43,7 @@ class LanguageModelResults:
     measures_similarity: ClassVar = False
     curve_axes: ClassVar[CurveAxes] = CurveAxes(
         x="epoch",
-        y=lambda point: math.exp(point["nll"]),
+        y=lambda point: perplexity(point["nll"]),
         y_label="validation perplexity",
         logarithmic=True,
     )
@@ -138,8 +138,11 @@ class LanguageModelResults:
     def joined(cls, kept: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
         """The record ``kept`` with what ``new`` adds: rows, and further seeds of the same training.
 
-        A row that was trained otherwise, or with seeds that are there already, takes the place of
-        the one that was kept.
+        A row that was trained otherwise, or with all the seeds that are there and perhaps more,
+        takes the place of the one that was kept.
+
+        Raises:
+            UserError: a row was trained with some of the seeds that are there.
         """
         rows = {row["name"]: {**row, "seeds": _seeds_of(row)} for row in kept["rows"]}
         curves = dict(kept["curves"])
@@ -170,7 +173,7 @@ class FirstUpdatesResults(LanguageModelResults):
         head = ["validation perplexity after", "parameters", *(f"{u:,} updates" for u in updates)]
         cells = [
             [row["name"], _figure(row["parameters"])]
-            + [f"{math.exp(point['nll']):,.0f}" for point in curves[row["name"]]]
+            + [f"{perplexity(point['nll']):,.0f}" for point in curves[row["name"]]]
             for row in record["rows"]
         ]
         return "\n".join((markdown(head, cells), "", FirstUpdatesResults.conditions(record)))
@@ -183,7 +186,8 @@ class FirstUpdatesResults(LanguageModelResults):
 
 _SUBSETS = ("train", "valid", "test")
 _PROVENANCE = ("command", "machine", "versions")
-_OF_SEED = re.compile(r"--seed \d+|--save-dir ('[^']*'|\S+)")
+# of a training command: the data-bin and what differs from seed to seed and machine to machine
+_OF_RUN = re.compile(r"(?<=^fairseq-train )('[^']*'|\S+)|--(seed|save-dir) ('[^']*'|\S+)|--cpu\b")
 
 
 def _seeds_of(row: Row) -> list[int]:
@@ -193,8 +197,20 @@ def _seeds_of(row: Row) -> list[int]:
 
 def _is_further(old: Row, new: Row) -> bool:
     """Whether two rows are the same training with different seeds."""
-    commands = {_OF_SEED.sub("", row["training_command"]) for row in (old, new)}
-    return len(commands) == 1 and not {*_seeds_of(old)} & {*_seeds_of(new)}
+    commands = {" ".join(_OF_RUN.sub("", row["training_command"]).split()) for row in (old, new)}
+    before, now = {*_seeds_of(old)}, {*_seeds_of(new)}
+    if len(commands) > 1 or now >= before:
+        return False
+    if now & before:
+        raise UserError(
+            f"{new['name']}: seeds {_listed(now)} would take the place of {_listed(before)}; run "
+            "the others too, or delete the row from the record that is kept"
+        )
+    return True
+
+
+def _listed(seeds: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(seeds)))
 
 
 def _of_all_seeds(old: Row, new: Row) -> Row:

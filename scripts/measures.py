@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from scripts.plots import CurveAxes
 from scripts.seeds import Interval
+
+
+def perplexity(nll: float) -> float:
+    """e to the NLL (nats a token); infinity where that is beyond the numbers of a computer."""
+    try:
+        return math.exp(nll)
+    except OverflowError:
+        return math.inf
 
 
 @dataclass(frozen=True)

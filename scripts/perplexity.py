@@ -1,7 +1,8 @@
 """Perplexity of language models on a subset of a prepared corpus, or on plain text.
 
-One stream from beginning to end with the recurrent state carried along, as the literature scores;
-base e; every token counts, the ends of lines included.
+One stream from beginning to end with the recurrent state carried along, as the literature scores,
+or, if the model was trained with --sample-break-mode eos, each line from an empty state; base e;
+every token counts, the ends of lines included where training had them.
 
   python -m scripts.perplexity runs/wt/checkpoint_best.pt --data data/ptb --subset test
   python -m scripts.perplexity runs/wt/checkpoint_best.pt --data data/ptb --input page.txt
@@ -11,33 +12,31 @@ from __future__ import annotations
 
 import argparse
 import logging
-import math
+import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from fairseq.data import FairseqDataset
 from torch import Tensor
 from tqdm import tqdm
 
-from preprocess.files import read_lines, write_json
+from preprocess.files import write_json
+from preprocess.manifest import line_ends
+from preprocess.monolingual import binarise
+from scripts.measures import perplexity
 from tiednmt.errors import UserError, one_line_errors
 from tiednmt.loading import build, preferred_device, read_checkpoint, require_task
 from tiednmt.models.language_model import RecurrentLanguageModel
 from tiednmt.tasks import TiedLanguageModelingTask
-from tiednmt.tasks.streams import TokenStream
 
-WINDOW = 500  # tokens at a time: bounds the memory, changes no figure
+# of a stream, or lines: bounds the memory, changes no figure
+TOKENS_AT_A_TIME = 500
+LINES_AT_A_TIME = 32
 
-
-def perplexity(
-    checkpoint: Path, prepared: Path, subset: str, cpu: bool = False
-) -> dict[str, int | float]:
-    """``tokens``, ``nll`` (nats a token) and ``perplexity`` of a subset of a prepared folder."""
-    scorer = Scorer(checkpoint, prepared, cpu)
-    return scorer.score(scorer.subset(subset))
+Figures = dict[str, int | float]
 
 
 class Scorer:
@@ -59,64 +58,66 @@ class Scorer:
                 f"--data {prepared}: holds no data-bin/dict.txt; give a folder that python -m "
                 "preprocess.ptb (or .text, …) has filled"
             )
-        state = read_checkpoint(checkpoint, data=str(data_bin), sample_break_mode="none")
+        state = read_checkpoint(checkpoint, data=str(data_bin))
         require_task(checkpoint, state, TiedLanguageModelingTask, "language models")
         model, self.task = build(checkpoint, state, data_bin)
         self.device = preferred_device(cpu)
         self.model: RecurrentLanguageModel = model.to(self.device).eval()
-        self.data_bin = data_bin
+        self.prepared = prepared
 
-    def subset(self, name: str) -> TokenStream:
-        """The tokens of a subset of the prepared folder."""
-        if not (self.data_bin / f"{name}.bin").is_file():
-            known = ", ".join(sorted(path.stem for path in self.data_bin.glob("*.bin")))
-            raise UserError(f"--subset {name}: {self.data_bin} has only {known}")
-        self.task.load_dataset(name)
-        return self.task.dataset(name)
+    def subset(self, name: str) -> Figures:
+        """``tokens``, ``nll`` (nats a token) and ``perplexity`` of a subset of the folder."""
+        data_bin = self.prepared / "data-bin"
+        if not (data_bin / f"{name}.bin").is_file():
+            known = ", ".join(sorted(path.stem for path in data_bin.glob("*.bin")))
+            raise UserError(f"--subset {name}: {data_bin} has only {known}")
+        return self._score(data_bin, name)
 
-    def text(self, path: Path) -> TokenStream:
-        """The tokens of a file, split at spaces, each line ended as in training."""
-        dictionary = self.task.dictionary
-        lines = [
-            dictionary.encode_line(line, add_if_not_exist=False).long() for line in read_lines(path)
-        ]
-        if not lines:
-            raise UserError(f"{path}: holds no text")
-        return TokenStream(_Lines(lines), str(path))
+    def text(self, path: Path) -> Figures:
+        """The same of a text file, split at spaces, each line ended as in training."""
+        dictionary = self.prepared / "data-bin" / "dict.txt"
+        with tempfile.TemporaryDirectory() as folder:
+            counts = binarise(path, dictionary, Path(folder, "text"), line_ends(self.prepared))
+            if not counts["tokens"]:
+                raise UserError(f"{path}: holds no text")
+            return self._score(Path(folder), "text")
 
-    def score(self, tokens: TokenStream) -> dict[str, int | float]:
-        """``tokens``, ``nll`` (nats a token) and ``perplexity`` of all tokens as one stream."""
-        self.task.args.tokens_per_sample = min(WINDOW, len(tokens))
-        batches = self.task.eval_lm_dataloader(tokens, num_workers=0, data_buffer_size=0)
-        nll = 0.0
-        with (
-            torch.no_grad(),
-            tqdm(total=len(tokens), desc=tokens.name, unit=" tokens", disable=None) as bar,
-        ):
-            for batch in batches:
-                nll += self._nll(batch).item()
-                bar.update(batch["ntokens"])
-        mean = nll / len(tokens)
-        return {"tokens": len(tokens), "nll": mean, "perplexity": math.exp(mean)}
+    def _score(self, data_bin: Path, subset: str) -> Figures:
+        self.task.args.data = str(data_bin)
+        self.task.load_dataset(subset)
+        nll, tokens = 0.0, 0
+        batches = self._batches(self.task.dataset(subset))
+        with torch.no_grad():
+            for batch in tqdm(batches, desc=subset, unit=" batches", disable=None):
+                target = self._target(batch)
+                nll += self._nll(batch["net_input"], target).item()
+                tokens += int(target.ne(self.task.dictionary.pad()).sum())
+        mean = nll / tokens
+        return {"tokens": tokens, "nll": mean, "perplexity": perplexity(mean)}
 
-    def _nll(self, batch: dict[str, Any]) -> Tensor:
-        net_input = batch["net_input"]
+    def _batches(self, dataset: FairseqDataset) -> Any:
+        options: dict[str, Any] = {"num_workers": 0, "data_buffer_size": 0}
+        if self.task.continuous:
+            self.task.args.tokens_per_sample = min(TOKENS_AT_A_TIME, len(dataset))
+        else:
+            options.update(max_tokens=None, batch_size=LINES_AT_A_TIME)
+        return self.task.eval_lm_dataloader(dataset, **options)
+
+    def _target(self, batch: dict[str, Any]) -> Tensor:
+        target: Tensor = batch["target"]
+        if self.task.args.add_bos_token:  # what begins every line is no part of the text
+            target[:, 0] = self.task.dictionary.pad()
+        return target
+
+    def _nll(self, net_input: dict[str, Any], target: Tensor) -> Tensor:
         features, _ = self.model(
             net_input["src_tokens"].to(self.device),
-            carried=net_input["carried"],
+            carried=net_input.get("carried"),
             features_only=True,
         )
-        target = batch["target"].to(self.device).flatten()
+        target = target.to(self.device).flatten()
         padding = self.task.dictionary.pad()
         return self.model.output_layer.loss(features.flatten(0, 1), target, padding).nll
-
-
-class _Lines(list[Tensor]):
-    """Sentences in memory, as fairseq's datasets show theirs."""
-
-    @property
-    def sizes(self) -> Any:
-        return np.array([len(line) for line in self])
 
 
 @one_line_errors
@@ -144,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # fairseq's loader asks for pinned memory with or without a GPU
     warnings.filterwarnings("ignore", message=".*pin_memory.*")
     scorer = Scorer(args.checkpoint, args.data, args.cpu)
-    found = scorer.score(scorer.subset(args.subset) if args.subset else scorer.text(args.input))
+    found = scorer.subset(args.subset) if args.subset else scorer.text(args.input)
     if args.json:
         write_json(args.json, found)
     print(f"{found['tokens']:,} tokens, perplexity {found['perplexity']:.2f}")

@@ -120,8 +120,13 @@ def side_by_side(starts: Iterable[Callable[[Place], Child]], jobs: int) -> None:
 
 
 def places(jobs: int) -> list[Place]:
-    """The cores and the GPUs shared out among ``jobs`` processes."""
+    """The cores and the GPUs shared out among ``jobs`` processes, none with more threads than
+    OMP_NUM_THREADS says.
+    """
     threads = max(1, cores() // jobs)
+    most = os.environ.get("OMP_NUM_THREADS", "")
+    if most.isdecimal() and int(most):
+        threads = min(threads, int(most))
     cards: Sequence[str | None] = gpus() or [None]
     return [Place(threads, cards[i % len(cards)]) for i in range(jobs)]
 

@@ -72,9 +72,8 @@ def keep(run: Path) -> Path:
 def _joined(kept: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     if "readings" in new:
         return search_projection.joined(kept, new)
-    if new["task"] == "tied_language_modeling":
-        return LanguageModelResults.joined(kept, new)
-    return new
+    results = RESULTS_OF_TASK[new["task"]]
+    return results.joined(kept, new) if issubclass(results, LanguageModelResults) else new
 
 
 @one_line_errors

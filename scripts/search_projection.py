@@ -105,14 +105,20 @@ def summary(out: Path, jobs: int) -> dict[str, Any]:
 
 
 def joined(kept: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """``kept`` with the readings that are in ``new`` alone, or trained as long or longer there."""
+    """``kept`` with the readings that are in ``new`` alone, or trained as long there, with as many
+    seeds, or longer.
+    """
     there = {row["name"]: row for row in new["readings"]}
     for row in kept["readings"]:
         known = there.get(row["name"])
-        if known is None or known["epochs"] < row["epochs"]:
+        if known is None or _extent(known) < _extent(row):
             there[row["name"]] = row
     found = [there[name] for name in readings() if name in there]
     return {**kept, "readings": found}
+
+
+def _extent(row: Mapping[str, Any]) -> tuple[int, int]:
+    return row["epochs"], row["train"]["seeds"]
 
 
 def table(record: Mapping[str, Any]) -> str:

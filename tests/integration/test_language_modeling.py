@@ -11,6 +11,7 @@ import torch
 from fairseq.data import Dictionary
 
 import tiednmt  # noqa: F401  (lets fairseq's checkpoints be loaded)
+from preprocess import monolingual, text8
 from tests.integration.commandline import as_two_workers, run, run_until_killed
 
 pytestmark = pytest.mark.slow
@@ -98,6 +99,17 @@ def test_two_workers_are_one_with_their_streams(data, tmp_path, background):
     assert_same(tmp_path / "one" / LAST, tmp_path / "two" / LAST, atol=1e-5, rtol=0)
 
 
+def test_every_epoch_and_validation_starts_with_an_empty_state(data, tmp_path):
+    """Where nothing is learnt all of them are the same."""
+    large = ("--init-range", 2, "--hidden-size", 16)  # so that the state matters
+    twice = ("--validate-interval-updates", 10, "--max-epoch", 2)
+    done = train(data, tmp_path, "--lr", 0, *large, *twice).check()
+    trained = re.findall(r"train \| epoch 00[12] \| loss ([\d.]+)", done.output)
+    validated = re.findall(r"valid on 'valid' subset \| loss ([\d.]+)", done.output)
+    assert len(trained) == 2 and len({*trained}) == 1
+    assert len(validated) > 2 and len({*validated}) == 1
+
+
 def by_hand(checkpoint, data, text):
     """Summed NLL and tokens of a text: a loop over its tokens, nothing of the task's."""
     words = Dictionary.load(str(data / "dict.txt"))
@@ -142,8 +154,15 @@ def test_all_commands_give_the_perplexity_of_a_plain_loop(plain, data, folder):
     assert f"Perplexity: {expected:.2f}" in scored.output
     options = ("--valid-subset", "test", "--batch-size", 1)
     validated = run("fairseq-validate", data, *common, *options).check()
-    ppl = float(re.search(r"valid on 'test' subset.* ppl ([\d.]+)", validated.output)[1])
-    assert ppl == pytest.approx(expected, rel=1e-3)
+    assert ppl_of(validated, "test") == pytest.approx(expected, rel=1e-3)
+    # a window that is longer than the text is as long as the text
+    validated = run("fairseq-validate", data, *common, "--tokens-per-sample", 9999, *options)
+    assert ppl_of(validated.check(), "test") == pytest.approx(expected, rel=1e-3)
+
+
+def ppl_of(done, subset):
+    """The last of a validation."""
+    return float(re.findall(rf"valid on '{subset}' subset.* ppl ([\d.]+)", done.output)[-1])
 
 
 def test_validation_does_not_touch_the_state_of_training(plain, data, tmp_path):
@@ -206,8 +225,7 @@ def test_a_page_is_learnt_by_heart(folder, tmp_path):
         *("--max-epoch", 40, "--validate-interval", 40, "--no-epoch-checkpoints"),
         *("--log-interval", 100),
     ).check()
-    ppl = float(re.findall(r"valid on 'valid' subset.* ppl ([\d.]+)", done.output)[-1])
-    assert ppl < 1.2
+    assert ppl_of(done, "valid") < 1.2
 
 
 def test_sentences_that_stand_alone(data, folder, tmp_path):
@@ -227,6 +245,25 @@ def test_sentences_that_stand_alone(data, folder, tmp_path):
         parts = by_hand(checkpoint, data, path)
         nll, tokens = nll + parts[0], tokens + parts[1]
     assert f"Perplexity: {math.exp(nll / tokens):.2f}" in scored.output
+    for what in (("--subset", "test"), ("--input", folder / "test.txt")):
+        ours = run("-m", "scripts.perplexity", checkpoint, "--data", folder, *what).check()
+        assert ours.stdout == f"{tokens:,} tokens, perplexity {math.exp(nll / tokens):.2f}\n"
+
+
+def test_text_without_lines_is_scored_without_lines(tmp_path):
+    words = random.Random(2)
+    raw = "".join(f"{'abcdefgh'[min(int(words.expovariate(0.5)), 7)]} " for _ in range(1500))
+    (tmp_path / "text8").write_text(raw)
+    corpus = text8.corpus_in(tmp_path, {"train": 2000, "valid": 1000})
+    monolingual.prepare(corpus, tmp_path / "data", monolingual.Options())
+    train(tmp_path / "data" / "data-bin", tmp_path / "run", "--max-update", 5).check()
+    valid = tmp_path / "data" / "tokenised" / "valid.txt"
+    subset, text = (
+        run("-m", "scripts.perplexity", tmp_path / "run" / LAST, "--data", tmp_path / "data", *what)
+        for what in (("--subset", "valid"), ("--input", valid))
+    )
+    assert subset.check().stdout == text.check().stdout
+    assert subset.stdout.startswith("500 tokens, ")
 
 
 def test_a_beginning_is_continued(plain, data):
@@ -268,6 +305,10 @@ REFUSED = {
     ),
     "three-way": (("--tying", "three-way"), r"no source embedding; use --tying decoder"),
     "no such folder": (("{nowhere}",), r"nowhere/dict\.txt"),
+    "some of the types": (
+        ("--output-dictionary-size", 10),
+        r"--output-dictionary-size: .* smaller --vocabulary",
+    ),
     "past": (("--past-target",), r"--past-target has no meaning for continuous streams"),
     "other streams": (
         ("--restore-file", "{plain}", "--batch-size", 5),
@@ -287,6 +328,17 @@ def test_refused_with_one_line(case, data, plain, tmp_path):
     assert done.status == 1
     assert re.search(message, done.stderr.strip().splitlines()[-1])
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize("arch", ["lstm_lm", "tied_gru_tiny"])
+def test_architectures_without_a_state_to_carry(arch, data, tmp_path):
+    done = run(
+        *("fairseq-train", data, "--user-dir", "tiednmt", "--cpu", "--arch", arch),
+        *("--task", "tied_language_modeling", "--batch-size", 4, "--tokens-per-sample", 5),
+        *("--optimizer", "sgd", "--max-update", 1, "--save-dir", tmp_path / "run"),
+    )
+    assert done.status == 1
+    assert f"--arch {arch}: carries no state" in done.stderr.strip().splitlines()[-1]
 
 
 def test_an_empty_corpus(data, folder, tmp_path):

@@ -161,6 +161,28 @@ def test_windows_of_any_length_give_one_loss(name, streams):
         assert corpus_loss(built, tokens, streams, window) == pytest.approx(whole, rel=1e-12)
 
 
+def test_an_epoch_starts_with_an_empty_state():
+    carried, windows = CarriedState(), StreamWindows(corpus(), 3, 1, 4, WORDS.eos())
+    for first in (True, False, True):
+        attach(windows[0 if first else 1], carried)
+        assert (carried.state is None) == first
+        carried.keep((torch.ones(1, 3, 6),))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_state_is_read_where_the_window_is(name):
+    """fairseq-eval-lm and scripts.perplexity bring a window to the GPU after it was read."""
+    built, carried = model(name).eval().to("meta"), CarriedState()
+    windows = StreamWindows(corpus(), 3, 1, 4, WORDS.eos())
+    for i in range(3):
+        batch = windows[i]
+        attach(batch, carried)
+        built(batch["net_input"]["src_tokens"].to("meta"), carried=carried, features_only=True)
+        assert all(part.is_meta for part in carried.state)
+    carried.keep(tuple(torch.zeros(part.shape) for part in carried.state))  # out of a checkpoint
+    built(torch.zeros(3, 4, dtype=torch.long, device="meta"), carried=carried, features_only=True)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_loop_over_the_text_gives_the_same_loss(name):
     built = model(name).double().eval()

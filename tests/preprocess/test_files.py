@@ -3,6 +3,7 @@ import os
 
 import pytest
 
+from preprocess import files
 from preprocess.files import read_lines, sha256, write_whole
 from tiednmt.errors import UserError
 
@@ -42,6 +43,14 @@ def test_lines_end_at_line_feeds_only(tmp_path, content, expected):
 def test_bad_bytes_are_refused_by_file_and_line(tmp_path, content, fault):
     with pytest.raises(UserError, match=fault):
         lines_of(tmp_path, content)
+
+
+def test_lines_that_would_fill_the_memory_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "LONGEST_LINE", 2 << 20)
+    most = b"a" * (2 << 20)
+    assert lines_of(tmp_path, b"b\n" + most) == ["b", most.decode()]
+    with pytest.raises(UserError, match=r"text\.en, line 2: longer than 2 MB; divide it, .*fold"):
+        lines_of(tmp_path, b"b\n" + most + b"a\nc\n")
 
 
 def test_a_gzip_file_cut_short_or_damaged_is_refused(tmp_path):

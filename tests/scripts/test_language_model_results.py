@@ -181,7 +181,9 @@ def test_table_beside_the_paper():
 
 def trained(name, values, seeds, options="", folder="runs/some"):
     """A record of one row, from perplexities by seed."""
-    command = f"fairseq-train data --seed {seeds[0]} {options} --save-dir {folder}/{name}"
+    command = (
+        f"fairseq-train {folder}/data-bin --seed {seeds[0]} {options} --save-dir {folder}/{name}"
+    )
     found = {
         **row(name, 0.0, None, 1),
         "valid": over_seeds([value + 4 for value in values]),
@@ -198,7 +200,7 @@ def test_further_seeds_join():
     kept = trained("wt", [100.0], [1])
     del kept["rows"][0]["seeds"]  # as older records are
     record = LanguageModelResults.joined(
-        kept, trained("wt", [103.0, 102.0], [2, 3], folder="/elsewhere")
+        kept, trained("wt", [103.0, 102.0], [2, 3], folder="/elsewhere", options="--cpu")
     )
     (found,) = record["rows"]
     assert found["test"] == pytest.approx(over_seeds([100.0, 103.0, 102.0]), abs=2e-4)
@@ -209,6 +211,12 @@ def test_further_seeds_join():
     again = LanguageModelResults.joined(record, trained("wt", [101.0], [4]))
     assert again["rows"][0]["test"]["seeds"] == 4
     assert [part["command"] for part in again["earlier"]] == ["seeds [1]", "seeds [2, 3]"]
+
+
+def test_seeds_are_not_lost():
+    kept = trained("wt", [100.0, 103.0], [1, 2])
+    with pytest.raises(UserError, match=r"^wt: seeds 1 would take the place of 1, 2; run the oth"):
+        LanguageModelResults.joined(kept, trained("wt", [100.0], [1]))
 
 
 @pytest.mark.parametrize("changes", [{"seeds": [1, 2]}, {"options": "--lr 0.5"}])
@@ -248,7 +256,9 @@ def test_first_updates_beside_each_other():
 
 
 def test_first_updates_are_drawn_over_updates(tmp_path):
-    points = [{"update": update, "epoch": 1, "nll": 5.0} for update in (250, 500)]
+    points = [
+        {"update": update, "epoch": 1, "nll": nll} for update, nll in ((250, 5.0), (500, 9e9))
+    ]
     FirstUpdatesResults.plot({"title": "Begun", "curves": {"none": [points]}}, tmp_path)
     assert "updates" in (tmp_path / "perplexity-over-updates.svg").read_text()
 

@@ -76,9 +76,12 @@ def test_output_goes_to_the_end_of_the_log(tmp_path):
 def test_cores_are_shared_out(monkeypatch):
     monkeypatch.setattr(processes, "cores", lambda: 8)
     monkeypatch.setattr(processes, "gpus", list)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert [(place.threads, place.gpu) for place in places(3)] == [(2, None)] * 3
     assert places(20)[0].threads == 1
     assert places(2)[0].environment["OMP_NUM_THREADS"] == "4"
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert [places(jobs)[0].threads for jobs in (1, 2, 4)] == [3, 3, 2]
 
 
 def test_each_process_has_one_gpu(monkeypatch, tmp_path):

@@ -60,6 +60,20 @@ def test_figures_of_a_record_come_through(monkeypatch, tmp_path):
     assert "three-way +0.50 (p = 0.250)" in table
 
 
+def test_rows_that_are_begun_join(monkeypatch, tmp_path):
+    """The other rows of ptb-large-begun stay."""
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    for name in ("wt", "rhn"):
+        row = {"name": name, "seeds": [1], "training_command": "fairseq-train data"}
+        made = {
+            **{"experiment": "begun", "task": "first-updates", "rows": [row]},
+            **{"curves": {name: [[]]}, "machine": {}, "versions": {}, "command": name},
+        }
+        (tmp_path / "record.json").write_text(json.dumps(made))
+        kept = json.loads(record.keep(tmp_path).read_text())
+    assert [row["name"] for row in kept["rows"]] == ["wt", "rhn"]
+
+
 def scores(bleu, chrf):
     return {
         "bleu": {"score": bleu, "signature": "case:mixed", "over_seeds": over_seeds([bleu])},

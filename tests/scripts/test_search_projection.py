@@ -29,9 +29,9 @@ def search(data, monkeypatch, tmp_path):
     config.write_text(json.dumps({"some, P": CHANGES, "other": {**CHANGES, "tied": False}}))
     monkeypatch.setattr(search_projection, "READINGS", config)
 
-    def run(name, epochs, out):
-        search_projection.search(name, 1, epochs, data, out)
-        return json.loads(search_projection.figures_file(name, 1, out).read_text())
+    def run(name, epochs, out, seed=1):
+        search_projection.search(name, seed, epochs, data, out)
+        return json.loads(search_projection.figures_file(name, seed, out).read_text())
 
     return run
 
@@ -58,6 +58,11 @@ def test_readings_join_those_that_were_kept(search, tmp_path):
     assert [(row["name"], row["epochs"]) for row in found] == [("some, P", 2), ("other", 1)]
     again = search_projection.joined(new, kept)["readings"]
     assert again == found
+    search("some, P", 2, tmp_path / "long", seed=2)
+    more = search_projection.summary(tmp_path / "long", jobs=1)
+    for pair in ((more, kept), (kept, more)):
+        (row,) = search_projection.joined(*pair)["readings"]
+        assert row["train"]["seeds"] == 2
 
 
 def test_figures_of_other_settings_are_refused(search, tmp_path, monkeypatch):

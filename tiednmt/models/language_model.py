@@ -149,7 +149,9 @@ class RecurrentDecoder(FairseqIncrementalDecoder):
         **_: Any,
     ) -> tuple[Tensor, dict[str, None]]:
         """What the output layer reads (B × T × embedding); there is no attention."""
-        state = carried.read(prev_output_tokens.size(0)) if carried else None
+        state = None
+        if carried is not None:
+            state = carried.read(prev_output_tokens.size(0), prev_output_tokens.device)
         if incremental_state is not None:
             prev_output_tokens = prev_output_tokens[:, -1:]
             state = self._cached(incremental_state)

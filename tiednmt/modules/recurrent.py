@@ -20,11 +20,11 @@ class CarriedState:
     def __init__(self) -> None:
         self.state: State | None = None
 
-    def read(self, streams: int) -> State | None:
-        """The state of the first ``streams`` streams; None at their start."""
+    def read(self, streams: int, device: torch.device) -> State | None:
+        """The state of the first ``streams`` streams, on ``device``; None at their start."""
         if self.state is None:
             return None
-        return tuple(part[:, :streams] for part in self.state)
+        return tuple(part[:, :streams].to(device) for part in self.state)
 
     def keep(self, state: State) -> None:
         """Keep the state after a window; no gradient flows back through it."""

@@ -81,7 +81,7 @@ class StreamWindows(torch.utils.data.Dataset):
         if not self.length:
             raise UserError(
                 f"{tokens.name}: {len(tokens):,} tokens are fewer than {streams * workers:,} "
-                "streams (--batch-size times workers); lower --batch-size"
+                "streams (--batch-size, or --batch-size-valid, times workers); lower it"
             )
         if window > self.length:
             raise UserError(

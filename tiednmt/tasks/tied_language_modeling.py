@@ -5,17 +5,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion
 from fairseq.data import FairseqDataset, data_utils
-from fairseq.models import BaseFairseqModel
+from fairseq.models import ARCH_MODEL_REGISTRY, BaseFairseqModel
 from fairseq.optim import FairseqOptimizer
 from fairseq.tasks import register_task
 from fairseq.tasks.language_modeling import LanguageModelingConfig, LanguageModelingTask
 from omegaconf import II
 
 from tiednmt.errors import UserError
+from tiednmt.models.language_model import RecurrentLanguageModel
 from tiednmt.modules import CarriedState
 from tiednmt.tasks.streams import Batch, CarriedStreams, StreamIterator, StreamWindows, TokenStream
 
@@ -66,11 +66,30 @@ class TiedLanguageModelingTask(LanguageModelingTask):
                     f"--{name.replace('_', '-')} has no meaning for continuous streams; "
                     "leave it out, or give --sample-break-mode eos"
                 )
+        if self.args.output_dictionary_size >= 0:
+            raise UserError(
+                "--output-dictionary-size: the input embedding has the types of the output "
+                "embedding; prepare the text with a smaller --vocabulary instead"
+            )
 
     @property
     def continuous(self) -> bool:
         """Whether the text is read as streams."""
         return self.args.sample_break_mode == "none"
+
+    def build_model(self, args: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
+        """fairseq's.
+
+        Raises:
+            UserError: an architecture that carries no state.
+        """
+        arch = getattr(args, "_name", None) or getattr(args, "arch", None)
+        if not issubclass(ARCH_MODEL_REGISTRY.get(arch, object), RecurrentLanguageModel):
+            raise UserError(
+                f"--arch {arch}: carries no state from window to window; use tied_lstm_lm or "
+                "tied_rhn_lm, or --task language_modeling"
+            )
+        return super().build_model(args, from_checkpoint)
 
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **_: Any) -> None:
         """Load a split; with ``combine``, its continuations (``train1``, ``train2``, …) too."""
@@ -106,6 +125,9 @@ class TiedLanguageModelingTask(LanguageModelingTask):
     ) -> Any:
         """Windows over streams, ``max_sentences`` streams a worker (or what ``max_tokens`` holds).
 
+        Where nothing is learnt a window may be shorter than ``--tokens-per-sample``: with the state
+        carried along, its length changes no figure.
+
         Raises:
             UserError: the corpus is too small for that many streams of that window.
         """
@@ -127,11 +149,13 @@ class TiedLanguageModelingTask(LanguageModelingTask):
             )
         window = self.args.tokens_per_sample
         streams = max_sentences or (max_tokens or 0) // window
-        if not streams:
+        if streams < 1:
             raise UserError(
                 f"--max-tokens {max_tokens}: less than a window of {window} tokens; give the "
                 "number of streams as --batch-size"
             )
+        if dataset is not self.datasets.get("train"):
+            window = min(window, max(1, len(dataset) // (streams * num_shards)))
         windows = StreamWindows(dataset, streams, num_shards, window, self.dictionary.eos())
         return StreamIterator(windows, self.training_state, buffer_size=data_buffer_size, **common)
 
@@ -204,7 +228,4 @@ def attach(sample: Batch, state: CarriedState) -> None:
         return
     if sample["window"] == 0:
         state.clear()
-    elif state.state is not None:
-        device: torch.device = sample["target"].device
-        state.keep(tuple(part.to(device) for part in state.state))
     sample["net_input"]["carried"] = state
