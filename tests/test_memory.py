@@ -28,7 +28,7 @@ def page_faults(*arguments):
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
 def test_updates_after_the_first_find_their_memory():
-    assert page_faults("keep") < page_faults() / 10
+    assert page_faults("keep") < page_faults() / 5
 
 
 TRAINING = """

@@ -103,14 +103,14 @@ def test_an_lstm_with_one_bias_a_gate():
 def test_carried_state_is_detached_and_cut_to_the_streams_that_go_on():
     network = networks()["lstm"]
     carried = CarriedState()
-    assert carried.read(STREAMS) is None
+    assert carried.read(STREAMS, torch.device("cpu")) is None
     _, left = network(torch.randn(STEPS, STREAMS, INPUT, dtype=torch.float64))
     carried.keep(left)
-    for kept, part in zip(carried.read(2), left, strict=True):
+    for kept, part in zip(carried.read(2, torch.device("cpu")), left, strict=True):
         assert not kept.requires_grad
         assert torch.equal(kept, part[:, :2])
     carried.clear()
-    assert carried.read(STREAMS) is None
+    assert carried.read(STREAMS, torch.device("cpu")) is None
 
 
 def test_an_lstm_with_masks():

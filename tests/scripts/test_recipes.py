@@ -70,11 +70,13 @@ def test_translation_rows_differ_in_the_model_alone(experiment):
 @pytest.mark.parametrize("experiment", experiments("tied_language_modeling"), ids=lambda e: e.name)
 def test_language_model_rows_are_what_they_are_called(experiment):
     for row, recipe in experiment.rows.items():
-        config, parts = understood(recipe), row.split("+")
+        config = understood(recipe)
+        parts = {name: more for name, _, more in (part.partition(" ") for part in row.split("+"))}
         assert config.model.tying == ("decoder" if "wt" in parts else "none")
-        penalty = {"pr": 0.15, "pr 0.45": 0.45}.get(next((p for p in parts if "pr" in p), ""), 0)
+        penalty = float(parts["pr"] or 0.15) if "pr" in parts else 0
         assert config.model.projection == (penalty > 0)
         assert config.criterion.projection_penalty == penalty
+        assert parts.get("wt") != "1 bias" or config.model.single_bias
         assert config.model.variational_dropout == ("bd" in parts)
         assert (config.optimizer.weight_decay > 0) == ("wd" in parts or "rhn" in parts)
         assert config.dataset.batch_size == 20
