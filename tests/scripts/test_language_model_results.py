@@ -249,10 +249,10 @@ def test_first_updates_beside_each_other():
     machine = {"device": "Some GPU", "runs_side_by_side": 1}
     rows = [{"name": "wt", "parameters": 51_000_000}]
     record = {"title": "Begun", "rows": rows, "curves": {"wt": [points]}, "machine": machine}
-    head, _, line, _, text = FirstUpdatesResults.page({**record, "command": "c"}).split("\n")
+    head, _, line, _, text = FirstUpdatesResults.page({**record, "experiment": "e"}).split("\n")
     assert head.endswith("| parameters | 250 updates | 1,000 updates |")
     assert line == "| wt | 51,000,000 | 403 | 148 |"  # e⁶ and e⁵
-    assert text == "Begun; trained on Some GPU, 1 run(s) side by side. `c`"
+    assert text == "Begun; trained on Some GPU, 1 run(s) side by side. `python -m scripts.reproduce e`"
 
 
 def test_first_updates_are_drawn_over_updates(tmp_path):
