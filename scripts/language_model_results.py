@@ -181,7 +181,8 @@ class FirstUpdatesResults(LanguageModelResults):
     @staticmethod
     def conditions(record: Mapping[str, Any]) -> str:
         """What was begun, where, and by what command."""
-        command = f"python -m scripts.reproduce {record['experiment']}"  # of all rows, joined or not
+        # of all rows, which may have joined
+        command = f"python -m scripts.reproduce {record['experiment']}"
         return f"{record['title']}; {trained_on(record['machine'])}. `{command}`"
 
 

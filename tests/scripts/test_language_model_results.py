@@ -252,7 +252,8 @@ def test_first_updates_beside_each_other():
     head, _, line, _, text = FirstUpdatesResults.page({**record, "experiment": "e"}).split("\n")
     assert head.endswith("| parameters | 250 updates | 1,000 updates |")
     assert line == "| wt | 51,000,000 | 403 | 148 |"  # e⁶ and e⁵
-    assert text == "Begun; trained on Some GPU, 1 run(s) side by side. `python -m scripts.reproduce e`"
+    where = "trained on Some GPU, 1 run(s) side by side"
+    assert text == f"Begun; {where}. `python -m scripts.reproduce e`"
 
 
 def test_first_updates_are_drawn_over_updates(tmp_path):
