@@ -43,7 +43,7 @@ def require_task(path: Path, state: dict[str, Any], task: type, wanted: str) -> 
     config = state["cfg"]
     if config is None:
         raise UserError(f"{path}: holds no configuration, so it is no checkpoint of fairseq-train")
-    model, trained = (_name(config[part]) for part in ("model", "task"))
+    model, trained = (registered_name(config[part]) for part in ("model", "task"))
     if model not in MODEL_REGISTRY and model not in ARCH_MODEL_REGISTRY:
         raise UserError(f"{path}: its architecture {model} is known to neither fairseq nor tiednmt")
     if not issubclass(TASK_REGISTRY.get(trained, object), task):
@@ -77,7 +77,8 @@ def preferred_device(cpu: bool = False) -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
 
 
-def _name(config: Any) -> str | None:
+def registered_name(config: Any) -> str | None:
+    """What fairseq registered a model or a task under, by its configuration."""
     return getattr(config, "_name", None) or getattr(config, "arch", None)
 
 

@@ -15,6 +15,7 @@ from fairseq.tasks.language_modeling import LanguageModelingConfig, LanguageMode
 from omegaconf import II
 
 from tiednmt.errors import UserError
+from tiednmt.loading import registered_name
 from tiednmt.models.language_model import RecurrentLanguageModel
 from tiednmt.modules import CarriedState
 from tiednmt.tasks.streams import Batch, CarriedStreams, StreamIterator, StreamWindows, TokenStream
@@ -83,7 +84,7 @@ class TiedLanguageModelingTask(LanguageModelingTask):
         Raises:
             UserError: an architecture that carries no state.
         """
-        arch = getattr(args, "_name", None) or getattr(args, "arch", None)
+        arch = registered_name(args)
         if not issubclass(ARCH_MODEL_REGISTRY.get(arch, object), RecurrentLanguageModel):
             raise UserError(
                 f"--arch {arch}: carries no state from window to window; use tied_lstm_lm or "
