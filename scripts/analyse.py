@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from preprocess.files import named_when_whole, read_lines, write_json, write_whole
-from scripts.analysis_page import page
-from scripts.analysis_plots import plot
-from scripts.analysis_record import Options, Subject, analyse, load, read_sets
-from scripts.arguments import positive
+from scripts.common import positive
 from scripts.evaluate import file_name, parse_system
+from scripts.lab.score.embeddings import Options, Subject, analyse, load, read_sets
+from scripts.lab.show.analysis_page import page
+from scripts.lab.show.analysis_pictures import plot
 from tiednmt.analysis.geometry import PCA, PROJECTIONS
 from tiednmt.analysis.word_vectors import EXPORTS
 from tiednmt.errors import UserError, one_line_errors

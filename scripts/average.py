@@ -19,10 +19,11 @@ from typing import Any
 import torch
 from fairseq.checkpoint_utils import checkpoint_paths
 
+import tiednmt.plugin  # noqa: F401
 from preprocess.files import named_when_whole
-from scripts.arguments import positive
+from scripts.common import positive
+from tiednmt.checkpoints import read_checkpoint
 from tiednmt.errors import UserError, one_line_errors
-from tiednmt.loading import read_checkpoint
 
 NAMES = (r"checkpoint_\d+_(\d+)\.pt", r"checkpoint(\d+)\.pt")  # by updates, by epoch
 

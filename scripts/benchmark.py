@@ -23,20 +23,20 @@ from pathlib import Path
 from typing import Any
 
 from preprocess.files import write_json
-from scripts import plots
-from scripts.arguments import positive
-from scripts.benchmarks import (
+from scripts.common import positive
+from scripts.lab.benchmarks import (
     generation,
     growth,
-    limit,
     output_layer,
     preprocessing,
     start_up,
     training,
 )
-from scripts.benchmarks.sides import Side, compare
-from scripts.environment import machine, package_versions
-from scripts.tables import benchmark_table
+from scripts.lab.benchmarks import roofline as limit
+from scripts.lab.benchmarks.compare import Side, compare
+from scripts.lab.run.provenance import machine, package_versions
+from scripts.lab.show import pictures as plots
+from scripts.lab.show.markdown import benchmark_table
 from tiednmt.errors import UserError, one_line_errors
 
 _MAKES = {

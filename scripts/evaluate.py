@@ -30,9 +30,9 @@ import sacrebleu
 import torch
 
 from preprocess.files import read_lines, write_json, write_whole
-from scripts.arguments import positive
-from scripts.scoring import compare, score
-from scripts.translation import (
+from scripts.common import positive
+from scripts.lab.score.bleu import compare, score
+from scripts.lab.score.translate import (
     DEFAULT_SEARCH,
     MAX_LEN_A,
     MAX_LEN_B,

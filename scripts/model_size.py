@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from preprocess.manifest import read_manifest
 from tiednmt.errors import UserError, one_line_errors
-from tiednmt.models import TiedGRUConfig, TiedGRUModel
+from tiednmt.models.tied_gru import TiedGRUConfig, TiedGRUModel
 from tiednmt.tying import THREE_WAY, TYINGS, TieMap, tie_map
 
 ARCHITECTURES = [a for a, model in ARCH_MODEL_NAME_REGISTRY.items() if model == "tied_gru"]

@@ -23,14 +23,15 @@ from fairseq.data import FairseqDataset
 from torch import Tensor
 from tqdm import tqdm
 
+import tiednmt.plugin  # noqa: F401
 from preprocess.files import write_json
 from preprocess.manifest import line_ends
 from preprocess.monolingual import binarise
-from scripts.measures import perplexity
+from scripts.lab.records.figures import perplexity
+from tiednmt.checkpoints import build, preferred_device, read_checkpoint, require_task
 from tiednmt.errors import UserError, one_line_errors
-from tiednmt.loading import build, preferred_device, read_checkpoint, require_task
 from tiednmt.models.language_model import RecurrentLanguageModel
-from tiednmt.tasks import TiedLanguageModelingTask
+from tiednmt.tasks.tied_language_modeling import TiedLanguageModelingTask
 
 # of a stream, or lines: bounds the memory, changes no figure
 TOKENS_AT_A_TIME = 500

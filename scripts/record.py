@@ -15,11 +15,11 @@ from typing import Any
 
 from preprocess.files import write_json, write_whole
 from scripts import search_projection
-from scripts.experiments import RESULTS_OF_TASK
-from scripts.language_model_results import LanguageModelResults
-from scripts.recipes import ROOT
-from scripts.report.shapes import read_json
-from scripts.tables import benchmark_summary, benchmark_table
+from scripts.lab.kinds.language_model import LanguageModelResults
+from scripts.lab.records.shapes import read_json
+from scripts.lab.run.specs import ROOT
+from scripts.lab.runner import RESULTS_OF_TASK
+from scripts.lab.show.markdown import benchmark_summary, benchmark_table
 from tiednmt.errors import UserError, one_line_errors
 
 RESULTS = ROOT / "results"

@@ -14,9 +14,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.arguments import positive, seed_numbers
-from scripts.experiments import results_of, run_experiment
-from scripts.recipes import experiment_names, load_experiment
+from scripts.common import positive, seed_numbers
+from scripts.lab.run.specs import experiment_names, load_experiment
+from scripts.lab.runner import results_of, run_experiment
 from tiednmt.errors import one_line_errors
 
 

@@ -22,13 +22,13 @@ import torch
 import yaml
 
 from preprocess.files import named_when_whole, write_json, write_whole
-from scripts.arguments import positive
-from scripts.environment import machine, package_versions
-from scripts.plain_language_model import Reading, Training, dictionary, read
-from scripts.processes import Child, side_by_side
-from scripts.recipes import ROOT
-from scripts.seeds import mean_and_sd, over_seeds
-from scripts.tables import markdown
+from scripts.common import positive
+from scripts.lab.baselines.plain_language_model import Reading, Training, dictionary, read
+from scripts.lab.records.seeds import mean_and_sd, over_seeds
+from scripts.lab.run.processes import Child, side_by_side
+from scripts.lab.run.provenance import machine, package_versions
+from scripts.lab.run.specs import ROOT
+from scripts.lab.show.markdown import markdown
 from tiednmt.errors import UserError, one_line_errors
 
 READINGS = ROOT / "configs" / "search" / "projection.yaml"

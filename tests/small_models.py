@@ -4,7 +4,7 @@ import torch
 from fairseq.data import Dictionary
 from omegaconf import OmegaConf
 
-from tiednmt.models import TiedGRUConfig, TiedGRUModel
+from tiednmt.models.tied_gru import TiedGRUConfig, TiedGRUModel
 
 
 def dictionary(words):

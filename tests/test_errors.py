@@ -7,6 +7,7 @@ import sys
 
 WITH_A_BUSY_THREAD = """
 import threading, time
+import tiednmt.plugin
 from tiednmt.errors import UserError
 threading.Thread(target=time.sleep, args=(600,)).start()
 raise UserError("this option is wrong")

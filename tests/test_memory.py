@@ -38,7 +38,7 @@ def test_updates_after_the_first_find_their_memory():
 TRAINING = """
 import random, torch
 from tests.small_models import batch, model
-from tiednmt.models import TiedGRUConfig
+from tiednmt.models.tied_gru import TiedGRUConfig
 built = model(
     dtype=torch.float32, dropout=0.1,
     embed_dim=64, encoder_hidden_size=64, decoder_hidden_size=64, attention_size=64,

@@ -6,7 +6,7 @@ import torch
 from fairseq import options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
-import tiednmt  # noqa: F401  (registers its models)
+import tiednmt.plugin  # noqa: F401
 
 
 def save_untrained(path, data_bin, *arguments):

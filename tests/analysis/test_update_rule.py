@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from tests.small_models import JOINT, batch, model
 from tiednmt.analysis.update_rule import feature_gradient, input_gradient, output_gradient
-from tiednmt.models import TiedLSTMLanguageModel, TiedLSTMLanguageModelConfig
+from tiednmt.models.tied_lstm_lm import TiedLSTMLanguageModel, TiedLSTMLanguageModelConfig
 
 TYPES, DIM, STEPS = 11, 4, 30
 

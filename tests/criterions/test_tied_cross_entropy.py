@@ -10,7 +10,7 @@ from fairseq.logging import meters, metrics
 from omegaconf import OmegaConf
 
 from tests.small_models import JOINT, batch, model
-from tiednmt.criterions import TiedCrossEntropy
+from tiednmt.criterions.tied_cross_entropy import TiedCrossEntropy
 from tiednmt.errors import UserError
 
 TASK = SimpleNamespace(target_dictionary=JOINT)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from fairseq.data import Dictionary
 
-import tiednmt  # noqa: F401  (lets fairseq's checkpoints be loaded)
+import tiednmt.plugin  # noqa: F401
 from preprocess import monolingual, text8
 from tests.integration.commandline import as_two_workers, run, run_until_killed
 

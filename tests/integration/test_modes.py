@@ -11,7 +11,7 @@ import pytest
 import torch
 from fairseq import checkpoint_utils
 
-import tiednmt  # noqa: F401  (lets fairseq's checkpoints be loaded)
+import tiednmt.plugin  # noqa: F401
 from tests.integration.commandline import PLUGIN, Background, run, train
 
 MODES = {

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-import tiednmt  # noqa: F401  (lets fairseq's checkpoints be loaded)
+import tiednmt.plugin  # noqa: F401
 from tests.integration.commandline import run
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from torch import nn
 from torch.nn.utils import parametrize
 
-from tiednmt.models import TiedGRUConfig, TiedGRUModel
+from tiednmt.models.tied_gru import TiedGRUConfig, TiedGRUModel
 
 WORDS = 30
 

@@ -12,14 +12,10 @@ from fairseq.models import ARCH_CONFIG_REGISTRY
 from omegaconf import OmegaConf
 
 from tests.small_models import dictionary
-from tiednmt.criterions import TiedCrossEntropy, TiedCrossEntropyConfig
+from tiednmt.criterions.tied_cross_entropy import TiedCrossEntropy, TiedCrossEntropyConfig
 from tiednmt.errors import UserError
-from tiednmt.models import (
-    TiedLSTMLanguageModel,
-    TiedLSTMLanguageModelConfig,
-    TiedRHNLanguageModel,
-    TiedRHNLanguageModelConfig,
-)
+from tiednmt.models.tied_lstm_lm import TiedLSTMLanguageModel, TiedLSTMLanguageModelConfig
+from tiednmt.models.tied_rhn_lm import TiedRHNLanguageModel, TiedRHNLanguageModelConfig
 from tiednmt.modules import CarriedState
 from tiednmt.tasks.streams import StreamWindows, TokenStream
 from tiednmt.tasks.tied_language_modeling import attach

@@ -8,8 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from tests.small_models import JOINT, batch, model
 from tiednmt.errors import UserError
-from tiednmt.models import TiedGRUConfig
-from tiednmt.models.tied_gru import by_step
+from tiednmt.models.tied_gru import TiedGRUConfig, by_step
 
 
 def scores(built, inputs):

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.recipes import ROOT
+from scripts.lab.run.specs import ROOT
 
 
 def kill_when_there(path: Path, command: Sequence[str]) -> None:

@@ -13,11 +13,12 @@ import torch
 import yaml
 from torch import nn
 
-from scripts.benchmarks import growth, joeynmt
-from scripts.benchmarks.output_layer import loss
-from scripts.benchmarks.profile import Stopwatch
-from scripts.benchmarks.sides import Measured, Side, compare, run_module
-from scripts.tables import benchmark_summary, benchmark_table
+from scripts.lab.baselines import joeynmt
+from scripts.lab.benchmarks import growth
+from scripts.lab.benchmarks.compare import Measured, Side, compare, run_module
+from scripts.lab.benchmarks.output_layer import loss
+from scripts.lab.benchmarks.profile import Stopwatch
+from scripts.lab.show.markdown import benchmark_summary, benchmark_table
 from tests.integration.commandline import ROOT, run
 from tiednmt.modules import OutputLayer
 
@@ -138,7 +139,7 @@ def test_a_cell(side):
 
 def test_a_cell_that_does_not_fit():
     share = 8e8 / (os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    code = f"import scripts.benchmarks.growth as growth; growth.MEMORY = {share}; growth.main()"
+    code = f"import scripts.lab.benchmarks.growth as growth; growth.MEMORY = {share}; growth.main()"
     sizes = ("--vocabulary=40000", "--length=50", "--tokens=8000", "--updates=1")
     command = [sys.executable, "-c", code, "against", *sizes]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)

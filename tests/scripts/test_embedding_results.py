@@ -11,11 +11,12 @@ from gensim.models import Word2Vec
 from scipy.stats import spearmanr
 
 from preprocess.wordsim import SETS
-from scripts import recipes, record, reproduce
-from scripts.embedding_results import EmbeddingResults, SkipGramResults, in_order
-from scripts.experiments import results_of
-from scripts.recipes import load_experiment
-from scripts.seeds import over_seeds
+from scripts import record, reproduce
+from scripts.lab.kinds.embeddings import EmbeddingResults, SkipGramResults, in_order
+from scripts.lab.records.seeds import over_seeds
+from scripts.lab.run import specs as recipes
+from scripts.lab.run.specs import load_experiment
+from scripts.lab.runner import results_of
 from tiednmt.errors import UserError
 
 SMALL = """

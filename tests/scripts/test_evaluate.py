@@ -21,8 +21,8 @@ import torch
 
 from preprocess import multi30k
 from scripts import evaluate
-from scripts.scoring import METRICS, compare, score
-from scripts.translation import Prepared, Search, System, equal_length_batches, load_system
+from scripts.lab.score.bleu import METRICS, compare, score
+from scripts.lab.score.translate import Prepared, Search, System, equal_length_batches, load_system
 from tiednmt.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,9 +9,9 @@ import time
 import pytest
 import torch
 
-from scripts.experiments import run_experiment
-from scripts.recipes import ROOT, Experiment, load_recipe, merge
-from scripts.training import Run, train
+from scripts.lab.run.specs import ROOT, Experiment, load_recipe, merge
+from scripts.lab.run.training import Run, train
+from scripts.lab.runner import run_experiment
 from tiednmt.errors import UserError
 
 pytestmark = pytest.mark.slow

@@ -8,12 +8,12 @@ import re
 import numpy as np
 import pytest
 
-from scripts import recipes, reproduce
-from scripts.experiments import results_of
-from scripts.language_model_results import FirstUpdatesResults, LanguageModelResults
-from scripts.recipes import Experiment, load_experiment
-from scripts.report import __main__ as report
-from scripts.seeds import over_seeds
+from scripts import report, reproduce
+from scripts.lab.kinds.language_model import FirstUpdatesResults, LanguageModelResults
+from scripts.lab.records.seeds import over_seeds
+from scripts.lab.run import specs as recipes
+from scripts.lab.run.specs import Experiment, load_experiment
+from scripts.lab.runner import results_of
 from tests.scripts.report.figures import require_figures
 from tests.scripts.report.reading import read
 from tests.scripts.report.reading import table as table_of_page

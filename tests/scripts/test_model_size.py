@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from scripts.recipes import ROOT
+from scripts.lab.run.specs import ROOT
 
 
 def model_size(*arguments):

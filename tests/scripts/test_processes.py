@@ -6,8 +6,8 @@ from functools import partial
 
 import pytest
 
-from scripts import processes
-from scripts.processes import Child, places, side_by_side
+from scripts.lab.run import processes
+from scripts.lab.run.processes import Child, places, side_by_side
 from tiednmt.errors import UserError
 
 

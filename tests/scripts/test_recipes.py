@@ -11,9 +11,9 @@ from fairseq.optim.lr_scheduler.fixed_schedule import FixedLRSchedule
 from fairseq.optim.sgd import SGD
 from omegaconf import OmegaConf
 
-import tiednmt
-from scripts import recipes
-from scripts.recipes import (
+import tiednmt.plugin
+from scripts.lab.run import specs as recipes
+from scripts.lab.run.specs import (
     RECIPES,
     experiment_names,
     fairseq_train_arguments,

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from scripts import record
-from scripts.seeds import over_seeds
+from scripts.lab.records.seeds import over_seeds
 from tiednmt.errors import UserError
 
 

@@ -8,7 +8,7 @@ import torch
 
 from preprocess import text
 from scripts import search_projection
-from scripts.plain_language_model import Reading, Training, dictionary, read, windows
+from scripts.lab.baselines.plain_language_model import Reading, Training, dictionary, read, windows
 
 CHANGES = {"size": 8, "streams": 2, "steps": 5, "epochs": 3, "projection": "matrix", "penalty": 0.2}
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scripts.seeds import interval_of_mean, mean_and_sd, over_seeds, pooled
+from scripts.lab.records.seeds import interval_of_mean, mean_and_sd, over_seeds, pooled
 
 
 def test_sample_standard_deviation():

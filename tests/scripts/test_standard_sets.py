@@ -6,7 +6,7 @@ import threading
 import pytest
 from sacrebleu.dataset import DATASETS
 
-from scripts.standard_sets import is_standard, standard_pairs
+from scripts.lab.score.standard_sets import is_standard, standard_pairs
 from tests.preprocess.local_server import Server
 from tests.preprocess.miniatures import Miniatures
 from tiednmt.errors import UserError

@@ -17,9 +17,9 @@ from fairseq.data.data_utils import infer_language_pair
 from torch import Tensor
 
 from tiednmt.analysis.embeddings import Embedding
+from tiednmt.checkpoints import read_checkpoint
 from tiednmt.errors import UserError
 from tiednmt.frequency import frequency_order
-from tiednmt.loading import read_checkpoint
 from tiednmt.tying import (
     INPUT,
     OUTPUT,

@@ -14,8 +14,8 @@ from fairseq.tasks import register_task
 from fairseq.tasks.language_modeling import LanguageModelingConfig, LanguageModelingTask
 from omegaconf import II
 
+from tiednmt.checkpoints import registered_name
 from tiednmt.errors import UserError
-from tiednmt.loading import registered_name
 from tiednmt.models.language_model import RecurrentLanguageModel
 from tiednmt.modules import CarriedState
 from tiednmt.tasks.streams import Batch, CarriedStreams, StreamIterator, StreamWindows, TokenStream

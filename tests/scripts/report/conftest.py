@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from scripts.report.__main__ import main
-from scripts.seeds import over_seeds
+from scripts.lab.records.seeds import over_seeds
+from scripts.report import main
 
 MACHINE = {
     "device": "CPU",

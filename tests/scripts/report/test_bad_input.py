@@ -6,7 +6,7 @@ import json
 import pytest
 
 from scripts.record import RESULTS
-from scripts.report.__main__ import main
+from scripts.report import main
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from scripts.report.__main__ import main
+from scripts.report import main
 from tests.scripts.report.figures import require_figures
 from tests.scripts.report.reading import read
 

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
+from scripts.lab.records.schema import SHAPES
 from scripts.record import RESULTS
-from scripts.report.records import SHAPES
 from tests.scripts.report.figures import require_figures
 from tests.scripts.report.reading import axis, error_bars, pictures, read, table, tables
 

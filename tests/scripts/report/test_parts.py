@@ -3,8 +3,9 @@
 import pytest
 from sacrebleu.metrics import CHRF
 
-from scripts.report import charts, settings, tie_maps
-from scripts.report.samples import marked, where_rows_differ
+from scripts.lab.records import settings
+from scripts.lab.show.html import charts, tie_maps
+from scripts.lab.show.html.samples import marked, where_rows_differ
 from tests import small_models
 from tiednmt.tying import tie_map
 

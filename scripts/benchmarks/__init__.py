@@ -1,1 +1,0 @@
-"""What ``python -m scripts.benchmark`` compares, a file a question."""

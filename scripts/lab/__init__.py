@@ -1,0 +1,1 @@
+"""Everything after training: runs, records, kinds of experiment, renderers, benchmarks."""

@@ -1,0 +1,1 @@
+"""Speed and memory of one command against another."""

@@ -1,0 +1,177 @@
+"""Two ways to do the same work, measured in turn."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from scripts.lab.run.specs import ROOT
+from tiednmt.errors import UserError
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one run gave."""
+
+    speed: float  # of the work, a second
+    memory: float | None = None  # bytes at the peak, where they are measured
+    parts: Mapping[str, float] | None = None  # milliseconds of an update, where they are measured
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two that are compared."""
+
+    name: str
+    run: Callable[[], Measured]
+
+
+def compare(ours: Side, against: Side, runs: int) -> dict[str, Any]:
+    """``ours``, ``against`` and their ``ratio`` over ``runs`` alternating runs.
+
+    The first pair warms up and is not counted. Where both measure memory, ``memory_ratio`` too.
+    """
+    found: dict[Side, list[Measured]] = {ours: [], against: []}
+    for _ in tqdm(range(runs + 1), desc="pairs of runs", unit=" pairs"):
+        for side, measured in found.items():
+            measured.append(side.run())
+    mine, theirs = found[ours][1:], found[against][1:]
+    return {
+        "ours": figures(ours.name, mine),
+        "against": figures(against.name, theirs),
+        **ratios(mine, theirs),
+    }
+
+
+def ratios(ours: Sequence[Measured], against: Sequence[Measured]) -> dict[str, Any]:
+    """``ratio`` of the speeds pair by pair, and ``memory_ratio`` where both measured memory."""
+    pairs = list(zip(ours, against, strict=True))
+    found = {"ratio": spread([a.speed / b.speed for a, b in pairs])}
+    peaks = [(a.memory, b.memory) for a, b in pairs]
+    if all(a and b for a, b in peaks):
+        found["memory_ratio"] = spread([a / b for a, b in peaks if a and b])
+    return found
+
+
+def figures(name: str, runs: Sequence[Measured]) -> dict[str, Any]:
+    """The median of a side's ``runs`` and all of them, as a record holds them."""
+    speeds = [run.speed for run in runs]
+    found: dict[str, Any] = {
+        "name": name,
+        "median": _rounded(statistics.median(speeds)),
+        "runs": [_rounded(speed) for speed in speeds],
+    }
+    memory = [run.memory for run in runs if run.memory]
+    if memory:
+        found["memory"] = round(statistics.median(memory))
+    parts = [run.parts for run in runs if run.parts]
+    if parts:
+        found["parts"] = {
+            part: round(statistics.median(run[part] for run in parts), 3) for part in parts[0]
+        }
+    return found
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, lowest and highest."""
+    return {
+        "median": round(statistics.median(values), 3),
+        "min": round(min(values), 3),
+        "max": round(max(values), 3),
+    }
+
+
+def _rounded(value: float) -> float:
+    return round(value) if value >= 100 else round(value, 2)
+
+
+def run_module(
+    module: Sequence[str],
+    threads: int,
+    log: Path,
+    *,
+    python: str = sys.executable,
+    on_line: Callable[[str], object] = lambda line: None,
+) -> float | None:
+    """``python -m …`` with so many threads, its output in ``log``.
+
+    ``on_line`` is called with every line as soon as it is printed.
+
+    Returns:
+        Bytes that the process held at most until its last line, on Linux; elsewhere, and where it
+        may have used a GPU, none.
+
+    Raises:
+        UserError: it failed; with its last lines.
+    """
+    with (
+        log.open("w", encoding="utf-8") as output,
+        subprocess.Popen(
+            [python, "-m", *module],
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": "ignore"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+        ) as process,
+    ):
+        assert process.stdout is not None
+        peak = None
+        for line in process.stdout:
+            peak = _most_held(process.pid) or peak
+            on_line(line)
+            output.write(line)
+    if process.returncode:
+        tail = "".join(f"  {line}\n" for line in log.read_text("utf-8").splitlines()[-10:])
+        raise UserError(f"a run of the benchmark failed; its last lines:\n{tail}")
+    return None if torch.cuda.is_available() else peak
+
+
+def printed_by_module(module: Sequence[str], threads: int) -> Any:
+    """What ``python -m …`` prints as JSON in its last line; see :func:`run_module`."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "run.log"
+        run_module(module, threads, log)
+        return last_json(log)
+
+
+def last_json(log: Path) -> Any:
+    """The last line of ``log``."""
+    return json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
+
+
+def peak_memory() -> float:
+    """Bytes this process held at most so far: on the GPU where there is one, or else in all."""
+    if torch.cuda.is_available():
+        return float(torch.cuda.max_memory_allocated())
+    most = _most_held("self")  # ru_maxrss counts the peak of the parent too, on Linux
+    if most is not None:
+        return most
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if _MACOS else 1024)
+
+
+def _most_held(process: int | str) -> float | None:
+    """Bytes that a process which still runs held at most so far, where Linux tells."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    lines = dict(line.split(":", 1) for line in status.splitlines())
+    peak = lines.get("VmHWM")  # which a process that has ended has no more
+    return 1024.0 * int(peak.removesuffix("kB")) if peak else None
+
+
+_MACOS = sys.platform == "darwin"  # whose ru_maxrss is in bytes

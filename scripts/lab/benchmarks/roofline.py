@@ -1,0 +1,111 @@
+"""What this machine could do at most: its fastest matrix products, and what the work needs.
+
+In a process of its own, with the threads and the settings of the benchmark:
+
+  python -m scripts.lab.benchmarks.roofline --data runs/multi30k-en-de/data --max-tokens 4000
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq import options, tasks
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from scripts.common import positive
+from scripts.lab.benchmarks.compare import printed_by_module
+from scripts.lab.run.specs import fairseq_train_arguments, load_experiment, merge
+from tiednmt.models.tied_model import TiedModel
+from tiednmt.modules.products import product_type, set_precision
+
+SIZE = 2048  # of the square matrices
+BACKWARD = 2  # products of the backward pass for one of the forward pass
+BATCHES = 20
+
+
+def in_a_process(args: argparse.Namespace) -> dict[str, Any]:
+    """What :func:`main` prints."""
+    command = ["scripts.lab.benchmarks.roofline", "--data", str(args.data)]
+    return printed_by_module([*command, "--max-tokens", str(args.max_tokens)], args.threads)
+
+
+def rates() -> dict[str, Any]:
+    """GFLOP/s of large products and GB/s of a copy.
+
+    The products of training in each precision (``highest``, ``medium``, ``bf16``), and the fastest
+    in single precision (``single``), with whatever kernels torch has for it.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    operand = torch.randn(SIZE, SIZE, device=device)
+    copied, products = torch.empty_like(operand), {}
+    for precision in ("highest", "medium"):
+        set_precision(precision)
+        products[precision] = _product_rate(operand.to(product_type(operand)))
+    products["single"] = max(products["highest"], _product_rate(operand))
+    products["bf16"] = _product_rate(operand.bfloat16())
+    return {
+        "gflops_per_second": {name: round(rate, 1) for name, rate in products.items()},
+        "copy_gigabytes_per_second": round(
+            _rate(lambda: copied.copy_(operand), 2 * operand.nbytes), 1
+        ),
+    }
+
+
+def _product_rate(operand: Tensor) -> float:
+    return _rate(lambda: operand @ operand, 2 * SIZE**3)
+
+
+def _rate(work: Callable[[], Any], amount: float, seconds: float = 1.0) -> float:
+    """Giga-units a second, the best of what fits in ``seconds``."""
+    work()
+    best, started = float("inf"), time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        begin = time.perf_counter()
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - begin)
+    return amount / best / 1e9
+
+
+def flops_per_token(data: Path, max_tokens: int) -> float:
+    """Of the products of forward and backward pass, for a target token of Multi30k's recipe."""
+    row = load_experiment("multi30k-en-de").rows["three-way"]
+    recipe = merge(row, {"dataset": {"max_tokens": max_tokens}})
+    parser = options.get_training_parser()
+    command = [str(data / "data-bin"), "--cpu", *fairseq_train_arguments(recipe)]
+    config = convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, command))
+    task = tasks.setup_task(config.task)
+    model = task.build_model(config.model)
+    assert isinstance(model, TiedModel)
+    task.load_dataset("train")
+    batches = task.get_batch_iterator(task.dataset("train"), max_tokens=max_tokens, seed=1)
+    tokens = 0
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        for sample in islice(batches.next_epoch_itr(), BATCHES):
+            model(**sample["net_input"])
+            tokens += sample["ntokens"]
+    return (1 + BACKWARD) * counter.get_total_flops() / tokens
+
+
+def main() -> None:
+    """Print the rates and the work as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared folder")
+    parser.add_argument("--max-tokens", type=positive, default=4000, metavar="N")
+    args = parser.parse_args()
+    needed = flops_per_token(args.data, args.max_tokens)
+    print(json.dumps({**rates(), "gflops_per_token": round(needed / 1e9, 5)}))
+
+
+if __name__ == "__main__":
+    main()

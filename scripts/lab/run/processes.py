@@ -1,0 +1,149 @@
+"""Commands side by side as child processes, each with its share of the cores and a GPU."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shlex
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from preprocess.parallel import cores
+from scripts.lab.run.specs import ROOT
+from tiednmt.errors import UserError
+
+LINES_SHOWN = 15
+
+
+@dataclass(frozen=True)
+class Place:
+    """What one of several processes may use: threads, and a GPU where there is one."""
+
+    threads: int
+    gpu: str | None  # as CUDA_VISIBLE_DEVICES names it
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of a process in this place."""
+        gpu = {} if self.gpu is None else {"CUDA_VISIBLE_DEVICES": self.gpu}
+        threads = {"OMP_NUM_THREADS": str(self.threads)}
+        return {**os.environ, **threads, **gpu, "PYTHONWARNINGS": "ignore"}
+
+
+class Child:
+    """A command under way, whose output goes to the end of ``log``.
+
+    Raises:
+        UserError: another process writes that log.
+    """
+
+    def __init__(self, what: str, command: Sequence[str], log: Path, place: Place) -> None:
+        self.what, self.log, self.place = what, log, place
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._output = log.open("a", encoding="utf-8")
+        self._lock()
+        self.process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=place.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+        )
+
+    def _lock(self) -> None:
+        # the child inherits the file, so one that outlives its parent keeps the lock
+        try:
+            fcntl.flock(self._output, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._output.close()
+            raise UserError(
+                f"another process is at work in {self.log.parent}; wait for it or stop it"
+            ) from None
+
+    def ended(self) -> bool:
+        """True once the process is done.
+
+        Raises:
+            UserError: it failed; the end of its log is shown.
+        """
+        status = self.process.poll()
+        self.show_progress()
+        if status is None:
+            return False
+        self.close()
+        if status:
+            with self.log.open(encoding="utf-8") as lines:
+                tail = "".join(f"  {line}" for line in deque(lines, LINES_SHOWN))
+            raise UserError(f"{self.what} failed; the end of {self.log}:\n{tail}")
+        return True
+
+    def show_progress(self) -> None:
+        """Called now and then, a last time after the process has ended."""
+
+    def stop(self) -> None:
+        """End the process; what it wrote so far is kept."""
+        self.process.terminate()
+        self.process.wait()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of what was open for the process."""
+        self._output.close()
+
+
+def side_by_side(starts: Iterable[Callable[[Place], Child]], jobs: int) -> None:
+    """Start all children, ``jobs`` at a time, and wait for their end.
+
+    Whatever stops this stops the children under way.
+    """
+    waiting, free = deque(starts), places(jobs)
+    running: list[Child] = []
+    try:
+        while waiting or running:
+            while waiting and free:
+                running.append(waiting.popleft()(free.pop(0)))
+            time.sleep(0.3)
+            for child in [*running]:
+                if child.ended():
+                    running.remove(child)
+                    free.append(child.place)
+    finally:
+        for child in running:
+            child.stop()
+
+
+def places(jobs: int) -> list[Place]:
+    """The cores and the GPUs shared out among ``jobs`` processes, none with more threads than
+    OMP_NUM_THREADS says.
+    """
+    threads = max(1, cores() // jobs)
+    most = os.environ.get("OMP_NUM_THREADS", "")
+    if most.isdecimal() and int(most):
+        threads = min(threads, int(most))
+    cards: Sequence[str | None] = gpus() or [None]
+    return [Place(threads, cards[i % len(cards)]) for i in range(jobs)]
+
+
+def gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    if not torch.cuda.is_available():
+        return []
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return chosen.split(",") if chosen else [str(i) for i in range(torch.cuda.device_count())]
+
+
+def call(command: Sequence[str]) -> None:
+    """Run one command that speaks for itself.
+
+    Raises:
+        UserError: it failed.
+    """
+    if subprocess.run(command, cwd=ROOT).returncode:
+        raise UserError(f"this step failed: {shlex.join(command)}")

@@ -1,0 +1,39 @@
+"""What figures were measured with, and on what machine."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from preprocess.parallel import cores
+from scripts.lab.run.processes import places
+
+PACKAGES = ("tiednmt", "torch", "fairseq-fixed", "numpy")
+
+
+def package_versions(*more: str) -> dict[str, str]:
+    """Versions of the packages that the figures depend on: ``PACKAGES`` and ``more``."""
+    return {name: version(name) for name in (*PACKAGES, *more)}
+
+
+def machine(jobs: int) -> dict[str, Any]:
+    """What the figures were measured on."""
+    return {
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
+        "processor": _processor(),
+        "cores": cores(),
+        "threads_per_run": places(jobs)[0].threads,
+        "runs_side_by_side": jobs,
+        "python": platform.python_version(),
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            return next(line.partition(":")[2].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

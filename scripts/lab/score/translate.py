@@ -1,0 +1,247 @@
+"""Raw text to raw text: a prepared folder, checkpoints and fairseq's beam search."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq import utils
+from fairseq.dataclass.configs import GenerationConfig
+from fairseq.tasks.translation import TranslationTask
+from omegaconf import OmegaConf
+from tqdm import tqdm
+
+import tiednmt.plugin  # noqa: F401
+from preprocess.files import read_lines
+from preprocess.manifest import data_bins, read_manifest
+from preprocess.pipeline import TextPipeline
+from scripts.lab.score.bleu import refuse_subword_marks
+from scripts.lab.score.standard_sets import is_standard, standard_pairs
+from tiednmt.checkpoints import build, preferred_device, read_checkpoint, require_task
+from tiednmt.errors import UserError
+from tiednmt.tasks.beam_search import TiedSequenceGenerator
+from tiednmt.tasks.tied_translation import quantise
+
+logger = logging.getLogger(__name__)
+
+# A translation has at most 1.2 · n + 10 units for n source units, the end of sentence included:
+# captions and sentences stay far below it, and a model that repeats itself stops soon.
+MAX_LEN_A, MAX_LEN_B = 1.2, 10
+
+
+@dataclass(frozen=True)
+class Search:
+    """How beam search goes, and how much of it at a time."""
+
+    beam: int = 5  # hypotheses kept at each step
+    lenpen: float = 1.0  # scores are divided by length to this power; above 1 favours long output
+    max_tokens: int = 4000  # source units of a batch, at most (a longer sentence is one alone)
+    max_sentences: int | None = None  # sentences of a batch, at most
+
+
+DEFAULT_SEARCH = Search()
+
+
+class Prepared:
+    """What a prepared folder (``python -m preprocess.*``) holds for translating and scoring.
+
+    Raises:
+        UserError: the folder is not a prepared one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data_bin = data_bins(folder)[0]
+        self.pipeline = TextPipeline.load(folder)
+        self.subsets = list(read_manifest(folder).get("subsets", ()))
+
+    def pairs(self, subset: str) -> tuple[list[str], list[str]]:
+        """The raw source lines and the raw references of a subset, or of one sacreBLEU knows."""
+        if subset not in self.subsets:
+            if is_standard(subset):
+                return standard_pairs(subset, self.pipeline.source, self.pipeline.target)
+            known = ", ".join(self.subsets)
+            raise UserError(f"--subset {subset}: {self.folder} has no such subset, only {known}")
+        languages = (self.pipeline.source, self.pipeline.target)
+        files = [self.folder / "raw" / f"{subset}.{language}" for language in languages]
+        source, references = (list(read_lines(file)) for file in files)
+        if len(source) != len(references):
+            raise UserError(
+                f"{files[0]} has {len(source):,} lines but {files[1]} {len(references):,}; "
+                "prepare the corpus again"
+            )
+        return source, references
+
+
+@dataclass(frozen=True)
+class System:
+    """A model, or an ensemble that votes at every step, with the text pipeline it was fed by."""
+
+    name: str
+    checkpoints: tuple[Path, ...]
+    models: Sequence[Any]
+    task: TranslationTask
+    pipeline: TextPipeline
+    device: torch.device
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of one model of the ensemble, shared ones counted once."""
+        return sum(parameter.numel() for parameter in self.models[0].parameters())
+
+    def translate(
+        self, lines: Sequence[str], search: Search = DEFAULT_SEARCH, progress: str | None = None
+    ) -> list[str]:
+        """Translate raw lines: one out for each in, in order, blank ones blank.
+
+        Args:
+            lines: raw text of the source language.
+            search: how.
+            progress: shown before a bar on stderr; no bar without it.
+
+        Raises:
+            UserError: a line is split into subword units already.
+        """
+        refuse_subword_marks(lines, "the input")
+        pipeline = self.pipeline
+        units = [pipeline.encode(line, pipeline.source) for line in lines]
+        translations = self.translate_units(units, search, progress)
+        return [pipeline.decode(units, pipeline.target) for units in translations]
+
+    def translate_units(
+        self, lines: Sequence[str], search: Search = DEFAULT_SEARCH, progress: str | None = None
+    ) -> list[str]:
+        """As :meth:`translate`, from subword units to subword units, separated by spaces.
+
+        A line longer than the models' limit is cut there, with a warning.
+        """
+        translations = [""] * len(lines)
+        for i, _source, best in self.hypotheses(lines, search, progress):
+            translations[i] = self.task.target_dictionary.string(best["tokens"].cpu())
+        return translations
+
+    def hypotheses(
+        self, lines: Sequence[str], search: Search = DEFAULT_SEARCH, progress: str | None = None
+    ) -> Iterator[tuple[int, torch.Tensor, dict[str, Any]]]:
+        """The number, the source's indices and fairseq's best hypothesis of each line.
+
+        As :meth:`translate_units`, but the longest first, and nothing for blank lines.
+        """
+        config = GenerationConfig(
+            beam=search.beam, lenpen=search.lenpen, max_len_a=MAX_LEN_A, max_len_b=MAX_LEN_B
+        )
+        generator = self.task.build_generator(
+            self.models, config, seq_gen_cls=TiedSequenceGenerator
+        )
+        sources = {i: self._source(line) for i, line in enumerate(lines) if line.strip()}
+        with tqdm(
+            total=len(sources),
+            desc=progress,
+            unit=" sentences",
+            mininterval=0.5,
+            disable=progress is None,
+        ) as bar:
+            lengths = {i: len(source) for i, source in sources.items()}
+            for batch in equal_length_batches(lengths, search.max_tokens, search.max_sentences):
+                tokens = torch.stack([sources[i] for i in batch]).to(self.device)
+                sizes = torch.full((len(batch),), tokens.size(1), device=self.device)
+                sample = {"net_input": {"src_tokens": tokens, "src_lengths": sizes}}
+                found = self.task.inference_step(generator, self.models, sample)
+                for i, ranked in zip(batch, found, strict=True):
+                    yield i, sources[i], ranked[0]
+                bar.update(len(batch))
+
+    def _source(self, line: str) -> torch.Tensor:
+        """The units' indices and the end of sentence; what the dictionary lacks is unknown."""
+        tokens = self.task.source_dictionary.encode_line(line, add_if_not_exist=False).long()
+        limit = utils.resolve_max_positions(
+            self.task.max_positions(), *(model.max_positions() for model in self.models)
+        )[0]
+        if len(tokens) > limit:
+            logger.warning(
+                "warning: a line of %s subword units is longer than the model takes; only the "
+                "first %s are translated: %.60s…",
+                f"{len(tokens) - 1:,}",
+                f"{limit - 1:,}",
+                line,
+            )
+            tokens = torch.cat([tokens[: limit - 1], tokens[-1:]])
+        return tokens
+
+
+def equal_length_batches(
+    lengths: dict[int, int], max_tokens: int, max_sentences: int | None = None
+) -> Iterator[list[int]]:
+    """Batches of sentences of one length, the longest first.
+
+    Without padding, a translation depends on nothing but its own sentence: fairseq takes the
+    limit of a translation's length from the padded batch.
+
+    Args:
+        lengths: length of each sentence, by its number.
+        max_tokens: tokens of a batch, at most, unless one sentence has more.
+        max_sentences: sentences of a batch, at most.
+    """
+    by_length: dict[int, list[int]] = {}
+    for i, length in lengths.items():
+        by_length.setdefault(length, []).append(i)
+    for length, group in sorted(by_length.items(), reverse=True):
+        size = max(1, min(max_tokens // length, max_sentences or len(group)))
+        for start in range(0, len(group), size):
+            yield group[start : start + size]
+
+
+# --- loading -----------------------------------------------------------------------------------
+
+
+def load_system(
+    name: str,
+    paths: Iterable[Path],
+    prepared: Prepared,
+    cpu: bool = False,
+    attention: bool = False,
+    int8: bool = False,
+) -> System:
+    """Load one checkpoint, or several as an ensemble; a GPU is used where there is one.
+
+    Args:
+        name: what tables call it.
+        paths: checkpoints of ``fairseq-train``.
+        prepared: the folder whose dictionaries they were trained with.
+        cpu: leave the GPU alone.
+        attention: let stock models keep theirs with the hypotheses (ours always do).
+        int8: decode with weights of 8 bits, on the CPU.
+
+    Raises:
+        UserError: a checkpoint is missing, damaged, unsafe, of an unknown architecture, no
+            translation model, or does not fit the dictionaries; 8 bits of a model not ours.
+    """
+    device = preferred_device(cpu or int8)
+    models, task = [], None
+    generation = {"no_beamable_mm": True, "print_alignment": attention}
+    paths = tuple(paths)
+    for path in paths:
+        state = read_checkpoint(path, data=str(prepared.data_bin), eval_bleu=False)
+        _require_translation_model(path, state, prepared)
+        model, task = build(path, state, prepared.data_bin, task)
+        model.to(device)
+        model.prepare_for_inference_(OmegaConf.create({"generation": generation}))
+        if int8:
+            quantise(model)
+        models.append(model)
+    return System(name, paths, models, task, prepared.pipeline, device)
+
+
+def _require_translation_model(path: Path, state: dict[str, Any], prepared: Prepared) -> None:
+    require_task(path, state, TranslationTask, "translation models")
+    wanted = (prepared.pipeline.source, prepared.pipeline.target)
+    trained = (state["cfg"].task.source_lang, state["cfg"].task.target_lang)
+    if trained not in (wanted, (None, None)):  # fairseq-train without -s and -t stores None
+        raise UserError(
+            f"{path}: translates {trained[0]} to {trained[1]}, but {prepared.folder} holds "
+            f"{wanted[0]} to {wanted[1]}"
+        )

@@ -1,0 +1,53 @@
+"""Gather finished experiments into one HTML page that needs nothing beside itself.
+
+A RUN is the folder of an experiment, with what python -m scripts.analyse left in its folder
+"analysis", if anything; or a record kept from one (results/NAME.json), which has no tie maps and
+fewer sample translations; or the folder of an analysis alone.
+
+  python -m scripts.report runs/multi30k-en-de runs/ptb-small
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from preprocess.files import write_whole
+from scripts.lab.show.html.page import render
+from scripts.lab.show.html.runs import load
+from tiednmt.errors import UserError, one_line_errors
+
+
+@one_line_errors
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line ``argv`` (default: the process's own arguments)."""
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.report",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder or record")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/report.html"),
+        metavar="FILE",
+        help="page to write (default: %(default)s)",
+    )
+    args = parser.parse_args(argv)
+    if args.out.is_dir():
+        raise UserError(f"--out {args.out}: a folder; give the name of a file")
+    for package in ("fairseq", "tiednmt"):
+        logging.getLogger(package).setLevel(logging.WARNING)
+    command = shlex.join(["python", "-m", "scripts.report", *map(str, args.runs)])
+    page = render([load(path) for path in args.runs], command)
+    with write_whole(args.out) as file:
+        file.write(page)
+    print(f"{args.out}: {len(args.runs)} run(s)")
+
+
+if __name__ == "__main__":
+    main()

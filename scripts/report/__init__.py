@@ -1,1 +1,0 @@
-"""One self-contained HTML page out of finished experiments: ``python -m scripts.report``."""

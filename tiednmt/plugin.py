@@ -1,0 +1,91 @@
+"""The plugin: registers models, tasks and criterions with fairseq, and mends what fairseq lacks.
+
+``fairseq-train --user-dir tiednmt`` imports this module through :mod:`tiednmt.tasks.user_dir`.
+Programs that use the models through fairseq import it themselves. Each patch below has one reason
+and may be applied any number of times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections import defaultdict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy
+import torch
+from fairseq.distributed.utils import _TensorPlaceholder
+from fairseq.file_io import PathManager
+from omegaconf import DictConfig, ListConfig
+from omegaconf.base import ContainerMetadata, Metadata
+from omegaconf.nodes import AnyNode
+
+import tiednmt.criterions.tied_cross_entropy
+import tiednmt.models.tied_gru
+import tiednmt.models.tied_lstm_lm
+import tiednmt.models.tied_rhn_lm
+import tiednmt.tasks.tied_language_modeling
+import tiednmt.tasks.tied_translation  # noqa: F401
+from tiednmt.errors import explain_uncaught_errors
+
+
+def allow_fairseq_types() -> None:
+    """Let ``torch.load`` accept the types in fairseq's checkpoints with its check of pickles on.
+
+    Since torch 2.6 only tensors and plain containers are accepted, and fairseq does not say what
+    else its checkpoints hold: its configuration, the arrays that ``--eval-bleu`` leaves in the
+    meters, and the configuration object that the first of several workers sends to the others when
+    training resumes. All of these are harmless.
+    """
+    rebuild = [numpy.empty(0).__reduce__()[0], numpy.float64(0).__reduce__()[0]]
+    numbers = [type(numpy.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")]
+    configuration = [DictConfig, ListConfig, AnyNode, ContainerMetadata, Metadata, Any]
+    torch.serialization.add_safe_globals(
+        [
+            *(argparse.Namespace, numpy.ndarray, numpy.dtype, *numbers, *rebuild),
+            *(*configuration, defaultdict, dict, list, int, _TensorPlaceholder),
+        ]
+    )
+
+
+def make_checkpoint_copies_atomic() -> None:
+    """Let a copy of a checkpoint take its name once it is complete.
+
+    fairseq writes ``checkpoint_last.pt`` by copying the newest checkpoint over it. A run killed at
+    that moment would be left with half a file to resume from.
+    """
+    copy = PathManager.copy
+    if getattr(copy, "is_atomic", False):
+        return
+
+    def copy_atomically(src_path: str, dst_path: str, overwrite: bool = False) -> Any:
+        if "://" in dst_path:  # not a local file
+            return copy(src_path, dst_path, overwrite=overwrite)
+        partial = Path(f"{dst_path}.partial")
+        try:
+            shutil.copyfile(src_path, partial)
+            return partial.replace(dst_path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+    copy_atomically.is_atomic = True  # type: ignore[attr-defined]
+    PathManager.copy = staticmethod(copy_atomically)
+
+
+def patch_numpy_compat() -> None:
+    """Provide ``numpy.compat.long``, which is gone since numpy 2.3.
+
+    fairseq's datasets of single sentences need it, and so does ``fairseq-interactive`` with a
+    language model.
+    """
+    if not hasattr(numpy, "compat"):
+        numpy.compat = SimpleNamespace(long=int)  # type: ignore[attr-defined]
+
+
+allow_fairseq_types()
+make_checkpoint_copies_atomic()
+patch_numpy_compat()
+explain_uncaught_errors()
