@@ -40,7 +40,7 @@ def model_size(
     same = tying == THREE_WAY
     target_dictionary = source_dictionary if same else _dictionary("target", target)
     with torch.device("meta"):
-        model = TiedGRUModel.from_dictionaries(config.model, source_dictionary, target_dictionary)
+        model = TiedGRUModel.build(config.model, source_dictionary, target_dictionary)
     return tie_map(model.embeddings, model)
 
 

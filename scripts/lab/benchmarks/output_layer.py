@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from scripts.common import positive
 from scripts.lab.benchmarks.compare import Measured, Side, peak_memory, printed_by_module
 from tiednmt.modules import OutputLayer
-from tiednmt.modules.products import set_precision
+from tiednmt.tuned_process import use_exact_onednn
 
 WHAT = "tokens a second, loss and gradients of the output layer in single precision"
 PADDING = 1
@@ -43,7 +43,7 @@ def measure(side: str, tokens: int, types: int, dim: int) -> Measured:
     """Loss and gradients once to warm up and once for the clock; the peak above what was there."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if side == "ours":
-        set_precision("highest")  # as our models do
+        use_exact_onednn()  # as our models do
     torch.manual_seed(1)
     layer = OutputLayer(nn.Embedding(types, dim)).to(device)
     features = torch.randn(tokens, dim, device=device, requires_grad=True)

@@ -25,7 +25,7 @@ from scripts.common import positive
 from scripts.lab.benchmarks.compare import printed_by_module
 from scripts.lab.run.specs import fairseq_train_arguments, load_experiment, merge
 from tiednmt.models.tied_model import TiedModel
-from tiednmt.modules.products import product_type, set_precision
+from tiednmt.modules.linear import has_bfloat16_products
 
 SIZE = 2048  # of the square matrices
 BACKWARD = 2  # products of the backward pass for one of the forward pass
@@ -48,8 +48,8 @@ def rates() -> dict[str, Any]:
     operand = torch.randn(SIZE, SIZE, device=device)
     copied, products = torch.empty_like(operand), {}
     for precision in ("highest", "medium"):
-        set_precision(precision)
-        products[precision] = _product_rate(operand.to(product_type(operand)))
+        rounds = precision == "medium" and has_bfloat16_products()
+        products[precision] = _product_rate(operand.bfloat16() if rounds else operand)
     products["single"] = max(products["highest"], _product_rate(operand))
     products["bf16"] = _product_rate(operand.bfloat16())
     return {

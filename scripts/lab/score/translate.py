@@ -23,7 +23,7 @@ from scripts.lab.score.bleu import refuse_subword_marks
 from scripts.lab.score.standard_sets import is_standard, standard_pairs
 from tiednmt.checkpoints import build, preferred_device, read_checkpoint, require_task
 from tiednmt.errors import UserError
-from tiednmt.tasks.beam_search import TiedSequenceGenerator
+from tiednmt.tasks.sequence_generator import TiedSequenceGenerator
 from tiednmt.tasks.tied_translation import quantise
 
 logger = logging.getLogger(__name__)
