@@ -43,7 +43,8 @@ def map_in_order(
     On ``workers`` processes where that pays, ``chunk`` items at a time. Items are read no further
     ahead than the workers need, so that memory is bounded.
 
-    :param total: how many items there are, where that is known.
+    Args:
+        total: how many items there are, where that is known.
     """
     items = iter(items)
     first = list(islice(items, 2 * chunk + 1))

@@ -20,8 +20,10 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import IO
 
+from preprocess.command import monolingual_command
+from preprocess.download import files_at
 from preprocess.files import find_file, open_bytes
-from preprocess.monolingual import MonolingualCorpus, SubsetLine, command
+from preprocess.monolingual import MonolingualCorpus, SubsetLine
 from tiednmt.errors import UserError, one_line_errors
 
 URL = "http://mattmahoney.net/dc"
@@ -37,8 +39,11 @@ LINE_WORDS = 1000  # the length of an item in the data-bin, of no meaning
 def corpus_in(folder: Path, characters: dict[str, int] = CHARACTERS) -> MonolingualCorpus:
     """The corpus whose file lies in ``folder``.
 
-    :param characters: subset → its length, one after the other in the text.
-    :raises UserError: where the file is missing.
+    Args:
+        characters: subset → its length, one after the other in the text.
+
+    Raises:
+        UserError: where the file is missing.
     """
     path = find_file(folder, "text8.zip", "text8.gz", "text8")
     return MonolingualCorpus(
@@ -53,7 +58,8 @@ def corpus_in(folder: Path, characters: dict[str, int] = CHARACTERS) -> Monoling
 def read_pieces(path: Path, characters: dict[str, int]) -> Iterator[SubsetLine]:
     """Subset and 1,000 words at a time, the last piece of a subset shorter.
 
-    :raises UserError: where the file is not text8.
+    Raises:
+        UserError: where the file is not text8.
     """
     with open_bytes(path, "text8" if path.suffix == ".zip" else None) as file:
         for subset, length in characters.items():
@@ -87,7 +93,9 @@ def _not_text8(path: Path, reason: str) -> UserError:
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    command(argv, "text8", __doc__, corpus_in, URL, SHA256, min_count=MIN_COUNT)
+    monolingual_command(
+        argv, "text8", __doc__, files_at(URL, SHA256), corpus_in, min_count=MIN_COUNT
+    )
 
 
 if __name__ == "__main__":

@@ -85,6 +85,23 @@ def build_embeddings(
     return Embeddings(source, target, OutputLayer(output, cfg.projection, projection_bias))
 
 
+def embedding_rows(tying: str, source: int, target: int, joint: int) -> int:
+    """Rows of all embedding matrices of a translation model, shared ones counted once.
+
+    Args:
+        tying: which of them are one matrix.
+        source: vocabulary size of the source language.
+        target: that of the target language.
+        joint: that of both, which some of the modes need.
+    """
+    return {
+        NONE: source + 2 * target,
+        "inputs": joint + joint,
+        DECODER: source + target,
+        THREE_WAY: joint,
+    }[tying]
+
+
 def require_joint(source: Dictionary | None, target: Dictionary) -> None:
     """Refuse three-way tying over two different vocabularies (contents are compared)."""
     if source is None:

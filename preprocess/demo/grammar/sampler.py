@@ -13,10 +13,10 @@ from random import Random
 from typing import TypeVar
 
 from . import lexicon
-from .clauses import Clause, Sentence, translate
 from .lexicon import Adjective, Noun, Verb
 from .phrases import (
     Adverbial,
+    Clause,
     Couple,
     Interrogative,
     Name,
@@ -25,8 +25,10 @@ from .phrases import (
     Predicate,
     Pronoun,
     Relative,
+    Sentence,
     prepositional_phrase,
 )
+from .sentences import translate
 
 T = TypeVar("T")
 
