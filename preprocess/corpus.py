@@ -70,10 +70,9 @@ class Corpus:
 def corpus_of_files(
     name: str, source: str, target: str, files: dict[str, dict[str, Path]]
 ) -> Corpus:
-    """A corpus whose subsets have a text file a language, plain or ``.gz``, line by line.
+    """A corpus whose subsets have one text file per language, plain or ``.gz``, line by line.
 
-    Args:
-        files: subset → language → path.
+    ``files``: subset → language → path.
     """
     return Corpus(
         name,
@@ -142,10 +141,7 @@ def prepare(corpus: Corpus, dest: Path, options: Options, share: WorkShare | Non
     """Fill ``dest`` from the raw files and print the vocabulary report.
 
     Stages that are up to date are skipped; killed at any moment and called again, it leaves the
-    same bytes, in however many shares.
-
-    Args:
-        share: what to do of it; by default all.
+    same bytes, in however many shares. Without ``share`` all is done.
 
     Raises:
         UserError: where a file is bad, the folder cannot be written, nothing is left to train on or

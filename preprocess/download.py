@@ -108,11 +108,13 @@ def fetch(
     """Download ``url`` to ``path``; nothing is done where the right file is there already.
 
     What has arrived is kept as ``<path>.part`` and gone on with, also by a later call. Broken
-    connections and errors of the server are tried again, after ``first_wait`` seconds and then
-    twice as long each time.
+    connections and errors of the server are tried again, after twice the wait each time.
 
     Args:
+        url: the address of the file.
+        path: the name it gets.
         checksum: MD5, SHA-1 or SHA-256; None takes what comes.
+        first_wait: seconds before the second attempt.
         stop: ends the download early once it is set.
 
     Raises:

@@ -1,6 +1,6 @@
-"""Text files: read strictly, written whole or not at all.
+r"""Text files: read strictly, written whole or not at all.
 
-A line ends at ``\\n`` and nowhere else: U+2028, U+0085, form feeds and the like are characters of
+A line ends at ``\n`` and nowhere else: U+2028, U+0085, form feeds and the like are characters of
 the text, so line numbers of two languages cannot drift apart.
 """
 
@@ -38,9 +38,9 @@ def find_file(folder: Path, *names: str) -> Path:
 
 
 def read_lines(path: Path, member: str | None = None) -> Iterator[str]:
-    """Lines of a UTF-8 file, without their ends; which files, :func:`open_bytes` says.
+    r"""Lines of a UTF-8 file, without their ends; which files, :func:`open_bytes` says.
 
-    A byte order mark is removed, ``\\r\\n`` ends a line like ``\\n``, and a last line need not be
+    A byte order mark is removed, ``\r\n`` ends a line like ``\n``, and a last line need not be
     ended. Any other carriage return becomes a space, because most readers would end a line there.
 
     Raises:
@@ -119,6 +119,7 @@ def decode(raw: bytes, place: str) -> str:
     """``raw`` as UTF-8 text.
 
     Args:
+        raw: the bytes.
         place: names the file and where in it, for the error.
 
     Raises:

@@ -140,6 +140,10 @@ def learn_subword_nmt(
 
     Args:
         words: of each side, from :func:`count_words`.
+        folder: gets ``codes`` and ``vocab.<language>``.
+        languages: of the two sides.
+        merges: how many at most.
+        workers: processes.
 
     Raises:
         UserError: where there is nothing to merge.
@@ -159,8 +163,7 @@ def learn_subword_nmt(
 def learn_codes(words: Sequence[Path], codes: Path, merges: int) -> None:
     """Write the joint merges of all sides as ``subword-nmt learn-bpe`` does.
 
-    Args:
-        words: of each side, from :func:`count_words`.
+    ``words``: those of each side, from :func:`count_words`.
 
     Raises:
         UserError: where there is nothing to merge.
@@ -251,8 +254,7 @@ def apply_pairs(
 ) -> None:
     """Segment both tokenised sides into subword units.
 
-    Args:
-        total: pairs there are, for the progress bar.
+    ``total``: pairs there are, for the progress bar.
     """
     segmented = map_in_order(
         partial(_segment_both, pipeline), part.pairs(), workers, "segment", "pairs", total

@@ -39,8 +39,7 @@ LINE_WORDS = 1000  # the length of an item in the data-bin, of no meaning
 def corpus_in(folder: Path, characters: dict[str, int] = CHARACTERS) -> MonolingualCorpus:
     """The corpus whose file lies in ``folder``.
 
-    Args:
-        characters: subset → its length, one after the other in the text.
+    ``characters``: subset → its length, one after the other in the text.
 
     Raises:
         UserError: where the file is missing.
