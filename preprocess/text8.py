@@ -49,13 +49,13 @@ def corpus_in(folder: Path, characters: dict[str, int] = CHARACTERS) -> Monoling
         name="text8",
         subsets=tuple(characters),
         sources=[path],
-        lines=partial(read_pieces, path, characters),
+        lines=partial(read_lines_of_words, path, characters),
         line_ends=False,
     )
 
 
-def read_pieces(path: Path, characters: dict[str, int]) -> Iterator[SubsetLine]:
-    """Subset and 1,000 words at a time, the last piece of a subset shorter.
+def read_lines_of_words(path: Path, characters: dict[str, int]) -> Iterator[SubsetLine]:
+    """Subset and line of 1,000 words, the last line of a subset shorter.
 
     Raises:
         UserError: where the file is not text8.
@@ -63,8 +63,8 @@ def read_pieces(path: Path, characters: dict[str, int]) -> Iterator[SubsetLine]:
     with open_bytes(path, "text8" if path.suffix == ".zip" else None) as file:
         for subset, length in characters.items():
             words = _words(path, file, length)
-            while piece := list(islice(words, LINE_WORDS)):
-                yield subset, " ".join(piece)
+            while line := list(islice(words, LINE_WORDS)):
+                yield subset, " ".join(line)
         if file.read(1):
             raise _not_text8(path, f"it has more than {sum(characters.values()):,} characters")
 
