@@ -106,7 +106,7 @@ class Segment:
 
 
 def segments(file: TextFile) -> Iterator[Segment]:
-    """The segments of an sgm or XML file (a segment a line), entities resolved.
+    """The segments of an sgm or XML file (one per line), entities resolved.
 
     Raises:
         UserError: where a segment does not end in the line it begins in.

@@ -24,7 +24,7 @@ Symbols = tuple[str, str]
 def learn_merges(words: Iterable[tuple[str, int]], merges: int) -> Iterator[Symbols]:
     """The pairs of symbols to merge, the first to be merged first.
 
-    Memory: about 2 kB a word.
+    Memory: about 2 kB per word.
 
     Args:
         words: distinct words and how often each was seen.

@@ -4,10 +4,10 @@
 this one that says where its text comes from and calls it.
 
 A large training text is dealt out to parts, pair by pair in turn, so that each is a fair sample
-of the whole. A part is read, tokenised, segmented and made a data-bin of its own
+of the whole. A part is read, tokenised, segmented and made its own data-bin
 (``data-bin/shard0``, …), which bounds what is lost by an interruption, and parts can be divided
 among machines. Memory depends neither on the size of the text nor on that of a part: at most
-about 2 GB, for learning merges from the million most frequent words, and 300 MB a process.
+about 2 GB, for learning merges from the million most frequent words, and 300 MB per process.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def fetch(
 ) -> None:
     """Download ``url`` to ``path``; nothing is done where the right file is there already.
 
-    What has arrived is kept as ``<path>.part`` and gone on with, also by a later call. Broken
+    What has arrived is kept as ``<path>.part``; a later call continues it. Broken
     connections and errors of the server are tried again, after twice the wait each time.
 
     Args:

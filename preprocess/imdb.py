@@ -1,4 +1,4 @@
-"""IMDB: film reviews of the Large Movie Review Dataset (Maas et al. 2011), a review a line.
+"""IMDB: film reviews of the Large Movie Review Dataset (Maas et al. 2011), one per line.
 
 ``python -m preprocess.imdb --dest DIR`` downloads the archive and prepares it; ``--raw DIR`` takes
 ``aclImdb_v1.tar.gz`` that is there already. The archive is read as it is, never unpacked.

@@ -55,7 +55,7 @@ class TextPart:
 def count_words(parts: Sequence[TextPart], outputs: Sequence[Path], workers: int) -> None:
     """Write the words of each side, in alphabetical order, and how often it has them.
 
-    Memory: 60 MB a worker; what does not fit is written down in between.
+    Memory: 60 MB per worker; what does not fit is written down in between.
 
     Raises:
         UserError: where there are none.

@@ -1,4 +1,4 @@
-"""Any text in one language: a sentence, a paragraph or whatever you like a line.
+"""Any text in one language: one sentence, paragraph or whatever you like per line.
 
 ``python -m preprocess.text --train FILE... --valid FILE... --test FILE... --dest DIR``; files may
 be gzipped, several are read one after the other, ``--test`` may be left out. Words are what white

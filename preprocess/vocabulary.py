@@ -24,7 +24,7 @@ def vocabulary_sizes(source: set[str], target: set[str]) -> dict[str, int]:
 
 
 def vocab_size(types: int) -> int:
-    """Entries of a fairseq dictionary of so many types."""
+    """Entries of the fairseq dictionary of a text with so many types."""
     return -(-(types + SPECIAL_SYMBOLS) // PADDING_FACTOR) * PADDING_FACTOR
 
 
