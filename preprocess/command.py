@@ -11,7 +11,7 @@ from preprocess import corpus as parallel
 from preprocess import monolingual
 from preprocess.download import Download, at_address, fetch_all
 from preprocess.options import add_options
-from preprocess.stages import WorkShare, claim
+from preprocess.stages import WorkShard, claim
 from tiednmt.errors import UserError
 
 
@@ -47,7 +47,7 @@ def parallel_command(
     _add_share_arguments(parser)
     parser.set_defaults(**defaults)
     args = parser.parse_args(argv)
-    options, share = parallel.Options.from_arguments(args), _share_from(args)
+    options, share = parallel.Options.from_arguments(args), _shard_from(args)
     if args.pair not in pairs:
         raise UserError(f"--pair {args.pair}: unknown pair; choose one of {', '.join(pairs)}")
     wanted = downloads(args.pair) if parallel.reads(share) else []
@@ -125,7 +125,7 @@ def _add_share_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"only this one of {', '.join(parallel.STEPS)} (default: all of them, in this order)",
     )
     parser.add_argument(
-        "--share",
+        "--shard",
         type=_fraction,
         default=(1, 1),
         metavar="I/N",
@@ -141,10 +141,10 @@ def _fraction(text: str) -> tuple[int, int]:
     return int(number), int(of)
 
 
-def _share_from(args: argparse.Namespace) -> WorkShare:
+def _shard_from(args: argparse.Namespace) -> WorkShard:
     """The share of the work as given on the command line."""
-    number, of = args.share
+    number, of = args.shard
     if of > 1 and args.step not in parallel.DIVIDED_STEPS:
         steps = " or --step ".join(parallel.DIVIDED_STEPS)
-        raise UserError(f"--share {number}/{of}: needs --step {steps}")
-    return WorkShare(args.step, number, of)
+        raise UserError(f"--shard {number}/{of}: needs --step {steps}")
+    return WorkShard(args.step, number, of)

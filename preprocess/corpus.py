@@ -31,7 +31,7 @@ from preprocess.filters import Filters
 from preprocess.manifest import data_bins, package_version, part_folder, write_manifest
 from preprocess.options import CommonOptions, option
 from preprocess.pipeline import SUBWORD_METHODS, TextPipeline
-from preprocess.stages import Stage, Stages, WorkShare
+from preprocess.stages import Stage, Stages, WorkShard
 from preprocess.subwords import (
     TextPart,
     apply_pairs,
@@ -132,12 +132,12 @@ class Options(CommonOptions):
         self.require_at_least(0, "vocabulary_threshold")
 
 
-def reads(share: WorkShare) -> bool:
+def reads(share: WorkShard) -> bool:
     """Whether the raw files are needed for this share of the work."""
     return share.step in (None, READ)
 
 
-def prepare(corpus: Corpus, dest: Path, options: Options, share: WorkShare | None = None) -> None:
+def prepare(corpus: Corpus, dest: Path, options: Options, share: WorkShard | None = None) -> None:
     """Fill ``dest`` from the raw files and print the vocabulary report.
 
     Stages that are up to date are skipped; killed at any moment and called again, it leaves the
@@ -147,11 +147,11 @@ def prepare(corpus: Corpus, dest: Path, options: Options, share: WorkShare | Non
         UserError: where a file is bad, the folder cannot be written, nothing is left to train on or
             another share has not done what this one needs.
     """
-    share = share or WorkShare()
+    share = share or WorkShard()
     _check(corpus, dest, options, share)
     stages = Stages(dest)
     plan = _Plan(corpus, stages, options)
-    stages.run_share(plan.stages, share)
+    stages.run_shard(plan.stages, share)
     if share.step not in (None, JOIN):
         return
     files = stages.finish(plan.stages)
@@ -175,7 +175,7 @@ def prepare(corpus: Corpus, dest: Path, options: Options, share: WorkShare | Non
     )
 
 
-def _check(corpus: Corpus, dest: Path, options: Options, share: WorkShare) -> None:
+def _check(corpus: Corpus, dest: Path, options: Options, share: WorkShard) -> None:
     for sign in ",:"[: 2 if options.parts > 1 else 1]:
         if sign in str(dest):
             raise UserError(f"{dest}: fairseq takes no {sign!r} in a path; rename --dest")

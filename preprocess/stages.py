@@ -26,7 +26,7 @@ class Stage:
     """One stage of preparing a corpus.
 
     ``action`` makes the ``outputs`` of the ``inputs`` and returns JSON. ``step`` and ``part`` say
-    which call of the command runs it where the work is divided (see :class:`WorkShare`).
+    which call of the command runs it where the work is divided (see :class:`WorkShard`).
     """
 
     name: str
@@ -39,7 +39,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class WorkShare:
+class WorkShard:
     """Which stages a call runs: all of them, those of one step, or a share of its parts.
 
     Raises:
@@ -52,7 +52,7 @@ class WorkShare:
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= self.of:
-            raise UserError(f"--share {self.number}/{self.of}: the first number is 1 to {self.of}")
+            raise UserError(f"--shard {self.number}/{self.of}: the first number is 1 to {self.of}")
 
     def has(self, stage: Stage) -> bool:
         """Whether ``stage`` is run here."""
@@ -121,7 +121,7 @@ class Stages:
         )
         return result
 
-    def run_share(self, stages: Sequence[Stage], share: WorkShare) -> None:
+    def run_shard(self, stages: Sequence[Stage], share: WorkShard) -> None:
         """Run the stages of ``share``, in order.
 
         Raises:

@@ -201,7 +201,7 @@ def in_steps(archives, dest, shares, *more):
     for step in STEPS:
         divided = step in ("tokenise", "encode")
         for number in range(1, shares + 1) if divided else [None]:
-            share = ["--share", f"{number}/{shares}"] if divided else []
+            share = ["--shard", f"{number}/{shares}"] if divided else []
             given = ["--parts", "4", "--step", step, *share, *more]
             run(wmt14, "en-de", archives, dest, *given)
 
@@ -216,7 +216,7 @@ def test_a_share_does_its_own_parts_only(archives, tmp_path):
     dest = tmp_path / "dest"
     given = ("--parts", "4", "--step")
     run(wmt14, "en-de", archives, dest, *given, "read")
-    run(wmt14, "en-de", archives, dest, *given, "tokenise", "--share", "2/3")
+    run(wmt14, "en-de", archives, dest, *given, "tokenise", "--shard", "2/3")
     assert [path.name for path in (dest / "tokenised").glob("*.en")] == ["train.1.en"]
 
 
@@ -230,7 +230,7 @@ def test_what_other_shares_have_not_done_is_named(archives, tmp_path, refused):
     for share in ("1/3", "3/3"):
         run(
             *(wmt14, "en-de", archives, dest, "--parts", "3"),
-            *("--step", "tokenise", "--share", share),
+            *("--step", "tokenise", "--shard", share),
         )
     message = refused(wmt14.main, dest, *given, "--step", "learn")
     assert "tokenise train.1 (--step tokenise) has not been done" in message
@@ -239,10 +239,10 @@ def test_what_other_shares_have_not_done_is_named(archives, tmp_path, refused):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--share", "4/3", "--step", "encode"], "--share 4/3: the first number is 1 to 3"),
-        (["--share", "0/3", "--step", "encode"], "--share 0/3: the first number is 1 to 3"),
-        (["--share", "1/3"], "--share 1/3: needs --step tokenise or --step encode"),
-        (["--share", "1/3", "--step", "join"], "--share 1/3: needs --step tokenise"),
+        (["--shard", "4/3", "--step", "encode"], "--shard 4/3: the first number is 1 to 3"),
+        (["--shard", "0/3", "--step", "encode"], "--shard 0/3: the first number is 1 to 3"),
+        (["--shard", "1/3"], "--shard 1/3: needs --step tokenise or --step encode"),
+        (["--shard", "1/3", "--step", "join"], "--shard 1/3: needs --step tokenise"),
         (["--parts", "0"], "--parts 0: must be 1 or more"),
         (["--pair", "en-cs"], "--pair en-cs: unknown pair; choose one of en-de"),
     ],
@@ -255,7 +255,7 @@ def test_shares_that_there_are_not(archives, tmp_path, refused, options, expecte
 
 def test_a_share_that_is_not_written_as_one(archives, tmp_path, capsys):
     with pytest.raises(SystemExit):
-        run(wmt14, "en-de", archives, tmp_path / "dest", "--share", "two")
+        run(wmt14, "en-de", archives, tmp_path / "dest", "--shard", "two")
     assert "two: write it as 2/3, the second of three" in capsys.readouterr().err
 
 
