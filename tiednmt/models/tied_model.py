@@ -211,8 +211,10 @@ class TiedModel(BaseFairseqModel):
 
 
 class SteppingDecoder(FairseqIncrementalDecoder):
-    """A decoder whose steps (:class:`Stepper`) serve fairseq's incremental decoding and, unless
-    :meth:`decode` does better, training.
+    """A decoder that is a :class:`Stepper`.
+
+    Its steps serve fairseq's incremental decoding too and, unless :meth:`decode` does better,
+    training.
 
     Args:
         dictionary: of the target language.
