@@ -11,6 +11,7 @@ from tiednmt.models.tied_model import (
     TiedModel,
     TiedModelConfig,
     embeddings_of,
+    lookup_scale_of,
     select_sentences,
 )
 from tiednmt.modules.dropout import Dropout
@@ -26,13 +27,14 @@ class ToyConfig(TiedModelConfig):
 
 
 class ToyEncoder(FairseqEncoder):
-    def __init__(self, dictionary, embedding, dropout):
+    def __init__(self, dictionary, embedding, cfg):
         super().__init__(dictionary)
-        self.embedding, self.dropout = embedding, Dropout(dropout, "ToyEncoder")
+        self.embedding, self.dropout = embedding, Dropout(cfg.dropout, "ToyEncoder")
+        self.scale = lookup_scale_of(cfg)
 
     def forward(self, src_tokens, src_lengths, **_):
         kept = src_tokens.ne(self.dictionary.pad()).unsqueeze(2)
-        return {"sum": [(self.dropout(self.embedding(src_tokens)) * kept).sum(1)]}
+        return {"sum": [(self.dropout(self.scale(self.embedding(src_tokens))) * kept).sum(1)]}
 
     def reorder_encoder_out(self, encoder_out, new_order):
         return select_sentences(encoder_out, new_order)
@@ -43,6 +45,7 @@ class ToyDecoder(SteppingDecoder):
 
     def __init__(self, dictionary, embeddings, cfg):
         super().__init__(dictionary, embeddings)
+        self.scale = lookup_scale_of(cfg)
         self.mixed, self.dropout = nn.Linear(cfg.embed_dim, cfg.embed_dim), Dropout(cfg.dropout)
 
     def start(self, encoder_out):
@@ -50,7 +53,7 @@ class ToyDecoder(SteppingDecoder):
         return source, (torch.zeros_like(source), torch.zeros_like(source[..., :1]))
 
     def step(self, tokens, memory, state, position):
-        total, count = state[0] / 2 + self.embedding(tokens), state[1] + 1
+        total, count = state[0] / 2 + self.scale(self.embedding(tokens)), state[1] + 1
         mixed = linear(self.mixed, torch.tanh(total + memory) / count)
         return StepOutput(self.dropout(mixed), (total, count), None)
 
@@ -60,7 +63,7 @@ class ToyModel(TiedModel, FairseqEncoderDecoderModel):
     @classmethod
     def build(cls, cfg, source, target):
         tied = embeddings_of(cfg, source, target, cfg.embed_dim)
-        encoder = ToyEncoder(source, tied.source, cfg.dropout)
+        encoder = ToyEncoder(source, tied.source, cfg)
         model = cls(encoder, ToyDecoder(target, tied, cfg))
         model.complete(cfg, source, target)
         return model

@@ -13,6 +13,7 @@ from tiednmt.models.tied_model import (
     TiedModelConfig,
     check_ranges,
     embeddings_of,
+    lookup_scale_of,
 )
 from tiednmt.modules import (
     CarriedState,
@@ -81,8 +82,10 @@ class RecurrentLanguageModel(TiedModel, FairseqLanguageModel):
 
     def initialise(self, cfg: Any) -> None:
         """Start every parameter uniform between −``init_range`` and ``init_range``."""
+        scale = self.decoder.input_scale.factor
         for parameter in self.parameters():  # tied ones once
-            nn.init.uniform_(parameter, -cfg.init_range, cfg.init_range)
+            if parameter is not scale:
+                nn.init.uniform_(parameter, -cfg.init_range, cfg.init_range)
 
     SIZES: tuple[str, ...] = ()  # the further options that are sizes
 
@@ -110,6 +113,7 @@ class RecurrentDecoder(FairseqIncrementalDecoder):
         super().__init__(dictionary)
         self.embedding = embeddings.target
         self.output = embeddings.output
+        self.input_scale = lookup_scale_of(cfg)
         self.network = network
         owner = type(self).__name__
         self.word_dropout = WordDropout(cfg.word_dropout, owner)
@@ -155,7 +159,8 @@ class RecurrentDecoder(FairseqIncrementalDecoder):
             prev_output_tokens = prev_output_tokens[:, -1:]
             state = self._cached(incremental_state)
         tokens = prev_output_tokens.t()
-        embedded = self.word_dropout(self.embedding(tokens), tokens, self.embedding.num_embeddings)
+        looked_up = self.input_scale(self.embedding(tokens))
+        embedded = self.word_dropout(looked_up, tokens, self.embedding.num_embeddings)
         outputs, state = self.network(self.dropout(embedded), state)
         if carried is not None:
             carried.keep(state)

@@ -25,6 +25,7 @@ from tiednmt.models.tied_model import (
     TiedModelConfig,
     check_ranges,
     embeddings_of,
+    lookup_scale_of,
     preset,
     select_sentences,
 )
@@ -114,6 +115,7 @@ class TiedGRUEncoder(FairseqEncoder):
         super().__init__(dictionary)
         owner = type(self).__name__
         self.embedding = embedding
+        self.input_scale = lookup_scale_of(cfg)
         self.max_source_positions = cfg.max_source_positions
         self.embedding_dropout = Dropout(cfg.embedding_dropout, owner)
         self.state_dropout = Dropout(cfg.state_dropout, owner)
@@ -129,7 +131,7 @@ class TiedGRUEncoder(FairseqEncoder):
             to the right, and ``columns`` (B × S): where each stood in ``src_tokens``.
         """
         tokens, padding, columns = move_padding_right(src_tokens, self.dictionary.pad())
-        embedded = self.embedding_dropout(self.embedding(tokens.t()))
+        embedded = self.embedding_dropout(self.input_scale(self.embedding(tokens.t())))
         packed = pack_padded_sequence(embedded, (~padding).sum(1).cpu(), enforce_sorted=False)
         states, _lengths = pad_packed_sequence(
             self.rnn(packed), batch_first=True, total_length=tokens.size(1)
@@ -168,6 +170,7 @@ class TiedGRUDecoder(SteppingDecoder):
         super().__init__(dictionary, embeddings, cfg.max_target_positions)
         owner = type(self).__name__
         annotation_size = 2 * cfg.encoder_hidden_size
+        self.input_scale = lookup_scale_of(cfg)
         self.embedding_dropout = Dropout(cfg.embedding_dropout, owner)
         self.state_dropout = Dropout(cfg.state_dropout, owner)
         self.readout_dropout = Dropout(cfg.readout_dropout, owner)
@@ -194,13 +197,18 @@ class TiedGRUDecoder(SteppingDecoder):
         order, positions, sizes = pack_steps(prev_output_tokens, self.dictionary.pad())
         memory, state = self.begin(select_sentences(encoder_out, order))
         tokens = prev_output_tokens.flatten()[positions]
-        embedded = self.embedding_dropout(self.embedding(tokens))
+        embedded = self._embed(tokens)
         decoded = self.cell(embedded, sizes, memory, state)
         readout, attention = (
             unpack_steps(rows, positions, prev_output_tokens.shape)
             for rows in (self.read_out(embedded, decoded), decoded.attention)
         )
         return readout, restore_columns(attention, encoder_out["columns"][0])
+
+    def _embed(self, tokens: Tensor) -> Tensor:
+        """What the steps read of target tokens, … × embedding."""
+        embedded: Tensor = self.embedding_dropout(self.input_scale(self.embedding(tokens)))
+        return embedded
 
     def begin(self, encoder_out: EncoderOut) -> tuple[Memory, Tensor]:
         """What all steps attend to, and the state before the first (B × hidden).
@@ -227,7 +235,7 @@ class TiedGRUDecoder(SteppingDecoder):
         """One step of K hypotheses for each of B sources; see :class:`Stepper`."""
         attended = memory.attended
         if isinstance(attended, Memory):
-            embedded = self.embedding_dropout(self.embedding(tokens))
+            embedded = self._embed(tokens)
             decoded = self.cell.step_by_parts(embedded, attended, state)
             readout = self.read_out(embedded, decoded)
         else:
@@ -246,11 +254,11 @@ class TiedGRUDecoder(SteppingDecoder):
         """
         table = self._token_table_now()
         if table is None and self.embedding_dropout.drops:
-            projected = self._project(self.embedding_dropout(self.embedding(tokens)))
+            projected = self._project(self._embed(tokens))
         else:
             if table is None:  # hypotheses often end in the same token
                 distinct, tokens = tokens.unique(return_inverse=True)
-                table = self._project(self.embedding(distinct))
+                table = self._project(self.input_scale(self.embedding(distinct)))
             projected = F.embedding(tokens, table)
         from_token, to_readout = projected.tensor_split((self.cell.gate_size,), 2)
         return from_token, to_readout
@@ -265,7 +273,8 @@ class TiedGRUDecoder(SteppingDecoder):
         if self.token_table is None or torch.is_grad_enabled() or self.embedding_dropout.drops:
             return None
         one = self.cell.transition_1
-        parameters = (one.weight_ih, one.bias_ih, *self.readout_input.parameters())
+        layers = (*self.readout_input.parameters(), *self.input_scale.parameters())
+        parameters = (one.weight_ih, one.bias_ih, *layers)
         return self.token_table(self.embedding.weight, *parameters)
 
     def freeze(self, kind: type[FrozenLinear] | None) -> None:
@@ -276,7 +285,7 @@ class TiedGRUDecoder(SteppingDecoder):
         self.token_table = Frozen(self._make_token_table) if wanted else None
 
     def _make_token_table(self, embeddings: Tensor, *_: Tensor) -> Tensor:
-        return self._project(embeddings)
+        return self._project(self.input_scale(embeddings))
 
     def read_out(self, embedded: Tensor, decoded: Decoded) -> Tensor:
         """tanh(W_s s_t + W_y y_{t−1} + W_c c_t), … × embedding."""

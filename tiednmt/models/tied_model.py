@@ -22,11 +22,14 @@ from tiednmt.modules import OutputLayer
 from tiednmt.modules.dropout import Dropping
 from tiednmt.modules.frozen_linear import FrozenLinear, PackedLinear
 from tiednmt.modules.linear import PRECISIONS, freeze, set_matmul_precision
+from tiednmt.modules.lookup import LookupScale
 from tiednmt.search.stepper import StepOutput, Stepper, Tree, keep
 from tiednmt.tying import NONE, TYINGS, Embeddings, TieMap, build_embeddings, guard_checkpoints
 from tiednmt.tying import tie_map as tie_map_of
 
 logger = logging.getLogger(__name__)
+
+LEARNED_FROM = 4.0  # what --input-scale learned starts from
 
 EncoderOut = dict[str, list[Tensor]]
 IncrementalState = dict[str, dict[str, Any]]
@@ -55,6 +58,17 @@ class TiedModelConfig(FairseqDataclass):
     projection_bias: bool = field(
         default=False,
         metadata={"help": "give P a bias, as the paper's authors do in the code they released"},
+    )
+    input_scale: str = field(
+        default="1",
+        metadata={
+            "help": "multiply the rows that are looked up in an input embedding: a number, "
+            "sqrt-dim, or learned (one scalar per input embedding)"
+        },
+    )
+    input_gradient_scale: float = field(
+        default=1.0,
+        metadata={"help": "multiply what the input embeddings add to the gradient of a matrix"},
     )
     float32_matmul_precision: ChoiceEnum(PRECISIONS) = field(  # type: ignore[valid-type]
         default="highest",
@@ -309,6 +323,14 @@ class SteppingDecoder(FairseqIncrementalDecoder):
     def max_positions(self) -> int:
         """Longest target sentence, in subword units."""
         return self.max_target_positions
+
+
+def lookup_scale_of(cfg: Any) -> LookupScale:
+    """The scale of the lookups that the options of a model ask for."""
+    # older checkpoints do not have the options
+    option = str(getattr(cfg, "input_scale", "1"))
+    gradient_scale = getattr(cfg, "input_gradient_scale", 1.0)
+    return LookupScale.of(option, cfg.embed_dim, LEARNED_FROM, gradient_scale)
 
 
 def embeddings_of(cfg: Any, source: Dictionary | None, target: Dictionary, dim: int) -> Embeddings:
