@@ -60,7 +60,7 @@ def test_every_option_is_read_and_the_command_line_repeats_it():
 
 def test_what_is_not_given_is_not_repeated_but_defaults_are():
     words = command_words(parsed("--data", "d", "--python", "/opt/python"))
-    assert words == "--data d --batch-size 8 --against lstm --sizes 1 2".split()
+    assert words == ["--data", "d", "--batch-size", "8", "--against", "lstm", "--sizes", "1", "2"]
 
 
 @pytest.mark.parametrize(
