@@ -1,7 +1,7 @@
 """Options of a command from the fields of a dataclass, and a command line from its values.
 
 A field ``max_tokens: int = 4000`` is the option ``--max-tokens N`` with that default. ``bool`` is a
-flag, ``tuple[int, ...]`` takes several values, ``X | None`` may be left out. :func:`option` adds
+flag, ``X | None`` may be left out, ``tuple[int, ...]`` takes several values. :func:`option` adds
 what a field cannot say.
 """
 
@@ -26,6 +26,7 @@ def option(
     type: Callable[[str], Any] | None = None,
     choices: Sequence[str] | None = None,
     metavar: str | None = None,
+    repeated: bool = False,
     recorded: bool = True,
 ) -> Any:
     """A field of a dataclass of options.
@@ -36,6 +37,7 @@ def option(
         type: reads a value from the command line; by default the field's own type.
         choices: the values allowed.
         metavar: what ``--help`` calls the value.
+        repeated: of a tuple: the option is given once for each value.
         recorded: whether :func:`command_words` names it; what differs from machine to machine
             should not be.
     """
@@ -44,6 +46,7 @@ def option(
         "type": type,
         "choices": choices,
         "metavar": metavar,
+        "repeated": repeated,
         "recorded": recorded,
     }
     return dataclasses.field(default=default, metadata=metadata)
@@ -67,8 +70,12 @@ def from_arguments(options: type[Options], args: argparse.Namespace) -> Options:
     Raises:
         UserError: the dataclass refuses them.
     """
-    values = {field.name: getattr(args, field.name) for field in dataclasses.fields(options)}  # type: ignore[arg-type]
-    values = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    values = {}
+    for field in dataclasses.fields(options):  # type: ignore[arg-type]
+        value = getattr(args, field.name)
+        if field.metadata.get("repeated") and value is None:
+            value = field.default
+        values[field.name] = tuple(value) if isinstance(value, list) else value
     return options(**values)
 
 
@@ -79,11 +86,13 @@ def command_words(options: Any) -> list[str]:
         value = getattr(options, field.name)
         if not field.metadata.get("recorded", True) or value in (None, False, ()):
             continue
-        words.append(option_name(field.name))
-        if isinstance(value, tuple):
-            words += map(str, value)
-        elif value is not True:
-            words.append(str(value))
+        name, values = option_name(field.name), value if isinstance(value, tuple) else (value,)
+        if value is True:
+            words.append(name)
+        elif field.metadata.get("repeated"):
+            words += [word for each in values for word in (name, str(each))]
+        else:
+            words += [name, *map(str, values)]
     return words
 
 
@@ -105,7 +114,6 @@ def _argument(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
     help = metadata.get("help", "")
     if hint is bool:
         return {"action": "store_true", "help": help}
-    several = get_origin(hint) is tuple
     kind = next(part for part in get_args(hint) or (hint,) if part is not NoneType)
     choices = metadata.get("choices")
     argument = {
@@ -114,13 +122,11 @@ def _argument(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
         "metavar": metadata.get("metavar") or (None if choices else _METAVARS.get(kind, "N")),
         "help": help if required else _with_default(help, field.default),
     }
-    if several:
-        argument["nargs"] = "*" if field.default == () else "+"
-    if required:
-        argument["required"] = True
-    else:
-        argument["default"] = field.default
-    return argument
+    if metadata.get("repeated"):
+        return {**argument, "action": "append", "required": required}
+    if get_origin(hint) is tuple:
+        argument["nargs"] = "+"
+    return {**argument, "required": True} if required else {**argument, "default": field.default}
 
 
 def _with_default(help: str, default: Any) -> str:

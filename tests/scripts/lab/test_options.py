@@ -18,7 +18,7 @@ class Options:
     against: str = option(choices=("lstm", "transformer"), default="lstm")
     arch: str | None = option("an architecture", default=None)
     sizes: tuple[int, ...] = option("of 100% of it", default=(1, 2), type=positive)
-    more: tuple[int, ...] = option(default=())
+    more: tuple[int, ...] = option(default=(), repeated=True)
     int8: bool = option("int8 weights", default=False)
     python: str = option("differs from machine to machine", default="python3", recorded=False)
 
@@ -39,7 +39,7 @@ def test_defaults_are_the_fields():
 
 GIVEN = (
     *("--data", "some folder", "--batch-size", "3", "--against", "transformer", "--arch", "tiny"),
-    *("--sizes", "5", "6", "7", "--more", "0", "--int8"),
+    *("--sizes", "5", "6", "7", "--more", "0", "--more", "4", "--int8"),
 )
 
 
@@ -51,7 +51,7 @@ def test_every_option_is_read_and_the_command_line_repeats_it():
         against="transformer",
         arch="tiny",
         sizes=(5, 6, 7),
-        more=(0,),
+        more=(0, 4),
         int8=True,
     )
     assert options == expected
