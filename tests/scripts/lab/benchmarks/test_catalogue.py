@@ -89,7 +89,8 @@ def test_the_size_of_a_language_model_chooses_the_experiment(tmp_path):
 
 
 @pytest.mark.parametrize("size", ["small", "large"])
-def test_fairseq_knows_every_option_of_both_language_models(size, tmp_path):
+def test_fairseq_knows_every_option_of_both_language_models(size, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)  # where --user-dir tiednmt is
     data = tmp_path / "runs" / "ptb-small" / "data"
     model = LanguageModel(data=data, size=size, precision="medium")
     for recipe in (model.recipe_in_precision(), stock.lstm_lm(model.recipe())):
