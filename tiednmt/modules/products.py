@@ -9,9 +9,7 @@ decoding) is not rounded.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from tiednmt.kernels import cpu_kernels_for
+from tiednmt.processor import is_amd
 
 _allowed = False  # to round
 
@@ -38,12 +37,9 @@ def set_precision(precision: str) -> None:
 
 @cache
 def _has_exact_onednn() -> bool:
-    processor = ""
-    with suppress(OSError):
-        processor = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     may_round = getattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
     return (
-        "AuthenticAMD" in processor
+        is_amd()
         and torch.backends.mkldnn.is_available()
         and not may_round()
         and not torch.cuda.is_available()  # whose products the setting would round
