@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 from scripts import analyse
 from scripts.lab.score.embeddings import Subject, load
 from scripts.lab.show.analysis_page import page
-from tests.untrained import save_untrained, write_dictionaries
+from tests.support.untrained import save_untrained, write_dictionaries
 from tiednmt.analysis.embeddings import Embedding
 from tiednmt.analysis.word_vectors import save_word2vec
 

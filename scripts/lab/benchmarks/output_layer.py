@@ -28,7 +28,7 @@ from scripts.lab.benchmarks.compare import (
 from scripts.lab.benchmarks.options import Paired
 from scripts.lab.options import add_options, command_words, from_arguments, option, positive
 from tiednmt.modules import OutputLayer
-from tiednmt.modules.products import set_precision
+from tiednmt.tuned_process import use_exact_onednn
 
 WHAT = "tokens a second, loss and gradients of the output layer in single precision"
 PADDING = 1
@@ -71,7 +71,7 @@ def measure_side(side: str, sizes: Sizes) -> Measured:
     """Loss and gradients once to warm up and once for the clock; the peak above what was there."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if side == "ours":
-        set_precision("highest")  # as our models do
+        use_exact_onednn()  # as our models do
     torch.manual_seed(1)
     layer = OutputLayer(nn.Embedding(sizes.types, sizes.dim)).to(device)
     features = torch.randn(sizes.tokens, sizes.dim, device=device, requires_grad=True)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from itertools import islice
 from typing import Any
@@ -25,7 +26,8 @@ from scripts.lab.benchmarks.compare import printed_by_module
 from scripts.lab.benchmarks.options import OurModel, PreparedData, in_batches
 from scripts.lab.options import add_options, command_words, from_arguments, option, positive
 from scripts.lab.run.specs import fairseq_train_arguments
-from tiednmt.modules.products import product_type, set_precision
+from tiednmt.modules.linear import has_bfloat16_products
+from tiednmt.tuned_process import use_exact_onednn
 
 SIZE = 2048  # of the square matrices
 BACKWARD = 2  # products of the backward pass for one of the forward pass
@@ -58,18 +60,35 @@ def rates() -> dict[str, Any]:
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     operand = torch.randn(SIZE, SIZE, device=device)
-    copied, products = torch.empty_like(operand), {}
-    for precision in ("highest", "medium"):
-        set_precision(precision)
-        products[precision] = _product_rate(operand.to(product_type(operand)))
-    products["single"] = max(products["highest"], _product_rate(operand))
-    products["bf16"] = _product_rate(operand.bfloat16())
+    copied = torch.empty_like(operand)
+    as_torch_comes = _product_rate(operand)
+    use_exact_onednn()
+    highest = _product_rate(operand)
+    rounded = operand.bfloat16() if device == "cpu" and has_bfloat16_products() else operand
+    with _medium_precision(device):
+        medium = _product_rate(rounded)
+    products = {
+        "highest": highest,
+        "medium": medium,
+        "single": max(as_torch_comes, highest),
+        "bf16": _product_rate(operand.bfloat16()),
+    }
     return {
         "gflops_per_second": {name: round(rate, 1) for name, rate in products.items()},
         "copy_gigabytes_per_second": round(
             _rate(lambda: copied.copy_(operand), 2 * operand.nbytes), 1
         ),
     }
+
+
+@contextmanager
+def _medium_precision(device: str) -> Iterator[None]:
+    """On a GPU torch rounds to TF32 itself; on a CPU the models of this package do."""
+    before = torch.get_float32_matmul_precision()
+    if device == "cuda":
+        torch.set_float32_matmul_precision("medium")
+    yield
+    torch.set_float32_matmul_precision(before)
 
 
 def _product_rate(operand: Tensor) -> float:
