@@ -147,7 +147,7 @@ def test_all_commands_give_the_perplexity_of_a_plain_loop(plain, data, folder):
     ours = run("-m", "scripts.perplexity", plain, "--data", folder, "--subset", "test").check()
     result, signature = ours.stdout.splitlines()
     assert result == f"{tokens:,} tokens, perplexity {expected:.2f}"
-    assert signature.startswith("tie:none|vocab:")
+    assert signature.startswith("tie:decoder|vocab:")
     text = run(
         "-m", "scripts.perplexity", plain, "--data", folder, "--input", folder / "test.txt"
     ).check()
