@@ -38,7 +38,8 @@ from preprocess.files import read_lines
 from preprocess.pipeline import TextPipeline
 from preprocess.wordsim import set_name
 from scripts.lab.run.provenance import package_versions
-from scripts.lab.score.translate import Prepared, load_system
+from scripts.lab.score.prepared import Prepared
+from scripts.lab.score.translate import load_system
 from tiednmt.analysis.attention import attention_of
 from tiednmt.analysis.embeddings import Embedding, EmbeddingError, Units, nearest, whole
 from tiednmt.analysis.geometry import in_two_dimensions, norms_by_frequency

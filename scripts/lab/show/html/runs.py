@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preprocess.files import read_lines
-from scripts.evaluate import file_name
 from scripts.lab.records import settings
 from scripts.lab.records.schema import Record, read_record
-from scripts.lab.score.translate import Prepared
+from scripts.lab.score.prepared import Prepared
+from scripts.lab.score.systems import file_name
 from scripts.lab.show.html import analyses
 from scripts.lab.show.html.analyses import Analysis, read_analysis
 from scripts.lab.show.html.samples import Sample, make_sample, where_rows_differ
