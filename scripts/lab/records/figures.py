@@ -1,18 +1,16 @@
-"""What the records of translation and of language models have in common: figures of rows."""
+"""What is shown of records, as data: figures of rows."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
 
 from scripts.lab.records.seeds import Interval
-from scripts.lab.show.pictures import CurveAxes
 
 
 def perplexity(nll: float) -> float:
-    """e to the NLL (nats a token); infinity where that is beyond the numbers of a computer."""
+    """e to the NLL (nats per token); infinity where that is beyond the numbers of a computer."""
     try:
         return math.exp(nll)
     except OverflowError:
@@ -53,17 +51,3 @@ class Measure:
     headline: bool  # named where there is room for little
     better: str = "higher"
     signature: str = ""  # sacreBLEU's
-
-
-class Measured(Protocol):
-    """What tells the figures of a task's records."""
-
-    curve_axes: ClassVar[CurveAxes]  # how learning curves are drawn
-
-    @staticmethod
-    def conditions(record: Mapping[str, Any]) -> str:
-        """What must be known to read the figures, in sentences."""
-
-    @staticmethod
-    def measures(record: Mapping[str, Any]) -> Sequence[Measure]:
-        """The figures of the record's rows."""

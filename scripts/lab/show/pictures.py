@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-Point = Mapping[str, float]
+from scripts.lab.records.schema import BenchmarkRecord, Cell, ExperimentRecord, Side, Validation
 
 
 @dataclass(frozen=True)
@@ -19,12 +18,12 @@ class CurveAxes:
     """How the learning curves of a task are drawn."""
 
     x: str  # update or epoch
-    y: Callable[[Point], float]  # the height of a point
+    y: Callable[[Validation], float]  # the height of a point
     y_label: str  # what that is
     logarithmic: bool = False  # the scale of y
 
 
-def plot_curves(record: Mapping[str, Any], path: Path, drawn: CurveAxes) -> None:
+def plot_curves(record: ExperimentRecord, path: Path, drawn: CurveAxes) -> None:
     """What the validations of each run gave, a line a run and a colour a row.
 
     Args:
@@ -34,11 +33,13 @@ def plot_curves(record: Mapping[str, Any], path: Path, drawn: CurveAxes) -> None
     """
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    for i, (row, seeds) in enumerate(record["curves"].items()):
+    for i, (row, seeds) in enumerate(record.curves.items()):
         for points, label in zip_longest(seeds, [row]):
             heights = [drawn.y(point) for point in points]
-            axes.plot([point[drawn.x] for point in points], heights, color=f"C{i}", label=label)
-    axes.set(title=record["title"], xlabel=f"{drawn.x}s", ylabel=drawn.y_label)
+            axes.plot(
+                [getattr(point, drawn.x) for point in points], heights, color=f"C{i}", label=label
+            )
+    axes.set(title=record.title, xlabel=f"{drawn.x}s", ylabel=drawn.y_label)
     if drawn.logarithmic:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:.0f}")
@@ -47,7 +48,7 @@ def plot_curves(record: Mapping[str, Any], path: Path, drawn: CurveAxes) -> None
     save(figure, path)
 
 
-def plot_growth(record: Mapping[str, Any], path: Path) -> None:
+def plot_growth(record: BenchmarkRecord, path: Path) -> None:
     """Speed and peak memory of both sides of a benchmark's ``cells``, a colour a vocabulary.
 
     Args:
@@ -56,18 +57,18 @@ def plot_growth(record: Mapping[str, Any], path: Path) -> None:
     """
     figure = Figure(figsize=(8, 6), layout="constrained")
     panels = figure.subplots(2, 2, sharex="col", sharey="row")
-    heights = {"target tokens a second": lambda side: side["median"], "peak memory, GB": _gigabytes}
+    heights = {"target tokens a second": lambda side: side.median, "peak memory, GB": _gigabytes}
     for column, (axis, other) in enumerate((("length", "tokens"), ("tokens", "length"))):
-        lines = _growth_lines(record["cells"], axis, other)
+        lines = _growth_lines(record.cells, axis, other)
         for axes, (label, height) in zip(panels[:, column], heights.items(), strict=True):
             for i, (vocabulary, cells) in enumerate(lines.items()):
                 for side, style in (("ours", "o-"), ("against", "x--")):
-                    measured = [cell for cell in cells if side in cell]
+                    measured = [cell for cell in cells if getattr(cell, side)]
                     axes.plot(
-                        [cell[axis] for cell in measured],
-                        [height(cell[side]) for cell in measured],
+                        [getattr(cell, axis) for cell in measured],
+                        [height(getattr(cell, side)) for cell in measured],
                         f"C{i}{style}",
-                        label=f"{record[side]['name'].split(',')[0]}, {vocabulary:,} types",
+                        label=f"{getattr(record, side).name.split(',')[0]}, {vocabulary:,} types",
                     )
             axes.set(xscale="log", yscale="log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -76,7 +77,7 @@ def plot_growth(record: Mapping[str, Any], path: Path) -> None:
             if column == 0:
                 axes.set_ylabel(label)
         panels[1, column].set_xlabel(_GROWTH_AXES[axis])
-        sizes = sorted({cell[axis] for cell in record["cells"]})
+        sizes = sorted({getattr(cell, axis) for cell in record.cells})
         panels[1, column].set_xticks(sizes, [f"{size:,}" for size in sizes])
         panels[1, column].minorticks_off()
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
@@ -86,20 +87,18 @@ def plot_growth(record: Mapping[str, Any], path: Path) -> None:
 _GROWTH_AXES = {"length": "tokens a sentence", "tokens": "tokens a batch"}
 
 
-def _gigabytes(side: Mapping[str, Any]) -> float:
-    return side["memory"] / 1e9
+def _gigabytes(side: Side) -> float:
+    return (side.memory or 0.0) / 1e9
 
 
-def _growth_lines(
-    cells: Sequence[Mapping[str, Any]], axis: str, other: str
-) -> dict[int, list[Mapping[str, Any]]]:
+def _growth_lines(cells: Sequence[Cell], axis: str, other: str) -> dict[int, list[Cell]]:
     """Of each vocabulary the cells along ``axis``, which agree in ``other``."""
-    sizes = [cell[other] for cell in cells]
+    sizes = [getattr(cell, other) for cell in cells]
     middle = max(sizes, key=sizes.count)
-    lines: dict[int, list[Mapping[str, Any]]] = {}
-    for cell in sorted(cells, key=lambda cell: cell[axis]):
-        if cell[other] == middle:
-            lines.setdefault(cell["vocabulary"], []).append(cell)
+    lines: dict[int, list[Cell]] = {}
+    for cell in sorted(cells, key=lambda cell: getattr(cell, axis)):
+        if getattr(cell, other) == middle:
+            lines.setdefault(cell.vocabulary, []).append(cell)
     return lines
 
 

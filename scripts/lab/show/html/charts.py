@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log10, sqrt
-from typing import Any
 
 from matplotlib.ticker import Locator, LogLocator, MaxNLocator
 
 from scripts.lab.records.figures import Measure, Score
+from scripts.lab.records.schema import Validation
 from scripts.lab.records.seeds import Interval
 from scripts.lab.show.pictures import CurveAxes
 
@@ -132,12 +132,10 @@ def _label(name: str, score: Score, places: int) -> str:
     return f"{text} ({low:.{places}f} to {high:.{places}f})"
 
 
-def learning_curves(
-    curves: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], axes: CurveAxes
-) -> Chart:
+def learning_curves(curves: Mapping[str, Sequence[Sequence[Validation]]], axes: CurveAxes) -> Chart:
     """A line a run, each row in its colour."""
     lines = [
-        (row, [(float(point[axes.x]), axes.y(point)) for point in points])
+        (row, [(float(getattr(point, axes.x)), axes.y(point)) for point in points])
         for row, seeds in enumerate(curves.values())
         for points in seeds
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,15 +13,21 @@ from scripts.lab.kinds.embeddings import (
     ANSWERS,
     Compared,
     ComparedInSet,
-    EmbeddingResults,
     correlation_of,
-    names_in,
     similarity_of,
 )
 from scripts.lab.kinds.translation import METRICS
 from scripts.lab.records import settings
 from scripts.lab.records.figures import Measure, Score
-from scripts.lab.records.schema import MEASURED_TASKS
+from scripts.lab.records.schema import (
+    Comparison,
+    EmbeddingRecord,
+    ExperimentRecord,
+    TrainedRow,
+    TranslationRecord,
+    Validation,
+    names_in,
+)
 from scripts.lab.records.seeds import interval_of_mean
 from scripts.lab.records.settings import Settings
 from scripts.lab.show.html import analyses, charts, tie_maps
@@ -30,9 +36,12 @@ from scripts.lab.show.html.charts import Chart, DotPlot
 from scripts.lab.show.html.runs import AnalysisAlone, Run, Samples
 from scripts.lab.show.markdown import duration
 from scripts.lab.show.pictures import CurveAxes
+from scripts.lab.store import kind_of
+from tiednmt.errors import UserError
 from tiednmt.tying import TieMap
 
 LOOKS = 6  # colours and shapes that tell rows apart
+Curves = Mapping[str, Sequence[Sequence[Validation]]]
 SIMILARITY, LIKENESS = "Word similarity", "Likeness"
 
 
@@ -68,7 +77,7 @@ class Section:
     template: ClassVar = "run.html"
 
     anchor: str
-    record: Mapping[str, Any]
+    record: ExperimentRecord
     baseline: str
     findings: Sequence[Finding]
     measures: Sequence[Measure]
@@ -86,22 +95,22 @@ class Section:
     @property
     def title(self) -> str:
         """The record's."""
-        return self.record["title"]
+        return self.record.title
 
     @property
-    def rows(self) -> Sequence[Mapping[str, Any]]:
+    def rows(self) -> Sequence[TrainedRow]:
         """The record's."""
-        return self.record["rows"]
+        return self.record.rows
 
     @property
     def row_names(self) -> list[str]:
         """In the order of their signs."""
-        return [row["name"] for row in self.rows]
+        return [row.name for row in self.rows]
 
     @property
     def several_seeds(self) -> bool:
         """Whether figures are means."""
-        return any(len(seeds) > 1 for seeds in self.record["curves"].values())
+        return any(len(seeds) > 1 for seeds in self.record.curves.values())
 
     @property
     def has_tests(self) -> bool:
@@ -156,7 +165,7 @@ class EmbeddingSection:
     findings: ClassVar = ()
 
     anchor: str
-    record: Mapping[str, Any]
+    record: EmbeddingRecord
     names: Sequence[str]  # of the embeddings, in the order of their signs
     directions: Sequence[Direction]
     sets: Mapping[str, ComparedInSet]
@@ -169,7 +178,7 @@ class EmbeddingSection:
     @property
     def title(self) -> str:
         """The record's."""
-        return self.record["title"]
+        return self.record.title
 
     @property
     def summary(self) -> str:
@@ -179,7 +188,7 @@ class EmbeddingSection:
     @property
     def several_seeds(self) -> bool:
         """Whether figures are means."""
-        return self.record["seeds"] > 1
+        return self.record.seeds > 1
 
 
 @dataclass(frozen=True)
@@ -221,6 +230,7 @@ def render(runs: Sequence[Run | AnalysisAlone], command: str) -> str:
         look=lambda number: number % LOOKS,
         shape=lambda number: (number + number // LOOKS) % LOOKS,  # another for a colour's next
         answer=ANSWERS.get,
+        fields=asdict,
     )
     sections = [_section(run, f"run-{i}") for i, run in enumerate(runs, start=1)]
     return environment.get_template("page.html").render(
@@ -240,48 +250,54 @@ def _minus(text: str) -> str:
 def _section(run: Run | AnalysisAlone, anchor: str) -> Section | EmbeddingSection | AnalysisSection:
     if isinstance(run, AnalysisAlone):
         return _analysis_section(run, anchor)
-    is_measured = run.record["task"] in MEASURED_TASKS
-    return _measured_section(run, anchor) if is_measured else _embedding_section(run, anchor)
+    if isinstance(run.record, EmbeddingRecord):
+        return _embedding_section(run, run.record, anchor)
+    if isinstance(run.record, ExperimentRecord):
+        return _measured_section(run, run.record, anchor)
+    raise UserError(f"{run.record.experiment}: the page does not show the kind {run.record.kind}")
 
 
-def _measured_section(run: Run, anchor: str) -> Section:
-    record = run.record
-    results = MEASURED_TASKS[record["task"]]
-    measures = results.measures(record)
-    parameters = {row["name"]: row["parameters"] for row in record["rows"]}
-    baseline = record.get("baseline", record["rows"][0]["name"])
+def _measured_section(run: Run, record: ExperimentRecord, anchor: str) -> Section:
+    figures = kind_of(record).figures
+    assert figures.measures and figures.curve_axes
+    measures = figures.measures(record)
+    parameters = {row.name: row.parameters for row in record.rows}
+    comparisons: Mapping[str, Sequence[Comparison]] = {}
+    baseline = record.rows[0].name
+    if isinstance(record, TranslationRecord):
+        comparisons, baseline = record.comparisons, record.baseline
     return Section(
         anchor=anchor,
         record=record,
         baseline=baseline,
         findings=_findings(measures, parameters, baseline),
         measures=measures,
-        conditions=results.conditions(record),
+        conditions=figures.conditions(record),
         panels=[charts.over_parameters(m, parameters) for m in measures if m.drawn],
-        curves=charts.learning_curves(record["curves"], results.curve_axes),
+        curves=charts.learning_curves(record.curves, figures.curve_axes),
         comparisons=[
-            {**comparison, "subset": subset}
-            for subset, comparisons in record.get("comparisons", {}).items()
-            for comparison in comparisons
-            if comparison["metric"] in METRICS
+            {**asdict(comparison), "subset": subset}
+            for subset, of_subset in comparisons.items()
+            for comparison in of_subset
+            if comparison.metric in METRICS
         ],
         ties=_ties(run.ties),
         embeddings=embeddings(run.analysis) if run.analysis else None,
         samples=run.samples,
-        settings=settings.compare([row["training_command"] for row in record["rows"]]),
+        settings=settings.compare([row.recipe for row in record.rows]),
         curve_columns=[
             row if seed == 1 else f"{row}, seed {seed}"
-            for row, seeds in record["curves"].items()
+            for row, seeds in record.curves.items()
             for seed in range(1, len(seeds) + 1)
         ],
-        curve_rows=_curve_rows(record["curves"], results.curve_axes),
+        curve_rows=_curve_rows(record.curves, figures.curve_axes),
     )
 
 
-def _curve_rows(curves: Mapping[str, Any], axes: CurveAxes) -> list[tuple[int, list[float | None]]]:
+def _curve_rows(curves: Curves, axes: CurveAxes) -> list[tuple[int, list[float | None]]]:
     """The heights of all curves, by their place on the x axis."""
     lines = [
-        {point[axes.x]: axes.y(point) for point in points}
+        {getattr(point, axes.x): axes.y(point) for point in points}
         for seeds in curves.values()
         for points in seeds
     ]
@@ -305,8 +321,7 @@ def _findings(
     ]
 
 
-def _embedding_section(run: Run, anchor: str) -> EmbeddingSection:
-    record = run.record
+def _embedding_section(run: Run, record: EmbeddingRecord, anchor: str) -> EmbeddingSection:
     sets, correlation = similarity_of(record), correlation_of(record)
     names = list(next(iter(sets.values())).figures)
     cases: dict[str, list[Compared]] = {SIMILARITY: [*sets.values()]}
@@ -314,9 +329,9 @@ def _embedding_section(run: Run, anchor: str) -> EmbeddingSection:
         cases[LIKENESS] = [correlation]
     figures = {
         f"{name}, {found.covered:,} of {found.pairs:,} pairs": {
-            letter: (figure["mean"], interval_of_mean(figure))
+            letter: (figure.mean, interval_of_mean(figure))
             for letter, figure in found.figures.items()
-            if figure["mean"] is not None
+            if figure
         }
         for name, found in sets.items()
     }
@@ -330,10 +345,8 @@ def _embedding_section(run: Run, anchor: str) -> EmbeddingSection:
         sets=sets,
         correlation=correlation,
         dots=charts.by_set(figures, names),
-        conditions=EmbeddingResults.conditions(record),
-        settings=settings.compare([row["training_command"] for row in record["rows"]])
-        if record["rows"]
-        else None,
+        conditions=kind_of(record).figures.conditions(record),
+        settings=settings.compare([row.recipe for row in record.rows]) if record.rows else None,
         embeddings=embeddings(run.analysis) if run.analysis else None,
     )
 

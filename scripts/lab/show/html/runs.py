@@ -8,12 +8,13 @@ from pathlib import Path
 
 from preprocess.files import read_lines
 from scripts.evaluate import file_name
-from scripts.lab.records import settings
-from scripts.lab.records.schema import Record, read_record
+from scripts.lab.records.schema import ExperimentRecord, Record, TranslationRecord
+from scripts.lab.run.specs import folder_name
 from scripts.lab.score.translate import Prepared
 from scripts.lab.show.html import analyses
 from scripts.lab.show.html.analyses import Analysis, read_analysis
 from scripts.lab.show.html.samples import Sample, make_sample, where_rows_differ
+from scripts.lab.store import read_record
 from tiednmt.analysis.checkpoints import load as load_checkpoint
 from tiednmt.errors import UserError
 from tiednmt.tying import TieMap
@@ -78,10 +79,8 @@ def load(path: Path) -> Run | AnalysisAlone:
 
 def _ties(record: Record, folder: Path) -> dict[str, TieMap]:
     data_bin = folder / "data" / "data-bin"
-    checkpoints = {
-        row["name"]: folder / settings.folder_name(row["training_command"]) / "checkpoint_best.pt"
-        for row in record["rows"]
-    }
+    rows = record.row_names if isinstance(record, ExperimentRecord) else []
+    checkpoints = {row: folder / folder_name(row) / "checkpoint_best.pt" for row in rows}
     return {
         row: load_checkpoint(path, data_bin).tie_map
         for row, path in checkpoints.items()
@@ -90,13 +89,13 @@ def _ties(record: Record, folder: Path) -> dict[str, TieMap]:
 
 
 def _recorded_samples(record: Record) -> Samples | None:
-    if "samples" not in record:
+    if not isinstance(record, TranslationRecord):
         return None
-    rows = [row["name"] for row in record["rows"]]
+    rows = record.row_names
     return Samples(
         [
             make_sample(text["source"], text["reference"], {row: text[row] for row in rows})
-            for text in record["samples"]
+            for text in record.samples
         ]
     )
 
@@ -104,14 +103,16 @@ def _recorded_samples(record: Record) -> Samples | None:
 def _samples(record: Record, folder: Path) -> Samples | None:
     """The recorded ones, and those found in the translations of the first test set."""
     recorded = _recorded_samples(record)
-    if recorded is None or not (folder / "data" / "manifest.json").is_file():
+    if not isinstance(record, TranslationRecord) or recorded is None:
+        return None
+    if not (folder / "data" / "manifest.json").is_file():
         return recorded
     prepared = Prepared(folder / "data")
-    subset = next(iter(record["rows"][0]["test"]))
+    subset = next(iter(record.rows[0].test))
     languages = (prepared.pipeline.source, prepared.pipeline.target)
     files = {
-        row["name"]: folder / "translations" / f"{file_name(row['name'])}.{subset}.{languages[1]}"
-        for row in record["rows"]
+        row: folder / "translations" / f"{file_name(row)}.{subset}.{languages[1]}"
+        for row in record.row_names
     }
     if not all(file.is_file() for file in files.values()):
         return recorded
