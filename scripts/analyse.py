@@ -18,7 +18,7 @@ from pathlib import Path
 
 from preprocess.files import named_when_whole, read_lines, write_json, write_whole
 from scripts.common import positive
-from scripts.evaluate import file_name, parse_system
+from scripts.lab.records.names import file_name, parse_system
 from scripts.lab.score.embeddings import Options, Subject, analyse, load, read_sets
 from scripts.lab.show.analysis_page import page
 from scripts.lab.show.analysis_pictures import plot

@@ -1,9 +1,74 @@
-"""What the Markdown of all records (``record.json``, ``results/*.json``) is made with."""
+"""Tables as Markdown and as columns of plain text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+from scripts.lab.records.figures import Block, Bullets, Cell, Code, Figures, Picture, Table
+
+
+def page(figures: Figures) -> str:
+    """All tables and sentences of a record, with what stands below figures in brackets."""
+    sections = [blocks(figures.summary, below=True)]
+    for part in figures.parts:
+        text = blocks(part.blocks, below=True)
+        sections += [f"## {part.title}", text] if text else []
+    samples = [Bullets([f"{name}: {text}" for name, text in of.items()]) for of in figures.samples]
+    if samples:
+        sections += ["## Samples", blocks(samples)]
+    return "\n\n".join(filter(None, (f"# {figures.title}", *sections))) + "\n"
+
+
+def blocks(shown: Iterable[Block], below: bool = False) -> str:
+    """Tables, lists and paragraphs; pictures are files of their own."""
+    texts = (_block(block, below) for block in shown if not isinstance(block, Picture))
+    return "\n\n".join(texts)
+
+
+def _block(block: Block, below: bool) -> str:
+    if isinstance(block, Table):
+        return table(block, below)
+    if isinstance(block, Bullets):
+        return "\n".join(f"- {item}" for item in block.items)
+    if isinstance(block, Code):
+        return "\n\n".join(filter(None, (block.caption, f"```\n{block.text}\n```")))
+    return str(block)
+
+
+def table(shown: Table, below: bool = False) -> str:
+    """A Markdown table, without its caption; with ``below``, what stands below figures too."""
+    width = len(shown.head)
+    ruler = ["---"] * shown.left + ["--:"] * (width - shown.left)
+    rows = [ruler, *(_texts(row, below) for row in shown.rows)]
+    lines = ([cell.replace("|", r"\|") for cell in cells] for cells in (shown.head, *rows))
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def columns(shown: Table) -> str:
+    """The table as plain text, for a terminal."""
+    rows = [shown.head, *(_texts(row) for row in shown.rows)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i < shown.left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+
+
+def _texts(row: Sequence[str | Cell], below: bool = False) -> list[str]:
+    return [text for cell in row for text in _text(cell, below)]
+
+
+def _text(cell: str | Cell, below: bool) -> Iterator[str]:
+    """The text of each column of a cell; ``=`` in those that are one with the first."""
+    if isinstance(cell, str):
+        yield cell
+        return
+    yield f"{cell.text} ({cell.below})" if below and cell.below else cell.text
+    yield from ["="] * (cell.span - 1)
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
