@@ -12,7 +12,7 @@ from scripts.lab.figures.parts import tie_bars, tie_table
 from scripts.lab.kinds import KINDS
 from scripts.lab.records.analysis import FILE, read_analysis
 from scripts.lab.records.figures import Figures, Part, Picture
-from scripts.lab.records.names import file_name
+from scripts.lab.score.systems import file_name
 from scripts.lab.records.schema import Record, read_record
 from scripts.lab.score.translate import Prepared
 from scripts.lab.show.html.page import Section

@@ -26,6 +26,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,7 @@ def write_analysis(path: Path, analysis: Analysis) -> None:
     Raises:
         ValueError: it is none, which is a fault of the code that made it.
     """
-    wrong = fault(analysis, SHAPE)
+    wrong = fault(json.loads(json.dumps(analysis)), SHAPE)  # as it will be read
     if wrong:
         raise ValueError(f"an analysis whose {wrong}")
     write_json(path, analysis)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from matplotlib.transforms import Bbox
 
-from scripts.lab.records.names import file_name
+from scripts.lab.score.systems import file_name
 from scripts.lab.show.pictures import save
 
 LABELLED_WORDS = 80  # of a map; the rest are points alone

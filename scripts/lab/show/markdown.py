@@ -1,4 +1,4 @@
-"""Tables as Markdown and as columns of plain text."""
+"""Tables and sentences as Markdown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scripts.lab.records.figures import Block, Bullets, Cell, Code, Figures, Pic
 
 
 def page(figures: Figures) -> str:
-    """All tables and sentences of a record, with what stands below figures in brackets."""
+    """All tables and sentences of a record, with captions, and what stands below figures."""
     sections = [blocks(figures.summary, below=True)]
     for part in figures.parts:
         text = blocks(part.blocks, below=True)
@@ -21,14 +21,18 @@ def page(figures: Figures) -> str:
 
 
 def blocks(shown: Iterable[Block], below: bool = False) -> str:
-    """Tables, lists and paragraphs; pictures are files of their own."""
+    """Tables, lists and paragraphs; pictures are files of their own.
+
+    With ``below``, tables have their caption, and what stands below figures in brackets.
+    """
     texts = (_block(block, below) for block in shown if not isinstance(block, Picture))
     return "\n\n".join(texts)
 
 
 def _block(block: Block, below: bool) -> str:
     if isinstance(block, Table):
-        return table(block, below)
+        head = f"{block.caption}:\n\n" if below and block.caption else ""
+        return head + table(block, below)
     if isinstance(block, Bullets):
         return "\n".join(f"- {item}" for item in block.items)
     if isinstance(block, Code):
@@ -40,25 +44,13 @@ def table(shown: Table, below: bool = False) -> str:
     """A Markdown table, without its caption; with ``below``, what stands below figures too."""
     width = len(shown.head)
     ruler = ["---"] * shown.left + ["--:"] * (width - shown.left)
-    rows = [ruler, *(_texts(row, below) for row in shown.rows)]
+    rows = [ruler, *(texts(row, below) for row in shown.rows)]
     lines = ([cell.replace("|", r"\|") for cell in cells] for cells in (shown.head, *rows))
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def columns(shown: Table) -> str:
-    """The table as plain text, for a terminal."""
-    rows = [shown.head, *(_texts(row) for row in shown.rows)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i < shown.left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    )
-
-
-def _texts(row: Sequence[str | Cell], below: bool = False) -> list[str]:
+def texts(row: Sequence[str | Cell], below: bool = False) -> list[str]:
+    """The text of every column of a row of a table."""
     return [text for cell in row for text in _text(cell, below)]
 
 

@@ -18,7 +18,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from matplotlib.transforms import Bbox
 
 from scripts.lab.records.figures import Bars, Chart, HeatMap, Picture, Point, Series
-from scripts.lab.records.names import file_name
+from scripts.lab.score.systems import file_name
 
 SIGNS = "os^Dv"
 
