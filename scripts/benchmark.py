@@ -18,11 +18,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from preprocess.files import write_json
 from scripts.common import positive
 from scripts.lab.benchmarks import (
     generation,
@@ -34,9 +34,11 @@ from scripts.lab.benchmarks import (
 )
 from scripts.lab.benchmarks import roofline as limit
 from scripts.lab.benchmarks.compare import Side, compare
+from scripts.lab.records.schema import BenchmarkRecord
+from scripts.lab.records.typed import from_json, to_json
 from scripts.lab.run.provenance import machine, package_versions
-from scripts.lab.show import pictures as plots
-from scripts.lab.show.markdown import benchmark_table
+from scripts.lab.show.pictures import draw
+from scripts.lab.store import figures_of, summary_of, write_record
 from tiednmt.errors import UserError, one_line_errors
 
 _MAKES = {
@@ -104,7 +106,6 @@ def _parser() -> argparse.ArgumentParser:
         measure=growth.measure,
         what=growth.WHAT,
         shown=(*growth.AXES, "updates", "tying", "against", "precision"),
-        plot=plots.plot_growth,
     )
     language_model = commands.add_parser(
         "language-model",
@@ -196,19 +197,22 @@ def main() -> None:
         folder = getattr(args, name, None)
         if folder is not None and not (folder / needed).is_dir():
             raise UserError(f"--{name} {folder}: no {needed} there; {_MAKES[name]}")
-    record = {
-        "benchmark": args.benchmark,
-        "what": args.what,
-        **args.measure(args),
-        "machine": {**machine(1), "threads_per_run": args.threads},
-        "versions": package_versions("sacremoses", "subword-nmt"),
-        "command": _command(args),
-    }
-    print(benchmark_table(record))
+    record: BenchmarkRecord = from_json(
+        BenchmarkRecord,
+        {
+            "kind": "benchmark",
+            "experiment": f"benchmark-{args.benchmark}",
+            "title": args.what,
+            **args.measure(args),
+            "machine": to_json(replace(machine(1), threads_per_run=args.threads)),
+            "versions": package_versions("sacremoses", "subword-nmt"),
+            "command": _command(args),
+        },
+    )
+    print(summary_of(record))
     if args.json:
-        write_json(args.json, record)
-        if "plot" in args:
-            args.plot(record, args.json.with_suffix(""))
+        write_record(args.json, record)
+        draw(figures_of(record).pictures, args.json.parent)
 
 
 if __name__ == "__main__":

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from preprocess.files import read_lines
 from scripts.lab.figures import analysis as of_analysis
 from scripts.lab.figures.parts import tie_bars, tie_table
-from scripts.lab.kinds import KINDS
 from scripts.lab.records.analysis import FILE, read_analysis
-from scripts.lab.records.figures import Figures, Part, Picture
+from scripts.lab.records.figures import Block, Part, Picture
+from scripts.lab.records.schema import ExperimentRecord, Record, TranslationRecord
+from scripts.lab.run.specs import folder_name
+from scripts.lab.score.prepared import Prepared
 from scripts.lab.score.systems import file_name
-from scripts.lab.records.schema import Record, read_record
-from scripts.lab.score.translate import Prepared
 from scripts.lab.show.html.page import Section
 from scripts.lab.show.html.samples import Samples, make_sample, where_rows_differ
+from scripts.lab.store import figures_of, read_record
 from tiednmt.analysis.checkpoints import load as load_checkpoint
 from tiednmt.errors import UserError
 
@@ -45,22 +46,23 @@ def load(path: Path) -> Section:
 
 
 def _section(record: Record, folder: Path | None) -> Section:
-    figures = KINDS[record.kind].figures(record)
+    figures = figures_of(record)
     if folder is None:
-        return Section(figures, samples=_recorded_samples(figures))
+        return Section(figures, samples=_recorded_samples(record))
     analysis = folder / "analysis" / FILE
+    rows = record.row_names if isinstance(record, ExperimentRecord) else []
     return Section(
         figures,
-        more=_ties(figures.names, folder),
+        more=_ties(rows, folder),
         analysis=of_analysis.figures(read_analysis(analysis)) if analysis.is_file() else None,
-        samples=_samples(figures, folder),
+        samples=_samples(record, folder),
     )
 
 
 def _ties(rows: Sequence[str], folder: Path) -> list[Part]:
     """Which matrices are one in the rows whose checkpoints are at hand."""
     data_bin = folder / "data" / "data-bin"
-    paths = {row: folder / row.replace(" ", "-") / "checkpoint_best.pt" for row in rows}
+    paths = {row: folder / folder_name(row) / "checkpoint_best.pt" for row in rows}
     ties = {
         row: load_checkpoint(path, data_bin).tie_map
         for row, path in paths.items()
@@ -68,5 +70,44 @@ def _ties(rows: Sequence[str], folder: Path) -> list[Part]:
     }
     if not ties:
         return []
-    blocks = [tie_table(ties, {}), Picture("parameters", [tie_bars(ties)])]
+    blocks: list[Block] = [tie_table(ties, {}), Picture("parameters", [tie_bars(ties)])]
     return [Part("Which matrices are one", blocks)]
+
+
+def _recorded_samples(record: Record) -> Samples | None:
+    if not isinstance(record, TranslationRecord):
+        return None
+    return Samples(
+        next(iter(record.rows[0].test)),
+        [
+            make_sample(text["source"], text["reference"], {n: text[n] for n in record.row_names})
+            for text in record.samples
+        ],
+    )
+
+
+def _samples(record: Record, folder: Path) -> Samples | None:
+    """The recorded ones, and those found in the translations of the first test set."""
+    recorded = _recorded_samples(record)
+    if not isinstance(record, TranslationRecord) or recorded is None:
+        return None
+    if not (folder / "data" / "manifest.json").is_file():
+        return recorded
+    prepared = Prepared(folder / "data")
+    languages = (prepared.pipeline.source, prepared.pipeline.target)
+    files = {
+        name: folder / "translations" / f"{file_name(name)}.{recorded.subset}.{languages[1]}"
+        for name in record.row_names
+    }
+    if not all(file.is_file() for file in files.values()):
+        return recorded
+    sources, references = prepared.pairs(recorded.subset)
+    translations = {row: list(read_lines(file)) for row, file in files.items()}
+    for row, lines in translations.items():
+        if len(lines) != len(sources):
+            raise UserError(
+                f"{files[row]}: {len(lines):,} lines for {len(sources):,} sources; "
+                "remove scores.json and run the experiment again"
+            )
+    different = where_rows_differ(sources, references, translations, DIFFERENT)
+    return replace(recorded, different=different, lines=len(sources), languages=languages)

@@ -124,9 +124,7 @@ def _similarity(record: Record, names: Sequence[str]) -> list[Block]:
         blocks.append("Words of a subword vocabulary: the mean of the rows of their units.")
     known = {
         f"{pairs}, {found['pairs']:,} pairs": {
-            name: (one["rho"], None)
-            for name, one in found["by"].items()
-            if one["rho"] is not None
+            name: (one["rho"], None) for name, one in found["by"].items() if one["rho"] is not None
         }
         for pairs, found in similarity.items()
     }

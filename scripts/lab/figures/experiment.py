@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from scripts.lab.figures.parts import label
 from scripts.lab.records import settings
@@ -21,9 +20,15 @@ from scripts.lab.records.figures import (
     Series,
     Table,
 )
+from scripts.lab.records.schema import (
+    ExperimentRecord,
+    Machine,
+    Record,
+    SkipGramRecord,
+    TrainedRow,
+    Validation,
+)
 from scripts.lab.records.seeds import Interval
-
-Record = Mapping[str, Any]
 
 NOTE_OF_SEEDS = "Error bars: 95 % confidence interval of the mean over seeds (Student's t)."
 
@@ -62,27 +67,27 @@ class Measure:
 # --- scores ------------------------------------------------------------------------------------
 
 
-def lead(baseline: Record, measures: Sequence[Measure], others: bool) -> str:
+def lead(baseline: TrainedRow, measures: Sequence[Measure], others: bool) -> str:
     """The size and scores of the row that the others are compared with."""
-    name = baseline["name"]
+    name = baseline.name
     scores = ", ".join(
         f"{m.metric} {m.scores[name].value:.{m.places}f} on {m.subset}" for m in measures
     )
-    return f"{'Against ' if others else ''}{name} ({baseline['parameters']:,} parameters; {scores})."
+    against = "Against " if others else ""
+    return f"{against}{name} ({baseline.parameters:,} parameters; {scores})."
 
 
 def findings(
-    rows: Sequence[Record], baseline: Record, measures: Sequence[Measure]
+    rows: Sequence[TrainedRow], baseline: TrainedRow, measures: Sequence[Measure]
 ) -> list[Finding]:
     """What became of the baseline's size and scores in each other row."""
     return [
         Finding(
-            title=row["name"],
-            big=f"{row['parameters'] / baseline['parameters']:.1%}",
-            text=f"of the parameters of {baseline['name']}",
+            title=row.name,
+            big=f"{row.parameters / baseline.parameters:.1%}",
+            text=f"of the parameters of {baseline.name}",
             details=[
-                (f"{m.metric}, {m.subset}", _change(m.scores[row["name"]], m.places))
-                for m in measures
+                (f"{m.metric}, {m.subset}", _change(m.scores[row.name], m.places)) for m in measures
             ],
         )
         for row in rows
@@ -97,13 +102,13 @@ def _change(score: Score, places: int) -> Cell:
     return Cell(f"{score.difference:+.{places}f}", below, strong=score.significant)
 
 
-def over_parameters(measure: Measure, rows: Sequence[Record]) -> Chart:
+def over_parameters(measure: Measure, rows: Sequence[TrainedRow]) -> Chart:
     """A point a row: its score over its number of parameters, with its interval."""
     series = []
     for look, row in enumerate(rows):
-        name, score = row["name"], measure.scores[row["name"]]
+        name, score = row.name, measure.scores[row.name]
         text = label(name, score.value, score.interval, measure.places)
-        point = Point(row["parameters"] / 1e6, score.value, text, score.interval)
+        point = Point(row.parameters / 1e6, score.value, text, score.interval)
         series.append(Series(name, look, [point], joined=False))
     return Chart(
         title=f"{measure.metric}, {measure.subset}",
@@ -118,20 +123,22 @@ def over_parameters(measure: Measure, rows: Sequence[Record]) -> Chart:
 # --- learning curves ---------------------------------------------------------------------------
 
 
-def learning_curves(record: Record, x: str, y: Axis, height: Callable[[Record], float]) -> Chart:
+def learning_curves(
+    record: ExperimentRecord, x: str, y: Axis, height: Callable[[Validation], float]
+) -> Chart:
     """A line a run, each row in its look.
 
     Args:
-        record: its ``curves`` are drawn.
+        record: whose ``curves`` are drawn.
         x: what of a point lies along x, ``update`` or ``epoch``.
         y: what the heights are.
         height: that of a point.
     """
     series = [
         Series(name, look, points)
-        for look, (name, seeds) in enumerate(record["curves"].items())
+        for look, (name, seeds) in enumerate(record.curves.items())
         for run in seeds
-        if (points := [Point(p[x], height(p)) for p in run if math.isfinite(height(p))])
+        if (points := [Point(getattr(p, x), height(p)) for p in run if math.isfinite(height(p))])
     ]
     ends = "; ".join(f"{one.name} ends at {one.points[-1].y:.2f}" for one in series)
     return Chart(
@@ -161,11 +168,11 @@ def curve_table(chart: Chart) -> Table:
 
 def repeated(record: Record, curves: Chart | None = None) -> list[Part]:
     """Commands, settings, versions and machine; then the figures of the learning curves."""
-    rows = record.get("rows", ())
-    parts = [Part("Repeat it", [Code(record["command"]), *_settings(rows), *_where(record)])]
-    commands = [Code(row["training_command"], row["name"]) for row in rows]
-    if "training_command" in record:
-        commands = [Code(record["training_command"])]
+    rows = record.rows if isinstance(record, ExperimentRecord) else ()
+    parts = [Part("Repeat it", [Code(record.command), *_settings(rows), *_where(record)])]
+    commands = [Code(row.training_command, row.name) for row in rows]
+    if isinstance(record, SkipGramRecord):
+        commands = [Code(record.training_command)]
     if commands:
         parts.append(Part("Training commands of the first seed", commands, folded=True))
     if curves is not None:
@@ -173,23 +180,23 @@ def repeated(record: Record, curves: Chart | None = None) -> list[Part]:
     return parts
 
 
-def _settings(rows: Sequence[Record]) -> list[Block]:
+def _settings(rows: Sequence[TrainedRow]) -> list[Block]:
     if not rows:
         return []
-    found = settings.compare([row["training_command"] for row in rows])
+    compared = settings.compare([row.recipe for row in rows])
     apart = [
         [f"`{option}`", *("–" if text is None else text or "yes" for text in values)]
-        for option, values in found.apart.items()
+        for option, values in compared.apart.items()
     ]
-    common = [[f"`{option}`", text or "yes"] for option, text in found.common.items()]
-    head = ["option", *(row["name"] for row in rows)]
+    common = [[f"`{option}`", text or "yes"] for option, text in compared.common.items()]
+    head = ["option", *(row.name for row in rows)]
     tables = [Table(head, apart, left=len(head), caption="Settings that differ")] if apart else []
     return [*tables, Table(["option", "value"], common, left=2, caption="Settings of every model")]
 
 
 def _where(record: Record) -> list[Block]:
-    machine = {what.replace("_", " "): str(text) for what, text in record["machine"].items()}
-    versions = {**record["versions"], "Python": machine.pop("python")}
+    machine = {name.replace("_", " "): str(text) for name, text in vars(record.machine).items()}
+    versions = {**record.versions, "Python": machine.pop("python")}
     return [
         Table(["package", "version"], [*map(list, versions.items())], left=2, caption="Versions"),
         Table(["what", "value"], [*map(list, machine.items())], left=2, caption="Machine"),
@@ -199,12 +206,12 @@ def _where(record: Record) -> list[Block]:
 # --- in words ----------------------------------------------------------------------------------
 
 
-def trained_on(machine: Record) -> str:
+def trained_on(machine: Machine) -> str:
     """Where an experiment's rows were trained, and how many at a time."""
-    device = machine["device"]
+    device = machine.device
     if device == "CPU":
-        device = f"{machine['processor']} (CPU, {machine['threads_per_run']} thread(s) a run)"
-    return f"trained on {device}, {machine['runs_side_by_side']} run(s) side by side"
+        device = f"{machine.processor} (CPU, {machine.threads_per_run} thread(s) a run)"
+    return f"trained on {device}, {machine.runs_side_by_side} run(s) side by side"
 
 
 def duration(seconds: float) -> str:

@@ -73,8 +73,7 @@ def dots_by_set(
     ]
     series = [one for one in series if one.points]
     lines = (
-        f"{set_label}: "
-        + (", ".join(label(n, *of, places=3) for n, of in found.items()) or "none")
+        f"{set_label}: " + (", ".join(label(n, *of, places=3) for n, of in found.items()) or "none")
         for set_label, found in figures.items()
     )
     return Chart(
@@ -155,7 +154,7 @@ def tie_table(ties: Mapping[str, TieMap], bytes_per_parameter: Mapping[str, int]
         bytes_per_parameter: by model, of the embeddings as stored, where that is known.
     """
     columns = _names_in(ties.values())
-    rows = []
+    rows: list[list[str | Cell]] = []
     for model, tie in ties.items():
         stored = bytes_per_parameter.get(model)
         rows.append(
@@ -201,7 +200,7 @@ def _names_in(ties: Any) -> list[str]:
 
 
 def _cells(tie: TieMap, columns: Sequence[str]) -> list[Cell]:
-    """The parameters of a model in the order of ``columns``; neighbours that are one share a cell."""
+    """The parameters of a model in the order of ``columns``; what is one shares a cell."""
     owners: list[tuple[str, ...]] = []
     texts: dict[tuple[str, ...], tuple[str, str]] = {(): ("–", "")}
     for names, (types, dim) in tie.groups:

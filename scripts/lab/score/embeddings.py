@@ -205,7 +205,7 @@ def _subject(subject: Subject, options: Options) -> Record:
             for embedding in subject.embeddings
         },
         "row_movement": checkpoint and read_row_movement(subject.path.parent),
-        "attention": _attention(subject, options.sentences, options.cpu) if options.sentences else [],
+        "attention": _attention(subject, options),
     }
 
 
@@ -246,15 +246,17 @@ def _matrix(embedding: Embedding, units: Units, options: Options) -> Record:
     }
 
 
-def _attention(subject: Subject, sentences: Path, cpu: bool) -> list[Record]:
-    """Of each sentence of a file and its translation by the checkpoint."""
+def _attention(subject: Subject, options: Options) -> list[Record]:
+    """Of each sentence of the file, if any, and its translation by the checkpoint."""
+    if options.sentences is None:
+        return []
     checkpoint = subject.checkpoint
     if checkpoint is None or len(checkpoint.dictionaries) == 1:
         raise UserError(f"{subject.path}: --sentences: not a translation model")
     prepared = Prepared(checkpoint.data_bin.parent)
-    system = load_system(subject.name, [subject.path], prepared, cpu, attention=True)
+    system = load_system(subject.name, [subject.path], prepared, options.cpu, attention=True)
     pipeline = system.pipeline
-    lines = [pipeline.encode(line, pipeline.source) for line in read_lines(sentences)]
+    lines = [pipeline.encode(line, pipeline.source) for line in read_lines(options.sentences)]
     dictionaries = (system.task.source_dictionary, system.task.target_dictionary)
     found = {
         i: attention_of(source, best, dictionaries) for i, source, best in system.hypotheses(lines)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import zip_longest
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
 from matplotlib import color_sequences, rc_context, rcParams
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
@@ -21,97 +20,7 @@ from scripts.lab.records.figures import Bars, Chart, HeatMap, Picture, Point, Se
 from scripts.lab.score.systems import file_name
 
 SIGNS = "os^Dv"
-
-CurvePoint = Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class CurveAxes:
-    """How the learning curves of a task are drawn."""
-
-    x: str  # update or epoch
-    y: Callable[[CurvePoint], float]  # the height of a point
-    y_label: str  # what that is
-    logarithmic: bool = False  # the scale of y
-
-
-def plot_curves(record: Mapping[str, Any], path: Path, drawn: CurveAxes) -> None:
-    """What the validations of each run gave, a line a run and a colour a row.
-
-    Args:
-        record: its ``curves`` are drawn.
-        path: of the pictures, without their suffix.
-        drawn: what of them.
-    """
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    for i, (row, seeds) in enumerate(record["curves"].items()):
-        for points, label in zip_longest(seeds, [row]):
-            heights = [drawn.y(point) for point in points]
-            axes.plot([point[drawn.x] for point in points], heights, color=f"C{i}", label=label)
-    axes.set(title=record["title"], xlabel=f"{drawn.x}s", ylabel=drawn.y_label)
-    if drawn.logarithmic:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:.0f}")
-        axes.yaxis.set_minor_formatter("{x:.0f}")
-    axes.legend(frameon=False)
-    save(figure, path)
-
-
-def plot_growth(record: Mapping[str, Any], path: Path) -> None:
-    """Speed and peak memory of both sides of a benchmark's ``cells``, a colour a vocabulary.
-
-    Args:
-        record: of ``scripts.benchmark growth``.
-        path: of the pictures, without their suffix.
-    """
-    figure = Figure(figsize=(8, 6), layout="constrained")
-    panels = figure.subplots(2, 2, sharex="col", sharey="row")
-    heights = {"target tokens a second": lambda side: side["median"], "peak memory, GB": _gigabytes}
-    for column, (axis, other) in enumerate((("length", "tokens"), ("tokens", "length"))):
-        lines = _growth_lines(record["cells"], axis, other)
-        for axes, (label, height) in zip(panels[:, column], heights.items(), strict=True):
-            for i, (vocabulary, cells) in enumerate(lines.items()):
-                for side, style in (("ours", "o-"), ("against", "x--")):
-                    measured = [cell for cell in cells if side in cell]
-                    axes.plot(
-                        [cell[axis] for cell in measured],
-                        [height(cell[side]) for cell in measured],
-                        f"C{i}{style}",
-                        label=f"{record[side]['name'].split(',')[0]}, {vocabulary:,} types",
-                    )
-            axes.set(xscale="log", yscale="log")
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axes.yaxis.set_minor_locator(NullLocator())
-            axes.yaxis.set_major_formatter("{x:,g}")
-            if column == 0:
-                axes.set_ylabel(label)
-        panels[1, column].set_xlabel(_GROWTH_AXES[axis])
-        sizes = sorted({cell[axis] for cell in record["cells"]})
-        panels[1, column].set_xticks(sizes, [f"{size:,}" for size in sizes])
-        panels[1, column].minorticks_off()
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    save(figure, path)
-
-
-_GROWTH_AXES = {"length": "tokens a sentence", "tokens": "tokens a batch"}
-
-
-def _gigabytes(side: Mapping[str, Any]) -> float:
-    return side["memory"] / 1e9
-
-
-def _growth_lines(
-    cells: Sequence[Mapping[str, Any]], axis: str, other: str
-) -> dict[int, list[Mapping[str, Any]]]:
-    """Of each vocabulary the cells along ``axis``, which agree in ``other``."""
-    sizes = [cell[other] for cell in cells]
-    middle = max(sizes, key=sizes.count)
-    lines: dict[int, list[Mapping[str, Any]]] = {}
-    for cell in sorted(cells, key=lambda cell: cell[axis]):
-        if cell[other] == middle:
-            lines.setdefault(cell["vocabulary"], []).append(cell)
-    return lines
+MANY = 20  # points of a line, which has no signs then
 
 
 def draw(pictures: Iterable[Picture], folder: Path) -> None:
@@ -162,7 +71,7 @@ def _figure(picture: Picture) -> Figure:
     for axes, chart in zip(panels, picture.charts, strict=False):
         axes.set_title(_plain(chart.title))
         if isinstance(chart, Chart):
-            _chart(axes, chart)
+            _chart(figure, axes, chart)
         elif isinstance(chart, HeatMap):
             _heat_map(figure, axes, chart)
         else:
@@ -188,19 +97,26 @@ def _size(chart: Chart | HeatMap | Bars) -> tuple[float, float]:
 
 def _legend(figure: Figure) -> None:
     """Below all charts, where there are several series to tell apart."""
-    shown: dict[str, object] = {}
+    shown: dict[str, Artist] = {}
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             shown.setdefault(label, handle)
     if len(shown) > 1:
-        place = {"loc": "outside lower center", "ncols": min(4, len(shown)), "frameon": False}
-        figure.legend(shown.values(), shown.keys(), **place)
+        letters = 10 * figure.get_figwidth()  # that a line has room for
+        columns = min(len(shown), int(letters / (8 + max(map(len, shown)))))
+        figure.legend(
+            shown.values(),
+            shown.keys(),
+            loc="outside lower center",
+            ncols=max(1, columns),
+            frameon=False,
+        )
 
 
 # --- charts ------------------------------------------------------------------------------------
 
 
-def _chart(axes: Axes, chart: Chart) -> None:
+def _chart(figure: Figure, axes: Axes, chart: Chart) -> None:
     colours = color_sequences["tab10" if max(s.look for s in chart.series) < 10 else "tab20"]
     for series in chart.series:
         _series(axes, series, colours[series.look % len(colours)], chart)
@@ -208,22 +124,24 @@ def _chart(axes: Axes, chart: Chart) -> None:
         _scale(axes, which, chart)
     if _is_map(chart):
         axes.set(xticks=[], yticks=[])
-        axes.get_figure().draw_without_rendering()  # from here on points have a place on paper
+        figure.draw_without_rendering()  # from here on points have a place on paper
         _label_points(axes, [point for series in chart.series for point in series.points])
 
 
-def _series(axes: Axes, series: Series, colour: object, chart: Chart) -> None:
+def _series(axes: Axes, series: Series, colour: Any, chart: Chart) -> None:
     xs, ys = [point.x for point in series.points], [point.y for point in series.points]
-    style = {"color": colour, "label": _plain(series.name), "marker": SIGNS[series.look % 5]}
+    style: dict[str, Any] = {"color": colour, "label": _plain(series.name), "markersize": 5}
+    style["marker"] = SIGNS[series.look % len(SIGNS)]
     if _is_map(chart):
         axes.plot(xs, ys, ".", color=colour, alpha=0.5)
     elif series.joined:
-        if len(series.points) > 20:
+        if len(series.points) > MANY:
             style["marker"] = ""
-        axes.plot(xs, ys, linestyle="--" if series.dashed else "-", markersize=4, **style)
+        axes.plot(xs, ys, linestyle="--" if series.dashed else "-", **style)
     else:
-        errors = {"xerr" if chart.y.names else "yerr": _errors(series.points, bool(chart.y.names))}
-        axes.errorbar(xs, ys, linestyle="none", capsize=3, **errors, **style)
+        along_x = bool(chart.y.names)
+        style["xerr" if along_x else "yerr"] = _errors(series.points, along_x)
+        axes.errorbar(xs, ys, linestyle="none", capsize=3, **style)
 
 
 def _errors(points: Sequence[Point], along_x: bool) -> list[list[float]] | None:
@@ -303,22 +221,20 @@ def written(value: float | None, places: int) -> str:
 
 
 def _bars(axes: Axes, chart: Bars) -> None:
+    longest = max(sum(piece.value for piece in pieces) for pieces in chart.bars.values())
     for at, pieces in enumerate(chart.bars.values()):
         left = 0
         for piece in pieces:
             colour = "C0" if piece.strong else "lightgrey"
             axes.barh(at, piece.value, left=left, color=colour, edgecolor="white")
-            if piece.value > 0.08 * _longest(chart.bars):
-                axes.text(left + piece.value / 2, at, _symbols(piece.label), ha="center", va="center")
+            if piece.value > 0.08 * longest:
+                middle = left + piece.value / 2
+                axes.text(middle, at, _symbols(piece.label), ha="center", va="center")
             left += piece.value
     axes.set_yticks(range(len(chart.bars)), map(_plain, chart.bars))
     axes.invert_yaxis()
     axes.set_xlabel(chart.label)
     axes.xaxis.set_major_formatter("{x:,.0f}")
-
-
-def _longest(bars: Mapping[str, Sequence]) -> int:
-    return max(sum(piece.value for piece in pieces) for pieces in bars.values())
 
 
 def _symbols(label: str) -> str:

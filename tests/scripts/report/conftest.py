@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pytest
 
-from scripts.lab.records.seeds import over_seeds
+from scripts.lab.records import seeds as statistics
 from scripts.report import main
 
 MACHINE = {
@@ -19,8 +20,15 @@ MACHINE = {
 }
 
 
-def common(rows, seeds):
+def over_seeds(values):
+    """As JSON."""
+    return asdict(statistics.over_seeds(values))
+
+
+def common(kind, rows, seeds):
     return {
+        "format": 1,
+        "kind": kind,
         "experiment": "some",
         "title": "Some <corpus> & more",
         "curves": {
@@ -36,7 +44,7 @@ def common(rows, seeds):
     }
 
 
-def row(name, parameters):
+def row(name, parameters, seeds):
     return {
         "name": name,
         "parameters": parameters,
@@ -44,6 +52,8 @@ def row(name, parameters):
         "updates": 30,
         "epochs": 3,
         "training_seconds": 90,
+        "seeds": list(range(1, seeds + 1)),
+        "recipe": {"common": {"cpu": True}, "model": {"tying": name}},
         "training_command": f"fairseq-train data-bin --tying {name} --cpu --save-dir runs/{name}",
     }
 
@@ -64,12 +74,11 @@ def translation():
 
     rows = {"none": (2_000_000, 31.25), "three-way": (1_000_000, 31.0)}
     return {
-        **common(rows, seeds=1),
-        "task": "translation",
+        **common("translation", rows, seeds=1),
         "baseline": "none",
         "rows": [
             {
-                **row(name, size),
+                **row(name, size, seeds=1),
                 "share": size / 2_000_000,
                 "test": {"test": {"bleu": score(bleu), "chrf": score(bleu + 20)}},
             }
@@ -82,13 +91,18 @@ def translation():
                     "system": "three-way",
                     "metric": metric,
                     "delta": -0.25,
+                    "mean": 31.0,
+                    "ci": [29.5, 32.5],
                     "p_value": p,
                 }
                 for metric, p in (("bleu", 0.25), ("chrf", 0.04))
             ]
         },
         "beam": 5,
-        "vocabulary": {"source": 10, "target": 12, "joint": 18},
+        "vocabulary": {
+            **{"source_only": 2, "target_only": 4, "both": 4},
+            **{"source": 10, "target": 12, "joint": 18},
+        },
         "samples": [
             {
                 "source": 'He said "<unk>" & left.',
@@ -105,19 +119,19 @@ def language_model():
     """Two rows of three seeds beside a paper's figures."""
     rows = {"none": (4_650_000, [114.0, 115.0, 114.5]), "wt": (2_650_000, [112.0, 112.5, 113.0])}
     return {
-        **common(rows, seeds=3),
-        "task": "tied_language_modeling",
+        **common("tied_language_modeling", rows, seeds=3),
         "rows": [
             {
-                **row(name, size),
-                **{
+                **row(name, size, seeds=3),
+                "perplexity": {
                     subset: over_seeds([value + more for value in values])
                     for subset, more in (("train", -70), ("valid", 4), ("test", 0))
                 },
-                "paper_parameters": "4.65M",
-                "paper_train": None,
-                "paper_valid": 120.7,
-                "paper": 114.5 if name == "none" else None,
+                "paper": {
+                    "parameters": "4.65M",
+                    "valid": 120.7,
+                    "test": 114.5 if name == "none" else None,
+                },
             }
             for name, (size, values) in rows.items()
         ],
@@ -128,24 +142,32 @@ def language_model():
 @pytest.fixture
 def embeddings():
     """U, V and S of three seeds: in the paper's order, in another, and in a set not covered."""
-    unknown = {"mean": None, "sd": None, "seeds": 0}
-    spread = {
+    rows = {"none": 4_650_000, "wt": 2_650_000}
+    return {
+        **common("embeddings", rows, seeds=3),
+        "rows": [row(name, size, seeds=3) for name, size in rows.items()],
+        "paper": {"similarity": "V > U", "correlation": "V,S > U,S > U,V"},
+        "seeds": 3,
         "similarity": {
             "Some <set>": {
-                "U": over_seeds([0.1, 0.12, 0.11]),
-                "V": over_seeds([0.2, 0.22, 0.24]),
-                "S": over_seeds([0.25, 0.2, 0.3]),
                 "covered": 1048,
                 "pairs": 3000,
+                "rho": {
+                    "U": over_seeds([0.1, 0.12, 0.11]),
+                    "V": over_seeds([0.2, 0.22, 0.24]),
+                    "S": over_seeds([0.25, 0.2, 0.3]),
+                },
             },
             "Other": {
-                "U": over_seeds([0.1, 0.12, 0.11]),
-                "V": over_seeds([-0.02, 0.01, -0.05]),
-                "S": over_seeds([0.02, 0.01, 0.06]),
                 "covered": 9,
                 "pairs": 12,
+                "rho": {
+                    "U": over_seeds([0.1, 0.12, 0.11]),
+                    "V": over_seeds([-0.02, 0.01, -0.05]),
+                    "S": over_seeds([0.02, 0.01, 0.06]),
+                },
             },
-            "Empty": {"U": unknown, "V": unknown, "S": unknown, "covered": 0, "pairs": 9},
+            "Empty": {"covered": 0, "pairs": 9, "rho": {"U": None, "V": None, "S": None}},
         },
         "correlation": {
             "U,V": over_seeds([0.1, 0.2, 0.15]),
@@ -154,46 +176,21 @@ def embeddings():
         },
     }
 
-    def means(found):
-        return {
-            key: value if isinstance(value, int) else value["mean"] for key, value in found.items()
-        }
-
-    rows = {"none": 4_650_000, "wt": 2_650_000}
-    return {
-        **common(rows, seeds=3),
-        "task": "embeddings",
-        "rows": [row(name, size) for name, size in rows.items()],
-        "paper": {"similarity": "V > U", "correlation": "V,S > U,S > U,V"},
-        "seeds": 3,
-        "similarity": {name: means(found) for name, found in spread["similarity"].items()},
-        "correlation": means(spread["correlation"]),
-        "over_seeds": spread,
-    }
-
 
 @pytest.fixture
 def skip_gram(embeddings):
     """As ``embeddings``, but nothing was trained by fairseq; one seed of U and V."""
-    of_one = {"sd": None, "seeds": 1}
-    similarity = {
-        "Set": {
-            "U": {"mean": 0.31, **of_one},
-            "V": {"mean": 0.28, **of_one},
-            "covered": 575,
-            "pairs": 999,
-        }
-    }
+    rho = {"U": over_seeds([0.31]), "V": over_seeds([0.28])}
     record = {
         **embeddings,
-        "task": "skip-gram",
+        "kind": "skip-gram",
         "rows": [],
         "curves": {},
         "seeds": 1,
+        "options": {"window": 5},
         "training_command": "python -m scripts.skip_gram --text a --out b",
         "paper": {"similarity": "U > V"},
-        "similarity": {"Set": {"U": 0.31, "V": 0.28, "covered": 575, "pairs": 999}},
-        "over_seeds": {"similarity": similarity},
+        "similarity": {"Set": {"covered": 575, "pairs": 999, "rho": rho}},
     }
     del record["correlation"]
     return record

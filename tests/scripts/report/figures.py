@@ -18,7 +18,7 @@ def require_figures(page, html, record):
         _require_directions(page, record)
         _require_dots(html, record)
     else:
-        language_model = record["task"] == "tied_language_modeling"
+        language_model = "perplexity" in record["rows"][0]
         (_require_perplexities if language_model else _require_scores)(page, record)
         _require_comparisons(page, record)
         _require_pictures(html, record)
@@ -31,23 +31,22 @@ def require_figures(page, html, record):
 
 
 def _mean_and_sd(figure):
-    if figure["mean"] is None:
+    if figure is None:
         return "–"
     sd = "" if figure["sd"] is None else f"|± {figure['sd']:.3f}"
     return minus(f"{figure['mean']:.3f}{sd}")
 
 
 def _falls(order, values):
-    """yes or no: the values of the names in ``order`` fall."""
-    found = [values[name] for name in order.split(" > ")]
+    """yes or no: the means of the names in ``order`` fall."""
+    found = [values[name] and values[name]["mean"] for name in order.split(" > ")]
     if None in found:
         return "–"
     return "yes" if found == sorted(set(found), reverse=True) else "no"
 
 
 def _letters(record):
-    first = next(iter(record["similarity"].values()))
-    return [key for key in first if key not in ("covered", "pairs")]
+    return [*next(iter(record["similarity"].values()))["rho"]]
 
 
 def _require_similarity(page, record):
@@ -58,11 +57,8 @@ def _require_similarity(page, record):
         [
             name,
             f"{found['covered']:,}|of {found['pairs']:,}",
-            *(
-                _mean_and_sd(record["over_seeds"]["similarity"][name][letter])
-                for letter in _letters(record)
-            ),
-            *([_falls(order, found)] if order else []),
+            *map(_mean_and_sd, found["rho"].values()),
+            *([_falls(order, found["rho"])] if order else []),
         ]
         for name, found in record["similarity"].items()
     ]
@@ -70,7 +66,7 @@ def _require_similarity(page, record):
     if "correlation" not in record:
         return
     _, *lines = table(page, "Likeness: Spearman")
-    spread, order = record["over_seeds"]["correlation"], record["paper"].get("correlation")
+    spread, order = record["correlation"], record["paper"].get("correlation")
     expected = [[two.replace(",", ", "), _mean_and_sd(figure)] for two, figure in spread.items()]
     if order:
         expected.append([f"paper: {order}", _falls(order, record["correlation"])])
@@ -84,7 +80,7 @@ def _require_directions(page, record):
     ]
     order = record["paper"].get("similarity")
     if order:
-        answers = [_falls(order, found) for found in record["similarity"].values()]
+        answers = [_falls(order, found["rho"]) for found in record["similarity"].values()]
         known = [answer for answer in answers if answer != "–"]
         sets = "set" if len(known) == 1 else "sets"
         outcome = f"{known.count('yes')} of {len(known)} {sets} in this order"
@@ -95,16 +91,15 @@ def _require_directions(page, record):
         (card,) = cards
         assert f"Likeness: {order} {_falls(order, record['correlation'])} " in card
         for name in order.split(" > "):
-            assert minus(f"ρ({name}){record['correlation'][name]:.3f}") in card
+            assert minus(f"ρ({name}){record['correlation'][name]['mean']:.3f}") in card
 
 
 def _require_dots(html, record):
     figures = [
-        record["over_seeds"]["similarity"][name][letter]
-        for name in record["similarity"]
-        for letter in _letters(record)
+        figure for found in record["similarity"].values() for figure in found["rho"].values()
     ]
-    means = [figure["mean"] for figure in figures if figure["mean"] is not None]
+    figures = [figure for figure in figures if figure is not None]
+    means = [figure["mean"] for figure in figures]
     found = dict(pictures(html))
     if not means:
         assert "Word similarity" not in found
@@ -139,20 +134,20 @@ def _require_scores(page, record):
 
 
 def _require_perplexities(page, record):
-    subsets = [subset for subset in ("train", "valid", "test") if subset in record["rows"][0]]
+    subsets = [s for s in ("train", "valid", "test") if s in record["rows"][0]["perplexity"]]
     first, _, *lines = table(page, "Sizes and scores")
-    papers = {"train": "paper_train", "valid": "paper_valid", "test": "paper"}
-    compared = any(row[papers[s]] is not None for row in record["rows"] for s in subsets)
+    papers = [row.get("paper", {}) for row in record["rows"]]
+    compared = any(paper.get(s) is not None for paper in papers for s in subsets)
     assert first[4:-2] == [subset for subset in subsets for _ in range(1 + compared)]
-    for line, row in zip(lines, record["rows"], strict=True):
+    for line, row, papers_of_row in zip(lines, record["rows"], papers, strict=True):
         assert line[:2] == [row["name"], f"{row['parameters']:,}"]
         expected = []
         for subset in subsets:
-            figure = row[subset]
+            figure = row["perplexity"][subset]
             sd = "" if figure["sd"] is None else f" ± {figure['sd']:.1f}"
             expected.append(f"{figure['mean']:.1f}{sd}")
             if compared:
-                paper = row[papers[subset]]
+                paper = papers_of_row.get(subset)
                 expected.append("–" if paper is None else str(paper))
         assert [cell.partition("|")[0] for cell in line[4:-2]] == expected
 
@@ -185,7 +180,7 @@ def _require_pictures(html, record):
         bars = error_bars(svg)
         for i, (row, (at_x, at_y)) in enumerate(zip(record["rows"], positions(svg), strict=True)):
             assert math.isclose(x(at_x), row["parameters"] / 1e6, rel_tol=1e-3)
-            found = row["test"][subset][metric.lower()] if metric == "BLEU" else row[subset]
+            found = row["test"][subset]["bleu"] if metric == "BLEU" else row["perplexity"][subset]
             mean = found.get("over_seeds", found)["mean"]
             assert math.isclose(y(at_y), mean, rel_tol=1e-3)
             if "ci" in found:

@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from scripts.record import RESULTS
 from scripts.report import main
 
 
@@ -58,10 +57,6 @@ def test_not_a_record(refusal, tmp_path, text):
     assert f"{path}: no record of an experiment" in refusal(path)
 
 
-def test_a_benchmark(refusal):
-    assert "no record of an experiment" in refusal(RESULTS / "benchmark-train.json")
-
-
 def broken(record, *keys, value=None):
     """``record`` with the value at ``keys`` replaced, or removed."""
     record = copy.deepcopy(record)
@@ -86,8 +81,10 @@ def broken(record, *keys, value=None):
         (["rows", 0, "test", "test", "bleu", "ci"], None, "rows[0].test.test.bleu lacks ci"),
         (["rows", 0, "test", "test", "bleu", "ci"], [1.0, float("nan")], "ci[1] is nan"),
         (["rows", 0, "test", "test", "bleu", "ci"], [1.0], "ci is no list of 2"),
-        (["rows", 0, "training_command"], "fairseq-train 'x", "training_command"),
-        (["rows", 0, "training_command"], "fairseq-train data", "training_command"),
+        (["rows", 0, "training_command"], 3, "rows[0].training_command is 3"),
+        (["rows", 0, "recipe", "model"], [], "rows[0].recipe.model is no object"),
+        (["rows", 0, "colour"], "red", "rows[0] has colour, which is not known"),
+        (["rows", 0, "seeds"], [1, 2], "curves.none has not one curve per seed"),
         (["rows", 0, "test", "test"], None, "its rows have not the same test sets"),
         (["comparisons", "test", 0], None, "its comparisons with none leave out a row"),
         (["rows", 0, "name"], "three-way", "two rows have one name"),
@@ -96,7 +93,9 @@ def broken(record, *keys, value=None):
         (["baseline"], "other", "its baseline other is none of its rows"),
         (["samples", 0, "three-way"], None, "a sample lacks a row's translation"),
         (["machine"], "CPU", "machine is no object"),
-        (["task"], "speech", "task 'speech'; shown are translation, tied_language_modeling, "),
+        (["kind"], "speech", "kind 'speech'; there are translation, tied_language_modeling, "),
+        (["format"], 2, "format 2; this version reads 1"),
+        (["format"], None, "format None; this version reads 1"),
     ],
 )
 def test_a_damaged_record(refusal, tmp_path, translation, keys, value, fault):

@@ -55,11 +55,7 @@ def test_without_an_order_of_the_paper_none_is_shown(embeddings, make_page):
 
 
 def test_no_word_of_any_set(skip_gram, make_page):
-    for found in (skip_gram["similarity"]["Set"], skip_gram["over_seeds"]["similarity"]["Set"]):
-        found["covered"] = 0
-    skip_gram["similarity"]["Set"].update(U=None, V=None)
-    unknown = {"mean": None, "sd": None, "seeds": 0}
-    skip_gram["over_seeds"]["similarity"]["Set"].update(U=unknown, V=unknown)
+    skip_gram["similarity"]["Set"].update(covered=0, rho={"U": None, "V": None})
     html = make_page(skip_gram)
     page = read(html)
     require_figures(page, html, skip_gram)
@@ -79,12 +75,13 @@ def test_beside_other_runs(translation, embeddings, skip_gram, make_page):
 @pytest.mark.parametrize(
     ("keys", "value", "fault"),
     [
-        (["similarity"], {}, "similarity and over_seeds.similarity are not of the same sets"),
-        (["similarity", "Other"], {"U": 0.1, "V": 0.2}, "similarity.Other lacks a count of pairs"),
+        (["similarity"], {}, "similarity is empty"),
+        (["similarity", "Other"], {"pairs": 3, "rho": {}}, "similarity.Other lacks covered"),
+        (["similarity", "Other", "rho"], {"U": None}, "sets are not of the same embeddings"),
         (
-            ["over_seeds", "similarity", "Other", "V"],
+            ["similarity", "Other", "rho", "V"],
             {"sd": None, "seeds": 1},
-            "over_seeds.similarity.Other.V lacks mean",
+            "similarity.Other.rho.V lacks mean",
         ),
         (["paper", "similarity"], "W > U", "paper: W > U names W, which is not measured"),
         (["paper", "correlation"], "V,W > U,V", "names V,W, which is not measured"),

@@ -86,23 +86,12 @@ def test_tied_matrices_are_one_cell(tying, spans):
     assert sum(piece.parameters for _, piece in cells) == in_all
 
 
-def test_options_of_a_command():
-    command = "fairseq-train data --tying none --betas '(0.9, 0.98)' --shift -1.5 --cpu"
-    assert settings.options(command) == {
-        "--tying": "none",
-        "--betas": "(0.9, 0.98)",
-        "--shift": "-1.5",
-        "--cpu": "",
-    }
-
-
 def test_settings_side_by_side():
     found = settings.compare(
         [
-            "fairseq-train data --arch a --lr 1 --save-dir x/a",
-            "fairseq-train data --arch b --lr 1 --projection --save-dir x/b",
+            {"model": {"_name": "a", "cpu": False}, "optimization": {"lr": [1, 0.5]}},
+            {"model": {"_name": "b", "projection": True}, "optimization": {"lr": [1, 0.5]}},
         ]
     )
-    assert found.common == {"--lr": "1"}
+    assert found.common == {"--lr": "1,0.5"}
     assert found.apart == {"--arch": ("a", "b"), "--projection": (None, "")}
-    assert settings.folder_name("fairseq-train data --save-dir runs/some/wt+pr") == "wt+pr"
