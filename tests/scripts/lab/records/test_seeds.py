@@ -1,28 +1,36 @@
 """Mean and spread over seeds."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
-from scripts.lab.records.seeds import interval_of_mean, mean_and_sd, over_seeds, pooled
+from scripts.lab.records.seeds import (
+    SeedStatistics,
+    interval_of_mean,
+    mean_and_sd,
+    over_seeds,
+    pooled,
+)
 
 
 def test_sample_standard_deviation():
     values = [114.2, 115.1, 113.8, 114.9]
     figure = over_seeds(values)
-    assert figure["mean"] == pytest.approx(np.mean(values), abs=1e-4)
-    assert figure["sd"] == pytest.approx(np.std(values, ddof=1), abs=1e-4)
-    assert figure["seeds"] == 4
+    assert figure.mean == pytest.approx(np.mean(values), abs=1e-4)
+    assert figure.sd == pytest.approx(np.std(values, ddof=1), abs=1e-4)
+    assert figure.seeds == 4
 
 
 def test_one_seed_has_no_spread():
-    assert over_seeds([35.89]) == {"mean": 35.89, "sd": None, "seeds": 1}
+    assert over_seeds([35.89]) == SeedStatistics(mean=35.89, sd=None, seeds=1)
 
 
 @pytest.mark.parametrize("first", [1, 2, 4])
 def test_pooled_seeds_are_as_if_taken_together(first):
     values = [102.4, 101.1, 103.7, 100.2, 104.0]
     found = pooled(over_seeds(values[:first]), over_seeds(values[first:]))
-    assert found == pytest.approx(over_seeds(values), abs=2e-4)
+    assert asdict(found) == pytest.approx(asdict(over_seeds(values)), abs=2e-4)
 
 
 def test_text():

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from fairseq import options, utils
+from fairseq import options as fairseq_options
+from fairseq import utils
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.optim.lr_scheduler.fixed_schedule import FixedLRSchedule
 from fairseq.optim.sgd import SGD
@@ -20,8 +21,11 @@ from scripts.lab.run.specs import (
     load_experiment,
     load_recipe,
     merge,
+    options,
 )
+from scripts.lab.runner import scoring_of
 from tiednmt.errors import UserError
+from tiednmt.tying import TYINGS
 
 USER_DIR = str(Path(tiednmt.__file__).parent)
 
@@ -30,8 +34,8 @@ def understood(recipe):
     """What fairseq-train makes of a recipe, as fairseq's configuration."""
     utils.import_user_module(Namespace(user_dir=USER_DIR))
     arguments = fairseq_train_arguments(merge(recipe, {"common": {"user_dir": USER_DIR}}))
-    parser = options.get_training_parser()
-    args = options.parse_args_and_arch(parser, ["DATA", *arguments])
+    parser = fairseq_options.get_training_parser()
+    args = fairseq_options.parse_args_and_arch(parser, ["DATA", *arguments])
     return convert_namespace_to_omegaconf(args)
 
 
@@ -47,19 +51,19 @@ def test_every_value_reaches_fairseq(name):
     assert config.criterion._name == recipe["criterion"]["_name"]
 
 
-def experiments(task):
+def experiments(kind):
     loaded = map(load_experiment, experiment_names())
-    return [experiment for experiment in loaded if experiment.task == task]
+    return [experiment for experiment in loaded if experiment.kind == kind]
 
 
 @pytest.mark.parametrize("experiment", experiments("translation"), ids=lambda e: e.name)
 def test_translation_rows_differ_in_the_model_alone(experiment):
-    assert {"none", "decoder", "three-way"} <= set(experiment.rows)
-    assert set(experiment.settings["baselines"]) <= set(experiment.rows)
-    base = experiment.rows["none"]
+    baselines = experiment.settings["baselines"]
+    assert set(baselines) <= set(experiment.rows)
+    base = experiment.rows[baselines[0]]
     for row, recipe in experiment.rows.items():
         config = understood(recipe)
-        if row in ("none", "decoder", "three-way"):
+        if row in TYINGS:  # a row that has a tying's name
             assert config.model.tying == row
             assert recipe["criterion"] == base["criterion"]
         for group in ("optimizer", "lr_scheduler", "optimization", "dataset", "common"):
@@ -105,19 +109,27 @@ def test_small_rates_halve_after_four_epochs():
 
 def test_an_experiment_that_says_too_little(monkeypatch, tmp_path):
     monkeypatch.setattr(recipes, "EXPERIMENTS", tmp_path)
-    (tmp_path / "short.yaml").write_text("title: Short\nprepare: [preprocess.demo]\nrecipe: x\n")
+    (tmp_path / "short.yaml").write_text(
+        "title: Short\nkind: translation\nprepare: [preprocess.demo]\nrecipe: x\n"
+    )
     with pytest.raises(UserError, match=r"short.yaml: lacks rows"):
+        load_experiment("short")
+    (tmp_path / "short.yaml").write_text("title: Short\nprepare: [preprocess.demo]\nrows: {}\n")
+    with pytest.raises(UserError, match=r"short.yaml: lacks kind"):
         load_experiment("short")
 
 
-def test_one_table_one_task(monkeypatch, tmp_path):
-    monkeypatch.setattr(recipes, "EXPERIMENTS", tmp_path)
-    (tmp_path / "mixed.yaml").write_text(
-        "title: Mixed\nprepare: [preprocess.demo]\nrecipe: tied_gru_demo\n"
-        "rows: {a: {}, b: {recipe: tied_lstm_lm_small}}\n"
-    )
-    with pytest.raises(UserError, match=r"mixed: rows of one table need one task"):
-        _ = load_experiment("mixed").task
+def test_every_experiment_is_of_a_kind_that_is_scored():
+    for name in experiment_names():
+        scoring_of(load_experiment(name))
+
+
+def test_the_same_options_in_any_order():
+    recipe = load_recipe("tied_gru_demo")
+    assert options(recipe)["--arch"] == ("tied_gru_tiny",)
+    assert options(recipe)["--grouped-shuffling"] == ()
+    words = [word for option, value in options(recipe).items() for word in (option, *value)]
+    assert fairseq_train_arguments(recipe) == words
 
 
 def test_flags_and_lists():
