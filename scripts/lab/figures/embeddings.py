@@ -15,7 +15,7 @@ from scripts.lab.records.seeds import SeedStatistics, interval_of_mean, mean_and
 ANSWERS = {True: "yes", False: "no", None: "–"}
 LEAD = (
     "What the paper (Press and Wolf, 2017) states of the embeddings, and whether it comes out "
-    "here. U: input embedding, V: output embedding, S: tied embedding."
+    "here. U: input embedding, V: output embedding"
 )
 
 
@@ -64,7 +64,7 @@ def figures(record: EmbeddingRecord) -> Figures:
     return Figures(
         title=record.title,
         names=names,
-        lead=LEAD if findings else "",
+        lead=f"{LEAD}{', S: tied embedding' if 'S' in names else ''}." if findings else "",
         findings=findings,
         summary=[*summary, conditions(record)],
         parts=repeated(record),

@@ -196,6 +196,8 @@ def _settings(rows: Sequence[TrainedRow]) -> list[Block]:
 
 def _where(record: Record) -> list[Block]:
     machine = {name.replace("_", " "): str(text) for name, text in vars(record.machine).items()}
+    if isinstance(record, SkipGramRecord):  # gensim trains on one thread, whatever there are
+        del machine["threads per run"]
     versions = {**record.versions, "Python": machine.pop("python")}
     return [
         Table(["package", "version"], [*map(list, versions.items())], left=2, caption="Versions"),

@@ -14,9 +14,9 @@ from scripts.lab.records.seeds import over_seeds
 from scripts.lab.run import specs as recipes
 from scripts.lab.run.specs import Experiment, load_experiment
 from scripts.lab.runner import results_of
-from tests.scripts.report.figures import require_figures
-from tests.scripts.report.reading import read
-from tests.scripts.report.reading import table as table_of_page
+from tests.scripts.lab.show.html.figures import require_figures
+from tests.scripts.lab.show.html.reading import read
+from tests.scripts.lab.show.html.reading import table as table_of_page
 from tiednmt.errors import UserError
 
 EXPERIMENT = """
