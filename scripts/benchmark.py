@@ -34,12 +34,11 @@ from scripts.lab.benchmarks import (
 )
 from scripts.lab.benchmarks import roofline as limit
 from scripts.lab.benchmarks.compare import Side, compare
-from scripts.lab.kinds.benchmark import table
 from scripts.lab.records.schema import BenchmarkRecord
 from scripts.lab.records.typed import from_json, to_json
 from scripts.lab.run.provenance import machine, package_versions
-from scripts.lab.show import pictures as plots
-from scripts.lab.store import write_record
+from scripts.lab.show.pictures import draw
+from scripts.lab.store import figures_of, summary_of, write_record
 from tiednmt.errors import UserError, one_line_errors
 
 _MAKES = {
@@ -107,7 +106,6 @@ def _parser() -> argparse.ArgumentParser:
         measure=growth.measure,
         what=growth.WHAT,
         shown=(*growth.AXES, "updates", "tying", "against", "precision"),
-        plot=plots.plot_growth,
     )
     language_model = commands.add_parser(
         "language-model",
@@ -211,11 +209,10 @@ def main() -> None:
             "command": _command(args),
         },
     )
-    print(table(record))
+    print(summary_of(record))
     if args.json:
         write_record(args.json, record)
-        if "plot" in args:
-            args.plot(record, args.json.with_suffix(""))
+        draw(figures_of(record).pictures, args.json.parent)
 
 
 if __name__ == "__main__":

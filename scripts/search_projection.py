@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 
 from scripts.common import positive
-from scripts.lab.kinds.projection_search import summary, table
+from scripts.lab.kinds.projection_search import summary
 from scripts.lab.run.variants import VARIANTS, train, variants
-from scripts.lab.store import write_record, write_table
+from scripts.lab.store import summary_of, write_figures, write_record
 from tiednmt.errors import UserError, one_line_errors
 
 
@@ -41,8 +41,8 @@ def main() -> None:
     train(names, args.seeds, args.epochs, args.data, args.out, args.jobs)
     command = shlex.join(["python", "-m", "scripts.search_projection", *sys.argv[1:]])
     record = write_record(args.out / "record.json", summary(args.out, args.jobs, command))
-    write_table(record, args.out)
-    print(table(record))
+    write_figures(record, args.out)
+    print(summary_of(record))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 from scripts.common import positive, seed_numbers
 from scripts.lab.run.specs import load_experiment
 from scripts.lab.runner import Options, run_experiment
-from scripts.lab.store import kind_of
+from scripts.lab.store import summary_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +58,7 @@ def reproduce(
         command += f" --jobs {args.jobs}"
     options = Options(args.raw, wordsim, args.jobs, args.seeds or (1,))
     record = run_experiment(experiment, out, command, options)
-    print(f"\n{kind_of(record).figures.page(record)}\n")
+    print(f"\n{summary_of(record)}\n")
     print(f"table, record and plots: {out}; {time.monotonic() - started:.0f} s in all")
 
 

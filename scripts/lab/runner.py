@@ -37,7 +37,7 @@ from scripts.lab.run.specs import (
 )
 from scripts.lab.run.summary import RunSummary, read_summary
 from scripts.lab.run.training import Run, train
-from scripts.lab.store import kind_of, write_record, write_table
+from scripts.lab.store import write_figures, write_record
 from tiednmt.errors import UserError
 
 
@@ -89,8 +89,7 @@ def run_experiment(
         **vars(about),
     )
     record = write_record(out / "record.json", record)
-    write_table(record, out)
-    kind_of(record).figures.plot(record, out)
+    write_figures(record, out)
     return record
 
 

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from preprocess.files import write_json, write_whole
+from scripts.lab.figures.benchmark import summary_table
 from scripts.lab.kinds import KINDS
-from scripts.lab.kinds.benchmark import summary
 from scripts.lab.kinds.kind import Kind
 from scripts.lab.records.conversion import converted
+from scripts.lab.records.figures import Figures
 from scripts.lab.records.schema import FORMAT, BenchmarkRecord, Record
 from scripts.lab.records.typed import Fault, from_json, to_json
 from scripts.lab.run.specs import ROOT
+from scripts.lab.show import markdown
+from scripts.lab.show.pictures import draw
 from tiednmt.errors import UserError
 
 RESULTS = ROOT / "results"
@@ -84,10 +87,25 @@ def _is_of_no_format(content: Any) -> bool:
     return isinstance(content, dict) and bool({"task", "benchmark", "readings"} & content.keys())
 
 
-def write_table(record: Record, folder: Path) -> None:
-    """``table.md``: what is shown of a record after a run."""
+def write_figures(record: Record, folder: Path) -> str:
+    """``table.md`` and pictures of all that is shown of a record; the text of the former."""
+    figures = figures_of(record)
+    text = markdown.page(figures)
     with write_whole(folder / "table.md") as file:
-        file.write(kind_of(record).figures.page(record) + "\n")
+        file.write(text)
+    draw(figures.pictures, folder)
+    return text
+
+
+def figures_of(record: Record) -> Figures:
+    """All that is shown of a record."""
+    figures: Figures = kind_of(record).figures(record)
+    return figures
+
+
+def summary_of(record: Record) -> str:
+    """The Markdown of what stands of a record on a page of many."""
+    return markdown.blocks(figures_of(record).summary)
 
 
 def kind_of(record: Record) -> Kind[Any]:
@@ -166,9 +184,9 @@ def table(name: str) -> str:
     """The Markdown table of ``results/NAME.json``; ``benchmarks``: a row per benchmark."""
     if name == "benchmarks":
         records = map(read_record, sorted(RESULTS.glob("benchmark-*.json")))
-        return summary([record for record in records if isinstance(record, BenchmarkRecord)])
+        benchmarks = [record for record in records if isinstance(record, BenchmarkRecord)]
+        return markdown.table(summary_table(benchmarks))
     path = RESULTS / f"{name}.json"
     if not path.is_file():
         raise UserError(f"a page asks for the table {name}, but there is no {path}")
-    record = read_record(path)
-    return kind_of(record).figures.table(record)
+    return summary_of(read_record(path))

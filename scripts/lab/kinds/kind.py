@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from scripts.lab.records.figures import Measure
+from scripts.lab.records.figures import Figures
 from scripts.lab.records.schema import Record, TrainedRow
 from scripts.lab.run.training import Run
-from scripts.lab.show.pictures import CurveAxes
 
 R = TypeVar("R", bound=Record)
 
@@ -41,18 +40,6 @@ class Scoring(Protocol):
 
 
 @dataclass(frozen=True)
-class Figures(Generic[R]):
-    """What is shown of a record."""
-
-    table: Callable[[R], str]  # in Markdown, with what must be known to read it
-    page: Callable[[R], str]  # the table, and what else is worth a look after a run
-    conditions: Callable[[R], str]  # what must be known to read the figures, in sentences
-    plot: Callable[[R, Path], None]  # the pictures, in a folder
-    measures: Callable[[R], Sequence[Measure]] | None = None  # the figures of rows
-    curve_axes: CurveAxes | None = None  # how learning curves are drawn
-
-
-@dataclass(frozen=True)
 class Kind(Generic[R]):
     """A kind of experiment: its record, how it is scored, what its figures are, how records join.
 
@@ -61,7 +48,7 @@ class Kind(Generic[R]):
     """
 
     record: type[R]
-    figures: Figures[R]
+    figures: Callable[[R], Figures]
     join: Callable[[R, R], R]  # of what was kept and what is new; raises UserError
     scoring: Callable[..., Scoring] | None = None
     task: str | None = None

@@ -1,4 +1,4 @@
-"""How language-model experiments are scored and shown: perplexity beside a paper's."""
+"""How language-model experiments are scored: perplexity; and how further seeds join."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from scripts.lab.kinds.kind import Figures, Kind, Trained
-from scripts.lab.records.figures import Measure, Score, perplexity
+from scripts.lab.figures.language_model import SUBSETS, figures, figures_of_first_updates
+from scripts.lab.kinds.kind import Kind, Trained
 from scripts.lab.records.joining import require_all_seeds
 from scripts.lab.records.schema import (
     LanguageModelRecord,
@@ -19,13 +19,9 @@ from scripts.lab.records.schema import (
     PaperFigures,
     Provenance,
 )
-from scripts.lab.records.seeds import interval_of_mean, mean_and_sd, over_seeds, pooled
+from scripts.lab.records.seeds import over_seeds, pooled
 from scripts.lab.run.processes import Child, Place, side_by_side
 from scripts.lab.run.training import Run
-from scripts.lab.show.markdown import duration, markdown, trained_on
-from scripts.lab.show.pictures import CurveAxes, plot_curves
-
-SUBSETS = ("train", "valid", "test")
 
 # --- scoring -----------------------------------------------------------------------------------
 
@@ -151,145 +147,11 @@ def _of_all_seeds(old: LanguageModelRow, new: LanguageModelRow) -> LanguageModel
     )
 
 
-# --- figures -----------------------------------------------------------------------------------
-
-
-def table(record: LanguageModelRecord) -> str:
-    """Sizes and perplexities beside the paper's, and how they were come by."""
-    rows = record.rows
-    head, cells = [""], [[row.name] for row in rows]
-    for what in ("parameters", *_subsets(record)):
-        papers = [getattr(row.paper, what) for row in rows]
-        compared = any(paper is not None for paper in papers)
-        head += [what, "paper"] if compared else [what]
-        for row, line, paper in zip(rows, cells, papers, strict=True):
-            line.append(_figure(row, what))
-            if compared:
-                line.append("–" if paper is None else str(paper))
-    head += ["epochs", "training"]
-    for row, line in zip(rows, cells, strict=True):
-        line += [str(row.epochs), duration(row.training_seconds)]
-    return "\n".join((markdown(head, cells), "", conditions(record)))
-
-
-def conditions(record: LanguageModelRecord) -> str:
-    """How it was scored, seeds, machine, and the experiment's note."""
-    sentences = (
-        f"{record.title}. Perplexity of the checkpoint that is best on the validation set, "
-        f"in one stream, its state carried{_spread(record.rows)}; {trained_on(record.machine)}.",
-        record.note,
-    )
-    return " ".join(filter(None, sentences))
-
-
-def measures(record: LanguageModelRecord) -> list[Measure]:
-    """Perplexity by part of the corpus; differences are to the first row."""
-    return [
-        Measure(
-            metric="perplexity",
-            subset=subset,
-            scores={row.name: _score(row, record.rows[0], subset) for row in record.rows},
-            places=1,
-            drawn=subset != "train",
-            headline=subset == "test",
-            better="lower",
-        )
-        for subset in _subsets(record)
-    ]
-
-
-CURVE_AXES = CurveAxes(
-    x="epoch",
-    y=lambda point: perplexity(point.nll),
-    y_label="validation perplexity",
-    logarithmic=True,
-)
-
-
-def plot(record: LanguageModelRecord, out: Path) -> None:
-    """``perplexity-over-epochs`` of the validation set."""
-    plot_curves(record, out / "perplexity-over-epochs", CURVE_AXES)
-
-
-def _subsets(record: LanguageModelRecord) -> list[str]:
-    return [subset for subset in SUBSETS if subset in record.rows[0].perplexity]
-
-
-def _figure(row: LanguageModelRow, what: str) -> str:
-    if what == "parameters":
-        return f"{row.parameters:,}"
-    return mean_and_sd(row.perplexity[what], places=1)
-
-
-def _spread(rows: Sequence[LanguageModelRow]) -> str:
-    counts = {len(row.seeds) for row in rows}
-    several = sorted(counts - {1})
-    if not several:
-        return ""
-    where = " where a spread stands" if 1 in counts else ""
-    numbers = " or ".join(map(str, several))
-    return f"; mean ± standard deviation of {numbers} seeds{where}"
-
-
-def _score(row: LanguageModelRow, baseline: LanguageModelRow, subset: str) -> Score:
-    over = row.perplexity[subset]
-    return Score(
-        value=over.mean,
-        sd=over.sd,
-        interval=interval_of_mean(over),
-        difference=None if row is baseline else over.mean - baseline.perplexity[subset].mean,
-        paper=getattr(row.paper, subset),
-    )
-
-
 KIND = Kind(
     record=LanguageModelRecord,
     scoring=LanguageModelScoring,
     task="tied_language_modeling",
-    figures=Figures(table, table, conditions, plot, measures, CURVE_AXES),
+    figures=figures,
     join=join,
 )
-
-
-# --- figures of models whose training is only begun --------------------------------------------
-
-
-def first_updates_table(record: LanguageModelRecord) -> str:
-    """Validation perplexity over the updates."""
-    updates = [point.update for point in record.curves[record.rows[0].name][0]]
-    head = ["validation perplexity after", "parameters", *(f"{u:,} updates" for u in updates)]
-    cells = [
-        [row.name, f"{row.parameters:,}"]
-        + [f"{perplexity(point.nll):,.0f}" for point in record.curves[row.name][0]]
-        for row in record.rows
-    ]
-    return "\n".join((markdown(head, cells), "", first_updates_conditions(record)))
-
-
-def first_updates_conditions(record: LanguageModelRecord) -> str:
-    """What was begun, where, and by what command."""
-    # of all rows, which may have joined
-    command = f"python -m scripts.reproduce {record.experiment}"
-    return f"{record.title}; {trained_on(record.machine)}. `{command}`"
-
-
-FIRST_UPDATES_AXES = replace(CURVE_AXES, x="update")
-
-
-def first_updates_plot(record: LanguageModelRecord, out: Path) -> None:
-    """``perplexity-over-updates`` of the validation set."""
-    plot_curves(record, out / "perplexity-over-updates", FIRST_UPDATES_AXES)
-
-
-FIRST_UPDATES = replace(
-    KIND,
-    scoring=FirstUpdatesScoring,
-    figures=Figures(
-        table=first_updates_table,
-        page=first_updates_table,
-        conditions=first_updates_conditions,
-        plot=first_updates_plot,
-        measures=measures,
-        curve_axes=FIRST_UPDATES_AXES,
-    ),
-)
+FIRST_UPDATES = replace(KIND, scoring=FirstUpdatesScoring, figures=figures_of_first_updates)

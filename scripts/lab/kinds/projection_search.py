@@ -1,4 +1,4 @@
-"""The search for the paper's tied model with P: how its variants are recorded and shown."""
+"""The search for the paper's tied model with P: how its variants are recorded and joined."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from scripts.lab.kinds.kind import Figures, Kind
+from scripts.lab.figures.projection_search import figures
+from scripts.lab.kinds.kind import Kind
 from scripts.lab.records.schema import EpochFigures, ProjectionSearchRecord, VariantRow
-from scripts.lab.records.seeds import SeedStatistics, mean_and_sd, over_seeds
+from scripts.lab.records.seeds import SeedStatistics, over_seeds
 from scripts.lab.run.provenance import provenance
 from scripts.lab.run.variants import Changes, figures_file, variants
-from scripts.lab.show.markdown import markdown, trained_on
 
 EXPERIMENT = "projection-search"
 TITLE = "Penn Treebank, small LSTM, variants of projection regularisation"
@@ -73,38 +73,8 @@ def _extent(row: VariantRow) -> tuple[int, int]:
     return row.epochs, row.train.seeds
 
 
-# --- figures -----------------------------------------------------------------------------------
-
-
-def table(record: ProjectionSearchRecord) -> str:
-    """A row per variant: what it changes and its perplexities."""
-    head = ["reading", "changes", "seeds", "epochs", "train", "validation", "test"]
-    return markdown(head, [_cells(row) for row in record.variants], left=2)
-
-
-def conditions(record: ProjectionSearchRecord) -> str:
-    """Where the variants were trained."""
-    return f"{record.title}; {trained_on(record.machine)}."
-
-
-def plot(record: ProjectionSearchRecord, out: Path) -> None:
-    """Nothing."""
-
-
-def _cells(row: VariantRow) -> list[str]:
-    return [
-        row.name,
-        ", ".join(f"{field} {value}" for field, value in row.changes.items()),
-        str(row.train.seeds),
-        str(row.epochs),
-        mean_and_sd(row.train, 1),
-        mean_and_sd(row.valid, 1),
-        mean_and_sd(row.test, 1) if row.test else "",
-    ]
-
-
 KIND = Kind(
     record=ProjectionSearchRecord,
-    figures=Figures(table, table, conditions, plot),
+    figures=figures,
     join=join,
 )

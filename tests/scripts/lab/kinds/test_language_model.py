@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 
 from scripts import report, reproduce
-from scripts.lab.kinds import KINDS
-from scripts.lab.kinds.language_model import join, table
+from scripts.lab.kinds.language_model import join
 from scripts.lab.records.schema import LanguageModelRecord
 from scripts.lab.records.seeds import over_seeds
 from scripts.lab.records.typed import from_json, to_json
 from scripts.lab.run import specs as recipes
 from scripts.lab.run.specs import Experiment, load_experiment
 from scripts.lab.runner import run_experiment, scoring_of
-from tests.scripts.report.figures import require_figures
-from tests.scripts.report.reading import read
-from tests.scripts.report.reading import table as table_of_page
+from scripts.lab.store import summary_of, write_figures
+from tests.scripts.lab.show.html.figures import require_figures
+from tests.scripts.lab.show.html.reading import read
+from tests.scripts.lab.show.html.reading import table as table_of_page
 from tests.support import records
 from tiednmt.errors import UserError
 
@@ -156,7 +156,7 @@ def language_model(*rows, **changes):
     made = records.language_model()
     machine = {**made["machine"], "runs_side_by_side": 4}
     curves = {row["name"]: [[VALIDATION]] * len(row["seeds"]) for row in rows}
-    made.update(rows=rows, curves=curves, machine=machine, title="Some corpus", **changes)
+    made.update(rows=[*rows], curves=curves, machine=machine, title="Some corpus", **changes)
     for key in ("format", "kind"):
         del made[key]
     return from_json(LanguageModelRecord, {"kind": "tied_language_modeling", **made})
@@ -189,7 +189,7 @@ def lines_of(text):
 
 
 def test_table_beside_the_paper():
-    text = table(
+    text = summary_of(
         language_model(
             row("none", [114.15, 114.77], parameters="4.65M", valid=120.7, test=114.5),
             row("ours", [99.84, 100.04]),
@@ -209,7 +209,7 @@ def test_table_beside_the_paper():
 
 
 def test_table_without_a_paper():
-    text = table(language_model(row("none", [114.46])))
+    text = summary_of(language_model(row("none", [114.46])))
     cells = lines_of(text)
     assert cells[0] == ["", "parameters", "valid", "test", "epochs", "training"]
     assert cells[2][2:4] == ["118.5", "114.5"]
@@ -217,7 +217,7 @@ def test_table_without_a_paper():
 
 
 def test_spread_of_some_rows():
-    text = table(language_model(row("none", [114.4]), row("wt+pr", [101.1, 101.9, 102.7])))
+    text = summary_of(language_model(row("none", [114.4]), row("wt+pr", [101.1, 101.9, 102.7])))
     assert "its state carried; mean ± standard deviation of 3 seeds where a spread stands" in text
 
 
@@ -277,8 +277,7 @@ def begun():
 
 
 def test_first_updates_beside_each_other():
-    figures = KINDS["first-updates"].figures
-    head, _, line, _, text = figures.page(begun()).split("\n")
+    head, _, line, _, text = summary_of(begun()).split("\n")
     assert head.endswith("| parameters | 250 updates | 1,000 updates |")
     assert line == "| wt | 4,653,200 | 403 | 148 |"  # e⁶ and e⁵
     where = "trained on Some CPU (CPU, 1 thread(s) a run), 4 run(s) side by side"
@@ -286,14 +285,14 @@ def test_first_updates_beside_each_other():
 
 
 def test_first_updates_are_drawn_over_updates(tmp_path):
-    KINDS["first-updates"].figures.plot(begun(), tmp_path)
+    write_figures(begun(), tmp_path)
     assert "updates" in (tmp_path / "perplexity-over-updates.svg").read_text()
 
 
 def test_a_loss_beyond_all_numbers_is_drawn(tmp_path):
     record = begun()
     last = replace(record.curves["wt"][0][-1], nll=9e9)
-    KINDS["first-updates"].figures.plot(replace(record, curves={"wt": [[last]]}), tmp_path)
+    write_figures(replace(record, curves={"wt": [[last]]}), tmp_path)
     assert (tmp_path / "perplexity-over-updates.svg").exists()
 
 

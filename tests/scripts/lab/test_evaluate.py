@@ -9,10 +9,12 @@ import shutil
 import subprocess
 import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from functools import partial
 from itertools import product
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,14 @@ import torch
 
 from preprocess import multi30k
 from scripts import evaluate
+from scripts.lab.score import translate
 from scripts.lab.score.bleu import METRICS, compare, score
-from scripts.lab.score.translate import Prepared, Search, System, equal_length_batches, load_system
+from scripts.lab.score.prepared import Prepared
+from scripts.lab.score.systems import file_name, parse_system
+from scripts.lab.score.translate import Search, System, equal_length_batches, load_system
 from tiednmt.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 NOUNS = {"dog": "Hund", "man": "Mann", "boy": "Junge", "bus": "Bus", "hat": "Hut", "tree": "Baum"}
 VERBS = {"sees": "sieht", "finds": "findet", "likes": "mag", "paints": "malt", "hides": "versteckt"}
 MODELS = {
@@ -127,7 +132,7 @@ def test_a_file_is_translated_as_the_api_does(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(evaluate, "LINES_AT_ONCE", 7)
+    monkeypatch.setattr(translate, "LINES_AT_ONCE", 7)
     source, _ = Prepared(folder).pairs("test_2016_flickr")
     file = tmp_path / "text"
     file.write_text("\n".join(source), encoding="utf-8")
@@ -173,6 +178,29 @@ def test_a_reader_that_stops_early_is_no_error(folder: Path, checkpoints: dict[s
     assert "Traceback" not in errors
     assert "Broken pipe" not in errors
     assert process.returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes share a search on Linux alone")
+def test_the_processes_that_share_a_search_stay(
+    prepared: Prepared, checkpoints: dict[str, Path], one_core_each: None
+) -> None:
+    system = load_system("tied", [checkpoints["tied"]], prepared, cpu=True)
+    source, _ = prepared.pairs("test_2016_flickr")
+    before = set(active_children())
+    translations = system.translate(source)
+    workers = set(active_children()) - before
+    assert len(workers) == 2
+    assert system.translate(source) == translations
+    assert set(active_children()) - before == workers
+
+
+@pytest.fixture
+def one_core_each() -> Iterator[None]:
+    """As with OMP_NUM_THREADS=2: a batch is shared between two processes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
 
 
 def test_batches_hold_each_sentence_once_and_keep_the_limits() -> None:
@@ -356,6 +384,34 @@ def test_the_record_of_two_systems(
             assert f"{first[metric]['score']:.2f}" in table
 
 
+def test_every_baseline_is_compared_with(
+    folder: Path,
+    checkpoints: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names, models = ["a", "b", "c"], [*MODELS, "tied"]
+    command = [f"{name}={checkpoints[model]}" for name, model in zip(names, models, strict=True)]
+    command += f"--data {folder} --subset test_2016_flickr --beam 1 --cpu".split()
+    command += f"--baseline b --baseline a --json {tmp_path}/s.json".split()
+    evaluate.main([*command, "--output", str(tmp_path)])
+    record = json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))
+    result = record["subset"]["test_2016_flickr"]
+    assert [row["name"] for row in result["systems"]] == names
+    _, references = Prepared(folder).pairs("test_2016_flickr")
+    texts = {
+        row["name"]: Path(row["translations"]).read_text(encoding="utf-8").splitlines()
+        for row in result["systems"]
+    }
+    expected = [
+        *compare({name: texts[name] for name in ("b", "a", "c")}, references),
+        *compare({name: texts[name] for name in ("a", "b", "c")}, references),
+    ]
+    assert result["comparisons"] == json.loads(json.dumps([asdict(each) for each in expected]))
+    table = capsys.readouterr().out
+    assert table.index("against b, paired") < table.index("against a, paired")
+
+
 # --- bad input ---------------------------------------------------------------------------------
 
 Spoil = Callable[[Path, Path], None]
@@ -516,6 +572,13 @@ def test_other_bad_input(
     assert "test_1999" in message
     assert "test_2016_flickr, test_2017_flickr" in message
     assert "NAME=CHECKPOINT" in refusal(good, good, *subset)
+    message = refusal(f"a={good}", f"b={good}", *subset, "--baseline", "c")
+    assert "--baseline c: no such system, only a, b" in message
+    text = ("--input", tmp_path / "none")
+    assert "either --subset, to score, or --input" in refusal(good)
+    assert "either --subset, to score, or --input" in refusal(good, *subset, *text)
+    assert "--input translates with one system" in refusal(f"a={good}", f"b={good}", *text)
+    assert "--json and --output go with --subset" in refusal(good, *text, "--json", "s.json")
     file = tmp_path / "file"
     file.touch()
     assert str(file) in refusal(good, *subset, "--json", file / "s.json")
@@ -542,6 +605,6 @@ def test_no_write_permission(
 
 
 def test_names() -> None:
-    assert evaluate.parse_system("a=b/c.pt:d.pt") == ("a", [Path("b/c.pt"), Path("d.pt")])
-    assert evaluate.parse_system("runs/lr=1/c.pt") == ("lr=1/c", [Path("runs/lr=1/c.pt")])
-    assert evaluate.file_name("three-way, 5/c") == "three-way-5-c"
+    assert parse_system("a=b/c.pt:d.pt") == ("a", [Path("b/c.pt"), Path("d.pt")])
+    assert parse_system("runs/lr=1/c.pt") == ("lr=1/c", [Path("runs/lr=1/c.pt")])
+    assert file_name("three-way, 5/c") == "three-way-5-c"

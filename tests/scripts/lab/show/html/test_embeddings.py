@@ -6,8 +6,8 @@ import json
 import pytest
 
 from scripts.report import main
-from tests.scripts.report.figures import require_figures
-from tests.scripts.report.reading import axis, pictures, read, table, tables
+from tests.scripts.lab.show.html.figures import require_figures
+from tests.scripts.lab.show.html.reading import axis, pictures, read, table, tables
 
 
 def test_figures(embeddings, make_page):
@@ -65,8 +65,14 @@ def test_no_word_of_any_set(skip_gram, make_page):
 def test_beside_other_runs(translation, embeddings, skip_gram, make_page):
     page = read(make_page(translation, embeddings, skip_gram))
     (nav,) = page.all("nav")
-    notes = [note.text for note in nav.all("p", class_="note")]
-    assert notes == ["V > U: 1 of 2 sets; V,S > U,S > U,V: yes", "U > V: 1 of 1 set"]
+    findings = [[line[:2] for line in lines] for _, lines in tables(nav)]
+    assert findings[1:] == [
+        [
+            ["Word similarity: V > U", "1 of 2 sets"],
+            ["Likeness: V,S > U,S > U,V", "yes"],
+        ],
+        [["Word similarity: U > V", "1 of 1 set"]],
+    ]
     for section in page.all("section")[1:]:
         captions = [caption for caption, _ in tables(section)]
         assert any(caption.startswith("Word similarity") for caption in captions)

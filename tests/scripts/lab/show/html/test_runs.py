@@ -5,8 +5,8 @@ import json
 import pytest
 
 from scripts.report import main
-from tests.scripts.report.figures import require_figures
-from tests.scripts.report.reading import read, tables
+from tests.scripts.lab.show.html.figures import require_figures
+from tests.scripts.lab.show.html.reading import read, tables
 
 SOURCES = ["Eins.", "Zwei Hunde.", "Drei."]
 REFERENCES = ["One.", "Two dogs.", "Three."]

@@ -1,12 +1,13 @@
-"""``scripts.average`` on checkpoints of a tiny model."""
+"""Averaging checkpoints of a tiny model, through ``scripts.average`` too."""
 
 import pytest
 import torch
 from fairseq import checkpoint_utils
 
 from preprocess import demo
-from scripts import average
+from scripts import average as command
 from tests.integration.commandline import train
+from tiednmt.averaging import average, last_checkpoints
 from tiednmt.errors import UserError
 
 KEEP = ("--save-interval-updates", 1, "--keep-interval-updates", 9, "--max-update", 3)
@@ -33,7 +34,7 @@ def weights(path):
 
 def test_the_mean_of_the_last_checkpoints(run, data, tmp_path, capsys):
     output = tmp_path / "new" / "average.pt"
-    average.main([str(run), "--last", "2", "--output", str(output)])
+    command.main([str(run), "--last", "2", "--output", str(output)])
     assert "the mean of checkpoint_1_2.pt, checkpoint_1_3.pt" in capsys.readouterr().out
     mean = weights(output)
     one, other = weights(run / "checkpoint_1_2.pt"), weights(run / "checkpoint_1_3.pt")
@@ -51,7 +52,7 @@ def test_the_mean_of_the_last_checkpoints(run, data, tmp_path, capsys):
 
 def test_named_checkpoints(run, tmp_path):
     paths = [str(run / f"checkpoint_1_{updates}.pt") for updates in (1, 3)]
-    average.main([*paths, "--output", str(tmp_path / "average.pt")])
+    command.main([*paths, "--output", str(tmp_path / "average.pt")])
     bias = "decoder.output.bias"
     mean = torch.stack([weights(path)[bias] for path in paths]).mean(0)
     torch.testing.assert_close(weights(tmp_path / "average.pt")[bias], mean)
@@ -59,10 +60,10 @@ def test_named_checkpoints(run, tmp_path):
 
 def test_what_cannot_be_averaged(run, data, tmp_path):
     with pytest.raises(UserError, match="has 3 checkpoints, not 4; let fairseq-train keep more"):
-        average.last_checkpoints(run, 4)
+        last_checkpoints(run, 4)
     other = tmp_path / "other"
     train(data, other, "--tying", "none", "--max-update", 1).check()
     with pytest.raises(UserError, match=r"other/.*: of another model than .*checkpoint_last"):
-        average.average([run / "checkpoint_last.pt", other / "checkpoint_last.pt"])
+        average([run / "checkpoint_last.pt", other / "checkpoint_last.pt"])
     with pytest.raises(UserError, match=r"missing.pt: no such checkpoint"):
-        average.average([run / "missing.pt"])
+        average([run / "missing.pt"])

@@ -4,7 +4,7 @@ import pytest
 from sacrebleu.metrics import CHRF
 
 from scripts.lab.records import settings
-from scripts.lab.show.html import charts, tie_maps
+from scripts.lab.show.html import charts
 from scripts.lab.show.html.samples import marked, where_rows_differ
 from tests import small_models
 from tiednmt.tying import tie_map

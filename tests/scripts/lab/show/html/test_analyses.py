@@ -6,7 +6,7 @@ import json
 import pytest
 
 from scripts.report import main
-from tests.scripts.report.reading import axis, pictures, positions, read, table, tables
+from tests.scripts.lab.show.html.reading import axis, pictures, positions, read, table, tables
 
 BANDS = [[1, 10], [11, 100], [101, 250]]
 

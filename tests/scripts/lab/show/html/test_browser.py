@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from scripts.report import main
-from tests.scripts.report.figures import require_figures
-from tests.scripts.report.reading import read
+from tests.scripts.lab.show.html.figures import require_figures
+from tests.scripts.lab.show.html.reading import read
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 LAPTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
