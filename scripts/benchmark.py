@@ -19,12 +19,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from preprocess.files import write_json
 from scripts.common import command_parser
 from scripts.lab.benchmarks.catalogue import BENCHMARKS, run
 from scripts.lab.options import add_options, from_arguments
-from scripts.lab.show.markdown import benchmark_table
-from scripts.lab.show.pictures import plot_growth
+from scripts.lab.show.pictures import draw
+from scripts.lab.store import figures_of, summary_of, write_record
 from tiednmt.errors import one_line_errors
 
 
@@ -47,11 +46,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print a table."""
     args = parser().parse_args(argv)
     record = run(args.benchmark, from_arguments(BENCHMARKS[args.benchmark].options, args))
-    print(benchmark_table(record))
+    print(summary_of(record))
     if args.json:
-        write_json(args.json, record)
-        if "cells" in record:
-            plot_growth(record, args.json.with_suffix(""))
+        write_record(args.json, record)
+        draw(figures_of(record).pictures, args.json.parent)
 
 
 if __name__ == "__main__":

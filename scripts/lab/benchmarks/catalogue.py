@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scripts.lab.benchmarks import (
@@ -16,6 +16,8 @@ from scripts.lab.benchmarks import (
     training,
 )
 from scripts.lab.options import command_words
+from scripts.lab.records.schema import BenchmarkRecord
+from scripts.lab.records.typed import from_json, to_json
 from scripts.lab.run.provenance import machine, package_versions
 
 
@@ -75,17 +77,22 @@ BENCHMARKS = {
 }
 
 
-def run(name: str, options: Any) -> dict[str, Any]:
+def run(name: str, options: Any) -> BenchmarkRecord:
     """The record of one of ``BENCHMARKS``: its figures, where they were measured, the command."""
     benchmark = BENCHMARKS[name]
-    return {
-        "benchmark": name,
-        "what": benchmark.what,
-        **benchmark.measure(options),
-        "machine": {**machine(1), "threads_per_run": options.threads},
-        "versions": package_versions("sacremoses", "subword-nmt"),
-        "command": command_of(name, options),
-    }
+    record: BenchmarkRecord = from_json(
+        BenchmarkRecord,
+        {
+            "kind": "benchmark",
+            "experiment": f"benchmark-{name}",
+            "title": benchmark.what,
+            **benchmark.measure(options),
+            "machine": to_json(replace(machine(1), threads_per_run=options.threads)),
+            "versions": package_versions("sacremoses", "subword-nmt"),
+            "command": command_of(name, options),
+        },
+    )
+    return record
 
 
 def command_of(name: str, options: Any) -> str:

@@ -71,7 +71,9 @@ class Scorer:
         """The same of a text file, split at spaces, each line ended as in training."""
         dictionary = self.prepared / "data-bin" / "dict.txt"
         with tempfile.TemporaryDirectory() as folder:
-            counts = binarise_lines(path, dictionary, Path(folder, "text"), line_ends(self.prepared))
+            counts = binarise_lines(
+                path, dictionary, Path(folder, "text"), line_ends(self.prepared)
+            )
             if not counts["tokens"]:
                 raise UserError(f"{path}: holds no text")
             return self._score(Path(folder), "text")

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import Any
+
+from scripts.lab.records.figures import Table
+from scripts.lab.show.markdown import texts
 
 _METRICS = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER"}
 
 
-def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as text, the first column flush left and the others right."""
+def columns(table: Table) -> str:
+    """The table with its columns below each other."""
+    rows = [list(table.head), *(texts(row) for row in table.rows)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(
-            cell.rjust(width) if i else cell.ljust(width)
+            cell.ljust(width) if i < table.left else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         for row in rows
@@ -57,7 +61,7 @@ def _systems(systems: Iterable[Mapping[str, Any]]) -> str:
         ]
         for system in systems
     ]
-    return columns([head, *rows])
+    return columns(Table(head, rows))
 
 
 def _comparisons(comparisons: Iterable[Mapping[str, Any]]) -> str:
@@ -73,4 +77,4 @@ def _comparisons(comparisons: Iterable[Mapping[str, Any]]) -> str:
         ]
         for comparison in comparisons
     ]
-    return columns([head, *rows])
+    return columns(Table(head, rows))
