@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from scripts.reproduce import add_arguments, reproduce
+from scripts.lab.command import add_arguments, reproduce
 from tiednmt.errors import one_line_errors
 
 

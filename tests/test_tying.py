@@ -6,7 +6,7 @@ import pytest
 import torch
 from fairseq.criterions.label_smoothed_cross_entropy import label_smoothed_nll_loss
 
-from scripts.model_size import model_size
+from scripts.lab.architectures import model_size
 from tests.support.small_models import JOINT, batch, dictionary, model
 from tiednmt.errors import UserError
 from tiednmt.tying import tie_map
@@ -150,5 +150,5 @@ class TestSizes:
         assert str(found).count("embedding") == 3
 
     def test_vocabulary_smaller_than_the_specials_is_refused(self):
-        with pytest.raises(UserError, match="special types"):
+        with pytest.raises(UserError, match="--source 3: at least the 4 special symbols"):
             model_size("tied_gru", "none", 3, 100)

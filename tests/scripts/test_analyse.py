@@ -13,8 +13,9 @@ from gensim.models import KeyedVectors
 from scipy.stats import spearmanr
 
 from scripts import analyse
+from scripts.lab.figures.analysis import figures
 from scripts.lab.score.embeddings import Subject, load
-from scripts.lab.show.analysis_page import page
+from scripts.lab.show.markdown import page
 from tests.support.untrained import save_untrained, write_dictionaries
 from tiednmt.analysis.embeddings import Embedding
 from tiednmt.analysis.word_vectors import save_word2vec
@@ -121,7 +122,8 @@ def test_checkpoints(record):
 
 
 def test_files(out):
-    for name in ("word-similarity", "likeness", "norms", "map-none", "row-movement-tied"):
+    names = ("parameters", "word-similarity", "likeness", "norms", "map-none", "row-movement-tied")
+    for name in names:
         for suffix in (".png", ".svg"):
             assert (out / f"{name}{suffix}").stat().st_size > 200
     tables = (out / "tables.md").read_text()
@@ -172,9 +174,9 @@ def test_words_of_either_language_of_a_shared_vocabulary():
 
 def test_embeddings_that_no_set_is_for_are_named(record):
     similarity = {"mine": {"pairs": 4, "by": {"none V": {"rho": 0.5, "covered": 3}}}}
-    text = page({**record, "similarity": similarity})
+    text = page(figures({**record, "similarity": similarity}))
     assert "Left out, since the sets are English: none U, tied S, tied P·V." in text
-    assert "Left out" not in page(record)
+    assert "Left out" not in page(figures(record))
 
 
 def test_bytes_of_every_group(record):
@@ -182,7 +184,7 @@ def test_bytes_of_every_group(record):
     none = record["checkpoints"][0]
     total = none["tie_map"]["total"]
     assert none["tie_map"]["bytes_per_parameter"] == 4
-    assert f"| total |  | {total:,} | {4 * total / 1e6:.1f} MB |" in page(record)
+    assert f"| {total:,} ({4 * total / 1e6:.1f} MB stored) |" in page(figures(record))
 
 
 def test_words_in_a_script_without_a_font(tmp_path, capsys):

@@ -1,27 +1,4 @@
-"""What the analysis of checkpoints finds, as the JSON that its tables and pictures are made of.
-
-``analysis.json``::
-
-    {"checkpoints": [{
-        "name", "path", "architecture",           # null in word vectors: architecture, tie_map
-        "tie_map": {"groups": [{"names": […], "types", "dim", "parameters", "bytes"}],
-                    "others": {name: parameters}, "total", "untied_total",
-                    "bytes_per_parameter"},       # of the embeddings as stored
-        "vocabulary": {"source_only", "target_only", "both"} or null,   # types
-        "subwords": true | false,                 # words are the means of their units' rows
-        "matrices": {"U": {"words", "dim",
-                           "norms": [{"ranks": [first, last], "mean"}],      # by frequency
-                           "neighbours": {word: [[word, cosine], …]},
-                           "map": {"method", "words": […], "points": [[x, y], …]}}},
-        "row_movement": {"updates", "matrices": {name: [{"ranks", "rows", "moved", "distance"}]}}
-                        or null,                  # of the training run, where it was measured
-        "attention": [{"source": […], "target": […], "weights": [[…]],     # target × source
-                       "alignment": [[target, source], …]}]}],
-     "similarity": {set: {"pairs", "by": {"CHECKPOINT U": {"rho" or null, "covered"}}}},
-     "likeness": {"words", "pairs", "exact",          # of every two embeddings
-                  "by": [{"of": ["CHECKPOINT U", "CHECKPOINT V"], "rho" or null, "error"}]} or null,
-     "versions": {package: version}}
-"""
+"""What the embeddings of checkpoints have learned; its record is that of records.analysis."""
 
 from __future__ import annotations
 
@@ -34,16 +11,21 @@ from typing import Any
 import tiednmt.analysis.checkpoints as checkpoints
 import tiednmt.analysis.word_vectors as word_vectors
 import tiednmt.plugin  # noqa: F401
-from preprocess.files import read_lines
+from preprocess.files import named_when_whole, read_lines
 from preprocess.pipeline import TextPipeline
 from preprocess.wordsim import set_name
+from scripts.lab.options import option, positive
+from scripts.lab.records.analysis import FORMAT
 from scripts.lab.run.provenance import package_versions
-from scripts.lab.score.translate import Prepared, load_system
+from scripts.lab.score.prepared import Prepared
+from scripts.lab.score.systems import file_name, parse_system
+from scripts.lab.score.translate import load_system
 from tiednmt.analysis.attention import attention_of
 from tiednmt.analysis.embeddings import Embedding, EmbeddingError, Units, nearest, whole
-from tiednmt.analysis.geometry import in_two_dimensions, norms_by_frequency
+from tiednmt.analysis.geometry import PCA, PROJECTIONS, in_two_dimensions, norms_by_frequency
 from tiednmt.analysis.likeness import likeness
 from tiednmt.analysis.word_similarity import WordPairs, parse_pairs, word_similarity
+from tiednmt.analysis.word_vectors import EXPORTS
 from tiednmt.criterions.row_movement import read_row_movement
 from tiednmt.errors import UserError
 from tiednmt.tying import TieMap
@@ -59,11 +41,29 @@ Record = dict[str, Any]
 class Options:
     """What is looked at: words for neighbours, how many and how on the map, sentences."""
 
-    words: Sequence[str] = ()
-    map_words: int = 300
-    projection: str = "pca"
-    sentences: Sequence[str] = ()
-    cpu: bool = False
+    out: Path = option("folder to fill", metavar="DIR")
+    data: Path | None = option(
+        "folder of preprocess.*, or a data-bin (default: where a checkpoint says)",
+        default=None,
+        metavar="PREPARED",
+    )
+    similarity: tuple[Path, ...] = option(
+        "word-similarity sets, or folders of them (python -m preprocess.wordsim)", default=()
+    )
+    words: tuple[str, ...] = option("show their nearest neighbours", default=(), metavar="WORD")
+    map: str = option("the map's method", default=PCA, choices=PROJECTIONS)
+    map_words: int = option(
+        "so many of the most frequent words on the map", default=300, type=positive
+    )
+    sentences: Path | None = option(
+        "raw source text, a sentence per line: show the attention of its translation",
+        default=None,
+        metavar="FILE",
+    )
+    export: str | None = option(
+        "write the embeddings for other tools", default=None, choices=tuple(EXPORTS)
+    )
+    cpu: bool = option("run on the CPU, even with a GPU", default=False)
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,33 @@ def load(name: str, path: Path, data: Path | None = None) -> Subject:
     return Subject(name, path, found, found.embeddings, _pipeline(found))
 
 
+def load_all(systems: Sequence[str], data: Path | None = None) -> list[Subject]:
+    """The checkpoints of ``[NAME=]CHECKPOINT``, each by its name.
+
+    Raises:
+        UserError: two have one name, or one is an ensemble.
+    """
+    subjects: list[Subject] = []
+    for name, paths in map(parse_system, systems):
+        name = name.removesuffix("/checkpoint_best")  # which one of a run is not said of the best
+        if len(paths) > 1:
+            raise UserError(f"{name}: an ensemble; give its checkpoints one by one")
+        if any(name == subject.name for subject in subjects):
+            raise UserError(f"two checkpoints are called {name}; write NAME=CHECKPOINT")
+        subjects.append(load(name, paths[0], data))
+    return subjects
+
+
+def export(subjects: Sequence[Subject], form: str, out: Path) -> None:
+    """Write every embedding to ``out`` as ``word2vec`` text or numpy's ``.npz``."""
+    save, suffix = EXPORTS[form]
+    for subject in subjects:
+        for embedding in subject.embeddings:
+            name = file_name(f"{subject.name}-{embedding.name.replace('·', '')}")
+            with named_when_whole(out / (name + suffix)) as partial:
+                save(embedding, partial)
+
+
 def read_sets(paths: Sequence[Path]) -> list[WordPairs]:
     """The word-similarity sets of files, and of the ``.txt`` files of folders.
 
@@ -123,13 +150,14 @@ def read_sets(paths: Sequence[Path]) -> list[WordPairs]:
 
 
 def analyse(subjects: Sequence[Subject], sets: Sequence[WordPairs], options: Options) -> Record:
-    """All there is to say of the subjects: the JSON that the head of this file describes."""
+    """All there is to say of the subjects, as :mod:`scripts.lab.records.analysis` describes it."""
     embeddings = {
         f"{subject.name} {embedding.name}": (embedding, subject.units(embedding, LANGUAGE_OF_SETS))
         for subject in subjects
         for embedding in subject.embeddings
     }
     return {
+        "format": FORMAT,
         "checkpoints": [_subject(subject, options) for subject in subjects],
         "similarity": {pairs.name: similarity(pairs, embeddings) for pairs in sets},
         "likeness": _likeness({name: embedding for name, (embedding, _) in embeddings.items()}),
@@ -177,7 +205,7 @@ def _subject(subject: Subject, options: Options) -> Record:
             for embedding in subject.embeddings
         },
         "row_movement": checkpoint and read_row_movement(subject.path.parent),
-        "attention": _attention(subject, options) if options.sentences else [],
+        "attention": _attention(subject, options),
     }
 
 
@@ -211,22 +239,24 @@ def _matrix(embedding: Embedding, units: Units, options: Options) -> Record:
         ],
         "neighbours": {word: nearest(embedding, word, NEIGHBOURS, units) for word in options.words},
         "map": {
-            "method": options.projection,
+            "method": options.map,
             "words": shown,
-            "points": in_two_dimensions(embedding.take(shown), options.projection).tolist(),
+            "points": in_two_dimensions(embedding.take(shown), options.map).tolist(),
         },
     }
 
 
 def _attention(subject: Subject, options: Options) -> list[Record]:
-    """Of each sentence and its translation by the checkpoint."""
+    """Of each sentence of the file, if any, and its translation by the checkpoint."""
+    if options.sentences is None:
+        return []
     checkpoint = subject.checkpoint
     if checkpoint is None or len(checkpoint.dictionaries) == 1:
         raise UserError(f"{subject.path}: --sentences: not a translation model")
     prepared = Prepared(checkpoint.data_bin.parent)
     system = load_system(subject.name, [subject.path], prepared, options.cpu, attention=True)
     pipeline = system.pipeline
-    lines = [pipeline.encode(line, pipeline.source) for line in options.sentences]
+    lines = [pipeline.encode(line, pipeline.source) for line in read_lines(options.sentences)]
     dictionaries = (system.task.source_dictionary, system.task.target_dictionary)
     found = {
         i: attention_of(source, best, dictionaries) for i, source, best in system.hypotheses(lines)
