@@ -18,7 +18,8 @@ def newest(kept: R, new: R) -> R:
 
 
 def whole(kept: E, new: E) -> E:
-    """The new record, which must hold all rows and seeds of the one that was kept.
+    """The new record, which must hold all rows of the one that was kept, and all their seeds
+    where the recipe is the same.
 
     Raises:
         UserError: one would be lost.
@@ -30,7 +31,8 @@ def whole(kept: E, new: E) -> E:
                 f"{new.experiment}: the row {row.name} of the record that is kept would be lost; "
                 "run it too, or delete the record"
             )
-        require_all_seeds(row.name, row.seeds, there[row.name].seeds)
+        if row.recipe == there[row.name].recipe:
+            require_all_seeds(row.name, row.seeds, there[row.name].seeds)
     return new
 
 

@@ -6,8 +6,6 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.stats import t as student
-
 Interval = tuple[float, float]
 
 
@@ -50,6 +48,8 @@ def mean_and_sd(figure: SeedStatistics, places: int) -> str:
 
 def interval_of_mean(figure: SeedStatistics) -> Interval | None:
     """The 95 % confidence interval (Student's t) of the mean; None for one seed."""
+    from scipy.stats import t as student  # takes a second, and few need it
+
     if figure.sd is None:
         return None
     half = float(student.ppf(0.975, figure.seeds - 1)) * figure.sd / figure.seeds**0.5

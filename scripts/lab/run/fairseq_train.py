@@ -11,9 +11,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from fairseq.distributed.utils import is_master
-from fairseq_cli import train
+from fairseq_cli import train  # before anything of fairseq, for its format of the log
 
+import tiednmt.plugin  # noqa: F401  (what is imported already, --user-dir imports no more)
 from scripts.lab.records.schema import Validation
 from scripts.lab.run.summary import add_validation
 
@@ -41,7 +41,7 @@ class Recorder:
     ) -> dict[str, Any]:
         """``train.get_valid_stats``; the first subset is the one that chooses a checkpoint."""
         stats = self.stats(cfg, trainer, stats, is_first)
-        if is_first and is_master(cfg.distributed_training):
+        if is_first and trainer.is_data_parallel_master:
             add_validation(
                 Path(cfg.checkpoint.save_dir),
                 Validation(

@@ -117,7 +117,9 @@ def _legend(figure: Figure) -> None:
 
 
 def _chart(figure: Figure, axes: Axes, chart: Chart) -> None:
-    colours = color_sequences["tab10" if max(s.look for s in chart.series) < 10 else "tab20"]
+    colours = color_sequences[
+        "tab10" if max((s.look for s in chart.series), default=0) < 10 else "tab20"
+    ]
     for series in chart.series:
         _series(axes, series, colours[series.look % len(colours)], chart)
     for which in ("x", "y"):

@@ -1,17 +1,25 @@
 """An experiment from start to end, cut off and started again, through the real commands."""
 
+import math
 import os
+import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 
 import pytest
 import torch
 
-from scripts.lab.run.specs import ROOT, Experiment, load_recipe, merge
-from scripts.lab.run.training import Run, train
-from scripts.lab.runner import run_experiment
+from scripts.lab.records import settings
+from scripts.lab.run.specs import ROOT, Experiment, load_recipe, merge, without_seed
+from scripts.lab.run.summary import read_summary
+from scripts.lab.run.training import Run, log_entries, train
+from scripts.lab.runner import Options, run_experiment
+from scripts.lab.store import read_record
 from tiednmt.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -22,36 +30,84 @@ def experiment(updates=6):
         load_recipe("tied_gru_demo"),
         {"optimization": {"max_update": updates}, "common": {"log_interval": 1}},
     )
+    rows = {
+        "none": {"model": {"tying": "none"}},
+        # is another task of fairseq's and the same kind of experiment
+        "three-way": {"model": {"tying": "three-way"}, "task": {"_name": "tied_translation"}},
+    }
     return Experiment(
         name="tiny",
         title="Tiny",
+        kind="translation",
         prepare=("preprocess.demo", "--pairs", "200", "--merges", "200"),
-        rows={t: merge(recipe, {"model": {"tying": t}}) for t in ("none", "three-way")},
+        rows={name: merge(recipe, changes) for name, changes in rows.items()},
         settings={"baselines": ["none"], "subsets": ["test"], "beam": 1},
     )
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory):
+def folder(tmp_path_factory):
+    """Where the experiment is run; its record is that of the last call."""
     return tmp_path_factory.mktemp("experiment") / "tiny run"
 
 
 @pytest.fixture(scope="module")
-def record(out):
-    return run_experiment(experiment(), out, "the command")
+def record(folder):
+    return run_experiment(experiment(), folder, "the command")
 
 
-def test_record(record):
-    none, three_way = record["rows"]
-    assert [none["name"], three_way["name"]] == ["none", "three-way"]
-    assert none["updates"] == three_way["updates"] == 6
-    assert three_way["share"] == round(three_way["parameters"] / none["parameters"], 4) < 0.9
-    assert three_way["checkpoint_bytes"] < none["checkpoint_bytes"]
-    assert "case:mixed|eff:no|tok:13a" in none["test"]["test"]["bleu"]["signature"]
-    assert record["curves"]["none"][0][-1]["update"] == 6
-    assert len(record["samples"]) == 5
-    assert set(record["samples"][0]) == {"source", "reference", "none", "three-way"}
-    assert record["command"] == "the command"
+@pytest.fixture(scope="module")
+def out(record, folder, tmp_path_factory):
+    """The folder as the first call left it."""
+    return shutil.copytree(folder, tmp_path_factory.mktemp("first") / "out")
+
+
+def made(folder):
+    """When the checkpoints and the scores of the first seed were made."""
+    files = (*folder.glob("*/*.pt"), folder / "scores.json")
+    return {path: path.stat().st_mtime for path in files if "seed" not in path.parent.name}
+
+
+def test_record(record, out):
+    none, three_way = record.rows
+    assert [none.name, three_way.name] == ["none", "three-way"]
+    assert none.updates == three_way.updates == 6
+    assert none.epochs == record.curves["none"][0][-1].epoch
+    assert three_way.share == round(three_way.parameters / none.parameters, 4) < 0.9
+    assert three_way.checkpoint_bytes < none.checkpoint_bytes
+    assert "case:mixed|eff:no|tok:13a" in none.test["test"].bleu.signature
+    assert record.curves["none"][0][-1].update == 6
+    assert len(record.samples) == 5
+    assert set(record.samples[0]) == {"source", "reference", "none", "three-way"}
+    assert record.command == "the command"
+    assert read_record(out / "record.json") == record
+
+
+def test_the_recipe_is_what_was_trained(record):
+    for row, recipe in zip(record.rows, experiment().rows.values(), strict=True):
+        assert settings.compare([row.recipe, without_seed(recipe)]).apart == {}
+        words = shlex.split(row.training_command)
+        assert words[0] == "fairseq-train"
+        given = {*pairwise(words)}
+        assert ("--task", recipe["task"]["_name"]) in given and ("--seed", "1") in given
+
+
+def test_what_a_run_says_of_itself_is_what_it_saved(record, out):
+    """Size, updates and validations, beside the checkpoint's and fairseq's log."""
+    for row in record.rows:
+        summary = read_summary(out / row.name)
+        saved = torch.load(out / row.name / "checkpoint_last.pt", map_location="cpu")
+        assert summary.updates == saved["optimizer_history"][-1]["num_updates"] == row.updates
+        seconds = saved["extra_state"]["previous_training_time"]
+        assert summary.training_seconds == pytest.approx(seconds, abs=1)
+        log = (out / row.name / "train.log").read_text()
+        counts = re.findall(r"num. shared model params: ([\d,]+)", log)
+        assert f"{summary.parameters:,}" == counts[-1]
+        entries = [*log_entries(out / row.name / "train.log", "valid")]
+        points = [(int(e["valid_num_updates"]), float(e["valid_nll_loss"])) for e in entries]
+        assert [(p.update, p.nll) for p in summary.validations] == [
+            (update, pytest.approx(bits * math.log(2), abs=1e-4)) for update, bits in points
+        ]
 
 
 def test_files(record, out):
@@ -60,32 +116,43 @@ def test_files(record, out):
     assert "| three-way |" in (out / "table.md").read_text()
 
 
-def test_second_call_trains_and_scores_nothing(record, out):
-    made = {path: path.stat().st_mtime for path in (*out.glob("*/*.pt"), out / "scores.json")}
-    assert run_experiment(experiment(), out, "the command") == record
-    assert made == {path: path.stat().st_mtime for path in made}
+def test_second_call_trains_and_scores_nothing(record, folder):
+    before = made(folder)
+    assert run_experiment(experiment(), folder, "the command") == record
+    assert made(folder) == before
 
 
-def test_other_recipe_in_the_same_folder_is_refused(record, out):
+def test_other_recipe_in_the_same_folder_is_refused(record, folder):
     with pytest.raises(UserError, match="another command line"):
-        run_experiment(experiment(updates=7), out, "the command")
+        run_experiment(experiment(updates=7), folder, "the command")
 
 
-def test_further_seeds_leave_the_first_alone(record, out):
-    made = {path: path.stat().st_mtime for path in (*out.glob("*/*.pt"), out / "scores.json")}
-    more = run_experiment(experiment(), out, "the command", seeds=(1, 2))
-    assert made == {path: path.stat().st_mtime for path in made}
+def test_further_seeds_leave_the_first_alone(record, folder):
+    before = made(folder)
+    more = run_experiment(experiment(), folder, "the command", Options(seeds=(1, 2)))
+    assert made(folder) == before
     for name, seed in (("three-way", 1), ("three-way-seed-2", 2)):
-        saved = torch.load(out / name / "checkpoint_last.pt", map_location="cpu")
+        saved = torch.load(folder / name / "checkpoint_last.pt", map_location="cpu")
         assert saved["cfg"]["common"]["seed"] == seed
-    for before, after in zip(record["rows"], more["rows"], strict=True):
-        first, both = before["test"]["test"]["bleu"], after["test"]["test"]["bleu"]
-        assert both["score"] == first["score"] == first["over_seeds"]["mean"]
-        assert first["over_seeds"]["sd"] is None
-        assert both["over_seeds"]["seeds"] == 2
-    assert more["comparisons"] == record["comparisons"]
-    table = (out / "table.md").read_text()
+    for first, both in zip(record.rows, more.rows, strict=True):
+        assert both.seeds == (1, 2)
+        one, two = first.test["test"].bleu, both.test["test"].bleu
+        assert two.score == one.score == one.over_seeds.mean
+        assert one.over_seeds.sd is None
+        assert two.over_seeds.seeds == 2
+    assert more.comparisons == record.comparisons
+    table = (folder / "table.md").read_text()
     assert "of the first seed" in table and " ± " in table
+
+
+def test_a_run_without_a_summary_is_named(record, out):
+    summary = out / "none" / "run.json"
+    text = summary.read_text()
+    for damage, message in ((None, "no such file"), ('{"parameters": 1}', "damaged .it lacks")):
+        summary.unlink() if damage is None else summary.write_text(damage)
+        with pytest.raises(UserError, match=f"run.json: {message}"):
+            read_summary(out / "none")
+    summary.write_text(text)
 
 
 def test_failed_run_shows_its_end(record, out, tmp_path):

@@ -11,16 +11,19 @@ from gensim.models import Word2Vec
 from scipy.stats import spearmanr
 
 from preprocess.wordsim import SETS
-from scripts import record, reproduce
-from scripts.lab.kinds.embeddings import EmbeddingResults, SkipGramResults, in_order
-from scripts.lab.records.seeds import over_seeds
+from scripts import reproduce
+from scripts.lab.figures.embeddings import in_order
+from scripts.lab.kinds.embeddings import EmbeddingScoring, SkipGramScoring
 from scripts.lab.run import specs as recipes
 from scripts.lab.run.specs import load_experiment
-from scripts.lab.runner import results_of
+from scripts.lab.runner import scoring_of
+from scripts.lab.store import read_record, summary_of
+from tests.support import records
 from tiednmt.errors import UserError
 
 SMALL = """
 title: A page
+kind: tied_language_modeling
 prepare: [preprocess.ptb]
 recipe: tied_lstm_lm_small
 rows:
@@ -37,14 +40,14 @@ rows:
 """
 EMBEDDINGS = """
 title: Embeddings of a page
-results: embeddings
+kind: embeddings
 runs_of: page
 rows: [none, wt]
 paper: {similarity: V > U, correlation: "V,S > U,S > U,V"}
 """
 SKIP_GRAM = """
 title: Skip-gram of a page
-results: skip-gram
+kind: skip-gram
 prepare: [preprocess.ptb]
 options: {vector_size: 6, epochs: 2}
 paper: {similarity: U > V}
@@ -110,8 +113,8 @@ def test_skip_gram(folder, capsys):
                 rho, *counts = by_hand(folder, vectors, file)
                 rhos.append(rho)
                 assert [found["covered"], found["pairs"]] == counts
-            assert found[letter] == pytest.approx(sum(rhos) / 2, abs=1e-3)
-            assert record["over_seeds"]["similarity"][name][letter]["sd"] > 0
+            assert found["rho"][letter]["mean"] == pytest.approx(sum(rhos) / 2, abs=1e-3)
+            assert found["rho"][letter]["sd"] > 0
     assert set(words) == set("abcdefghij")
     assert "| paper: U > V |" in capsys.readouterr().out
     made = {path: path.stat().st_mtime for path in out.glob("*.model")}
@@ -133,7 +136,7 @@ def test_embeddings_of_the_runs_of_another_experiment(folder):
     for name, file in SETS.items():
         rho, covered, pairs = by_hand(folder, vectors, file)
         found = record["similarity"][name]
-        assert found["S"] == pytest.approx(rho, abs=1e-3)
+        assert found["rho"]["S"]["mean"] == pytest.approx(rho, abs=1e-3)
         assert (found["covered"], found["pairs"]) == (covered, pairs)
     assert list(record["correlation"]) == ["U,V", "U,S", "V,S"]
     assert [row["name"] for row in record["rows"]] == ["none", "wt"]
@@ -152,48 +155,17 @@ def test_in_order():
     assert in_order("V > W", values) is None
 
 
-def figure(*values):
-    return over_seeds(values)
-
-
-RECORD = {
-    "experiment": "mine",
-    "task": "embeddings",
-    "title": "Some text",
-    "seeds": 2,
-    "rows": [{"name": "none"}],
-    "paper": {"similarity": "V > U", "correlation": "V,S > U,V"},
-    "similarity": {
-        "SimLex-999": {"U": 0.15, "V": 0.25, "covered": 575, "pairs": 999},
-        "MEN": {"U": 0.3, "V": 0.2, "covered": 1048, "pairs": 3000},
-        "Empty": {"U": None, "V": None, "covered": 0, "pairs": 9},
-    },
-    "correlation": {"U,V": 0.1, "V,S": 0.6},
-    "over_seeds": {
-        "similarity": {
-            "SimLex-999": {"U": figure(0.1, 0.2), "V": figure(0.25, 0.25)},
-            "MEN": {"U": figure(0.3, 0.3), "V": figure(0.2, 0.2)},
-            "Empty": {name: {"mean": None, "sd": None, "seeds": 0} for name in "UV"},
-        },
-        "correlation": {"U,V": figure(0.1, 0.1), "V,S": figure(0.6, 0.6)},
-    },
-    "machine": {"device": "A GPU", "runs_side_by_side": 1},
-}
-
-
-def test_table_beside_the_paper_s_directions(monkeypatch, tmp_path):
-    """As ``scripts.record`` makes it from a kept record."""
-    monkeypatch.setattr(record, "RESULTS", tmp_path)
-    (tmp_path / "record.json").write_text(json.dumps(RECORD))
-    assert record.keep(tmp_path) == tmp_path / "mine.json"
-    text = record.table("mine")
-    assert "|  | pairs covered | U | V | paper: V > U |" in text
-    assert "| SimLex-999 | 575 of 999 | 0.150 ± 0.071 | 0.250 ± 0.000 | yes |" in text
-    assert "| MEN | 1,048 of 3,000 | 0.300 ± 0.000 | 0.200 ± 0.000 | no |" in text
-    assert "| Empty | 0 of 9 | – | – | – |" in text
-    assert "| ρ(U,V) | ρ(V,S) | paper: V,S > U,V |" in text
-    assert "| 0.100 ± 0.000 | 0.600 ± 0.000 | yes |" in text
-    assert "2 seeds" in text and "A GPU" in text
+def test_table_beside_the_paper_s_directions(tmp_path):
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(records.embeddings()))
+    text = summary_of(read_record(path))
+    assert "|  | pairs covered | U | V | S | paper: V > U |" in text
+    assert "| Some <set> | 1,048 of 3,000 | 0.110 ± 0.010 | 0.220 ± 0.020 |" in text
+    assert "| 9 of 12 | 0.110 ± 0.010 | -0.020 ± 0.030 | 0.030 ± 0.026 | no |" in text
+    assert "| Empty | 0 of 9 | – | – | – | – |" in text
+    assert "| ρ(U,V) | ρ(U,S) | ρ(V,S) | paper: V,S > U,S > U,V |" in text
+    assert "| 0.150 ± 0.050 | 0.310 ± 0.010 | 0.700 ± 0.100 | yes |" in text
+    assert "3 seeds" in text and "Some CPU" in text
 
 
 def test_experiments():
@@ -201,10 +173,10 @@ def test_experiments():
     assert (on_ptb.runs_of, list(on_ptb.rows)) == ("ptb-small", ["none", "wt"])
     assert on_ptb.rows["wt"] == load_experiment("ptb-small").rows["wt"]
     assert on_ptb.prepare == load_experiment("ptb-small").prepare
-    assert type(results_of(on_ptb)) is EmbeddingResults
+    assert type(scoring_of(on_ptb)) is EmbeddingScoring
     skip_gram = load_experiment("word2vec")
     assert not skip_gram.rows
-    assert type(results_of(skip_gram)) is SkipGramResults
+    assert type(scoring_of(skip_gram)) is SkipGramScoring
 
 
 def test_rows_that_the_other_experiment_has_not(monkeypatch, tmp_path):

@@ -4,23 +4,30 @@ import json
 import math
 import random
 import re
+import shutil
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
 from scripts import report, reproduce
-from scripts.lab.kinds.language_model import FirstUpdatesResults, LanguageModelResults
+from scripts.lab.kinds.language_model import join
+from scripts.lab.records.schema import LanguageModelRecord
 from scripts.lab.records.seeds import over_seeds
+from scripts.lab.records.typed import from_json, to_json
 from scripts.lab.run import specs as recipes
 from scripts.lab.run.specs import Experiment, load_experiment
-from scripts.lab.runner import results_of
+from scripts.lab.runner import run_experiment, scoring_of
+from scripts.lab.store import summary_of, write_figures
 from tests.scripts.lab.show.html.figures import require_figures
 from tests.scripts.lab.show.html.reading import read
 from tests.scripts.lab.show.html.reading import table as table_of_page
+from tests.support import records
 from tiednmt.errors import UserError
 
 EXPERIMENT = """
 title: A page
+kind: tied_language_modeling
 prepare: [preprocess.ptb]
 recipe: tied_lstm_lm_small
 rows:
@@ -61,8 +68,15 @@ def call(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def out(call):
+def folder(call):
+    """The folder of a run with two seeds; its record is that of the last call."""
     return call(seeds=2)
+
+
+@pytest.fixture(scope="module")
+def out(folder, tmp_path_factory):
+    """The folder as the first call left it."""
+    return shutil.copytree(folder, tmp_path_factory.mktemp("first") / "out")
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +91,12 @@ def test_scores_are_those_of_all_seeds(record, out):
     scores = [json.loads((folder / "perplexity-test.json").read_text()) for folder in folders]
     values = [math.exp(score["nll"]) for score in scores]
     assert values[0] != values[1]
-    assert row["test"]["mean"] == pytest.approx(np.mean(values), abs=1e-3)
-    assert row["test"]["sd"] == pytest.approx(np.std(values, ddof=1), abs=1e-3)
-    assert row["test"]["seeds"] == 2
+    statistics = row["perplexity"]["test"]
+    assert statistics["mean"] == pytest.approx(np.mean(values), abs=1e-3)
+    assert statistics["sd"] == pytest.approx(np.std(values, ddof=1), abs=1e-3)
+    assert statistics["seeds"] == 2
     assert scores[0]["tokens"] == TOKENS["test"]
-    assert row["paper"] == 21.0
+    assert row["paper"] == {"parameters": "1K", "valid": 20.5, "test": 21.0}
 
 
 @pytest.mark.slow
@@ -94,7 +109,7 @@ def test_the_row_says_what_was_trained(record):
     assert "--seed 1 " in row["training_command"]
     curves = record["curves"]["wt+pr"]
     assert [[point["epoch"] for point in points] for points in curves] == [[1, 2]] * 2
-    assert record["task"] == "tied_language_modeling"
+    assert record["kind"] == "tied_language_modeling"
     assert record["command"] == "python -m scripts.reproduce page --seeds 2 --jobs 2"
 
 
@@ -112,163 +127,175 @@ def test_report_of_the_run(record, out, tmp_path):
     report.main([str(out), "--out", str(page)])
     html = page.read_text()
     require_figures(read(html), html, record)
-    head, (name, *counts, total) = table_of_page(read(html), "Parameters by matrix")
+    head, (name, *cells) = table_of_page(read(html), "Parameters by matrix")
     embedding = f"{TYPES * HIDDEN}|{TYPES} × {HIDDEN}"
-    assert dict(zip(head[1:], counts, strict=False)) == {
+    assert name == "wt+pr"
+    expected = {
         "input embedding": embedding,
         "output embedding": embedding,
         "output bias": str(TYPES),
         "projection P": str(HIDDEN * HIDDEN),
         "the rest": f"{2 * 4 * (2 * HIDDEN * HIDDEN + 2 * HIDDEN):,}",
+        "total": f"{record['rows'][0]['parameters']:,}",
     }
-    assert (name, total) == ("wt+pr", f"{record['rows'][0]['parameters']:,}")
+    assert expected.items() <= dict(zip(head[1:], cells, strict=True)).items()
 
 
 @pytest.mark.slow
-def test_fewer_seeds_train_and_score_nothing_and_show_no_spread(record, out, call):
-    made = {path: path.stat().st_mtime for path in out.glob("*/[cp]*")}
+def test_fewer_seeds_train_and_score_nothing_and_show_no_spread(out, folder, call):
+    made = {path: path.stat().st_mtime for path in folder.glob("*/[cp]*")}
     assert {path.suffix for path in made} == {".pt", ".json", ".log"}
     call(seeds=1)
     assert made == {path: path.stat().st_mtime for path in made}
-    table = (out / "table.md").read_text()
-    scores = json.loads((out / "wt+pr" / "perplexity-test.json").read_text())
+    table = (folder / "table.md").read_text()
+    scores = json.loads((folder / "wt+pr" / "perplexity-test.json").read_text())
     assert f"| {scores['perplexity']:.1f} | 21.0 |" in table
     assert "±" not in table
 
 
-def row(name, mean, sd, seeds, **paper):
+def language_model(*rows, **changes):
+    """A record of rows that were trained on a CPU."""
+    made = records.language_model()
+    machine = {**made["machine"], "runs_side_by_side": 4}
+    curves = {row["name"]: [[VALIDATION]] * len(row["seeds"]) for row in rows}
+    made.update(rows=[*rows], curves=curves, machine=machine, title="Some corpus", **changes)
+    for key in ("format", "kind"):
+        del made[key]
+    return from_json(LanguageModelRecord, {"kind": "tied_language_modeling", **made})
+
+
+VALIDATION = {"update": 250, "epoch": 1, "nll": 6.0}
+
+
+def row(name, values, seeds=(), recipe=None, **paper):
+    """Trained with seeds that gave these perplexities on the test set."""
+    base = records.language_model()["rows"][0]
     return {
+        **base,
         "name": name,
         "parameters": 4653200,
         "epochs": 13,
         "training_seconds": 1800,
-        "valid": {"mean": mean + 4, "sd": sd, "seeds": seeds},
-        "test": {"mean": mean, "sd": sd, "seeds": seeds},
-        "paper_parameters": paper.get("parameters"),
-        "paper_valid": paper.get("valid"),
-        "paper": paper.get("test"),
+        "seeds": seeds or list(range(1, len(values) + 1)),
+        "recipe": recipe or {"model": {"tying": "decoder"}},
+        "perplexity": {
+            "valid": asdict(over_seeds([value + 4 for value in values])),
+            "test": asdict(over_seeds(values)),
+        },
+        "paper": paper,
     }
 
 
-def table(*rows):
-    machine = {
-        "device": "CPU",
-        "processor": "Some CPU",
-        "threads_per_run": 1,
-        "runs_side_by_side": 4,
-    }
-    record = {"title": "Some corpus", "rows": rows, "note": "Nota bene.", "machine": machine}
-    text = LanguageModelResults.table(record)
-    return [re.split(r" *\| *", line)[1:-1] for line in text.split("\n") if line[:1] == "|"], text
+def lines_of(text):
+    return [re.split(r" *\| *", line)[1:-1] for line in text.split("\n") if line[:1] == "|"]
 
 
 def test_table_beside_the_paper():
-    cells, text = table(
-        row("none", 114.46, 0.31, 3, parameters="4.65M", valid=120.7, test=114.5),
-        row("ours", 99.94, 0.1, 3),
+    text = summary_of(
+        language_model(
+            row("none", [114.15, 114.77], parameters="4.65M", valid=120.7, test=114.5),
+            row("ours", [99.84, 100.04]),
+        )
     )
+    cells = lines_of(text)
     assert cells[0] == [
         *("", "parameters", "paper", "valid", "paper", "test", "paper", "epochs", "training")
     ]
     assert cells[2] == [
-        *("none", "4,653,200", "4.65M", "118.5 ± 0.3", "120.7", "114.5 ± 0.3", "114.5"),
+        *("none", "4,653,200", "4.65M", "118.5 ± 0.4", "120.7", "114.5 ± 0.4", "114.5"),
         *("13", "30 min"),
     ]
     assert cells[3][2::2] == ["–", "–", "–", "30 min"]
-    assert "standard deviation of 3 seeds" in text
+    assert "standard deviation of 2 seeds" in text
     assert "trained on Some CPU (CPU, 1 thread(s) a run), 4 run(s) side by side. Nota" in text
 
 
-def trained(name, values, seeds, options="", folder="runs/some"):
-    """A record of one row, from perplexities by seed."""
-    command = (
-        f"fairseq-train {folder}/data-bin --seed {seeds[0]} {options} --save-dir {folder}/{name}"
-    )
-    found = {
-        **row(name, 0.0, None, 1),
-        "valid": over_seeds([value + 4 for value in values]),
-        "test": over_seeds(values),
-        "training_command": command,
-        "seeds": seeds,
-    }
-    of_it = {"command": f"seeds {seeds}", "machine": {"device": folder}, "versions": {}}
-    curves = {name: [[{"update": 5, "nll": seed}] for seed in seeds]}
-    return {"rows": [found], "curves": curves, **of_it}
+def test_table_without_a_paper():
+    text = summary_of(language_model(row("none", [114.46])))
+    cells = lines_of(text)
+    assert cells[0] == ["", "parameters", "valid", "test", "epochs", "training"]
+    assert cells[2][2:4] == ["118.5", "114.5"]
+    assert "deviation" not in text
+
+
+def test_spread_of_some_rows():
+    text = summary_of(language_model(row("none", [114.4]), row("wt+pr", [101.1, 101.9, 102.7])))
+    assert "its state carried; mean ± standard deviation of 3 seeds where a spread stands" in text
+
+
+def trained(name, values, seeds, command="some", **changes):
+    """A record of one row, whose validations tell the seeds."""
+    curves = {name: [[{**VALIDATION, "nll": float(seed)}] for seed in seeds]}
+    record = language_model(row(name, values, seeds, **changes))
+    given = to_json(record) | {"curves": curves, "command": command}
+    return from_json(LanguageModelRecord, json.loads(json.dumps(given)))
 
 
 def test_further_seeds_join():
-    kept = trained("wt", [100.0], [1])
-    del kept["rows"][0]["seeds"]  # as older records are
-    record = LanguageModelResults.joined(
-        kept, trained("wt", [103.0, 102.0], [2, 3], folder="/elsewhere", options="--cpu")
-    )
-    (found,) = record["rows"]
-    assert found["test"] == pytest.approx(over_seeds([100.0, 103.0, 102.0]), abs=2e-4)
-    assert found["valid"]["mean"] == pytest.approx(found["test"]["mean"] + 4, abs=2e-4)
-    assert found["seeds"] == [1, 2, 3]
-    assert [points[0]["nll"] for points in record["curves"]["wt"]] == [1, 2, 3]
-    assert [part["command"] for part in record["earlier"]] == ["seeds [1]"]
-    again = LanguageModelResults.joined(record, trained("wt", [101.0], [4]))
-    assert again["rows"][0]["test"]["seeds"] == 4
-    assert [part["command"] for part in again["earlier"]] == ["seeds [1]", "seeds [2, 3]"]
+    kept = trained("wt", [100.0], [1], command="first")
+    record = join(kept, trained("wt", [103.0, 102.0], [2, 3], command="second"))
+    (found,) = record.rows
+    for subset, more in (("test", 0), ("valid", 4)):
+        expected = over_seeds([value + more for value in (100.0, 103.0, 102.0)])
+        assert asdict(found.perplexity[subset]) == pytest.approx(asdict(expected), abs=2e-4)
+    assert found.seeds == [1, 2, 3]
+    assert [points[0].nll for points in record.curves["wt"]] == [1, 2, 3]
+    assert [part.command for part in record.earlier] == ["first"]
+    again = join(record, trained("wt", [101.0], [4]))
+    assert again.rows[0].perplexity["test"].seeds == 4
+    assert [part.command for part in again.earlier] == ["first", "second"]
 
 
 def test_seeds_are_not_lost():
     kept = trained("wt", [100.0, 103.0], [1, 2])
     with pytest.raises(UserError, match=r"^wt: seeds 1 would take the place of 1, 2; run the oth"):
-        LanguageModelResults.joined(kept, trained("wt", [100.0], [1]))
+        join(kept, trained("wt", [100.0], [1]))
 
 
-@pytest.mark.parametrize("changes", [{"seeds": [1, 2]}, {"options": "--lr 0.5"}])
+@pytest.mark.parametrize(
+    "changes", [{"seeds": [1, 2]}, {"recipe": {"optimization": {"lr": [0.5]}}}], ids=str
+)
 def test_another_training_takes_the_place_of_a_row(changes):
-    given = {"seeds": [2, 3], **changes}
-    new = trained("wt", [103.0, 102.0], **given)
-    record = LanguageModelResults.joined(trained("wt", [100.0], [1]), new)
-    assert record["rows"] == new["rows"]
-    assert record["curves"] == new["curves"]
-    assert record["earlier"] == []
+    new = trained("wt", [103.0, 102.0], **{"seeds": [2, 3], **changes})
+    record = join(trained("wt", [100.0], [1]), new)
+    assert record.rows == [*new.rows]
+    assert record.curves == new.curves
+    assert record.earlier == []
 
 
 def test_other_rows_stay():
-    new, kept = trained("wt", [100.0], [1]), trained("none", [110.0], [1])
-    del kept["rows"][0]["seeds"]
-    record = LanguageModelResults.joined(kept, new)
-    assert [row["seeds"] for row in record["rows"]] == [[1], [1]]  # the report wants the same keys
-    assert [row["name"] for row in record["rows"]] == ["none", "wt"]
-    assert [row["test"]["mean"] for row in record["rows"]] == [110.0, 100.0]
-    assert list(record["curves"]) == ["none", "wt"]
+    record = join(trained("none", [110.0], [1]), trained("wt", [100.0], [1]))
+    assert record.row_names == [*record.curves] == ["none", "wt"]
+    assert [row.perplexity["test"].mean for row in record.rows] == [110.0, 100.0]
 
 
-def test_spread_of_some_rows():
-    _, text = table(row("none", 114.4, None, 1), row("wt+pr", 101.9, 0.8, 3))
-    assert "its state carried; mean ± standard deviation of 3 seeds where a spread stands" in text
+def begun():
+    """A model after 250 and 1,000 updates."""
+    points = [VALIDATION, {"update": 1000, "epoch": 1, "nll": 5.0}]
+    given = to_json(language_model({**row("wt", [1.0]), "perplexity": {}}))
+    given |= {"kind": "first-updates", "experiment": "e", "title": "Begun"}
+    given["curves"] = {"wt": [points]}
+    return from_json(LanguageModelRecord, json.loads(json.dumps(given)))
 
 
 def test_first_updates_beside_each_other():
-    points = [{"update": 250, "epoch": 1, "nll": 6.0}, {"update": 1000, "epoch": 1, "nll": 5.0}]
-    machine = {"device": "Some GPU", "runs_side_by_side": 1}
-    rows = [{"name": "wt", "parameters": 51_000_000}]
-    record = {"title": "Begun", "rows": rows, "curves": {"wt": [points]}, "machine": machine}
-    head, _, line, _, text = FirstUpdatesResults.page({**record, "experiment": "e"}).split("\n")
+    head, _, line, _, text = summary_of(begun()).split("\n")
     assert head.endswith("| parameters | 250 updates | 1,000 updates |")
-    assert line == "| wt | 51,000,000 | 403 | 148 |"  # e⁶ and e⁵
-    where = "trained on Some GPU, 1 run(s) side by side"
+    assert line == "| wt | 4,653,200 | 403 | 148 |"  # e⁶ and e⁵
+    where = "trained on Some CPU (CPU, 1 thread(s) a run), 4 run(s) side by side"
     assert text == f"Begun; {where}. `python -m scripts.reproduce e`"
 
 
 def test_first_updates_are_drawn_over_updates(tmp_path):
-    points = [
-        {"update": update, "epoch": 1, "nll": nll} for update, nll in ((250, 5.0), (500, 9e9))
-    ]
-    FirstUpdatesResults.plot({"title": "Begun", "curves": {"none": [points]}}, tmp_path)
+    write_figures(begun(), tmp_path)
     assert "updates" in (tmp_path / "perplexity-over-updates.svg").read_text()
 
 
-def test_table_without_a_paper():
-    cells, text = table(row("none", 114.46, None, 1))
-    assert cells[0] == ["", "parameters", "valid", "test", "epochs", "training"]
-    assert cells[2][2:4] == ["118.5", "114.5"]
-    assert "deviation" not in text
+def test_a_loss_beyond_all_numbers_is_drawn(tmp_path):
+    record = begun()
+    last = replace(record.curves["wt"][0][-1], nll=9e9)
+    write_figures(replace(record, curves={"wt": [[last]]}), tmp_path)
+    assert (tmp_path / "perplexity-over-updates.svg").exists()
 
 
 def test_figures_of_the_paper():
@@ -279,18 +306,29 @@ def test_figures_of_the_paper():
     }
     for name, rows in figures.items():
         experiment = load_experiment(name)
-        paper = results_of(experiment).paper
+        paper = scoring_of(experiment).paper
         assert {row: given["test"] for row, given in paper.items()} == rows
         assert list(experiment.rows) == list(rows)
 
 
 def test_what_an_experiment_may_say():
-    def settings(task, **given):
-        rows = {"none": {"task": {"_name": task}}}
-        return results_of(Experiment("mine", "Mine", ("preprocess.ptb",), rows, given))
+    def scoring(kind, **given):
+        return scoring_of(Experiment("mine", "Mine", kind, ("preprocess.ptb",), {}, given))
 
-    assert settings("tied_language_modeling", subsets=["test"]).subsets == ["test"]
+    assert scoring("tied_language_modeling", subsets=["test"]).subsets == ["test"]
     with pytest.raises(UserError, match=r"^mine: .*'papre'"):
-        settings("tied_language_modeling", papre={})
-    with pytest.raises(UserError, match=r"^mine: task speech; .* tied_language_modeling$"):
-        settings("speech")
+        scoring("tied_language_modeling", papre={})
+    with pytest.raises(UserError, match=r"^mine: kind speech; .* tied_language_modeling, "):
+        scoring("speech")
+    with pytest.raises(UserError, match=r"^mine: kind benchmark; "):
+        scoring("benchmark")
+
+
+def test_rows_of_another_task_are_not_trained(tmp_path):
+    rows = {"wt": {"task": {"_name": "translation"}}}
+    given = ("mine", "Mine", "tied_language_modeling", ("preprocess.ptb",))
+    with pytest.raises(UserError, match=r"^mine: the row wt is of the task translation; the kind"):
+        run_experiment(Experiment(*given, rows, {}), tmp_path, "")
+    with pytest.raises(UserError, match=r"^mine: has no rows to train"):
+        run_experiment(Experiment(*given, {}, {}), tmp_path, "")
+    assert not [*tmp_path.iterdir()]

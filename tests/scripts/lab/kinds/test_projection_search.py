@@ -8,7 +8,11 @@ import torch
 
 from preprocess import text
 from scripts import search_projection
-from scripts.lab.baselines.plain_language_model import Reading, Training, dictionary, read, windows
+from scripts.lab.baselines.plain_language_model import Training, Variant, dictionary, read, windows
+from scripts.lab.kinds.projection_search import join, summary
+from scripts.lab.run import variants
+from scripts.lab.store import read_record, summary_of
+from tiednmt.errors import UserError
 
 CHANGES = {"size": 8, "streams": 2, "steps": 5, "epochs": 3, "projection": "matrix", "penalty": 0.2}
 
@@ -24,16 +28,25 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture
-def search(data, monkeypatch, tmp_path):
-    config = tmp_path / "readings.yaml"
+def config(monkeypatch, tmp_path):
+    """The file of two variants."""
+    config = tmp_path / "variants.yaml"
     config.write_text(json.dumps({"some, P": CHANGES, "other": {**CHANGES, "tied": False}}))
-    monkeypatch.setattr(search_projection, "READINGS", config)
+    monkeypatch.setattr(variants, "VARIANTS", config)
+    return config
 
+
+@pytest.fixture
+def search(data, config):
     def run(name, epochs, out, seed=1):
-        search_projection.search(name, seed, epochs, data, out)
-        return json.loads(search_projection.figures_file(name, seed, out).read_text())
+        variants.search(name, seed, epochs, data, out)
+        return json.loads(variants.figures_file(name, seed, out).read_text())
 
     return run
+
+
+def recorded(out):
+    return summary(out, 1, "the command")
 
 
 def test_interrupted_search_has_the_figures_of_an_uninterrupted_one(search, tmp_path):
@@ -41,40 +54,37 @@ def test_interrupted_search_has_the_figures_of_an_uninterrupted_one(search, tmp_
     started = search("some, P", 1, parts)
     assert len(started["epochs"]) == 1 and "test" not in started
     assert search("some, P", None, parts) == search("some, P", None, whole)
-    row = search_projection.summary(parts, jobs=1)["readings"][0]
-    assert row["epochs"] == 3 and row["test"]["seeds"] == 1
-    cells = search_projection.table({"readings": [row]}).splitlines()[2].split(" | ")
-    assert cells[0] == "| some, P"
-    assert cells[-1] == f"{row['test']['mean']:.1f} |"
+    record = recorded(parts)
+    (row,) = record.variants
+    assert row.epochs == 3 and row.test.seeds == 1
+    line = next(line for line in summary_of(record).splitlines() if line.startswith("| some, P"))
+    assert line.endswith(f" {row.test.mean:.1f} |")
 
 
-def test_readings_join_those_that_were_kept(search, tmp_path):
+def test_variants_join_those_that_were_kept(search, tmp_path):
     search("some, P", 2, tmp_path / "long")
-    kept = search_projection.summary(tmp_path / "long", jobs=1)
+    kept = recorded(tmp_path / "long")
     for name in ("other", "some, P"):
         search(name, 1, tmp_path / "short")
-    new = search_projection.summary(tmp_path / "short", jobs=1)
-    found = search_projection.joined(kept, new)["readings"]
-    assert [(row["name"], row["epochs"]) for row in found] == [("some, P", 2), ("other", 1)]
-    again = search_projection.joined(new, kept)["readings"]
-    assert again == found
+    new = recorded(tmp_path / "short")
+    joined = join(kept, new).variants
+    assert [(row.name, row.epochs) for row in joined] == [("some, P", 2), ("other", 1)]
+    assert join(new, kept).variants == joined
     search("some, P", 2, tmp_path / "long", seed=2)
-    more = search_projection.summary(tmp_path / "long", jobs=1)
+    more = recorded(tmp_path / "long")
     for pair in ((more, kept), (kept, more)):
-        (row,) = search_projection.joined(*pair)["readings"]
-        assert row["train"]["seeds"] == 2
+        (row,) = join(*pair).variants
+        assert row.train.seeds == 2
 
 
-def test_figures_of_other_settings_are_refused(search, tmp_path, monkeypatch):
+def test_figures_of_other_settings_are_refused(search, config, tmp_path):
     search("some, P", 1, tmp_path)
-    search_projection.READINGS.write_text(json.dumps({"some, P": {**CHANGES, "penalty": 1.0}}))
-    with pytest.raises(
-        search_projection.UserError, match=r"some-P\.1\.pt: made with other settings"
-    ):
+    config.write_text(json.dumps({"some, P": {**CHANGES, "penalty": 1.0}}))
+    with pytest.raises(UserError, match=r"some-P\.1\.pt: made with other settings"):
         search("some, P", None, tmp_path)
 
 
-def test_unknown_reading(data, tmp_path, monkeypatch):
+def test_unknown_variant(data, tmp_path, monkeypatch):
     arguments = ["search", "--only", "nothing", "--data", str(data), "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(
@@ -83,10 +93,22 @@ def test_unknown_reading(data, tmp_path, monkeypatch):
         search_projection.main()
 
 
+@pytest.mark.slow
+def test_the_command_trains_and_records(data, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    arguments = ["search", "--only", "tied", "--epochs", "1", "--data", str(data)]
+    monkeypatch.setattr(sys, "argv", [*arguments, "--out", str(out)])
+    search_projection.main()
+    record = read_record(out / "record.json")
+    assert [(row.name, row.epochs) for row in record.variants] == [("tied", 1)]
+    assert "| tied |" in (out / "table.md").read_text()
+    assert "| tied |" in capsys.readouterr().out
+
+
 def test_update_follows_its_formula(data):
     """θ ← (1 − η w) θ − η · c · ∇(NLL/B + λ/(2B) ‖P‖²), c the factor that clips the gradient."""
-    reading = Reading(**{**CHANGES, "clip": 0.1, "weight_decay": 0.01, "lstm_biases": 1})
-    training = Training(reading, len(dictionary(data)))
+    variant = Variant(**{**CHANGES, "clip": 0.1, "weight_decay": 0.01, "lstm_biases": 1})
+    training = Training(variant, len(dictionary(data)))
     model = training.model.double()
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     inputs, targets = next(windows(read(data, "train"), 2, 5))
