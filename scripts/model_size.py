@@ -49,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.json:
         return print(json.dumps({t: {"total": each.total} for t, each in maps.items()}, indent=1))
     for tying, each in maps.items():
-        print(f"{tying}: {each.total / maps['none'].total:.1%} of none\n{each}\n")
+        share = each.total / maps["none"].total
+        print(f"{tying}: {share:.1%} of none\n{each}\n  {each.signature}\n")
 
 
 if __name__ == "__main__":

@@ -39,8 +39,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     scorer = Scorer(args.checkpoint, args.data, args.cpu)
     figures = scorer.subset(args.subset) if args.subset else scorer.text(args.input)
     if args.json:
-        write_json(args.json, figures)
+        write_json(args.json, {**figures, "tie": scorer.tie_signature})
     print(f"{figures['tokens']:,} tokens, perplexity {figures['perplexity']:.2f}")
+    print(scorer.tie_signature)
 
 
 if __name__ == "__main__":

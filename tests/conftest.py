@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel_paths import use_cpu_kernels, use_plain_torch
+from tests.support.kernel_paths import use_cpu_kernels, use_plain_torch
 
 DEFAULT_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -7,7 +7,7 @@ import torch
 from fairseq.criterions.label_smoothed_cross_entropy import label_smoothed_nll_loss
 
 from scripts.lab.architectures import model_size
-from tests.small_models import JOINT, batch, dictionary, model
+from tests.support.small_models import JOINT, batch, dictionary, model
 from tiednmt.errors import UserError
 from tiednmt.tying import tie_map
 

@@ -17,6 +17,10 @@ class UserError(ValueError):
     """Bad input. The message names the file, line or option at fault and the way out."""
 
 
+class CheckpointError(UserError, RuntimeError):
+    """A checkpoint that does not fit the model; a RuntimeError too, as torch's own is."""
+
+
 def explain(error: BaseException) -> str | None:
     """The one line to print for ``error``, or None where it is a defect of ours."""
     for cause in _chain(error):
@@ -88,6 +92,8 @@ def one_line_errors(main: Callable[..., None]) -> Callable[..., None]:
 def explain_uncaught_errors() -> None:
     """Let fairseq's own commands, whose ``main`` is not ours, print the one line as well."""
     previous = sys.excepthook
+    if getattr(previous, "explains", False):
+        return
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         line = explain(error) if issubclass(kind, Exception) else None
@@ -98,6 +104,7 @@ def explain_uncaught_errors() -> None:
             if not (hasattr(sys, "ps1") or sys.flags.interactive):
                 _end_at_once()
 
+    hook.explains = True  # type: ignore[attr-defined]
     sys.excepthook = hook
 
 

@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy
 import torch
+from fairseq import checkpoint_utils
 from fairseq.distributed.utils import _TensorPlaceholder
 from fairseq.file_io import PathManager
+from fairseq.models import FairseqDecoder, FairseqEncoder
 from omegaconf import DictConfig, ListConfig
 from omegaconf.base import ContainerMetadata, Metadata
 from omegaconf.nodes import AnyNode
@@ -29,6 +31,7 @@ import tiednmt.models.tied_rhn_lm
 import tiednmt.tasks.tied_language_modeling
 import tiednmt.tasks.tied_translation  # noqa: F401
 from tiednmt.errors import explain_uncaught_errors
+from tiednmt.models.parameters import OURS, names_of, with_all_names
 
 
 def allow_fairseq_types() -> None:
@@ -85,7 +88,35 @@ def patch_numpy_compat() -> None:
         numpy.compat = SimpleNamespace(long=int)  # type: ignore[attr-defined]
 
 
+def load_components_of_tied_models() -> None:
+    """Let ``load_pretrained_component_from_model`` find matrices that a checkpoint holds once.
+
+    The decoder of a tied model is stored without what it shares with the encoder.
+    """
+    load = checkpoint_utils.load_pretrained_component_from_model
+    if getattr(load, "knows_ties", False):
+        return
+
+    def load_component(
+        component: FairseqEncoder | FairseqDecoder, checkpoint: str, strict: bool = True
+    ) -> FairseqEncoder | FairseqDecoder:
+        weights = {}
+        if PathManager.exists(checkpoint):
+            weights = checkpoint_utils.load_checkpoint_to_cpu(checkpoint)["model"]
+        if names_of(weights) is not OURS:
+            return load(component, checkpoint, strict)
+        prefix = "encoder." if isinstance(component, FairseqEncoder) else "decoder."
+        named = with_all_names(weights).items()
+        own = {name.removeprefix(prefix): w for name, w in named if name.startswith(prefix)}
+        component.load_state_dict(own, strict=strict)
+        return component
+
+    load_component.knows_ties = True  # type: ignore[attr-defined]
+    checkpoint_utils.load_pretrained_component_from_model = load_component
+
+
 allow_fairseq_types()
 make_checkpoint_copies_atomic()
+load_components_of_tied_models()
 patch_numpy_compat()
 explain_uncaught_errors()

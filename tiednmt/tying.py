@@ -1,53 +1,48 @@
 """The one place that decides which embedding matrix is which (Press & Wolf 2017, section 3).
 
-A model has a source input embedding, a target input embedding and an output embedding. Tying is
-done by sharing the ``nn.Embedding`` *module*, so that nothing that replaces a parameter can part
-the matrices again.
+A model has a source input embedding U_src, a target input embedding U_tgt and an output embedding
+V. Tying shares the ``nn.Embedding`` *module*, so that nothing that replaces a parameter can part
+the matrices again. This module needs torch alone.
+
+=============  =====================  ====================
+``--tying``    one matrix             needs
+=============  =====================  ====================
+``none``
+``inputs``     U_src = U_tgt          one joint vocabulary
+``decoder``    U_tgt = V
+``three-way``  U_src = U_tgt = V      one joint vocabulary
+=============  =====================  ====================
 """
 
+from __future__ import annotations
+
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
 
 import torch
-from fairseq.data import Dictionary
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from torch import Tensor, nn
 
-from tiednmt.errors import UserError
+from tiednmt import __version__
+from tiednmt.errors import CheckpointError, UserError
 from tiednmt.modules import OutputLayer
 
-NONE, DECODER, THREE_WAY = "none", "decoder", "three-way"
-TYINGS = (NONE, DECODER, THREE_WAY)
+NONE, INPUTS, DECODER, THREE_WAY = "none", "inputs", "decoder", "three-way"
+TYINGS = (NONE, INPUTS, DECODER, THREE_WAY)
+JOINT = (INPUTS, THREE_WAY)  # both languages share a matrix, and so a vocabulary
 
 # what the matrices are called; a language model has one input embedding
 INPUT, OUTPUT = "input embedding", "output embedding"
 SOURCE_INPUT, TARGET_INPUT = "source input embedding", "target input embedding"
 
 
-@dataclass
-class TyingConfig(FairseqDataclass):
-    """The options that every model of this package shares."""
+class Vocabulary(Protocol):
+    """What tying reads of a vocabulary; fairseq's ``Dictionary`` is one."""
 
-    tying: ChoiceEnum(TYINGS) = field(  # type: ignore[valid-type]
-        default=NONE,
-        metadata={
-            "help": "which embeddings are one matrix: none; decoder: target input = output; "
-            "three-way: source input = target input = output (needs a joint dictionary)"
-        },
-    )
-    projection: bool = field(
-        default=False,
-        metadata={
-            "help": "put a matrix P (embedding x embedding) before the output embedding; "
-            "see --projection-penalty of the criterion tied_cross_entropy"
-        },
-    )
-    projection_bias: bool = field(
-        default=False,
-        metadata={"help": "give P a bias, as the paper's authors do in the code they released"},
-    )
+    symbols: Sequence[str]  # of the rows, in their order
+    pad_index: int  # the row of padding, which stays zero
 
 
 @dataclass(frozen=True)
@@ -60,72 +55,149 @@ class Embeddings:
 
 
 def build_embeddings(
-    cfg: TyingConfig, source_dictionary: Dictionary | None, target_dictionary: Dictionary, dim: int
+    tying: str,
+    source: Vocabulary | None,
+    target: Vocabulary,
+    dim: int,
+    projection: bool = False,
+    projection_bias: bool = False,
 ) -> Embeddings:
-    """Source input, target input and output embedding of size ``dim``, as ``cfg`` says.
+    """Source input, target input and output embedding, tied as told.
 
-    Without a source dictionary, those of a language model: the target's alone.
+    Args:
+        tying: one of :data:`TYINGS`.
+        source: the source vocabulary; None for a language model, which has the target's alone.
+        target: the target vocabulary.
+        dim: numbers per row.
+        projection: put a matrix P (dim × dim) before V (Press & Wolf 2017, section 4).
+        projection_bias: give P a bias.
 
     Raises:
-        UserError: three-way tying over dictionaries whose contents or order differ, or of a
-            language model; a bias of no P.
+        UserError: both languages are to share a matrix, but the vocabularies differ or there is
+            only one; a bias without a P.
     """
-    tying: str = cfg.tying
-    projection_bias = getattr(cfg, "projection_bias", False)  # not in older checkpoints
-    if projection_bias and not cfg.projection:
+    if projection_bias and not projection:
         raise UserError("--projection-bias has no P to be added to; add --projection")
-    if tying == THREE_WAY:
-        require_joint(source_dictionary, target_dictionary)
-    target = _embedding(target_dictionary, dim)
-    output = target if tying != NONE else _embedding(target_dictionary, dim)
-    if source_dictionary is None:
-        source = None
+    if tying in JOINT:
+        require_joint(tying, source, target)
+    target_input = _embedding(target, dim)
+    output = target_input if tying in (DECODER, THREE_WAY) else _embedding(target, dim)
+    if source is None:
+        source_input = None
     else:
-        source = target if tying == THREE_WAY else _embedding(source_dictionary, dim)
-    return Embeddings(source, target, OutputLayer(output, cfg.projection, projection_bias))
+        source_input = target_input if tying in JOINT else _embedding(source, dim)
+    layer = OutputLayer(output, projection, projection_bias)
+    return Embeddings(source_input, target_input, layer)
 
 
-def require_joint(source: Dictionary | None, target: Dictionary) -> None:
-    """Refuse three-way tying over two different vocabularies (contents are compared)."""
+def embedding_rows(tying: str, source: int, target: int, joint: int) -> int:
+    """Rows that the matrices of a model have together.
+
+    Args:
+        tying: one of :data:`TYINGS`.
+        source: entries of the source vocabulary.
+        target: entries of the target vocabulary.
+        joint: entries of the vocabulary that both share, where ``tying`` needs one.
+    """
+    return {NONE: source + 2 * target, INPUTS: 2 * joint, DECODER: source + target}.get(
+        tying, joint
+    )
+
+
+def require_joint(tying: str, source: Vocabulary | None, target: Vocabulary) -> None:
+    """Refuse a matrix shared by two different vocabularies (contents are compared)."""
     if source is None:
         raise UserError(
-            "--tying three-way: a language model has no source embedding; use --tying decoder"
+            f"--tying {tying}: a language model has no source embedding; use --tying decoder"
         )
     if source.symbols == target.symbols:
         return
+    sizes = len(source.symbols), len(target.symbols)
     pairs = enumerate(zip(source.symbols, target.symbols, strict=False))
-    first = next((i for i, (a, b) in pairs if a != b), min(len(source), len(target)))
+    first = next((i for i, (a, b) in pairs if a != b), min(sizes))
     raise UserError(
-        f"--tying three-way needs one joint dictionary, but the source dictionary ({len(source):,} "
-        f"types) and the target dictionary ({len(target):,} types) differ from entry {first} on; "
+        f"--tying {tying} needs one joint dictionary, but the source dictionary ({sizes[0]:,} "
+        f"entries) and the target dictionary ({sizes[1]:,} entries) differ from entry {first} on; "
         "prepare the data with fairseq-preprocess --joined-dictionary (python -m preprocess.* "
         "does), or use --tying decoder"
     )
 
 
-def _embedding(dictionary: Dictionary, dim: int) -> nn.Embedding:
+def _embedding(vocabulary: Vocabulary, dim: int) -> nn.Embedding:
     """Rows of length about one, so that tied scores of the first step stay small."""
-    embedding = nn.Embedding(len(dictionary), dim, padding_idx=dictionary.pad())
+    pad = vocabulary.pad_index
+    embedding = nn.Embedding(len(vocabulary.symbols), dim, padding_idx=pad)
     nn.init.normal_(embedding.weight, std=dim**-0.5)
-    nn.init.zeros_(embedding.weight[dictionary.pad()])
+    nn.init.zeros_(embedding.weight[pad])
     return embedding
 
 
 # --- checkpoints: each matrix stored once, refused where the vocabulary is another -------------
 
+DIGEST = "vocabulary_version"  # in a state dict; fairseq's averages skip names with "version"
+
+
+def guard_checkpoints(module: nn.Module, *vocabularies: Vocabulary) -> None:
+    """Let the state dicts of ``module`` hold each matrix once, and fit its vocabularies alone.
+
+    A state dict of ``module`` also holds a digest of its vocabularies. Loading raises a
+    CheckpointError where the digest is another, or where matrices that are one here differ. The
+    children of ``module`` store and load each matrix once, too.
+    """
+    digest = vocabulary_digest(*vocabularies)
+    for part in (module, *module.children()):
+        part.register_state_dict_post_hook(drop_aliases)
+        part.register_load_state_dict_pre_hook(restore_aliases)
+    module.register_state_dict_post_hook(partial(_add_digest, digest))
+    module.register_load_state_dict_pre_hook(partial(_check_digest, digest))
+
+
+def _add_digest(
+    digest: Tensor, _: nn.Module, state: dict[str, Any], prefix: str, __: object
+) -> None:
+    state[prefix + DIGEST] = digest.clone()
+
+
+def _check_digest(
+    digest: Tensor, _: nn.Module, state: dict[str, Any], prefix: str, *__: object
+) -> None:
+    stored = state.pop(prefix + DIGEST, None)
+    if stored is not None and not torch.equal(stored.cpu(), digest):
+        raise CheckpointError(
+            "the checkpoint was trained on other dictionaries than those of the data; "
+            "use the data-bin it was trained on, or prepare the data with its dictionaries "
+            "(fairseq-preprocess --srcdict, --tgtdict)"
+        )
+
 
 def drop_aliases(module: nn.Module, state: dict[str, Any], prefix: str, _metadata: object) -> None:
-    """State-dict hook: keep one entry of a parameter that is reached by several names."""
+    """State-dict hook: keep one entry of a parameter that has several names."""
     for name, first in _aliases(module):
         state.pop(prefix + name, None)
         assert prefix + first in state
 
 
 def restore_aliases(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
-    """Load-state-dict pre-hook: undo :func:`drop_aliases`."""
+    """Load-state-dict pre-hook: undo :func:`drop_aliases`.
+
+    Raises:
+        CheckpointError: ``state`` ties less than ``module``: it holds different matrices for one.
+    """
     for name, first in _aliases(module):
-        if prefix + first in state:
-            state.setdefault(prefix + name, state[prefix + first])
+        one, other = state.get(prefix + first), state.get(prefix + name)
+        if one is None:
+            continue
+        if other is not None and not _is_same(one, other):
+            raise CheckpointError(
+                f"the checkpoint ties less than the model: {first} and {name} are different "
+                "matrices there and one matrix here, so that one of them would be lost; give the "
+                "--tying that it was trained with"
+            )
+        state[prefix + name] = one
+
+
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    return one is other or (one.shape == other.shape and torch.equal(one, other))
 
 
 def _aliases(module: nn.Module) -> Iterator[tuple[str, str]]:
@@ -137,9 +209,9 @@ def _aliases(module: nn.Module) -> Iterator[tuple[str, str]]:
             yield name, known
 
 
-def vocabulary_digest(*dictionaries: Dictionary) -> Tensor:
-    """Four integers that change with any type or its place, to be stored with a model."""
-    text = "\n\n".join("\n".join(dictionary.symbols) for dictionary in dictionaries)
+def vocabulary_digest(*vocabularies: Vocabulary) -> Tensor:
+    """Four integers that change with any entry or its place, to be stored with a model."""
+    text = "\n\n".join("\n".join(vocabulary.symbols) for vocabulary in vocabularies)
     digest = hashlib.sha256(text.encode()).digest()
     return torch.tensor([int.from_bytes(digest[i : i + 4], "big") for i in range(0, 16, 4)])
 
@@ -151,13 +223,56 @@ def vocabulary_digest(*dictionaries: Dictionary) -> Tensor:
 class TieMap:
     """Which matrices are one and what that saves."""
 
-    groups: tuple[tuple[tuple[str, ...], tuple[int, int]], ...]  # (names, (types, dim)) a matrix
+    groups: tuple[tuple[tuple[str, ...], tuple[int, int]], ...]  # (names, (rows, dim)) per matrix
     others: Mapping[str, int]  # parameters of what is not an embedding, by name
+
+    @property
+    def tying(self) -> str:
+        """The mode, of :data:`TYINGS`."""
+        inputs = any({SOURCE_INPUT, TARGET_INPUT} <= set(names) for names, _ in self.groups)
+        output = any(
+            OUTPUT in names and (TARGET_INPUT in names or INPUT in names)
+            for names, _ in self.groups
+        )
+        return {(True, True): THREE_WAY, (True, False): INPUTS, (False, True): DECODER}.get(
+            (inputs, output), NONE
+        )
+
+    @property
+    def signature(self) -> str:
+        """What is tied, in the manner of sacreBLEU's signatures, to be printed with a result."""
+        sizes = dict.fromkeys(rows for _, (rows, _) in self.groups)
+        parts = {
+            "tie": self.tying,
+            "vocab": "+".join(map(str, sizes)),
+            "dim": self.groups[0][1][1],
+            "matrices": len(self.groups),
+            "proj": "yes" if self.others["projection P"] else "no",
+            "params": self.total,
+            "version": __version__,
+        }
+        return "|".join(f"{key}:{value}" for key, value in parts.items())
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON has it; :meth:`from_json` reads it."""
+        groups = [{"names": list(names), "shape": list(shape)} for names, shape in self.groups]
+        return {"matrices": groups, "others": dict(self.others)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> TieMap:
+        """The tie map that :meth:`to_json` wrote."""
+        return cls(
+            groups=tuple(
+                (tuple(matrix["names"]), (matrix["shape"][0], matrix["shape"][1]))
+                for matrix in content["matrices"]
+            ),
+            others=dict(content["others"]),
+        )
 
     @property
     def embedding_parameters(self) -> int:
         """Parameters of the embedding matrices, shared ones counted once."""
-        return sum(types * dim for _, (types, dim) in self.groups)
+        return sum(rows * dim for _, (rows, dim) in self.groups)
 
     @property
     def total(self) -> int:
@@ -167,13 +282,13 @@ class TieMap:
     @property
     def untied_total(self) -> int:
         """All parameters that the same model would have with ``--tying none``."""
-        apart = sum(len(names) * types * dim for names, (types, dim) in self.groups)
+        apart = sum(len(names) * rows * dim for names, (rows, dim) in self.groups)
         return self.total - self.embedding_parameters + apart
 
     def __str__(self) -> str:
         rows = [
-            (" = ".join(names), f"{types:,} x {dim:,}", types * dim)
-            for names, (types, dim) in self.groups
+            (" = ".join(names), f"{entries:,} x {dim:,}", entries * dim)
+            for names, (entries, dim) in self.groups
         ]
         rows += [(name, "", count) for name, count in self.others.items() if count]
         rows.append(("total", "", self.total))
@@ -190,7 +305,7 @@ class TieMap:
 
 
 def matrices(embeddings: Embeddings) -> dict[tuple[str, ...], Tensor]:
-    """Each distinct matrix (types × dim), by the names of all that it is."""
+    """Each distinct matrix (rows × dim), by the names of all that it is."""
     named = {INPUT: embeddings.target.weight}
     if embeddings.source is not None:
         named = {SOURCE_INPUT: embeddings.source.weight, TARGET_INPUT: embeddings.target.weight}
@@ -198,18 +313,45 @@ def matrices(embeddings: Embeddings) -> dict[tuple[str, ...], Tensor]:
     return shared(named, lambda one, other: one is other)
 
 
+def stored_matrices(
+    source: Tensor | None, target: Tensor | None, output: Tensor | None, has_output: bool = True
+) -> dict[str, Tensor]:
+    """The matrices of a state dict by what they are; one that is not stored is the one before it.
+
+    Args:
+        source: the source input embedding; None in a language model.
+        target: the target input embedding; None where it is tied to the source's.
+        output: the output embedding; None where it is tied to the target's.
+        has_output: whether there is an output embedding at all (an adaptive softmax is none).
+    """
+    target = source if target is None else target
+    if target is None:
+        return {}
+    named = {INPUT: target}
+    if source is not None:
+        named = {SOURCE_INPUT: source, TARGET_INPUT: target}
+    if has_output:
+        named[OUTPUT] = target if output is None else output
+    return named
+
+
+def equal_matrices(named: Mapping[str, Tensor]) -> dict[tuple[str, ...], Tensor]:
+    """The distinct ones of the matrices of a state dict, where tied ones are equal."""
+    return shared(named, _is_same)
+
+
 def shared(
     named: Mapping[str, Tensor], same: Callable[[Tensor, Tensor], bool]
 ) -> dict[tuple[str, ...], Tensor]:
     """The distinct ones of ``named``, each by all its names, in order."""
-    found: list[tuple[list[str], Tensor]] = []
+    distinct: list[tuple[list[str], Tensor]] = []
     for name, weight in named.items():
-        names = next((names for names, known in found if same(weight, known)), None)
+        names = next((names for names, known in distinct if same(weight, known)), None)
         if names is None:
-            found.append(([name], weight))
+            distinct.append(([name], weight))
         else:
             names.append(name)
-    return {tuple(names): weight for names, weight in found}
+    return {tuple(names): weight for names, weight in distinct}
 
 
 def tie_map(embeddings: Embeddings, model: nn.Module) -> TieMap:
@@ -230,7 +372,7 @@ def make_tie_map(
     """The tie map of a model of ``total`` parameters.
 
     Args:
-        weights: each distinct matrix (types × dim), by the names of all that it is.
+        weights: each distinct matrix (rows × dim), by the names of all that it is.
         total: parameters, shared ones counted once.
         bias: those of the output bias.
         projection: those of P and its bias.

@@ -23,7 +23,7 @@ import tiednmt.plugin  # noqa: F401
 from preprocess.manifest import read_manifest
 from tiednmt.errors import UserError
 from tiednmt.models.tied_model import TiedModel
-from tiednmt.tying import DECODER, NONE, TYINGS, TieMap, tie_map
+from tiednmt.tying import JOINT, TYINGS, TieMap, tie_map
 
 
 def tied_architectures() -> list[str]:
@@ -34,11 +34,6 @@ def tied_architectures() -> list[str]:
 def is_language_model(architecture: str) -> bool:
     """Whether it has no source."""
     return issubclass(ARCH_MODEL_REGISTRY[architecture], FairseqLanguageModel)
-
-
-def ties_source(tying: str) -> bool:
-    """Whether the source input embedding is tied, which takes a joint vocabulary."""
-    return tying not in (NONE, DECODER)
 
 
 def model_config(architecture: str, **options: Any) -> DictConfig:
@@ -72,11 +67,9 @@ def empty_model(
 ) -> TiedModel:
     """The model without its numbers (torch's meta device), whatever its size."""
     model_class: Any = ARCH_MODEL_REGISTRY[architecture]
-    config = model_config(architecture, **options)
     with torch.device("meta"):
-        if source is None:
-            return model_class.from_dictionary(config, target)
-        return model_class.from_dictionaries(config, source, target)
+        model: TiedModel = model_class.build(model_config(architecture, **options), source, target)
+    return model
 
 
 def model_size(
@@ -95,10 +88,10 @@ def model_size(
     Raises:
         UserError: fewer entries than special symbols, or a tying that the model cannot have.
     """
-    target_dictionary = numbered_dictionary(target, "joint" if ties_source(tying) else "target")
+    target_dictionary = numbered_dictionary(target, "joint" if tying in JOINT else "target")
     if source is None:
         source_dictionary = None
-    elif ties_source(tying):
+    elif tying in JOINT:
         source_dictionary = target_dictionary
     else:
         source_dictionary = numbered_dictionary(source, "source")
@@ -136,11 +129,11 @@ class VocabularySizes:
 def model_sizes(architecture: str, sizes: VocabularySizes, **options: Any) -> dict[str, TieMap]:
     """The tie map under each tying that the model can have; see :func:`model_size`."""
     if is_language_model(architecture):
-        tyings = [tying for tying in TYINGS if not ties_source(tying)]
+        tyings = [tying for tying in TYINGS if tying not in JOINT]
         return {t: model_size(architecture, t, None, sizes.target, **options) for t in tyings}
     assert sizes.source is not None and sizes.joint is not None
     pairs = {
-        tying: (sizes.joint, sizes.joint) if ties_source(tying) else (sizes.source, sizes.target)
+        tying: (sizes.joint, sizes.joint) if tying in JOINT else (sizes.source, sizes.target)
         for tying in TYINGS
     }
     return {tying: model_size(architecture, tying, *two, **options) for tying, two in pairs.items()}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.untrained import save_untrained, write_dictionaries
+from tests.support.untrained import save_untrained, write_dictionaries
 from tiednmt.analysis.checkpoints import load
 from tiednmt.errors import UserError
 

@@ -9,7 +9,7 @@ import pytest
 
 from tiednmt.analysis.embeddings import Embedding
 from tiednmt.analysis.geometry import in_two_dimensions, norms_by_frequency
-from tiednmt.analysis.row_movement import read_row_movement
+from tiednmt.criterions.row_movement import read_row_movement
 from tiednmt.errors import UserError
 from tiednmt.frequency import bands
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from tests.small_models import JOINT, batch, model
-from tiednmt.analysis.update_rule import feature_gradient, input_gradient, output_gradient
+from tests.support.small_models import JOINT, batch, model
+from tests.support.update_rule import feature_gradient, input_gradient, output_gradient
 from tiednmt.models.tied_lstm_lm import TiedLSTMLanguageModel, TiedLSTMLanguageModelConfig
 
 TYPES, DIM, STEPS = 11, 4, 30
@@ -67,7 +67,7 @@ def test_language_model(tying, projection):
     options = {**vars(TiedLSTMLanguageModelConfig()), "embed_dim": 6, "hidden_size": 5}
     config = OmegaConf.create({**options, "tying": tying, "projection": projection})
     torch.manual_seed(1)
-    built = TiedLSTMLanguageModel.from_dictionary(config, JOINT).double()
+    built = TiedLSTMLanguageModel.build(config, None, JOINT).double()
     words = torch.randint(4, len(JOINT) - 3, (3, 8))
     read, targets = words[:, :-1], words[:, 1:].flatten()
     embedded = caught(built.decoder.embedding)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from fairseq.data import Dictionary
 
-from tests.small_models import JOINT, model
+from tests.support.small_models import JOINT, model
 from tiednmt.criterions.row_movement import RowMovement
 
 NAMES = {

@@ -9,7 +9,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEn
 from fairseq.logging import meters, metrics
 from omegaconf import OmegaConf
 
-from tests.small_models import JOINT, batch, model
+from tests.support.small_models import JOINT, batch, model
 from tiednmt.criterions.tied_cross_entropy import TiedCrossEntropy
 from tiednmt.errors import UserError
 

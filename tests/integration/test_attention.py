@@ -7,7 +7,7 @@ import json
 import pytest
 
 from scripts import analyse
-from tests.untrained import save_untrained
+from tests.support.untrained import save_untrained
 from tiednmt.analysis.checkpoints import load
 
 pytestmark = pytest.mark.slow

@@ -33,7 +33,7 @@ def build(dictionary):
         torch.manual_seed(seed)
         changes = {"tying": "three-way", "projection": True, "embed_dim": 8, "dropout": 0.0}
         config = OmegaConf.create({"model": {**vars(TiedGRUConfig()), **changes}})
-        return TiedGRUModel.from_dictionaries(config.model, dictionary, dictionary)
+        return TiedGRUModel.build(config.model, dictionary, dictionary)
 
     return build
 

@@ -11,7 +11,7 @@ import torch
 from fairseq.models import ARCH_CONFIG_REGISTRY
 from omegaconf import OmegaConf
 
-from tests.small_models import dictionary
+from tests.support.small_models import dictionary
 from tiednmt.criterions.tied_cross_entropy import TiedCrossEntropy, TiedCrossEntropyConfig
 from tiednmt.errors import UserError
 from tiednmt.models.tied_lstm_lm import TiedLSTMLanguageModel, TiedLSTMLanguageModelConfig
@@ -31,7 +31,7 @@ def model(name="lstm", words=WORDS, **options):
     kind, config, sizes = MODELS[name]
     small = {"embed_dim": 6, "hidden_size": 6, **sizes, **options}
     torch.manual_seed(5)
-    return kind.from_dictionary(OmegaConf.create({**vars(config()), **small}), words)
+    return kind.build(OmegaConf.create({**vars(config()), **small}), None, words)
 
 
 def ptb_model(name="lstm", arch=None, **options):
@@ -43,7 +43,7 @@ def ptb_model(name="lstm", arch=None, **options):
         ARCH_CONFIG_REGISTRY[arch](arguments)
     with torch.device("meta"):
         kind, config, _ = MODELS[name]
-        return kind.from_dictionary(OmegaConf.create({**vars(config()), **vars(arguments)}), words)
+        return kind.build(OmegaConf.create({**vars(config()), **vars(arguments)}), None, words)
 
 
 class Sentence(list):
@@ -80,7 +80,7 @@ class TestTying:
     def test_other_dictionaries_are_refused(self):
         other = model(words=dictionary(f"v{i}" for i in range(17)))
         with pytest.raises(UserError, match="other dictionaries"):
-            model().upgrade_state_dict_named(other.state_dict(), "")
+            model().load_state_dict(other.state_dict())
 
 
 # Press & Wolf (2017), tables 4 and 5, in millions

@@ -5,7 +5,7 @@ import gc
 import pytest
 import torch
 
-from tests.kernel_paths import DEVICE, use_cpu_kernels, use_gpu_kernels, use_plain_torch
+from tests.support.kernel_paths import DEVICE, use_cpu_kernels, use_gpu_kernels, use_plain_torch
 from tiednmt.modules import ConditionalGRU
 
 

@@ -14,12 +14,12 @@ from itertools import chain
 import pytest
 import torch
 
-from tests.kernel_paths import DEVICE, use_cpu_kernels, use_gpu_kernels, use_plain_torch
+from tests.support.kernel_paths import DEVICE, use_cpu_kernels, use_gpu_kernels, use_plain_torch
 from tiednmt.kernels import cpu_kernels_for
 from tiednmt.modules import ConditionalGRU
 from tiednmt.modules.cross_entropy import Smoothing
-from tiednmt.modules.fixed_linear import Int8Linear
-from tiednmt.modules.gru import Transition
+from tiednmt.modules.frozen_linear import Int8Linear
+from tiednmt.modules.gru import GRUSteps
 
 TYPES = [torch.float32, torch.bfloat16, torch.float16]
 PATHS = [("compiled", torch.float32), *(("triton", kind) for kind in TYPES)]
@@ -188,7 +188,7 @@ def test_the_best_leaves_out_what_is_no_number():
 @pytest.mark.parametrize("large", [1e4, math.inf])
 def test_large_numbers_saturate(large):
     use_cpu_kernels()
-    transition = Transition(torch.tensor([[0.0, large, 1.0], [0.0, -large, 1.0]]))
+    transition = GRUSteps(torch.tensor([[0.0, large, 1.0], [0.0, -large, 1.0]]))
     state, out = torch.tensor([[3.0], [3.0]]), torch.empty(2, 1)
     x = torch.tensor([[0.0, 0.0, large], [0.0, 0.0, -large]])
     transition.step(slice(0, 2), x, state, out)
@@ -198,7 +198,7 @@ def test_large_numbers_saturate(large):
 def test_what_is_no_number_stays_so():
     """fairseq's trainer stops where a loss is nan."""
     compiled = use_cpu_kernels()
-    transition = Transition(torch.full((1, 3), math.nan))
+    transition = GRUSteps(torch.full((1, 3), math.nan))
     out = torch.empty(1, 1)
     transition.step(slice(0, 1), torch.zeros(1, 3), torch.ones(1, 1), out)
     assert out.isnan().all()

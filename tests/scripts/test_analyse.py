@@ -18,7 +18,7 @@ from scripts.lab.figures.analysis import figures
 from scripts.lab.records.analysis import SetSimilarities, Similarity, read_analysis
 from scripts.lab.score.embeddings import Subject, load
 from scripts.lab.show.markdown import page
-from tests.untrained import save_untrained, write_dictionaries
+from tests.support.untrained import save_untrained, write_dictionaries
 from tiednmt.analysis.embeddings import Embedding
 from tiednmt.analysis.word_vectors import save_word2vec
 

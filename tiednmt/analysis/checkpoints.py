@@ -6,7 +6,7 @@ values (fairseq's own); either way it is one here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,29 +20,20 @@ from tiednmt.analysis.embeddings import Embedding
 from tiednmt.checkpoints import read_checkpoint
 from tiednmt.errors import UserError
 from tiednmt.frequency import frequency_order
+from tiednmt.models.parameters import ParameterNames, all_matrices, names_of, take
 from tiednmt.tying import (
+    DIGEST,
     INPUT,
     OUTPUT,
     SOURCE_INPUT,
     TARGET_INPUT,
     TieMap,
+    equal_matrices,
     make_tie_map,
-    shared,
+    stored_matrices,
     vocabulary_digest,
 )
 
-# where models keep them: this package's, then stock fairseq's (transformer, lstm and their _lm)
-_SOURCE = ("encoder.embedding.weight", "encoder.embed_tokens.weight")
-_TARGET = ("decoder.embedding.weight", "decoder.embed_tokens.weight")
-_OUTPUT = (
-    "decoder.output.embedding.weight",
-    "decoder.output_projection.weight",
-    "decoder.fc_out.weight",
-    "decoder.embed_out",
-)
-_BIAS = ("decoder.output.bias", "decoder.output_projection.bias", "decoder.fc_out.bias")
-_PROJECTION = ("decoder.output.projection.weight",)
-_PROJECTION_BIAS = ("decoder.output.projection.bias",)
 _ADAPTIVE = "decoder.adaptive_softmax."
 _ARE_NOT_PARAMETERS = ("version", "_float_tensor")
 
@@ -81,23 +72,24 @@ def load(path: Path, data: Path | None = None) -> Checkpoint:
     if config is None:
         raise UserError(f"{path}: holds no configuration, so it is no checkpoint of fairseq-train")
     weights = state["model"]
-    named = _matrices(path, weights)
+    names = _names(path, weights)
+    named = _matrices(weights, names)
     folder = _dictionary_folder(path, config.task, data)
     languages = _languages(path, config.task, folder) if SOURCE_INPUT in named else None
-    names = [f"dict.{language}.txt" for language in languages] if languages else ["dict.txt"]
-    dictionaries = tuple(_dictionary(folder / name) for name in names)
+    files = [f"dict.{language}.txt" for language in languages] if languages else ["dict.txt"]
+    dictionaries = tuple(_dictionary(folder / file) for file in files)
     _require_own(path, folder, weights, named, dictionaries)
-    groups = shared(named, _equal)
-    projection = _first(weights, _PROJECTION)
+    groups = equal_matrices(named)
+    projection = take(weights, names.projection)
     embeddings = [
-        _embedding(_letter(names), weight, names, dictionaries, languages)
-        for names, weight in groups.items()
+        _embedding(_letter(uses), weight, uses, dictionaries, languages)
+        for uses, weight in groups.items()
     ]
     if projection is not None:
         behind = named[OUTPUT].float() @ projection.float()
         embeddings.append(_embedding("P·V", behind, (OUTPUT,), dictionaries, languages))
-    bias, projection_bias = _first(weights, _BIAS), _first(weights, _PROJECTION_BIAS)
-    matrices = (*_SOURCE, *_TARGET, *_OUTPUT)
+    bias, projection_bias = take(weights, names.bias), take(weights, names.projection_bias)
+    matrices = all_matrices()
     rest = sum(
         weight.numel()
         for name, weight in weights.items()
@@ -123,30 +115,22 @@ def _count(weight: Tensor | None) -> int:
     return 0 if weight is None else weight.numel()
 
 
-def _first(weights: Mapping[str, Tensor], names: Sequence[str]) -> Tensor | None:
-    return next((weights[name] for name in names if name in weights), None)
-
-
-def _matrices(path: Path, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The matrices by what they are; one that is not stored is tied to the one before it."""
-    source, target, output = (_first(weights, names) for names in (_SOURCE, _TARGET, _OUTPUT))
-    translates = any(name.startswith("encoder.") for name in weights)
-    target = source if target is None else target
-    if target is None or (translates and source is None):
+def _names(path: Path, weights: Mapping[str, Tensor]) -> ParameterNames:
+    names = names_of(weights)
+    if names is None:
         raise UserError(
             f"{path}: holds no embeddings under the names of this package or of fairseq's lstm, "
             "lstm_lm, transformer and transformer_lm"
         )
-    named = {INPUT: target}
-    if source is not None:
-        named = {SOURCE_INPUT: source, TARGET_INPUT: target}
-    if not any(name.startswith(_ADAPTIVE) for name in weights):  # that is no matrix of all types
-        named[OUTPUT] = target if output is None else output
-    return named
+    return names
 
 
-def _equal(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and torch.equal(one, other)
+def _matrices(weights: Mapping[str, Tensor], names: ParameterNames) -> dict[str, Tensor]:
+    source, target, output = (
+        take(weights, name) for name in (names.source, names.target, names.output)
+    )
+    has_output = not any(name.startswith(_ADAPTIVE) for name in weights)
+    return stored_matrices(source, target, output, has_output)
 
 
 def _letter(names: tuple[str, ...]) -> str:
@@ -217,7 +201,7 @@ def _require_own(
     """Refuse dictionaries of another number of types, or (models of ours) of other types."""
     inputs = (SOURCE_INPUT, TARGET_INPUT, INPUT)
     sizes = [len(named[name]) for name in inputs if name in named]
-    digest = weights.get("vocabulary_version")
+    digest = weights.get(DIGEST)
     if sizes != [*map(len, dictionaries)] or (
         digest is not None and not torch.equal(digest, vocabulary_digest(*dictionaries))
     ):

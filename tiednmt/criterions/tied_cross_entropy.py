@@ -18,6 +18,7 @@ from torch import Tensor
 from tiednmt.criterions.row_movement import RowMovement
 from tiednmt.errors import UserError
 from tiednmt.modules import OutputLayer
+from tiednmt.tuned_process import tune_process
 
 
 @dataclass
@@ -37,9 +38,8 @@ class TiedCrossEntropyConfig(FairseqDataclass):
     measure_rows: int = field(
         default=0,
         metadata={
-            "help": "at every so many updates, write to row-movement.jsonl in --save-dir how many "
-            "rows of each embedding matrix the update moves and how far (0: never); training "
-            "itself stays the same"
+            "help": "every N updates, log to row-movement.jsonl in --save-dir how many rows of "
+            "each embedding matrix changed and by how much (0: off); training stays the same"
         },
     )
     sentence_avg: bool = field(default=II("optimization.sentence_avg"))
@@ -53,6 +53,7 @@ class TiedCrossEntropy(FairseqCriterion):
 
     def __init__(self, cfg: TiedCrossEntropyConfig, task: FairseqTask) -> None:
         super().__init__(task)
+        tune_process()
         self.sentence_avg = cfg.sentence_avg
         self.label_smoothing = cfg.label_smoothing
         self.projection_penalty = cfg.projection_penalty

@@ -118,6 +118,7 @@ FOR_EVERY_CPU void step_back_row(int64_t hidden, const T *__restrict gates,
   }
 }
 
+// tanh x is taken as 2σ(2x) − 1, and the constant is left out: see attention.py.
 struct AttentionSizes {
   int64_t length, size, width;
 };
@@ -134,9 +135,9 @@ FOR_EVERY_CPU void attend_row(AttentionSizes n, const T *__restrict keys, const 
     T sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (int64_t j = 0; j < n.size; j++)
-      sum += sigmoid(keys[i * n.size + j] + query[j]) * score[j];
-    attention[i] = sum;
-    most = sum > most ? sum : most;
+      sum += sigmoid(2 * (keys[i * n.size + j] + query[j])) * score[j];
+    attention[i] = 2 * sum;
+    most = attention[i] > most ? attention[i] : most;
   }
   T total = 0;
   for (int64_t i = 0; i < n.length; i++) {
@@ -174,13 +175,13 @@ FOR_EVERY_CPU void attend_back_row(AttentionSizes n, const T *__restrict keys,
   }
   std::fill(grad_query, grad_query + n.size, T(0));
   for (int64_t i = 0; i < n.length; i++) {
-    const T grad = attention[i] * (grad_scores[i] - mean);
+    const T grad = 2 * attention[i] * (grad_scores[i] - mean);
     if (attention[i] == 0)
       continue;
 #pragma omp simd
     for (int64_t j = 0; j < n.size; j++) {
-      const T energy = sigmoid(keys[i * n.size + j] + query[j]);
-      const T slope = grad * energy * (1 - energy);
+      const T energy = sigmoid(2 * (keys[i * n.size + j] + query[j]));
+      const T slope = 2 * grad * energy * (1 - energy);
       grad_score[j] += grad * energy;
       grad_keys[i * n.size + j] += slope;
       grad_query[j] += slope * score[j];

@@ -1,14 +1,16 @@
 """The kernels of ``cpu.cpp``, which is compiled when the package is installed.
 
 They take float32 or float64 tensors on the CPU whose rows are contiguous, write into those that
-are given for it, and use as many threads as torch does. Importing this where nothing was compiled
-is an ImportError.
+are given for it, and use as many threads as torch does. A tensor of another shape, dtype or layout
+than a kernel reads is a ValueError. Importing this where nothing was compiled is an ImportError.
 """
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,12 +31,15 @@ def _load() -> ctypes.CDLL:
 
 _kernels = _load()
 # What tensors may be; bfloat16 is for products alone, with the rest in float32.
-TYPES = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "rounded"}
+DTYPES = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "rounded"}
 
 
 def step(gates: Tensor, candidates: Tensor, from_input: Tensor, state: Tensor, out: Tensor) -> None:
-    """:meth:`tiednmt.modules.gru.Transition.step`, of N or B × N rows each."""
-    _run("step", state.dtype, (gates, from_input, state, candidates, out), *_sizes(state))
+    """:meth:`tiednmt.modules.gru.GRUSteps.step`, of N or B × N rows each."""
+    one = state.shape
+    three = (*one[:-1], 3 * one[-1])
+    tensors = ((gates, three), (from_input, three), (state, one), (candidates, one), (out, one))
+    _run("step", state.dtype, tensors, *_sizes(state))
 
 
 def step_back(
@@ -45,9 +50,12 @@ def step_back(
     from_input: Tensor,
     from_state: Tensor,
 ) -> None:
-    """:meth:`tiednmt.modules.gru.Transition.step_back`, of N or B × N rows each."""
-    matrices = (gates, candidates, before, grad, from_input, from_state)
-    _run("step_back", grad.dtype, matrices, *_sizes(grad))
+    """:meth:`tiednmt.modules.gru.GRUSteps.step_back`, of N or B × N rows each."""
+    one = grad.shape
+    three = (*one[:-1], 3 * one[-1])
+    read = ((gates, three), (candidates, one), (before, one), (grad, one))
+    written = ((from_input, three), (from_state, three))
+    _run("step_back", grad.dtype, (*read, *written), *_sizes(grad))
 
 
 def attend(
@@ -59,14 +67,24 @@ def attend(
     attention: Tensor,
     context: Tensor,
 ) -> None:
-    """:meth:`tiednmt.modules.attention.Attention.step`, of one query a source, or of K (B × K ×
-    size; attention and contexts then likewise).
+    """:meth:`tiednmt.modules.attention.Attention.step`, of one query per source, or of K.
+
+    With K, queries are B × K × size; attention and contexts likewise.
     """
     if query.dim() == 2:
         query, attention, context = (one.unsqueeze(1) for one in (query, attention, context))
-    matrices = (keys, annotations, padding, score, query, attention, context)
-    sizes = *query.shape[:2], *keys.shape[1:], annotations.size(2)
-    _run("attend", query.dtype, matrices, *sizes)
+    sources, (batch, beam, size) = _sources(keys, query), query.shape
+    length, width = keys.size(1), annotations.size(2)
+    tensors = (
+        (keys, (sources, length, size)),
+        (annotations, (len(annotations), length, width)),
+        (padding, (len(padding), length), torch.bool),
+        (score, (size,)),
+        (query, (batch, beam, size)),
+        (attention, (batch, beam, length)),
+        (context, (batch, beam, width)),
+    )
+    _run("attend", query.dtype, tensors, batch, beam, length, size, width)
 
 
 def attend_back(
@@ -80,53 +98,84 @@ def attend_back(
     grad_score: Tensor,
     grad_query: Tensor,
 ) -> None:
-    """:meth:`tiednmt.modules.attention.Attention.step_back`, of one query a source."""
-    given = (keys, annotations, score, query, attention, grad_context)
-    written = (torch.empty_like(attention), grad_keys, grad_score, grad_query)
-    sizes = len(query), *keys.shape[1:], annotations.size(2)
-    _run("attend_back", query.dtype, (*given, *written), *sizes)
+    """:meth:`tiednmt.modules.attention.Attention.step_back`, of one query per source."""
+    sources, (batch, size) = _sources(keys, query), query.shape
+    length, width = keys.size(1), annotations.size(2)
+    tensors = (
+        (keys, (sources, length, size)),
+        (annotations, (len(annotations), length, width)),
+        (score, (size,)),
+        (query, (batch, size)),
+        (attention, (batch, length)),
+        (grad_context, (batch, width)),
+        (torch.empty_like(attention), (batch, length)),
+        (grad_keys, (sources, length, size)),
+        (grad_score, (len(grad_score), size)),
+        (grad_query, (batch, size)),
+    )
+    _run("attend_back", query.dtype, tensors, batch, length, size, width)
 
 
 def log_partition(scores: Tensor) -> Tensor:
-    """log Σ exp of the last dimension of B × K × types."""
-    found = scores.new_empty(*scores.shape[:2], 1)
-    _run("log_partition", scores.dtype, (scores, found), *scores.shape)
-    return found.squeeze(2)
+    """log Σ exp of the last dimension of B × K × vocabulary."""
+    total = scores.new_empty(*scores.shape[:2], 1)
+    tensors = ((scores, scores.shape), (total, total.shape))
+    _run("log_partition", scores.dtype, tensors, *scores.shape)
+    return total.squeeze(2)
 
 
 def best(scores: Tensor, base: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The ``count`` highest of ``scores`` (B × K × types) + ``base`` (B × K) of each sentence, and
-    where they are among its K · types, each B × count. Where fewer than that are numbers above −∞,
-    the rest are −∞ and anywhere.
+    """The ``count`` highest of ``scores`` (B × K × vocabulary) + ``base`` (B × K) per sentence.
+
+    Returns:
+        The sums and where they are among the K · vocabulary of their sentence, each B × count.
+        Where fewer than that are numbers above −∞, the rest are −∞ and anywhere.
     """
     sums = scores.new_empty(len(scores), count)
     places = torch.empty_like(sums, dtype=torch.int64)
-    _run("best", scores.dtype, (scores, base, sums, places), *scores.shape, count)
+    tensors = (
+        (scores, scores.shape),
+        (base, scores.shape[:2]),
+        (sums, sums.shape),
+        (places, places.shape, torch.int64),
+    )
+    _run("best", scores.dtype, tensors, *scores.shape, count)
     return sums, places
 
 
 def round_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Whole numbers of 8 bits and the scale (N × 1) that makes them ``rows`` (N × n) again."""
+    """int8 numbers and the scale (N × 1) that makes them ``rows`` (N × n) again."""
     rows = rows.contiguous()
     whole, scale = torch.empty_like(rows, dtype=torch.int8), rows.new_empty(len(rows), 1)
-    _run("round_rows", rows.dtype, (rows, whole, scale), *rows.shape)
+    tensors = ((rows, rows.shape), (whole, rows.shape, torch.int8), (scale, scale.shape))
+    _run("round_rows", rows.dtype, tensors, *rows.shape)
     return whole, scale
 
 
 def rescale(product: Tensor, of_row: Tensor, of_column: Tensor, bias: Tensor) -> Tensor:
-    """A product of whole numbers of 32 bits (N × n) times the scale of its row (N × 1) and column
-    (n), plus a bias (n), in its place.
-    """
+    """Scale an int32 product (N × n) by row (N × 1) and column (n), add a bias (n), in place."""
     out = product.view(torch.float32)
-    _run("rescale", out.dtype, (of_row, of_column, bias, out), *out.shape)
+    rows, columns = out.shape
+    tensors = ((of_row, (rows, 1)), (of_column, (columns,)), (bias, (columns,)), (out, out.shape))
+    _run("rescale", out.dtype, tensors, rows, columns)
     return out
 
 
 def add_rounded(addend: Tensor, product: Tensor, out: Tensor) -> None:
-    """``addend + product`` into ``out``, which may be the addend: N × n, or n for every row;
-    the product is bfloat16, the others are float32.
+    """Put ``addend + product`` into ``out``, which may be the addend.
+
+    Args:
+        addend: float32, N × n, or n for every row.
+        product: bfloat16, N × n.
+        out: float32, N × n.
     """
-    _run("add", product.dtype, (addend, product, out), *out.shape)
+    given = addend.shape if addend.dim() == 1 else out.shape
+    tensors = (
+        (addend, (*given[:-1], out.size(1)), torch.float32),
+        (product, out.shape),
+        (out, out.shape, torch.float32),
+    )
+    _run("add", product.dtype, tensors, *out.shape)
 
 
 def loss_of_chunk(
@@ -138,48 +187,70 @@ def loss_of_chunk(
     differentiate: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """:func:`tiednmt.modules.cross_entropy.loss_of_chunk`."""
-    tokens, types = products.shape
+    tokens, vocab_size = products.shape
     threads = min(torch.get_num_threads(), tokens)
     nll, uniform = torch.empty_like(counts), torch.empty_like(counts)
-    scores = bias.new_empty(threads, types)
-    grad_bias = bias.new_zeros(threads if differentiate else 0, types)
-    matrices = (products, bias, target, counts, nll, uniform, scores, grad_bias)
-    _run("loss", products.dtype, matrices, tokens, types, threads, *smoothing)
+    scores = bias.new_empty(threads, vocab_size)
+    grad_bias = bias.new_zeros(threads if differentiate else 0, vocab_size)
+    tensors = (
+        (products, products.shape),
+        (bias, (vocab_size,), bias.dtype),
+        (target, (tokens,), torch.int64),
+        *((one, (tokens,), bias.dtype) for one in (counts, nll, uniform)),
+        *((one, (len(one), vocab_size), bias.dtype) for one in (scores, grad_bias)),
+    )
+    _run("loss", products.dtype, tensors, tokens, vocab_size, threads, *smoothing)
     return nll, uniform, grad_bias.sum(0)
 
 
 def drop(tensor: Tensor, threshold: int, scale: float, seed: int) -> Tensor:
-    """``scale`` times the tensor, but zeros where one of 2¹⁶ levels, drawn for each element, is
-    below the threshold.
+    """``scale`` times the tensor, but zeros where a level is below the threshold.
+
+    One of 2¹⁶ levels is drawn for each element.
     """
     tensor = tensor.contiguous()
     out = torch.empty_like(tensor)
-    matrices = tensor.view(-1), out.view(-1)
-    _run("drop", tensor.dtype, matrices, tensor.numel(), seed, threshold, scale)
+    count = tensor.numel()
+    tensors = ((tensor.view(-1), (count,)), (out.view(-1), (count,)))
+    _run("drop", tensor.dtype, tensors, count, seed, threshold, scale)
     return out
 
 
 def _sizes(state: Tensor) -> tuple[int, int, int]:
-    """Directions, rows and numbers of a row."""
+    """Directions, rows and numbers per row."""
     directions = state.size(0) if state.dim() == 3 else 1
     return directions, state.size(-2), state.size(-1)
 
 
-def _run(kernel: str, kind: torch.dtype, matrices: tuple[Tensor, ...], *sizes: int | float) -> None:
+def _sources(keys: Tensor, query: Tensor) -> int:
+    """How many sources there are: no fewer than queries."""
+    return max(len(keys), len(query))
+
+
+def _run(
+    kernel: str, dtype: torch.dtype, tensors: Sequence[tuple[Any, ...]], *sizes: int | float
+) -> None:
+    """Run a kernel on tensors, each with its shape and, where it is not ``dtype``, its dtype."""
     places: list[int] = []
-    for matrix in matrices:
-        places += _place(matrix)
-    run = getattr(_kernels, f"{kernel}_{TYPES[kind]}")
+    for tensor, shape, *other in tensors:
+        if tensor.shape != tuple(shape) or tensor.dtype != (other[0] if other else dtype):
+            raise ValueError(
+                f"kernel {kernel}: a tensor of shape {tuple(tensor.shape)} and {tensor.dtype} "
+                f"in the place of one of {tuple(shape)} and {other[0] if other else dtype}"
+            )
+        places += _place(kernel, tensor)
+    run = getattr(_kernels, f"{kernel}_{DTYPES[dtype]}")
     if run.argtypes is None:
         numbers = [ctypes.c_double if isinstance(size, float) else ctypes.c_int64 for size in sizes]
         run.argtypes, run.restype = [ctypes.c_void_p, *numbers], None
     run((ctypes.c_int64 * len(places))(*places), *sizes)
 
 
-def _place(matrix: Tensor) -> tuple[int, int, int]:
-    """Where it lies, and the strides of its first dimensions: ``Matrix`` of ``cpu.cpp``."""
-    *strides, last = matrix.stride()
-    assert last == 1 or matrix.size(-1) == 1
+def _place(kernel: str, tensor: Tensor) -> tuple[int, int, int]:
+    """Address, and the strides of the first dimensions: ``Matrix`` of ``cpu.cpp``."""
+    *strides, last = tensor.stride()
+    if (last != 1 and tensor.size(-1) > 1) or tensor.device.type != "cpu":
+        raise ValueError(f"kernel {kernel}: needs tensors on the CPU whose rows are contiguous")
     if len(strides) == 1:
-        return matrix.data_ptr(), 0, strides[0]
-    return matrix.data_ptr(), *(strides or (0, 0))
+        return tensor.data_ptr(), 0, strides[0]
+    return tensor.data_ptr(), *(strides or (0, 0))

@@ -15,12 +15,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-_BLOCK = 256  # numbers of a row that a program of a GRU's step has
-_TILE = 4096  # numbers that a program of the attention holds at once
+from tiednmt.kernels.tuning import GPU_BLOCK, GPU_TILE
 
 
 def step(gates: Tensor, candidates: Tensor, from_input: Tensor, state: Tensor, out: Tensor) -> None:
-    """:meth:`tiednmt.modules.gru.Transition.step`, of N rows each."""
+    """:meth:`tiednmt.modules.gru.GRUSteps.step`, of N rows each."""
+    _require_shapes(state.shape, 3, gates, from_input)
+    _require_shapes(state.shape, 1, candidates, out)
     tensors = (gates, from_input, state, candidates, out)
     _step[_grid(state)](*tensors, *map(_stride, tensors), state.size(1), **_kinds(state))
 
@@ -33,7 +34,9 @@ def step_back(
     from_input: Tensor,
     from_state: Tensor,
 ) -> None:
-    """:meth:`tiednmt.modules.gru.Transition.step_back`, of N rows each."""
+    """:meth:`tiednmt.modules.gru.GRUSteps.step_back`, of N rows each."""
+    _require_shapes(grad.shape, 3, gates, from_input, from_state)
+    _require_shapes(grad.shape, 1, candidates, before)
     tensors = (gates, candidates, before, grad, from_input, from_state)
     _step_back[_grid(grad)](*tensors, *map(_stride, tensors), grad.size(1), **_kinds(grad))
 
@@ -48,6 +51,7 @@ def attend(
     context: Tensor,
 ) -> None:
     """:meth:`tiednmt.modules.attention.Attention.step`, of one query a source."""
+    _require_attention(keys, annotations, score, query, attention, context)
     _attend[(len(query),)](
         *(keys, annotations, padding.view(torch.uint8), score, query, attention, context),
         *map(_stride, (query, attention, context)),
@@ -68,6 +72,7 @@ def attend_back(
     grad_query: Tensor,
 ) -> None:
     """:meth:`tiednmt.modules.attention.Attention.step_back`, of one query a source."""
+    _require_attention(keys, annotations, score, query, attention, grad_context)
     _attend_back[(len(query),)](
         *(keys, annotations, score, grad_keys, grad_score),
         *(query, attention, grad_context, grad_query),
@@ -84,17 +89,53 @@ def try_out(device: torch.device) -> None:
     _step_back[(2, 1)](*tensors, *map(_stride, tensors), 1, **_kinds(one))
 
 
+def _require_shapes(shape: torch.Size, times: int, *tensors: Tensor) -> None:
+    """Refuse tensors of other rows than ``shape`` has, or of rows not ``times`` as long."""
+    for tensor in tensors:
+        if tensor.shape != (*shape[:-1], times * shape[-1]):
+            raise ValueError(
+                f"a tensor of shape {tuple(tensor.shape)} beside one of {tuple(shape)}"
+            )
+
+
+def _require_attention(
+    keys: Tensor,
+    annotations: Tensor,
+    score: Tensor,
+    query: Tensor,
+    attention: Tensor,
+    context: Tensor,
+) -> None:
+    """Refuse tensors that do not belong together; sources may be more than queries."""
+    (sources, length, size), rows = keys.shape, len(query)
+    fits = (
+        sources >= rows
+        and len(annotations) >= rows
+        and annotations.size(1) == length
+        and score.shape == (size,)
+        and query.shape == (rows, size)
+        and attention.shape == (rows, length)
+        and context.shape == (rows, annotations.size(2))
+    )
+    if not fits:
+        shapes = (tuple(t.shape) for t in (keys, annotations, score, query, attention, context))
+        raise ValueError(
+            f"shapes of an attention that do not belong together: {', '.join(map(str, shapes))}"
+        )
+
+
 def _grid(state: Tensor) -> tuple[int, int]:
-    return len(state), triton.cdiv(state.size(1), _BLOCK)
+    return len(state), triton.cdiv(state.size(1), GPU_BLOCK)
 
 
 def _stride(rows: Tensor) -> int:
-    assert rows.stride(-1) == 1
+    if rows.stride(-1) != 1 and rows.size(-1) > 1:
+        raise ValueError("kernels need tensors whose rows are contiguous")
     return rows.stride(0)
 
 
 def _kinds(tensor: Tensor) -> dict[str, Any]:
-    return {"KIND": _sums(tensor), "BLOCK": _BLOCK}
+    return {"KIND": _sums(tensor), "BLOCK": GPU_BLOCK}
 
 
 def _sums(tensor: Tensor) -> Any:
@@ -103,7 +144,7 @@ def _sums(tensor: Tensor) -> Any:
 
 def _tiles(keys: Tensor) -> dict[str, Any]:
     length = triton.next_power_of_2(keys.size(1))
-    return {"KIND": _sums(keys), "LENGTH": length, "BLOCK": max(1, _TILE // length)}
+    return {"KIND": _sums(keys), "LENGTH": length, "BLOCK": max(1, GPU_TILE // length)}
 
 
 @triton.jit
@@ -225,7 +266,7 @@ def _attend(
         key = _load_rows(keys, position, inside, column, size, KIND)
         asked = _load(query + row * query_stride + column, there, KIND)
         weight = _load(score + column, there, KIND)
-        scores += tl.sum(tl.sigmoid(key + asked[None, :]) * weight[None, :], 1)
+        scores += tl.sum(2 * tl.sigmoid(2 * (key + asked[None, :])) * weight[None, :], 1)
     real = tl.load(padding + position, inside, 1) == 0
     scores = tl.where(inside & real, scores, float("-inf"))
     weights = tl.exp(scores - tl.max(scores, 0))
@@ -274,17 +315,17 @@ def _attend_back(
         grad_attention += tl.sum(annotation * grad[None, :], 1)
     weights = _load(attention + row * attention_stride + place, inside, KIND)
     share = weights * grad_attention
-    grad_scores = share - weights * tl.sum(share, 0)
+    grad_scores = 2 * (share - weights * tl.sum(share, 0))
     for start in range(0, size, BLOCK):
         column = start + tl.arange(0, BLOCK)
         there = column < size
         key = _load_rows(keys, position, inside, column, size, KIND)
         asked = _load(query + row * query_stride + column, there, KIND)
-        energy = tl.sigmoid(key + asked[None, :])
+        energy = tl.sigmoid(2 * (key + asked[None, :]))
         of_score = grad_score + row * size + column
         sums = _load(of_score, there, KIND)
         tl.store(of_score, sums + tl.sum(grad_scores[:, None] * energy, 0), there)
-        slope = grad_scores[:, None] * energy * (1 - energy)
+        slope = 2 * grad_scores[:, None] * energy * (1 - energy)
         sums_of_keys = _load_rows(grad_keys, position, inside, column, size, KIND)
         of_key = position[:, None] * size + column[None, :]
         tl.store(grad_keys + of_key, sums_of_keys + slope, inside[:, None] & there[None, :])

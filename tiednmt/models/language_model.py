@@ -5,10 +5,15 @@ from typing import Any, TypeVar
 
 from fairseq.data import Dictionary
 from fairseq.models import FairseqIncrementalDecoder, FairseqLanguageModel
-from fairseq.tasks import FairseqTask
 from torch import Tensor, nn
 
-from tiednmt.models.tied_model import TiedModel, TiedModelConfig, check_ranges
+from tiednmt.models.tied_model import (
+    IncrementalState,
+    TiedModel,
+    TiedModelConfig,
+    check_ranges,
+    embeddings_of,
+)
 from tiednmt.modules import (
     CarriedState,
     RecurrentNetwork,
@@ -16,9 +21,9 @@ from tiednmt.modules import (
     State,
     WordDropout,
 )
-from tiednmt.tying import Embeddings, build_embeddings
+from tiednmt.modules.linear import linear
+from tiednmt.tying import Embeddings
 
-IncrementalState = dict[str, dict[str, Tensor | None]]
 ANY_LENGTH = 100_000  # fairseq's own models say the same: a recurrent network has no limit
 
 Self = TypeVar("Self", bound="RecurrentLanguageModel")
@@ -42,15 +47,18 @@ class RecurrentLanguageModelConfig(TiedModelConfig):
     )
     variational_dropout: bool = field(
         default=False,
-        metadata={"help": "--dropout draws one mask a window instead of one a step (Bayesian)"},
+        metadata={
+            "help": "variational dropout: sample one mask of --dropout per window instead of one "
+            "per time step (Bayesian)"
+        },
     )
     recurrent_dropout: float = field(
         default=0.0,
-        metadata={"help": "dropout on the state handed to the next step, one mask a window"},
+        metadata={"help": "dropout on the state handed to the next step, one mask per window"},
     )
     word_dropout: float = field(
         default=0.0,
-        metadata={"help": "dropout of whole types from the input, one mask a window"},
+        metadata={"help": "dropout of whole input words, one mask per window"},
     )
     init_range: float = field(
         default=0.1, metadata={"help": "every parameter starts uniform between minus this and this"}
@@ -60,31 +68,21 @@ class RecurrentLanguageModelConfig(TiedModelConfig):
 class RecurrentLanguageModel(TiedModel, FairseqLanguageModel):
     """Embedding, recurrent network, output layer."""
 
-    def __init__(self, decoder: "RecurrentDecoder", init_range: float) -> None:
-        super().__init__(decoder)
-        self.bind(decoder.dictionary)
-        for parameter in self.parameters():  # tied ones once
-            nn.init.uniform_(parameter, -init_range, init_range)
-
     @classmethod
-    def build_model(cls: type[Self], cfg: Any, task: FairseqTask) -> Self:
-        """Build from the task's dictionary and log the tie map."""
-        model = cls.from_dictionary(cfg, task.target_dictionary)
-        model.prepare(cfg)
-        return model
-
-    @classmethod
-    def from_dictionary(cls: type[Self], cfg: Any, dictionary: Dictionary) -> Self:
-        """Build without a task.
-
-        Raises:
-            UserError: an option out of range, or three-way tying.
-        """
+    def build(cls: type[Self], cfg: Any, source: Dictionary | None, target: Dictionary) -> Self:
+        """Build the model for this dictionary; see :meth:`TiedModel.build`."""
         dropouts = ("dropout", "recurrent_dropout", "word_dropout")
         check_ranges(cfg, ("embed_dim", "hidden_size", *cls.SIZES), dropouts)
-        embeddings = build_embeddings(cfg, None, dictionary, cfg.embed_dim)
-        decoder = RecurrentDecoder(cfg, dictionary, embeddings, cls.build_network(cfg))
-        return cls(decoder, cfg.init_range)
+        embeddings = embeddings_of(cfg, source, target, cfg.embed_dim)
+        model = cls(RecurrentDecoder(cfg, target, embeddings, cls.build_network(cfg)))
+        model.initialise(cfg)
+        model.complete(cfg, target)
+        return model
+
+    def initialise(self, cfg: Any) -> None:
+        """Start every parameter uniform between −``init_range`` and ``init_range``."""
+        for parameter in self.parameters():  # tied ones once
+            nn.init.uniform_(parameter, -cfg.init_range, cfg.init_range)
 
     SIZES: tuple[str, ...] = ()  # the further options that are sizes
 
@@ -113,8 +111,9 @@ class RecurrentDecoder(FairseqIncrementalDecoder):
         self.embedding = embeddings.target
         self.output = embeddings.output
         self.network = network
-        self.word_dropout = WordDropout(cfg.word_dropout)
-        self.dropout = SequenceDropout(cfg.dropout, cfg.variational_dropout)
+        owner = type(self).__name__
+        self.word_dropout = WordDropout(cfg.word_dropout, owner)
+        self.dropout = SequenceDropout(cfg.dropout, cfg.variational_dropout, owner)
         self.down = (
             nn.Linear(cfg.hidden_size, cfg.embed_dim, bias=False)
             if cfg.hidden_size != cfg.embed_dim
@@ -129,7 +128,7 @@ class RecurrentDecoder(FairseqIncrementalDecoder):
         features_only: bool = False,
         **_: Any,
     ) -> tuple[Tensor, dict[str, None]]:
-        """Scores (B × T × types), or features (B × T × embedding) if ``features_only``.
+        """Scores (B × T × vocabulary), or features (B × T × embedding) if ``features_only``.
 
         Args:
             prev_output_tokens: B × T.
@@ -162,7 +161,7 @@ class RecurrentDecoder(FairseqIncrementalDecoder):
             carried.keep(state)
         if incremental_state is not None:
             self._cache(incremental_state, state)
-        return self.down(self.dropout(outputs)).transpose(0, 1), {"attn": None}
+        return linear(self.down, self.dropout(outputs)).transpose(0, 1), {"attn": None}
 
     def _cached(self, incremental_state: IncrementalState) -> State | None:
         cached = self.get_incremental_state(incremental_state, "network")
@@ -181,7 +180,7 @@ class RecurrentDecoder(FairseqIncrementalDecoder):
             self._cache(incremental_state, tuple(p.index_select(1, new_order) for p in state))
 
     def output_layer(self, features: Tensor, **_: Any) -> Tensor:
-        """Scores (… × types) of features (… × embedding)."""
+        """Scores (… × vocabulary) of features (… × embedding)."""
         return self.output(features)
 
     def max_positions(self) -> int:

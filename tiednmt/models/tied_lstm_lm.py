@@ -18,8 +18,8 @@ class TiedLSTMLanguageModelConfig(RecurrentLanguageModelConfig):
     single_bias: bool = field(
         default=False,
         metadata={
-            "help": "one bias a gate, as in TensorFlow; torch's are two, whose sum moves twice as "
-            "fast"
+            "help": "use one bias per gate, as TensorFlow does (PyTorch has two, which doubles "
+            "the effective learning rate of the bias)"
         },
     )
 
@@ -41,6 +41,7 @@ class TiedLSTMLanguageModel(RecurrentLanguageModel):
             cfg.recurrent_dropout,
             cfg.variational_dropout,
             getattr(cfg, "single_bias", False),  # not in older checkpoints
+            owner=cls.__name__,
         )
 
 

@@ -1,59 +1,108 @@
-"""What the models of this package share: their checkpoints, their tie map, checks of options."""
+"""What every architecture of this package is: tied matrices, one output layer, a stepper."""
 
 import logging
 from argparse import Namespace
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from textwrap import shorten
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
-import torch
+from fairseq import hub_utils
 from fairseq.data import Dictionary
-from fairseq.dataclass import ChoiceEnum
-from fairseq.models import BaseFairseqModel
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.models import BaseFairseqModel, FairseqIncrementalDecoder, FairseqLanguageModel
+from fairseq.tasks import FairseqTask
 from omegaconf import DictConfig
-from torch import Tensor
+from torch import Tensor, nn
 
-from tiednmt.errors import UserError
-from tiednmt.memory import keep_few_kernels, keep_freed_memory
+from tiednmt.errors import CheckpointError, UserError
+from tiednmt.models.parameters import OURS, ParameterNames
 from tiednmt.modules import OutputLayer
-from tiednmt.modules.fixed_linear import FixedLinear, PackedLinear
-from tiednmt.modules.products import set_precision
-from tiednmt.tying import (
-    Embeddings,
-    TyingConfig,
-    drop_aliases,
-    restore_aliases,
-    tie_map,
-    vocabulary_digest,
-)
+from tiednmt.modules.dropout import Dropping
+from tiednmt.modules.frozen_linear import FrozenLinear, PackedLinear
+from tiednmt.modules.linear import PRECISIONS, freeze, set_matmul_precision
+from tiednmt.search.stepper import Stepper, keep
+from tiednmt.tying import NONE, TYINGS, Embeddings, TieMap, build_embeddings, guard_checkpoints
+from tiednmt.tying import tie_map as tie_map_of
 
 logger = logging.getLogger(__name__)
 
+EncoderOut = dict[str, list[Tensor]]
+IncrementalState = dict[str, dict[str, Any]]
+Self = TypeVar("Self", bound="TiedModel")
+
 
 @dataclass
-class TiedModelConfig(TyingConfig):
+class TiedModelConfig(FairseqDataclass):
     """The options of every model of this package."""
 
-    float32_matmul_precision: ChoiceEnum(("highest", "high", "medium")) = field(  # type: ignore[valid-type]
+    tying: ChoiceEnum(TYINGS) = field(  # type: ignore[valid-type]
+        default=NONE,
+        metadata={
+            "help": "which embeddings are one matrix: none; inputs: source input = target input; "
+            "decoder: target input = output; three-way: source input = target input = output "
+            "(inputs and three-way need a joint dictionary)"
+        },
+    )
+    projection: bool = field(
+        default=False,
+        metadata={
+            "help": "put a matrix P (embedding x embedding) before the output embedding; "
+            "see --projection-penalty of the criterion tied_cross_entropy"
+        },
+    )
+    projection_bias: bool = field(
+        default=False,
+        metadata={"help": "give P a bias, as the paper's authors do in the code they released"},
+    )
+    float32_matmul_precision: ChoiceEnum(PRECISIONS) = field(  # type: ignore[valid-type]
         default="highest",
         metadata={
-            "help": "torch's setting of this name: medium lets the matrix products of training "
-            "round to bfloat16 (CPU) or TF32 (GPU) where the machine has instructions for it, high "
-            "to TF32; weights, states and gradients stay in single precision"
+            "help": "precision of the matrix products of training: medium rounds what they "
+            "multiply to bfloat16 (CPU) or TF32 (GPU) where the machine has instructions for it, "
+            "high to TF32; weights, states and gradients stay in float32"
         },
     )
 
 
 class TiedModel(BaseFairseqModel):
-    """A model whose checkpoints hold a tied matrix once and fit one vocabulary alone."""
+    """A model with tied matrices, whose checkpoints hold each once and fit one vocabulary alone."""
 
-    num_updates = 0  # that training has made before the batch at hand
+    parameter_names: ClassVar[ParameterNames] = OURS
+    num_updates = 0  # of training, before the batch at hand
 
-    def set_num_updates(self, num_updates: int) -> None:
-        """fairseq tells every batch of training."""
-        super().set_num_updates(num_updates)
-        self.num_updates = num_updates
+    # --- building ------------------------------------------------------------------------------
+
+    @classmethod
+    def build_model(cls: type[Self], cfg: Any, task: FairseqTask) -> Self:
+        """Build from the task's dictionaries and log the tie map; fairseq calls this."""
+        is_language_model = issubclass(cls, FairseqLanguageModel)
+        source = None if is_language_model else task.source_dictionary
+        model = cls.build(cfg, source, task.target_dictionary)
+        logger.info("tying: %s\n%s\n%s", cfg.tying, model.tie_map, model.tie_map.signature)
+        return model
+
+    @classmethod
+    def build(cls: type[Self], cfg: Any, source: Dictionary | None, target: Dictionary) -> Self:
+        """Build the model for these dictionaries, on torch's default device.
+
+        Args:
+            cfg: the architecture's options.
+            source: the source dictionary; None for a language model.
+            target: the target dictionary.
+
+        Raises:
+            UserError: dictionaries that ``cfg.tying`` cannot tie, or an option out of range.
+        """
+        raise NotImplementedError
+
+    def complete(self, cfg: TiedModelConfig, *dictionaries: Dictionary) -> None:
+        """Set the precision and guard the checkpoints; to be called once all parts are there."""
+        # fairseq does not complete the configuration of an older checkpoint
+        set_matmul_precision(self, str(getattr(cfg, "float32_matmul_precision", "highest")))
+        guard_checkpoints(self, *dictionaries)
+
+    # --- what tools need of a model ------------------------------------------------------------
 
     @property
     def embeddings(self) -> Embeddings:
@@ -61,65 +110,165 @@ class TiedModel(BaseFairseqModel):
         raise NotImplementedError
 
     @property
+    def tie_map(self) -> TieMap:
+        """Which matrices are one, and how many parameters there are."""
+        return tie_map_of(self.embeddings, self)
+
+    @property
     def output_layer(self) -> OutputLayer:
-        """What turns the features of ``forward(features_only=True)`` into a loss."""
+        """What turns the features of ``forward(features_only=True)`` into a loss or scores."""
         return self.embeddings.output
 
-    def fix(self, kind: type[FixedLinear] | None) -> None:
-        """Decode with copies of the matrices, as they are now; see :meth:`OutputLayer.fix`."""
-        self.output_layer.fix(kind)
+    @property
+    def stepper(self) -> Stepper | None:
+        """What beam search needs of the decoder; None where only fairseq's search can serve."""
+        return None
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "TiedModel":
-        self.fix(None)  # copies cannot be moved or converted, as .cuda() or .half() do
-        return super()._apply(fn, recurse)
+    def set_num_updates(self, num_updates: int) -> None:
+        """fairseq tells every batch of training."""
+        super().set_num_updates(num_updates)
+        self.num_updates = num_updates
+
+    # --- decoding ------------------------------------------------------------------------------
+
+    def freeze_for_decoding(self, kind: type[FrozenLinear] | None) -> None:
+        """Multiply with copies of the weights where no gradient is recorded, or (``None``) not.
+
+        This concerns all linear layers, V, and what has ``freeze`` of its own. A copy is made anew
+        when its weight has changed.
+        """
+        for module in self.modules():
+            if type(module) is nn.Linear:
+                freeze(module, kind)
+            elif hasattr(module, "freeze"):
+                module.freeze(kind)
 
     def prepare_for_inference_(self, cfg: DictConfig) -> None:
         """fairseq says that the model will not be trained any more."""
-        super().prepare_for_inference_(cfg)
-        if PackedLinear.serves(self.output_layer.embedding.weight):
-            self.fix(PackedLinear)
-
-    def bind(self, *dictionaries: Dictionary) -> None:
-        """Tie the model's checkpoints to these dictionaries; to be called once it is built."""
-        self.register_buffer(
-            # fairseq's moving averages leave alone what has "version" in its name
-            "vocabulary_version",
-            vocabulary_digest(*dictionaries),
-        )
-        self.register_state_dict_post_hook(drop_aliases)
-        self.register_load_state_dict_pre_hook(restore_aliases)
-
-    def prepare(self, cfg: TiedModelConfig) -> None:
-        """Set the precision of products and what becomes of freed memory; log which matrices are
-        one and what that saves.
-        """
-        # fairseq does not complete the configuration of an older checkpoint
-        precision = getattr(cfg, "float32_matmul_precision", "highest")
-        set_precision(str(precision))
-        keep_freed_memory()
-        keep_few_kernels()
-        logger.info("tying: %s\n%s", cfg.tying, tie_map(self.embeddings, self))
-
-    def upgrade_state_dict_named(self, state_dict: dict[str, Any], name: str) -> None:
-        """Refuse the checkpoint of another vocabulary."""
-        stored = state_dict.get("vocabulary_version")
-        if stored is not None and not torch.equal(stored.cpu(), self.vocabulary_version.cpu()):
+        wanted = getattr(cfg.generation, "retain_dropout_modules", None) or ()
+        owners = {m.owner for m in self.modules() if isinstance(m, Dropping) and m.owner}
+        if unknown := sorted(set(wanted) - owners):
             raise UserError(
-                "the checkpoint was trained on other dictionaries than those of the data; "
-                "use the data-bin it was trained on, or prepare the data with its dictionaries "
-                "(fairseq-preprocess --srcdict, --tgtdict)"
+                f"--retain-dropout-modules {' '.join(unknown)}: no such modules; "
+                f"{type(self).__name__} has {', '.join(sorted(owners))}"
             )
+        super().prepare_for_inference_(cfg)
+        self.freeze_for_decoding(PackedLinear)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model_name_or_path: str,
+        checkpoint_file: str = "model.pt",
+        data_name_or_path: str = ".",
+        task: str | None = None,
+        task_overrides: dict[str, Any] | None = None,
+        **overrides: Any,
+    ) -> hub_utils.GeneratorHubInterface:
+        """fairseq's interface to a trained model, with the fast search of this package.
+
+        Args:
+            model_name_or_path: folder of the checkpoint.
+            checkpoint_file: its name in there; several, joined by ``:``, are an ensemble.
+            data_name_or_path: folder of the dictionaries; relative to the first if it begins with
+                a dot.
+            task: fairseq's name of the task; by default ``tied_translation`` in the place of
+                ``translation``, for its search, and else the task of the training.
+            task_overrides: options of the task, such as ``{"int8": True}``.
+            overrides: any other options, as fairseq takes them.
+        """
+        if task is None and not issubclass(cls, FairseqLanguageModel):
+            task = "tied_translation"
+        changes = {**({"_name": task} if task else {}), **(task_overrides or {})}
+        changes |= {name: overrides.pop(name) for name in ("int8",) if name in overrides}
+        return super().from_pretrained(
+            model_name_or_path,
+            checkpoint_file,
+            data_name_or_path,
+            **({"task": changes} if changes else {}),
+            **overrides,
+        )
+
+    # --- loading -------------------------------------------------------------------------------
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """fairseq's, with a message that says what to do where the model is another."""
+        """fairseq's, with a message that says what to do where the model is another.
+
+        Raises:
+            CheckpointError: the state is that of another model, or of other dictionaries.
+        """
         try:
             return super().load_state_dict(*args, **kwargs)
+        except UserError:
+            raise
         except RuntimeError as error:
             difference = shorten(" ".join(str(error).splitlines()[1:]), 160)
-            raise UserError(
+            raise CheckpointError(
                 "the checkpoint holds another model; give the --arch, --tying, --projection and "
                 f"sizes that it was trained with: {difference}"
             ) from error
+
+
+class SteppingDecoder(FairseqIncrementalDecoder):
+    """A decoder whose steps, as a :class:`Stepper`, also serve fairseq's incremental decoding."""
+
+    embedding: nn.Embedding
+    output: OutputLayer
+    max_target_positions: int
+
+    def run_step(
+        self,
+        prev_output_tokens: Tensor,
+        encoder_out: Any,
+        incremental_state: IncrementalState,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Run the last column of ``prev_output_tokens`` (B × T).
+
+        Returns:
+            Features (B × 1 × dim), and the attention over the source as given (B × 1 × S) if any.
+        """
+        stepper: Any = self
+        cached = self.get_incremental_state(incremental_state, "stepper")
+        if cached is None:
+            memory, state = stepper.start(encoder_out)
+        else:
+            memory, state = cached["memory"], cached["state"]
+        position = prev_output_tokens.size(1) - 1
+        step = stepper.step(prev_output_tokens[:, -1:], memory, state, position)
+        cached = {"memory": memory, "state": step.state}
+        self.set_incremental_state(incremental_state, "stepper", cached)
+        return step.features, step.attention
+
+    def reorder_incremental_state(
+        self, incremental_state: IncrementalState, new_order: Tensor
+    ) -> None:
+        """Select and order sentences, for fairseq's beam search."""
+        cached = self.get_incremental_state(incremental_state, "stepper")
+        if cached is not None:
+            self.set_incremental_state(incremental_state, "stepper", keep(cached, new_order))
+
+    def output_layer(self, features: Tensor, **_: Any) -> Tensor:
+        """Scores (… × vocabulary) of features (… × dim)."""
+        return self.output(features)
+
+    def max_positions(self) -> int:
+        """Longest target sentence, in subword units."""
+        return self.max_target_positions
+
+
+def embeddings_of(cfg: Any, source: Dictionary | None, target: Dictionary, dim: int) -> Embeddings:
+    """:func:`tiednmt.tying.build_embeddings` with the options of a model."""
+    # --projection-bias is not in older checkpoints
+    bias = getattr(cfg, "projection_bias", False)
+    return build_embeddings(cfg.tying, source, target, dim, cfg.projection, bias)
+
+
+def select_sentences(encoder_out: EncoderOut, order: Tensor) -> EncoderOut:
+    """What an encoder yields for these sentences, in this order."""
+    return {
+        name: [tensor.index_select(0, order) for tensor in tensors]
+        for name, tensors in encoder_out.items()
+    }
 
 
 def check_ranges(cfg: Any, sizes: Iterable[str], dropouts: Iterable[str]) -> None:

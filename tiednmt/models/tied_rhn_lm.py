@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 
-from fairseq.data import Dictionary
 from fairseq.models import register_model
 from torch import nn
 
@@ -33,19 +32,15 @@ class TiedRHNLanguageModel(RecurrentLanguageModel):
 
     SIZES = ("depth",)
 
-    @classmethod
-    def from_dictionary(
-        cls, cfg: TiedRHNLanguageModelConfig, dictionary: Dictionary
-    ) -> "TiedRHNLanguageModel":
-        """Build without a task; the gates' bias starts at a value of its own."""
-        model = super().from_dictionary(cfg, dictionary)
-        for layer in model.decoder.network.layers:
+    def initialise(self, cfg: TiedRHNLanguageModelConfig) -> None:
+        """As all, but for the bias of the transform gates, which starts at ``transform_bias``."""
+        super().initialise(cfg)
+        for layer in self.decoder.network.layers:
             nn.init.constant_(layer.bias[cfg.hidden_size :], cfg.transform_bias)
-        return model
 
     @classmethod
     def build_network(cls, cfg: TiedRHNLanguageModelConfig) -> RecurrentNetwork:
         """The highway layers."""
         return RecurrentHighwayNetwork(
-            cfg.embed_dim, cfg.hidden_size, cfg.depth, cfg.recurrent_dropout
+            cfg.embed_dim, cfg.hidden_size, cfg.depth, cfg.recurrent_dropout, owner=cls.__name__
         )

@@ -4,9 +4,8 @@ For the query q of a step and the key k_i of each source position i::
 
     e_i = v · tanh(q + k_i)    a = softmax(e)    c = Σ_i a_i h_i
 
-It is computed as e_i = 2v · σ(2q + 2k_i): since tanh x = 2σ(2x) − 1, that differs by a constant,
+It is computed as e_i = 2v · σ(2(q + k_i)): since tanh x = 2σ(2x) − 1, that differs by a constant,
 which the softmax does not see, and on a CPU torch's σ takes a sixth of the time of its tanh.
-Queries, keys and v come doubled from the caller.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ class Attention:
     A step is that of the first k sources, those whose sentences have not ended.
 
     Args:
-        keys: B × S × size, doubled.
+        keys: B × S × size.
         annotations: B × S × annotation.
-        score: v, size, doubled.
+        score: v, size.
     """
 
     def __init__(self, keys: Tensor, annotations: Tensor, score: Tensor) -> None:
@@ -48,20 +47,24 @@ class Attention:
             return
         k = len(query)
         energies = self._energy(query)
-        scores = times(self.score.expand(k, -1), energies.transpose(1, 2))
+        scores = times(self.score.expand(k, -1), energies.transpose(1, 2)).mul_(2)
         torch.softmax(scores.masked_fill_(padding[:k], -math.inf), 1, out=attention)
         context.copy_(times(attention, self.annotations[:k]))
 
     def start_back(self) -> None:
-        """Prepare the gradients of keys and v, the latter a source each (B × size)."""
+        """Prepare the sums of :meth:`gradients`: of keys, without v; of v, of each source."""
         self.grad_keys = torch.zeros_like(self.keys)
         self.grad_score = torch.zeros_like(self.keys[:, 0])
+
+    def gradients(self) -> tuple[Tensor, Tensor]:
+        """Those of keys (B × S × size) and v (size), after all steps back."""
+        return self.grad_keys.mul_(self.score), self.grad_score.sum(0)
 
     def step_back(
         self, query: Tensor, attention: Tensor, grad_context: Tensor, grad_query: Tensor
     ) -> None:
-        """Go back through a step: put the gradient of the queries in its place, add those of the
-        keys, not yet times v, and of v.
+        """Go back through a step: put the gradient of the queries (k × size) in its place, and add
+        to the others.
         """
         if self.kernels:
             given = (self.keys, self.annotations, self.score, query, attention, grad_context)
@@ -72,15 +75,22 @@ class Attention:
         share = attention * grad_attention
         grad_scores = share.addcmul_(attention, share.sum(1, keepdim=True), value=-1)
         energies = self._energy(query)
+        grad_scores.mul_(2)
         self.grad_score[:k] += times(grad_scores, energies)
         slopes = torch.addcmul(energies, energies, energies, value=-1, out=energies)
+        grad_scores.mul_(2)
         self.grad_keys[:k].addcmul_(slopes, grad_scores.unsqueeze(2))
         torch.mul(times(grad_scores, slopes), self.score, out=grad_query)
 
     def _energy(self, query: Tensor) -> Tensor:
         k = len(query)
         energies = self._energies[:k]
-        return torch.add(self.keys[:k], query.unsqueeze(1), out=energies).sigmoid_()
+        return energy_(torch.add(self.keys[:k], query.unsqueeze(1), out=energies))
+
+
+def energy_(sums: Tensor) -> Tensor:
+    """σ(2x) in the place of x = q + k: (tanh x + 1) / 2."""
+    return sums.mul_(2).sigmoid_()
 
 
 def times(rows: Tensor, matrices: Tensor) -> Tensor:

@@ -15,12 +15,20 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence
 
-from tiednmt.modules.dropout import dropout
-from tiednmt.modules.gru import Transition, initialise_gru, states_before, steps
-from tiednmt.modules.products import add_product, linear, product, product_type, transposed
+from tiednmt.modules.dropout import Dropping, dropout
+from tiednmt.modules.gru import GRUSteps, initialise_gru, states_before, steps
+from tiednmt.modules.linear import (
+    Matmul,
+    add_product,
+    in_precision,
+    matmul_of,
+    multiply,
+    product,
+    transposed_copy,
+)
 
 
-class BidirectionalGRU(nn.GRU):
+class BidirectionalGRU(nn.GRU, Dropping):
     """``torch.nn.GRU`` in both directions, with its parameters; on a GPU also its kernels (cuDNN).
 
     Args:
@@ -28,27 +36,39 @@ class BidirectionalGRU(nn.GRU):
         hidden_size: of each direction.
         layers: number of layers.
         dropout: on what one layer hands to the next.
+        owner: see :class:`~tiednmt.modules.dropout.Dropping`.
     """
 
     def __init__(
-        self, input_size: int, hidden_size: int, layers: int = 1, dropout: float = 0.0
+        self,
+        input_size: int,
+        hidden_size: int,
+        layers: int = 1,
+        dropout: float = 0.0,
+        owner: str | None = None,
     ) -> None:
         between = dropout if layers > 1 else 0.0
-        super().__init__(input_size, hidden_size, layers, dropout=between, bidirectional=True)
+        nn.GRU.__init__(self, input_size, hidden_size, layers, dropout=between, bidirectional=True)
+        self.owner = owner
         initialise_gru(self)
 
     def forward(self, packed: PackedSequence) -> PackedSequence:  # type: ignore[override]
         """The states of both directions, 2·hidden for every row of ``packed``."""
-        if packed.data.is_cuda or not torch.is_grad_enabled():
-            return super().forward(packed)[0]
+        if not self._drops_in_evaluation and (packed.data.is_cuda or not torch.is_grad_enabled()):
+            return nn.GRU.forward(self, packed)[0]
         sizes = tuple(packed.batch_sizes.tolist())
         mirrored = mirror(packed.batch_sizes)
         rows = packed.data
         for i in range(self.num_layers):
             if i:
-                rows = dropout(rows, self.dropout, self.training)
+                rows = dropout(rows, self.dropout, self.drops)
             rows = self._layer(i, rows, sizes, mirrored)
         return packed._replace(data=rows)
+
+    @property
+    def _drops_in_evaluation(self) -> bool:
+        """Whether dropout is retained, which torch's GRU does not know."""
+        return self.retained and self.dropout > 0 and not self.training
 
     def _layer(self, i: int, rows: Tensor, sizes: tuple[int, ...], mirrored: Tensor) -> Tensor:
         directions = [
@@ -56,11 +76,15 @@ class BidirectionalGRU(nn.GRU):
             for name in ("weight_ih", "bias_ih", "weight_hh", "bias_hh")
         ]
         both = rows, rows[mirrored]
+        matmul = matmul_of(self, rows)
         inputs = torch.stack(
-            [linear(*of_one) for of_one in zip(both, *directions[:2], strict=True)]
+            [
+                multiply(read, weight, bias, matmul)
+                for read, weight, bias in zip(both, *directions[:2], strict=True)
+            ]
         )
         recurrent = map(torch.stack, directions[2:])
-        forth, back = _Recurrence.apply(sizes, product_type(rows), inputs, *recurrent)
+        forth, back = _Recurrence.apply(matmul, sizes, inputs, *recurrent)
         return torch.cat((forth, back[mirrored]), 1)
 
 
@@ -75,47 +99,48 @@ def mirror(sizes: Tensor) -> Tensor:
     return starts[lengths[sentence] - 1 - step] + sentence
 
 
+@in_precision
 class _Recurrence(torch.autograd.Function):
     """The loop over the steps of both directions, from states of zero."""
 
     @staticmethod
     def forward(
         ctx: Any,
+        matmul: Matmul,
         sizes: tuple[int, ...],
-        kind: torch.dtype,
         inputs: Tensor,
         weights: Tensor,
         biases: Tensor,
     ) -> Tensor:
-        hidden, weights = weights.size(2), weights.to(kind)
+        hidden, weights = weights.size(2), weights.to(matmul.dtype)
         states = inputs.new_empty(*inputs.shape[:2], hidden)
-        transition = Transition(torch.empty_like(inputs))
-        to_gates = [transposed(weight) for weight in weights]
+        gru = GRUSteps(torch.empty_like(inputs))
+        to_gates = [transposed_copy(weight) for weight in weights]
         state = inputs.new_zeros(len(inputs), sizes[0], hidden)
         for rows, size in steps(sizes):
             state = state[:, :size]
             for d, (weight, bias) in enumerate(zip(to_gates, biases, strict=True)):
-                add_product(bias, state[d], weight, out=transition.gates[d, rows])
-            transition.step(rows, inputs[:, rows], state, out=states[:, rows])
+                add_product(bias, state[d], weight, out=gru.gates[d, rows])
+            gru.step(rows, inputs[:, rows], state, out=states[:, rows])
             state = states[:, rows]
         ctx.save_for_backward(states, weights)
-        ctx.sizes, ctx.transition = sizes, transition
+        ctx.sizes, ctx.gru = sizes, gru
         return states
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_states: Tensor) -> Any:
         states, weights = ctx.saved_tensors
-        sizes, transition = ctx.sizes, ctx.transition
+        sizes, gru = ctx.sizes, ctx.gru
         grad_before = torch.zeros_like(states[:, : sizes[0]])
         before = states_before(grad_before, states, sizes)  # zeros are also the first states
-        transition.start_back(before)
-        grad_from_states = torch.empty_like(transition.gates)
+        gru.start_back(before)
+        grad_from_states = torch.empty_like(gru.gates)
         for rows, size in reversed(steps(sizes)):
             grad, from_states = grad_before[:, :size], grad_from_states[:, rows]
             grad += grad_states[:, rows]
-            transition.step_back(rows, grad, from_states)
+            gru.step_back(rows, grad, from_states)
             for d, weight in enumerate(weights):
                 add_product(grad[d], from_states[d], weight, out=grad[d])
         grad_weights = product(grad_from_states.transpose(1, 2), before.to(weights.dtype))
-        return None, None, transition.from_input, grad_weights, grad_from_states.sum(1)
+        return None, None, gru.from_input, grad_weights, grad_from_states.sum(1)

@@ -10,12 +10,15 @@ previous token and h_1 … h_S the annotations of the source::
 
 What does not depend on the last state is one matrix product over all steps before the loop; the
 backward pass is written by hand so that the weight gradients are one product over all steps too.
+Where a part is not torch's own layer (quantised, wrapped by an adapter), the steps call it and
+leave the backward pass to autograd.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -25,12 +28,21 @@ from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from tiednmt.kernels import decoding_kernels_for
-from tiednmt.modules.attention import Attention, times
-from tiednmt.modules.fixed_linear import FixedLinear
-from tiednmt.modules.gru import Transition, initialise_gru, states_before, steps, transition
-from tiednmt.modules.products import add_product, linear, product, product_type, transposed
-
-_ENERGIES = 2**19  # of the attention that a step of decoding holds at once, in the cache of a CPU
+from tiednmt.kernels.tuning import DECODING_ENERGIES
+from tiednmt.modules.attention import Attention, energy_, times
+from tiednmt.modules.frozen_linear import Frozen, FrozenLinear
+from tiednmt.modules.gru import GRUSteps, initialise_gru, states_before, steps, transition
+from tiednmt.modules.linear import (
+    Matmul,
+    add_product,
+    in_precision,
+    is_plain,
+    linear,
+    matmul_of,
+    multiply,
+    product,
+    transposed_copy,
+)
 
 
 class Decoded(NamedTuple):
@@ -45,7 +57,7 @@ class Memory(NamedTuple):
     """What the attention reads of B sources of length S."""
 
     annotations: Tensor  # B × S × annotation
-    keys: Tensor  # B × S × attention: 2·(W_k h_i + b)
+    keys: Tensor  # B × S × attention: W_k h_i + b
     padding: Tensor  # B × S, True where there is none; no row may be all True
 
 
@@ -68,30 +80,31 @@ class _Weights(NamedTuple):
     context: Tensor  # 3·hidden × annotation: GRU_2's input weights
     bias_context: Tensor
 
-    def to(self, kind: torch.dtype) -> _Weights:
-        """The matrices in another type."""
+    def to(self, dtype: torch.dtype) -> _Weights:
+        """The matrices in another dtype."""
         return self._replace(
-            hidden_1=self.hidden_1.to(kind),
-            query_hidden_2=self.query_hidden_2.to(kind),
-            context=self.context.to(kind),
+            hidden_1=self.hidden_1.to(dtype),
+            query_hidden_2=self.query_hidden_2.to(dtype),
+            context=self.context.to(dtype),
         )
 
 
-class _FixedLayers(NamedTuple):
-    """Of a step of decoding."""
+class _FrozenLayers(NamedTuple):
+    """Copies for a step of decoding."""
 
-    hidden_1: FixedLinear
-    query_hidden_2: FixedLinear
+    hidden_1: Frozen[FrozenLinear | None]
+    query_hidden_2: Frozen[FrozenLinear | None]
 
 
+@in_precision
 class _Recurrence(torch.autograd.Function):
     """The loop over target steps, forward and backward."""
 
     @staticmethod
     def forward(
         ctx: Any,
+        matmul: Matmul,
         sizes: tuple[int, ...],
-        kind: torch.dtype,
         inputs: Tensor,
         keys: Tensor,
         annotations: Tensor,
@@ -99,20 +112,20 @@ class _Recurrence(torch.autograd.Function):
         initial: Tensor,
         *weights: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        w = _Weights(*weights).to(kind)
+        w = _Weights(*weights).to(matmul.dtype)
         tokens, (_, length, attention_size) = len(inputs), keys.shape
         states = inputs.new_empty(tokens, initial.size(1))
         middles = torch.empty_like(states)
         from_middles = inputs.new_empty(tokens, w.query_hidden_2.size(0))
         queries, gates_2 = from_middles.tensor_split((attention_size,), 1)
-        one, two = Transition(torch.empty_like(inputs)), Transition(gates_2)
+        one, two = GRUSteps(torch.empty_like(inputs)), GRUSteps(gates_2)
         contexts = inputs.new_empty(tokens, annotations.size(2))
         attention = inputs.new_empty(tokens, length)
         over = Attention(keys, annotations, w.score)
         from_context = inputs.new_empty(len(keys), w.context.size(0))
         state = initial
         to_gates_1, to_middle, to_gates_2 = map(
-            transposed, (w.hidden_1, w.query_hidden_2, w.context)
+            transposed_copy, (w.hidden_1, w.query_hidden_2, w.context)
         )
         for rows, size in steps(sizes):
             state = state[:size]
@@ -126,7 +139,7 @@ class _Recurrence(torch.autograd.Function):
         ctx.save_for_backward(
             keys, annotations, initial, states, middles, queries, contexts, attention, *weights
         )
-        ctx.sizes, ctx.kind, ctx.transitions = sizes, kind, (one, two)
+        ctx.sizes, ctx.transitions = sizes, (one, two)
         ctx.mark_non_differentiable(attention)
         return states, contexts, attention
 
@@ -136,7 +149,8 @@ class _Recurrence(torch.autograd.Function):
         keys, annotations, initial, states, middles, queries, contexts, attention, *weights = (
             ctx.saved_tensors
         )
-        w, sizes = _Weights(*weights).to(ctx.kind), ctx.sizes
+        dtype, sizes = ctx.matmul.dtype, ctx.sizes
+        w = _Weights(*weights).to(dtype)
         before = states_before(initial, states, sizes)
         one, two = ctx.transitions
         one.start_back(before)
@@ -160,20 +174,21 @@ class _Recurrence(torch.autograd.Function):
             add_product(grad, grad_from_states[rows], w.hidden_1, out=grad)
 
         grad_inputs, grad_from_contexts = one.from_input, two.from_input
+        grad_keys, grad_score = over.gradients()
         grad_weights = _Weights(
-            hidden_1=product(grad_from_states.t(), before.to(ctx.kind)),
+            hidden_1=product(grad_from_states.t(), before.to(dtype)),
             bias_1=grad_from_states.sum(0),
-            query_hidden_2=product(grad_from_middles.t(), middles.to(ctx.kind)),
+            query_hidden_2=product(grad_from_middles.t(), middles.to(dtype)),
             bias_2=grad_from_middles.sum(0),
-            score=over.grad_score.sum(0),
-            context=product(grad_from_contexts.t(), contexts.to(ctx.kind)),
+            score=grad_score,
+            context=product(grad_from_contexts.t(), contexts.to(dtype)),
             bias_context=grad_from_contexts.sum(0),
         )
         return (
             None,
             None,
             grad_inputs,
-            over.grad_keys.mul_(w.score),
+            grad_keys,
             torch.bmm(_padded(attention, sizes).transpose(1, 2), _padded(grad_context, sizes)),
             None,
             grad_initial,
@@ -206,7 +221,7 @@ class ConditionalGRU(nn.Module):
         self.key = nn.Linear(annotation_size, attention_size)
         self.query = nn.Linear(hidden_size, attention_size, bias=False)
         self.score = nn.Parameter(torch.empty(attention_size))
-        self.fixed: _FixedLayers | None = None
+        self.frozen: _FrozenLayers | None = None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -218,10 +233,23 @@ class ConditionalGRU(nn.Module):
         nn.init.xavier_uniform_(self.query.weight)
         nn.init.normal_(self.score, std=self.score.numel() ** -0.5)
 
+    @property
+    def gate_size(self) -> int:
+        """Numbers that the gates of one GRU read of its input."""
+        return 3 * self.transition_1.hidden_size
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the weights of the parts say all that they do."""
+        cells = (self.transition_1, self.transition_2)
+        return is_plain(self.query) and all(
+            type(cell) is nn.GRUCell and not (cell._forward_hooks or cell._forward_pre_hooks)
+            for cell in cells
+        )
+
     def read(self, annotations: Tensor, padding: Tensor) -> Memory:
-        """What the steps attend to; needed once a sentence."""
-        keys = linear(annotations, 2 * self.key.weight, 2 * self.key.bias)
-        return Memory(annotations, keys, padding)
+        """What the steps attend to; needed once per sentence."""
+        return Memory(annotations, linear(self.key, annotations, per_sentence=True), padding)
 
     def forward(
         self, embedded: Tensor, sizes: Sequence[int], memory: Memory, state: Tensor
@@ -235,12 +263,14 @@ class ConditionalGRU(nn.Module):
             memory: of the B sources.
             state: B × hidden, the state before the first step.
         """
-        one = self.transition_1
+        if not self.is_plain:
+            return self._forward_by_parts(embedded, sizes, memory, state)
+        one, matmul = self.transition_1, matmul_of(self, embedded)
         return Decoded(
             *_Recurrence.apply(
+                matmul,
                 tuple(sizes),
-                product_type(embedded),
-                linear(embedded, one.weight_ih, one.bias_ih),
+                multiply(embedded, one.weight_ih, one.bias_ih, matmul),
                 memory.keys,
                 memory.annotations,
                 memory.padding,
@@ -249,30 +279,65 @@ class ConditionalGRU(nn.Module):
             )
         )
 
+    def _forward_by_parts(
+        self, embedded: Tensor, sizes: Sequence[int], memory: Memory, state: Tensor
+    ) -> Decoded:
+        """:meth:`forward`, of parts that are called."""
+        outcomes = []
+        for rows, size in steps(tuple(sizes)):
+            running = Memory(*(part[:size] for part in memory))
+            inputs, before = embedded[rows].unsqueeze(1), state[:size].unsqueeze(1)
+            outcomes.append(self.step_by_parts(inputs, running, before))
+            state = outcomes[-1].states.squeeze(1)
+        return Decoded(*(torch.cat(parts).squeeze(1) for parts in zip(*outcomes, strict=True)))
+
+    def step_by_parts(self, embedded: Tensor, memory: Memory, state: Tensor) -> Decoded:
+        """One step of K hypotheses for each of B sources: the formulas as they stand above.
+
+        Args:
+            embedded: previous target tokens, B × K × input.
+            memory: of the B sources.
+            state: B × K × hidden.
+
+        Returns:
+            States, contexts and attention, each B × K × ….
+        """
+        batch, beam = state.shape[:2]
+
+        def run(cell: nn.Module, inputs: Tensor, before: Tensor) -> Tensor:
+            after: Tensor = cell(inputs.flatten(0, 1), before.flatten(0, 1))
+            return after.unflatten(0, (batch, beam))
+
+        middle = run(self.transition_1, embedded, state)
+        energies = torch.tanh(self.query(middle).unsqueeze(2) + memory.keys.unsqueeze(1))
+        scores = (energies @ self.score).masked_fill(memory.padding.unsqueeze(1), -math.inf)
+        attention = scores.softmax(2)
+        contexts = torch.bmm(attention, memory.annotations)
+        return Decoded(run(self.transition_2, contexts, middle), contexts, attention.detach())
+
     def _weights(self) -> _Weights:
         one, two = self.transition_1, self.transition_2
         return _Weights(
             hidden_1=one.weight_hh,
             bias_1=one.bias_hh,
-            query_hidden_2=torch.cat((2 * self.query.weight, two.weight_hh)),
+            query_hidden_2=_stacked(self.query.weight, two.weight_hh),
             bias_2=F.pad(two.bias_hh, (self.score.numel(), 0)),
-            score=2 * self.score,
+            score=self.score,
             context=two.weight_ih,
             bias_context=two.bias_ih,
         )
 
-    def fix(self, kind: type[FixedLinear] | None) -> None:
-        """From now on, let :meth:`step` multiply states with copies of the matrices, or (``None``)
-        with these themselves again.
+    def freeze(self, kind: type[FrozenLinear] | None) -> None:
+        """Let :meth:`step` multiply with copies of the weights, or (``None``) with these again.
+
+        The copies serve where no gradient is recorded.
         """
-        self.fixed = None
-        if kind is None:
-            return
-        w = self._weights()
-        self.fixed = _FixedLayers(kind(w.hidden_1, w.bias_1), kind(w.query_hidden_2, w.bias_2))
+        self.frozen = None
+        if kind is not None:
+            self.frozen = _FrozenLayers(Frozen(kind.of), Frozen(partial(_frozen_stack, kind)))
 
     def prepare(self, memory: Memory, reader: Tensor) -> StepMemory:
-        """What :meth:`step` attends to.
+        """What :meth:`step` attends to, where all parts are plain.
 
         A context is a mean of annotations, so that a product with it is a mean of products with
         them: these are taken here, once a source, instead of once a hypothesis and step.
@@ -304,32 +369,32 @@ class ConditionalGRU(nn.Module):
         from_context, read = context.tensor_split((from_middle.size(2),), 2)
         return Decoded(transition(from_context, from_middle, middle), read, attention)
 
+    @property
+    def _frozen_now(self) -> _FrozenLayers | None:
+        return None if torch.is_grad_enabled() else self.frozen
+
     def _from_state(self, state: Tensor) -> Tensor:
-        if self.fixed:
-            projected: Tensor = self.fixed.hidden_1(state)
-            return projected
-        return F.linear(state, self.transition_1.weight_hh, self.transition_1.bias_hh)
+        one, layers = self.transition_1, self._frozen_now
+        frozen = layers and layers.hidden_1(one.weight_hh, one.bias_hh)
+        return frozen(state) if frozen else F.linear(state, one.weight_hh, one.bias_hh)
 
     def _from_middle(self, middle: Tensor) -> tuple[Tensor, Tensor]:
-        """The query, doubled, and what GRU_2 takes of its state."""
-        if self.fixed:
-            query, from_middle = self.fixed.query_hidden_2(middle).tensor_split(
-                (self.score.numel(),), 2
-            )
-            return query, from_middle
-        two = self.transition_2
-        return 2 * self.query(middle), F.linear(middle, two.weight_hh, two.bias_hh)
+        """The query, and what GRU_2 takes of its state."""
+        two, layers = self.transition_2, self._frozen_now
+        frozen = layers and layers.query_hidden_2(self.query.weight, two.weight_hh, two.bias_hh)
+        if not frozen:
+            return self.query(middle), F.linear(middle, two.weight_hh, two.bias_hh)
+        query, from_middle = frozen(middle).tensor_split((self.score.numel(),), 2)
+        return query, from_middle
 
     def _attend(self, memory: StepMemory, query: Tensor) -> tuple[Tensor, Tensor]:
-        """Attention (B × K × S) and the means of the values that it weighs, of queries
-        (B × K × attention), doubled.
-        """
+        """Attention (B × K × S) of queries (B × K × attention), and the values' weighted means."""
         kernels = decoding_kernels_for(query)
         if kernels:
             keys, values = memory.keys.contiguous(), memory.values.contiguous()
             attention = query.new_empty(*query.shape[:2], keys.size(1))
             context = query.new_empty(*query.shape[:2], values.size(2))
-            given = (keys, values, 2 * self.score, query, memory.padding)
+            given = (keys, values, self.score, query, memory.padding)
             kernels.attend(*given, attention, context)
             return attention, context
         scores = self._scores(memory.keys, query)
@@ -337,13 +402,24 @@ class ConditionalGRU(nn.Module):
         return attention, torch.bmm(attention, memory.values)
 
     def _scores(self, keys: Tensor, query: Tensor) -> Tensor:
-        """B × K × S, of keys (B × S × attention) and queries (B × K × attention), both doubled."""
+        """B × K × S, of keys (B × S × attention) and queries (B × K × attention)."""
         block = len(keys)
         if keys.device.type == "cpu":
-            block = max(1, _ENERGIES // (query.size(1) * keys[0].numel()))
+            block = max(1, DECODING_ENERGIES // (query.size(1) * keys[0].numel()))
         parts = []
         for some, queries in zip(keys.split(block), query.split(block), strict=True):
-            energies = (some.unsqueeze(1) + queries.unsqueeze(2)).sigmoid_().flatten(0, 1)
-            score = (2 * self.score).expand(len(energies), -1)
-            parts.append(times(score, energies.transpose(1, 2)))
+            energies = energy_(some.unsqueeze(1) + queries.unsqueeze(2)).flatten(0, 1)
+            score = self.score.expand(len(energies), -1)
+            parts.append(times(score, energies.transpose(1, 2)).mul_(2))
         return torch.cat(parts).unflatten(0, query.shape[:2])
+
+
+def _stacked(query: Tensor, hidden: Tensor) -> Tensor:
+    """W_q over GRU_2's hidden weights: one product with the state between the two GRUs."""
+    return torch.cat((query, hidden))
+
+
+def _frozen_stack(
+    kind: type[FrozenLinear], query: Tensor, hidden: Tensor, bias: Tensor
+) -> FrozenLinear | None:
+    return kind.of(_stacked(query, hidden), F.pad(bias, (len(query), 0)))

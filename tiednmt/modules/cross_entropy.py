@@ -1,10 +1,10 @@
 """The loss of a linear layer's scores and its gradients, without ever holding all the scores.
 
-The scores of N tokens over all types are the largest thing that a step of training makes. Here
-those of a few tokens are made, turned in place into their loss and then into the gradient of the
-loss with respect to them, multiplied into the gradients of what they came from, and overwritten by
-the next tokens' — all of it in the forward pass, so that no score is computed twice. What is left
-to the backward pass is a factor.
+The scores of N tokens over the whole vocabulary are the largest thing that a step of training
+makes. Here those of a few tokens are made, turned in place into their loss and then into the
+gradient of the loss with respect to them, multiplied into the gradients of what they came from, and
+overwritten by the next tokens' — all of it in the forward pass, so that no score is computed twice.
+What is left to the backward pass is a factor.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from tiednmt.kernels import cpu_kernels_for
-
-# What is held at once: as many scores as fit a CPU's cache, on a GPU so many that launches do not
-# count; but enough tokens for a product to be worth its pass over the weight.
-_SCORES_ON_CPU, _SCORES_ON_GPU, _TOKENS = 2**22, 2**25, 320
-_TYPES = 8192  # rows of a product that is rounded before it is added up
+from tiednmt.kernels.tuning import (
+    LOSS_ROWS,
+    LOSS_SCORES_ON_CPU,
+    LOSS_SCORES_ON_GPU,
+    LOSS_TOKENS,
+)
+from tiednmt.modules.linear import Matmul, in_precision
 
 
 class SequenceLoss(NamedTuple):
@@ -39,6 +41,7 @@ def linear_cross_entropy(
     target: Tensor,
     padding_idx: int,
     label_smoothing: float = 0.0,
+    precision: str = "highest",
 ) -> SequenceLoss:
     """Summed loss of the scores ``features weightᵀ + bias`` against ``target``.
 
@@ -48,21 +51,24 @@ def linear_cross_entropy(
 
     Args:
         features: N × dim.
-        weight: types × dim.
-        bias: types.
-        target: N indices of types.
-        padding_idx: the type that does not count as a target.
-        label_smoothing: fairseq's ε, spread over the types − 1 other types.
+        weight: vocab_size × dim.
+        bias: vocab_size.
+        target: N indices of the vocabulary.
+        padding_idx: the entry that does not count as a target.
+        label_smoothing: fairseq's ε, spread over the vocab_size − 1 other entries.
+        precision: of float32 products on a GPU, in torch's words.
     """
+    matmul = Matmul(features.dtype, precision)
+    differentiate = torch.is_grad_enabled()
     loss, nll = _LinearCrossEntropy.apply(
-        features, weight, bias, target, padding_idx, label_smoothing, torch.is_grad_enabled()
+        matmul, features, weight, bias, target, padding_idx, label_smoothing, differentiate
     )
     return SequenceLoss(loss, nll)
 
 
 class Smoothing(NamedTuple):
     """Weights of the loss: with p the softmax of a token's scores, y its target and
-    σ = ε / (types − 1), the loss is −(1 − ε − σ) log p[y] − σ Σ_v log p[v], and its gradient
+    σ = ε / (vocab_size − 1), the loss is −(1 − ε − σ) log p[y] − σ Σ_v log p[v], and its gradient
     p[v] − σ − (1 − ε − σ)·[v = y].
     """
 
@@ -70,18 +76,20 @@ class Smoothing(NamedTuple):
     of_others: float  # σ
 
     @classmethod
-    def over(cls, types: int, label_smoothing: float) -> Smoothing:
+    def over(cls, vocab_size: int, label_smoothing: float) -> Smoothing:
         """For fairseq's ε."""
-        of_others = label_smoothing / (types - 1)
+        of_others = label_smoothing / (vocab_size - 1)
         return cls(1.0 - label_smoothing - of_others, of_others)
 
 
+@in_precision
 class _LinearCrossEntropy(torch.autograd.Function):
     """Both sums, and on the way the gradients of the first."""
 
     @staticmethod
     def forward(
         ctx: Any,
+        _matmul: Matmul,
         features: Tensor,
         weight: Tensor,
         bias: Tensor,
@@ -92,18 +100,18 @@ class _LinearCrossEntropy(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         single = torch.promote_types(features.dtype, torch.float32)
         inputs = features, weight, bias
-        wanted = [differentiate and needed for needed in ctx.needs_input_grad[:3]]
+        wanted = [differentiate and needed for needed in ctx.needs_input_grad[1:4]]
         gradients = _Gradients.zeros(inputs, wanted, single)
-        ctx.gradients, ctx.types = gradients, [tensor.dtype for tensor in inputs]
+        ctx.gradients, ctx.dtypes = gradients, [tensor.dtype for tensor in inputs]
         weight, bias = weight.to(features.dtype), bias.to(single)
-        types = len(weight)
-        smoothing = Smoothing.over(types, label_smoothing)
+        vocab_size = len(weight)
+        smoothing = Smoothing.over(vocab_size, label_smoothing)
         counts = target.ne(padding_idx).to(single)
         nll, uniform = torch.empty_like(counts), torch.empty_like(counts)  # of each token
 
-        at_once = _SCORES_ON_CPU if features.device.type == "cpu" else _SCORES_ON_GPU
-        tokens = min(len(features), max(_TOKENS, at_once // types))
-        products = features.new_empty(tokens, types)
+        at_once = LOSS_SCORES_ON_CPU if features.device.type == "cpu" else LOSS_SCORES_ON_GPU
+        tokens = min(len(features), max(LOSS_TOKENS, at_once // vocab_size))
+        products = features.new_empty(tokens, vocab_size)
         compute = _loss_of_chunk(products, bias)
         for start in range(0, len(features), max(tokens, 1)):
             chunk = slice(start, start + tokens)
@@ -127,10 +135,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
         if gradients is None:
             raise RuntimeError("the gradients of this loss are gone; compute the loss once more")
         scaled = (
-            None if gradient is None else gradient.mul_(grad_loss).to(kind)
-            for gradient, kind in zip(gradients, ctx.types, strict=True)
+            None if gradient is None else gradient.mul_(grad_loss).to(dtype)
+            for gradient, dtype in zip(gradients, ctx.dtypes, strict=True)
         )
-        return *scaled, None, None, None, None
+        return None, *scaled, None, None, None, None
 
 
 class _Gradients(NamedTuple):
@@ -142,11 +150,11 @@ class _Gradients(NamedTuple):
 
     @classmethod
     def zeros(
-        cls, inputs: Sequence[Tensor], wanted: Sequence[bool], kind: torch.dtype
+        cls, inputs: Sequence[Tensor], wanted: Sequence[bool], dtype: torch.dtype
     ) -> _Gradients:
         """Nothing yet, for those of features, weight and bias that are wanted."""
         pairs = zip(inputs, wanted, strict=True)
-        return cls(*(torch.zeros_like(x, dtype=kind) if needed else None for x, needed in pairs))
+        return cls(*(torch.zeros_like(x, dtype=dtype) if needed else None for x, needed in pairs))
 
     def add(
         self,
@@ -167,7 +175,7 @@ class _Gradients(NamedTuple):
             self.weight.addmm_(grad_scores.t(), features)
             return
         for rows, share in zip(
-            self.weight.split(_TYPES), grad_scores.t().split(_TYPES), strict=True
+            self.weight.split(LOSS_ROWS), grad_scores.t().split(LOSS_ROWS), strict=True
         ):
             rows.add_(share @ features)
 
@@ -175,7 +183,7 @@ class _Gradients(NamedTuple):
 def _loss_of_chunk(products: Tensor, bias: Tensor) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
     """:func:`loss_of_chunk`, compiled where it can be."""
     kernels = cpu_kernels_for(bias)
-    if kernels and products.dtype in kernels.TYPES:
+    if kernels and products.dtype in kernels.DTYPES:
         compiled: Callable[..., tuple[Tensor, Tensor, Tensor]] = kernels.loss_of_chunk
         return compiled
     return loss_of_chunk
@@ -193,8 +201,8 @@ def loss_of_chunk(
     precision or better.
 
     Args:
-        products: k × types; with ``differentiate`` the gradient of the loss replaces them.
-        bias: types.
+        products: k × vocab_size; with ``differentiate`` the gradient of the loss replaces them.
+        bias: vocab_size.
         target: k.
         counts: k, 1 for the tokens that count and 0 for the others.
         smoothing: weights of the loss.

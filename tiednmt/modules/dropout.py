@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -52,61 +53,105 @@ def _drop(tensor: Tensor, rate: float, seed: int) -> Tensor:
     return dropped
 
 
-class Dropout(nn.Module):
+class Dropping(nn.Module):
+    """A module that drops in training, and in evaluation where it is told to retain its dropout.
+
+    Args:
+        owner: name of the class whose dropout it is; ``--retain-dropout-modules`` selects by it.
+    """
+
+    retained = False
+
+    def __init__(self, owner: str | None = None) -> None:
+        super().__init__()
+        self.owner = owner
+
+    @property
+    def drops(self) -> bool:
+        """Whether anything is dropped now."""
+        return self.training or self.retained
+
+    def make_generation_fast_(
+        self,
+        name: str,
+        retain_dropout: bool = False,
+        retain_dropout_modules: Collection[str] | None = None,
+        **_: Any,
+    ) -> None:
+        """Retain dropout in evaluation, if asked; fairseq calls this on every module of a model.
+
+        Args:
+            name: of the module within the model.
+            retain_dropout: whether to.
+            retain_dropout_modules: owners, to which it is restricted.
+        """
+        self.retained = retain_dropout and (
+            retain_dropout_modules is None or self.owner in retain_dropout_modules
+        )
+
+
+class Dropout(Dropping):
     """:func:`dropout` as a module.
 
     Args:
         rate: probability of a zero.
+        owner: see :class:`Dropping`.
     """
 
-    def __init__(self, rate: float) -> None:
-        super().__init__()
+    def __init__(self, rate: float, owner: str | None = None) -> None:
+        super().__init__(owner)
         self.rate = rate
 
     def forward(self, tensor: Tensor) -> Tensor:
-        """Zero some, scale the others by 1 / (1 − rate); nothing changes in evaluation."""
-        return dropout(tensor, self.rate, self.training)
+        """Zero some, scale the others by 1 / (1 − rate); identity in evaluation."""
+        return dropout(tensor, self.rate, self.drops)
 
     def extra_repr(self) -> str:
         """For ``print(model)``."""
         return f"rate={self.rate}"
 
 
-class SequenceDropout(nn.Module):
+class SequenceDropout(Dropping):
     """Dropout on T × B × size.
 
     Args:
         rate: probability of a zero.
-        fixed: one mask for all T steps of a window (Gal & Ghahramani 2016) instead of one a step
-            (Zaremba et al. 2014).
+        variational: draw one mask for all T steps of a window (Gal & Ghahramani 2016) instead of
+            one per step (Zaremba et al. 2014).
+        owner: see :class:`Dropping`.
     """
 
-    def __init__(self, rate: float, fixed: bool = False) -> None:
-        super().__init__()
+    def __init__(self, rate: float, variational: bool = False, owner: str | None = None) -> None:
+        super().__init__(owner)
         self.rate = rate
-        self.fixed = fixed
+        self.variational = variational
 
     def forward(self, sequence: Tensor) -> Tensor:
-        """Zero some, scale the others by 1 / (1 − rate); nothing changes in evaluation."""
-        if not self.fixed or not self.training or not self.rate:
-            return dropout(sequence, self.rate, self.training)
+        """Zero some, scale the others by 1 / (1 − rate); identity in evaluation."""
+        if not self.variational or not self.drops or not self.rate:
+            return dropout(sequence, self.rate, self.drops)
         return sequence * dropout(torch.ones_like(sequence[:1]), self.rate)
 
     def extra_repr(self) -> str:
         """For ``print(model)``."""
-        return f"rate={self.rate}, fixed={self.fixed}"
+        return f"rate={self.rate}, variational={self.variational}"
 
 
-class WordDropout(nn.Module):
-    """Drops whole types of the vocabulary for a window (Gal & Ghahramani 2016, section 4.2)."""
+class WordDropout(Dropping):
+    """Drops whole vocabulary entries for a window (Gal & Ghahramani 2016, section 4.2).
 
-    def __init__(self, rate: float) -> None:
-        super().__init__()
+    Args:
+        rate: probability of a zero.
+        owner: see :class:`Dropping`.
+    """
+
+    def __init__(self, rate: float, owner: str | None = None) -> None:
+        super().__init__(owner)
         self.rate = rate
 
-    def forward(self, embedded: Tensor, tokens: Tensor, types: int) -> Tensor:
-        """Zero the embeddings (T × B × dim) of the dropped among ``types``; ``tokens`` is T × B."""
-        if not self.training or not self.rate:
+    def forward(self, embedded: Tensor, tokens: Tensor, vocab_size: int) -> Tensor:
+        """Zero the embeddings (T × B × dim) of the entries dropped; ``tokens`` is T × B."""
+        if not self.drops or not self.rate:
             return embedded
-        kept = dropout(embedded.new_ones(types), self.rate)
+        kept = dropout(embedded.new_ones(vocab_size), self.rate)
         return embedded * kept[tokens].unsqueeze(-1)

@@ -18,13 +18,19 @@ from torch import Tensor, nn
 from tiednmt.kernels import decoding_kernels_for, kernels_for
 
 
-class Transition:
+class GRUSteps:
     """The steps of a GRU, and what their backward pass needs.
 
     The steps lie one after another as the rows of one matrix (or of several side by side), each
-    with the rows of the sentences that have not ended (as in torch's ``PackedSequence``). The
-    state's projection of a step becomes the step's gates where it stands: it then holds r, u and
-    h_n.
+    with the rows of the sentences that have not ended (as in torch's ``PackedSequence``). Two
+    buffers of 3·hidden columns serve for all:
+
+    =============  ====================  ==================  ==========================
+    buffer         before the step       after the step      after the step back
+    =============  ====================  ==================  ==========================
+    ``gates``      h: h_r, h_u, h_n      r, u, h_n           the same
+    ``from_input`` (made for going back) derivatives         gradient of x
+    =============  ====================  ==================  ==========================
 
     Args:
         gates: … × N × 3·hidden for the N rows of all steps; the state's projection must be in a

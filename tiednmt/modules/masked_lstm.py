@@ -17,15 +17,16 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from tiednmt.modules.products import add_product, product, product_type, transposed
+from tiednmt.modules.linear import Matmul, add_product, in_precision, product, transposed_copy
 
 
 def masked_lstm(
-    inputs: Tensor, weight: Tensor, mask: Tensor, state: tuple[Tensor, Tensor]
+    matmul: Matmul, inputs: Tensor, weight: Tensor, mask: Tensor, state: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Run all steps.
 
     Args:
+        matmul: how products are computed.
         inputs: x of all steps, T × B × 4·hidden, gates in torch's order.
         weight: U, 4·hidden × hidden.
         mask: m, B × hidden; no gradient flows back to it.
@@ -34,26 +35,27 @@ def masked_lstm(
     Returns:
         h of all steps (T × B × hidden), and h and c after the last.
     """
-    states, cell = _Recurrence.apply(inputs, weight, mask, product_type(inputs), *state)
+    states, cell = _Recurrence.apply(matmul, inputs, weight, mask, *state)
     return states, (states[-1], cell)
 
 
+@in_precision
 class _Recurrence(torch.autograd.Function):
     """The loop over the steps, forward and backward."""
 
     @staticmethod
     def forward(
         ctx: Any,
+        matmul: Matmul,
         inputs: Tensor,
         weight: Tensor,
         mask: Tensor,
-        kind: torch.dtype,
         hidden: Tensor,
         cell: Tensor,
     ) -> tuple[Tensor, Tensor]:
         gates = torch.empty_like(inputs)
         masked, states, cells = (inputs.new_empty(len(inputs), *cell.shape) for _ in range(3))
-        to_gates, first = transposed(weight.to(kind)), cell
+        to_gates, first = transposed_copy(weight.to(matmul.dtype)), cell
         for t, x in enumerate(inputs):
             torch.mul(hidden, mask, out=masked[t])
             add_product(x, masked[t], to_gates, out=gates[t])
@@ -65,15 +67,14 @@ class _Recurrence(torch.autograd.Function):
             cell = cells[t]
             hidden = torch.mul(leave, cell.tanh(), out=states[t])
         ctx.save_for_backward(weight, mask, first, gates, masked, cells)
-        ctx.kind = kind
         return states, cells[-1].clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_states: Tensor, grad_cell: Tensor) -> Any:
         weight, mask, first, gates, masked, cells = ctx.saved_tensors
-        kind, grad_gates = ctx.kind, torch.empty_like(gates)
-        weight = weight.to(kind)
+        dtype, grad_gates = ctx.matmul.dtype, torch.empty_like(gates)
+        weight = weight.to(dtype)
         grad_hidden = torch.zeros_like(first)
         for t in reversed(range(len(gates))):
             enter, forget, candidate, leave = gates[t].chunk(4, 1)
@@ -89,5 +90,5 @@ class _Recurrence(torch.autograd.Function):
             grad_cell = grad_cell * forget
             grad_hidden = product(grad_gates[t], weight) * mask
         flat = grad_gates.flatten(0, 1)
-        grad_weight = product(flat.t(), masked.flatten(0, 1).to(kind))
-        return grad_gates, grad_weight, None, None, grad_hidden, grad_cell
+        grad_weight = product(flat.t(), masked.flatten(0, 1).to(dtype))
+        return None, grad_gates, grad_weight, None, grad_hidden, grad_cell

@@ -7,19 +7,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tiednmt.modules.cross_entropy import SequenceLoss, linear_cross_entropy
-from tiednmt.modules.fixed_linear import FixedLinear
-from tiednmt.modules.products import linear, product_type
+from tiednmt.modules.frozen_linear import Frozen, FrozenLinear
+from tiednmt.modules.linear import linear, matmul_of
 
 
 class OutputLayer(nn.Module):
-    """Scores every type of the vocabulary: ``V (P h) + b``.
+    """Scores every entry of the vocabulary: ``V (P h) + b``.
 
     The layer holds the embedding *module*, not its weight: whatever replaces the parameter later
     (``load_state_dict(assign=True)``, a change of device or type, parametrisation) is seen by all
     its users, so that a tied matrix cannot come apart.
 
     Args:
-        embedding: the output embedding V (types × dim); the same module as an input embedding
+        embedding: the output embedding V (vocabulary × dim); the same module as an input embedding
             where the two are tied.
         projection: put a matrix P (dim × dim) before V (Press & Wolf 2017, section 4).
         projection_bias: give P a bias, as in the code that the authors released.
@@ -33,40 +33,43 @@ class OutputLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(embedding.num_embeddings))
         dim = embedding.embedding_dim
         self.projection = nn.Linear(dim, dim, projection_bias) if projection else None
-        self.fixed: FixedLinear | None = None
+        self.frozen: Frozen[FrozenLinear | None] | None = None
 
     def forward(self, features: Tensor) -> Tensor:
-        """Unnormalised scores, … × types, for features of shape … × dim."""
+        """Unnormalised scores, … × vocabulary, for features of shape … × dim."""
         if self.projection is not None:
-            features = self.projection(features)
-        if self.fixed is not None:
-            scores: Tensor = self.fixed(features)
-            return scores
+            features = linear(self.projection, features)
+        frozen = None
+        if self.frozen is not None and not torch.is_grad_enabled():
+            frozen = self.frozen(self.embedding.weight, self.bias)
+        if frozen is not None:
+            return frozen(features)
         return F.linear(features, self.embedding.weight, self.bias)
 
-    def fix(self, kind: type[FixedLinear] | None) -> None:
-        """Score with a copy of V from now on, or (``None``) with V itself again.
+    def freeze(self, kind: type[FrozenLinear] | None) -> None:
+        """Score with a copy of V where no gradient is recorded, or (``None``) with V itself.
 
-        For decoding: :meth:`loss` goes on with V itself.
+        :meth:`loss` always uses V itself.
         """
-        self.fixed = kind(self.embedding.weight, self.bias) if kind else None
+        self.frozen = None if kind is None else Frozen(kind.of)
 
     def loss(
         self, features: Tensor, target: Tensor, padding_idx: int, label_smoothing: float = 0.0
     ) -> SequenceLoss:
         """Summed loss of N features (N × dim) against N targets; padding does not count.
 
-        Label smoothing is fairseq's: ε is spread over the V − 1 other types. To be differentiated
+        Label smoothing is fairseq's: ε is spread over the V − 1 other entries. To be differentiated
         once (:func:`linear_cross_entropy`).
         """
         if target.device.type == "cpu":  # a GPU would have to wait for the number that is left
             counted = target.ne(padding_idx)
             features, target = features[counted], target[counted]
         if self.projection is not None:
-            features = linear(features, self.projection.weight, self.projection.bias)
-        features, weight = features.to(product_type(features)), self.embedding.weight
+            features = linear(self.projection, features)
+        dtype, precision = matmul_of(self, features)
+        features, weight = features.to(dtype), self.embedding.weight
         return linear_cross_entropy(
-            features, weight, self.bias, target, padding_idx, label_smoothing
+            features, weight, self.bias, target, padding_idx, label_smoothing, precision
         )
 
     def penalty(self, weight: float) -> Tensor:

@@ -7,9 +7,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from tiednmt.modules.dropout import SequenceDropout, dropout
+from tiednmt.modules.dropout import Dropping, SequenceDropout, dropout
+from tiednmt.modules.linear import linear, matmul_of, multiply
 from tiednmt.modules.masked_lstm import masked_lstm
-from tiednmt.modules.products import linear
 
 State = tuple[Tensor, ...]  # each layers × B × hidden
 
@@ -57,8 +57,10 @@ class StackedLSTM(nn.Module):
         dropout: on what one layer hands to the next (Zaremba et al. 2014).
         recurrent_dropout: on the state handed to the next step, with one mask a window and stream
             (Gal & Ghahramani 2016), the same for all gates.
-        fixed_masks: ``dropout`` too draws one mask a window.
-        single_bias: one bias a gate. Torch has two, whose sum moves twice as fast under SGD.
+        variational: ``dropout`` too draws one mask per window.
+        single_bias: use one bias per gate. PyTorch has two, which doubles the effective learning
+            rate of their sum under SGD.
+        owner: see :class:`~tiednmt.modules.dropout.Dropping`.
     """
 
     def __init__(
@@ -68,18 +70,19 @@ class StackedLSTM(nn.Module):
         layers: int = 1,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
-        fixed_masks: bool = False,
+        variational: bool = False,
         single_bias: bool = False,
+        owner: str | None = None,
     ) -> None:
         super().__init__()
         self.hidden_size = hidden_size
         self.layers = nn.ModuleList(
             _LSTMLayer(
-                hidden_size if i else input_size, hidden_size, recurrent_dropout, single_bias
+                hidden_size if i else input_size, hidden_size, recurrent_dropout, single_bias, owner
             )
             for i in range(layers)
         )
-        self.dropout = SequenceDropout(dropout, fixed_masks)
+        self.dropout = SequenceDropout(dropout, variational, owner)
 
     def forward(self, sequence: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Run T × B × input; return T × B × hidden and the state (h, c), each layers × B × hidden.
@@ -97,7 +100,7 @@ class StackedLSTM(nn.Module):
         return sequence, tuple(torch.cat(parts) for parts in zip(*after, strict=True))
 
 
-class _LSTMLayer(nn.LSTM):
+class _LSTMLayer(nn.LSTM, Dropping):
     """One layer of torch's LSTM with dropout on the recurrent connections."""
 
     weight_ih_l0: Tensor
@@ -106,9 +109,15 @@ class _LSTMLayer(nn.LSTM):
     bias_hh_l0: Tensor
 
     def __init__(
-        self, input_size: int, hidden_size: int, recurrent_dropout: float, single_bias: bool
+        self,
+        input_size: int,
+        hidden_size: int,
+        recurrent_dropout: float,
+        single_bias: bool,
+        owner: str | None,
     ) -> None:
-        super().__init__(input_size, hidden_size)
+        nn.LSTM.__init__(self, input_size, hidden_size)
+        self.owner = owner
         self.recurrent_dropout = recurrent_dropout
         if single_bias:  # the kernel wants two: the other is a constant
             zeros = torch.zeros_like(self.bias_hh_l0, requires_grad=False)
@@ -117,13 +126,15 @@ class _LSTMLayer(nn.LSTM):
             self._init_flat_weights()
 
     def forward(self, sequence: Tensor, state: State) -> tuple[Tensor, State]:  # type: ignore[override]
-        if not self.training or not self.recurrent_dropout:
+        if not self.drops or not self.recurrent_dropout:
             hidden, cell = state
-            return super().forward(sequence, (hidden, cell))
+            return nn.LSTM.forward(self, sequence, (hidden, cell))
         hidden, cell = (part.squeeze(0) for part in state)
         mask = dropout(torch.ones_like(hidden), self.recurrent_dropout)
-        inputs = linear(sequence, self.weight_ih_l0, self.bias_ih_l0 + self.bias_hh_l0)
-        output, left = masked_lstm(inputs, self.weight_hh_l0, mask, (hidden, cell))
+        matmul = matmul_of(self, sequence)
+        bias = self.bias_ih_l0 + self.bias_hh_l0
+        inputs = multiply(sequence, self.weight_ih_l0, bias, matmul)
+        output, left = masked_lstm(matmul, inputs, self.weight_hh_l0, mask, (hidden, cell))
         return output, tuple(part.unsqueeze(0) for part in left)
 
 
@@ -137,21 +148,27 @@ class RecurrentHighwayNetwork(nn.Module):
         input_size: size of a step's input.
         hidden_size: size of the state.
         depth: highway layers between two steps.
-        recurrent_dropout: on the state wherever it enters a layer, one mask a window and stream.
+        recurrent_dropout: on the state wherever it enters a layer, one mask per window and stream.
+        owner: see :class:`~tiednmt.modules.dropout.Dropping`.
     """
 
     def __init__(
-        self, input_size: int, hidden_size: int, depth: int, recurrent_dropout: float = 0.0
+        self,
+        input_size: int,
+        hidden_size: int,
+        depth: int,
+        recurrent_dropout: float = 0.0,
+        owner: str | None = None,
     ) -> None:
         super().__init__()
         self.hidden_size = hidden_size
         self.input = nn.Linear(input_size, 2 * hidden_size, bias=False)
         self.layers = nn.ModuleList(nn.Linear(hidden_size, 2 * hidden_size) for _ in range(depth))
-        self.dropout = SequenceDropout(recurrent_dropout, fixed=True)
+        self.dropout = SequenceDropout(recurrent_dropout, variational=True, owner=owner)
 
     def forward(self, sequence: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Run T × B × input; return T × B × hidden and the state, 1 × B × hidden."""
-        inputs = self.input(sequence)
+        inputs = linear(self.input, sequence)
         if state is None:
             state = (sequence.new_zeros(1, sequence.size(1), self.hidden_size),)
         s = state[0][0]
@@ -159,7 +176,7 @@ class RecurrentHighwayNetwork(nn.Module):
         outputs = []
         for step in inputs:
             for i, layer in enumerate(self.layers):
-                gates = layer(s * mask)
+                gates = linear(layer, s * mask)
                 if i == 0:
                     gates = gates + step
                 candidate, transform = gates.chunk(2, dim=-1)

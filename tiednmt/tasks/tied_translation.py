@@ -8,8 +8,8 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
 from tiednmt.errors import UserError
 from tiednmt.models.tied_model import TiedModel
-from tiednmt.modules.fixed_linear import Int8Linear
-from tiednmt.tasks.beam_search import TiedSequenceGenerator
+from tiednmt.modules.frozen_linear import Int8Linear
+from tiednmt.tasks.sequence_generator import TiedSequenceGenerator
 
 
 @dataclass
@@ -18,7 +18,7 @@ class TiedTranslationConfig(TranslationConfig):
 
     int8: bool = field(
         default=False,
-        metadata={"help": "decode with weights rounded to 8 bits (on a CPU)"},
+        metadata={"help": "decode with int8 weights (on a CPU)"},
     )
 
 
@@ -34,7 +34,7 @@ class TiedTranslationTask(TranslationTask):
         """A generator for ``args``; fairseq's own where more than plain beam search is asked.
 
         Raises:
-            UserError: 8 bits asked of another model than this package's, or off the CPU.
+            UserError: int8 weights asked of another model than this package's, or off the CPU.
         """
         if self.cfg.int8:
             for model in models:
@@ -45,7 +45,7 @@ class TiedTranslationTask(TranslationTask):
 
 
 def quantise(model: Any) -> None:
-    """Let ``model`` decode with weights of 8 bits.
+    """Let ``model`` decode with int8 weights.
 
     Raises:
         UserError: it is not a model of this package, or not on the CPU.
@@ -54,4 +54,4 @@ def quantise(model: Any) -> None:
         raise UserError("--int8 goes with the models of this plugin")
     if model.output_layer.bias.device.type != "cpu":
         raise UserError("--int8 is for decoding on a CPU; add --cpu")
-    model.fix(Int8Linear)
+    model.freeze_for_decoding(Int8Linear)

@@ -10,6 +10,7 @@ import torch
 from preprocess.parallel import cores
 from scripts.lab.records.schema import Machine, Provenance
 from scripts.lab.run.processes import places
+from tiednmt.processor import processor_name
 
 PACKAGES = ("tiednmt", "torch", "fairseq-fixed", "numpy")
 
@@ -31,17 +32,9 @@ def machine(jobs: int) -> Machine:
     """What the figures were measured on."""
     return Machine(
         device=torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
-        processor=_processor(),
+        processor=processor_name(),
         cores=cores(),
         threads_per_run=places(jobs)[0].threads,
         runs_side_by_side=jobs,
         python=platform.python_version(),
     )
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            return next(line.partition(":")[2].strip() for line in lines if "model name" in line)
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

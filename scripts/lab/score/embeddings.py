@@ -40,9 +40,9 @@ from tiednmt.analysis.attention import attention_of
 from tiednmt.analysis.embeddings import Embedding, EmbeddingError, Units, nearest, whole
 from tiednmt.analysis.geometry import PCA, PROJECTIONS, in_two_dimensions, norms_by_frequency
 from tiednmt.analysis.likeness import likeness
-from tiednmt.analysis.row_movement import read_row_movement
 from tiednmt.analysis.word_similarity import WordPairs, parse_pairs, word_similarity
 from tiednmt.analysis.word_vectors import EXPORTS
+from tiednmt.criterions.row_movement import read_row_movement
 from tiednmt.errors import UserError
 from tiednmt.tying import TieMap
 

@@ -183,6 +183,7 @@ def _row(system: System, translated: _Translated, references: Sequence[str]) -> 
         "name": system.name,
         "checkpoint": ":".join(map(str, system.checkpoints)),
         "parameters": system.parameters,
+        "tie": system.tie_signature,
         **{metric: asdict(each) for metric, each in scores.items()},
         "seconds": round(translated.seconds, 3),
         "sentences": len(references),

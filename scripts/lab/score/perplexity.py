@@ -54,6 +54,11 @@ class Scorer:
         self.model: TiedModel = model.to(self.device).eval()
         self.prepared = prepared
 
+    @property
+    def tie_signature(self) -> str:
+        """What is tied in the model."""
+        return self.model.tie_map.signature
+
     def subset(self, name: str) -> Figures:
         """``tokens``, ``nll`` (nats per token) and ``perplexity`` of a subset of the folder."""
         data_bin = self.prepared / "data-bin"

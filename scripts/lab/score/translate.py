@@ -28,6 +28,8 @@ from scripts.lab.score.bleu import refuse_subword_marks
 from scripts.lab.score.prepared import Prepared
 from tiednmt.checkpoints import build, preferred_device, read_checkpoint, require_task
 from tiednmt.errors import UserError
+from tiednmt.models.tied_model import TiedModel
+from tiednmt.tasks.sequence_generator import TiedSequenceGenerator
 from tiednmt.tasks.tied_translation import TiedTranslationConfig, TiedTranslationTask, quantise
 
 logger = logging.getLogger(__name__)
@@ -75,6 +77,12 @@ class System:
     def parameters(self) -> int:
         """Parameters of one model of the ensemble, shared ones counted once."""
         return sum(parameter.numel() for parameter in self.models[0].parameters())
+
+    @property
+    def tie_signature(self) -> str | None:
+        """What is tied in the first model; None of a stock model."""
+        model = self.models[0]
+        return model.tie_map.signature if isinstance(model, TiedModel) else None
 
     def translate(
         self, lines: Sequence[str], search: Search = DEFAULT_SEARCH, progress: str | None = None
@@ -134,7 +142,10 @@ class System:
                 bar.update(len(batch))
 
     def close(self) -> None:
-        """Let go of the processes that share the search; the next translation starts others."""
+        """End the processes that share the search; the next translation starts others."""
+        for generator in self._generators.values():
+            if isinstance(generator, TiedSequenceGenerator):
+                generator.close()
         self._generators.clear()
 
     def _generator(self, search: Search) -> Any:

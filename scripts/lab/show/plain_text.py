@@ -44,6 +44,7 @@ def scores(record: Mapping[str, Any]) -> str:
             for baseline, comparisons in by_baseline
         ]
         signatures = [f"{name}: {systems[0][key]['signature']}" for key, name in _METRICS.items()]
+        signatures += [f"{each['name']}: {each['tie']}" for each in systems if each["tie"]]
         blocks.append("\n".join(signatures))
     return "\n\n".join(blocks)
 

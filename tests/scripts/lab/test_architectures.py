@@ -16,9 +16,8 @@ from scripts.lab.architectures import (
     model_sizes,
     numbered_dictionary,
     tied_architectures,
-    ties_source,
 )
-from tiednmt.tying import TYINGS
+from tiednmt.tying import JOINT, TYINGS
 
 SIZES = VocabularySizes(source=50, target=60, joint=70)
 
@@ -33,7 +32,7 @@ def test_the_map_counts_the_model_that_is_trained(architecture):
     """For every architecture and tying, in small."""
     sizes = {name: 6 for name in model_config(architecture) if _is_width(name)}
     for tying, size in model_sizes(architecture, SIZES, projection=True, **sizes).items():
-        joint = ties_source(tying)
+        joint = tying in JOINT
         target = numbered_dictionary(SIZES.joint if joint else SIZES.target, "target")
         source = target if joint else numbered_dictionary(SIZES.source, "source")
         if is_language_model(architecture):

@@ -192,6 +192,10 @@ def test_the_processes_that_share_a_search_stay(
     assert len(workers) == 2
     assert system.translate(source) == translations
     assert set(active_children()) - before == workers
+    system.close()
+    for worker in workers:
+        worker.join(timeout=60)
+        assert worker.exitcode is not None
 
 
 @pytest.fixture
@@ -370,6 +374,10 @@ def test_the_record_of_two_systems(
         assert first["name"] == "a tied"
         assert second["name"] == f"{checkpoints['lstm'].parent.name}/checkpoint_last"
         assert first["parameters"] == systems["tied"].parameters
+        assert first["tie"].startswith("tie:three-way|vocab:")
+        assert f"params:{first['parameters']}|" in first["tie"]
+        assert f"a tied: {first['tie']}" in table
+        assert second["tie"] is None
         assert first["sentences"] == len(source)
         translations = systems["tied"].translate(source, Search(beam=2, lenpen=0.8))
         written = Path(first["translations"]).read_text(encoding="utf-8")
@@ -475,7 +483,10 @@ BAD_CHECKPOINTS: dict[str, tuple[Spoil, str]] = {
     "task": (set_config("task", _name="language_modeling"), "only translation"),
     "direction": (set_config("task", source_lang="de", target_lang="en"), "translates de to en"),
     "diverged": (changed(diverge), "diverged"),
-    "parts missing": (changed(lambda state: state["model"].popitem()), "Missing key"),
+    "parts missing": (
+        changed(lambda state: state["model"].pop(next(iter(state["model"])))),
+        "Missing key",
+    ),
 }
 
 

@@ -5,7 +5,7 @@ import pytest
 from scripts.lab.figures.parts import by_band, likeness_map, over_frequency, tie_bars, tie_table
 from scripts.lab.records.analysis import MovementBand
 from scripts.lab.records.figures import Axis, Cell
-from tests import small_models
+from tests.support import small_models
 from tiednmt.tying import tie_map
 
 

@@ -12,11 +12,11 @@ import torch
 from fairseq.sequence_generator import SequenceGenerator
 from omegaconf import OmegaConf
 
-from tests.small_models import JOINT, model
-from tests.tasks.test_beam_search import assert_same, hypotheses, sentences
+from tests.support.searches import assert_same, hypotheses, sentences
+from tests.support.small_models import JOINT, model
 from tiednmt.errors import UserError
-from tiednmt.tasks.beam_search import TiedSequenceGenerator
-from tiednmt.tasks.workers import Workers
+from tiednmt.search.workers import Workers
+from tiednmt.tasks.sequence_generator import TiedSequenceGenerator
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux")
 
@@ -94,7 +94,7 @@ def test_processes_end_with_the_one_that_made_them(tmp_path: Path):
     told = tmp_path / "processes"
     program = f"""
 import os, pathlib, signal, time
-from tiednmt.tasks.workers import Workers
+from tiednmt.search.workers import Workers
 def work():
     time.sleep(0.2)
     return os.getpid()

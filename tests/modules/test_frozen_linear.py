@@ -1,4 +1,4 @@
-"""Packed products and products of 8 bits against plain ones."""
+"""Packed products and int8 products against plain ones."""
 
 import copy
 import math
@@ -6,13 +6,13 @@ import math
 import pytest
 import torch
 
-from tests.small_models import model
-from tiednmt.modules.fixed_linear import Int8Linear, PackedLinear
+from tests.support.small_models import model
+from tiednmt.modules.frozen_linear import Int8Linear, PackedLinear
 
 pytestmark = pytest.mark.usefixtures("cpu_path")
 
 packed = pytest.mark.skipif(
-    not PackedLinear.serves(torch.ones(1, 1)), reason="torch has no oneDNN on this machine"
+    PackedLinear.of(torch.ones(1, 1)) is None, reason="torch has no oneDNN on this machine"
 )
 
 
@@ -22,8 +22,8 @@ packed = pytest.mark.skipif(
 def test_packed_product_is_exact(shape, bias):
     torch.manual_seed(3)
     plain, features = torch.nn.Linear(40, 333, bias).requires_grad_(False), torch.randn(shape)
-    found = PackedLinear(plain.weight, plain.bias)(features)
-    torch.testing.assert_close(found, plain(features), atol=1e-6, rtol=1e-6)
+    packed_product = PackedLinear(plain.weight, plain.bias)(features)
+    torch.testing.assert_close(packed_product, plain(features), atol=1e-6, rtol=1e-6)
 
 
 @packed
@@ -35,15 +35,15 @@ def test_packed_product_keeps_the_weight_of_its_time():
 
 
 def test_packed_product_is_for_single_precision():
-    assert not PackedLinear.serves(torch.ones(2, 2, dtype=torch.float64))
-    assert not PackedLinear.serves(torch.ones(2, 2, dtype=torch.bfloat16))
+    assert PackedLinear.of(torch.ones(2, 2, dtype=torch.float64)) is None
+    assert PackedLinear.of(torch.ones(2, 2, dtype=torch.bfloat16)) is None
 
 
 def test_a_model_prepared_for_inference_can_still_be_copied_and_saved():
     prepared = model(dtype=torch.float32).eval()
     names = set(prepared.state_dict())
     prepared.make_generation_fast_()
-    prepared.fix(PackedLinear)
+    prepared.freeze_for_decoding(PackedLinear)
     assert set(prepared.state_dict()) == names
     features = torch.randn(3, prepared.output_layer.embedding.embedding_dim)
     with torch.no_grad():
@@ -73,10 +73,6 @@ def test_a_row_depends_on_no_other():
     alone = torch.cat([layer(row) for row in features.split(1)])
     features[-1] *= 1000
     assert torch.equal(layer(features)[:-1], alone[:-1])
-
-
-def test_nothing_of_it_is_saved():
-    assert not Int8Linear(torch.randn(3, 4)).state_dict()
 
 
 def test_rows_out_of_the_ordinary():

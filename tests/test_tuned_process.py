@@ -10,11 +10,12 @@ import pytest
 PROGRAM = """
 import resource, sys, torch
 if "keep" in sys.argv:
-    from tiednmt.memory import keep_freed_memory
+    from tiednmt.tuned_process import keep_freed_memory
     keep_freed_memory()
 def update():
     kept = [torch.ones(2**22) for _ in range(8)]  # 16 MB each
-update()
+for _ in range(8):
+    update()  # until the heap has its shape
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(5):
     update()
@@ -37,13 +38,13 @@ def test_updates_after_the_first_find_their_memory():
 
 TRAINING = """
 import random, torch
-from tests.small_models import batch, model
-from tiednmt.models.tied_gru import TiedGRUConfig
+from tests.support.small_models import batch, model
+from tiednmt.tuned_process import tune_process
 built = model(
     dtype=torch.float32, dropout=0.1,
     embed_dim=64, encoder_hidden_size=64, decoder_hidden_size=64, attention_size=64,
 ).train()
-built.prepare(TiedGRUConfig())
+tune_process()
 optimizer = torch.optim.Adam(built.parameters())
 random.seed(1)
 for update in range(1, 251):

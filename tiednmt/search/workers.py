@@ -22,8 +22,9 @@ from tiednmt.errors import UserError
 
 
 class Workers:
-    """Forked copies of this process with one thread each. They know what it knew when they were
-    made, and end with it.
+    """Forked copies of this process with one thread each.
+
+    They inherit the parent's memory at fork time and exit when it does.
 
     Args:
         work: what they do; takes and returns what can be pickled quickly (no tensors, whose memory
@@ -34,6 +35,10 @@ class Workers:
     def __init__(self, work: Callable[..., Any], count: int) -> None:
         self.count = count
         self._pool = ProcessPoolExecutor(count, get_context("fork"), _start, (work,))
+
+    def close(self) -> None:
+        """End them."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def map(self, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         """``work(*arguments[i])`` for every i.

@@ -13,9 +13,11 @@ from fairseq.search import (
 from fairseq.sequence_generator import SequenceGenerator
 from fairseq.token_generation_constraints import pack_constraints
 
-from tests.small_models import JOINT, batch, model
+from tests.support.searches import assert_same, hypotheses, sentences
+from tests.support.small_models import JOINT, model
 from tiednmt.errors import UserError
-from tiednmt.tasks.beam_search import TiedSequenceGenerator, _best
+from tiednmt.search.beam_search import best
+from tiednmt.tasks.sequence_generator import TiedSequenceGenerator
 from tiednmt.tasks.tied_translation import quantise
 
 pytestmark = pytest.mark.usefixtures("cpu_path")
@@ -24,28 +26,6 @@ pytestmark = pytest.mark.usefixtures("cpu_path")
 @pytest.fixture(scope="module")
 def built():
     return model(dtype=torch.float32, dropout=0.1).eval()
-
-
-def hypotheses(cls, built, sample, prefix=None, **options):
-    generator = cls([built], JOINT, **options)
-    with torch.no_grad():
-        return generator.generate([built], sample, prefix_tokens=prefix)
-
-
-def assert_same(ours, theirs):
-    assert [len(beam) for beam in ours] == [len(beam) for beam in theirs]
-    for our_beam, their_beam in zip(ours, theirs, strict=True):
-        for one, other in zip(our_beam, their_beam, strict=True):
-            assert one["tokens"].tolist() == other["tokens"].tolist()
-            for name in ("score", "positional_scores", "attention"):
-                torch.testing.assert_close(one[name], other[name], atol=1e-5, rtol=1e-6)
-
-
-def sentences(count, longest, left_pad=True):
-    lengths = [1 + (7 * i) % longest for i in range(count)]
-    inputs, _ = batch(lengths, lengths, left_pad)
-    del inputs["prev_output_tokens"]
-    return {"net_input": inputs}
 
 
 @pytest.mark.parametrize(
@@ -141,8 +121,8 @@ def test_an_ensemble_is_fairseqs(built):
 def test_scores_held_at_once_change_nothing(built, monkeypatch, at_once):
     sample, options = sentences(9, 6), {"beam_size": 4, "max_len_b": 12}
     expected = hypotheses(SequenceGenerator, built, sample, **options)
-    monkeypatch.setattr("tiednmt.tasks.beam_search._SCORES_ON_CPU", at_once)
-    monkeypatch.setattr("tiednmt.modules.conditional_gru._ENERGIES", at_once)
+    monkeypatch.setattr("tiednmt.search.beam_search.SEARCH_SCORES_ON_CPU", at_once)
+    monkeypatch.setattr("tiednmt.modules.conditional_gru.DECODING_ENERGIES", at_once)
     assert_same(hypotheses(TiedSequenceGenerator, built, sample, **options), expected)
 
 
@@ -153,7 +133,7 @@ def test_the_best_are_those_of_all(types, beam):
     scores, sums = torch.randn(7, beam, types, dtype=torch.float64), torch.randn(7, beam).double()
     scores[:, :, 1] = -torch.inf
     for count in {1, min(10, types * beam - 1), types * beam - 1}:
-        found, chosen, tokens = _best(scores, sums, count)
+        found, chosen, tokens = best(scores, sums, count)
         expected, places = (scores + sums.unsqueeze(2)).flatten(1).topk(count)
         torch.testing.assert_close(found, expected)
         real = expected.isfinite()
@@ -163,16 +143,16 @@ def test_the_best_are_those_of_all(types, beam):
 
 
 @torch.no_grad()
-def test_steps_in_eight_bits_are_almost_the_same():
+def test_int8_steps_are_almost_the_same():
     rounded = model(dtype=torch.float32, embed_dim=64, decoder_hidden_size=64).eval()
     inputs = sentences(6, 5)["net_input"]
-    memory, state = rounded.decoder.begin_steps(
+    memory, state = rounded.stepper.start(
         rounded.encoder(inputs["src_tokens"], inputs["src_lengths"])
     )
     tokens = torch.arange(4, 10).unsqueeze(1)
 
     def step():
-        features, after, attention = rounded.decoder.step(tokens, memory, state.unsqueeze(1))
+        features, after, attention = rounded.stepper.step(tokens, memory, state, 0)
         return features, after, attention, rounded.output_layer(features)
 
     exact = step()
@@ -181,6 +161,6 @@ def test_steps_in_eight_bits_are_almost_the_same():
         assert 0 < (found - expected).norm() < 0.02 * expected.norm()
 
 
-def test_eight_bits_of_another_model_are_refused():
+def test_int8_of_another_model_is_refused():
     with pytest.raises(UserError, match="--int8 goes with the models of this plugin"):
         quantise(SimpleNamespace())

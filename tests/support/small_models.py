@@ -29,7 +29,7 @@ def model(tying="three-way", source=JOINT, target=JOINT, dtype=torch.float64, **
     config = OmegaConf.create({"model": {**vars(TiedGRUConfig()), **sizes, **changes}})
     config.model.tying = tying
     torch.manual_seed(7)
-    result = TiedGRUModel.from_dictionaries(config.model, source, target).to(dtype)
+    result = TiedGRUModel.build(config.model, source, target).to(dtype)
     with torch.no_grad():
         for parameter in result.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))

@@ -1,0 +1,43 @@
+"""Constants that were measured, each with the machine and the command that measured it.
+
+None changes a result, only its time or memory. Measure anew on another kind of machine, where the
+command says how. "EPYC" is a virtual AMD EPYC with 4 cores (AVX512_BF16).
+
+"""
+
+from __future__ import annotations
+
+# Scores of the loss that are held at once: as many as fit the cache of a CPU; on a GPU so many that
+# launches do not count. EPYC, 4 threads, 2026-11-23:
+#   python -m scripts.benchmark output-layer --threads 4
+# The GPU's is a guess: no GPU was at hand.
+LOSS_SCORES_ON_CPU, LOSS_SCORES_ON_GPU = 2**22, 2**25
+# Tokens of a chunk of the loss, at least, that make a product worth its pass over V. As above.
+LOSS_TOKENS = 320
+# Rows of V of a product that is rounded to bfloat16 before it is added up. EPYC, 2026-11-23:
+#   python -m scripts.benchmark output-layer --threads 4 --precision medium
+LOSS_ROWS = 8192
+
+# Scores of a search that are held at once. EPYC, 4 threads, 2026-11-23:
+#   python -m scripts.benchmark generate --threads 4
+# The GPU's is as many as fit easily.
+SEARCH_SCORES_ON_CPU, SEARCH_SCORES_ON_GPU = 2**20, 2**27
+# Vocabulary entries of which only the best is looked at first. As above.
+SEARCH_GROUP = 16
+# Attention energies that a step of decoding holds at once without compiled kernels. As above.
+DECODING_ENERGIES = 2**19
+# Numbers of the table of what a step computes from its token alone; a larger one is not made.
+DECODING_TABLE = 2**25
+
+# Sentences of a batch that end together: products of few distinct sizes, of whole vector registers.
+# EPYC, 4 threads, 2026-11-23:
+#   python -m scripts.benchmark train --threads 4
+SENTENCES_OF_A_GROUP = 16
+# Bytes that glibc keeps for the next tensor, and the size of tensors it keeps them for; kernels
+# that oneDNN and ideep keep (1,024 each by default). As above.
+FREED_BYTES_KEPT, SMALL_TENSOR_BYTES = 2**30, 2**25
+ONEDNN_KERNELS_KEPT, IDEEP_KERNELS_KEPT = 64, 1
+
+# Numbers of a row that a program of a GRU's step has, and that one of the attention holds at once.
+# Guesses: no GPU was at hand.
+GPU_BLOCK, GPU_TILE = 256, 4096

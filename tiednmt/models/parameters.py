@@ -1,0 +1,89 @@
+"""Where models keep their matrices: the names in the state dicts of ours and of stock fairseq's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+
+from torch import Tensor
+
+from tiednmt.tying import INPUT, OUTPUT, TARGET_INPUT, stored_matrices
+
+
+@dataclass(frozen=True)
+class ParameterNames:
+    """Names in a state dict; None is what an architecture does not have."""
+
+    source: str | None  # source input embedding, rows × dim
+    target: str  # target input embedding; of a language model, its only one
+    output: str | None  # output embedding V
+    bias: str | None = None  # of the output, rows
+    projection: str | None = None  # P, dim × dim
+    projection_bias: str | None = None
+
+
+OURS = ParameterNames(
+    source="encoder.embedding.weight",
+    target="decoder.embedding.weight",
+    output="decoder.output.embedding.weight",
+    bias="decoder.output.bias",
+    projection="decoder.output.projection.weight",
+    projection_bias="decoder.output.projection.bias",
+)
+# fairseq's transformer and lstm with their language models; older ones keep V in embed_out
+_TRANSFORMER = ParameterNames(
+    source="encoder.embed_tokens.weight",
+    target="decoder.embed_tokens.weight",
+    output="decoder.output_projection.weight",
+    bias="decoder.output_projection.bias",
+)
+_OLD_TRANSFORMER = ParameterNames(
+    source=_TRANSFORMER.source, target=_TRANSFORMER.target, output="decoder.embed_out"
+)
+_LSTM = ParameterNames(
+    source=_TRANSFORMER.source,
+    target=_TRANSFORMER.target,
+    output="decoder.fc_out.weight",
+    bias="decoder.fc_out.bias",
+)
+KNOWN = (OURS, _TRANSFORMER, _LSTM, _OLD_TRANSFORMER)
+
+
+def names_of(weights: Mapping[str, Tensor]) -> ParameterNames | None:
+    """The names of the architecture that a state dict holds; None where it is an unknown one.
+
+    Of those that share the names of the inputs, it is the one whose output embedding is stored.
+    """
+    fitting = [
+        names
+        for names in KNOWN
+        if {names.source, names.target} & weights.keys() and _has_encoder(weights, names)
+    ]
+    stored = (names for names in fitting if names.output in weights)
+    return next(stored, next(iter(fitting), None))
+
+
+def _has_encoder(weights: Mapping[str, Tensor], names: ParameterNames) -> bool:
+    """Whether the source embedding is stored, if there is an encoder at all."""
+    translates = any(name.startswith("encoder.") for name in weights)
+    return not translates or names.source in weights
+
+
+def with_all_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict of ours with each matrix under all its names, where it is stored once."""
+    source, target, output = (
+        take(weights, name) for name in (OURS.source, OURS.target, OURS.output)
+    )
+    named = stored_matrices(source, target, output)
+    names = {OURS.target: TARGET_INPUT if TARGET_INPUT in named else INPUT, OURS.output: OUTPUT}
+    return {**weights, **{str(name): named[matrix] for name, matrix in names.items()}}
+
+
+def take(weights: Mapping[str, Tensor], name: str | None) -> Tensor | None:
+    """The matrix of that name, if it is stored."""
+    return None if name is None else weights.get(name)
+
+
+def all_matrices() -> frozenset[str]:
+    """The names of embedding matrices in all architectures that are known."""
+    return frozenset(name for names in KNOWN for name in astuple(names)[:3] if name)

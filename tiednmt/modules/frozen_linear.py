@@ -1,0 +1,161 @@
+"""Copies of weights for decoding on a CPU: packed for its cache, or rounded to int8."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any, Generic, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tiednmt.kernels import cpu_kernels_for
+
+T = TypeVar("T")
+
+_LARGEST = 127  # of int8; −128 is left out, so that signs are alike
+
+
+class Snapshot:
+    """Tensors as they are at a moment, to tell later whether one has changed.
+
+    A change shows in torch's version counter, in another tensor, or in another place of its data.
+    Writing through ``parameter.data`` in place leaves no trace: edit under ``torch.no_grad()``.
+    """
+
+    def __init__(self, tensors: Iterable[Tensor | None]) -> None:
+        self._seen = [None if t is None else (weakref.ref(t), *_state(t)) for t in tensors]
+
+    def holds(self, tensors: Iterable[Tensor | None]) -> bool:
+        """Whether these are still the tensors, unchanged."""
+        return all(
+            tensor is None
+            if seen is None
+            else tensor is not None and seen[0]() is tensor and seen[1:] == _state(tensor)
+            for seen, tensor in zip(self._seen, tensors, strict=True)
+        )
+
+
+def _state(tensor: Tensor) -> tuple[int, int]:
+    """Version and address."""
+    version = 0 if tensor.is_inference() else tensor._version  # such tensors have no counter
+    return version, tensor.data_ptr()
+
+
+class Frozen(Generic[T]):
+    """What is computed of parameters for decoding, and computed anew once one of them has changed.
+
+    Copies of a model, and its pickles, begin without the value.
+
+    Args:
+        make: parameters → value.
+    """
+
+    def __init__(self, make: Callable[..., T]) -> None:
+        self.make = make
+        self._snapshot: Snapshot | None = None
+        self._value: T
+
+    def __call__(self, *parameters: Tensor | None) -> T:
+        """The value for these parameters, as they are now."""
+        if self._snapshot is None or not self._snapshot.holds(parameters):
+            with torch.no_grad():
+                self._value = self.make(*parameters)
+            self._snapshot = Snapshot(parameters)
+        return self._value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.make,)
+
+
+class PackedLinear:
+    """``x Wᵀ + b`` in single precision, W in the order in which oneDNN reads it.
+
+    With a copy of W in this order, a product with few rows takes half to two thirds of the time.
+
+    Args:
+        weight: W, out × in, in single precision and on the CPU.
+        bias: out, or none.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), None)
+        self._bias = None if bias is None else bias.detach()
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """… × out, for features of shape … × in."""
+        result: Tensor = torch.ops.mkldnn._linear_pointwise(
+            features, self._weight, self._bias, "none", [], ""
+        )
+        return result
+
+    @classmethod
+    def of(cls, weight: Tensor, bias: Tensor | None = None) -> PackedLinear | None:
+        """The packed layer, or None where oneDNN packs no such weight."""
+        packs = weight.dtype == torch.float32 and weight.device.type == "cpu" and _has_packed()
+        return cls(weight, bias) if packs else None
+
+
+@cache
+def _has_packed() -> bool:
+    """Whether torch has these operations, which it keeps for its own compiler, on this CPU."""
+    weight, features = torch.eye(3, 4), torch.ones(2, 4)
+    try:
+        packed = PackedLinear(weight)(features)
+    except (AttributeError, RuntimeError):
+        return False
+    return torch.equal(packed, F.linear(features, weight))
+
+
+class Int8Linear:
+    """``x Wᵀ + b`` with W and x rounded to 8 bits, a scale each row of W and each row of x.
+
+    The products are added up as whole numbers, so that a row's result depends on no other row.
+
+    Args:
+        weight: W, out × in; a rounded copy is kept, on the CPU.
+        bias: out, or none.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        weight = weight.detach().float().cpu()
+        whole, scale = _rounded(weight)
+        bias = weight.new_zeros(len(weight)) if bias is None else bias.detach().float().cpu()
+        # transposed, but contiguous before: the layout whose product is fast
+        self.weight, self.scale, self.bias = whole.t(), scale.squeeze(1), bias.clone()
+
+    @classmethod
+    def of(cls, weight: Tensor, bias: Tensor | None = None) -> Int8Linear:
+        """The rounded layer."""
+        return cls(weight, bias)
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """… × out, for features of shape … × in."""
+        whole, scale = _rounded(features.float().reshape(-1, features.size(-1)))
+        product = _rescaled(torch._int_mm(whole, self.weight), scale, self.scale, self.bias)
+        return product.view(*features.shape[:-1], len(self.scale))
+
+
+def _rounded(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Whole numbers of 8 bits and the scale (N × 1) that makes them ``rows`` (N × n) again."""
+    kernels = cpu_kernels_for(rows)
+    if kernels:
+        compiled: tuple[Tensor, Tensor] = kernels.round_rows(rows)
+        return compiled
+    scale = rows.abs().amax(1, keepdim=True).clamp_min_(torch.finfo(rows.dtype).tiny) / _LARGEST
+    return (rows / scale).round_().to(torch.int8), scale
+
+
+def _rescaled(product: Tensor, of_row: Tensor, of_column: Tensor, bias: Tensor) -> Tensor:
+    """A product of whole numbers (N × n) as what was rounded, plus the bias."""
+    kernels = cpu_kernels_for(bias)
+    if kernels:
+        compiled: Tensor = kernels.rescale(product, of_row, of_column, bias)
+        return compiled
+    scaled = product.float().mul_(of_row)
+    return torch.addcmul(bias, scaled, of_column, out=scaled)
+
+
+FrozenLinear = PackedLinear | Int8Linear

@@ -1,0 +1,61 @@
+"""What beam search needs of a decoder.
+
+Memory and state are trees: tensors in tuples, lists and dicts, or None. So a state may be one
+tensor (GRU), a pair (LSTM) or keys and values of every layer (Transformer).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+Tree = Any
+
+
+class StepOutput(NamedTuple):
+    """One step of K hypotheses for each of B sentences."""
+
+    features: Tensor  # B × K × dim, for the output layer
+    state: Tree  # leaves B × K × …
+    attention: Tensor | None  # B × K × S, over the source as given
+
+
+class Stepper(Protocol):
+    """A decoder, step by step. A sentence's hypotheses share its memory; each has its own state."""
+
+    def start(self, encoder_out: Any) -> tuple[Tree, Tree]:
+        """Memory (leaves B × …) and state (leaves B × 1 × …) before the first step."""
+
+    def step(self, tokens: Tensor, memory: Tree, state: Tree, position: int) -> StepOutput:
+        """Read the last tokens (B × K) of all hypotheses, which are ``position`` tokens long."""
+
+
+def map_tree(function: Callable[[Tensor], Tensor], tree: Tree) -> Tree:
+    """The tree with ``function`` of every tensor."""
+    if tree is None:
+        return None
+    if isinstance(tree, Tensor):
+        return function(tree)
+    if isinstance(tree, dict):
+        return {key: map_tree(function, value) for key, value in tree.items()}
+    values = [map_tree(function, value) for value in tree]
+    return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)
+
+
+def keep(tree: Tree, sentences: Tensor) -> Tree:
+    """These sentences alone, in this order (indices of the first dimension)."""
+    return map_tree(lambda leaf: leaf.index_select(0, sentences), tree)
+
+
+def follow(state: Tree, parents: Tensor) -> Tree:
+    """The states of the hypotheses that go on: of each sentence those in ``parents`` (B × K)."""
+
+    def follow_leaf(leaf: Tensor) -> Tensor:
+        batch, beam = leaf.shape[:2]
+        rows = parents + torch.arange(batch, device=leaf.device).unsqueeze(1) * beam
+        return leaf.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, parents.shape)
+
+    return map_tree(follow_leaf, state)

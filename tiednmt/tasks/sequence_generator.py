@@ -1,0 +1,157 @@
+"""fairseq's sequence generator, with the search of this package where plain search is asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from fairseq.search import BeamSearch as FairseqBeamSearch
+from fairseq.sequence_generator import SequenceGenerator
+from torch import Tensor
+
+from tiednmt.modules.dropout import Dropping
+from tiednmt.modules.frozen_linear import Snapshot
+from tiednmt.search.beam_search import BeamSearch, Hypotheses
+from tiednmt.search.workers import Workers, worth_forking
+from tiednmt.tuned_process import tune_process
+
+Hypothesis = dict[str, Tensor]
+Array = np.ndarray[Any, Any]
+
+
+class TiedSequenceGenerator(SequenceGenerator):
+    """fairseq's generator; faster where nothing but plain beam search is asked.
+
+    That is: one model with a stepper, no prefix, no constraints, no language model, and none of the
+    options that change probabilities. In every other case fairseq's own search runs.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        tune_process()
+        self._workers: Workers | None = None
+        self._forked_with: Snapshot | None = None
+
+    def _generate(
+        self,
+        sample: dict[str, dict[str, Tensor]],
+        prefix_tokens: Tensor | None = None,
+        constraints: Tensor | None = None,
+        bos_token: int | None = None,
+    ) -> list[list[Hypothesis]]:
+        if not self._is_plain() or prefix_tokens is not None or constraints is not None:
+            return super()._generate(sample, prefix_tokens, constraints, bos_token)
+        net_input = sample["net_input"]
+        source, lengths = net_input["src_tokens"], net_input["src_lengths"]
+        limit = min(int(self.max_len_a * source.size(1) + self.max_len_b), self.max_len - 1)
+        assert self.min_len <= limit, "min_len cannot be larger than max_len"
+        first = self.eos if bos_token is None else bos_token
+        if self._may_fork(source):
+            return self._search_forked(source, lengths, first, limit)
+        return by_sentence(self._search(source, lengths, first, limit), len(source))
+
+    def _is_plain(self) -> bool:
+        model = self.model.single_model
+        return (
+            type(self.search) is FairseqBeamSearch
+            and self.model.models_size == 1
+            and getattr(model, "stepper", None) is not None
+            and self.lm_model is None
+            and self.repeat_ngram_blocker is None
+            and self.token_indices_to_suppress is None
+            and self.temperature == 1.0
+            and not self.match_source_len
+        )
+
+    def _search(self, source: Tensor, lengths: Tensor, first: int, limit: int) -> Hypotheses:
+        model = self.model.single_model
+        search = BeamSearch(
+            beam=self.beam_size,
+            vocab_size=self.vocab_size,
+            pad=self.pad,
+            unk=self.unk,
+            eos=self.eos,
+            min_len=self.min_len,
+            len_penalty=self.len_penalty,
+            unk_penalty=self.unk_penalty,
+            normalize_scores=self.normalize_scores,
+        )
+        encoded = model.encoder(source, lengths)
+        return search(model.stepper, model.output_layer, encoded, len(source), first, limit)
+
+    # --- several processes ---------------------------------------------------------------------
+
+    def _may_fork(self, source: Tensor) -> bool:
+        model = self.model.single_model
+        return (
+            model._is_generation_fast  # fairseq prepared it for inference: training is over
+            and source.device.type == "cpu"
+            and model.output_layer.bias.dtype != torch.bfloat16  # which NumPy lacks
+            and worth_forking(len(source))
+            # forked processes would draw the same numbers
+            and not any(m.retained for m in model.modules() if isinstance(m, Dropping))
+        )
+
+    def _search_forked(
+        self, source: Tensor, lengths: Tensor, first: int, limit: int
+    ) -> list[list[Hypothesis]]:
+        """Share out the sentences among processes."""
+        workers = self._current_workers()
+        shares = min(workers.count, len(source))
+        arrays = workers.map(
+            [
+                (source[share::shares].numpy(), lengths[share::shares].numpy(), first, limit)
+                for share in range(shares)
+            ]
+        )
+        hypotheses: list[list[Hypothesis]] = [[]] * len(source)
+        for share, parts in enumerate(arrays):
+            of_share = Hypotheses(*map(torch.from_numpy, parts))
+            hypotheses[share::shares] = by_sentence(of_share, len(source[share::shares]))
+        return hypotheses
+
+    def _current_workers(self) -> Workers:
+        """Processes that hold the weights as they are now."""
+        parameters = list(self.model.single_model.parameters())
+        if self._workers is not None and self._forked_with is not None:
+            if self._forked_with.holds(parameters):
+                return self._workers
+            self.close()
+        self._forked_with = Snapshot(parameters)
+        self._workers = Workers(self._search_arrays, torch.get_num_threads())
+        return self._workers
+
+    def close(self) -> None:
+        """End the processes that share the search; the next search starts others."""
+        if self._workers is not None:
+            self._workers.close()
+        self._workers = self._forked_with = None
+
+    def _search_arrays(
+        self, source: Array, lengths: Array, first: int, limit: int
+    ) -> tuple[Array, ...]:
+        """:meth:`_search`, as a process of :class:`Workers` does it."""
+        tensors = torch.from_numpy(source), torch.from_numpy(lengths)
+        return tuple(part.numpy() for part in self._search(*tensors, first, limit))
+
+
+def by_sentence(hypotheses: Hypotheses, sentences: int) -> list[list[Hypothesis]]:
+    """The hypotheses of each sentence as fairseq has them, the best first."""
+    sizes = hypotheses.lengths.tolist()  # one call per tensor cuts it into views
+    tokens, attention, single = (
+        part.split(sizes) for part in (hypotheses.tokens, hypotheses.attention, hypotheses.single)
+    )
+    result: list[list[Hypothesis]] = [[] for _ in range(sentences)]
+    places, values = hypotheses.sentences.tolist(), hypotheses.scores.unbind()
+    for i in hypotheses.scores.argsort(descending=True, stable=True).tolist():
+        result[places[i]].append(
+            {
+                "tokens": tokens[i],
+                "score": values[i],
+                "attention": attention[i].t(),
+                "alignment": torch.empty(0),
+                "positional_scores": single[i],
+            }
+        )
+    return result
