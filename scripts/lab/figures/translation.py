@@ -74,7 +74,7 @@ def conditions(record: TranslationRecord) -> str:
 def _embedding_rows(record: TranslationRecord) -> str:
     """How often the joint dictionary is stored where least and where most is tied."""
     sizes = record.vocabulary
-    modes = {row.recipe["model"].get("tying") for row in record.rows} & {*TYINGS}
+    modes = {str(row.recipe["model"].get("tying")) for row in record.rows} & {*TYINGS}
     stored = sorted((embedding_rows(mode, 1, 1, 1), mode) for mode in modes)
     if not stored:
         return ""
