@@ -80,18 +80,16 @@ BENCHMARKS = {
 def run(name: str, options: Any) -> BenchmarkRecord:
     """The record of one of ``BENCHMARKS``: its figures, where they were measured, the command."""
     benchmark = BENCHMARKS[name]
-    record: BenchmarkRecord = from_json(
-        BenchmarkRecord,
-        {
-            "kind": "benchmark",
-            "experiment": f"benchmark-{name}",
-            "title": benchmark.what,
-            **benchmark.measure(options),
-            "machine": to_json(replace(machine(1), threads_per_run=options.threads)),
-            "versions": package_versions("sacremoses", "subword-nmt"),
-            "command": command_of(name, options),
-        },
-    )
+    content = {
+        "kind": "benchmark",
+        "experiment": f"benchmark-{name}",
+        "title": benchmark.what,
+        **benchmark.measure(options),
+        "machine": to_json(replace(machine(1), threads_per_run=options.threads)),
+        "versions": package_versions("sacremoses", "subword-nmt"),
+        "command": command_of(name, options),
+    }
+    record: BenchmarkRecord = from_json(BenchmarkRecord, content)
     return record
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import sqrt
-from typing import Any
+from typing import Protocol, TypeVar
 
 from scripts.lab.records.figures import (
     Axis,
@@ -108,31 +108,50 @@ def likeness_map(found: Mapping[tuple[str, str], float | None]) -> HeatMap:
 
 # --- by frequency ------------------------------------------------------------------------------
 
-Bands = Sequence[Mapping[str, Any]]  # figures of a band of words; ``ranks``: its first and last
+
+class Band(Protocol):
+    """Figures of a band of words by frequency, from the first to the last of ``ranks``."""
+
+    @property
+    def ranks(self) -> tuple[int, int]:
+        """The most frequent word has rank 1."""
 
 
-def by_band(found: Mapping[str, Bands], key: str, form: str, caption: str) -> Table:
-    """A figure by name and band of frequency ranks; – where a name has no such band."""
-    bands = sorted({tuple(band["ranks"]) for of_name in found.values() for band in of_name})
+B = TypeVar("B", bound=Band)
+
+
+def by_band(bands: Mapping[str, Sequence[Band]], figure: str, form: str, caption: str) -> Table:
+    """A figure by name and band; – where a name has no such band."""
+    every = sorted({band.ranks for of_name in bands.values() for band in of_name})
     rows = []
-    for name, of_name in found.items():
-        values = {tuple(band["ranks"]): format(band[key], form) for band in of_name}
-        rows.append([name, *(values.get(band, "–") for band in bands)])
-    head = ["embedding", *(f"{first:,}–{last:,}" for first, last in bands)]
+    for name, of_name in bands.items():
+        values = {band.ranks: format(getattr(band, figure), form) for band in of_name}
+        rows.append([name, *(values.get(ranks, "–") for ranks in every)])
+    head = ["embedding", *(f"{first:,}–{last:,}" for first, last in every)]
     return Table(head, rows, caption=f"{caption}, by frequency rank of the word")
 
 
 def over_frequency(
-    found: Mapping[str, Bands], value: Any, title: str, y: Axis, looks: Sequence[str]
+    bands: Mapping[str, Sequence[B]],
+    value: Callable[[B], float],
+    title: str,
+    y: Axis,
+    looks: Sequence[str],
 ) -> Chart:
-    """A line a name over the (geometric) middle of each band; ``value`` is that of a band."""
+    """A line per name over the (geometric) middle of each band; ``value`` is that of a band.
+
+    A logarithmic ``y`` has no place for zero, whose bands are left out.
+    """
     series = [
-        Series(
-            name,
-            looks.index(name),
-            [Point(sqrt(band["ranks"][0] * band["ranks"][1]), value(band)) for band in bands],
+        Series(name, looks.index(name), points)
+        for name, of_name in bands.items()
+        if (
+            points := [
+                Point(sqrt(band.ranks[0] * band.ranks[1]), value(band))
+                for band in of_name
+                if value(band) > 0 or not y.logarithmic
+            ]
         )
-        for name, bands in found.items()
     ]
     return Chart(
         title=title,
@@ -191,7 +210,7 @@ def tie_bars(ties: Mapping[str, TieMap]) -> Bars:
     )
 
 
-def _names_in(ties: Any) -> list[str]:
+def _names_in(ties: Iterable[TieMap]) -> list[str]:
     """All names in tie maps, embeddings first, without what no model has."""
     maps = list(ties)
     embeddings = (name for tie in maps for names, _ in tie.groups for name in names)

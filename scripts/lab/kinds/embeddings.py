@@ -106,11 +106,11 @@ def _set_similarity(pairs: WordPairs, seeds: Sequence[Named]) -> SetSimilarity:
         similarity(pairs, {name: (e, whole) for name, e in embeddings.items()})
         for embeddings in seeds
     ]
-    first = scores[0]["by"]
+    first = scores[0]
     return SetSimilarity(
-        covered=next(iter(first.values()))["covered"],
-        pairs=scores[0]["pairs"],
-        rho={name: _known(score["by"][name]["rho"] for score in scores) for name in first},
+        covered=next(iter(first.by.values())).covered,
+        pairs=first.pairs,
+        rho={name: _known(score.by[name].rho for score in scores) for name in first.by},
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,23 @@ from preprocess.files import named_when_whole, read_lines
 from preprocess.pipeline import TextPipeline
 from preprocess.wordsim import set_name
 from scripts.lab.options import option, positive
-from scripts.lab.records.analysis import FORMAT
+from scripts.lab.records.analysis import (
+    AnalysedMatrix,
+    AnalysedModel,
+    Analysis,
+    Likeness,
+    NormBand,
+    PairLikeness,
+    RowMovement,
+    SentenceAttention,
+    SetSimilarities,
+    Similarity,
+    StoredTieMap,
+    TiedMatrix,
+    VocabularyShares,
+    WordMap,
+)
+from scripts.lab.records.typed import from_json
 from scripts.lab.run.provenance import package_versions
 from scripts.lab.score.prepared import Prepared
 from scripts.lab.score.systems import file_name, parse_system
@@ -33,8 +49,6 @@ from tiednmt.tying import TieMap
 PACKAGES = ("scipy", "gensim")
 LANGUAGE_OF_SETS = "en"
 NEIGHBOURS = 8
-
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -149,104 +163,104 @@ def read_sets(paths: Sequence[Path]) -> list[WordPairs]:
     return [parse_pairs(set_name(file), read_lines(file), str(file)) for file in files]
 
 
-def analyse(subjects: Sequence[Subject], sets: Sequence[WordPairs], options: Options) -> Record:
-    """All there is to say of the subjects, as :mod:`scripts.lab.records.analysis` describes it."""
+def analyse(subjects: Sequence[Subject], sets: Sequence[WordPairs], options: Options) -> Analysis:
+    """All there is to say of the subjects."""
     embeddings = {
         f"{subject.name} {embedding.name}": (embedding, subject.units(embedding, LANGUAGE_OF_SETS))
         for subject in subjects
         for embedding in subject.embeddings
     }
-    return {
-        "format": FORMAT,
-        "checkpoints": [_subject(subject, options) for subject in subjects],
-        "similarity": {pairs.name: similarity(pairs, embeddings) for pairs in sets},
-        "likeness": _likeness({name: embedding for name, (embedding, _) in embeddings.items()}),
-        "versions": package_versions(*PACKAGES),
-    }
+    return Analysis(
+        checkpoints=[_model(subject, options) for subject in subjects],
+        similarity={pairs.name: similarity(pairs, embeddings) for pairs in sets},
+        likeness=_likeness({name: embedding for name, (embedding, _) in embeddings.items()}),
+        versions=package_versions(*PACKAGES),
+    )
 
 
-def similarity(pairs: WordPairs, embeddings: dict[str, tuple[Embedding, Units]]) -> Record:
+def similarity(
+    pairs: WordPairs, embeddings: Mapping[str, tuple[Embedding, Units]]
+) -> SetSimilarities:
     """ρ and coverage of each embedding of English words, or of words of no language known."""
-    by = {}
-    for name, (embedding, units) in embeddings.items():
-        if not embedding.languages or LANGUAGE_OF_SETS in embedding.languages:
-            found = word_similarity(embedding, pairs, units)
-            by[name] = {"rho": found.rho, "covered": found.covered}
-    return {"pairs": len(pairs.pairs), "by": by}
+    scores = {
+        name: word_similarity(embedding, pairs, units)
+        for name, (embedding, units) in embeddings.items()
+        if not embedding.languages or LANGUAGE_OF_SETS in embedding.languages
+    }
+    return SetSimilarities(
+        pairs=len(pairs.pairs),
+        by={name: Similarity(rho=one.rho, covered=one.covered) for name, one in scores.items()},
+    )
 
 
-def _likeness(embeddings: dict[str, Embedding]) -> Record | None:
+def _likeness(embeddings: Mapping[str, Embedding]) -> Likeness | None:
     words = [set(embedding.words) for embedding in embeddings.values()]
     if len(words) < 2 or len(set.intersection(*words)) < 3:
         return None
-    found = likeness(embeddings)
-    return {
-        "words": found.words,
-        "pairs": found.pairs,
-        "exact": found.exact,
-        "by": [
-            {"of": list(two), "rho": rho, "error": found.error[two]}
-            for two, rho in found.rho.items()
+    measured = likeness(embeddings)
+    return Likeness(
+        words=measured.words,
+        pairs=measured.pairs,
+        exact=measured.exact,
+        by=[
+            PairLikeness(of=two, rho=rho, error=measured.error[two])
+            for two, rho in measured.rho.items()
         ],
-    }
+    )
 
 
-def _subject(subject: Subject, options: Options) -> Record:
+def _model(subject: Subject, options: Options) -> AnalysedModel:
+    matrices = {e.name: _matrix(e, subject.units(e), options) for e in subject.embeddings}
     checkpoint = subject.checkpoint
-    return {
-        "name": subject.name,
-        "path": str(subject.path),
-        "architecture": checkpoint and checkpoint.architecture,
-        "tie_map": checkpoint and _tie_map(checkpoint.tie_map, checkpoint.bytes_per_parameter),
-        "vocabulary": checkpoint and _vocabulary(checkpoint),
-        "subwords": subject.pipeline is not None,
-        "matrices": {
-            embedding.name: _matrix(embedding, subject.units(embedding), options)
-            for embedding in subject.embeddings
-        },
-        "row_movement": checkpoint and read_row_movement(subject.path.parent),
-        "attention": _attention(subject, options),
-    }
+    model = AnalysedModel(
+        name=subject.name,
+        path=str(subject.path),
+        subwords=subject.pipeline is not None,
+        matrices=matrices,
+        attention=_attention(subject, options),
+    )
+    if checkpoint is None:
+        return model
+    return replace(
+        model,
+        architecture=checkpoint.architecture,
+        tie_map=_tie_map(checkpoint.tie_map, checkpoint.bytes_per_parameter),
+        vocabulary=_vocabulary(checkpoint),
+        row_movement=_row_movement(subject.path.parent),
+    )
 
 
-def _tie_map(tie: TieMap, bytes_per_parameter: int) -> Record:
-    return {
-        "groups": [
-            {
-                "names": list(names),
-                "types": types,
-                "dim": dim,
-                "parameters": types * dim,
-                "bytes": types * dim * bytes_per_parameter,
-            }
-            for names, (types, dim) in tie.groups
-        ],
-        "others": dict(tie.others),
-        "total": tie.total,
-        "untied_total": tie.untied_total,
-        "bytes_per_parameter": bytes_per_parameter,
-    }
+def _tie_map(tie: TieMap, bytes_per_parameter: int) -> StoredTieMap:
+    return StoredTieMap(
+        matrices=[TiedMatrix(names=names, shape=shape) for names, shape in tie.groups],
+        others=tie.others,
+        bytes_per_parameter=bytes_per_parameter,
+    )
 
 
-def _matrix(embedding: Embedding, units: Units, options: Options) -> Record:
+def _row_movement(folder: Path) -> RowMovement | None:
+    movement = read_row_movement(folder)
+    return from_json(RowMovement, movement) if movement else None
+
+
+def _matrix(embedding: Embedding, units: Units, options: Options) -> AnalysedMatrix:
     shown = list(embedding.words[: options.map_words])
-    return {
-        "words": len(embedding.words),
-        "dim": embedding.vectors.shape[1],
-        "norms": [
-            {"ranks": list(band), "mean": mean}
-            for band, mean in norms_by_frequency(embedding).items()
+    return AnalysedMatrix(
+        words=len(embedding.words),
+        dim=embedding.vectors.shape[1],
+        norms=[
+            NormBand(ranks=band, mean=mean) for band, mean in norms_by_frequency(embedding).items()
         ],
-        "neighbours": {word: nearest(embedding, word, NEIGHBOURS, units) for word in options.words},
-        "map": {
-            "method": options.map,
-            "words": shown,
-            "points": in_two_dimensions(embedding.take(shown), options.map).tolist(),
-        },
-    }
+        neighbours={word: nearest(embedding, word, NEIGHBOURS, units) for word in options.words},
+        map=WordMap(
+            method=options.map,
+            words=shown,
+            points=in_two_dimensions(embedding.take(shown), options.map).tolist(),
+        ),
+    )
 
 
-def _attention(subject: Subject, options: Options) -> list[Record]:
+def _attention(subject: Subject, options: Options) -> list[SentenceAttention]:
     """Of each sentence of the file, if any, and its translation by the checkpoint."""
     if options.sentences is None:
         return []
@@ -258,24 +272,24 @@ def _attention(subject: Subject, options: Options) -> list[Record]:
     pipeline = system.pipeline
     lines = [pipeline.encode(line, pipeline.source) for line in read_lines(options.sentences)]
     dictionaries = (system.task.source_dictionary, system.task.target_dictionary)
-    found = {
+    attention = {
         i: attention_of(source, best, dictionaries) for i, source, best in system.hypotheses(lines)
     }
     return [
-        {
-            "source": found[i].source,
-            "target": found[i].target,
-            "weights": found[i].weights.round(4).tolist(),
-            "alignment": found[i].alignment,
-        }
-        for i in sorted(found)
+        SentenceAttention(
+            source=one.source,
+            target=one.target,
+            weights=one.weights.round(4).tolist(),
+            alignment=one.alignment,
+        )
+        for _, one in sorted(attention.items())
     ]
 
 
 # --- the prepared folder -----------------------------------------------------------------------
 
 
-def _manifest(checkpoint: checkpoints.Checkpoint) -> Record:
+def _manifest(checkpoint: checkpoints.Checkpoint) -> dict[str, Any]:
     """That of the prepared folder; empty where the data-bin is fairseq's alone."""
     path = checkpoint.data_bin.parent / "manifest.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -286,16 +300,19 @@ def _pipeline(checkpoint: checkpoints.Checkpoint) -> TextPipeline | None:
     return TextPipeline.load(checkpoint.data_bin.parent) if translates else None
 
 
-def _vocabulary(checkpoint: checkpoints.Checkpoint) -> dict[str, int] | None:
-    """Types of the training text by language, counted there or told from two dictionaries."""
-    keys = ("source_only", "target_only", "both")
+def _vocabulary(checkpoint: checkpoints.Checkpoint) -> VocabularyShares | None:
+    """Entries of the training text by language, counted there or told from two dictionaries."""
     counted = _manifest(checkpoint).get("vocabulary", {})
-    if all(key in counted for key in keys):
-        return {key: counted[key] for key in keys}
+    names = [field.name for field in fields(VocabularyShares)]
+    if all(name in counted for name in names):
+        return VocabularyShares(**{name: counted[name] for name in names})
     if len(checkpoint.dictionaries) == 1:
         return None
     source, target = (set(d.symbols[d.nspecial :]) for d in checkpoint.dictionaries)
     if source == target:  # a joint one does not tell
         return None
-    sizes = (len(source - target), len(target - source), len(source & target))
-    return dict(zip(keys, sizes, strict=True))
+    return VocabularyShares(
+        source_only=len(source - target),
+        target_only=len(target - source),
+        both=len(source & target),
+    )

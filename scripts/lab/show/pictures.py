@@ -16,6 +16,7 @@ from matplotlib.font_manager import fontManager
 from matplotlib.ticker import LogLocator, NullLocator
 from matplotlib.transforms import Bbox
 
+from preprocess.files import named_when_whole
 from scripts.lab.records.figures import Bars, Chart, HeatMap, Picture, Point, Series
 from scripts.lab.score.systems import file_name
 
@@ -50,10 +51,9 @@ def draw(pictures: Iterable[Picture], folder: Path) -> None:
 
 def save(figure: Figure, path: Path) -> None:
     """Write ``path.png`` and ``path.svg``, each whole or not at all."""
-    for suffix in (".png", ".svg"):
-        temporary = path.with_name(f"{path.name}.partial{suffix}")
-        figure.savefig(temporary, dpi=150)
-        temporary.replace(path.with_name(path.name + suffix))
+    for form in ("png", "svg"):
+        with named_when_whole(path.with_name(f"{path.name}.{form}")) as partial:
+            figure.savefig(partial, dpi=150, format=form)
 
 
 def _noto() -> list[str]:

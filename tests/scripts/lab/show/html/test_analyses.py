@@ -22,17 +22,19 @@ def matrix(mean):
 
 
 ANALYSIS = {
+    "format": 1,
     "checkpoints": [
         {
             "name": "none",
             "path": "runs/none/checkpoint_best.pt",
             "architecture": "tied_lstm_lm_small",
             "tie_map": {
-                "groups": [
-                    {"names": ["input embedding"], "types": 254, "dim": 4},
-                    {"names": ["output embedding"], "types": 254, "dim": 4},
+                "matrices": [
+                    {"names": ["input embedding"], "shape": [254, 4]},
+                    {"names": ["output embedding"], "shape": [254, 4]},
                 ],
                 "others": {"output bias": 254, "projection P": 0, "the rest": 640},
+                "bytes_per_parameter": 4,
             },
             "subwords": False,
             "matrices": {"U": matrix(0.5), "V": matrix(1.5)},
@@ -48,11 +50,17 @@ ANALYSIS = {
         },
         {
             "name": "vectors",
-            "architecture": None,
-            "tie_map": None,
+            "path": "some.vec",
             "subwords": False,
             "matrices": {"U": {**matrix(2.5), "norms": matrix(2.5)["norms"][:2]}},
-            "row_movement": None,
+            "attention": [
+                {
+                    "source": ["ein", "Hund"],
+                    "target": ["a", "dog", "<b>"],
+                    "weights": [[0.9, 0.1], [0.25, 0.75], [0.5, 0.5]],
+                    "alignment": [[0, 0], [1, 1], [2, 0]],
+                }
+            ],
         },
     ],
     "similarity": {
@@ -93,8 +101,8 @@ def html_of(*runs, out):
 
 def require_tables(page):
     assert table(page, "Word similarity") == [
-        ["set", "pairs", "none U", "none V", "vectors U"],
-        ["SimLex-999", "999", "0.123|420 known", "−0.200|420 known", "–|0 known"],
+        ["set", "pairs covered", "none U", "none V", "vectors U"],
+        ["SimLex-999", "0–420 of 999", "0.123|420 known", "−0.200|420 known", "–|0 known"],
     ]
     assert table(page, "Likeness") == [
         ["embedding", "none U", "none V"],
@@ -109,10 +117,10 @@ def require_tables(page):
     ]
     assert table(page, "Rows that an update moves")[1:] == [["none, V", "8.5", "8.5", "8.5"]]
     assert table(page, "How far")[1:] == [["none, V", "0.0125", "0.0125", "0.0125"]]
-    assert table(page, "<b>")[1:] == [
-        [name, "&amp; 0.75, year 0.50"] for name in ("none U", "none V", "vectors U")
-    ]
-    assert table(page, "nowhere")[1][1] == "not in the vocabulary"
+    _, *lines = table(page, "Nearest neighbours")
+    nearest = {"<b>": "&amp; 0.75, year 0.50", "nowhere": "not in the vocabulary"}
+    names = ("none U", "none V", "vectors U")
+    assert lines == [[word, name, text] for word, text in nearest.items() for name in names]
 
 
 def test_an_analysis_alone(folder, tmp_path):
@@ -122,15 +130,22 @@ def test_an_analysis_alone(folder, tmp_path):
     assert title.text == "Embeddings: embeddings"
     require_tables(page)
     assert table(page, "Parameters by matrix") == [
-        ["model", "input embedding", "output embedding", "output bias", "the rest", "total"],
-        ["none", "1,016|254 × 4", "1,016|254 × 4", "254", "640", "2,926"],
+        [
+            *("model", "input embedding", "output embedding", "output bias", "the rest"),
+            *("total", "without tying"),
+        ],
+        [
+            *("none", "1,016|254 × 4", "1,016|254 × 4", "254", "640"),
+            *("2,926|0.0 MB stored", "2,926"),
+        ],
     ]
     assert table(page, "Versions")[1:] == [["scipy", "1.17.1"]]
 
 
 def test_norms_are_drawn(folder, tmp_path):
-    _, (caption, svg) = pictures(html_of(folder, out=tmp_path / "page.html"))
-    assert caption == "Mean norm of a row, by word frequency"
+    svg = dict(pictures(html_of(folder, out=tmp_path / "page.html")))[
+        "Mean norm of a row, by word frequency"
+    ]
     y = axis(svg, "y")
     drawn = [
         [y(float(point.split(",")[1])) for point in line.get("points").split()]
@@ -141,8 +156,7 @@ def test_norms_are_drawn(folder, tmp_path):
 
 
 def test_similarity_is_drawn(folder, tmp_path):
-    (caption, svg), _ = pictures(html_of(folder, out=tmp_path / "page.html"))
-    assert caption == "Word similarity"
+    svg = dict(pictures(html_of(folder, out=tmp_path / "page.html")))["Word similarity"]
     x = axis(svg, "x")
     assert [x(at) for at, _ in positions(svg)] == pytest.approx([0.1234, -0.2], abs=1e-3)
 
@@ -151,7 +165,8 @@ def test_signs_of_many_embeddings_differ(tmp_path):
     """Seven or more share colours, but not colour and shape."""
     analysis = copy.deepcopy(ANALYSIS)
     (analysis["checkpoints"][0])["matrices"] = {f"U{i}": matrix(i) for i in range(14)}
-    analysis.update(similarity={}, likeness=None)
+    analysis.update(similarity={})
+    del analysis["likeness"]
     (tmp_path / "analysis.json").write_text(json.dumps(analysis))
     page = read(html_of(tmp_path, out=tmp_path / "page.html"))
     legend = page.all("ul", class_="legend")[-1]
@@ -166,10 +181,10 @@ def test_pairs_that_all_cover_are_told_once(tmp_path):
     (tmp_path / "analysis.json").write_text(json.dumps(analysis))
     page = read(html_of(tmp_path, out=tmp_path / "page.html"))
     assert table(page, "Word similarity") == [
-        ["set", "pairs", "none U", "none V"],
-        ["SimLex-999", "420|of 999", "0.123", "−0.200"],
+        ["set", "pairs covered", "none U", "none V"],
+        ["SimLex-999", "420 of 999", "0.123", "−0.200"],
     ]
-    assert "embeddings of no English words are left out" in page.text  # vectors U
+    assert "Left out, since the sets are English: vectors U." in page.text
 
 
 def test_in_the_folder_of_a_run(folder, translation, tmp_path):
