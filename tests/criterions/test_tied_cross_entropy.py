@@ -29,6 +29,7 @@ def criterion(
         "sentence_avg": sentence_avg,
         "update_freq": list(update_freq),
         "measure_rows": measure_rows,
+        "measure_gradients": 0,
     }
     return TiedCrossEntropy(OmegaConf.create(options), TASK)
 

@@ -60,8 +60,8 @@ every_translator = pytest.mark.parametrize("arch", TRANSLATION)
 pytestmark = pytest.mark.usefixtures("cpu_path")
 
 
-def build(arch, tying=None, dtype=torch.float64, seed=7, **changes):
-    """A small model whose padding rows and biases are not zero."""
+def build(arch, tying=None, dtype=torch.float64, seed=7, noise=0.2, **changes):
+    """A small model; with ``noise`` its padding rows and biases are not zero."""
     tying = tying or (DECODER if arch in LANGUAGE_MODELS else THREE_WAY)
     options = {**vars(MODEL_DATACLASS_REGISTRY[arch]()), **ARCHITECTURES[arch]}
     config = OmegaConf.create({"model": {**options, "dropout": 0.0, **changes}})
@@ -71,7 +71,7 @@ def build(arch, tying=None, dtype=torch.float64, seed=7, **changes):
     result = ARCH_MODEL_REGISTRY[arch].build(config.model, source, JOINT).to(dtype)
     with torch.no_grad():
         for parameter in result.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
+            parameter.add_(noise * torch.randn_like(parameter))
     return result
 
 

@@ -30,11 +30,11 @@ class ToyEncoder(FairseqEncoder):
     def __init__(self, dictionary, embedding, cfg):
         super().__init__(dictionary)
         self.embedding, self.dropout = embedding, Dropout(cfg.dropout, "ToyEncoder")
-        self.scale = lookup_scale_of(cfg)
+        self.input_scale = lookup_scale_of(cfg)
 
     def forward(self, src_tokens, src_lengths, **_):
         kept = src_tokens.ne(self.dictionary.pad()).unsqueeze(2)
-        return {"sum": [(self.dropout(self.scale(self.embedding(src_tokens))) * kept).sum(1)]}
+        return {"sum": [(self.dropout(self.input_scale(self.embedding(src_tokens))) * kept).sum(1)]}
 
     def reorder_encoder_out(self, encoder_out, new_order):
         return select_sentences(encoder_out, new_order)
@@ -45,7 +45,7 @@ class ToyDecoder(SteppingDecoder):
 
     def __init__(self, dictionary, embeddings, cfg):
         super().__init__(dictionary, embeddings)
-        self.scale = lookup_scale_of(cfg)
+        self.input_scale = lookup_scale_of(cfg)
         self.mixed, self.dropout = nn.Linear(cfg.embed_dim, cfg.embed_dim), Dropout(cfg.dropout)
 
     def start(self, encoder_out):
@@ -53,7 +53,7 @@ class ToyDecoder(SteppingDecoder):
         return source, (torch.zeros_like(source), torch.zeros_like(source[..., :1]))
 
     def step(self, tokens, memory, state, position):
-        total, count = state[0] / 2 + self.scale(self.embedding(tokens)), state[1] + 1
+        total, count = state[0] / 2 + self.input_scale(self.embedding(tokens)), state[1] + 1
         mixed = linear(self.mixed, torch.tanh(total + memory) / count)
         return StepOutput(self.dropout(mixed), (total, count), None)
 

@@ -15,6 +15,7 @@ from fairseq.tasks import FairseqTask
 from omegaconf import II
 from torch import Tensor
 
+from tiednmt.criterions.gradient_shares import GradientShares
 from tiednmt.criterions.row_movement import RowMovement
 from tiednmt.errors import UserError
 from tiednmt.modules import OutputLayer
@@ -42,6 +43,13 @@ class TiedCrossEntropyConfig(FairseqDataclass):
             "each embedding matrix changed and by how much (0: off); training stays the same"
         },
     )
+    measure_gradients: int = field(
+        default=0,
+        metadata={
+            "help": "every N updates, log to gradient-shares.jsonl in --save-dir what each use of "
+            "an embedding matrix adds to its gradient (0: off); training stays the same"
+        },
+    )
     sentence_avg: bool = field(default=II("optimization.sentence_avg"))
     update_freq: list[int] = field(default=II("optimization.update_freq"))
     save_dir: str = field(default=II("checkpoint.save_dir"))
@@ -67,16 +75,20 @@ class TiedCrossEntropy(FairseqCriterion):
                 f"batches that make an update adds its share; got {list(cfg.update_freq)}"
             )
         self.batches_per_update = cfg.update_freq[0]
-        if cfg.measure_rows < 0:
-            raise UserError(f"--measure-rows {cfg.measure_rows}: must be 0 or more")
-        self.row_movement = None
-        if cfg.measure_rows and distributed_utils.get_global_rank() == 0:
-            self.row_movement = RowMovement(
-                cfg.measure_rows,
-                Path(cfg.save_dir),
-                task.source_dictionary,
-                task.target_dictionary,
-            )
+        self.row_movement = self._observer(RowMovement, "measure_rows", cfg)
+        self.gradient_shares = self._observer(GradientShares, "measure_gradients", cfg)
+
+    def _observer(
+        self, kind: type[RowMovement | GradientShares], option: str, cfg: TiedCrossEntropyConfig
+    ) -> Any:
+        """What measures every so many updates, on the first worker; None where it is off."""
+        every = getattr(cfg, option)
+        if every < 0:
+            raise UserError(f"--{option.replace('_', '-')} {every}: must be 0 or more")
+        if not every or distributed_utils.get_global_rank() != 0:
+            return None
+        source, target = self.task.source_dictionary, self.task.target_dictionary
+        return kind(every, Path(cfg.save_dir), source, target)
 
     @classmethod
     def build_criterion(cls, cfg: TiedCrossEntropyConfig, task: FairseqTask) -> "TiedCrossEntropy":
@@ -97,6 +109,8 @@ class TiedCrossEntropy(FairseqCriterion):
             raise UserError("--projection-penalty has no P to act on; add --projection")
         if self.row_movement is not None and model.training:
             self.row_movement.observe(model.num_updates, model.embeddings)
+        if self.gradient_shares is not None and model.training:
+            self.gradient_shares.observe(model.num_updates, model)
         features, _ = model(**sample["net_input"], features_only=True)
         loss, nll = layer.loss(
             features.flatten(0, 1),

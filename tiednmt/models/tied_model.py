@@ -24,7 +24,17 @@ from tiednmt.modules.frozen_linear import FrozenLinear, PackedLinear
 from tiednmt.modules.linear import PRECISIONS, freeze, set_matmul_precision
 from tiednmt.modules.lookup import LookupScale
 from tiednmt.search.stepper import StepOutput, Stepper, Tree, keep
-from tiednmt.tying import NONE, TYINGS, Embeddings, TieMap, build_embeddings, guard_checkpoints
+from tiednmt.tying import (
+    INPUT,
+    NONE,
+    SOURCE_INPUT,
+    TARGET_INPUT,
+    TYINGS,
+    Embeddings,
+    TieMap,
+    build_embeddings,
+    guard_checkpoints,
+)
 from tiednmt.tying import tie_map as tie_map_of
 
 logger = logging.getLogger(__name__)
@@ -123,6 +133,16 @@ class TiedModel(BaseFairseqModel):
     def embeddings(self) -> Embeddings:
         """The embedding matrices, as tied."""
         raise NotImplementedError
+
+    @property
+    def lookups(self) -> dict[str, tuple[nn.Embedding, LookupScale]]:
+        """The input embeddings by what they are, each with the scale of what is looked up."""
+        embeddings = self.embeddings
+        of_target = (embeddings.target, self.decoder.input_scale)
+        if embeddings.source is None:
+            return {INPUT: of_target}
+        of_source = (embeddings.source, self.encoder.input_scale)
+        return {SOURCE_INPUT: of_source, TARGET_INPUT: of_target}
 
     @property
     def tie_map(self) -> TieMap:
