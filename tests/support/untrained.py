@@ -9,14 +9,14 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 import tiednmt.plugin  # noqa: F401
 
 
-def save_untrained(path, data_bin, *arguments):
+def save_untrained(path, data_bin, *arguments, seed=1):
     """Build the model of a ``fairseq-train`` command line, save it and return it."""
     args = [str(data_bin), *map(str, arguments)]
     cfg = convert_namespace_to_omegaconf(
         options.parse_args_and_arch(options.get_training_parser(), args)
     )
     task = tasks.setup_task(cfg.task)
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     model = task.build_model(cfg.model)
     torch.save(
         {
