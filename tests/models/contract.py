@@ -14,6 +14,7 @@ import socket
 
 import pytest
 import torch
+from fairseq import checkpoint_utils
 from fairseq.dataclass.configs import EMAConfig
 from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_DATACLASS_REGISTRY
 from fairseq.models.ema import build_ema
@@ -25,6 +26,7 @@ import tests.support.toy_model  # noqa: F401
 import tiednmt.plugin  # noqa: F401
 from tests.support.searches import assert_same, hypotheses, sentences
 from tests.support.small_models import JOINT, batch
+from tests.support.untrained import checkpoint_of
 from tiednmt.errors import CheckpointError
 from tiednmt.models.parameters import tie_map_of
 from tiednmt.modules import linear as linear_module
@@ -356,6 +358,117 @@ def test_a_checkpoint_that_ties_less_loads_where_its_matrices_are_equal(arch):
             embeddings.source.weight.copy_(embeddings.target.weight)
     tied.load_state_dict(apart.state_dict())
     assert torch.equal(evaluated(apart, arch), evaluated(tied, arch))
+
+
+@every_case
+def test_encoder_and_decoder_load_alone(arch, tying, tmp_path):
+    """By fairseq's ``load_pretrained_component_from_model``, though each matrix is stored once."""
+    model, other = build(arch, tying), build(arch, tying, seed=8)
+    torch.save(checkpoint_of(model), tmp_path / "tied.pt")
+    parts = ("decoder",) if arch in LANGUAGE_MODELS else ("decoder", "encoder")
+    for part in parts:
+        component = getattr(other, part)
+        checkpoint_utils.load_pretrained_component_from_model(component, str(tmp_path / "tied.pt"))
+        expected = dict(getattr(model, part).named_parameters(remove_duplicate=False))
+        for name, parameter in component.named_parameters(remove_duplicate=False):
+            assert torch.equal(parameter, expected[name]), name
+    assert_tied(other, arch, tying)
+    assert torch.equal(evaluated(model, arch), evaluated(other, arch))
+
+
+# --- layers that are not torch's own ------------------------------------------------------------
+
+
+class Adapted(nn.Module):
+    """A linear layer and what LoRA (Hu et al. 2021) adds to it."""
+
+    def __init__(self, layer, rank=2):
+        super().__init__()
+        self.layer = layer
+        self.down = nn.Parameter(torch.randn(rank, layer.in_features).to(layer.weight.dtype))
+        self.up = nn.Parameter(torch.randn(layer.out_features, rank).to(layer.weight.dtype))
+
+    def forward(self, inputs):
+        return self.layer(inputs) + 0.3 * (inputs @ self.down.t() @ self.up.t())
+
+
+def linear_layers(model):
+    return [name for name, module in model.named_modules() if type(module) is nn.Linear]
+
+
+def adapted_and_merged(arch, names, dtype):
+    """A model some of whose layers are adapted, and one whose weights are what these come to."""
+    model, merged = (build(arch, dtype=dtype, projection=True) for _ in range(2))
+    torch.manual_seed(4)
+    for name in names:
+        adapter = Adapted(model.get_submodule(name))
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, adapter)
+        with torch.no_grad():
+            merged.get_submodule(name).weight.add_(0.3 * adapter.up @ adapter.down)
+    return model, merged
+
+
+def choices_of_layers(arch):
+    names = linear_layers(build(arch, projection=True))
+    assert names
+    return [names, *([name] for name in names)]
+
+
+@every_architecture
+def test_adapted_layers_train_and_decode_as_those_they_come_to(arch):
+    """All of them, and each alone: some are parts of one product where they are torch's own."""
+    given, target = inputs_for(arch)
+    for names in choices_of_layers(arch):
+        models = adapted_and_merged(arch, names, torch.float64)
+        scores = [scores_of(one, given) for one in models]
+        torch.testing.assert_close(*scores, msg=f"{names}")
+        gradients = []
+        for one in models:
+            loss_of(one, given, target).backward()
+            named = one.named_parameters()
+            gradients.append({name.replace(".layer.", "."): p.grad for name, p in named})
+        for name, expected in gradients[1].items():
+            torch.testing.assert_close(gradients[0][name], expected, msg=f"{names}: {name}")
+        adapters = [m for m in models[0].modules() if isinstance(m, Adapted)]
+        assert len(adapters) == len(names)
+        assert all(a.up.grad.abs().sum() > 0 and a.down.grad.abs().sum() > 0 for a in adapters)
+        with torch.no_grad():
+            steps = steps_of(prepared_for_inference(models[0]), arch, given)
+        torch.testing.assert_close(steps, scores[1], msg=f"{names}")
+
+
+@every_translator
+def test_adapted_layers_are_searched_with(arch):
+    sample, options = sentences(5, 5), {"beam_size": 3, "max_len_b": 9}
+    for names in choices_of_layers(arch):
+        adapted, merged = adapted_and_merged(arch, names, torch.float32)
+        assert_same(
+            hypotheses(TiedSequenceGenerator, prepared_for_inference(adapted), sample, **options),
+            hypotheses(SequenceGenerator, merged.eval(), sample, **options),
+        )
+
+
+@every_architecture
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_layers_quantised_by_type(arch):
+    """By torch's own ``quantize_dynamic``."""
+    model = build(arch, dtype=torch.float32, projection=True).eval()
+    exact, given = evaluated(model, arch), inputs_for(arch)[0]
+    quantised = torch.ao.quantization.quantize_dynamic(model, {nn.Linear})
+    assert linear_layers(model) and not linear_layers(quantised)
+    for prepared in (quantised, prepared_for_inference(quantised)):
+        with torch.no_grad():
+            outcomes = scores_of(prepared, given), steps_of(prepared, arch, given)
+        for rounded in outcomes:
+            assert 0 < (rounded - exact).norm() < 0.05 * exact.norm()
+    if arch not in LANGUAGE_MODELS:
+        sample, options = sentences(5, 5), {"beam_size": 3, "max_len_b": 9}
+        ours, theirs = (
+            hypotheses(TiedSequenceGenerator, one, sample, **options) for one in (quantised, model)
+        )
+        for beam, expected in zip(ours, theirs, strict=True):
+            assert beam[0]["score"].item() == pytest.approx(expected[0]["score"].item(), abs=0.05)
 
 
 # --- decoding -----------------------------------------------------------------------------------
