@@ -10,7 +10,7 @@ import shutil
 import pytest
 import torch
 
-from tests.integration.commandline import PLUGIN, run, train
+from tests.support.commandline import PLUGIN, run, train
 
 pytestmark = pytest.mark.slow
 

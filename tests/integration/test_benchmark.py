@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.integration.commandline import run
+from tests.support.commandline import run
 
 
 @pytest.mark.slow

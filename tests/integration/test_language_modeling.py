@@ -12,7 +12,7 @@ from fairseq.data import Dictionary
 
 import tiednmt.plugin  # noqa: F401
 from preprocess import monolingual, text8
-from tests.integration.commandline import as_two_workers, run, run_until_killed
+from tests.support.commandline import as_two_workers, run, run_until_killed
 
 pytestmark = pytest.mark.slow
 
@@ -76,7 +76,7 @@ def plain(data, folder):
 def test_killed_within_an_epoch_and_resumed(plain, data, tmp_path):
     often = ("--save-interval-updates", 1, "--keep-interval-updates", 1, "--disable-validation")
     options = (*TRAIN, "--save-dir", tmp_path, *often, "--max-update", 50)
-    run_until_killed(random.randint(3, 47), "fairseq-train", data, *options)
+    run_until_killed(range(3, 48), "fairseq-train", data, *options)
     run("fairseq-train", data, *options).check()
     assert_same(plain, tmp_path / LAST)
 

@@ -12,7 +12,7 @@ import torch
 from fairseq import checkpoint_utils
 
 import tiednmt.plugin  # noqa: F401
-from tests.integration.commandline import PLUGIN, Background, run, train
+from tests.support.commandline import PLUGIN, Background, run, train
 
 MODES = {
     "none": (),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 from types import SimpleNamespace
 
@@ -11,7 +10,7 @@ import torch
 from fairseq import checkpoint_utils
 
 import tiednmt.plugin  # noqa: F401
-from tests.integration.commandline import (
+from tests.support.commandline import (
     PLUGIN,
     ROOT,
     TRAIN,
@@ -57,7 +56,7 @@ def plain(data_bin, work):
 def test_killed_at_a_random_update_and_resumed(plain, data_bin, tmp_path):
     often = (*THREE_WAY, "--save-interval-updates", 1, "--keep-interval-updates", 1)
     options = (*TRAIN, "--save-dir", tmp_path, *often, "--max-update", 15)
-    run_until_killed(random.randint(2, 13), "fairseq-train", data_bin, *options)
+    run_until_killed(range(2, 14), "fairseq-train", data_bin, *options)
     assert load(tmp_path / LAST)["optimizer_history"][-1]["num_updates"] < 15
     train(data_bin, tmp_path, *often, "--max-update", 15).check()
     assert_same(weights(plain), weights(tmp_path / LAST))

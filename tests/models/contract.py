@@ -10,6 +10,7 @@ import io
 import itertools
 import json
 import os
+import pickle
 import socket
 
 import pytest
@@ -21,11 +22,12 @@ from fairseq.models.ema import build_ema
 from fairseq.sequence_generator import SequenceGenerator
 from omegaconf import OmegaConf
 from torch import nn
+from torch.nn.utils import parametrize
 
 import tests.support.toy_model  # noqa: F401
 import tiednmt.plugin  # noqa: F401
 from tests.support.searches import assert_same, hypotheses, sentences
-from tests.support.small_models import JOINT, batch
+from tests.support.small_models import JOINT, batch, dictionary
 from tests.support.untrained import checkpoint_of
 from tiednmt.errors import CheckpointError
 from tiednmt.models.parameters import tie_map_of
@@ -40,6 +42,7 @@ ARCHITECTURES = {
     "tied_gru": {
         "embed_dim": 6,
         "encoder_hidden_size": 4,
+        "encoder_layers": 2,
         "decoder_hidden_size": 5,
         "attention_size": 7,
     },
@@ -62,15 +65,15 @@ every_translator = pytest.mark.parametrize("arch", TRANSLATION)
 pytestmark = pytest.mark.usefixtures("cpu_path")
 
 
-def build(arch, tying=None, dtype=torch.float64, seed=7, **changes):
-    """A small model whose padding rows and biases are not zero."""
+def build(arch, tying=None, dtype=torch.float64, seed=7, words=JOINT, **changes):
+    """A small model, with P, whose padding rows and biases are not zero."""
     tying = tying or (DECODER if arch in LANGUAGE_MODELS else THREE_WAY)
     options = {**vars(MODEL_DATACLASS_REGISTRY[arch]()), **ARCHITECTURES[arch]}
-    config = OmegaConf.create({"model": {**options, "dropout": 0.0, **changes}})
+    config = OmegaConf.create({"model": {**options, "dropout": 0.0, "projection": True, **changes}})
     config.model.tying = tying
     torch.manual_seed(seed)
-    source = None if arch in LANGUAGE_MODELS else JOINT
-    result = ARCH_MODEL_REGISTRY[arch].build(config.model, source, JOINT).to(dtype)
+    source = None if arch in LANGUAGE_MODELS else words
+    result = ARCH_MODEL_REGISTRY[arch].build(config.model, source, words).to(dtype)
     with torch.no_grad():
         for parameter in result.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
@@ -228,6 +231,24 @@ def test_the_tied_gradient_is_the_sum_of_its_uses(arch, tying):
         torch.testing.assert_close(parameter.grad, sum(uses[id(parameter)]))
 
 
+@every_architecture
+@pytest.mark.parametrize(("dtype", "near"), [(torch.bfloat16, 0.02), (torch.float16, 0.002)])
+def test_half_types_compute_close_to_the_exact(arch, dtype, near):
+    """Loss and gradients, within a few units in their last place."""
+    given, target = inputs_for(arch)
+    model = build(arch, dtype=dtype)
+    exact = copy.deepcopy(model).double()
+    outcomes = []
+    for one in (model, exact):
+        loss = loss_of(one, given, target)
+        gradients = torch.autograd.grad(loss, list(one.parameters()))
+        together = torch.cat([gradient.flatten() for gradient in gradients])
+        assert together.dtype == one.output_layer.bias.dtype
+        outcomes.append((scores_of(one, given), loss, together))
+    for rough, expected in zip(*outcomes, strict=True):
+        assert (rough.double() - expected).norm() < near * expected.norm()
+
+
 # --- the tie survives ---------------------------------------------------------------------------
 
 
@@ -275,10 +296,12 @@ def test_the_tie_survives_the_meta_device(arch, tying):
 @every_case
 def test_the_tie_survives_copies_dtypes_and_averages(arch, tying):
     model = build(arch, tying, dtype=torch.float32)
-    twin = copy.deepcopy(model)
-    assert_tied(twin, arch, tying)
-    assert twin.embeddings.target.weight is not model.embeddings.target.weight
-    assert_tied(twin.half().bfloat16().float(), arch, tying)
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert_tied(twin, arch, tying)
+        assert twin.embeddings.target.weight is not model.embeddings.target.weight
+        assert torch.equal(evaluated(twin, arch), evaluated(model, arch))
+        twin.load_state_dict(model.state_dict())
+        assert_tied(twin.half().bfloat16().float(), arch, tying)
     average = build_ema(model, EMAConfig(store_ema=True, ema_decay=0.5), "cpu")
     with torch.no_grad():
         model.embeddings.target.weight.add_(1)
@@ -292,6 +315,50 @@ def test_the_tie_survives_copies_dtypes_and_averages(arch, tying):
     averaged = build(arch, tying)
     averaged.load_state_dict(mean)
     assert_tied(averaged, arch, tying)
+
+
+@every_case
+def test_a_parametrisation_is_seen_by_all_uses(arch, tying):
+    class Halved(nn.Module):
+        def forward(self, weight):
+            return weight / 2
+
+    model, expected = build(arch, tying), build(arch, tying)
+    embeddings = (model.embeddings.source, model.embeddings.target)
+    embeddings = {id(e): e for e in (*embeddings, model.output_layer.embedding) if e is not None}
+    with torch.no_grad():
+        for name, parameter in expected.named_parameters():
+            if "embedding.weight" in name:
+                parameter.div_(2)
+    for embedding in embeddings.values():
+        parametrize.register_parametrization(embedding, "weight", Halved())
+    assert len(embeddings) == len(expected.tie_map.groups)
+    assert torch.equal(evaluated(model, arch), evaluated(expected, arch))
+
+
+@every_architecture
+def test_a_state_may_be_loaded_more_than_once(arch):
+    model, first, second = (build(arch, seed=seed) for seed in (7, 8, 9))
+    weights = model.state_dict()
+    for loaded in (first, second):
+        loaded.load_state_dict(weights)
+        assert_tied(loaded, arch, loaded.tie_map.tying)
+        assert torch.equal(evaluated(model, arch), evaluated(loaded, arch))
+
+
+@every_case
+def test_a_checkpoint_of_other_dictionaries_is_refused(arch, tying):
+    """Of the same size: it is the entries that count."""
+    other = dictionary(f"v{i}" for i in range(len(JOINT) - 4))
+    assert len(other) == len(JOINT)
+    with pytest.raises(CheckpointError, match="other dictionaries"):
+        build(arch, tying).load_state_dict(build(arch, tying, words=other).state_dict())
+
+
+@every_architecture
+def test_a_checkpoint_of_other_sizes_is_refused(arch):
+    with pytest.raises(CheckpointError, match=r"another model; give the --arch.*size mismatch"):
+        build(arch, embed_dim=10).load_state_dict(build(arch).state_dict())
 
 
 @pytest.fixture(scope="module")
@@ -398,7 +465,7 @@ def linear_layers(model):
 
 def adapted_and_merged(arch, names, dtype):
     """A model some of whose layers are adapted, and one whose weights are what these come to."""
-    model, merged = (build(arch, dtype=dtype, projection=True) for _ in range(2))
+    model, merged = (build(arch, dtype=dtype) for _ in range(2))
     torch.manual_seed(4)
     for name in names:
         adapter = Adapted(model.get_submodule(name))
@@ -410,7 +477,7 @@ def adapted_and_merged(arch, names, dtype):
 
 
 def choices_of_layers(arch):
-    names = linear_layers(build(arch, projection=True))
+    names = linear_layers(build(arch))
     assert names
     return [names, *([name] for name in names)]
 
@@ -453,7 +520,7 @@ def test_adapted_layers_are_searched_with(arch):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_layers_quantised_by_type(arch):
     """By torch's own ``quantize_dynamic``."""
-    model = build(arch, dtype=torch.float32, projection=True).eval()
+    model = build(arch, dtype=torch.float32).eval()
     exact, given = evaluated(model, arch), inputs_for(arch)[0]
     quantised = torch.ao.quantization.quantize_dynamic(model, {nn.Linear})
     assert linear_layers(model) and not linear_layers(quantised)

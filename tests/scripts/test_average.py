@@ -6,7 +6,7 @@ from fairseq import checkpoint_utils
 
 from preprocess import demo
 from scripts import average
-from tests.integration.commandline import train
+from tests.support.commandline import train
 from tiednmt.errors import UserError
 
 KEEP = ("--save-interval-updates", 1, "--keep-interval-updates", 9, "--max-update", 3)

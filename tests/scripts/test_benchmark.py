@@ -19,7 +19,7 @@ from scripts.lab.benchmarks.compare import Measured, Side, compare, run_module
 from scripts.lab.benchmarks.output_layer import loss
 from scripts.lab.benchmarks.profile import Stopwatch
 from scripts.lab.show.markdown import benchmark_summary, benchmark_table
-from tests.integration.commandline import ROOT, run
+from tests.support.commandline import ROOT, run
 from tiednmt.modules import OutputLayer
 
 
