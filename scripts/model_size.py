@@ -1,96 +1,56 @@
-"""How large a model is under each tying, from vocabulary sizes alone."""
+"""How large a model is under each tying, from vocabulary sizes alone.
+
+python -m scripts.model_size --source 87000 --target 92000 --joint 94000
+python -m scripts.model_size --arch tied_lstm_lm_large --target 10000
+python -m scripts.model_size --data data/wmt14-en-fr
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from fairseq.data import Dictionary
-from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_NAME_REGISTRY
-from omegaconf import OmegaConf
-
-from preprocess.manifest import read_manifest
-from tiednmt.errors import UserError, one_line_errors
-from tiednmt.models.tied_gru import TiedGRUConfig, TiedGRUModel
-from tiednmt.tying import THREE_WAY, TYINGS, TieMap, tie_map
-
-ARCHITECTURES = [a for a, model in ARCH_MODEL_NAME_REGISTRY.items() if model == "tied_gru"]
+from scripts.lab.architectures import (
+    VocabularySizes,
+    is_language_model,
+    model_sizes,
+    tied_architectures,
+)
+from scripts.lab.commandline import command_parser
+from tiednmt.errors import one_line_errors
 
 
-def model_size(
-    architecture: str, tying: str, source: int, target: int, projection: bool = False
-) -> TieMap:
-    """The tie map of ``architecture`` for vocabularies of these sizes; nothing is allocated."""
-    overrides = Namespace()
-    ARCH_CONFIG_REGISTRY[architecture](overrides)
-    config = OmegaConf.create(
-        {
-            "model": {
-                **vars(TiedGRUConfig()),
-                **vars(overrides),
-                "tying": tying,
-                "projection": projection,
-            }
-        }
-    )
-    source_dictionary = _dictionary("source", source)
-    same = tying == THREE_WAY
-    target_dictionary = source_dictionary if same else _dictionary("target", target)
-    with torch.device("meta"):
-        model = TiedGRUModel.build(config.model, source_dictionary, target_dictionary)
-    return tie_map(model.embeddings, model)
-
-
-def _dictionary(option: str, types: int) -> Dictionary:
-    dictionary = Dictionary()
-    if types < len(dictionary):
-        raise UserError(f"--{option} {types}: at least the {len(dictionary)} special types")
-    for index in range(len(dictionary), types):
-        dictionary.add_symbol(f"{option}{index}")
-    return dictionary
-
-
-def _sizes(parser: argparse.ArgumentParser, args: Namespace) -> tuple[int, int, int]:
-    """Types of the source, the target and the joint vocabulary."""
-    sizes = args.source, args.target, args.joint
-    if args.data is None:
-        if None in sizes:
-            parser.error("--source, --target and --joint are needed, or --data alone")
-        return sizes
-    if sizes != (None, None, None):
-        parser.error("--data goes without --source, --target and --joint")
-    vocabulary = read_manifest(args.data)["vocabulary"]
-    return vocabulary["source"], vocabulary["target"], vocabulary["joint"]
+def _sizes(parser: argparse.ArgumentParser, args: argparse.Namespace) -> VocabularySizes:
+    given = {"target": args.target, "source": args.source, "joint": args.joint}
+    needed = ["target"] if is_language_model(args.arch) else list(given)
+    if args.data is not None:
+        if any(given.values()):
+            parser.error("--data goes without --source, --target and --joint")
+        return VocabularySizes.of_prepared(args.data, args.arch)
+    if [name for name, size in given.items() if size is not None] != needed:
+        parser.error(f"{args.arch} takes --{', --'.join(needed)} and no other, or --data alone")
+    return VocabularySizes(**given)
 
 
 @one_line_errors
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Print the tie map of every tying."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--arch", choices=ARCHITECTURES, default="tied_gru_press_wolf")
-    parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="take the vocabulary of this prepared folder"
-    )
-    parser.add_argument("--source", type=int, help="source types, specials included")
-    parser.add_argument("--target", type=int, help="target types, specials included")
-    parser.add_argument("--joint", type=int, help="types of the joint vocabulary, for three-way")
+    parser = command_parser("python -m scripts.model_size", __doc__)
+    parser.add_argument("--arch", choices=tied_architectures(), default="tied_gru_press_wolf")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="prepared folder, for its sizes")
+    for side in ("source", "target", "joint"):
+        parser.add_argument(f"--{side}", type=int, metavar="N", help=f"{side} vocabulary size")
     parser.add_argument("--projection", action="store_true", help="with a matrix P")
     parser.add_argument("--json", action="store_true", help="print the totals as JSON")
-    args = parser.parse_args()
-    source, target, joint = _sizes(parser, args)
-    maps = {}
-    for tying in TYINGS:
-        sizes = (joint, joint) if tying == THREE_WAY else (source, target)
-        maps[tying] = model_size(args.arch, tying, *sizes, args.projection)
+    args = parser.parse_args(argv)
+    maps = model_sizes(args.arch, _sizes(parser, args), projection=args.projection)
     if args.json:
-        print(json.dumps({tying: {"total": tie.total} for tying, tie in maps.items()}, indent=1))
-        return
-    whole = maps[TYINGS[0]].total
-    for tying, tie in maps.items():
-        print(f"{tying}: {tie.total / whole:.1%} of {TYINGS[0]}\n{tie}\n")
+        return print(json.dumps({t: {"total": each.total} for t, each in maps.items()}, indent=1))
+    for tying, each in maps.items():
+        share = each.total / maps["none"].total
+        print(f"{tying}: {share:.1%} of none\n{each}\n  {each.signature}\n")
 
 
 if __name__ == "__main__":

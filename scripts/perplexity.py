@@ -10,127 +10,19 @@ every token counts, the ends of lines included where training had them.
 
 from __future__ import annotations
 
-import argparse
-import logging
-import tempfile
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
-from fairseq.data import FairseqDataset
-from torch import Tensor
-from tqdm import tqdm
-
-import tiednmt.plugin  # noqa: F401
 from preprocess.files import write_json
-from preprocess.manifest import line_ends
-from preprocess.monolingual import binarise_lines
-from scripts.lab.records.figures import perplexity
-from tiednmt.checkpoints import build, preferred_device, read_checkpoint, require_task
-from tiednmt.errors import UserError, one_line_errors
-from tiednmt.models.language_model import RecurrentLanguageModel
-from tiednmt.tasks.tied_language_modeling import TiedLanguageModelingTask
-
-# of a stream, or lines: bounds the memory, changes no figure
-TOKENS_AT_A_TIME = 500
-LINES_AT_A_TIME = 32
-
-Figures = dict[str, int | float]
-
-
-class Scorer:
-    """A language model that is asked how likely texts are.
-
-    Args:
-        checkpoint: of ``fairseq-train --task tied_language_modeling``.
-        prepared: the folder (``python -m preprocess.*``) that it was trained on.
-        cpu: leave the GPU alone.
-
-    Raises:
-        UserError: no such language model, or not of these dictionaries.
-    """
-
-    def __init__(self, checkpoint: Path, prepared: Path, cpu: bool = False) -> None:
-        data_bin = prepared / "data-bin"
-        if not (data_bin / "dict.txt").is_file():
-            raise UserError(
-                f"--data {prepared}: holds no data-bin/dict.txt; give a folder that python -m "
-                "preprocess.ptb (or .text, …) has filled"
-            )
-        state = read_checkpoint(checkpoint, data=str(data_bin))
-        require_task(checkpoint, state, TiedLanguageModelingTask, "language models")
-        model, self.task = build(checkpoint, state, data_bin)
-        self.device = preferred_device(cpu)
-        self.model: RecurrentLanguageModel = model.to(self.device).eval()
-        self.prepared = prepared
-
-    def subset(self, name: str) -> Figures:
-        """``tokens``, ``nll`` (nats a token) and ``perplexity`` of a subset of the folder."""
-        data_bin = self.prepared / "data-bin"
-        if not (data_bin / f"{name}.bin").is_file():
-            known = ", ".join(sorted(path.stem for path in data_bin.glob("*.bin")))
-            raise UserError(f"--subset {name}: {data_bin} has only {known}")
-        return self._score(data_bin, name)
-
-    def text(self, path: Path) -> Figures:
-        """The same of a text file, split at spaces, each line ended as in training."""
-        dictionary = self.prepared / "data-bin" / "dict.txt"
-        with tempfile.TemporaryDirectory() as folder:
-            counts = binarise_lines(
-                path, dictionary, Path(folder, "text"), line_ends(self.prepared)
-            )
-            if not counts["tokens"]:
-                raise UserError(f"{path}: holds no text")
-            return self._score(Path(folder), "text")
-
-    def _score(self, data_bin: Path, subset: str) -> Figures:
-        self.task.args.data = str(data_bin)
-        self.task.load_dataset(subset)
-        nll, tokens = 0.0, 0
-        batches = self._batches(self.task.dataset(subset))
-        with torch.no_grad():
-            for batch in tqdm(batches, desc=subset, unit=" batches", disable=None):
-                target = self._target(batch)
-                nll += self._nll(batch["net_input"], target).item()
-                tokens += int(target.ne(self.task.dictionary.pad()).sum())
-        mean = nll / tokens
-        return {"tokens": tokens, "nll": mean, "perplexity": perplexity(mean)}
-
-    def _batches(self, dataset: FairseqDataset) -> Any:
-        options: dict[str, Any] = {"num_workers": 0, "data_buffer_size": 0}
-        if self.task.continuous:
-            self.task.args.tokens_per_sample = min(TOKENS_AT_A_TIME, len(dataset))
-        else:
-            options.update(max_tokens=None, batch_size=LINES_AT_A_TIME)
-        return self.task.eval_lm_dataloader(dataset, **options)
-
-    def _target(self, batch: dict[str, Any]) -> Tensor:
-        target: Tensor = batch["target"]
-        if self.task.args.add_bos_token:  # what begins every line is no part of the text
-            target[:, 0] = self.task.dictionary.pad()
-        return target
-
-    def _nll(self, net_input: dict[str, Any], target: Tensor) -> Tensor:
-        features, _ = self.model(
-            net_input["src_tokens"].to(self.device),
-            carried=net_input.get("carried"),
-            features_only=True,
-        )
-        target = target.to(self.device).flatten()
-        padding = self.task.dictionary.pad()
-        return self.model.output_layer.loss(features.flatten(0, 1), target, padding).nll
+from scripts.lab.commandline import add_cpu, command_parser, quiet_libraries
+from scripts.lab.score.perplexity import Scorer
+from tiednmt.errors import one_line_errors
 
 
 @one_line_errors
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.perplexity",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m scripts.perplexity", __doc__)
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
     parser.add_argument(
         "--data", type=Path, required=True, metavar="PREPARED", help="folder of preprocess.*"
@@ -140,18 +32,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     what.add_argument(
         "--input", type=Path, metavar="FILE", help="tokenised text, a line a sentence"
     )
-    parser.add_argument("--cpu", action="store_true", help="leave the GPU alone")
+    add_cpu(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
     args = parser.parse_args(argv)
-    for package in ("fairseq", "tiednmt"):
-        logging.getLogger(package).setLevel(logging.WARNING)
-    # fairseq's loader asks for pinned memory with or without a GPU
-    warnings.filterwarnings("ignore", message=".*pin_memory.*")
+    quiet_libraries()
     scorer = Scorer(args.checkpoint, args.data, args.cpu)
-    found = scorer.subset(args.subset) if args.subset else scorer.text(args.input)
+    figures = scorer.subset(args.subset) if args.subset else scorer.text(args.input)
     if args.json:
-        write_json(args.json, found)
-    print(f"{found['tokens']:,} tokens, perplexity {found['perplexity']:.2f}")
+        write_json(args.json, {**figures, "tie": scorer.tie_signature})
+    print(f"{figures['tokens']:,} tokens, perplexity {figures['perplexity']:.2f}")
+    print(scorer.tie_signature)
 
 
 if __name__ == "__main__":

@@ -9,26 +9,21 @@ fewer sample translations; or the folder of an analysis alone.
 
 from __future__ import annotations
 
-import argparse
-import logging
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from preprocess.files import write_whole
+from scripts.lab.commandline import command_parser, quiet_libraries
+from scripts.lab.runs import load
 from scripts.lab.show.html.page import render
-from scripts.lab.show.html.runs import load
 from tiednmt.errors import UserError, one_line_errors
 
 
 @one_line_errors
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.report",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m scripts.report", __doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder or record")
     parser.add_argument(
         "--out",
@@ -40,13 +35,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.out.is_dir():
         raise UserError(f"--out {args.out}: a folder; give the name of a file")
-    for package in ("fairseq", "tiednmt"):
-        logging.getLogger(package).setLevel(logging.WARNING)
+    quiet_libraries()
     command = shlex.join(["python", "-m", "scripts.report", *map(str, args.runs)])
     page = render([load(path) for path in args.runs], command)
     with write_whole(args.out) as file:
         file.write(page)
-    print(f"{args.out}: {len(args.runs)} run(s)")
+    print(f"{args.out}: {len(args.runs)} record(s)")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import ctypes
 import os
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 
 import torch
 
@@ -16,6 +15,7 @@ from tiednmt.kernels.tuning import (
     ONEDNN_KERNELS_KEPT,
     SMALL_TENSOR_BYTES,
 )
+from tiednmt.processor import is_amd
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
@@ -62,12 +62,9 @@ def use_exact_onednn() -> None:
 
 @cache
 def _has_exact_onednn() -> bool:
-    processor = ""
-    with suppress(OSError):
-        processor = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     may_round = getattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
     return (
-        "AuthenticAMD" in processor
+        is_amd()
         and torch.backends.mkldnn.is_available()
         and not may_round()
         and not torch.cuda.is_available()  # whose products the setting would round

@@ -11,178 +11,192 @@ import shlex
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
+from fairseq.tasks import TASK_REGISTRY
 
-from preprocess.files import write_json, write_whole
+import tiednmt.plugin  # noqa: F401
 from preprocess.manifest import data_bins
 from preprocess.parallel import cores
-from scripts.lab.kinds.embeddings import EmbeddingResults, SkipGramResults
-from scripts.lab.kinds.language_model import FirstUpdatesResults, LanguageModelResults
-from scripts.lab.kinds.translation import TranslationResults
+from scripts.lab.kinds import KINDS
+from scripts.lab.kinds.kind import Scoring, Trained
+from scripts.lab.records.schema import Record, TrainedRow
 from scripts.lab.run.processes import call, gpus
-from scripts.lab.run.provenance import machine, package_versions
-from scripts.lab.run.specs import Experiment, Recipe, fairseq_train_arguments, merge
-from scripts.lab.run.training import Run, curve, parameters, train
+from scripts.lab.run.provenance import provenance
+from scripts.lab.run.specs import (
+    Experiment,
+    Recipe,
+    fairseq_train_arguments,
+    folder_name,
+    merge,
+    run_name,
+    without_seed,
+)
+from scripts.lab.run.summary import RunSummary, read_summary
+from scripts.lab.run.training import Run, train
+from scripts.lab.store import write_figures, write_record
 from tiednmt.errors import UserError
 
 
-class Results(Protocol):
-    """How the experiments of a task are scored and shown."""
+@dataclass(frozen=True)
+class Options:
+    """How an experiment is run.
 
-    @property
-    def packages(self) -> Sequence[str]:
-        """Packages that the scores depend on, beside those of every record."""
-
-    @property
-    def measures_similarity(self) -> bool:
-        """Whether ``out/wordsim`` is to hold the word-similarity sets."""
-
-    def measure(
-        self,
-        rows: Sequence[dict[str, Any]],
-        runs: Mapping[str, Sequence[Run]],
-        data: Path,
-        out: Path,
-        jobs: int,
-        seeds: Sequence[int],
-    ) -> dict[str, Any]:
-        """Score the runs (row → a run a seed) and return what the record says of it.
-
-        ``rows`` of it are those given, each with its scores.
-        """
-
-    @staticmethod
-    def table(record: Mapping[str, Any]) -> str:
-        """The record as a Markdown table, with what must be known to read it."""
-
-    @staticmethod
-    def page(record: Mapping[str, Any]) -> str:
-        """The table, and what else is worth a look after a run."""
-
-    @staticmethod
-    def plot(record: Mapping[str, Any], out: Path) -> None:
-        """Draw the record's pictures in the folder ``out``."""
-
-
-RESULTS_OF_TASK: dict[str, type[Results]] = {
-    "embeddings": EmbeddingResults,
-    "first-updates": FirstUpdatesResults,
-    "skip-gram": SkipGramResults,
-    "translation": TranslationResults,
-    "tied_language_modeling": LanguageModelResults,
-}
-
-
-def results_of(experiment: Experiment) -> Results:
-    """What scores and shows ``experiment``, by its task.
-
-    Raises:
-        UserError: there is nothing for that task, or it does not know one of the settings.
+    ``raw`` is a folder of raw files, ``wordsim`` one of the word-similarity sets, each instead of a
+    download. ``jobs`` runs go on at the same time: by default one per GPU, or one per core where
+    there is none. Every row is trained with each of ``seeds``.
     """
-    make = RESULTS_OF_TASK.get(experiment.task)
-    if make is None:
-        raise UserError(
-            f"{experiment.name}: task {experiment.task}; experiments are of the tasks "
-            f"{', '.join(RESULTS_OF_TASK)}"
-        )
-    try:
-        return make(**experiment.settings)
-    except TypeError as error:
-        raise UserError(f"{experiment.name}: settings: {error}") from error
+
+    raw: Path | None = None
+    wordsim: Path | None = None
+    jobs: int | None = None
+    seeds: Sequence[int] = (1,)
 
 
 def run_experiment(
-    experiment: Experiment,
-    out: Path,
-    command: str,
-    raw: Path | None = None,
-    jobs: int | None = None,
-    seeds: Sequence[int] = (1,),
-    wordsim: Path | None = None,
-) -> dict[str, Any]:
-    """Run all steps and return the record that is also left as ``out/record.json``.
-
-    Leaves ``table.md`` and plots (``.png`` and ``.svg``) beside it.
+    experiment: Experiment, out: Path, command: str, options: Options | None = None
+) -> Record:
+    """Run all steps; ``out`` then holds ``record.json``, ``table.md`` and the plots.
 
     Args:
         experiment: what to run.
         out: folder of the prepared data, the runs and the record; data and runs of another
             experiment are in the folder of its name beside it.
         command: the command line to record, with which anybody can repeat this.
-        raw: folder of raw files, instead of a download.
-        jobs: runs at the same time; by default one a GPU, or one a core where there is none.
-        seeds: every row is trained with each of these.
-        wordsim: folder of the word-similarity sets, for what is measured with them, instead of a
-            download.
+        options: how to run it.
+
+    Returns:
+        The record.
+
+    Raises:
+        UserError: the experiment says something that cannot be run, or a step failed.
     """
-    results = results_of(experiment)
-    trained = out.parent / experiment.runs_of if experiment.runs_of else out
-    data = trained / "data"
-    _prepare(experiment.prepare, data, raw)
-    if results.measures_similarity:
-        _prepare(("preprocess.wordsim",), out / "wordsim", wordsim)
-    runs = {
-        name: [_run(name, recipe, seed, data, trained) for seed in seeds]
-        for name, recipe in experiment.rows.items()
-    }
-    seed_by_seed = [run for of_seed in zip(*runs.values(), strict=True) for run in of_seed]
-    jobs = jobs or min(len(gpus()) or cores(), len(seed_by_seed) or len(seeds))
-    train(seed_by_seed, jobs)
-    rows = [_row(name, of_row, seeds) for name, of_row in runs.items()]
-    record = {
-        "experiment": experiment.name,
-        "task": experiment.task,
-        "title": experiment.title,
-        **results.measure(rows, runs, data, out, jobs, seeds),
-        "curves": {name: [curve(run) for run in of_row] for name, of_row in runs.items()},
-        "machine": machine(jobs),
-        "versions": package_versions(*results.packages),
-        "command": command,
-    }
-    write_json(out / "record.json", record)
-    with write_whole(out / "table.md") as file:
-        file.write(results.page(record) + "\n")
-    results.plot(record, out)
+    options = options or Options()
+    scoring = scoring_of(experiment)
+    _require_task(experiment)
+    prepare(experiment, scoring, out, options)
+    trained = train_rows(experiment, out, options)
+    about = provenance(command, trained.jobs, tuple(scoring.packages))
+    record = KINDS[experiment.kind].record(
+        kind=experiment.kind,
+        experiment=experiment.name,
+        title=experiment.title,
+        curves=_curves(trained.runs),
+        **scoring.score(trained),
+        **vars(about),
+    )
+    record = write_record(out / "record.json", record)
+    write_figures(record, out)
     return record
 
 
-def _prepare(prepare: Sequence[str], data: Path, raw: Path | None) -> None:
+def scoring_of(experiment: Experiment) -> Scoring:
+    """How ``experiment`` is scored, by its kind.
+
+    Raises:
+        UserError: there is no such kind, or it does not know one of the settings.
+    """
+    scored = {name: kind.scoring for name, kind in KINDS.items() if kind.scoring}
+    if experiment.kind not in scored:
+        raise UserError(
+            f"{experiment.name}: kind {experiment.kind}; experiments are of the kinds "
+            f"{', '.join(scored)}"
+        )
+    try:
+        return scored[experiment.kind](**experiment.settings)
+    except TypeError as error:
+        raise UserError(f"{experiment.name}: settings: {error}") from error
+
+
+def _require_task(experiment: Experiment) -> None:
+    """Refuse rows that are trained for something else than the kind is about."""
+    task = KINDS[experiment.kind].task
+    if task and not experiment.rows:
+        raise UserError(f"{experiment.name}: has no rows to train")
+    for name, recipe in experiment.rows.items():
+        trained = recipe["task"]["_name"]
+        if task and not issubclass(TASK_REGISTRY.get(trained, object), TASK_REGISTRY[task]):
+            raise UserError(
+                f"{experiment.name}: the row {name} is of the task {trained}; the kind "
+                f"{experiment.kind} needs {task}"
+            )
+
+
+def prepare(experiment: Experiment, scoring: Scoring, out: Path, options: Options) -> None:
+    """Prepare the corpus, and the word-similarity sets where they are needed."""
+    _preprocess(experiment.prepare, _trained_in(experiment, out) / "data", options.raw)
+    if scoring.measures_similarity:
+        _preprocess(("preprocess.wordsim",), out / "wordsim", options.wordsim)
+
+
+def _preprocess(prepare: Sequence[str], dest: Path, raw: Path | None) -> None:
     module, *arguments = prepare
     if raw is not None:
         arguments += ["--raw", str(raw)]
-    call([sys.executable, "-m", module, *arguments, "--dest", str(data)])
+    call([sys.executable, "-m", module, *arguments, "--dest", str(dest)])
 
 
-def _run(row: str, recipe: Recipe, seed: int, data: Path, out: Path) -> Run:
+def _trained_in(experiment: Experiment, out: Path) -> Path:
+    return out.parent / experiment.runs_of if experiment.runs_of else out
+
+
+def train_rows(experiment: Experiment, out: Path, options: Options) -> Trained:
+    """Train every row with every seed; all rows of the first seed come first."""
+    folder = _trained_in(experiment, out)
+    runs = {
+        name: [_run(name, recipe, seed, folder) for seed in options.seeds]
+        for name, recipe in experiment.rows.items()
+    }
+    seed_by_seed = [run for of_seed in zip(*runs.values(), strict=True) for run in of_seed]
+    most = len(seed_by_seed) or len(options.seeds)
+    jobs = options.jobs or min(len(gpus()) or cores(), most)
+    train(seed_by_seed, jobs)
+    rows = [
+        _row(name, recipe, runs[name], options.seeds) for name, recipe in experiment.rows.items()
+    ]
+    return Trained(rows, runs, folder / "data", out, options.seeds, jobs)
+
+
+def _run(row: str, recipe: Recipe, seed: int, folder: Path) -> Run:
     arguments = fairseq_train_arguments(merge(recipe, {"common": {"seed": seed}}))
     if not torch.cuda.is_available():
         arguments.append("--cpu")
-    name = row if seed == 1 else f"{row} seed {seed}"
     limits = recipe["optimization"]
     return Run(
-        name=name,
-        folder=out / name.replace(" ", "-"),
-        arguments=(os.pathsep.join(map(str, data_bins(data))), *arguments),
+        name=run_name(row, seed),
+        folder=folder / folder_name(row, seed),
+        arguments=(os.pathsep.join(map(str, data_bins(folder / "data"))), *arguments),
         max_update=limits.get("max_update", 0),
         max_epoch=limits.get("max_epoch", 0),
     )
 
 
-def _row(name: str, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str, Any]:
+def _row(name: str, recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> TrainedRow:
     """A row before it is scored; sizes and command are those of the first seed."""
-    first = runs[0]
-    last = [torch.load(run.folder / "checkpoint_last.pt", map_location="cpu") for run in runs]
-    seconds = [state["extra_state"]["previous_training_time"] for state in last]
+    first, summaries = runs[0], _summaries(runs)
+    seconds = statistics.fmean(summary.training_seconds for summary in summaries)
+    return TrainedRow(
+        name=name,
+        parameters=summaries[0].parameters,
+        checkpoint_bytes=first.checkpoint.stat().st_size,
+        updates=summaries[0].updates,
+        epochs=summaries[0].epochs,
+        training_seconds=round(seconds),
+        seeds=seeds,
+        recipe=without_seed(recipe),
+        training_command=shlex.join(first.command),
+    )
+
+
+def _summaries(runs: Sequence[Run]) -> list[RunSummary]:
+    return [read_summary(run.folder) for run in runs]
+
+
+def _curves(runs: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
     return {
-        "name": name,
-        "parameters": parameters(first),
-        "checkpoint_bytes": first.checkpoint.stat().st_size,
-        "updates": last[0]["optimizer_history"][-1]["num_updates"],
-        "epochs": curve(first)[-1]["epoch"],
-        "training_seconds": round(statistics.fmean(seconds)),
-        "training_command": shlex.join(first.command),
-        "seeds": list(seeds),
+        name: [summary.validations for summary in _summaries(of_row)]
+        for name, of_row in runs.items()
     }

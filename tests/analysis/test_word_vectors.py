@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gensim.models import KeyedVectors, Word2Vec
 
-from scripts.skip_gram import SkipGram, save, train
+from scripts.lab.baselines.skip_gram import SkipGram, save, train
 from tiednmt.analysis.embeddings import Embedding
 from tiednmt.analysis.word_vectors import is_word_vectors, load, save_numpy, save_word2vec
 from tiednmt.errors import UserError

@@ -1,30 +1,38 @@
-"""The benchmarks that train, on a tiny corpus; no test looks at a time."""
+"""The benchmarks that train, on a tiny corpus; no test looks at a time alone."""
 
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
-from tests.support.commandline import run
+from scripts import benchmark
+from scripts.lab.benchmarks import start_up
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("arguments", "parts"),
-    [
-        (("train", "--profile", "--updates", 20), True),
-        (("start-up",), False),
-    ],
-)
-def test_training_beside_stock(prepared, tmp_path, arguments, parts):
-    path = tmp_path / "record.json"
-    common = ("--data", prepared, "--max-tokens", 200, "--runs", 1, "--json", path)
-    run("-m", "scripts.benchmark", *arguments, *common).check()
+def test_training_beside_stock(prepared, tmp_path):
+    path, batch = tmp_path / "record.json", 200
+    words = ["train", "--profile", "--updates", "20", "--max-tokens", str(batch), "--runs", "1"]
+    benchmark.main([*words, "--data", str(prepared), "--json", str(path)])
     record = json.loads(path.read_text(encoding="utf-8"))
-    assert record["ratio"].keys() == {"median", "min", "max"}
-    for side in ("ours", "against"):
-        assert ("parts" in record[side]) is parts
-    if parts:
-        for name in ("forward", "backward", "optimizer"):
-            assert record["ours"]["parts"][name] > 0
+    ours, against = record["ours"], record["against"]
+    assert record["ratio"]["median"] == pytest.approx(ours["median"] / against["median"], rel=0.02)
+    for side in (ours, against):
+        # tokens per second times seconds per update: at most a batch, and most of one
+        tokens = side["median"] * sum(side["parts"].values()) / 1000
+        assert batch / 4 < tokens < batch * 1.2
+    limit = record["limit"]
+    achieved = ours["median"] * limit["gflops_per_token"]
+    assert limit["share"] == pytest.approx(
+        achieved / limit["gflops_per_second"]["highest"], abs=0.001
+    )
+
+
+@pytest.mark.slow
+def test_a_start_up_takes_less_than_its_process(prepared):
+    options = start_up.StartUp(data=prepared, max_tokens=200)
+    started = time.perf_counter()
+    measured = start_up._start_ups(options.stock_recipe(), options)
+    assert 0 < 60 / measured.rate < time.perf_counter() - started

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from gensim.models import KeyedVectors
 from scipy.stats import spearmanr
 
 from scripts import analyse
+from scripts.lab.figures.analysis import figures
+from scripts.lab.records.analysis import SetSimilarities, Similarity, read_analysis
 from scripts.lab.score.embeddings import Subject, load
-from scripts.lab.show.analysis_page import page
+from scripts.lab.show.markdown import page
 from tests.support.untrained import save_untrained, write_dictionaries
 from tiednmt.analysis.embeddings import Embedding
 from tiednmt.analysis.word_vectors import save_word2vec
@@ -105,13 +108,12 @@ def test_likeness_is_that_of_the_exported_vectors(record, out):
 def test_checkpoints(record):
     none, tied = record["checkpoints"]
     assert (none["name"], none["architecture"]) == ("none", "tied_lstm_lm")
-    assert [group["names"] for group in tied["tie_map"]["groups"]] == [
-        ["input embedding", "output embedding"]
-    ]
-    rows = len(WORDS) + 4
-    group = tied["tie_map"]["groups"][0]
-    assert (group["parameters"], group["bytes"]) == (rows * 6, rows * 6 * 4)
-    assert tied["tie_map"]["untied_total"] - tied["tie_map"]["total"] == rows * 6
+    (matrix,) = tied["tie_map"]["matrices"]
+    assert matrix == {
+        "names": ["input embedding", "output embedding"],
+        "shape": [len(WORDS) + 4, 6],
+    }
+    assert len(none["tie_map"]["matrices"]) == 2
     u = none["matrices"]["U"]
     assert len(u["map"]["points"]) == len(u["map"]["words"]) == 20
     assert [band["ranks"] for band in u["norms"]] == [[1, 10], [11, 24]]
@@ -121,7 +123,8 @@ def test_checkpoints(record):
 
 
 def test_files(out):
-    for name in ("word-similarity", "likeness", "norms", "map-none", "row-movement-tied"):
+    names = ("parameters", "word-similarity", "likeness", "norms", "map-none", "row-movement-tied")
+    for name in names:
         for suffix in (".png", ".svg"):
             assert (out / f"{name}{suffix}").stat().st_size > 200
     tables = (out / "tables.md").read_text()
@@ -139,7 +142,7 @@ def test_word_vectors_beside_a_checkpoint(out, folder, tmp_path):
     )
     record = json.loads((tmp_path / "analysis.json").read_text())
     assert rho_of(record, "none U", "vectors U") == pytest.approx(1.0, abs=1e-6)
-    assert record["checkpoints"][1]["tie_map"] is None
+    assert "tie_map" not in record["checkpoints"][1]
     assert record["similarity"] == {}
 
 
@@ -170,19 +173,22 @@ def test_words_of_either_language_of_a_shared_vocabulary():
     assert subject.units(german, "en")("die") == ["die"]
 
 
-def test_embeddings_that_no_set_is_for_are_named(record):
-    similarity = {"mine": {"pairs": 4, "by": {"none V": {"rho": 0.5, "covered": 3}}}}
-    text = page({**record, "similarity": similarity})
+def test_embeddings_that_no_set_is_for_are_named(out):
+    analysis = read_analysis(out / "analysis.json")
+    mine = SetSimilarities(pairs=4, by={"none V": Similarity(rho=0.5, covered=3)})
+    text = page(figures(replace(analysis, similarity={"mine": mine})))
     assert "Left out, since the sets are English: none U, tied S, tied P·V." in text
-    assert "Left out" not in page(record)
+    assert "Left out" not in page(figures(analysis))
 
 
-def test_bytes_of_every_group(record):
+def test_bytes_of_every_model(record, out):
     """In single precision: four a parameter."""
-    none = record["checkpoints"][0]
-    total = none["tie_map"]["total"]
-    assert none["tie_map"]["bytes_per_parameter"] == 4
-    assert f"| total |  | {total:,} | {4 * total / 1e6:.1f} MB |" in page(record)
+    none = record["checkpoints"][0]["tie_map"]
+    sizes = [rows * dim for rows, dim in (matrix["shape"] for matrix in none["matrices"])]
+    total = sum(sizes) + sum(none["others"].values())
+    assert none["bytes_per_parameter"] == 4
+    text = (out / "tables.md").read_text()
+    assert f"| {total:,} ({4 * total / 1e6:.1f} MB stored) | {total:,} |" in text
 
 
 def test_words_in_a_script_without_a_font(tmp_path, capsys):

@@ -1,57 +1,88 @@
 """The command line that runs an experiment."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
 from scripts import quickstart, reproduce
+from scripts.lab import runner
+from scripts.lab.records.schema import Validation
+from scripts.lab.run.specs import load_experiment
+from scripts.lab.run.summary import add_validation
+from scripts.lab.store import read_record
 
 
 @pytest.fixture
-def calls(monkeypatch):
-    """What the runner was asked for, in place of hours of training."""
-    asked = []
+def world(monkeypatch, tmp_path):
+    """Commands and trainings that are noted in place of being run; ``runs/`` is in a new folder.
 
-    class Results:
-        @staticmethod
-        def page(record):
-            return "the page"
+    Each training leaves what the record says of it.
+    """
+    monkeypatch.chdir(tmp_path)
+    noted = {"commands": [], "runs": [], "jobs": []}
 
-    def run_experiment(experiment, out, command, raw, jobs, seeds, wordsim):
-        asked.append((experiment.name, str(out), command, raw, jobs, seeds))
-        return {}
+    def call(command):
+        noted["commands"].append(command[2:])
 
-    monkeypatch.setattr(reproduce, "run_experiment", run_experiment)
-    monkeypatch.setattr(reproduce, "results_of", lambda experiment: Results)
-    return asked
+    def train(runs, jobs):
+        noted["runs"] += runs
+        noted["jobs"].append(jobs)
+        for run in runs:
+            run.folder.mkdir(parents=True)
+            run.checkpoint.touch()
+            add_validation(run.folder, Validation(update=1, epoch=1, nll=5.0), 10, 1.0)
 
-
-def test_what_is_recorded_can_be_repeated(calls, capsys):
-    reproduce.main(["ptb-small", "--seeds", "3", "--jobs", "2", "--raw", "/some/where"])
-    (name, out, command, raw, jobs, seeds) = calls[0]
-    assert (name, out, str(raw), jobs, seeds) == (
-        "ptb-small",
-        "runs/ptb-small",
-        "/some/where",
-        2,
-        (1, 2, 3),
-    )
-    assert command == "python -m scripts.reproduce ptb-small --seeds 3 --jobs 2"
-    assert "the page" in capsys.readouterr().out
+    monkeypatch.setattr(runner, "call", call)
+    monkeypatch.setattr(runner, "train", train)
+    monkeypatch.setattr(runner, "data_bins", lambda data: [data / "data-bin"])
+    return noted
 
 
-def test_defaults(calls):
-    reproduce.main(["demo"])
-    assert calls[0] == ("demo", "runs/demo", "python -m scripts.reproduce demo", None, None, (1,))
+def test_what_is_recorded_can_be_repeated(world, capsys):
+    arguments = ["ptb-large-begun", "--seeds", "3", "--jobs", "2", "--raw", "/some/where"]
+    reproduce.main(arguments)
+    out = Path("runs/ptb-large-begun")
+    record = read_record(out / "record.json")
+    assert record.command == "python -m scripts.reproduce ptb-large-begun --seeds 3 --jobs 2"
+    assert record.machine.runs_side_by_side == 2
+    assert all(row.seeds == (1, 2, 3) for row in record.rows)
+    prepared = ["preprocess.ptb", "--raw", "/some/where", "--dest", f"{out / 'data'}"]
+    assert world["commands"] == [prepared]
+    assert len(world["runs"]) == 3 * len(record.rows) and world["jobs"] == [2]
+    for text in ((out / "table.md").read_text(), capsys.readouterr().out):
+        assert "| wt | 10 | 148 |" in text  # e⁵
 
 
-def test_quickstart_stands_on_the_same_runner(calls, monkeypatch):
+def test_defaults(world):
+    reproduce.main(["ptb-large-begun"])
+    record = read_record(Path("runs/ptb-large-begun/record.json"))
+    assert record.command == "python -m scripts.reproduce ptb-large-begun"
+    assert record.row_names == [*load_experiment("ptb-large-begun").rows]
+    assert all(row.seeds == (1,) for row in record.rows)
+
+
+def test_some_rows_and_further_seeds(world):
+    reproduce.main(["ptb-large-begun", "--rows", "bd+wt", "wt", "--seeds", "2-3"])
+    record = read_record(Path("runs/ptb-large-begun/record.json"))
+    assert record.row_names == ["wt", "bd+wt"]
+    assert [run.folder.name for run in world["runs"]] == [
+        *("wt-seed-2", "bd+wt-seed-2", "wt-seed-3", "bd+wt-seed-3")
+    ]
+    assert "--rows bd+wt wt --seeds 2-3" in record.command
+
+
+def test_quickstart_stands_on_the_same_runner(world, monkeypatch):
+    """Up to the scoring, which finds no corpus."""
     monkeypatch.setattr(
         sys, "argv", ["quickstart", "--data", "multi30k", "--pair", "en-fr", "--jobs", "4"]
     )
-    quickstart.main()
-    command = "./scripts/quickstart.sh --data multi30k --pair en-fr --jobs 4"
-    assert calls[0] == ("multi30k-en-fr", "runs/multi30k-en-fr", command, None, 4, (1,))
+    with pytest.raises(SystemExit, match=r"runs/multi30k-en-fr/data/manifest.json"):
+        quickstart.main()
+    (prepared,) = world["commands"]
+    assert prepared[:3] == ["preprocess.multi30k", "--pair", "en-fr"]
+    assert [run.name for run in world["runs"]] == ["none", "decoder", "three-way"]
+    assert world["jobs"] == [4]
 
 
 def test_unknown_experiment_is_one_line(capsys):
@@ -59,13 +90,6 @@ def test_unknown_experiment_is_one_line(capsys):
         reproduce.main(["ptb-huge"])
     assert str(stop.value).startswith("error: no experiment is called ptb-huge; there are demo, ")
     assert "ptb-small" in str(stop.value) and "\n" not in str(stop.value)
-
-
-def test_some_rows_and_further_seeds(calls):
-    reproduce.main(["ptb-small", "--rows", "wt+pr", "none", "--seeds", "2-3"])
-    *_, command, _, _, seeds = calls[0]
-    assert seeds == (2, 3)
-    assert command == "python -m scripts.reproduce ptb-small --rows wt+pr none --seeds 2-3"
 
 
 @pytest.mark.parametrize(
@@ -76,12 +100,12 @@ def test_some_rows_and_further_seeds(calls):
         (["three-way"], "multi30k-en-de: rows are compared with none, fairseq lstm: name it too"),
     ],
 )
-def test_rows_that_cannot_be_alone(calls, rows, message):
+def test_rows_that_cannot_be_alone(world, rows, message):
     name = "ptb-small" if "wt" in rows else "multi30k-en-de"
     with pytest.raises(SystemExit) as stop:
         reproduce.main([name, "--rows", *rows])
     assert str(stop.value) == f"error: {message}"
-    assert not calls
+    assert not world["commands"] and not world["runs"]
 
 
 @pytest.mark.parametrize(

@@ -117,10 +117,16 @@ class TiedSequenceGenerator(SequenceGenerator):
         if self._workers is not None and self._forked_with is not None:
             if self._forked_with.holds(parameters):
                 return self._workers
-            self._workers.close()
+            self.close()
         self._forked_with = Snapshot(parameters)
         self._workers = Workers(self._search_arrays, torch.get_num_threads())
         return self._workers
+
+    def close(self) -> None:
+        """End the processes that share the search; the next search starts others."""
+        if self._workers is not None:
+            self._workers.close()
+        self._workers = self._forked_with = None
 
     def _search_arrays(
         self, source: Array, lengths: Array, first: int, limit: int

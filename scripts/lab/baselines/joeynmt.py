@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import re
-import statistics
 import subprocess
-import tempfile
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +11,18 @@ import torch
 import yaml
 from fairseq.data.data_utils import infer_language_pair
 
-from scripts.lab.benchmarks.compare import Measured, Side, run_module
+from scripts.lab.baselines.stock import Sizes
 from tiednmt.errors import UserError
 
 _VERSION = "from importlib.metadata import version; import joeynmt; print(version('joeynmt'))"
 
 
-def side(args: argparse.Namespace) -> Side:
-    """Its recurrent model with all embeddings tied, of the sizes of Multi30k's recipe.
+def version(python: str) -> str:
+    """The version of JoeyNMT that the interpreter ``python`` has.
 
     Raises:
-        UserError: JoeyNMT or the folder's text is missing.
+        UserError: none.
     """
-    version = _version(args.joeynmt_python)
-    text = args.data.resolve() / "bpe"
-    if not text.is_dir():
-        raise UserError(f"--data {args.data}: no bpe there, the text that JoeyNMT reads")
-    return Side(f"JoeyNMT {version}, tied_embeddings, tied_softmax", partial(_speed, text, args))
-
-
-def _version(python: str) -> str:
     try:
         command = [python, "-c", _VERSION]
         done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
@@ -46,32 +34,33 @@ def _version(python: str) -> str:
     return done.stdout.split()[-1]
 
 
-def _speed(text: Path, args: argparse.Namespace) -> Measured:
-    """Target tokens a second after the first tenth of the updates, and memory."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        configuration = write_inputs(text, folder, args.max_tokens, args.updates)
-        command = ["joeynmt", "train", str(configuration), "--skip-test"]
-        log = folder / "train.log"
-        memory = run_module(command, args.threads, log, python=args.joeynmt_python)
-        speeds = speeds_in(log.read_text(encoding="utf-8"))[1:]
-    if not speeds:
-        raise UserError(f"--updates {args.updates}: too few to measure; ask for 20 or more")
-    return Measured(statistics.harmonic_mean(speeds), memory)
+def text_of(data: Path) -> Path:
+    """The folder of the text in subword units, which JoeyNMT reads, of a prepared folder.
+
+    Raises:
+        UserError: it is missing.
+    """
+    text = data.resolve() / "bpe"
+    if not text.is_dir():
+        raise UserError(f"--data {data}: no bpe there, the text that JoeyNMT reads")
+    return text
 
 
-def speeds_in(log: str) -> list[float]:
-    """Target tokens a second of each interval of equally many updates that JoeyNMT logged."""
-    return [float(found) for found in re.findall(r"Tokens per Sec:\s*([\d.]+)", log)]
+def rates_in(log: str) -> list[float]:
+    """Target tokens per second of each interval of equally many updates that JoeyNMT logged."""
+    return [float(rate) for rate in re.findall(r"Tokens per Sec:\s*([\d.]+)", log)]
 
 
-def write_inputs(text: Path, folder: Path, max_tokens: int, updates: int) -> Path:
+def write_inputs(text: Path, folder: Path, sizes: Sizes, max_tokens: int, updates: int) -> Path:
     """The vocabulary and the configuration of a training, whose path is returned.
+
+    Trained is JoeyNMT's recurrent model with all embeddings tied.
 
     Args:
         text: folder of ``train`` and ``valid`` in both languages, in subword units; data-bin
             beside it tells which is the source.
         folder: where both are written and the model goes.
+        sizes: of the model.
         max_tokens: of a batch, padding included.
         updates: of the training.
     """
@@ -80,12 +69,14 @@ def write_inputs(text: Path, folder: Path, max_tokens: int, updates: int) -> Pat
     types = "".join(line.rpartition(" ")[0] + "\n" for line in lines)
     (folder / "vocabulary").write_text(types, encoding="utf-8")
     path = folder / "joeynmt.yaml"
-    content = yaml.safe_dump(_configuration(text, folder, max_tokens, updates))
+    content = yaml.safe_dump(_configuration(text, folder, sizes, max_tokens, updates))
     path.write_text(content, encoding="utf-8")
     return path
 
 
-def _configuration(text: Path, folder: Path, max_tokens: int, updates: int) -> dict[str, Any]:
+def _configuration(
+    text: Path, folder: Path, sizes: Sizes, max_tokens: int, updates: int
+) -> dict[str, Any]:
     """What it does not say is left as JoeyNMT has it."""
     source, target = infer_language_pair(text.parent / "data-bin")
     language = {
@@ -96,10 +87,12 @@ def _configuration(text: Path, folder: Path, max_tokens: int, updates: int) -> d
     }
     rnn = {
         "rnn_type": "lstm",
-        "embeddings": {"embedding_dim": 256, "dropout": 0.4},
-        "num_layers": 1,
-        "dropout": 0.4,
+        "embeddings": {"embedding_dim": sizes.embed_dim, "dropout": sizes.dropout},
+        "num_layers": sizes.layers,
+        "dropout": sizes.dropout,
     }
+    encoder = {**rnn, "hidden_size": sizes.encoder_hidden_size, "bidirectional": True}
+    decoder = {**rnn, "hidden_size": sizes.decoder_hidden_size, "hidden_dropout": sizes.dropout}
     log_interval = max(1, updates // 10)
     return {
         "name": "benchmark",
@@ -115,8 +108,8 @@ def _configuration(text: Path, folder: Path, max_tokens: int, updates: int) -> d
         "model": {
             "tied_embeddings": True,
             "tied_softmax": True,
-            "encoder": {**rnn, "hidden_size": 128, "bidirectional": True},
-            "decoder": {**rnn, "hidden_size": 256, "hidden_dropout": 0.4, "attention": "luong"},
+            "encoder": encoder,
+            "decoder": {**decoder, "attention": "luong"},
         },
         "training": {
             "optimizer": "adam",

@@ -1,7 +1,7 @@
 """The small PTB model of Zaremba et al. (2014) in plain PyTorch, with what the paper leaves open.
 
 Nothing of the package's is used, so that it serves as what one would write without it (the
-benchmark compares with it) and as the bench on which readings of projection regularisation are
+benchmark compares with it) and as the bench on which variants of projection regularisation are
 tried (``scripts.search_projection``).
 
   python -m scripts.lab.baselines.plain_language_model --data runs/ptb-small/data --updates 100
@@ -9,7 +9,6 @@ tried (``scripts.search_projection``).
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import time
@@ -23,14 +22,15 @@ import torch.nn.functional as F
 from fairseq.data import Dictionary, data_utils
 from torch import Tensor, nn
 
+from scripts.lab.commandline import command_parser
 from tiednmt.errors import UserError
 
 State = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One reading of the model and its objective."""
+class Variant:
+    """One variant of the model and its objective."""
 
     tied: bool = True
     projection: str = "none"  # none; matrix: P h; affine: P h + bias
@@ -57,39 +57,39 @@ class Reading:
 
 
 UNTIED = {
-    "small": Reading(tied=False),
-    "large": Reading(tied=False, steps=35, clip=10.0, size=1500, dropout=0.65, init_range=0.04),
+    "small": Variant(tied=False),
+    "large": Variant(tied=False, steps=35, clip=10.0, size=1500, dropout=0.65, init_range=0.04),
 }
 
 
 class PlainLanguageModel(nn.Module):
     """Embedding, LSTM, P, output embedding."""
 
-    def __init__(self, reading: Reading, types: int) -> None:
+    def __init__(self, variant: Variant, types: int) -> None:
         super().__init__()
-        size = reading.size
+        size = variant.size
         self.embedding = nn.Embedding(types, size)
-        self.dropout = nn.Dropout(reading.dropout)
-        self.lstm = nn.LSTM(size, size, reading.layers, dropout=reading.dropout)
+        self.dropout = nn.Dropout(variant.dropout)
+        self.lstm = nn.LSTM(size, size, variant.layers, dropout=variant.dropout)
         self.projection = (
-            nn.Linear(size, size, bias=reading.projection == "affine")
-            if reading.projection != "none"
+            nn.Linear(size, size, bias=variant.projection == "affine")
+            if variant.projection != "none"
             else None
         )
         self.output = nn.Linear(size, types)
-        if reading.tied:
+        if variant.tied:
             self.output.weight = self.embedding.weight
         for parameter in self.parameters():
-            nn.init.uniform_(parameter, -reading.init_range, reading.init_range)
+            nn.init.uniform_(parameter, -variant.init_range, variant.init_range)
         for name, parameter in self.lstm.named_parameters():
-            unused = "bias_hh" in name and reading.lstm_biases == 1
-            if unused or ("bias" in name and reading.lstm_bias == "zero"):
+            unused = "bias_hh" in name and variant.lstm_biases == 1
+            if unused or ("bias" in name and variant.lstm_bias == "zero"):
                 nn.init.zeros_(parameter)
             parameter.requires_grad_(not unused)
-        if self.projection is not None and reading.projection_start != "uniform":
-            if reading.projection_start == "identity":
+        if self.projection is not None and variant.projection_start != "uniform":
+            if variant.projection_start == "identity":
                 nn.init.eye_(self.projection.weight)
-            elif reading.projection_start == "zero":
+            elif variant.projection_start == "zero":
                 nn.init.zeros_(self.projection.weight)
             if self.projection.bias is not None:
                 nn.init.zeros_(self.projection.bias)
@@ -117,17 +117,17 @@ def windows(text: Tensor, streams: int, steps: int) -> Iterator[tuple[Tensor, Te
 class Training:
     """SGD with the gradients clipped and the rate halved, as Zaremba et al. do it."""
 
-    def __init__(self, reading: Reading, types: int, seed: int = 1) -> None:
+    def __init__(self, variant: Variant, types: int, seed: int = 1) -> None:
         torch.manual_seed(seed)
-        self.reading = reading
-        self.model = PlainLanguageModel(reading, types)
+        self.variant = variant
+        self.model = PlainLanguageModel(variant, types)
 
     def epoch(self, text: Tensor, number: int) -> float:
         """Train on ``text``, epochs counted from 1; the perplexity met on the way."""
-        rate = self.reading.learning_rate
-        rate *= self.reading.decay ** max(0, number - self.reading.first_decay)
+        rate = self.variant.learning_rate
+        rate *= self.variant.decay ** max(0, number - self.variant.first_decay)
         nll, count, state = 0.0, 0, None
-        for inputs, targets in windows(text, self.reading.streams, self.reading.steps):
+        for inputs, targets in windows(text, self.variant.streams, self.variant.steps):
             loss, state = self.update(inputs, targets, state, rate)
             nll += loss
             count += targets.numel()
@@ -139,38 +139,38 @@ class Training:
         """One update; the summed NLL and the state it leaves, detached."""
         scores, (hidden, cell) = self.model(inputs, state)
         nll = F.cross_entropy(scores.flatten(0, 1), targets.flatten(), reduction="sum")
-        penalty = self.penalty() / self.reading.streams
-        loss = nll / self.reading.streams
+        penalty = self.penalty() / self.variant.streams
+        loss = nll / self.variant.streams
         self.model.zero_grad()
-        if self.reading.clip_lookups == "apart":
+        if self.variant.clip_lookups == "apart":
             self.model.looked_up.retain_grad()
-        (loss + penalty if self.reading.clip_penalty else loss).backward()
+        (loss + penalty if self.variant.clip_penalty else loss).backward()
         self.clip(inputs)
-        if not self.reading.clip_penalty and penalty.requires_grad:
+        if not self.variant.clip_penalty and penalty.requires_grad:
             penalty.backward()
         with torch.no_grad():
             for parameter in self.model.parameters():
                 if parameter.grad is not None:
-                    parameter.mul_(1 - rate * self.reading.weight_decay)
+                    parameter.mul_(1 - rate * self.variant.weight_decay)
                     parameter.sub_(parameter.grad, alpha=rate)
         return nll.item(), (hidden.detach(), cell.detach())
 
     def clip(self, inputs: Tensor) -> None:
-        """Scale all gradients so that their norm, as the reading takes it, is within its bound."""
+        """Scale all gradients so that their norm, as the variant takes it, is within its bound."""
         parameters = list(self.model.parameters())
         gradients = [p.grad for p in parameters if p.grad is not None]
         norm = nn.utils.get_total_norm(gradients)
-        if self.reading.clip_lookups == "apart":
+        if self.variant.clip_lookups == "apart":
             matrix, each = self.model.embedding.weight.grad, self.model.looked_up.grad
             assert matrix is not None and each is not None
             elsewhere = matrix.index_add(0, inputs.flatten(), each.flatten(0, 1), alpha=-1)
             squares = norm.square() - matrix.square().sum()
             norm = (squares + elsewhere.square().sum() + each.square().sum()).sqrt()
-        nn.utils.clip_grads_with_norm_(parameters, self.reading.clip, norm)
+        nn.utils.clip_grads_with_norm_(parameters, self.variant.clip, norm)
 
     def penalty(self) -> Tensor:
         """λ · form of what is penalised."""
-        model, reading = self.model, self.reading
+        model, variant = self.model, self.variant
         projection: list[Tensor] = [] if model.projection is None else [model.projection.weight]
         penalised: dict[str, list[Tensor]] = {
             "projection": projection,
@@ -178,11 +178,11 @@ class Training:
             "all": list(model.parameters()),
         }
         squares = torch.zeros(())
-        for parameter in penalised[reading.penalty_of]:
+        for parameter in penalised[variant.penalty_of]:
             squares = squares + parameter.square().sum()
-        if reading.penalty_form == "squared":
-            return reading.penalty * squares / 2
-        return reading.penalty * (squares + 1e-12).sqrt()
+        if variant.penalty_form == "squared":
+            return variant.penalty * squares / 2
+        return variant.penalty * (squares + 1e-12).sqrt()
 
     def perplexity(self, text: Tensor, streams: int, steps: int = 100) -> float:
         """Of ``text``, with the state carried."""
@@ -211,27 +211,25 @@ def read(data: Path, subset: str) -> Tensor:
     return torch.cat([lines[i] for i in range(len(lines))])
 
 
-def speed(data: Path, reading: Reading, updates: int) -> float:
+def speed(data: Path, variant: Variant, updates: int) -> float:
     """Tokens a second of training, after the first tenth of the updates."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     text = read(data, "train").to(device)
-    training = Training(reading, len(dictionary(data)))
+    training = Training(variant, len(dictionary(data)))
     training.model.to(device)
     state, tokens, started = None, 0, 0.0
-    batches = windows(text, reading.streams, reading.steps)
+    batches = windows(text, variant.streams, variant.steps)
     for number, (inputs, targets) in enumerate(islice(batches, updates)):
         if number == updates // 10:
             tokens, started = 0, time.perf_counter()
-        _, state = training.update(inputs, targets, state, reading.learning_rate)
+        _, state = training.update(inputs, targets, state, variant.learning_rate)
         tokens += targets.numel()
     return tokens / (time.perf_counter() - started)
 
 
 def main() -> None:
     """Print the speed of training as JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("python -m scripts.lab.baselines.plain_language_model", __doc__)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared folder")
     parser.add_argument("--size", choices=tuple(UNTIED), default="small")
     parser.add_argument("--updates", type=int, default=100, metavar="N")

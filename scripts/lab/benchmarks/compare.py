@@ -25,7 +25,7 @@ from tiednmt.errors import UserError
 class Measured:
     """What one run gave."""
 
-    speed: float  # of the work, a second
+    rate: float  # of the work: tokens, sentences, … per second (or what WHAT says)
     memory: float | None = None  # bytes at the peak, where they are measured
     parts: Mapping[str, float] | None = None  # milliseconds of an update, where they are measured
 
@@ -43,11 +43,11 @@ def compare(ours: Side, against: Side, runs: int) -> dict[str, Any]:
 
     The first pair warms up and is not counted. Where both measure memory, ``memory_ratio`` too.
     """
-    found: dict[Side, list[Measured]] = {ours: [], against: []}
+    measured: dict[Side, list[Measured]] = {ours: [], against: []}
     for _ in tqdm(range(runs + 1), desc="pairs of runs", unit=" pairs"):
-        for side, measured in found.items():
-            measured.append(side.run())
-    mine, theirs = found[ours][1:], found[against][1:]
+        for side, of_side in measured.items():
+            of_side.append(side.run())
+    mine, theirs = measured[ours][1:], measured[against][1:]
     return {
         "ours": figures(ours.name, mine),
         "against": figures(against.name, theirs),
@@ -56,32 +56,32 @@ def compare(ours: Side, against: Side, runs: int) -> dict[str, Any]:
 
 
 def ratios(ours: Sequence[Measured], against: Sequence[Measured]) -> dict[str, Any]:
-    """``ratio`` of the speeds pair by pair, and ``memory_ratio`` where both measured memory."""
+    """``ratio`` of the rates pair by pair, and ``memory_ratio`` where both measured memory."""
     pairs = list(zip(ours, against, strict=True))
-    found = {"ratio": spread([a.speed / b.speed for a, b in pairs])}
+    spreads = {"ratio": spread([a.rate / b.rate for a, b in pairs])}
     peaks = [(a.memory, b.memory) for a, b in pairs]
     if all(a and b for a, b in peaks):
-        found["memory_ratio"] = spread([a / b for a, b in peaks if a and b])
-    return found
+        spreads["memory_ratio"] = spread([a / b for a, b in peaks if a and b])
+    return spreads
 
 
 def figures(name: str, runs: Sequence[Measured]) -> dict[str, Any]:
     """The median of a side's ``runs`` and all of them, as a record holds them."""
-    speeds = [run.speed for run in runs]
-    found: dict[str, Any] = {
+    rates = [run.rate for run in runs]
+    side: dict[str, Any] = {
         "name": name,
-        "median": _rounded(statistics.median(speeds)),
-        "runs": [_rounded(speed) for speed in speeds],
+        "median": _rounded(statistics.median(rates)),
+        "runs": [_rounded(rate) for rate in rates],
     }
     memory = [run.memory for run in runs if run.memory]
     if memory:
-        found["memory"] = round(statistics.median(memory))
+        side["memory"] = round(statistics.median(memory))
     parts = [run.parts for run in runs if run.parts]
     if parts:
-        found["parts"] = {
+        side["parts"] = {
             part: round(statistics.median(run[part] for run in parts), 3) for part in parts[0]
         }
-    return found
+    return side
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

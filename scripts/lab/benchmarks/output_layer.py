@@ -10,14 +10,23 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scripts.common import positive
-from scripts.lab.benchmarks.compare import Measured, Side, peak_memory, printed_by_module
+from scripts.lab.benchmarks.compare import (
+    Measured,
+    Side,
+    compare,
+    peak_memory,
+    printed_by_module,
+)
+from scripts.lab.benchmarks.options import Paired
+from scripts.lab.options import add_options, command_words, from_arguments, option, positive
 from tiednmt.modules import OutputLayer
 from tiednmt.tuned_process import use_exact_onednn
 
@@ -25,29 +34,48 @@ WHAT = "tokens a second, loss and gradients of the output layer in single precis
 PADDING = 1
 
 
-def output_layer_sides(args: argparse.Namespace) -> tuple[Side, Side]:
+@dataclass(frozen=True)
+class Sizes:
+    """How much is computed; the defaults are those of the paper's English-French model."""
+
+    tokens: int = option("tokens at once", default=4096, type=positive)
+    types: int = option("vocabulary size", default=94_000, type=positive)
+    dim: int = option("embedding size", default=500, type=positive)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss(Paired, Sizes):
+    """Options of ``scripts.benchmark output-layer``."""
+
+    @property
+    def sizes(self) -> Sizes:
+        """What each side is given."""
+        return Sizes(self.tokens, self.types, self.dim)
+
+
+def measure(options: Loss) -> dict[str, Any]:
     """Our layer, and ``linear`` with ``cross_entropy``."""
-    return (
-        Side("tiednmt.modules.OutputLayer", partial(_in_a_process, "ours", args)),
-        Side("linear and cross_entropy", partial(_in_a_process, "plain", args)),
+    return compare(
+        Side("tiednmt.modules.OutputLayer", partial(_in_a_process, "ours", options)),
+        Side("linear and cross_entropy", partial(_in_a_process, "plain", options)),
+        options.runs,
     )
 
 
-def _in_a_process(side: str, args: argparse.Namespace) -> Measured:
-    sizes = [f"--{name}={getattr(args, name)}" for name in ("tokens", "types", "dim")]
-    command = ["scripts.lab.benchmarks.output_layer", side, *sizes]
-    return Measured(**printed_by_module(command, args.threads))
+def _in_a_process(side: str, options: Loss) -> Measured:
+    command = ["scripts.lab.benchmarks.output_layer", side, *command_words(options.sizes)]
+    return Measured(**printed_by_module(command, options.threads))
 
 
-def measure(side: str, tokens: int, types: int, dim: int) -> Measured:
+def measure_side(side: str, sizes: Sizes) -> Measured:
     """Loss and gradients once to warm up and once for the clock; the peak above what was there."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if side == "ours":
         use_exact_onednn()  # as our models do
     torch.manual_seed(1)
-    layer = OutputLayer(nn.Embedding(types, dim)).to(device)
-    features = torch.randn(tokens, dim, device=device, requires_grad=True)
-    target = torch.randint(2, types, (tokens,), device=device)
+    layer = OutputLayer(nn.Embedding(sizes.types, sizes.dim)).to(device)
+    features = torch.randn(sizes.tokens, sizes.dim, device=device, requires_grad=True)
+    target = torch.randint(2, sizes.types, (sizes.tokens,), device=device)
     before = peak_memory()
     seconds = 0.0
     for _ in range(2):
@@ -57,7 +85,7 @@ def measure(side: str, tokens: int, types: int, dim: int) -> Measured:
         if device == "cuda":
             torch.cuda.synchronize()
         seconds = time.perf_counter() - started
-    return Measured(tokens / seconds, peak_memory() - before)
+    return Measured(sizes.tokens / seconds, peak_memory() - before)
 
 
 def loss(side: str, layer: OutputLayer, features: Tensor, target: Tensor) -> Tensor:
@@ -71,17 +99,9 @@ def main() -> None:
     """Print one measurement as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("side", choices=("ours", "plain"))
-    add_sizes(parser)
+    add_options(parser, Sizes)
     args = parser.parse_args()
-    measured = measure(args.side, args.tokens, args.types, args.dim)
-    print(json.dumps({"speed": measured.speed, "memory": measured.memory}))
-
-
-def add_sizes(parser: argparse.ArgumentParser) -> None:
-    """How much is computed; the defaults are those of the paper's English-French model."""
-    parser.add_argument("--tokens", type=positive, default=4096, metavar="N")
-    parser.add_argument("--types", type=positive, default=94_000, metavar="N")
-    parser.add_argument("--dim", type=positive, default=500, metavar="N")
+    print(json.dumps(asdict(measure_side(args.side, from_arguments(Sizes, args)))))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ checked.
 
 from __future__ import annotations
 
-import argparse
 import filecmp
 import os
 import shutil
@@ -17,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,9 @@ from typing import Any
 from preprocess.files import find_file, read_lines, write_whole
 from preprocess.parallel import cores
 from preprocess.vocabulary import PADDING_FACTOR
-from scripts.common import positive
 from scripts.lab.benchmarks.compare import Measured, Side, compare, printed_by_module
+from scripts.lab.benchmarks.options import Paired
+from scripts.lab.options import option, positive
 from scripts.lab.run.specs import ROOT
 from tiednmt.errors import UserError
 
@@ -45,46 +46,43 @@ for line in sys.stdin:
 """
 
 
-def add_sizes(parser: argparse.ArgumentParser) -> None:
-    """Add the text and the sizes of the work."""
-    parser.add_argument("--raw", type=Path, required=True, metavar="DIR", help="files of Multi30k")
-    parser.add_argument("--pairs", type=positive, default=200_000, metavar="N", help="of text")
-    parser.add_argument("--merges", type=positive, default=10_000, metavar="N")
-    parser.add_argument(
-        "--threads", type=positive, default=cores(), metavar="N", help="processes of ours"
-    )
-    parser.add_argument(
-        "--memory-at",
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing(Paired):
+    """Options of ``scripts.benchmark preprocess``: the text and the sizes of the work."""
+
+    raw: Path = option("files of Multi30k", metavar="DIR")
+    pairs: int = option("sentence pairs of text", default=200_000, type=positive)
+    merges: int = option("merges learnt", default=10_000, type=positive)
+    threads: int = option("processes of ours", default=cores(), type=positive)
+    memory_at: tuple[int, ...] = option(
+        "also the peak memory of ours on texts of so many pairs, in four parts (Linux)",
+        default=(),
         type=positive,
-        nargs="*",
-        default=[],
-        metavar="N",
-        help="also the peak memory of ours on texts of so many pairs, in four parts (Linux)",
     )
 
 
-def measure(args: argparse.Namespace) -> dict[str, Any]:
+def measure(options: Preprocessing) -> dict[str, Any]:
     """Raw text to data-bin beside the usual scripts, learning merges alone, and peak memory."""
     with tempfile.TemporaryDirectory() as folder:
-        work = Workspace(Path(folder), args)
-        whole = compare(Side(OURS, work.ours), Side(USUAL, work.usual), args.runs)
+        work = Workspace(Path(folder), options)
+        whole = compare(Side(OURS, work.ours), Side(USUAL, work.usual), options.runs)
         learning = compare(
             Side(OURS, work.ours_learning),
             Side("subword-nmt learn-bpe", work.usual_learning),
-            args.runs,
+            options.runs,
         )
         work.require_same()
-        memory = {pairs: work.peak_memory(pairs) for pairs in args.memory_at}
+        memory = {pairs: work.peak_memory(pairs) for pairs in options.memory_at}
     return {**whole, "learning": learning, "peak_megabytes": memory}
 
 
 class Workspace:
     """A folder with raw text and what is made of it."""
 
-    def __init__(self, folder: Path, args: argparse.Namespace) -> None:
+    def __init__(self, folder: Path, options: Preprocessing) -> None:
         self.folder = folder
-        self.args = args
-        self.raw = write_text(args.raw, folder / "raw", args.pairs)
+        self.options = options
+        self.raw = write_text(options.raw, folder / "raw", options.pairs)
 
     def ours(self) -> Measured:
         """Pairs a second from raw text to data-bin."""
@@ -113,9 +111,9 @@ class Workspace:
 
     def _learning(self, side: str, *texts: Path) -> Measured:
         module = ["scripts.lab.benchmarks.merges", side, *map(str, texts)]
-        module += ["--merges", str(self.args.merges), "--workers", str(self.args.threads)]
+        module += ["--merges", str(self.options.merges), "--workers", str(self.options.threads)]
         module += ["--codes", str(self.folder / f"{side}.codes")]
-        return Measured(self.args.pairs / float(printed_by_module(module, 1)))
+        return Measured(self.options.pairs / float(printed_by_module(module, 1)))
 
     def require_same(self) -> None:
         """Check that both ways have come to the same bytes.
@@ -133,7 +131,7 @@ class Workspace:
 
     def peak_memory(self, pairs: int) -> int:
         """Megabytes that all processes of ours hold together at most, on a text of that size."""
-        raw = write_text(self.args.raw, self.folder / f"raw{pairs}", pairs)
+        raw = write_text(self.options.raw, self.folder / f"raw{pairs}", pairs)
         dest = self.folder / f"dest{pairs}"
         process = subprocess.Popen(
             self._command(raw, dest, "--parts", "4", "--deduplicate", "--check-script"),
@@ -155,7 +153,7 @@ class Workspace:
     def _speed(self, work: Callable[[], None]) -> Measured:
         started = time.perf_counter()
         work()
-        return Measured(self.args.pairs / (time.perf_counter() - started))
+        return Measured(self.options.pairs / (time.perf_counter() - started))
 
     def _prepare(self, raw: Path, dest: Path, *more: str) -> None:
         _run(self._command(raw, dest, *more))
@@ -163,8 +161,8 @@ class Workspace:
     def _command(self, raw: Path, dest: Path, *more: str) -> list[str]:
         return [
             *(sys.executable, "-m", "preprocess.multi30k", "--pair", "-".join(LANGUAGES)),
-            *("--raw", str(raw), "--dest", str(dest), "--merges", str(self.args.merges)),
-            *("--vocabulary-threshold", str(THRESHOLD), "--workers", str(self.args.threads)),
+            *("--raw", str(raw), "--dest", str(dest), "--merges", str(self.options.merges)),
+            *("--vocabulary-threshold", str(THRESHOLD), "--workers", str(self.options.threads)),
             *("--max-length", "9999", "--max-ratio", "9999", *more),
         ]
 
@@ -182,7 +180,7 @@ class Workspace:
         _run(
             [
                 *("subword-nmt", "learn-joint-bpe-and-vocab", "--input", *train, "--output", codes),
-                *("-s", str(self.args.merges), "--write-vocabulary", *vocabularies),
+                *("-s", str(self.options.merges), "--write-vocabulary", *vocabularies),
             ]
         )
         for name in names:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,21 +22,34 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from scripts.common import positive
 from scripts.lab.benchmarks.compare import printed_by_module
-from scripts.lab.run.specs import fairseq_train_arguments, load_experiment, merge
-from tiednmt.models.tied_model import TiedModel
+from scripts.lab.benchmarks.options import OurModel, PreparedData, in_batches
+from scripts.lab.options import add_options, command_words, from_arguments, option, positive
+from scripts.lab.run.specs import fairseq_train_arguments
 from tiednmt.modules.linear import has_bfloat16_products
+from tiednmt.tuned_process import use_exact_onednn
 
 SIZE = 2048  # of the square matrices
 BACKWARD = 2  # products of the backward pass for one of the forward pass
 BATCHES = 20
 
 
-def in_a_process(args: argparse.Namespace) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Work(OurModel, PreparedData):
+    """What is trained, on what."""
+
+    experiment: str | None = option("experiment of the row", default="multi30k-en-de")
+    max_tokens: int = option("tokens per batch", default=4000, type=positive)
+
+    @classmethod
+    def of(cls, options: Any) -> Work:
+        """The same options of a benchmark that has more."""
+        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
+
+
+def in_a_process(work: Work, threads: int) -> dict[str, Any]:
     """What :func:`main` prints."""
-    command = ["scripts.lab.benchmarks.roofline", "--data", str(args.data)]
-    return printed_by_module([*command, "--max-tokens", str(args.max_tokens)], args.threads)
+    return printed_by_module(["scripts.lab.benchmarks.roofline", *command_words(work)], threads)
 
 
 def rates() -> dict[str, Any]:
@@ -46,18 +60,35 @@ def rates() -> dict[str, Any]:
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     operand = torch.randn(SIZE, SIZE, device=device)
-    copied, products = torch.empty_like(operand), {}
-    for precision in ("highest", "medium"):
-        rounds = precision == "medium" and has_bfloat16_products()
-        products[precision] = _product_rate(operand.bfloat16() if rounds else operand)
-    products["single"] = max(products["highest"], _product_rate(operand))
-    products["bf16"] = _product_rate(operand.bfloat16())
+    copied = torch.empty_like(operand)
+    as_torch_comes = _product_rate(operand)
+    use_exact_onednn()
+    highest = _product_rate(operand)
+    rounded = operand.bfloat16() if device == "cpu" and has_bfloat16_products() else operand
+    with _medium_precision(device):
+        medium = _product_rate(rounded)
+    products = {
+        "highest": highest,
+        "medium": medium,
+        "single": max(as_torch_comes, highest),
+        "bf16": _product_rate(operand.bfloat16()),
+    }
     return {
         "gflops_per_second": {name: round(rate, 1) for name, rate in products.items()},
         "copy_gigabytes_per_second": round(
             _rate(lambda: copied.copy_(operand), 2 * operand.nbytes), 1
         ),
     }
+
+
+@contextmanager
+def _medium_precision(device: str) -> Iterator[None]:
+    """On a GPU torch rounds to TF32 itself; on a CPU the models of this package do."""
+    before = torch.get_float32_matmul_precision()
+    if device == "cuda":
+        torch.set_float32_matmul_precision("medium")
+    yield
+    torch.set_float32_matmul_precision(before)
 
 
 def _product_rate(operand: Tensor) -> float:
@@ -77,18 +108,16 @@ def _rate(work: Callable[[], Any], amount: float, seconds: float = 1.0) -> float
     return amount / best / 1e9
 
 
-def flops_per_token(data: Path, max_tokens: int) -> float:
-    """Of the products of forward and backward pass, for a target token of Multi30k's recipe."""
-    row = load_experiment("multi30k-en-de").rows["three-way"]
-    recipe = merge(row, {"dataset": {"max_tokens": max_tokens}})
+def flops_per_token(work: Work) -> float:
+    """Of the products of forward and backward pass, per target token."""
+    recipe = in_batches(work.recipe(), work.max_tokens)
     parser = options.get_training_parser()
-    command = [str(data / "data-bin"), "--cpu", *fairseq_train_arguments(recipe)]
+    command = [str(work.data / "data-bin"), "--cpu", *fairseq_train_arguments(recipe)]
     config = convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, command))
     task = tasks.setup_task(config.task)
     model = task.build_model(config.model)
-    assert isinstance(model, TiedModel)
     task.load_dataset("train")
-    batches = task.get_batch_iterator(task.dataset("train"), max_tokens=max_tokens, seed=1)
+    batches = task.get_batch_iterator(task.dataset("train"), max_tokens=work.max_tokens, seed=1)
     tokens = 0
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         for sample in islice(batches.next_epoch_itr(), BATCHES):
@@ -100,10 +129,8 @@ def flops_per_token(data: Path, max_tokens: int) -> float:
 def main() -> None:
     """Print the rates and the work as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared folder")
-    parser.add_argument("--max-tokens", type=positive, default=4000, metavar="N")
-    args = parser.parse_args()
-    needed = flops_per_token(args.data, args.max_tokens)
+    add_options(parser, Work)
+    needed = flops_per_token(from_arguments(Work, parser.parse_args()))
     print(json.dumps({**rates(), "gflops_per_token": round(needed / 1e9, 5)}))
 
 

@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from scripts.lab.benchmarks.compare import Measured, Side, run_module
-from scripts.lab.benchmarks.training import (
-    fairseq_command,
-    our_name,
-    our_translation,
-    stock_translation,
-)
+from scripts.lab.benchmarks.compare import Measured, Side, compare, run_module
+from scripts.lab.benchmarks.options import Paired, PreparedData, TranslationModels, in_batches
+from scripts.lab.benchmarks.training import fairseq_command
+from scripts.lab.options import option, positive
 from scripts.lab.run.specs import Recipe, merge
 from scripts.lab.run.training import log_entry
 
-WHAT = "starts a minute, from the command to the first update of fairseq-train"
+WHAT = "start-ups per minute, from the command to the first update of fairseq-train"
 ONE_UPDATE = {"common": {"log_interval": 1}, "optimization": {"max_update": 1}}
 
 
-def start_up_sides(args: argparse.Namespace) -> tuple[Side, Side]:
-    """The tied model with the plugin, and fairseq's ``lstm`` without it."""
-    return (
-        Side(our_name(args), partial(_starts, our_translation(args), args)),
-        Side(f"fairseq {args.against}", partial(_starts, stock_translation(args), args)),
+@dataclass(frozen=True, kw_only=True)
+class StartUp(TranslationModels, Paired, PreparedData):
+    """Options of ``scripts.benchmark start-up``."""
+
+    max_tokens: int = option("tokens per batch", default=1000, type=positive)
+
+
+def measure(options: StartUp) -> dict[str, Any]:
+    """The tied model with the plugin, and fairseq's own without it."""
+    ours, stock = options.recipe_in_precision(), options.stock_recipe()
+    return compare(
+        Side(options.name, partial(_start_ups, ours, options)),
+        Side(f"fairseq {options.against}", partial(_start_ups, stock, options)),
+        options.runs,
     )
 
 
-def _starts(recipe: Recipe, args: argparse.Namespace) -> Measured:
+def _start_ups(recipe: Recipe, options: StartUp) -> Measured:
+    recipe = merge(in_batches(recipe, options.max_tokens), ONE_UPDATE)
     updated: list[float] = []
 
     def look(line: str) -> None:
@@ -38,7 +46,7 @@ def _starts(recipe: Recipe, args: argparse.Namespace) -> Measured:
             updated.append(time.perf_counter())
 
     with tempfile.TemporaryDirectory() as folder:
-        command = fairseq_command(merge(recipe, ONE_UPDATE), args.data, Path(folder))
+        command = fairseq_command(recipe, options.data, Path(folder))
         started = time.perf_counter()
-        run_module(command, args.threads, Path(folder) / "train.log", on_line=look)
+        run_module(command, options.threads, Path(folder) / "train.log", on_line=look)
     return Measured(60 / (updated[0] - started))

@@ -1,155 +1,140 @@
-"""Training beside what one would train instead: fairseq's own models, or a bare loop."""
+"""Training beside what one would train instead: fairseq's own models, JoeyNMT, or a bare loop."""
 
 from __future__ import annotations
 
-import argparse
+import statistics
+import sys
 import tempfile
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
 
-from scripts.lab.baselines import joeynmt
+from scripts.lab.baselines import joeynmt, stock
+from scripts.lab.baselines.plain_language_model import UNTIED
+from scripts.lab.benchmarks import roofline
 from scripts.lab.benchmarks.compare import (
     Measured,
     Side,
+    compare,
     last_json,
     printed_by_module,
     run_module,
 )
-from scripts.lab.run.specs import ROOT, Recipe, fairseq_train_arguments, load_experiment, merge
+from scripts.lab.benchmarks.options import (
+    OurModel,
+    Training,
+    TranslationModels,
+    in_batches,
+)
+from scripts.lab.options import option, positive
+from scripts.lab.run.specs import ROOT, Recipe, fairseq_train_arguments, merge
 from scripts.lab.run.training import log_entries
 from tiednmt.errors import UserError
-from tiednmt.tying import TYINGS
 
-PRECISIONS = ("highest", "medium", "bf16")
 WHAT = "tokens predicted a second by the training command, updates 10 % to 100 %"
+JOEYNMT = "joeynmt"
 
 
-def add_models(parser: argparse.ArgumentParser, *more: str) -> None:
-    """Which translation models are compared; ``more`` that ours can be compared with."""
-    parser.add_argument("--tying", choices=TYINGS, default="three-way")
-    parser.add_argument("--against", choices=("lstm", "transformer", *more), default="lstm")
-    add_precision(parser)
+@dataclass(frozen=True, kw_only=True)
+class Translation(TranslationModels, Training):
+    """Options of ``scripts.benchmark train``."""
 
-
-def add_precision(parser: argparse.ArgumentParser) -> None:
-    """In what precision ours trains."""
-    parser.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default="highest",
-        help="ours: --float32-matmul-precision, or bfloat16 (default: %(default)s)",
+    against: str = option(
+        "what ours is compared with, as large as ours: a model of fairseq, or JoeyNMT's",
+        choices=(*stock.TRANSLATION, JOEYNMT),
+        default="lstm",
+    )
+    max_tokens: int = option("tokens per batch", default=1000, type=positive)
+    joeynmt_python: str = option(
+        "the interpreter that has JoeyNMT", metavar="PATH", default=sys.executable, recorded=False
     )
 
 
-def translation_sides(args: argparse.Namespace) -> tuple[Side, Side]:
-    """The tied model, and fairseq's ``lstm`` or ``transformer`` or JoeyNMT's, equal in sizes."""
-    ours = Side(our_name(args), partial(fairseq_speed, our_translation(args), args))
-    if args.against == "joeynmt":
-        return ours, joeynmt.side(args)
-    stock = partial(fairseq_speed, stock_translation(args), args)
-    return ours, Side(f"fairseq {args.against} --share-all-embeddings", stock)
+@dataclass(frozen=True, kw_only=True)
+class LanguageModel(OurModel, Training):
+    """Options of ``scripts.benchmark language-model``."""
+
+    size: str = option("of Zaremba et al. (2014)", choices=tuple(UNTIED), default="small")
+    experiment: str | None = option(
+        "experiment whose recipe both sides train by (default: ptb-SIZE)", default=None
+    )
+    row: str = option("row of the experiment that is our model", default="none")
+    against: str = option(
+        "a bare PyTorch loop, or a model of fairseq", choices=("loop", "lstm_lm"), default="loop"
+    )
+
+    def _experiment(self) -> str:
+        return self.experiment or f"ptb-{self.size}"
 
 
-def our_name(args: argparse.Namespace) -> str:
-    """What tables call the model of :func:`our_translation`."""
-    return f"tied_gru --tying {args.tying}, {args.precision}"
-
-
-def our_translation(args: argparse.Namespace) -> Recipe:
-    """Multi30k's recipe with the batches, tying and precision asked for."""
-    row = load_experiment("multi30k-en-de").rows["three-way"]
-    asked: Recipe = {"model": {"tying": args.tying}, "dataset": {"max_tokens": args.max_tokens}}
-    return in_precision(merge(row, asked), args.precision)
-
-
-def stock_translation(args: argparse.Namespace) -> Recipe:
-    """fairseq's own model in the same recipe, without the plugin."""
-    row = load_experiment("multi30k-en-de").rows["fairseq lstm"]
-    stock = merge(row, {"common": NO_PLUGIN, "dataset": {"max_tokens": args.max_tokens}})
-    if args.against == "transformer":
-        stock = {**stock, "model": STOCK_TRANSFORMER}
-    return stock
-
-
-NO_PLUGIN = {"user_dir": False}
-STOCK_TRANSFORMER = {
-    "_name": "transformer",
-    "share_all_embeddings": True,
-    "encoder_embed_dim": 256,
-    "encoder_ffn_embed_dim": 512,
-    "encoder_layers": 1,
-    "encoder_attention_heads": 4,
-    "decoder_embed_dim": 256,
-    "decoder_ffn_embed_dim": 512,
-    "decoder_layers": 1,
-    "decoder_attention_heads": 4,
-    "dropout": 0.4,
-}
-
-
-def language_model_sides(args: argparse.Namespace) -> tuple[Side, Side]:
-    """A row of the paper's table and the same model in a bare loop or as fairseq's ``lstm_lm``."""
-    row = load_experiment(f"ptb-{args.size}").rows["none"]
-    if args.against == "loop":
-        other = Side("PyTorch loop", partial(loop_speed, args))
-    else:
-        other = Side("fairseq lstm_lm", partial(fairseq_speed, _stock_lstm_lm(row), args))
-    ours = in_precision(row, args.precision)
-    name = f"tied_lstm_lm_{args.size}, {args.precision}"
-    return Side(name, partial(fairseq_speed, ours, args)), other
-
-
-def _stock_lstm_lm(recipe: Recipe) -> Recipe:
-    """fairseq's LSTM language model of the same sizes, on its own task."""
-    model = recipe["model"]
-    return {
-        **merge(recipe, {"common": NO_PLUGIN}),
-        "task": {**recipe["task"], "_name": "language_modeling"},
-        "model": {
-            "_name": "lstm_lm",
-            "decoder_embed_dim": model["embed_dim"],
-            "decoder_hidden_size": model["hidden_size"],
-            "decoder_out_embed_dim": model["embed_dim"],
-            "decoder_layers": model["layers"],
-            "dropout": model["dropout"],
-        },
-        "criterion": {"_name": "cross_entropy"},
+def measure_translation(options: Translation) -> dict[str, Any]:
+    """Both sides, and how much of what the machine allows ours came to."""
+    recipe = in_batches(options.recipe_in_precision(), options.max_tokens)
+    ours = Side(options.name, partial(fairseq_rate, recipe, options))
+    record = compare(ours, _other_translation(options), options.runs)
+    work = roofline.Work.of(options)
+    limit = roofline.in_a_process(work, options.threads)
+    achieved = record["ours"]["median"] * limit["gflops_per_token"]
+    shares = {
+        share: round(achieved / limit["gflops_per_second"][precision], 3)
+        for share, precision in (("share", options.precision), ("share_of_single", "single"))
     }
+    return {**record, "limit": {**limit, **shares}}
 
 
-def in_precision(recipe: Recipe, precision: str) -> Recipe:
-    """``recipe`` in bfloat16, or in single precision with this precision of products."""
-    if precision == "bf16":
-        return merge(recipe, {"common": {"bf16": True}})
-    return merge(recipe, {"model": {"float32_matmul_precision": precision}})
+def _other_translation(options: Translation) -> Side:
+    """fairseq's model or JoeyNMT's, equal in sizes, every embedding tied."""
+    if options.against == JOEYNMT:
+        version = joeynmt.version(options.joeynmt_python)
+        text = joeynmt.text_of(options.data)
+        run = partial(_joeynmt_rate, text, options)
+        return Side(f"JoeyNMT {version}, tied_embeddings, tied_softmax", run)
+    recipe = in_batches(options.stock_recipe(), options.max_tokens)
+    name = f"fairseq {options.against} --share-all-embeddings"
+    return Side(name, partial(fairseq_rate, recipe, options))
 
 
-def fairseq_speed(recipe: Recipe, args: argparse.Namespace) -> Measured:
-    """Tokens a second of training, after its first tenth of the updates, and memory.
+def measure_language_model(options: LanguageModel) -> dict[str, Any]:
+    """A row of the paper's table and the same model in a bare loop or as fairseq's ``lstm_lm``."""
+    if options.against == "loop":
+        other = Side("PyTorch loop", partial(_loop_rate, options))
+    else:
+        recipe = stock.lstm_lm(options.recipe())
+        other = Side("fairseq lstm_lm", partial(fairseq_rate, recipe, options))
+    ours = partial(fairseq_rate, options.recipe_in_precision(), options)
+    return compare(Side(options.name, ours), other, options.runs)
 
-    With ``args.profile`` the ``parts`` of an update too.
+
+def fairseq_rate(recipe: Recipe, options: Training) -> Measured:
+    """Tokens per second of training, after the first tenth of the updates, and memory.
+
+    With ``options.profile`` the ``parts`` of an update too.
+
+    Raises:
+        UserError: the run failed, or is too short to measure.
     """
-    log_interval = max(1, args.updates // 10)
+    log_interval = max(1, options.updates // 10)
     recipe = merge(
         recipe,
         {
             "common": {"log_interval": log_interval},
-            "optimization": {"max_update": args.updates},
+            "optimization": {"max_update": options.updates},
         },
     )
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "train.log"
-        command = fairseq_command(recipe, args.data, Path(folder))
-        if args.profile:
+        command = fairseq_command(recipe, options.data, Path(folder))
+        if options.profile:
             command = ["scripts.lab.benchmarks.profile", str(log_interval), *command]
-        memory = run_module(command, args.threads, log)
+        memory = run_module(command, options.threads, log)
         entries = list(log_entries(log, "train_inner"))[1:]
-        parts = last_json(log) if args.profile else None
+        parts = last_json(log) if options.profile else None
     if not entries:
-        raise UserError(f"--updates {args.updates}: too few to measure; ask for 20 or more")
+        raise _too_short(options.updates)
     seconds = sum(float(e["wpb"]) / float(e["wps"]) for e in entries)
     return Measured(sum(float(e["wpb"]) for e in entries) / seconds, memory, parts)
 
@@ -193,14 +178,29 @@ def _through_hydra(recipe: Recipe, data: Path, folder: Path) -> list[str]:
     return [*command, "--config-name", "benchmark", f"hydra.run.dir={folder}/hydra"]
 
 
-def loop_speed(args: argparse.Namespace) -> Measured:
-    """Tokens a second of the same model in a bare loop, after its first tenth of the updates."""
-    command = [
-        "scripts.lab.baselines.plain_language_model",
-        "--data",
-        str(args.data),
-        "--size",
-        args.size,
-    ]
-    printed = printed_by_module([*command, "--updates", str(args.updates)], args.threads)
-    return Measured(printed["tokens_per_second"])
+def _joeynmt_rate(text: Path, options: Translation) -> Measured:
+    """Target tokens per second after the first tenth of the updates, and memory."""
+    sizes = stock.Sizes.of(options.recipe())
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        configuration = joeynmt.write_inputs(
+            text, folder, sizes, options.max_tokens, options.updates
+        )
+        command = ["joeynmt", "train", str(configuration), "--skip-test"]
+        log = folder / "train.log"
+        memory = run_module(command, options.threads, log, python=options.joeynmt_python)
+        rates = joeynmt.rates_in(log.read_text(encoding="utf-8"))[1:]
+    if not rates:
+        raise _too_short(options.updates)
+    return Measured(statistics.harmonic_mean(rates), memory)
+
+
+def _loop_rate(options: LanguageModel) -> Measured:
+    """Tokens per second of the same model in a bare loop, after a tenth of the updates."""
+    command = ["scripts.lab.baselines.plain_language_model", "--data", str(options.data)]
+    command += ["--size", options.size, "--updates", str(options.updates)]
+    return Measured(printed_by_module(command, options.threads)["tokens_per_second"])
+
+
+def _too_short(updates: int) -> UserError:
+    return UserError(f"--updates {updates}: too few to measure; ask for 20 or more")

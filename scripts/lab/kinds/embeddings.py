@@ -1,33 +1,41 @@
-"""How experiments on embeddings are measured and shown: word similarity, and who is like whom."""
+"""How experiments on embeddings are scored: word similarity, and who is like whom."""
 
 from __future__ import annotations
 
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
 from preprocess.files import write_json
-from scripts.lab.records.seeds import mean_and_sd, over_seeds
+from scripts.lab.figures.embeddings import figures
+from scripts.lab.kinds.kind import Kind, Trained
+from scripts.lab.records import joining
+from scripts.lab.records.schema import (
+    EmbeddingRecord,
+    PaperOrders,
+    SetSimilarity,
+    SkipGramRecord,
+)
+from scripts.lab.records.seeds import SeedStatistics, over_seeds
 from scripts.lab.run.processes import Child, Place, side_by_side
-from scripts.lab.run.training import Run
 from scripts.lab.score.embeddings import load, read_sets, similarity
-from scripts.lab.show.analysis_pictures import plot_likeness, plot_similarity
-from scripts.lab.show.markdown import markdown, trained_on
 from tiednmt.analysis.embeddings import Embedding, whole
 from tiednmt.analysis.likeness import likeness
 from tiednmt.analysis.word_similarity import WordPairs
+from tiednmt.errors import UserError
 
-Record = dict[str, Any]
+Named = Mapping[str, Embedding]
+
+# --- scoring -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class EmbeddingResults:
+class EmbeddingScoring:
     """Embeddings of language models, one seed after the other.
 
     ``paper`` has the order that the paper states, of the embeddings' ``similarity`` in every set
@@ -37,112 +45,79 @@ class EmbeddingResults:
 
     paper: Mapping[str, str] = field(default_factory=dict)
 
-    packages: ClassVar = ("scipy", "gensim")
-    measures_similarity: ClassVar = True
+    packages: ClassVar[Sequence[str]] = ("scipy", "gensim")
+    measures_similarity: ClassVar[bool] = True
 
-    def measure(
-        self,
-        rows: Sequence[Record],
-        runs: Mapping[str, Sequence[Run]],
-        data: Path,
-        out: Path,
-        jobs: int,
-        seeds: Sequence[int],
-    ) -> Record:
-        """``similarity`` by set and ``correlation`` by pair of embeddings, means of the seeds."""
-        sets = read_sets([out / "wordsim"])
-        found = []
-        for of_seed in zip(*runs.values(), strict=True):
-            embeddings = _by_name([run.checkpoint for run in of_seed], data)
-            correlation = {",".join(two): rho for two, rho in likeness(embeddings).rho.items()}
-            found.append({"correlation": correlation, **_similarity(sets, embeddings)})
-        return {"rows": rows, "paper": self.paper, **_joined(found)}
-
-    @staticmethod
-    def table(record: Mapping[str, Any]) -> str:
-        """Ours, and whether it comes in the paper's order."""
-        blocks = [_similarity_table(record)]
-        correlation = correlation_of(record)
-        if correlation:
-            blocks.append(_correlation_table(correlation))
-        return "\n\n".join((*blocks, EmbeddingResults.conditions(record)))
-
-    @staticmethod
-    def conditions(record: Mapping[str, Any]) -> str:
-        """What ρ is of, seeds, machine, and what is said of the paper."""
-        seeds = record["seeds"]
-        spread = f"; mean ± standard deviation of {seeds} seeds" if seeds > 1 else ""
-        how = trained_on(record["machine"]) if record["rows"] else "gensim, on one thread"
-        liked = ", ρ(U,V) that of all pairs' cosines in the one and in the other"
-        of_paper = (
-            " The last column says whether the order is the one that the paper states; its own "
-            "figures could not be checked, so they are not shown."
-        )
-        return (
-            f"{record['title']}. Spearman's ρ of cosines and human scores over the covered pairs"
-            f"{liked if 'correlation' in record else ''}{spread}; {how}."
-            f"{of_paper if record['paper'] else ''}"
-        )
-
-    @staticmethod
-    def page(record: Mapping[str, Any]) -> str:
-        """The table."""
-        return EmbeddingResults.table(record)
-
-    @staticmethod
-    def plot(record: Mapping[str, Any], out: Path) -> None:
-        """``word-similarity``, and ``likeness`` where it was measured."""
-        bars = {
-            name: {
-                "pairs": found.pairs,
-                "by": {
-                    letter: {"rho": figure["mean"], "covered": found.covered}
-                    for letter, figure in found.figures.items()
-                },
-            }
-            for name, found in similarity_of(record).items()
+    def score(self, trained: Trained) -> dict[str, Any]:
+        """``similarity`` by set and ``correlation`` by pair of embeddings."""
+        seeds = [
+            _by_name([run.checkpoint for run in of_seed], trained.data)
+            for of_seed in zip(*trained.runs.values(), strict=True)
+        ]
+        correlations = [likeness(embeddings).rho for embeddings in seeds]
+        return {
+            **self._similarity(trained, seeds),
+            "correlation": {
+                ",".join(two): _known(over[two] for over in correlations) for two in correlations[0]
+            },
         }
-        plot_similarity(bars, out / "word-similarity")
-        correlation = correlation_of(record)
-        if correlation:
-            pairs = [
-                {"of": two.split(","), "rho": figure["mean"]}
-                for two, figure in correlation.figures.items()
-            ]
-            plot_likeness(pairs, out / "likeness")
+
+    def _similarity(self, trained: Trained, seeds: Sequence[Named]) -> dict[str, Any]:
+        sets = read_sets([trained.out / "wordsim"])
+        return {
+            "rows": trained.rows,
+            "seeds": len(seeds),
+            "paper": PaperOrders(**self.paper),
+            "similarity": {pairs.name: _set_similarity(pairs, seeds) for pairs in sets},
+        }
 
 
 @dataclass(frozen=True)
-class SkipGramResults(EmbeddingResults):
+class SkipGramScoring(EmbeddingScoring):
     """Skip-gram vectors of the training text; ``options`` are those of ``scripts.skip_gram``."""
 
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def measure(
-        self,
-        rows: Sequence[Record],
-        runs: Mapping[str, Sequence[Run]],
-        data: Path,
-        out: Path,
-        jobs: int,
-        seeds: Sequence[int],
-    ) -> Record:
-        """``similarity`` of U and V by set, means of the seeds."""
-        text = data / "tokenised" / "train.txt"
+    def score(self, trained: Trained) -> dict[str, Any]:
+        """``similarity`` of U and V by set."""
+        text = trained.data / "tokenised" / "train.txt"
         trainings = [
-            _SkipGram.command(text, out / f"seed-{seed}.model", seed, self.options)
-            for seed in seeds
+            _SkipGram.command(text, trained.out / f"seed-{seed}.model", seed, self.options)
+            for seed in trained.seeds
         ]
         missing = [command for command in trainings if not _SkipGram.is_done(command)]
-        side_by_side([partial(_SkipGram, command) for command in missing], jobs)
-        sets = read_sets([out / "wordsim"])
-        found = [_similarity(sets, _by_name([_SkipGram.out(command)])) for command in trainings]
+        side_by_side([partial(_SkipGram, command) for command in missing], trained.jobs)
+        seeds = [_by_name([_SkipGram.out(command)]) for command in trainings]
         return {
-            "rows": rows,
+            **self._similarity(trained, seeds),
+            "options": self.options,
             "training_command": shlex.join(["python", *trainings[0]]),
-            "paper": self.paper,
-            **_joined(found),
         }
+
+
+def _by_name(paths: Sequence[Path], data: Path | None = None) -> dict[str, Embedding]:
+    subjects = [load(path.parent.name, path, data) for path in paths]
+    return {e.name: e for subject in subjects for e in subject.embeddings}
+
+
+def _set_similarity(pairs: WordPairs, seeds: Sequence[Named]) -> SetSimilarity:
+    """ρ of each embedding, all of one vocabulary; the pairs it covers are those of any seed."""
+    scores = [
+        similarity(pairs, {name: (e, whole) for name, e in embeddings.items()})
+        for embeddings in seeds
+    ]
+    first = scores[0]
+    return SetSimilarity(
+        covered=next(iter(first.by.values())).covered,
+        pairs=first.pairs,
+        rho={name: _known(score.by[name].rho for score in scores) for name in first.by},
+    )
+
+
+def _known(values: Iterable[float | None]) -> SeedStatistics | None:
+    """Statistics of the seeds that have a value; None where none has."""
+    known = [value for value in values if value is not None]
+    return over_seeds(known) if known else None
 
 
 class _SkipGram(Child):
@@ -181,151 +156,33 @@ def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _by_name(paths: Sequence[Path], data: Path | None = None) -> dict[str, Embedding]:
-    subjects = [load(path.parent.name, path, data) for path in paths]
-    return {e.name: e for subject in subjects for e in subject.embeddings}
+# --- further seeds -----------------------------------------------------------------------------
 
 
-def _similarity(sets: Sequence[WordPairs], embeddings: Mapping[str, Embedding]) -> Record:
-    """By set ρ of each embedding, all of one vocabulary, and the pairs it covers."""
-    by_set = {}
-    for pairs in sets:
-        found = similarity(pairs, {name: (e, whole) for name, e in embeddings.items()})
-        by = found["by"]
-        covered = next(iter(by.values()))["covered"]
-        values = {name: one["rho"] for name, one in by.items()}
-        by_set[pairs.name] = {**values, "covered": covered, "pairs": found["pairs"]}
-    return {"similarity": by_set}
+def join_skip_gram(kept: SkipGramRecord, new: SkipGramRecord) -> SkipGramRecord:
+    """The new record, unless it is of fewer seeds and the same options.
 
-
-# --- several seeds -----------------------------------------------------------------------------
-
-COUNTS = ("covered", "pairs")
-
-
-def _joined(found: Sequence[Record]) -> Record:
-    """The records of all seeds as one of the same form, of means; spreads in ``over_seeds``."""
-    spread = _spread(found)
-    return {"seeds": len(found), **_means(spread), "over_seeds": spread}
-
-
-def _spread(found: Sequence[Record]) -> Record:
-    """Every figure as ``over_seeds`` has it; counts are those of the first."""
-    first = found[0]
-    return {
-        key: value
-        if key in COUNTS
-        else _spread([one[key] for one in found])
-        if isinstance(value, dict)
-        else _over_seeds([one[key] for one in found])
-        for key, value in first.items()
-    }
-
-
-def _over_seeds(values: Sequence[float | None]) -> Record:
-    known = [value for value in values if value is not None]
-    return over_seeds(known) if known else {"mean": None, "sd": None, "seeds": 0}
-
-
-def _means(spread: Record) -> Record:
-    return {
-        key: value if key in COUNTS else value["mean"] if "mean" in value else _means(value)
-        for key, value in spread.items()
-    }
-
-
-# --- tables ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Compared:
-    """Figures that the paper puts in an order: ρ of the embeddings in a set, or of their pairs.
-
-    ``figures`` are those of :func:`over_seeds`, by embedding (``U``) or pair (``U,V``), with None
-    for a ``mean`` that is not known; ``order`` is what the paper states of them, if anything.
+    Raises:
+        UserError: it is.
     """
-
-    figures: Mapping[str, Mapping[str, Any]]
-    order: str | None
-
-    @property
-    def comes_out(self) -> bool | None:
-        """Whether the means fall as ``order`` says; None where one is not known."""
-        if self.order is None:
-            return None
-        return in_order(self.order, {name: found["mean"] for name, found in self.figures.items()})
-
-
-@dataclass(frozen=True)
-class ComparedInSet(Compared):
-    """What of a word-similarity set's pairs both words are known of, and out of how many."""
-
-    covered: int
-    pairs: int
-
-
-def similarity_of(record: Mapping[str, Any]) -> dict[str, ComparedInSet]:
-    """What a record says of each word-similarity set."""
-    order = record["paper"].get("similarity")
-    spread = record["over_seeds"]["similarity"]
-    return {
-        name: ComparedInSet(
-            {key: figure for key, figure in spread[name].items() if key not in COUNTS},
-            order,
-            **{count: found[count] for count in COUNTS},
+    if new.options == kept.options and new.seeds < kept.seeds:
+        raise UserError(
+            f"{new.experiment}: {new.seeds} seeds would take the place of {kept.seeds}; run the "
+            "others too, or delete the record"
         )
-        for name, found in record["similarity"].items()
-    }
+    return new
 
 
-def correlation_of(record: Mapping[str, Any]) -> Compared | None:
-    """What a record says of the likeness of every two embeddings, where that was measured."""
-    found = record["over_seeds"].get("correlation")
-    return Compared(found, record["paper"].get("correlation")) if found else None
-
-
-def in_order(order: str, values: Mapping[str, float | None]) -> bool | None:
-    """Whether ``values`` fall as ``order`` (``V > U``) says; None where one is not known."""
-    found = [values[name] for name in names_in(order)]
-    known = [value for value in found if value is not None]
-    if len(known) < len(found):
-        return None
-    return all(one > other for one, other in pairwise(known))
-
-
-def names_in(order: str) -> list[str]:
-    """The names that an order such as ``V > U`` puts in a row."""
-    return order.split(" > ")
-
-
-ANSWERS = {True: "yes", False: "no", None: "–"}
-
-
-def _similarity_table(record: Mapping[str, Any]) -> str:
-    sets = similarity_of(record)
-    first = next(iter(sets.values()))
-    head = ["", "pairs covered", *first.figures, *_order_head(first)]
-    rows = [
-        [name, f"{found.covered:,} of {found.pairs:,}", *_cells(found)]
-        for name, found in sets.items()
-    ]
-    return markdown(head, rows)
-
-
-def _correlation_table(found: Compared) -> str:
-    head = [*(f"ρ({two})" for two in found.figures), *_order_head(found)]
-    return markdown(head, [_cells(found)], left=0)
-
-
-def _order_head(found: Compared) -> list[str]:
-    return [f"paper: {found.order}"] if found.order else []
-
-
-def _cells(found: Compared) -> list[str]:
-    answer = [ANSWERS[found.comes_out]] if found.order else []
-    return [*map(_figure, found.figures.values()), *answer]
-
-
-def _figure(figure: Mapping[str, Any]) -> str:
-    """What :func:`over_seeds` made of ρ, as tables show it."""
-    return "–" if figure["mean"] is None else mean_and_sd(figure, places=3)
+KIND = Kind(
+    record=EmbeddingRecord,
+    scoring=EmbeddingScoring,
+    task="tied_language_modeling",
+    figures=figures,
+    join=joining.whole,
+)
+SKIP_GRAM: Kind[SkipGramRecord] = Kind(
+    record=SkipGramRecord,
+    scoring=SkipGramScoring,
+    figures=figures,
+    join=join_skip_gram,
+)

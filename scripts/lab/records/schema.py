@@ -1,180 +1,410 @@
-"""Records of experiments, read from a file that may hold anything."""
+"""What a record holds, by kind.
+
+A record is written by what measured its figures and read by everything that shows them; both go
+through :mod:`scripts.lab.store`, which checks every field. A change of these classes that makes
+old records unreadable raises :data:`FORMAT`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
-from typing import Any
 
-from scripts.lab.kinds.embeddings import COUNTS, correlation_of, names_in, similarity_of
-from scripts.lab.kinds.language_model import LanguageModelResults
-from scripts.lab.kinds.translation import METRICS, TranslationResults
-from scripts.lab.records import settings
-from scripts.lab.records.figures import Measured
-from scripts.lab.records.shapes import NUMBER, Each, Filled, Maybe, fault, read_json
-from tiednmt.errors import UserError
+from scripts.lab.records.seeds import SeedStatistics
+from scripts.lab.records.typed import Fault
 
-Record = Mapping[str, Any]
+FORMAT = 1
 
-MEASURED_TASKS: dict[str, type[Measured]] = {
-    "translation": TranslationResults,
-    "tied_language_modeling": LanguageModelResults,
-}
-
-OVER_SEEDS = {"mean": NUMBER, "sd": NUMBER | None, "seeds": int}
-SCORE = {"ci": (NUMBER, NUMBER), "signature": str, "over_seeds": OVER_SEEDS}
-ROW = {
-    "name": str,
-    "parameters": int,
-    "checkpoint_bytes": int,
-    "updates": int,
-    "epochs": int,
-    "training_seconds": NUMBER,
-    "training_command": str,
-}
-RECORD = {
-    "experiment": str,
-    "title": str,
-    "rows": Filled(ROW),
-    "curves": Each(Filled(Filled({"update": int, "epoch": int, "nll": NUMBER}))),
-    "machine": {
-        "device": str,
-        "processor": str,
-        "cores": int,
-        "threads_per_run": int,
-        "runs_side_by_side": int,
-        "python": str,
-    },
-    "versions": Each(str),
-    "command": str,
-}
-MEAN_OVER_SEEDS = {**OVER_SEEDS, "mean": NUMBER | None}
-OF_EMBEDDINGS = {
-    **RECORD,
-    "rows": [ROW],
-    "seeds": int,
-    "paper": {"similarity": Maybe(str), "correlation": Maybe(str)},
-    "similarity": Each(Each(NUMBER | None)),
-    "correlation": Maybe(Each(NUMBER | None)),
-    "over_seeds": {
-        "similarity": Each(Each(int | dict)),
-        "correlation": Maybe(Each(MEAN_OVER_SEEDS)),
-    },
-}
-COMPARISON = {
-    "baseline": str,
-    "system": str,
-    "metric": str,
-    "delta": NUMBER,
-    "p_value": NUMBER,
-}
-SHAPES: dict[str, dict[str, Any]] = {
-    "translation": {
-        **RECORD,
-        "baseline": str,
-        "rows": Filled({**ROW, "share": NUMBER, "test": Each({"bleu": SCORE, "chrf": SCORE})}),
-        "comparisons": Each([COMPARISON]),
-        "beam": int,
-        "vocabulary": {"source": int, "target": int, "joint": int},
-        "samples": [Each(str)],
-    },
-    "tied_language_modeling": {
-        **RECORD,
-        "rows": Filled(
-            {
-                **ROW,
-                "test": OVER_SEEDS,
-                "paper": NUMBER | None,
-                **dict.fromkeys(("train", "valid"), Maybe(OVER_SEEDS)),
-                **dict.fromkeys(("paper_train", "paper_valid"), Maybe(NUMBER)),
-            }
-        ),
-        "note": str,
-    },
-    "embeddings": OF_EMBEDDINGS,
-    "skip-gram": {**OF_EMBEDDINGS, "training_command": str},
-}
+Setting = str | bool | int | float | Sequence[str | bool | int | float] | None
+Recipe = Mapping[str, Mapping[str, Setting]]
 
 
-def read_record(path: Path) -> Record:
-    """The record in ``path``.
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where figures were measured; a device other than ``CPU`` is a GPU by its name."""
 
-    Raises:
-        UserError: it is no record of an experiment, damaged, or of another version.
+    device: str
+    processor: str
+    cores: int
+    threads_per_run: int
+    runs_side_by_side: int
+    python: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """How anybody can measure figures again."""
+
+    machine: Machine
+    versions: Mapping[str, str]
+    command: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record(Provenance):
+    """What every kind of record holds."""
+
+    kind: str  # a key of KINDS
+    experiment: str  # the name of its file under results/
+    title: str
+
+
+# --- trained models ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """The validation loss (``nll``, nats per token) on the way."""
+
+    update: int
+    epoch: int
+    nll: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedRow:
+    """A model that was trained with each of ``seeds``; sizes and command are the first seed's.
+
+    ``recipe`` is all of fairseq's settings but the seed, ``training_command`` says the same to
+    ``fairseq-train``. ``training_seconds`` is the mean over the seeds.
     """
-    record = read_json(path)
-    if not isinstance(record, dict) or "task" not in record:
-        raise UserError(
-            f"{path}: no record of an experiment; give the folder of a finished run "
-            "(python -m scripts.reproduce), or a record kept from one"
-        )
-    task = record["task"]
-    if task not in SHAPES:
-        raise UserError(f"{path}: task {task!r}; shown are {', '.join(SHAPES)}")
-    found = fault(record, SHAPES[task]) or _disagreement(record)
-    if found:
-        raise UserError(
-            f"{path}: {found}, so it is damaged or of another version; "
-            "run its experiment again to write it anew"
-        )
-    return record
+
+    name: str
+    parameters: int
+    checkpoint_bytes: int
+    updates: int
+    epochs: int
+    training_seconds: float
+    seeds: Sequence[int]
+    recipe: Recipe
+    training_command: str
 
 
-def _disagreement(record: Record) -> str | None:
-    """Parts of the record that should speak of the same rows and test sets, but do not."""
-    names = [row["name"] for row in record["rows"]]
-    if len(set(names)) < len(names):
-        return "two rows have one name"
-    if list(record["curves"]) != names:
-        return "its curves are not those of its rows"
-    if len({frozenset(row) for row in record["rows"]}) > 1:
-        return "its rows have not the same keys"
-    for i, row in enumerate(record["rows"]):
-        if not settings.is_training(row["training_command"]):
-            return f"rows[{i}].training_command is no command line that says where it writes"
-    if record["task"] == "translation":
-        return _disagreement_on_tests(record, names)
-    return None if record["task"] in MEASURED_TASKS else _disagreement_on_embeddings(record)
+@dataclass(frozen=True, kw_only=True)
+class ExperimentRecord(Record):
+    """Models that were trained and compared; by row ``curves`` has the validations per seed."""
+
+    rows: Sequence[TrainedRow]
+    curves: Mapping[str, Sequence[Sequence[Validation]]]
+
+    def __post_init__(self) -> None:
+        names = self.row_names
+        if len(set(names)) < len(names):
+            raise Fault("two rows have one name")
+        if [*self.curves] != names:
+            raise Fault("its curves are not those of its rows")
+        for row in self.rows:
+            curves = self.curves[row.name]
+            for i, points in enumerate(curves):
+                _require_some(points, f"curves.{row.name}[{i}]")
+            if len(curves) != len(row.seeds):
+                raise Fault("has not one curve per seed", f"curves.{row.name}")
+
+    @property
+    def row_names(self) -> list[str]:
+        """In their order."""
+        return [row.name for row in self.rows]
 
 
-def _disagreement_on_embeddings(record: Record) -> str | None:
-    measured, spread = record["similarity"], record["over_seeds"]["similarity"]
-    if not measured or list(measured) != list(spread):
-        return "similarity and over_seeds.similarity are not of the same sets"
-    for name, found in measured.items():
-        if not all(isinstance(found.get(count), int) for count in COUNTS):
-            return f"similarity.{name} lacks a count of pairs"
-        figures = {key: value for key, value in spread[name].items() if key not in COUNTS}
-        wrong = fault(figures, Each(MEAN_OVER_SEEDS), f"over_seeds.similarity.{name}")
-        if wrong:
-            return wrong
-    sets = list(similarity_of(record).values())
-    if len({tuple(found.figures) for found in sets}) > 1:
-        return "its sets are not of the same embeddings"
-    for found in filter(None, (sets[0], correlation_of(record))):
-        unknown = set(names_in(found.order or "")) - {"", *found.figures}
-        if unknown:
-            return f"paper: {found.order} names {', '.join(sorted(unknown))}, which is not measured"
-    return None
+def _require_some(values: Iterable[object], place: str) -> None:
+    if not [*values]:
+        raise Fault("is empty", place)
 
 
-def _disagreement_on_tests(record: Record, names: list[str]) -> str | None:
-    baseline, subsets = record["baseline"], list(record["rows"][0]["test"])
-    if baseline not in names:
-        return f"its baseline {baseline} is none of its rows"
-    if not subsets or any(list(row["test"]) != subsets for row in record["rows"]):
-        return "its rows have not the same test sets"
-    compared = {
-        (subset, c["system"], c["metric"])
-        for subset, comparisons in record["comparisons"].items()
-        for c in comparisons
-        if c["baseline"] == baseline
-    }
-    others = [name for name in names if name != baseline]
-    if not compared.issuperset(product(subsets, others, METRICS)):
-        return f"its comparisons with {baseline} leave out a row, test set or metric"
-    wanted = {"source", "reference", *names}
-    if any(wanted - sample.keys() for sample in record["samples"]):
-        return "a sample lacks a row's translation"
-    return None
+# --- translation -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricScore:
+    """sacreBLEU's score of the first seed and its bootstrap; ``over_seeds`` is of all."""
+
+    score: float
+    mean: float
+    ci: tuple[float, float]
+    signature: str
+    over_seeds: SeedStatistics
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestScores:
+    """The scores of a test set by metric."""
+
+    bleu: MetricScore
+    chrf: MetricScore
+    ter: MetricScore | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationRow(TrainedRow):
+    """``share`` is of the baseline's parameters; ``test`` is by test set."""
+
+    share: float
+    test: Mapping[str, TestScores]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A paired bootstrap of two rows' first seeds: ``delta`` is the system's score less the
+    baseline's, ``mean`` and ``ci`` are the system's own.
+    """
+
+    baseline: str
+    system: str
+    metric: str
+    delta: float
+    mean: float
+    ci: tuple[float, float]
+    p_value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocabularySizes:
+    """Subwords that occur on one side alone or on both, and entries of the dictionaries that each
+    side would need for itself, and of the joint one.
+    """
+
+    source_only: int
+    target_only: int
+    both: int
+    source: int
+    target: int
+    joint: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationRecord(ExperimentRecord):
+    """Translation models; ``samples`` have ``source``, ``reference`` and a translation per row."""
+
+    rows: Sequence[TranslationRow]
+    baseline: str
+    comparisons: Mapping[str, Sequence[Comparison]]  # by test set
+    beam: int
+    vocabulary: VocabularySizes
+    samples: Sequence[Mapping[str, str]]
+
+    def __post_init__(self) -> None:
+        _require_some(self.rows, "rows")
+        super().__post_init__()
+        names, subsets = self.row_names, [*self.rows[0].test]
+        if self.baseline not in names:
+            raise Fault(f"its baseline {self.baseline} is none of its rows")
+        if not subsets or any([*row.test] != subsets for row in self.rows):
+            raise Fault("its rows have not the same test sets")
+        compared = {
+            (subset, c.system, c.metric)
+            for subset, comparisons in self.comparisons.items()
+            for c in comparisons
+            if c.baseline == self.baseline
+        }
+        others = [name for name in names if name != self.baseline]
+        if not compared.issuperset(product(subsets, others, ("bleu", "chrf"))):
+            raise Fault(f"its comparisons with {self.baseline} leave out a row, test set or metric")
+        if any({"source", "reference", *names} - sample.keys() for sample in self.samples):
+            raise Fault("a sample lacks a row's translation")
+
+
+# --- language models ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperFigures:
+    """What a paper says of a row: the parameters as it writes them, and perplexities."""
+
+    parameters: str | None = None
+    train: float | None = None
+    valid: float | None = None
+    test: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModelRow(TrainedRow):
+    """``perplexity`` is by part of the corpus."""
+
+    perplexity: Mapping[str, SeedStatistics]
+    paper: PaperFigures = PaperFigures()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModelRecord(ExperimentRecord):
+    """Language models; ``earlier`` tells of the runs whose rows or seeds this record joined."""
+
+    rows: Sequence[LanguageModelRow]
+    note: str
+    earlier: Sequence[Provenance] = ()
+
+    def __post_init__(self) -> None:
+        _require_some(self.rows, "rows")
+        super().__post_init__()
+        if len({tuple(row.perplexity) for row in self.rows}) > 1:
+            raise Fault("its rows have not the perplexity of the same texts")
+
+
+# --- embeddings --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperOrders:
+    """The order that a paper states of figures (``V > U``)."""
+
+    similarity: str | None = None
+    correlation: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetSimilarity:
+    """ρ by embedding in a word-similarity set, over its pairs of which both words are known."""
+
+    covered: int
+    pairs: int
+    rho: Mapping[str, SeedStatistics | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingRecord(ExperimentRecord):
+    """Embeddings by set, and ``correlation`` by pair of them (``U,V``); None: not known."""
+
+    seeds: int
+    paper: PaperOrders
+    similarity: Mapping[str, SetSimilarity]
+    correlation: Mapping[str, SeedStatistics | None] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_some(self.similarity, "similarity")
+        embeddings = [tuple(one.rho) for one in self.similarity.values()]
+        if len({*embeddings}) > 1:
+            raise Fault("its sets are not of the same embeddings")
+        for order, measured in (
+            (self.paper.similarity, embeddings[0]),
+            (self.paper.correlation, tuple(self.correlation or ())),
+        ):
+            unknown = set(names_in(order or "")) - {"", *measured}
+            if unknown and measured:
+                names = ", ".join(sorted(unknown))
+                raise Fault(f"{order} names {names}, which is not measured", "paper:")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkipGramRecord(EmbeddingRecord):
+    """Vectors of ``scripts.skip_gram``; ``options`` are its own, the command the first seed's."""
+
+    options: Mapping[str, Setting]
+    training_command: str
+
+
+def names_in(order: str) -> list[str]:
+    """The names that an order such as ``V > U`` puts in a row."""
+    return order.split(" > ")
+
+
+# --- the search of P ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochFigures:
+    """Perplexities after an epoch; ``train`` is what was met on the way."""
+
+    train: float
+    valid: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantRow:
+    """A variant after ``epochs`` that every seed has come to; ``test`` after its last one."""
+
+    name: str
+    changes: Mapping[str, Setting]
+    epochs: int
+    train: SeedStatistics
+    valid: SeedStatistics
+    test: SeedStatistics | None = None
+    curves: Sequence[Sequence[EpochFigures]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectionSearchRecord(Record):
+    """Variants of projection regularisation."""
+
+    variants: Sequence[VariantRow]
+
+
+# --- benchmarks --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """A ratio, pair by pair of runs."""
+
+    median: float
+    min: float
+    max: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideName:
+    """One of two that are compared."""
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side(SideName):
+    """Rates by run (work per unit of time), peak memory in bytes, parts of an update in ms."""
+
+    median: float
+    runs: Sequence[float]
+    memory: float | None = None
+    parts: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One size of a benchmark of growth; a side that memory did not suffice for is None."""
+
+    vocabulary: int
+    length: int
+    tokens: int
+    ours: Side | None = None
+    against: Side | None = None
+    ratio: Spread | None = None
+    memory_ratio: Spread | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """What the machine allows, and the share of it that our side came to."""
+
+    gflops_per_second: Mapping[str, float]
+    copy_gigabytes_per_second: float
+    gflops_per_token: float
+    share: float
+    share_of_single: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learning:
+    """Learning the merges alone."""
+
+    ours: Side
+    against: Side
+    ratio: Spread
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkRecord(Record):
+    """Two ways to do the same work; with ``cells``, over sizes. ``title`` says what is counted."""
+
+    ours: Side | SideName
+    against: Side | SideName
+    ratio: Spread
+    memory_ratio: Spread | None = None
+    cells: Sequence[Cell] = ()
+    limit: Limit | None = None
+    learning: Learning | None = None
+    peak_megabytes: Mapping[str, int] | None = None  # by sentence pairs
+
+    def __post_init__(self) -> None:
+        for side, name in ((self.ours, "ours"), (self.against, "against")):
+            if not self.cells and not isinstance(side, Side):
+                raise Fault("lacks median", name)

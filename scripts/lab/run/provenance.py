@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import version
-from typing import Any
 
 import torch
 
 from preprocess.parallel import cores
+from scripts.lab.records.schema import Machine, Provenance
 from scripts.lab.run.processes import places
+from tiednmt.processor import processor_name
 
 PACKAGES = ("tiednmt", "torch", "fairseq-fixed", "numpy")
+
+
+def provenance(command: str, jobs: int, packages: tuple[str, ...] = ()) -> Provenance:
+    """How ``command`` measured figures, with ``jobs`` runs at a time.
+
+    ``packages`` are those that they depend on beside :data:`PACKAGES`.
+    """
+    return Provenance(machine=machine(jobs), versions=package_versions(*packages), command=command)
 
 
 def package_versions(*more: str) -> dict[str, str]:
@@ -19,21 +28,13 @@ def package_versions(*more: str) -> dict[str, str]:
     return {name: version(name) for name in (*PACKAGES, *more)}
 
 
-def machine(jobs: int) -> dict[str, Any]:
+def machine(jobs: int) -> Machine:
     """What the figures were measured on."""
-    return {
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
-        "processor": _processor(),
-        "cores": cores(),
-        "threads_per_run": places(jobs)[0].threads,
-        "runs_side_by_side": jobs,
-        "python": platform.python_version(),
-    }
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            return next(line.partition(":")[2].strip() for line in lines if "model name" in line)
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+    return Machine(
+        device=torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
+        processor=processor_name(),
+        cores=cores(),
+        threads_per_run=places(jobs)[0].threads,
+        runs_side_by_side=jobs,
+        python=platform.python_version(),
+    )

@@ -17,7 +17,7 @@ EXPERIMENTS = ROOT / "configs" / "experiments"
 
 Recipe = dict[str, dict[str, Any]]
 
-_OPTION_OF_NAME = {
+OPTION_OF_NAME = {
     "model": "--arch",
     "task": "--task",
     "criterion": "--criterion",
@@ -28,32 +28,15 @@ _OPTION_OF_NAME = {
 
 @dataclass(frozen=True)
 class Experiment:
-    """Models trained on one corpus and compared.
-
-    Without rows nothing is trained by fairseq; what is measured then says ``results``.
-    """
+    """Models trained on one corpus and compared; without rows fairseq trains nothing."""
 
     name: str
     title: str
+    kind: str  # a key of scripts.lab.kinds.KINDS: how the rows are scored and shown
     prepare: tuple[str, ...]  # module of preprocess/ and its arguments
-    rows: Mapping[str, Recipe]  # a recipe a row of the table
-    settings: Mapping[str, Any]  # how the rows are scored and shown; what there is depends on task
-    results: str | None = None  # what is measured, where that is not what the task is for
+    rows: Mapping[str, Recipe]  # a recipe per row of the table
+    settings: Mapping[str, Any]  # of the scoring; what there is depends on the kind
     runs_of: str | None = None  # the experiment whose data and trained rows these are
-
-    @property
-    def task(self) -> str:
-        """What is measured: ``results``, or else fairseq's task, the same in every row.
-
-        Raises:
-            UserError: it is not.
-        """
-        if self.results:
-            return self.results
-        tasks = {recipe["task"]["_name"] for recipe in self.rows.values()}
-        if len(tasks) != 1:
-            raise UserError(f"{self.name}: rows of one table need one task, not {sorted(tasks)}")
-        return tasks.pop()
 
     def only(self, rows: Sequence[str]) -> Experiment:
         """The same with these rows alone, in their own order.
@@ -89,15 +72,14 @@ def load_experiment(name: str) -> Experiment:
         return _on_runs_of(load_experiment(data.pop("runs_of")), name, data)
     if "rows_of" in data:
         return _with_rows_of(load_experiment(data.pop("rows_of")), name, data)
-    needed = ("title", "prepare") if "results" in data else ("title", "prepare", "recipe", "rows")
-    _require(name, data, *needed)
+    _require(name, data, "title", "kind", "prepare", *(("rows",) if "recipe" in data else ()))
     recipe = data.pop("recipe", "")
     return Experiment(
         name=name,
         title=data.pop("title"),
+        kind=data.pop("kind"),
         prepare=tuple(data.pop("prepare")),
         rows={row: _row(changes, recipe) for row, changes in data.pop("rows", {}).items()},
-        results=data.pop("results", None),
         settings=data,
     )
 
@@ -109,7 +91,7 @@ def _on_runs_of(base: Experiment, name: str, data: dict[str, Any]) -> Experiment
 
 def _with_rows_of(base: Experiment, name: str, data: dict[str, Any]) -> Experiment:
     """An experiment on rows of another, with ``changes`` if there are any."""
-    _require(name, data, "title", "results", "rows")
+    _require(name, data, "title", "kind", "rows")
     unknown = ", ".join(row for row in data["rows"] if row not in base.rows)
     if unknown:
         raise UserError(f"{EXPERIMENTS / name}.yaml: {base.name} has no rows {unknown}")
@@ -118,8 +100,8 @@ def _with_rows_of(base: Experiment, name: str, data: dict[str, Any]) -> Experime
         base,
         name=name,
         title=data.pop("title"),
+        kind=data.pop("kind"),
         rows={row: merge(base.rows[row], changes) for row in data.pop("rows")},
-        results=data.pop("results"),
         settings=data,
     )
 
@@ -142,24 +124,45 @@ def merge(recipe: Recipe, changes: Mapping[str, Mapping[str, Any]]) -> Recipe:
     return {group: {**recipe.get(group, {}), **changes.get(group, {})} for group in groups}
 
 
-def fairseq_train_arguments(recipe: Recipe) -> list[str]:
+def options(recipe: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
     """The options of ``fairseq-train`` that say the same as ``recipe`` says to hydra.
 
     A group's ``_name`` becomes the option that chooses it (``--arch``, ``--criterion``, …), every
-    other key the option of that name; ``true`` is a flag, ``false`` is left out. So is what only
-    says to hydra where another value stands (``${optimization.lr}``).
+    other key the option of that name; ``true`` is a flag, without a value, and ``false`` is left
+    out. So is what only says to hydra where another value stands (``${optimization.lr}``).
     """
-    arguments: list[str] = []
+    given: dict[str, tuple[str, ...]] = {}
     for group, values in recipe.items():
         for key, value in values.items():
-            option = _OPTION_OF_NAME[group] if key == "_name" else "--" + key.replace("_", "-")
+            option = OPTION_OF_NAME[group] if key == "_name" else "--" + key.replace("_", "-")
             if value is True:
-                arguments.append(option)
-            elif isinstance(value, list):
-                arguments += [option, ",".join(map(str, value))]
+                given[option] = ()
+            elif isinstance(value, list | tuple):
+                given[option] = (",".join(map(str, value)),)
             elif value is not False and not str(value).startswith("${"):
-                arguments += [option, str(value)]
-    return arguments
+                given[option] = (str(value),)
+    return given
+
+
+def fairseq_train_arguments(recipe: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """:func:`options` as the words of a command line."""
+    return [word for option, words in options(recipe).items() for word in (option, *words)]
+
+
+def without_seed(recipe: Recipe) -> Recipe:
+    """What is the same in the runs of all seeds."""
+    common = {key: value for key, value in recipe["common"].items() if key != "seed"}
+    return {**recipe, "common": common}
+
+
+def run_name(row: str, seed: int) -> str:
+    """The name of the run of a row with a seed; its folder's, but for spaces."""
+    return row if seed == 1 else f"{row} seed {seed}"
+
+
+def folder_name(row: str, seed: int = 1) -> str:
+    """The name of the folder of the run of a row with a seed."""
+    return run_name(row, seed).replace(" ", "-")
 
 
 def _names(folder: Path) -> list[str]:

@@ -1,9 +1,8 @@
-"""``fairseq-train`` as a child process, with progress and resumable, and what its log says."""
+"""``fairseq-train`` as a child process, with progress and resumable."""
 
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -43,7 +42,7 @@ class Run:
 
     @property
     def command(self) -> list[str]:
-        """The command line that anybody can repeat."""
+        """The command line with which anybody can repeat it."""
         return ["fairseq-train", *self.arguments, "--save-dir", str(self.folder)]
 
 
@@ -57,29 +56,6 @@ def train(runs: Iterable[Run], jobs: int) -> None:
             another process is training it.
     """
     side_by_side([partial(_Training, run) for run in runs if not _finished(run)], jobs)
-
-
-def curve(run: Run) -> list[dict[str, float]]:
-    """Validation loss (``nll``, nats a token) over ``update`` and ``epoch``, from the run's log."""
-    points = {
-        int(entry["valid_num_updates"]): {
-            "update": int(entry["valid_num_updates"]),
-            "epoch": entry["epoch"],
-            "nll": round(float(entry["valid_nll_loss"]) * math.log(2), 4),
-        }
-        for entry in log_entries(run.log, "valid")
-    }
-    return [points[update] for update in sorted(points)]
-
-
-def parameters(run: Run) -> int:
-    """Parameters of the run's model, shared ones counted once, as fairseq logged them."""
-    with run.log.open(encoding="utf-8") as lines:
-        counts = [line.split("params:")[1].split()[0] for line in lines if _COUNTED in line]
-    return int(counts[-1].replace(",", ""))
-
-
-_COUNTED = "num. shared model params:"
 
 
 def _finished(run: Run) -> bool:
@@ -98,7 +74,7 @@ class _Training(Child):
     """A run whose process is under way."""
 
     def __init__(self, run: Run, place: Place) -> None:
-        command = [sys.executable, "-m", "fairseq_cli.train", *run.command[1:]]
+        command = [sys.executable, "-m", "scripts.lab.run.fairseq_train", *run.command[1:]]
         before = run.log.stat().st_size if run.log.exists() else 0
         super().__init__(f"training of {run.name}", command, run.log, place)
         self.run = run
@@ -141,7 +117,10 @@ class _Training(Child):
 
 
 def log_entry(line: str, kind: str) -> dict[str, Any] | None:
-    """The figures of a line that fairseq logged with ``--log-format json``."""
+    """The figures of a line that fairseq logged with ``--log-format json``.
+
+    The log is the one place that tells of a training under way, for progress and for timing.
+    """
     for before in (f"| INFO | {kind} | ", f"[{kind}][INFO] - "):  # fairseq-train; through hydra
         _, found, rest = line.partition(before)
         if found and rest.startswith("{"):

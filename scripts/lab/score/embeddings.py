@@ -1,49 +1,47 @@
-"""What the analysis of checkpoints finds, as the JSON that its tables and pictures are made of.
-
-``analysis.json``::
-
-    {"checkpoints": [{
-        "name", "path", "architecture",           # null in word vectors: architecture, tie_map
-        "tie_map": {"groups": [{"names": […], "types", "dim", "parameters", "bytes"}],
-                    "others": {name: parameters}, "total", "untied_total",
-                    "bytes_per_parameter"},       # of the embeddings as stored
-        "vocabulary": {"source_only", "target_only", "both"} or null,   # types
-        "subwords": true | false,                 # words are the means of their units' rows
-        "matrices": {"U": {"words", "dim",
-                           "norms": [{"ranks": [first, last], "mean"}],      # by frequency
-                           "neighbours": {word: [[word, cosine], …]},
-                           "map": {"method", "words": […], "points": [[x, y], …]}}},
-        "row_movement": {"updates", "matrices": {name: [{"ranks", "rows", "moved", "distance"}]}}
-                        or null,                  # of the training run, where it was measured
-        "attention": [{"source": […], "target": […], "weights": [[…]],     # target × source
-                       "alignment": [[target, source], …]}]}],
-     "similarity": {set: {"pairs", "by": {"CHECKPOINT U": {"rho" or null, "covered"}}}},
-     "likeness": {"words", "pairs", "exact",          # of every two embeddings
-                  "by": [{"of": ["CHECKPOINT U", "CHECKPOINT V"], "rho" or null, "error"}]} or null,
-     "versions": {package: version}}
-"""
+"""What the embeddings of checkpoints have learned; its record is that of records.analysis."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import tiednmt.analysis.checkpoints as checkpoints
 import tiednmt.analysis.word_vectors as word_vectors
 import tiednmt.plugin  # noqa: F401
-from preprocess.files import read_lines
+from preprocess.files import named_when_whole, read_lines
 from preprocess.pipeline import TextPipeline
 from preprocess.wordsim import set_name
+from scripts.lab.options import option, positive
+from scripts.lab.records.analysis import (
+    AnalysedMatrix,
+    AnalysedModel,
+    Analysis,
+    Likeness,
+    NormBand,
+    PairLikeness,
+    RowMovement,
+    SentenceAttention,
+    SetSimilarities,
+    Similarity,
+    StoredTieMap,
+    TiedMatrix,
+    VocabularyShares,
+    WordMap,
+)
+from scripts.lab.records.typed import from_json
 from scripts.lab.run.provenance import package_versions
-from scripts.lab.score.translate import Prepared, load_system
+from scripts.lab.score.prepared import Prepared
+from scripts.lab.score.systems import file_name, parse_system
+from scripts.lab.score.translate import load_system
 from tiednmt.analysis.attention import attention_of
 from tiednmt.analysis.embeddings import Embedding, EmbeddingError, Units, nearest, whole
-from tiednmt.analysis.geometry import in_two_dimensions, norms_by_frequency
+from tiednmt.analysis.geometry import PCA, PROJECTIONS, in_two_dimensions, norms_by_frequency
 from tiednmt.analysis.likeness import likeness
 from tiednmt.analysis.word_similarity import WordPairs, parse_pairs, word_similarity
+from tiednmt.analysis.word_vectors import EXPORTS
 from tiednmt.criterions.row_movement import read_row_movement
 from tiednmt.errors import UserError
 from tiednmt.tying import TieMap
@@ -52,18 +50,34 @@ PACKAGES = ("scipy", "gensim")
 LANGUAGE_OF_SETS = "en"
 NEIGHBOURS = 8
 
-Record = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class Options:
     """What is looked at: words for neighbours, how many and how on the map, sentences."""
 
-    words: Sequence[str] = ()
-    map_words: int = 300
-    projection: str = "pca"
-    sentences: Sequence[str] = ()
-    cpu: bool = False
+    out: Path = option("folder to fill", metavar="DIR")
+    data: Path | None = option(
+        "folder of preprocess.*, or a data-bin (default: where a checkpoint says)",
+        default=None,
+        metavar="PREPARED",
+    )
+    similarity: tuple[Path, ...] = option(
+        "word-similarity sets, or folders of them (python -m preprocess.wordsim)", default=()
+    )
+    words: tuple[str, ...] = option("show their nearest neighbours", default=(), metavar="WORD")
+    map: str = option("the map's method", default=PCA, choices=PROJECTIONS)
+    map_words: int = option(
+        "so many of the most frequent words on the map", default=300, type=positive
+    )
+    sentences: Path | None = option(
+        "raw source text, a sentence per line: show the attention of its translation",
+        default=None,
+        metavar="FILE",
+    )
+    export: str | None = option(
+        "write the embeddings for other tools", default=None, choices=tuple(EXPORTS)
+    )
+    cpu: bool = option("run on the CPU, even with a GPU", default=False)
 
 
 @dataclass(frozen=True)
@@ -107,6 +121,33 @@ def load(name: str, path: Path, data: Path | None = None) -> Subject:
     return Subject(name, path, found, found.embeddings, _pipeline(found))
 
 
+def load_all(systems: Sequence[str], data: Path | None = None) -> list[Subject]:
+    """The checkpoints of ``[NAME=]CHECKPOINT``, each by its name.
+
+    Raises:
+        UserError: two have one name, or one is an ensemble.
+    """
+    subjects: list[Subject] = []
+    for name, paths in map(parse_system, systems):
+        name = name.removesuffix("/checkpoint_best")  # which one of a run is not said of the best
+        if len(paths) > 1:
+            raise UserError(f"{name}: an ensemble; give its checkpoints one by one")
+        if any(name == subject.name for subject in subjects):
+            raise UserError(f"two checkpoints are called {name}; write NAME=CHECKPOINT")
+        subjects.append(load(name, paths[0], data))
+    return subjects
+
+
+def export(subjects: Sequence[Subject], form: str, out: Path) -> None:
+    """Write every embedding to ``out`` as ``word2vec`` text or numpy's ``.npz``."""
+    save, suffix = EXPORTS[form]
+    for subject in subjects:
+        for embedding in subject.embeddings:
+            name = file_name(f"{subject.name}-{embedding.name.replace('·', '')}")
+            with named_when_whole(out / (name + suffix)) as partial:
+                save(embedding, partial)
+
+
 def read_sets(paths: Sequence[Path]) -> list[WordPairs]:
     """The word-similarity sets of files, and of the ``.txt`` files of folders.
 
@@ -122,130 +163,133 @@ def read_sets(paths: Sequence[Path]) -> list[WordPairs]:
     return [parse_pairs(set_name(file), read_lines(file), str(file)) for file in files]
 
 
-def analyse(subjects: Sequence[Subject], sets: Sequence[WordPairs], options: Options) -> Record:
-    """All there is to say of the subjects: the JSON that the head of this file describes."""
+def analyse(subjects: Sequence[Subject], sets: Sequence[WordPairs], options: Options) -> Analysis:
+    """All there is to say of the subjects."""
     embeddings = {
         f"{subject.name} {embedding.name}": (embedding, subject.units(embedding, LANGUAGE_OF_SETS))
         for subject in subjects
         for embedding in subject.embeddings
     }
-    return {
-        "checkpoints": [_subject(subject, options) for subject in subjects],
-        "similarity": {pairs.name: similarity(pairs, embeddings) for pairs in sets},
-        "likeness": _likeness({name: embedding for name, (embedding, _) in embeddings.items()}),
-        "versions": package_versions(*PACKAGES),
-    }
+    return Analysis(
+        checkpoints=[_model(subject, options) for subject in subjects],
+        similarity={pairs.name: similarity(pairs, embeddings) for pairs in sets},
+        likeness=_likeness({name: embedding for name, (embedding, _) in embeddings.items()}),
+        versions=package_versions(*PACKAGES),
+    )
 
 
-def similarity(pairs: WordPairs, embeddings: dict[str, tuple[Embedding, Units]]) -> Record:
+def similarity(
+    pairs: WordPairs, embeddings: Mapping[str, tuple[Embedding, Units]]
+) -> SetSimilarities:
     """ρ and coverage of each embedding of English words, or of words of no language known."""
-    by = {}
-    for name, (embedding, units) in embeddings.items():
-        if not embedding.languages or LANGUAGE_OF_SETS in embedding.languages:
-            found = word_similarity(embedding, pairs, units)
-            by[name] = {"rho": found.rho, "covered": found.covered}
-    return {"pairs": len(pairs.pairs), "by": by}
+    scores = {
+        name: word_similarity(embedding, pairs, units)
+        for name, (embedding, units) in embeddings.items()
+        if not embedding.languages or LANGUAGE_OF_SETS in embedding.languages
+    }
+    return SetSimilarities(
+        pairs=len(pairs.pairs),
+        by={name: Similarity(rho=one.rho, covered=one.covered) for name, one in scores.items()},
+    )
 
 
-def _likeness(embeddings: dict[str, Embedding]) -> Record | None:
+def _likeness(embeddings: Mapping[str, Embedding]) -> Likeness | None:
     words = [set(embedding.words) for embedding in embeddings.values()]
     if len(words) < 2 or len(set.intersection(*words)) < 3:
         return None
-    found = likeness(embeddings)
-    return {
-        "words": found.words,
-        "pairs": found.pairs,
-        "exact": found.exact,
-        "by": [
-            {"of": list(two), "rho": rho, "error": found.error[two]}
-            for two, rho in found.rho.items()
+    measured = likeness(embeddings)
+    return Likeness(
+        words=measured.words,
+        pairs=measured.pairs,
+        exact=measured.exact,
+        by=[
+            PairLikeness(of=two, rho=rho, error=measured.error[two])
+            for two, rho in measured.rho.items()
         ],
-    }
+    )
 
 
-def _subject(subject: Subject, options: Options) -> Record:
+def _model(subject: Subject, options: Options) -> AnalysedModel:
+    matrices = {e.name: _matrix(e, subject.units(e), options) for e in subject.embeddings}
     checkpoint = subject.checkpoint
-    return {
-        "name": subject.name,
-        "path": str(subject.path),
-        "architecture": checkpoint and checkpoint.architecture,
-        "tie_map": checkpoint and _tie_map(checkpoint.tie_map, checkpoint.bytes_per_parameter),
-        "vocabulary": checkpoint and _vocabulary(checkpoint),
-        "subwords": subject.pipeline is not None,
-        "matrices": {
-            embedding.name: _matrix(embedding, subject.units(embedding), options)
-            for embedding in subject.embeddings
-        },
-        "row_movement": checkpoint and read_row_movement(subject.path.parent),
-        "attention": _attention(subject, options) if options.sentences else [],
-    }
+    model = AnalysedModel(
+        name=subject.name,
+        path=str(subject.path),
+        subwords=subject.pipeline is not None,
+        matrices=matrices,
+        attention=_attention(subject, options),
+    )
+    if checkpoint is None:
+        return model
+    return replace(
+        model,
+        architecture=checkpoint.architecture,
+        tie_map=_tie_map(checkpoint.tie_map, checkpoint.bytes_per_parameter),
+        vocabulary=_vocabulary(checkpoint),
+        row_movement=_row_movement(subject.path.parent),
+    )
 
 
-def _tie_map(tie: TieMap, bytes_per_parameter: int) -> Record:
-    return {
-        "groups": [
-            {
-                "names": list(names),
-                "types": types,
-                "dim": dim,
-                "parameters": types * dim,
-                "bytes": types * dim * bytes_per_parameter,
-            }
-            for names, (types, dim) in tie.groups
-        ],
-        "others": dict(tie.others),
-        "total": tie.total,
-        "untied_total": tie.untied_total,
-        "bytes_per_parameter": bytes_per_parameter,
-    }
+def _tie_map(tie: TieMap, bytes_per_parameter: int) -> StoredTieMap:
+    return StoredTieMap(
+        matrices=[TiedMatrix(names=names, shape=shape) for names, shape in tie.groups],
+        others=tie.others,
+        bytes_per_parameter=bytes_per_parameter,
+    )
 
 
-def _matrix(embedding: Embedding, units: Units, options: Options) -> Record:
+def _row_movement(folder: Path) -> RowMovement | None:
+    movement = read_row_movement(folder)
+    return from_json(RowMovement, movement) if movement else None
+
+
+def _matrix(embedding: Embedding, units: Units, options: Options) -> AnalysedMatrix:
     shown = list(embedding.words[: options.map_words])
-    return {
-        "words": len(embedding.words),
-        "dim": embedding.vectors.shape[1],
-        "norms": [
-            {"ranks": list(band), "mean": mean}
-            for band, mean in norms_by_frequency(embedding).items()
+    return AnalysedMatrix(
+        words=len(embedding.words),
+        dim=embedding.vectors.shape[1],
+        norms=[
+            NormBand(ranks=band, mean=mean) for band, mean in norms_by_frequency(embedding).items()
         ],
-        "neighbours": {word: nearest(embedding, word, NEIGHBOURS, units) for word in options.words},
-        "map": {
-            "method": options.projection,
-            "words": shown,
-            "points": in_two_dimensions(embedding.take(shown), options.projection).tolist(),
-        },
-    }
+        neighbours={word: nearest(embedding, word, NEIGHBOURS, units) for word in options.words},
+        map=WordMap(
+            method=options.map,
+            words=shown,
+            points=in_two_dimensions(embedding.take(shown), options.map).tolist(),
+        ),
+    )
 
 
-def _attention(subject: Subject, options: Options) -> list[Record]:
-    """Of each sentence and its translation by the checkpoint."""
+def _attention(subject: Subject, options: Options) -> list[SentenceAttention]:
+    """Of each sentence of the file, if any, and its translation by the checkpoint."""
+    if options.sentences is None:
+        return []
     checkpoint = subject.checkpoint
     if checkpoint is None or len(checkpoint.dictionaries) == 1:
         raise UserError(f"{subject.path}: --sentences: not a translation model")
     prepared = Prepared(checkpoint.data_bin.parent)
     system = load_system(subject.name, [subject.path], prepared, options.cpu, attention=True)
     pipeline = system.pipeline
-    lines = [pipeline.encode(line, pipeline.source) for line in options.sentences]
+    lines = [pipeline.encode(line, pipeline.source) for line in read_lines(options.sentences)]
     dictionaries = (system.task.source_dictionary, system.task.target_dictionary)
-    found = {
+    attention = {
         i: attention_of(source, best, dictionaries) for i, source, best in system.hypotheses(lines)
     }
     return [
-        {
-            "source": found[i].source,
-            "target": found[i].target,
-            "weights": found[i].weights.round(4).tolist(),
-            "alignment": found[i].alignment,
-        }
-        for i in sorted(found)
+        SentenceAttention(
+            source=one.source,
+            target=one.target,
+            weights=one.weights.round(4).tolist(),
+            alignment=one.alignment,
+        )
+        for _, one in sorted(attention.items())
     ]
 
 
 # --- the prepared folder -----------------------------------------------------------------------
 
 
-def _manifest(checkpoint: checkpoints.Checkpoint) -> Record:
+def _manifest(checkpoint: checkpoints.Checkpoint) -> dict[str, Any]:
     """That of the prepared folder; empty where the data-bin is fairseq's alone."""
     path = checkpoint.data_bin.parent / "manifest.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -256,16 +300,19 @@ def _pipeline(checkpoint: checkpoints.Checkpoint) -> TextPipeline | None:
     return TextPipeline.load(checkpoint.data_bin.parent) if translates else None
 
 
-def _vocabulary(checkpoint: checkpoints.Checkpoint) -> dict[str, int] | None:
-    """Types of the training text by language, counted there or told from two dictionaries."""
-    keys = ("source_only", "target_only", "both")
+def _vocabulary(checkpoint: checkpoints.Checkpoint) -> VocabularyShares | None:
+    """Entries of the training text by language, counted there or told from two dictionaries."""
     counted = _manifest(checkpoint).get("vocabulary", {})
-    if all(key in counted for key in keys):
-        return {key: counted[key] for key in keys}
+    names = [field.name for field in fields(VocabularyShares)]
+    if all(name in counted for name in names):
+        return VocabularyShares(**{name: counted[name] for name in names})
     if len(checkpoint.dictionaries) == 1:
         return None
     source, target = (set(d.symbols[d.nspecial :]) for d in checkpoint.dictionaries)
     if source == target:  # a joint one does not tell
         return None
-    sizes = (len(source - target), len(target - source), len(source & target))
-    return dict(zip(keys, sizes, strict=True))
+    return VocabularyShares(
+        source_only=len(source - target),
+        target_only=len(target - source),
+        both=len(source & target),
+    )

@@ -1,10 +1,15 @@
-"""Raw text to raw text: a prepared folder, checkpoints and fairseq's beam search."""
+"""Raw text to raw text: checkpoints, the text pipeline they were fed by, and beam search."""
 
 from __future__ import annotations
 
+import io
 import logging
+import os
+import sys
+from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +22,15 @@ from tqdm import tqdm
 
 import tiednmt.plugin  # noqa: F401
 from preprocess.files import read_lines
-from preprocess.manifest import data_bins, read_manifest
 from preprocess.pipeline import TextPipeline
+from scripts.lab.options import option, positive
 from scripts.lab.score.bleu import refuse_subword_marks
-from scripts.lab.score.standard_sets import is_standard, standard_pairs
+from scripts.lab.score.prepared import Prepared
 from tiednmt.checkpoints import build, preferred_device, read_checkpoint, require_task
 from tiednmt.errors import UserError
+from tiednmt.models.tied_model import TiedModel
 from tiednmt.tasks.sequence_generator import TiedSequenceGenerator
-from tiednmt.tasks.tied_translation import quantise
+from tiednmt.tasks.tied_translation import TiedTranslationConfig, TiedTranslationTask, quantise
 
 logger = logging.getLogger(__name__)
 
@@ -33,48 +39,26 @@ logger = logging.getLogger(__name__)
 MAX_LEN_A, MAX_LEN_B = 1.2, 10
 
 
+LINES_AT_ONCE = 2000  # of a text that is not typed
+
+
 @dataclass(frozen=True)
 class Search:
     """How beam search goes, and how much of it at a time."""
 
-    beam: int = 5  # hypotheses kept at each step
-    lenpen: float = 1.0  # scores are divided by length to this power; above 1 favours long output
-    max_tokens: int = 4000  # source units of a batch, at most (a longer sentence is one alone)
-    max_sentences: int | None = None  # sentences of a batch, at most
+    beam: int = option("hypotheses kept at each step", default=5, type=positive)
+    lenpen: float = option(
+        "scores are divided by length to this power: above 1.0 favours long output",
+        default=1.0,
+        metavar="X",
+    )
+    max_tokens: int = option(
+        "source units per batch; a longer sentence is a batch alone", default=4000, type=positive
+    )
+    max_sentences: int | None = option("sentences per batch", default=None, type=positive)
 
 
 DEFAULT_SEARCH = Search()
-
-
-class Prepared:
-    """What a prepared folder (``python -m preprocess.*``) holds for translating and scoring.
-
-    Raises:
-        UserError: the folder is not a prepared one.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.data_bin = data_bins(folder)[0]
-        self.pipeline = TextPipeline.load(folder)
-        self.subsets = list(read_manifest(folder).get("subsets", ()))
-
-    def pairs(self, subset: str) -> tuple[list[str], list[str]]:
-        """The raw source lines and the raw references of a subset, or of one sacreBLEU knows."""
-        if subset not in self.subsets:
-            if is_standard(subset):
-                return standard_pairs(subset, self.pipeline.source, self.pipeline.target)
-            known = ", ".join(self.subsets)
-            raise UserError(f"--subset {subset}: {self.folder} has no such subset, only {known}")
-        languages = (self.pipeline.source, self.pipeline.target)
-        files = [self.folder / "raw" / f"{subset}.{language}" for language in languages]
-        source, references = (list(read_lines(file)) for file in files)
-        if len(source) != len(references):
-            raise UserError(
-                f"{files[0]} has {len(source):,} lines but {files[1]} {len(references):,}; "
-                "prepare the corpus again"
-            )
-        return source, references
 
 
 @dataclass(frozen=True)
@@ -87,11 +71,18 @@ class System:
     task: TranslationTask
     pipeline: TextPipeline
     device: torch.device
+    _generators: dict[Search, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def parameters(self) -> int:
         """Parameters of one model of the ensemble, shared ones counted once."""
         return sum(parameter.numel() for parameter in self.models[0].parameters())
+
+    @property
+    def tie_signature(self) -> str | None:
+        """What is tied in the first model; None of a stock model."""
+        model = self.models[0]
+        return model.tie_map.signature if isinstance(model, TiedModel) else None
 
     def translate(
         self, lines: Sequence[str], search: Search = DEFAULT_SEARCH, progress: str | None = None
@@ -131,12 +122,7 @@ class System:
 
         As :meth:`translate_units`, but the longest first, and nothing for blank lines.
         """
-        config = GenerationConfig(
-            beam=search.beam, lenpen=search.lenpen, max_len_a=MAX_LEN_A, max_len_b=MAX_LEN_B
-        )
-        generator = self.task.build_generator(
-            self.models, config, seq_gen_cls=TiedSequenceGenerator
-        )
+        generator = self._generator(search)
         sources = {i: self._source(line) for i, line in enumerate(lines) if line.strip()}
         with tqdm(
             total=len(sources),
@@ -150,10 +136,27 @@ class System:
                 tokens = torch.stack([sources[i] for i in batch]).to(self.device)
                 sizes = torch.full((len(batch),), tokens.size(1), device=self.device)
                 sample = {"net_input": {"src_tokens": tokens, "src_lengths": sizes}}
-                found = self.task.inference_step(generator, self.models, sample)
-                for i, ranked in zip(batch, found, strict=True):
-                    yield i, sources[i], ranked[0]
+                ranked = self.task.inference_step(generator, self.models, sample)
+                for i, (best, *_) in zip(batch, ranked, strict=True):
+                    yield i, sources[i], best
                 bar.update(len(batch))
+
+    def close(self) -> None:
+        """End the processes that share the search; the next translation starts others."""
+        for generator in self._generators.values():
+            if isinstance(generator, TiedSequenceGenerator):
+                generator.close()
+        self._generators.clear()
+
+    def _generator(self, search: Search) -> Any:
+        """The generator of a search, built once: the processes that share its work stay."""
+        if search not in self._generators:
+            config = GenerationConfig(
+                beam=search.beam, lenpen=search.lenpen, max_len_a=MAX_LEN_A, max_len_b=MAX_LEN_B
+            )
+            self.close()
+            self._generators[search] = self.task.build_generator(self.models, config)
+        return self._generators[search]
 
     def _source(self, line: str) -> torch.Tensor:
         """The units' indices and the end of sentence; what the dictionary lacks is unknown."""
@@ -195,6 +198,24 @@ def equal_length_batches(
             yield group[start : start + size]
 
 
+def translate_to_stdout(system: System, source: str, search: Search) -> None:
+    """Translate a file, or stdin for ``-``: as many lines out as in.
+
+    Lines are answered one by one at a terminal, else some thousands at a time. That a reader has
+    seen enough is no error.
+    """
+    stdin = source == "-"
+    at_once = 1 if stdin and sys.stdin.isatty() else LINES_AT_ONCE
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", newline="\n")
+    lines = read_lines(Path("/dev/stdin" if stdin else source))
+    try:
+        while chunk := list(islice(lines, at_once)):
+            print(*system.translate(chunk, search), sep="\n", flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 # --- loading -----------------------------------------------------------------------------------
 
 
@@ -212,13 +233,13 @@ def load_system(
         name: what tables call it.
         paths: checkpoints of ``fairseq-train``.
         prepared: the folder whose dictionaries they were trained with.
-        cpu: leave the GPU alone.
+        cpu: even with a GPU.
         attention: let stock models keep theirs with the hypotheses (ours always do).
-        int8: decode with weights of 8 bits, on the CPU.
+        int8: decode with int8 weights, on the CPU.
 
     Raises:
         UserError: a checkpoint is missing, damaged, unsafe, of an unknown architecture, no
-            translation model, or does not fit the dictionaries; 8 bits of a model not ours.
+            translation model, or does not fit the dictionaries; int8 weights of a stock model.
     """
     device = preferred_device(cpu or int8)
     models, task = [], None
@@ -233,7 +254,20 @@ def load_system(
         if int8:
             quantise(model)
         models.append(model)
-    return System(name, paths, models, task, prepared.pipeline, device)
+    return System(name, paths, models, _with_our_search(task), prepared.pipeline, device)
+
+
+def _with_our_search(task: TranslationTask) -> TranslationTask:
+    """The task of our search in place of fairseq's ``translation``, of which most checkpoints are.
+
+    Which generator serves a search is for the task alone to say; others keep their own.
+    """
+    if type(task) is not TranslationTask:
+        return task
+    given = vars(task.cfg) if isinstance(task.cfg, Namespace) else task.cfg
+    names = [each.name for each in fields(TiedTranslationConfig) if each.name in given]
+    config = TiedTranslationConfig(**{name: given[name] for name in names})
+    return TiedTranslationTask(config, task.source_dictionary, task.target_dictionary)
 
 
 def _require_translation_model(path: Path, state: dict[str, Any], prepared: Prepared) -> None:

@@ -5,21 +5,30 @@ Lengths are in units of the canvas, y downwards, as SVG wants them. The template
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import log10, sqrt
-from typing import Any
+from math import log10
+from typing import ClassVar
 
 from matplotlib.ticker import Locator, LogLocator, MaxNLocator
 
-from scripts.lab.records.figures import Measure, Score
+from scripts.lab.records.figures import Axis, Bars, Chart, HeatMap, Point
 from scripts.lab.records.seeds import Interval
-from scripts.lab.show.pictures import CurveAxes
 
 WIDTH, HEIGHT = 360, 250
 LEFT, RIGHT, TOP, BOTTOM = 46, 350, 26, 208  # edges of the plot on the canvas
 DOT_LEFT, DOT_ROW = 6, 42  # edge of a dot plot, and how far its lines are apart
+BAR_ROW = 46
 ROOM = 0.08  # of the range, left free beyond the outermost marks
+LETTER, LINE = 5.4, 10.0  # about the size of a letter
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A labelled place on an axis."""
+
+    at: float
+    label: str
 
 
 @dataclass(frozen=True)
@@ -54,19 +63,24 @@ class Scale:
         return [Tick(self(value), f"{value:,.10g}") for value in values]
 
 
-@dataclass(frozen=True)
-class Tick:
-    """A labelled place on an axis."""
-
-    at: float
-    label: str
+def scale_of(axis: Axis, values: Sequence[float], start: float, end: float) -> Scale:
+    """The scale of an axis on which ``values`` lie, with room beyond them."""
+    low, high = min(values), max(values)
+    if axis.low is not None:
+        low, high = min(low, axis.low), max(high, axis.low)
+    free_below = low != axis.low
+    if axis.logarithmic:
+        room = (high / low) ** ROOM if high > low else 2.0
+        return Scale(low / room if free_below else low, high * room, start, end, logarithmic=True)
+    room = ROOM * (high - low) or 1.0
+    return Scale(low - room if free_below else low, high + room, start, end)
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A point of row number ``row``; ``low`` and ``high`` are the ends of its error bar."""
+    """A point; ``low`` and ``high`` are the ends of its error bar."""
 
-    row: int
+    look: int
     x: float
     y: float
     label: str
@@ -76,186 +90,262 @@ class Mark:
 
 @dataclass(frozen=True)
 class Line:
-    """A curve of row number ``row``."""
+    """A curve."""
 
-    row: int
+    look: int
     points: Sequence[tuple[float, float]]
+    dashed: bool = False
 
 
 @dataclass(frozen=True)
-class Chart:
-    """A picture with two axes."""
+class Plot:
+    """A chart with two axes of numbers."""
 
-    title: str
-    description: str
-    x_label: str
-    y_label: str
+    form: ClassVar = "plot"
+    width: ClassVar = WIDTH
+    height: ClassVar = HEIGHT
+
+    chart: Chart
     x_ticks: Sequence[Tick]
     y_ticks: Sequence[Tick]
-    marks: Sequence[Mark] = ()
-    lines: Sequence[Line] = ()
-
-
-def over_parameters(measure: Measure, parameters: Mapping[str, int]) -> Chart:
-    """A mark a row: its score over its number of parameters (from 0), with its interval."""
-    scores = measure.scores
-    ends = [end for score in scores.values() for end in (score.value, *(score.interval or ()))]
-    x = Scale(0, 1.08 * max(parameters.values()) / 1e6, LEFT, RIGHT)
-    y = _with_room(min(ends), max(ends))
-    marks = [
-        Mark(
-            row,
-            x(parameters[name] / 1e6),
-            y(score.value),
-            _label(name, score, measure.places),
-            *(map(y, score.interval) if score.interval else ()),
-        )
-        for row, (name, score) in enumerate(scores.items())
-    ]
-    return Chart(
-        title=f"{measure.metric}, {measure.subset}",
-        description=f"{measure.metric} on {measure.subset} over millions of parameters; "
-        + "; ".join(mark.label for mark in marks),
-        x_label="parameters (millions)",
-        y_label=f"{measure.metric}, {measure.better} is better",
-        x_ticks=x.ticks,
-        y_ticks=y.ticks,
-        marks=marks,
-    )
-
-
-def _label(name: str, score: Score, places: int) -> str:
-    text = f"{name}: {score.value:.{places}f}"
-    if score.interval is None:
-        return text
-    low, high = score.interval
-    return f"{text} ({low:.{places}f} to {high:.{places}f})"
-
-
-def learning_curves(
-    curves: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], axes: CurveAxes
-) -> Chart:
-    """A line a run, each row in its colour."""
-    lines = [
-        (row, [(float(point[axes.x]), axes.y(point)) for point in points])
-        for row, seeds in enumerate(curves.values())
-        for points in seeds
-    ]
-    xs, ys = zip(*(point for _, points in lines for point in points), strict=True)
-    x = Scale(0, max(xs), LEFT, RIGHT - 6)
-    if axes.logarithmic:
-        y = Scale(min(ys) / 1.05, max(ys) * 1.05, BOTTOM, TOP, logarithmic=True)
-    else:
-        y = _with_room(min(ys), max(ys))
-    ends = "; ".join(f"{name} ends at {axes.y(seeds[0][-1]):.2f}" for name, seeds in curves.items())
-    return Chart(
-        title="Learning curves",
-        description=f"{axes.y_label} over {axes.x}s; {ends}",
-        x_label=f"{axes.x}s",
-        y_label=axes.y_label,
-        x_ticks=x.ticks,
-        y_ticks=y.ticks,
-        lines=[Line(row, [(x(a), y(b)) for a, b in points]) for row, points in lines],
-    )
-
-
-def by_frequency(
-    bands: Sequence[tuple[int, int]],
-    figures: Mapping[str, Sequence[float | None]],
-    y_label: str,
-) -> Chart:
-    """A line an embedding over the (geometric) middle of each band of frequency ranks."""
-    lines = [
-        [(sqrt(a * b), y) for (a, b), y in zip(bands, ys, strict=True) if y is not None]
-        for ys in figures.values()
-    ]
-    heights = [height for line in lines for _, height in line]
-    x = Scale(1, max(last for _, last in bands) + 1, LEFT, RIGHT, logarithmic=True)
-    y = _with_room(min(heights), max(heights))
-    return Chart(
-        title=f"{y_label[:1].upper()}{y_label[1:]}, by word frequency",
-        description=f"{y_label} over the frequency rank of its word; the figures are in the table",
-        x_label="frequency rank (1: the most frequent word)",
-        y_label=y_label,
-        x_ticks=x.ticks,
-        y_ticks=y.ticks,
-        lines=[Line(i, [(x(a), y(b)) for a, b in line]) for i, line in enumerate(lines)],
-    )
-
-
-@dataclass(frozen=True)
-class DotRow:
-    """A line of a :class:`DotPlot` at ``y`` with its marks, whose error bars lie along it."""
-
-    label: str
-    y: float
     marks: Sequence[Mark]
+    lines: Sequence[Line]
 
 
 @dataclass(frozen=True)
 class DotPlot:
-    """A picture with a line a set and a mark an embedding; ``zero`` is where ρ = 0 lies."""
+    """A chart with a line a name; its marks' error bars lie along it, ``zero`` is where 0 lies."""
 
-    title: str
-    description: str
-    x_label: str
+    form: ClassVar = "dots"
+    width: ClassVar = WIDTH
+
+    chart: Chart
     x_ticks: Sequence[Tick]
     zero: float
-    rows: Sequence[DotRow]
+    rows: Sequence[Tick]
+    marks: Sequence[Mark]
+
+    @property
+    def bottom(self) -> float:
+        """Where the axis lies."""
+        return self.rows[-1].at + DOT_ROW / 3
 
     @property
     def height(self) -> float:
         """Of the canvas."""
         return self.bottom + 46
 
-    @property
-    def bottom(self) -> float:
-        """Where the axis lies."""
-        return self.rows[-1].y + DOT_ROW / 3
+
+@dataclass(frozen=True)
+class Map:
+    """A chart without axes: dots, and the labels that there is room for."""
+
+    form: ClassVar = "map"
+    width: ClassVar = WIDTH
+    height: ClassVar = WIDTH
+
+    chart: Chart
+    dots: Sequence[tuple[float, float]]
+    labels: Sequence[tuple[float, float, str]]
 
 
-def by_set(
-    figures: Mapping[str, Mapping[str, tuple[float, Interval | None]]], names: Sequence[str]
-) -> DotPlot | None:
-    """ρ of word similarity, a line a set (by its label); None where nothing is known.
+@dataclass(frozen=True)
+class Square:
+    """A cell of a heat map; ``shade`` is 0 to 1, ``text`` what is written in it."""
 
-    Args:
-        figures: by label and embedding the value and its interval, of those that are known.
-        names: of all embeddings, in the order of their signs.
+    x: float
+    y: float
+    shade: float
+    text: str
+    label: str
+    dotted: bool
+
+
+@dataclass(frozen=True)
+class Heat:
+    """A heat map of squares ``side`` wide below the names of its columns."""
+
+    form: ClassVar = "heat"
+
+    chart: HeatMap
+    side: float
+    width: float
+    height: float
+    left: float
+    top: float
+    rows: Sequence[Tick]
+    columns: Sequence[Tick]
+    squares: Sequence[Square]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A piece of a bar; without ``words`` where it is too short for its label.
+
+    ``words`` are letters and their subscripts.
     """
-    scores = [score for found in figures.values() for score in found.values()]
-    values = [end for value, interval in scores for end in (value, *(interval or ()))]
-    if not values:
-        return None
-    low, high = min(0.0, *values), max(0.0, *values)
-    room = ROOM * (high - low) or 1.0
-    x = Scale(low - room * (low < 0), high + room, DOT_LEFT, RIGHT)
-    rows = []
-    for i, (label, found) in enumerate(figures.items()):
-        y = DOT_ROW * i + 26.0
-        marks = [
-            Mark(
-                names.index(name),
-                x(value),
-                y,
-                _label(name, Score(value, interval=interval), places=3),
-                *(map(x, interval) if interval else ()),
-            )
-            for name, (value, interval) in found.items()
-        ]
-        rows.append(DotRow(label, y, marks))
-    return DotPlot(
-        title="Word similarity",
-        description="; ".join(
-            f"{row.label}: {', '.join(mark.label for mark in row.marks) or 'none'}" for row in rows
-        ),
-        x_label="Spearman’s ρ with human scores",
-        x_ticks=x.ticks,
-        zero=x(0),
-        rows=rows,
+
+    x: float
+    width: float
+    strong: bool
+    label: str
+    words: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class BarPlot:
+    """Bars below each other, each below its name."""
+
+    form: ClassVar = "bars"
+    width: ClassVar = WIDTH
+
+    chart: Bars
+    rows: Sequence[Tick]
+    stretches: Sequence[Sequence[Stretch]]
+
+    @property
+    def height(self) -> float:
+        """Of the canvas."""
+        return BAR_ROW * len(self.rows)
+
+
+Drawing = Plot | DotPlot | Map | Heat | BarPlot
+
+
+def laid_out(chart: Chart | HeatMap | Bars) -> Drawing:
+    """``chart`` on a canvas."""
+    if isinstance(chart, HeatMap):
+        return _heat(chart)
+    if isinstance(chart, Bars):
+        return _bars(chart)
+    if chart.y.names:
+        return _dots(chart)
+    return _plot(chart) if chart.x.label or chart.y.label else _map(chart)
+
+
+def _points(chart: Chart) -> list[Point]:
+    return [point for series in chart.series for point in series.points]
+
+
+def _plot(chart: Chart) -> Plot:
+    points = _points(chart)
+    heights = [end for point in points for end in (point.y, *(point.interval or ()))]
+    x = scale_of(chart.x, [point.x for point in points], LEFT, RIGHT)
+    y = scale_of(chart.y, heights, BOTTOM, TOP)
+    return Plot(
+        chart,
+        x.ticks,
+        y.ticks,
+        marks=[
+            Mark(series.look, x(point.x), y(point.y), point.label, *_ends(y, point.interval))
+            for series in chart.series
+            for point in series.points
+            if not series.joined
+        ],
+        lines=[
+            Line(series.look, [(x(p.x), y(p.y)) for p in series.points], series.dashed)
+            for series in chart.series
+            if series.joined
+        ],
     )
 
 
-def _with_room(low: float, high: float) -> Scale:
-    room = ROOM * (high - low) or 1.0
-    return Scale(low - room, high + room, BOTTOM, TOP)
+def _ends(scale: Scale, interval: Interval | None) -> Iterator[float]:
+    return map(scale, interval or ())
+
+
+def _dots(chart: Chart) -> DotPlot:
+    points = _points(chart)
+    values = [end for point in points for end in (point.x, *(point.interval or ()))]
+    x = scale_of(chart.x, values, DOT_LEFT, RIGHT)
+    rows = [Tick(DOT_ROW * i + 26.0, name) for i, name in enumerate(chart.y.names)]
+    marks = [
+        Mark(
+            series.look,
+            x(point.x),
+            rows[int(point.y)].at,
+            point.label,
+            *_ends(x, point.interval),
+        )
+        for series in chart.series
+        for point in series.points
+    ]
+    return DotPlot(chart, x.ticks, x(0), rows, sorted(marks, key=lambda mark: mark.y))
+
+
+def _map(chart: Chart) -> Map:
+    points = _points(chart)
+    x = scale_of(chart.x, [point.x for point in points], 0, WIDTH)
+    y = scale_of(chart.y, [point.y for point in points], WIDTH, 0)
+    labels: list[tuple[float, float, str]] = []
+    for point in points:
+        at = x(point.x) + 3, y(point.y) - 2
+        if point.label and not any(_overlap(at, point.label, other) for other in labels):
+            labels.append((*at, point.label))
+    return Map(chart, [(x(point.x), y(point.y)) for point in points], labels)
+
+
+def _overlap(at: tuple[float, float], text: str, other: tuple[float, float, str]) -> bool:
+    (left, foot), (other_left, other_foot, other_text) = at, other
+    beside = left + LETTER * len(text) < other_left or other_left + LETTER * len(other_text) < left
+    return not beside and abs(foot - other_foot) < LINE
+
+
+def _heat(chart: HeatMap) -> Heat:
+    left = 8 + LETTER * max(map(len, chart.rows))
+    top = 8 + 0.7 * LETTER * max(map(len, chart.columns))
+    side = max(18.0, min(34.0, (WIDTH - left - top) / len(chart.columns)))
+    squares = []
+    for i, (row, values) in enumerate(zip(chart.rows, chart.values, strict=True)):
+        for j, (column, value) in enumerate(zip(chart.columns, values, strict=True)):
+            known = "–" if value is None else f"{value:.{chart.places or 2}f}".replace("-", "−")
+            share = 0.0 if value is None else (value - chart.low) / (chart.high - chart.low)
+            squares.append(
+                Square(
+                    round(left + j * side, 2),
+                    round(top + i * side, 2),
+                    round(share, 3),
+                    known if chart.places is not None else "",
+                    f"{row}, {column}: {known}",
+                    (i, j) in chart.dots,
+                )
+            )
+    return Heat(
+        chart,
+        side,
+        width=round(left + side * len(chart.columns) + top, 2),
+        height=round(top + side * len(chart.rows) + 4, 2),
+        left=left,
+        top=top,
+        rows=[Tick(round(top + (i + 0.5) * side, 2), row) for i, row in enumerate(chart.rows)],
+        columns=[
+            Tick(round(left + (j + 0.5) * side, 2), column)
+            for j, column in enumerate(chart.columns)
+        ],
+        squares=squares,
+    )
+
+
+def _bars(chart: Bars) -> BarPlot:
+    longest = max(sum(piece.value for piece in pieces) for pieces in chart.bars.values())
+    rows, stretches = [], []
+    for i, (name, pieces) in enumerate(chart.bars.items()):
+        total = sum(piece.value for piece in pieces)
+        rows.append(Tick(BAR_ROW * i, f"{name}, {total:,}"))
+        x, bar = 0.0, []
+        for piece in pieces:
+            width = piece.value / longest * WIDTH
+            words = [word.partition("_")[::2] for word in piece.label.split(" ")]
+            fits = width > LETTER * len(piece.label)
+            bar.append(
+                Stretch(
+                    round(x, 2),
+                    round(width, 2),
+                    piece.strong,
+                    f"{piece.label}: {piece.value:,}",
+                    words if fits else [],
+                )
+            )
+            x += width
+        stretches.append(bar)
+    return BarPlot(chart, rows, stretches)

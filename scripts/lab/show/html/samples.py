@@ -30,10 +30,26 @@ class Sample:
     translations: tuple[Translation, ...]
 
     @property
+    def rows(self) -> list[str]:
+        """The names of the rows, in order."""
+        return [translation.row for translation in self.translations]
+
+    @property
     def gap(self) -> float:
         """How far the best translation's chrF is above the worst one's."""
         found = [translation.chrf for translation in self.translations]
         return max(found) - min(found)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Translations worth a look; ``different`` is empty where a record is all there is."""
+
+    subset: str  # the test set that they are of
+    spread: Sequence[Sample]  # evenly over it
+    different: Sequence[Sample] = ()
+    lines: int = 0  # of the test set that they were chosen from
+    languages: tuple[str, str] = ("", "")  # codes of source and target
 
 
 def make_sample(

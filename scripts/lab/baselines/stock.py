@@ -1,0 +1,104 @@
+"""fairseq's own models in the place of ours: as large, in the same recipe, without the plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from scripts.lab.architectures import model_config
+from scripts.lab.run.specs import Recipe, merge
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What makes a translation model as large as another."""
+
+    embed_dim: int
+    encoder_hidden_size: int  # of each direction
+    decoder_hidden_size: int
+    layers: int
+    dropout: float
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Sizes:
+        """Those of our model in ``recipe``; a state without a size is as wide as the embeddings."""
+        options = dict(recipe["model"])
+        config = model_config(options.pop("_name"), **options)
+        embed_dim = config.embed_dim
+        return cls(
+            embed_dim=embed_dim,
+            encoder_hidden_size=config.get("encoder_hidden_size", embed_dim // 2),
+            decoder_hidden_size=config.get("decoder_hidden_size", embed_dim),
+            layers=config.get("encoder_layers", 1),
+            dropout=config.dropout,
+        )
+
+
+def _lstm(sizes: Sizes) -> dict[str, Any]:
+    return {
+        "share_all_embeddings": True,
+        "encoder_embed_dim": sizes.embed_dim,
+        "encoder_bidirectional": True,
+        "encoder_hidden_size": sizes.encoder_hidden_size,
+        "encoder_layers": sizes.layers,
+        "decoder_embed_dim": sizes.embed_dim,
+        "decoder_hidden_size": sizes.decoder_hidden_size,
+        "decoder_out_embed_dim": sizes.embed_dim,
+        "decoder_layers": sizes.layers,
+    }
+
+
+def _transformer(sizes: Sizes) -> dict[str, Any]:
+    sides = {
+        side: {
+            f"{side}_embed_dim": sizes.embed_dim,
+            f"{side}_ffn_embed_dim": 2 * sizes.embed_dim,
+            f"{side}_layers": sizes.layers,
+            f"{side}_attention_heads": 4,
+        }
+        for side in ("encoder", "decoder")
+    }
+    return {"share_all_embeddings": True, **sides["encoder"], **sides["decoder"]}
+
+
+TRANSLATION: dict[str, Callable[[Sizes], dict[str, Any]]] = {
+    "lstm": _lstm,
+    "transformer": _transformer,
+}
+
+
+def translation(recipe: Recipe, architecture: str) -> Recipe:
+    """``recipe`` with one of ``TRANSLATION`` as large as our model, every embedding tied."""
+    sizes = Sizes.of(recipe)
+    model = {"_name": architecture, "dropout": sizes.dropout, **TRANSLATION[architecture](sizes)}
+    smoothing = recipe["criterion"].get("label_smoothing", 0.0)
+    return {
+        **_without_plugin(recipe),
+        "task": {**recipe["task"], "_name": "translation"},
+        "model": model,
+        "criterion": {"_name": "label_smoothed_cross_entropy", "label_smoothing": smoothing},
+    }
+
+
+def lstm_lm(recipe: Recipe) -> Recipe:
+    """``recipe`` with fairseq's LSTM language model of the same sizes, on fairseq's task."""
+    options = dict(recipe["model"])
+    config = model_config(options.pop("_name"), **options)
+    return {
+        **_without_plugin(recipe),
+        "task": {**recipe["task"], "_name": "language_modeling"},
+        "model": {
+            "_name": "lstm_lm",
+            "decoder_embed_dim": config.embed_dim,
+            "decoder_hidden_size": config.hidden_size,
+            "decoder_out_embed_dim": config.embed_dim,
+            "decoder_layers": config.layers,
+            "dropout": config.dropout,
+        },
+        "criterion": {"_name": "cross_entropy"},
+    }
+
+
+def _without_plugin(recipe: Recipe) -> Recipe:
+    return merge(recipe, {"common": {"user_dir": False}})

@@ -1,0 +1,122 @@
+"""Options that several benchmarks share, among them which models are compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.lab.baselines import stock
+from scripts.lab.options import option, positive
+from scripts.lab.run.specs import Recipe, load_experiment, merge
+from tiednmt.errors import UserError
+from tiednmt.tying import TYINGS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threads:
+    """Options of every benchmark."""
+
+    threads: int = option("threads of each side", default=1, type=positive)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paired(Threads):
+    """Both sides run in turn, several times."""
+
+    runs: int = option("counted pairs of runs", default=5, type=positive)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedData:
+    """A corpus.
+
+    Raises:
+        UserError: the folder is no prepared one.
+    """
+
+    data: Path = option("prepared folder", metavar="DIR")
+
+    def __post_init__(self) -> None:
+        if not (self.data / "data-bin").is_dir():
+            raise UserError(
+                f"--data {self.data}: no data-bin there; prepare it with python -m preprocess.*"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Paired, PreparedData):
+    """How a run trains."""
+
+    updates: int = option("updates per run", default=100, type=positive)
+    profile: bool = option(
+        "also time the parts of an update of fairseq-train (forward, backward, …)", default=False
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OurModel:
+    """The model of this package: a row of an experiment, with changes."""
+
+    experiment: str | None = option("experiment whose recipe both sides train by", default=None)
+    row: str = option("row of the experiment that is our model", default="three-way")
+    arch: str | None = option("our architecture, instead of the row's", default=None)
+    tying: str | None = option(
+        "tying of our model, instead of the row's", choices=TYINGS, default=None
+    )
+    precision: str = option(
+        "precision of our matrix products: --float32-matmul-precision, or all in bfloat16",
+        choices=("highest", "medium", "bf16"),
+        default="highest",
+    )
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        model = self.recipe()["model"]
+        return f"{model['_name']} --tying {model.get('tying', 'none')}, {self.precision}"
+
+    def recipe(self) -> Recipe:
+        """The row's recipe with the architecture and tying asked for.
+
+        Raises:
+            UserError: no such experiment or row.
+        """
+        name = self._experiment()
+        rows = load_experiment(name).rows
+        if self.row not in rows:
+            raise UserError(f"--row {self.row}: {name} has only {', '.join(rows)}")
+        asked = {"_name": self.arch, "tying": self.tying}
+        return merge(rows[self.row], {"model": {k: v for k, v in asked.items() if v is not None}})
+
+    def recipe_in_precision(self) -> Recipe:
+        """:meth:`recipe`, trained in the precision asked for."""
+        if self.precision == "bf16":
+            return merge(self.recipe(), {"common": {"bf16": True}})
+        return merge(self.recipe(), {"model": {"float32_matmul_precision": self.precision}})
+
+    def _experiment(self) -> str:
+        assert self.experiment is not None
+        return self.experiment
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationModels(OurModel):
+    """Our translation model and fairseq's."""
+
+    experiment: str | None = option(
+        "experiment whose recipe both sides train by", default="multi30k-en-de"
+    )
+    against: str = option(
+        "what ours is compared with, as large as ours: a model of fairseq",
+        choices=tuple(stock.TRANSLATION),
+        default="lstm",
+    )
+
+    def stock_recipe(self) -> Recipe:
+        """fairseq's own model in the same recipe, without the plugin, in single precision."""
+        return stock.translation(self.recipe(), self.against)
+
+
+def in_batches(recipe: Recipe, max_tokens: int) -> Recipe:
+    """``recipe`` with at most so many tokens per batch."""
+    return merge(recipe, {"dataset": {"max_tokens": max_tokens}})

@@ -1,0 +1,66 @@
+"""What the commands that run an experiment have in common."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from scripts.lab.commandline import positive, seed_numbers
+from scripts.lab.run.specs import load_experiment
+from scripts.lab.runner import Options, run_experiment
+from scripts.lab.store import summary_of
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of every command that runs an experiment."""
+    parser.add_argument(
+        "--raw", type=Path, metavar="DIR", help="the corpus' raw files, instead of a download"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder to fill (default: runs/EXPERIMENT)"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=positive,
+        metavar="N",
+        help="models trained side by side (default: one per GPU, or one per core without)",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=seed_numbers,
+        metavar="N",
+        help="train each model with the seeds 1 to N, or from one to another: 2-3 (default: 1)",
+    )
+    parser.add_argument(
+        "--rows", nargs="+", metavar="ROW", help="rows of the table to train (default: all)"
+    )
+
+
+def reproduce(
+    name: str, command: str, args: argparse.Namespace, wordsim: Path | None = None
+) -> None:
+    """Run the experiment ``name`` with the options of :func:`add_arguments`; print its table.
+
+    Recorded is ``command`` with --rows, --seeds and --jobs: the folders are another's elsewhere.
+    """
+    started = time.monotonic()
+    experiment = load_experiment(name)
+    out = args.out or Path("runs") / name
+    if args.rows:
+        experiment = experiment.only(args.rows)
+        command += f" --rows {shlex.join(args.rows)}"
+    if args.seeds:
+        command += f" --seeds {_shown(args.seeds)}"
+    if args.jobs:
+        command += f" --jobs {args.jobs}"
+    options = Options(args.raw, wordsim, args.jobs, args.seeds or (1,))
+    record = run_experiment(experiment, out, command, options)
+    print(f"\n{summary_of(record)}\n")
+    print(f"table, record and plots: {out}; {time.monotonic() - started:.0f} s in all")
+
+
+def _shown(seeds: Sequence[int]) -> str:
+    return f"{seeds[0]}-{seeds[-1]}" if seeds[0] > 1 else str(seeds[-1])

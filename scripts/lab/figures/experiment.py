@@ -1,0 +1,221 @@
+"""What the records of trained rows have in common: scores, learning curves, how to repeat it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from scripts.lab.figures.parts import label
+from scripts.lab.records import settings
+from scripts.lab.records.figures import (
+    Axis,
+    Block,
+    Cell,
+    Chart,
+    Code,
+    Finding,
+    Part,
+    Point,
+    Series,
+    Table,
+)
+from scripts.lab.records.schema import (
+    ExperimentRecord,
+    Machine,
+    Record,
+    SkipGramRecord,
+    TrainedRow,
+    Validation,
+)
+from scripts.lab.records.seeds import Interval
+
+NOTE_OF_SEEDS = "Error bars: 95 % confidence interval of the mean over seeds (Student's t)."
+
+
+@dataclass(frozen=True)
+class Score:
+    """A row's figure.
+
+    ``value`` is the mean over the row's seeds; ``interval`` holds the true value with a confidence
+    of 95 %; ``difference`` is to the baseline, ``p_value`` how likely chance alone makes one as
+    large. None is what is not known.
+    """
+
+    value: float
+    interval: Interval | None = None
+    difference: float | None = None
+    p_value: float | None = None
+
+    @property
+    def significant(self) -> bool:
+        """Whether chance is an unlikely reason (below 5 %) for the difference."""
+        return self.p_value is not None and self.p_value < 0.05
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One metric on one test set, for every row."""
+
+    metric: str
+    subset: str
+    scores: Mapping[str, Score]  # by row
+    places: int  # decimals that mean something
+    better: str = "higher"
+
+
+# --- scores ------------------------------------------------------------------------------------
+
+
+def lead(baseline: TrainedRow, measures: Sequence[Measure], others: bool) -> str:
+    """The size and scores of the row that the others are compared with."""
+    name = baseline.name
+    scores = ", ".join(
+        f"{m.metric} {m.scores[name].value:.{m.places}f} on {m.subset}" for m in measures
+    )
+    against = "Against " if others else ""
+    return f"{against}{name} ({baseline.parameters:,} parameters; {scores})."
+
+
+def findings(
+    rows: Sequence[TrainedRow], baseline: TrainedRow, measures: Sequence[Measure]
+) -> list[Finding]:
+    """What became of the baseline's size and scores in each other row."""
+    return [
+        Finding(
+            title=row.name,
+            big=f"{row.parameters / baseline.parameters:.1%}",
+            text=f"of the parameters of {baseline.name}",
+            details=[
+                (f"{m.metric}, {m.subset}", _change(m.scores[row.name], m.places)) for m in measures
+            ],
+        )
+        for row in rows
+        if row is not baseline
+    ]
+
+
+def _change(score: Score, places: int) -> Cell:
+    below = f"{score.value:.{places}f}"
+    if score.p_value is not None:
+        below += f", p = {score.p_value:.3f}"
+    return Cell(f"{score.difference:+.{places}f}", below, strong=score.significant)
+
+
+def over_parameters(measure: Measure, rows: Sequence[TrainedRow]) -> Chart:
+    """A point a row: its score over its number of parameters, with its interval."""
+    series = []
+    for look, row in enumerate(rows):
+        name, score = row.name, measure.scores[row.name]
+        text = label(name, score.value, score.interval, measure.places)
+        point = Point(row.parameters / 1e6, score.value, text, score.interval)
+        series.append(Series(name, look, [point], joined=False))
+    return Chart(
+        title=f"{measure.metric}, {measure.subset}",
+        description=f"{measure.metric} on {measure.subset} over millions of parameters; "
+        + "; ".join(one.points[0].label for one in series),
+        x=Axis("parameters (millions)", low=0),
+        y=Axis(f"{measure.metric}, {measure.better} is better"),
+        series=series,
+    )
+
+
+# --- learning curves ---------------------------------------------------------------------------
+
+
+def learning_curves(
+    record: ExperimentRecord, x: str, y: Axis, height: Callable[[Validation], float]
+) -> Chart:
+    """A line a run, each row in its look.
+
+    Args:
+        record: whose ``curves`` are drawn.
+        x: what of a point lies along x, ``update`` or ``epoch``.
+        y: what the heights are.
+        height: that of a point.
+    """
+    series = [
+        Series(name, look, points)
+        for look, (name, seeds) in enumerate(record.curves.items())
+        for run in seeds
+        if (points := [Point(getattr(p, x), height(p)) for p in run if math.isfinite(height(p))])
+    ]
+    ends = "; ".join(f"{one.name} ends at {one.points[-1].y:.2f}" for one in series)
+    return Chart(
+        title="Learning curves",
+        description=f"{y.label} over {x}s; {ends}",
+        x=Axis(f"{x}s", low=0),
+        y=y,
+        series=series,
+    )
+
+
+def curve_table(chart: Chart) -> Table:
+    """The figures of :func:`learning_curves`, a column a run."""
+    runs = [{point.x: point.y for point in series.points} for series in chart.series]
+    names = [series.name for series in chart.series]
+    seeds = [names[: i + 1].count(name) for i, name in enumerate(names)]
+    head = [n if seed == 1 else f"{n}, seed {seed}" for n, seed in zip(names, seeds, strict=True)]
+    rows = [
+        [f"{x:,}", *(f"{run[x]:.2f}" if x in run else "–" for run in runs)]
+        for x in sorted({x for run in runs for x in run})
+    ]
+    return Table([chart.x.label, *head], rows, caption=f"{chart.y.label}, by {chart.x.label}")
+
+
+# --- how to repeat it --------------------------------------------------------------------------
+
+
+def repeated(record: Record, curves: Chart | None = None) -> list[Part]:
+    """Commands, settings, versions and machine; then the figures of the learning curves."""
+    rows = record.rows if isinstance(record, ExperimentRecord) else ()
+    parts = [Part("Repeat it", [Code(record.command), *_settings(rows), *_where(record)])]
+    commands = [Code(row.training_command, row.name) for row in rows]
+    if isinstance(record, SkipGramRecord):
+        commands = [Code(record.training_command)]
+    if commands:
+        parts.append(Part("Training commands of the first seed", commands, folded=True))
+    if curves is not None:
+        parts.append(Part("Figures of the learning curves", [curve_table(curves)], folded=True))
+    return parts
+
+
+def _settings(rows: Sequence[TrainedRow]) -> list[Block]:
+    if not rows:
+        return []
+    compared = settings.compare([row.recipe for row in rows])
+    apart = [
+        [f"`{option}`", *("–" if text is None else text or "yes" for text in values)]
+        for option, values in compared.apart.items()
+    ]
+    common = [[f"`{option}`", text or "yes"] for option, text in compared.common.items()]
+    head = ["option", *(row.name for row in rows)]
+    tables = [Table(head, apart, left=len(head), caption="Settings that differ")] if apart else []
+    return [*tables, Table(["option", "value"], common, left=2, caption="Settings of every model")]
+
+
+def _where(record: Record) -> list[Block]:
+    machine = {name.replace("_", " "): str(text) for name, text in vars(record.machine).items()}
+    if isinstance(record, SkipGramRecord):  # gensim trains on one thread, whatever there are
+        del machine["threads per run"]
+    versions = {**record.versions, "Python": machine.pop("python")}
+    return [
+        Table(["package", "version"], [*map(list, versions.items())], left=2, caption="Versions"),
+        Table(["what", "value"], [*map(list, machine.items())], left=2, caption="Machine"),
+    ]
+
+
+# --- in words ----------------------------------------------------------------------------------
+
+
+def trained_on(machine: Machine) -> str:
+    """Where an experiment's rows were trained, and how many at a time."""
+    device = machine.device
+    if device == "CPU":
+        device = f"{machine.processor} (CPU, {machine.threads_per_run} thread(s) a run)"
+    return f"trained on {device}, {machine.runs_side_by_side} run(s) side by side"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, or minutes where they are more than ten."""
+    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,141 @@
+"""What is shown of language models: perplexity beside a paper's, or their first updates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scripts.lab.figures.experiment import (
+    NOTE_OF_SEEDS,
+    Measure,
+    Score,
+    duration,
+    findings,
+    lead,
+    learning_curves,
+    over_parameters,
+    repeated,
+    trained_on,
+)
+from scripts.lab.records.figures import Axis, Cell, Chart, Figures, Picture, Table, perplexity
+from scripts.lab.records.schema import LanguageModelRecord, LanguageModelRow
+from scripts.lab.records.seeds import interval_of_mean, mean_and_sd
+
+SUBSETS = ("train", "valid", "test")
+PERPLEXITY = Axis("validation perplexity", logarithmic=True)
+ONE_SEED = "One seed was trained, so there are no confidence intervals."
+
+
+def figures(record: LanguageModelRecord) -> Figures:
+    """Sizes and perplexities beside the paper's, and how they were come by."""
+    rows = record.rows
+    measures = {subset: _measure(rows, subset) for subset in _subsets(rows)}
+    several = any(len(row.seeds) > 1 for row in rows)
+    charts = [over_parameters(measures[s], rows) for s in _subsets(rows) if s != "train"]
+    curves = _curves(record, "epoch")
+    return Figures(
+        title=record.title,
+        names=record.row_names,
+        lead=lead(rows[0], [measures["test"]], others=len(rows) > 1),
+        findings=findings(rows, rows[0], [measures["test"]]),
+        summary=[
+            Picture(
+                "perplexity-over-parameters", charts, note=NOTE_OF_SEEDS if several else ONE_SEED
+            ),
+            Picture("perplexity-over-epochs", [curves]),
+            _scores(rows),
+            conditions(record),
+        ],
+        parts=repeated(record, curves),
+    )
+
+
+def figures_of_first_updates(record: LanguageModelRecord) -> Figures:
+    """Validation perplexity over the updates."""
+    updates = [point.update for point in record.curves[record.rows[0].name][0]]
+    rows = [
+        [row.name, f"{row.parameters:,}"]
+        + [f"{perplexity(point.nll):,.0f}" for point in record.curves[row.name][0]]
+        for row in record.rows
+    ]
+    head = ["validation perplexity after", "parameters", *(f"{u:,} updates" for u in updates)]
+    # the command is that of all rows, which may have joined
+    command = f"python -m scripts.reproduce {record.experiment}"
+    curves = _curves(record, "update")
+    return Figures(
+        title=record.title,
+        names=record.row_names,
+        summary=[
+            Picture("perplexity-over-updates", [curves]),
+            Table(head, rows, caption="Validation perplexity"),
+            f"{record.title}; {trained_on(record.machine)}. `{command}`",
+        ],
+        parts=repeated(record, curves),
+    )
+
+
+def conditions(record: LanguageModelRecord) -> str:
+    """How it was scored, seeds, machine, and the experiment's note."""
+    sentences = (
+        f"{record.title}. Perplexity of the checkpoint that is best on the validation set, "
+        f"in one stream, its state carried{_spread(record.rows)}; {trained_on(record.machine)}.",
+        record.note,
+    )
+    return " ".join(filter(None, sentences))
+
+
+def _curves(record: LanguageModelRecord, x: str) -> Chart:
+    return learning_curves(record, x, PERPLEXITY, lambda point: perplexity(point.nll))
+
+
+def _subsets(rows: Sequence[LanguageModelRow]) -> list[str]:
+    return [subset for subset in SUBSETS if subset in rows[0].perplexity]
+
+
+def _spread(rows: Sequence[LanguageModelRow]) -> str:
+    counts = {len(row.seeds) for row in rows}
+    several = sorted(counts - {1})
+    if not several:
+        return ""
+    where = " where a spread stands" if 1 in counts else ""
+    numbers = " or ".join(map(str, several))
+    return f"; mean ± standard deviation of {numbers} seeds{where}"
+
+
+def _scores(rows: Sequence[LanguageModelRow]) -> Table:
+    head = [""]
+    cells: list[list[str | Cell]] = [[row.name] for row in rows]
+    for what in ("parameters", *_subsets(rows)):
+        papers = [getattr(row.paper, what) for row in rows]
+        compared = any(paper is not None for paper in papers)
+        head += [what, "paper"] if compared else [what]
+        for row, line, paper in zip(rows, cells, papers, strict=True):
+            line.append(_figure(row, what))
+            if compared:
+                line.append("–" if paper is None else str(paper))
+    for row, line in zip(rows, cells, strict=True):
+        line += [str(row.epochs), duration(row.training_seconds)]
+    caption = "Sizes and perplexities; below each perplexity the 95 % interval of the mean"
+    return Table([*head, "epochs", "training"], cells, caption=caption)
+
+
+def _figure(row: LanguageModelRow, what: str) -> str | Cell:
+    if what == "parameters":
+        return f"{row.parameters:,}"
+    score = row.perplexity[what]
+    interval = interval_of_mean(score)
+    return Cell(mean_and_sd(score, places=1), "{:.1f}–{:.1f}".format(*interval) if interval else "")
+
+
+def _measure(rows: Sequence[LanguageModelRow], subset: str) -> Measure:
+    """Perplexity on a part of the corpus; differences are to the first row."""
+    scores = {row.name: _score(row, rows[0], subset) for row in rows}
+    return Measure("perplexity", subset, scores, places=1, better="lower")
+
+
+def _score(row: LanguageModelRow, baseline: LanguageModelRow, subset: str) -> Score:
+    over = row.perplexity[subset]
+    return Score(
+        value=over.mean,
+        interval=interval_of_mean(over),
+        difference=None if row is baseline else over.mean - baseline.perplexity[subset].mean,
+    )

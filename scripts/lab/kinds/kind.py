@@ -1,0 +1,54 @@
+"""What every kind of experiment says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from scripts.lab.records.figures import Figures
+from scripts.lab.records.schema import Record, TrainedRow
+from scripts.lab.run.training import Run
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An experiment whose models are trained.
+
+    ``rows`` are not yet scored; ``runs`` has by row a run per seed, in the order of ``seeds``.
+    """
+
+    rows: Sequence[TrainedRow]
+    runs: Mapping[str, Sequence[Run]]
+    data: Path  # the prepared corpus
+    out: Path  # the folder of the experiment
+    seeds: Sequence[int]
+    jobs: int  # at a time
+
+
+class Scoring(Protocol):
+    """How the experiments of a kind are scored: a dataclass of what its configuration may say."""
+
+    packages: ClassVar[Sequence[str]]  # that the scores depend on, beside those of every record
+    measures_similarity: ClassVar[bool]  # whether ``out/wordsim`` is to hold the sets
+
+    def score(self, trained: Trained) -> Mapping[str, Any]:
+        """Score the models; the fields that the kind's record adds to those of every record."""
+
+
+@dataclass(frozen=True)
+class Kind(Generic[R]):
+    """A kind of experiment: its record, how it is scored, what its figures are, how records join.
+
+    ``scoring`` is None where the experiment has a command of its own. ``task`` is the task of
+    fairseq that its rows are trained for, or a parent of it; None where fairseq trains nothing.
+    """
+
+    record: type[R]
+    figures: Callable[[R], Figures]
+    join: Callable[[R, R], R]  # of what was kept and what is new; raises UserError
+    scoring: Callable[..., Scoring] | None = None
+    task: str | None = None

@@ -1,0 +1,80 @@
+"""The search for the paper's tied model with P: how its variants are recorded and joined."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from scripts.lab.figures.projection_search import figures
+from scripts.lab.kinds.kind import Kind
+from scripts.lab.records.schema import EpochFigures, ProjectionSearchRecord, VariantRow
+from scripts.lab.records.seeds import SeedStatistics, over_seeds
+from scripts.lab.run.provenance import provenance
+from scripts.lab.run.variants import Changes, figures_file, variants
+
+EXPERIMENT = "projection-search"
+TITLE = "Penn Treebank, small LSTM, variants of projection regularisation"
+
+# --- the record --------------------------------------------------------------------------------
+
+
+def summary(out: Path, jobs: int, command: str) -> ProjectionSearchRecord:
+    """The record of all variants that have come to the end of an epoch, in the file's order."""
+    rows = [_row(name, changes, out) for name, changes in variants().items()]
+    return ProjectionSearchRecord(
+        kind=EXPERIMENT,
+        experiment=EXPERIMENT,
+        title=TITLE,
+        variants=[row for row in rows if row],
+        **vars(provenance(command, jobs)),
+    )
+
+
+def _row(name: str, changes: Changes, out: Path) -> VariantRow | None:
+    kept = sorted(out.glob(figures_file(name, 0, out).with_suffix("").stem + ".*.json"))
+    runs = [json.loads(path.read_text(encoding="utf-8")) for path in kept]
+    runs = [run for run in runs if run["epochs"]]
+    if not runs:
+        return None
+    epochs = min(len(run["epochs"]) for run in runs)
+
+    def of_last(subset: str) -> SeedStatistics:
+        return over_seeds([run["epochs"][epochs - 1][subset] for run in runs])
+
+    ended = all("test" in run for run in runs)
+    return VariantRow(
+        name=name,
+        changes=changes,
+        epochs=epochs,
+        train=of_last("train"),
+        valid=of_last("valid"),
+        test=over_seeds([run["test"] for run in runs]) if ended else None,
+        curves=[[EpochFigures(**epoch) for epoch in run["epochs"]] for run in runs],
+    )
+
+
+# --- further variants, seeds and epochs --------------------------------------------------------
+
+
+def join(kept: ProjectionSearchRecord, new: ProjectionSearchRecord) -> ProjectionSearchRecord:
+    """``kept`` with the variants that are in ``new`` alone, or trained as long there, with as many
+    seeds, or longer.
+    """
+    there = {row.name: row for row in new.variants}
+    for row in kept.variants:
+        known = there.get(row.name)
+        if known is None or _extent(known) < _extent(row):
+            there[row.name] = row
+    return replace(kept, variants=[there[name] for name in variants() if name in there])
+
+
+def _extent(row: VariantRow) -> tuple[int, int]:
+    return row.epochs, row.train.seeds
+
+
+KIND = Kind(
+    record=ProjectionSearchRecord,
+    figures=figures,
+    join=join,
+)

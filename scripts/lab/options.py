@@ -1,0 +1,136 @@
+"""Options of a command from the fields of a dataclass, and a command line from its values.
+
+A field ``max_tokens: int = 4000`` is the option ``--max-tokens N`` with that default. ``bool`` is a
+flag, ``X | None`` may be left out, ``tuple[int, ...]`` takes several values. :func:`option` adds
+what a field cannot say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+Options = TypeVar("Options")
+
+_METAVARS: dict[type, str] = {Path: "PATH", str: "NAME"}
+
+
+def option(
+    help: str = "",
+    *,
+    default: Any = dataclasses.MISSING,
+    type: Callable[[str], Any] | None = None,
+    choices: Sequence[str] | None = None,
+    metavar: str | None = None,
+    repeated: bool = False,
+    recorded: bool = True,
+) -> Any:
+    """A field of a dataclass of options.
+
+    Args:
+        help: shown by ``--help``, to which the default is added.
+        default: without one the option is required.
+        type: reads a value from the command line; by default the field's own type.
+        choices: the values allowed.
+        metavar: what ``--help`` calls the value.
+        repeated: of a tuple: the option is given once for each value.
+        recorded: whether :func:`command_words` names it; what differs from machine to machine
+            should not be.
+    """
+    metadata = {
+        "help": help,
+        "type": type,
+        "choices": choices,
+        "metavar": metavar,
+        "repeated": repeated,
+        "recorded": recorded,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def option_name(field: str) -> str:
+    """``max_tokens`` → ``--max-tokens``."""
+    return "--" + field.replace("_", "-")
+
+
+def add_options(parser: argparse.ArgumentParser, options: type) -> None:
+    """Give ``parser`` an option for each field of the dataclass ``options``."""
+    types = get_type_hints(options)
+    for field in dataclasses.fields(options):
+        parser.add_argument(option_name(field.name), **_argument(field, types[field.name]))
+
+
+def from_arguments(options: type[Options], args: argparse.Namespace) -> Options:
+    """The dataclass with the values that its options were given.
+
+    Raises:
+        UserError: the dataclass refuses them.
+    """
+    values = {}
+    for field in dataclasses.fields(options):  # type: ignore[arg-type]
+        value = getattr(args, field.name)
+        if field.metadata.get("repeated") and value is None:
+            value = field.default
+        values[field.name] = tuple(value) if isinstance(value, list) else value
+    return options(**values)
+
+
+def command_words(options: Any) -> list[str]:
+    """The words of a command line that gives every option its value here."""
+    words: list[str] = []
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if not field.metadata.get("recorded", True) or value in (None, False, ()):
+            continue
+        name, values = option_name(field.name), value if isinstance(value, tuple) else (value,)
+        if value is True:
+            words.append(name)
+        elif field.metadata.get("repeated"):
+            words += [word for each in values for word in (name, str(each))]
+        else:
+            words += [name, *map(str, values)]
+    return words
+
+
+def positive(text: str) -> int:
+    """A whole number above zero, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+positive.__name__ = "whole number above zero"  # what argparse calls it in its messages
+
+
+def _argument(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
+    """What ``add_argument`` is told of a field."""
+    metadata = field.metadata
+    required = field.default is dataclasses.MISSING
+    help = metadata.get("help", "")
+    if hint is bool:
+        return {"action": "store_true", "help": help}
+    kind = next(part for part in get_args(hint) or (hint,) if part is not NoneType)
+    choices = metadata.get("choices")
+    argument = {
+        "type": metadata.get("type") or kind,
+        "choices": choices,
+        "metavar": metadata.get("metavar") or (None if choices else _METAVARS.get(kind, "N")),
+        "help": help if required else _with_default(help, field.default),
+    }
+    if metadata.get("repeated"):
+        return {**argument, "action": "append", "required": required}
+    if get_origin(hint) is tuple:
+        argument["nargs"] = "+"
+    return {**argument, "required": True} if required else {**argument, "default": field.default}
+
+
+def _with_default(help: str, default: Any) -> str:
+    if default in (None, ()):
+        return help
+    shown = " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    return f"{help} (default: {shown})".lstrip().replace("%", "%%")

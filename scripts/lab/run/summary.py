@@ -1,0 +1,76 @@
+"""``run.json``: what a training says of itself, written by it at every validation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from preprocess.files import write_json
+from scripts.lab.records.schema import Validation
+from scripts.lab.records.typed import Fault, from_json, to_json
+from tiednmt.errors import UserError
+
+FILE = "run.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """A training up to its last validation.
+
+    ``parameters`` counts what is shared once; ``training_seconds`` is over all starts of it.
+    """
+
+    parameters: int
+    training_seconds: float
+    validations: Sequence[Validation]
+
+    def __post_init__(self) -> None:
+        if not self.validations:
+            raise Fault("is empty", "validations")
+
+    @property
+    def updates(self) -> int:
+        """Made up to the last validation."""
+        return self.validations[-1].update
+
+    @property
+    def epochs(self) -> int:
+        """Begun up to the last validation."""
+        return self.validations[-1].epoch
+
+
+def read_summary(folder: Path) -> RunSummary:
+    """The summary that a training left in ``folder``.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    path = folder / FILE
+    try:
+        summary: RunSummary = from_json(RunSummary, json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{path}: no such file, so {folder} was trained before there was one; remove the "
+            "folder to train it again"
+        ) from error
+    except ValueError as error:
+        raise UserError(f"{path}: damaged ({error}); remove {folder} to train again") from error
+    return summary
+
+
+def add_validation(
+    folder: Path, validation: Validation, parameters: int, training_seconds: float
+) -> None:
+    """Write the summary of ``folder`` anew; a validation after as many updates is replaced."""
+    validations = {validation.update: validation}
+    if (folder / FILE).exists():
+        earlier = read_summary(folder).validations
+        validations = {one.update: one for one in earlier} | validations
+    summary = RunSummary(
+        parameters=parameters,
+        training_seconds=round(training_seconds, 1),
+        validations=[validations[update] for update in sorted(validations)],
+    )
+    write_json(folder / FILE, to_json(summary))

@@ -1,0 +1,192 @@
+"""Records on disk: read, written, kept under ``results/``, and the pages made from them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+from preprocess.files import write_json, write_whole
+from scripts.lab.figures.benchmark import summary_table
+from scripts.lab.kinds import KINDS
+from scripts.lab.kinds.kind import Kind
+from scripts.lab.records.conversion import converted
+from scripts.lab.records.figures import Figures
+from scripts.lab.records.schema import FORMAT, BenchmarkRecord, Record
+from scripts.lab.records.typed import Fault, from_json, to_json
+from scripts.lab.run.specs import ROOT
+from scripts.lab.show import markdown
+from scripts.lab.show.pictures import draw
+from tiednmt.errors import UserError
+
+RESULTS = ROOT / "results"
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+_BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(?:(?!<!--).*\n)*(<!-- end -->)")
+
+R = TypeVar("R", bound=Record)
+
+
+def read_record(path: Path) -> Record:
+    """The record in ``path``.
+
+    Raises:
+        UserError: it is no record, damaged, or of another format.
+    """
+    content = _read_json(path)
+    if not isinstance(content, dict) or not {"kind", "format"} & content.keys():
+        raise UserError(f"{path}: {_OLD if _is_of_no_format(content) else _NO_RECORD}")
+    if content.get("format") != FORMAT:
+        raise UserError(f"{path}: format {content.get('format')!r}; this version reads {FORMAT}")
+    kind = content.get("kind")
+    if kind not in KINDS:
+        raise UserError(f"{path}: kind {kind!r}; there are {', '.join(KINDS)}")
+    return _checked(path, content)
+
+
+_OLD = (
+    "a record from before records had a format; python -m scripts.record --convert FILE renews it"
+)
+_NO_RECORD = (
+    "no record of an experiment; give the folder of a finished run "
+    "(python -m scripts.reproduce), or a record kept from one"
+)
+
+
+def write_record(path: Path, record: R) -> R:
+    """Write ``record``, and return it as it will be read.
+
+    Raises:
+        UserError: a field of it is not what its kind says; nothing is written.
+    """
+    content = {"format": FORMAT, **to_json(record)}
+    for name in ("machine", "versions", "command"):  # come last
+        content[name] = content.pop(name)
+    checked = _checked(path, json.loads(json.dumps(content)))
+    write_json(path, content)
+    return checked
+
+
+def convert(path: Path) -> None:
+    """Write a record from before records had a format anew, in its place.
+
+    Raises:
+        UserError: it is no such record, or damaged.
+    """
+    old = _read_json(path)
+    if not _is_of_no_format(old):
+        raise UserError(f"{path}: no record from before records had a format")
+    try:
+        record = _checked(path, converted(old))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: damaged ({error!r})") from error
+    write_record(path, record)
+
+
+def _is_of_no_format(content: Any) -> bool:
+    return isinstance(content, dict) and bool({"task", "benchmark", "readings"} & content.keys())
+
+
+def write_figures(record: Record, folder: Path) -> str:
+    """``table.md`` and pictures of all that is shown of a record; the text of the former."""
+    figures = figures_of(record)
+    text = markdown.page(figures)
+    with write_whole(folder / "table.md") as file:
+        file.write(text)
+    draw(figures.pictures, folder)
+    return text
+
+
+def figures_of(record: Record) -> Figures:
+    """All that is shown of a record."""
+    figures: Figures = kind_of(record).figures(record)
+    return figures
+
+
+def summary_of(record: Record) -> str:
+    """The Markdown of what stands of a record on a page of many."""
+    return markdown.blocks(figures_of(record).summary)
+
+
+def kind_of(record: Record) -> Kind[Any]:
+    """What is known of the record's kind."""
+    return KINDS[record.kind]
+
+
+def _checked(path: Path, content: dict[str, Any]) -> Any:
+    fields = {name: value for name, value in content.items() if name != "format"}
+    try:
+        return from_json(KINDS[content["kind"]].record, fields)
+    except Fault as fault:
+        raise UserError(
+            f"{path}: {fault}, so it is damaged; run its experiment again to write it anew"
+        ) from fault
+
+
+def _read_json(path: Path) -> Any:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON, cut short or damaged ({error})") from error
+
+
+# --- results/ ----------------------------------------------------------------------------------
+
+
+def keep(run: Path) -> Path:
+    """Copy a run's record to ``results/``, where it joins what was kept of the same experiment.
+
+    Raises:
+        UserError: the run is not finished, or rows or seeds that were kept would be lost.
+    """
+    source = run / "record.json"
+    if not source.is_file():
+        raise UserError(f"{source}: no such file; run the experiment to its end first")
+    record = read_record(source)
+    target = RESULTS / f"{record.experiment}.json"
+    if target.is_file():
+        kept = read_record(target)
+        if kept.kind != record.kind:
+            raise UserError(f"{target}: of the kind {kept.kind}, not {record.kind}; delete it")
+        record = kind_of(record).join(kept, record)
+    write_record(target, record)
+    return target
+
+
+# --- pages -------------------------------------------------------------------------------------
+
+
+def disagreeing_pages() -> dict[Path, str]:
+    """The pages whose tables are not those of the records, and what they should say."""
+    wanted = {page: with_tables(page.read_text(encoding="utf-8")) for page in PAGES}
+    return {page: text for page, text in wanted.items() if text != page.read_text("utf-8")}
+
+
+def renew_pages() -> None:
+    """Write the tables of the records into the pages."""
+    for page, text in disagreeing_pages().items():
+        with write_whole(page) as file:
+            file.write(text)
+
+
+def with_tables(text: str) -> str:
+    """``text`` with what stands between ``<!-- table: NAME -->`` and ``<!-- end -->`` renewed.
+
+    Raises:
+        UserError: a table whose record is not under ``results/``.
+    """
+    return _BLOCK.sub(lambda block: f"{block[1]}{table(block[2])}\n{block[3]}", text)
+
+
+def table(name: str) -> str:
+    """The Markdown table of ``results/NAME.json``; ``benchmarks``: a row per benchmark."""
+    if name == "benchmarks":
+        records = map(read_record, sorted(RESULTS.glob("benchmark-*.json")))
+        benchmarks = [record for record in records if isinstance(record, BenchmarkRecord)]
+        return markdown.table(summary_table(benchmarks))
+    path = RESULTS / f"{name}.json"
+    if not path.is_file():
+        raise UserError(f"a page asks for the table {name}, but there is no {path}")
+    return summary_of(read_record(path))

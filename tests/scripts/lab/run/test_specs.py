@@ -1,0 +1,142 @@
+"""Recipes say the same to fairseq-train as they say to fairseq-hydra-train."""
+
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+import torch
+from fairseq import options as fairseq_options
+from fairseq import utils
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.optim.lr_scheduler.fixed_schedule import FixedLRSchedule
+from fairseq.optim.sgd import SGD
+from omegaconf import OmegaConf
+
+import tiednmt.plugin
+from scripts.lab.run import specs as recipes
+from scripts.lab.run.specs import (
+    RECIPES,
+    experiment_names,
+    fairseq_train_arguments,
+    load_experiment,
+    load_recipe,
+    merge,
+    options,
+)
+from scripts.lab.runner import scoring_of
+from tiednmt.errors import UserError
+from tiednmt.tying import TYINGS
+
+USER_DIR = str(Path(tiednmt.__file__).parent)
+
+
+def understood(recipe):
+    """What fairseq-train makes of a recipe, as fairseq's configuration."""
+    utils.import_user_module(Namespace(user_dir=USER_DIR))
+    arguments = fairseq_train_arguments(merge(recipe, {"common": {"user_dir": USER_DIR}}))
+    parser = fairseq_options.get_training_parser()
+    args = fairseq_options.parse_args_and_arch(parser, ["DATA", *arguments])
+    return convert_namespace_to_omegaconf(args)
+
+
+@pytest.mark.parametrize("name", [path.stem for path in RECIPES.glob("*.yaml")])
+def test_every_value_reaches_fairseq(name):
+    config = understood(load_recipe(name))
+    recipe = OmegaConf.to_container(OmegaConf.create(load_recipe(name)), resolve=True)
+    for group, values in recipe.items():
+        for key, value in values.items():
+            if key not in ("_name", "user_dir"):
+                assert getattr(config[group], key) == value, (group, key)
+    assert config.model._name == recipe["model"]["_name"]
+    assert config.criterion._name == recipe["criterion"]["_name"]
+
+
+def experiments(kind):
+    loaded = map(load_experiment, experiment_names())
+    return [experiment for experiment in loaded if experiment.kind == kind]
+
+
+@pytest.mark.parametrize("experiment", experiments("translation"), ids=lambda e: e.name)
+def test_translation_rows_differ_in_the_model_alone(experiment):
+    baselines = experiment.settings["baselines"]
+    assert set(baselines) <= set(experiment.rows)
+    base = experiment.rows[baselines[0]]
+    for row, recipe in experiment.rows.items():
+        config = understood(recipe)
+        if row in TYINGS:  # a row that has a tying's name
+            assert config.model.tying == row
+            assert recipe["criterion"] == base["criterion"]
+        for group in ("optimizer", "lr_scheduler", "optimization", "dataset", "common"):
+            assert recipe[group] == base[group], (row, group)
+        assert config.criterion.label_smoothing == base["criterion"]["label_smoothing"]
+
+
+@pytest.mark.parametrize("experiment", experiments("tied_language_modeling"), ids=lambda e: e.name)
+def test_language_model_rows_are_what_they_are_called(experiment):
+    for row, recipe in experiment.rows.items():
+        config = understood(recipe)
+        parts = {name: more for name, _, more in (part.partition(" ") for part in row.split("+"))}
+        assert config.model.tying == ("decoder" if "wt" in parts else "none")
+        penalty = float(parts["pr"] or 0.15) if "pr" in parts else 0
+        assert config.model.projection == (penalty > 0)
+        assert config.criterion.projection_penalty == penalty
+        assert parts.get("wt") != "1 bias" or config.model.single_bias
+        assert config.model.variational_dropout == ("bd" in parts)
+        assert (config.optimizer.weight_decay > 0) == ("wd" in parts or "rhn" in parts)
+        assert config.dataset.batch_size == 20
+
+
+def test_rows_of_another_experiment_with_changes():
+    begun, whole = load_experiment("ptb-large-begun"), load_experiment("ptb-large")
+    changed = {"optimization": "max_update", "dataset": "validate_interval_updates"}
+    for row, recipe in begun.rows.items():
+        for group, values in recipe.items():
+            given = {key: value for key, value in values.items() if key != changed.get(group)}
+            expected = dict(whole.rows[row][group])
+            expected.pop(changed.get(group), None)
+            assert given == expected, (row, group)
+        assert understood(recipe).optimization.max_update == 1000
+    assert begun.runs_of is None and begun.prepare == whole.prepare
+
+
+def test_small_rates_halve_after_four_epochs():
+    config = understood(load_recipe("tied_lstm_lm_small"))
+    parameters = [torch.nn.Parameter(torch.zeros(1))]
+    schedule = FixedLRSchedule(config.lr_scheduler, SGD(config.optimizer, parameters))
+    rates = [schedule.step_begin_epoch(epoch) for epoch in range(1, 8)]
+    assert rates == [1.0, 1.0, 1.0, 1.0, 0.5, 0.25, 0.125]
+
+
+def test_an_experiment_that_says_too_little(monkeypatch, tmp_path):
+    monkeypatch.setattr(recipes, "EXPERIMENTS", tmp_path)
+    (tmp_path / "short.yaml").write_text(
+        "title: Short\nkind: translation\nprepare: [preprocess.demo]\nrecipe: x\n"
+    )
+    with pytest.raises(UserError, match=r"short.yaml: lacks rows"):
+        load_experiment("short")
+    (tmp_path / "short.yaml").write_text("title: Short\nprepare: [preprocess.demo]\nrows: {}\n")
+    with pytest.raises(UserError, match=r"short.yaml: lacks kind"):
+        load_experiment("short")
+
+
+def test_every_experiment_is_of_a_kind_that_is_scored():
+    for name in experiment_names():
+        scoring_of(load_experiment(name))
+
+
+def test_the_same_options_in_any_order():
+    recipe = load_recipe("tied_gru_demo")
+    assert options(recipe)["--arch"] == ("tied_gru_tiny",)
+    assert options(recipe)["--grouped-shuffling"] == ()
+    words = [word for option, value in options(recipe).items() for word in (option, *value)]
+    assert fairseq_train_arguments(recipe) == words
+
+
+def test_flags_and_lists():
+    recipe = {"common": {"cpu": True, "fp16": False, "seed": 3}, "optimization": {"lr": [0.1, 0.2]}}
+    assert fairseq_train_arguments(recipe) == ["--cpu", "--seed", "3", "--lr", "0.1,0.2"]
+
+
+def test_unknown_experiment_names_those_there():
+    with pytest.raises(UserError, match=r"no experiment is called wmt99; there are demo, "):
+        load_experiment("wmt99")

@@ -1,0 +1,65 @@
+"""Tables as Markdown and as text for a terminal."""
+
+import pytest
+
+from scripts.lab.records.figures import Bullets, Cell, Code, Figures, Part, Picture, Table
+from scripts.lab.show import markdown
+from scripts.lab.show.plain_text import columns
+
+TABLE = Table(
+    ["model", "U", "V", "BLEU"],
+    [
+        ["none", "1", "2", Cell("36.5", "35.0–38.0", strong=True)],
+        ["a|b", Cell("3", "1 × 3", span=2), "-7.25"],
+    ],
+    caption="Sizes",
+)
+
+
+def test_table():
+    assert markdown.table(TABLE).splitlines() == [
+        "| model | U | V | BLEU |",
+        "| --- | --: | --: | --: |",
+        "| none | 1 | 2 | 36.5 |",
+        r"| a\|b | 3 | = | -7.25 |",
+    ]
+
+
+def test_what_stands_below_figures():
+    lines = markdown.table(TABLE, below=True).splitlines()
+    assert lines[2:] == [
+        "| none | 1 | 2 | 36.5 (35.0–38.0) |",
+        r"| a\|b | 3 (1 × 3) | = | -7.25 |",
+    ]
+
+
+def test_page():
+    figures = Figures(
+        "Title",
+        summary=[Picture("some", []), "A sentence.", Bullets(["one", "two"])],
+        parts=[
+            Part("Part", [TABLE, Code("python -m x", "Train")]),
+            Part("Drawn", [Picture("p", [])]),
+        ],
+        samples=[{"source": "ein", "reference": "one"}],
+    )
+    assert markdown.page(figures).split("\n\n") == [
+        "# Title",
+        "A sentence.",
+        "- one\n- two",
+        "## Part",
+        "Sizes:",
+        markdown.table(TABLE, below=True),
+        "Train",
+        "```\npython -m x\n```",
+        "## Samples",
+        "- source: ein\n- reference: one\n",
+    ]
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_columns(left):
+    table = Table(["a", "long", "c"], [["x", "1", "22"]], left=left)
+    head, line = columns(table).splitlines()
+    assert head == ("a  long   c")
+    assert line == ("x  1     22" if left == 2 else "x     1  22")

@@ -1,0 +1,621 @@
+"""``scripts.evaluate`` on a tiny corpus, prepared and trained by the real command lines."""
+
+import json
+import os
+import pickle
+import random
+import re
+import shutil
+import subprocess
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from itertools import product
+from multiprocessing import active_children
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from preprocess import multi30k
+from scripts import evaluate
+from scripts.lab.score import translate
+from scripts.lab.score.bleu import METRICS, compare, score
+from scripts.lab.score.prepared import Prepared
+from scripts.lab.score.systems import file_name, parse_system
+from scripts.lab.score.translate import Search, System, equal_length_batches, load_system
+from tiednmt.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[3]
+NOUNS = {"dog": "Hund", "man": "Mann", "boy": "Junge", "bus": "Bus", "hat": "Hut", "tree": "Baum"}
+VERBS = {"sees": "sieht", "finds": "findet", "likes": "mag", "paints": "malt", "hides": "versteckt"}
+MODELS = {
+    "tied": "--arch tied_gru_tiny --tying three-way",
+    "lstm": "--arch lstm --encoder-embed-dim 16 --encoder-hidden-size 32 --decoder-embed-dim 16"
+    " --decoder-hidden-size 32 --decoder-out-embed-dim 16",
+}
+
+
+def run(*command: str, **options: Any) -> str:
+    """The stdout of one of Python's commands, run from the repository's root."""
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        **options,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared folder."""
+    pairs = [
+        (f"The {a}{mark} {verb} {b}.", f"Der {NOUNS[a]}{mark} {VERBS[verb]} einen {NOUNS[b]}.")
+        for a, mark, verb, b in product(NOUNS, ["", ", today,"], VERBS, NOUNS)
+    ]
+    random.Random(1).shuffle(pairs)
+    raw = tmp_path_factory.mktemp("raw")
+    parts = {"train": pairs[:300], "val": pairs[300:310], "test_2016_flickr": pairs[310:340]}
+    parts["test_2017_flickr"] = pairs[340:]
+    for name, part in parts.items():
+        for language, lines in zip(("en", "de"), zip(*part, strict=True), strict=True):
+            (raw / f"{name}.{language}").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    prepared = tmp_path_factory.mktemp("data") / "prepared"
+    options = f"--pair en-de --raw {raw} --dest {prepared} --merges 60 --vocabulary-threshold 2"
+    multi30k.main([*options.split(), "--workers", "1"])
+    return prepared
+
+
+@pytest.fixture(scope="module")
+def checkpoints(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A checkpoint of each of MODELS after a few updates."""
+    folders = {name: tmp_path_factory.mktemp(name) for name in MODELS}
+    with ThreadPoolExecutor() as pool:  # most of the time goes to starting
+        list(pool.map(partial(train, folder), MODELS.values(), folders.values()))
+    return {name: to / "checkpoint_last.pt" for name, to in folders.items()}
+
+
+def train(data: Path, options: str, to: Path) -> None:
+    run(
+        *f"fairseq_cli.train {data}/data-bin --user-dir tiednmt {options} --save-dir {to}"
+        " --cpu --optimizer adam --lr 0.01 --max-tokens 600 --max-update 25 --dropout 0"
+        " --disable-validation --no-epoch-checkpoints --seed 1".split()
+    )
+
+
+@pytest.fixture(scope="module")
+def prepared(folder: Path) -> Prepared:
+    return Prepared(folder)
+
+
+@pytest.fixture(scope="module")
+def systems(prepared: Prepared, checkpoints: dict[str, Path]) -> dict[str, System]:
+    return {
+        name: load_system(name, [path], prepared, cpu=True) for name, path in checkpoints.items()
+    }
+
+
+@pytest.fixture(params=MODELS)
+def system(systems: dict[str, System], request: pytest.FixtureRequest) -> System:
+    return systems[request.param]
+
+
+# --- translating -------------------------------------------------------------------------------
+
+
+def test_one_line_out_for_each_line_in(folder: Path, checkpoints: dict[str, Path]) -> None:
+    lines = ["The dog sees bus.", "", "   ", "ünseen  wörds \u2028 here", "The dog sees bus.", ""]
+    text = "\n".join(lines) + "\nThe man, today, likes hat."  # the last line is not ended
+    command = f"scripts.evaluate {checkpoints['tied']} --data {folder} --cpu --input -"
+    out = run(*command.split(), input=text)
+    translations = out.split("\n")
+    assert translations.pop() == ""
+    assert [bool(line) for line in translations] == [bool(line.strip()) for line in lines] + [True]
+    assert translations[0] == translations[4]
+    assert translations[0] != translations[6]
+
+
+def test_a_file_is_translated_as_the_api_does(
+    folder: Path,
+    checkpoints: dict[str, Path],
+    systems: dict[str, System],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(translate, "LINES_AT_ONCE", 7)
+    source, _ = Prepared(folder).pairs("test_2016_flickr")
+    file = tmp_path / "text"
+    file.write_text("\n".join(source), encoding="utf-8")
+    evaluate.main([str(checkpoints["tied"]), "--data", str(folder), "--cpu", "--input", str(file)])
+    assert capsys.readouterr().out.splitlines() == systems["tied"].translate(source)
+
+
+def test_raw_text_goes_through_the_stored_pipeline(system: System, folder: Path) -> None:
+    source, references = Prepared(folder).pairs("test_2016_flickr")
+    assert all(line.startswith("The ") for line in source)
+    assert all(line.startswith("Der ") for line in references)
+    units = (folder / "bpe" / "test_2016_flickr.en").read_text(encoding="utf-8").splitlines()
+    translated = system.translate_units(units)
+    expected = [system.pipeline.decode(line, "de") for line in translated]
+    assert system.translate(source) == expected
+
+
+def test_translations_do_not_depend_on_batches_or_order(system: System, prepared: Prepared) -> None:
+    source, _ = prepared.pairs("test_2016_flickr")
+    expected = system.translate(source)
+    assert len(set(expected)) > 1
+    assert system.translate(source, Search(max_sentences=1)) == expected
+    assert system.translate(source, Search(max_tokens=30)) == expected
+    order = random.Random(2).sample(range(len(source)), len(source))
+    shuffled = system.translate([source[i] for i in order])
+    assert shuffled == [expected[i] for i in order]
+
+
+def test_a_reader_that_stops_early_is_no_error(folder: Path, checkpoints: dict[str, Path]) -> None:
+    command = f"-m scripts.evaluate {checkpoints['lstm']} --data {folder} --cpu --beam 1 --input -"
+    with subprocess.Popen(
+        [sys.executable, *command.split()],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin and process.stdout and process.stderr
+        process.stdout.close()
+        process.stdin.write(b"The dog sees bus.\n" * 5000)
+        process.stdin.close()
+        errors = process.stderr.read().decode()
+    assert "Traceback" not in errors
+    assert "Broken pipe" not in errors
+    assert process.returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes share a search on Linux alone")
+def test_the_processes_that_share_a_search_stay(
+    prepared: Prepared, checkpoints: dict[str, Path], one_core_each: None
+) -> None:
+    system = load_system("tied", [checkpoints["tied"]], prepared, cpu=True)
+    source, _ = prepared.pairs("test_2016_flickr")
+    before = set(active_children())
+    translations = system.translate(source)
+    workers = set(active_children()) - before
+    assert len(workers) == 2
+    assert system.translate(source) == translations
+    assert set(active_children()) - before == workers
+    system.close()
+    for worker in workers:
+        worker.join(timeout=60)
+        assert worker.exitcode is not None
+
+
+@pytest.fixture
+def one_core_each() -> Iterator[None]:
+    """As with OMP_NUM_THREADS=2: a batch is shared between two processes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_batches_hold_each_sentence_once_and_keep_the_limits() -> None:
+    lengths = {i: length for i, length in enumerate([3, 9, 3, 3, 50, 9, 3])}
+    batches = list(equal_length_batches(lengths, max_tokens=9, max_sentences=2))
+    assert sorted(i for batch in batches for i in batch) == list(lengths)
+    for batch in batches:
+        assert len({lengths[i] for i in batch}) == 1
+        assert len(batch) == 1 or (sum(lengths[i] for i in batch) <= 9 and len(batch) <= 2)
+    assert len(batches) == 5
+
+
+def test_the_units_are_those_of_fairseq_generate(
+    systems: dict[str, System], folder: Path, checkpoints: dict[str, Path]
+) -> None:
+    beam, lenpen = 4, 0.3
+    # with a multiple above 1, the default, fairseq leaves the last batch out
+    out = run(
+        *f"fairseq_cli.generate {folder}/data-bin --user-dir tiednmt --path {checkpoints['tied']}"
+        f" --gen-subset test --beam {beam} --lenpen {lenpen} --batch-size 1 --cpu"
+        " --max-len-a 1.2 --max-len-b 10 --required-batch-size-multiple 1".split()
+    )
+    found = dict(re.findall(r"^H-(\d+)\t\S+\t(.*)$", out, flags=re.MULTILINE))
+    units = (folder / "bpe" / "test_2016_flickr.en").read_text(encoding="utf-8").splitlines()
+    translated = systems["tied"].translate_units(units, Search(beam, lenpen))
+    assert translated == [found[str(i)] for i in range(len(units))]
+
+
+def test_an_ensemble_of_a_model_with_itself_translates_as_it(
+    systems: dict[str, System], prepared: Prepared, checkpoints: dict[str, Path]
+) -> None:
+    path, other = checkpoints["tied"], checkpoints["lstm"]
+    source, _ = prepared.pairs("test_2016_flickr")
+    twice = load_system("twice", [path, path], prepared, cpu=True)
+    assert twice.translate(source) == systems["tied"].translate(source)
+    assert twice.parameters == systems["tied"].parameters
+    mixed = load_system("mixed", [path, other], prepared, cpu=True)
+    assert mixed.translate(source) != systems["tied"].translate(source)
+
+
+def test_a_tied_matrix_is_counted_once(
+    systems: dict[str, System], checkpoints: dict[str, Path]
+) -> None:
+    state = torch.load(checkpoints["tied"])["model"]
+    stored = sum(tensor.numel() for tensor in state.values() if tensor.is_floating_point())
+    assert systems["tied"].parameters == stored
+    rows = len(systems["tied"].task.source_dictionary)
+    assert sum(tensor.shape[:1] == (rows,) and tensor.dim() == 2 for tensor in state.values()) == 1
+
+
+def test_an_over_long_line_is_cut_with_a_warning(
+    systems: dict[str, System], caplog: pytest.LogCaptureFixture
+) -> None:
+    long, short = " ".join(["dog"] * 1500), "The dog sees bus."
+    system = systems["lstm"]
+    translations = system.translate([long, short], Search(beam=1))
+    (warning,) = caplog.messages
+    assert "1,500 subword units" in warning
+    assert "first 1,023" in warning
+    assert translations[1] == system.translate([short], Search(beam=1))[0]
+    assert translations[0] == system.translate([" ".join(["dog"] * 1023)], Search(beam=1))[0]
+
+
+# --- scoring -----------------------------------------------------------------------------------
+
+REFERENCES = ["The dog sleeps on the mat, today.", "Two men play “chess” in the park.", "Yes."] * 9
+GOOD = ["The dog sleeps on a mat, today.", "Two men play “chess” in the park.", "Yes!"] * 9
+POOR = ["the cat sleeps at the mat.", "Men plays Chess in a park .", "No way."] * 9
+FAIR = [
+    {0: reference, 1: poor}.get(i % 7, good)
+    for i, (reference, good, poor) in enumerate(zip(REFERENCES, GOOD, POOR, strict=True))
+]
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> dict[str, str]:
+    """Files of the lines above, for sacreBLEU's own command."""
+    paths = {}
+    every = {"references": REFERENCES, "good": GOOD, "fair": FAIR, "poor": POOR}
+    for name, lines in every.items():
+        path = tmp_path / name
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        paths[name] = str(path)
+    return paths
+
+
+def test_scores_are_those_of_the_sacrebleu_command(texts: dict[str, str]) -> None:
+    command = ["sacrebleu", texts["references"], "-i", texts["poor"], "-m", *METRICS]
+    expected = json.loads(run(*command, "--confidence", "-w", "4"))
+    for row, found in zip(expected, score(POOR, REFERENCES).values(), strict=True):
+        assert found.score == row["score"]
+        assert found.signature == row["signature"]
+        assert found.mean == row["confidence_mean"]
+        low, high = found.ci
+        assert (high - low) / 2 == pytest.approx(row["confidence_var"], abs=2e-4)
+
+
+def test_the_comparison_is_that_of_the_sacrebleu_command(texts: dict[str, str]) -> None:
+    files = [texts["good"], texts["fair"], texts["poor"]]
+    options = ["-m", *METRICS, "--paired-bs", "-w", "4", "-f", "text"]
+    out = run("sacrebleu", texts["references"], "-i", *files, *options)
+    rows = [  # of each system: (score, mean, half of the interval) of each metric
+        [tuple(map(float, cell)) for cell in re.findall(r"([\d.]+) \(([\d.]+) ± ([\d.]+)\)", line)]
+        for line in out.splitlines()
+        if "±" in line and "CI" not in line
+    ]
+    p_values = [float(p) for p in re.findall(r"\(p = ([\d.]+)\)", out)]
+    assert max(p_values) > 0.01 > min(p_values)
+    found = compare({"good": GOOD, "fair": FAIR, "poor": POOR}, REFERENCES)
+    assert {c.baseline for c in found} == {"good"}
+    by_system = sorted(found, key=lambda c: c.system)
+    assert [(c.system, c.metric) for c in by_system] == list(product(["fair", "poor"], METRICS))
+    assert [c.p_value for c in by_system] == p_values
+    for comparison, base, (own, mean, half) in zip(
+        by_system, rows[0] * 2, rows[1] + rows[2], strict=True
+    ):
+        assert comparison.delta == pytest.approx(own - base[0], abs=2e-4)
+        assert comparison.mean == mean
+        assert comparison.ci == pytest.approx((mean - half, mean + half), abs=2e-4)
+
+
+def test_the_same_text_twice_is_no_difference() -> None:
+    for comparison in compare({"a": GOOD, "b": list(GOOD)}, REFERENCES):
+        assert (comparison.delta, comparison.p_value) == (0, 1)
+
+
+@pytest.mark.parametrize("mark", ["The d@@ og sleeps.", "The d@@", "▁The ▁dog ▁sleeps ."])
+@pytest.mark.parametrize("side", ["hypotheses", "references"])
+def test_subword_marks_are_refused(mark: str, side: str) -> None:
+    spoilt = [*GOOD[:4], mark, *GOOD[5:]]
+    given = (spoilt, REFERENCES) if side == "hypotheses" else (GOOD, spoilt)
+    with pytest.raises(UserError, match=f"^the {side}, line 5: holds the subword mark (@@|▁)"):
+        score(*given)
+    with pytest.raises(UserError, match=f"^the {side}, line 5: holds the subword mark (@@|▁)"):
+        compare({"a": given[0], "b": given[0]}, given[1])
+
+
+def test_an_address_is_no_subword_mark() -> None:
+    assert score(["mail a@@b.c to me"], ["mail a@@b.c to me"])["bleu"].score == 100
+
+
+@pytest.mark.parametrize("hypotheses, references", [(["a"], ["a", "b"]), ([], [])])
+def test_lines_that_cannot_be_scored(hypotheses: list[str], references: list[str]) -> None:
+    with pytest.raises(UserError):
+        score(hypotheses, references)
+
+
+def test_the_record_of_two_systems(
+    folder: Path,
+    checkpoints: dict[str, Path],
+    systems: dict[str, System],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    subsets = ["test_2016_flickr", "test_2017_flickr"]
+    command = f"{checkpoints['lstm']} --data {folder} --beam 2 --lenpen 0.8 --cpu"
+    command += f" --subset {subsets[0]} --subset {subsets[1]}"
+    command += f" --json {tmp_path}/new/s.json --output {tmp_path}/out"
+    evaluate.main([f"a tied={checkpoints['tied']}", *command.split()])
+    record = json.loads((tmp_path / "new" / "s.json").read_text(encoding="utf-8"))
+    assert (record["beam"], record["lenpen"]) == (2, 0.8)
+    assert set(record["versions"]) == {"fairseq", "sacrebleu", "torch"}
+    table = capsys.readouterr().out
+    for subset in subsets:
+        source, references = Prepared(folder).pairs(subset)
+        first, second = record["subset"][subset]["systems"]
+        assert first["name"] == "a tied"
+        assert second["name"] == f"{checkpoints['lstm'].parent.name}/checkpoint_last"
+        assert first["parameters"] == systems["tied"].parameters
+        assert first["tie"].startswith("tie:three-way|vocab:")
+        assert f"params:{first['parameters']}|" in first["tie"]
+        assert f"a tied: {first['tie']}" in table
+        assert second["tie"] is None
+        assert first["sentences"] == len(source)
+        translations = systems["tied"].translate(source, Search(beam=2, lenpen=0.8))
+        written = Path(first["translations"]).read_text(encoding="utf-8")
+        assert written == "".join(line + "\n" for line in translations)
+        assert first["bleu"]["score"] == score(translations, references)["bleu"].score
+        compared = record["subset"][subset]["comparisons"]
+        assert [c["metric"] for c in compared] == ["bleu", "chrf", "ter"]
+        assert {c["baseline"] for c in compared} == {"a tied"}
+        assert f"{subset}: {len(source)} sentences" in table
+        for metric in METRICS:
+            assert first[metric]["signature"] in table
+            assert f"{first[metric]['score']:.2f}" in table
+
+
+def test_every_baseline_is_compared_with(
+    folder: Path,
+    checkpoints: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names, models = ["a", "b", "c"], [*MODELS, "tied"]
+    command = [f"{name}={checkpoints[model]}" for name, model in zip(names, models, strict=True)]
+    command += f"--data {folder} --subset test_2016_flickr --beam 1 --cpu".split()
+    command += f"--baseline b --baseline a --json {tmp_path}/s.json".split()
+    evaluate.main([*command, "--output", str(tmp_path)])
+    record = json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))
+    result = record["subset"]["test_2016_flickr"]
+    assert [row["name"] for row in result["systems"]] == names
+    _, references = Prepared(folder).pairs("test_2016_flickr")
+    texts = {
+        row["name"]: Path(row["translations"]).read_text(encoding="utf-8").splitlines()
+        for row in result["systems"]
+    }
+    expected = [
+        *compare({name: texts[name] for name in ("b", "a", "c")}, references),
+        *compare({name: texts[name] for name in ("a", "b", "c")}, references),
+    ]
+    assert result["comparisons"] == json.loads(json.dumps([asdict(each) for each in expected]))
+    table = capsys.readouterr().out
+    assert table.index("against b, paired") < table.index("against a, paired")
+
+
+# --- bad input ---------------------------------------------------------------------------------
+
+Spoil = Callable[[Path, Path], None]
+
+
+class Hostile:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open, (self.path, "w")
+
+
+def changed(change: Callable[[dict[str, Any]], None]) -> Spoil:
+    """Write a good checkpoint again after ``change`` has spoilt it."""
+
+    def spoil(good: Path, bad: Path) -> None:
+        state = torch.load(good)
+        change(state)
+        torch.save(state, bad)
+
+    return spoil
+
+
+def set_config(part: str, **values: object) -> Spoil:
+    def change(state: dict[str, Any]) -> None:
+        config = state["cfg"][part]
+        if isinstance(config, Namespace):
+            vars(config).update(values)
+        else:
+            config.update(values)
+
+    return changed(change)
+
+
+def diverge(state: dict[str, Any]) -> None:
+    next(t for t in state["model"].values() if t.is_floating_point())[:] = float("nan")
+
+
+BAD_CHECKPOINTS: dict[str, tuple[Spoil, str]] = {
+    "missing": (lambda good, bad: None, "no such checkpoint"),
+    "half": (
+        lambda good, bad: void(bad.write_bytes(good.read_bytes()[: good.stat().st_size // 2])),
+        "cut short",
+    ),
+    "empty": (lambda good, bad: bad.touch(), "cut short"),
+    "text": (lambda good, bad: void(bad.write_text("weights\n" * 9)), "checkpoint"),
+    "no configuration": (lambda good, bad: torch.save({"model": {}}, bad), "checkpoint"),
+    "list": (lambda good, bad: torch.save([1], bad), "checkpoint"),
+    "hostile": (lambda good, bad: torch.save({"x": Hostile(f"{bad}.x")}, bad), "refused"),
+    "hostile pickle": (
+        lambda good, bad: void(bad.write_bytes(pickle.dumps(Hostile(f"{bad}.x"), protocol=2))),
+        "refused",
+    ),
+    "architecture": (
+        set_config("model", _name="perceptron", arch="perceptron"),
+        "architecture perceptron",
+    ),
+    "task": (set_config("task", _name="language_modeling"), "only translation"),
+    "direction": (set_config("task", source_lang="de", target_lang="en"), "translates de to en"),
+    "diverged": (changed(diverge), "diverged"),
+    "parts missing": (
+        changed(lambda state: state["model"].pop(next(iter(state["model"])))),
+        "Missing key",
+    ),
+}
+
+
+def void(_: object) -> None:
+    pass
+
+
+@pytest.fixture
+def refusal(folder: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run the command, which must refuse with one line."""
+
+    def run(*arguments: object, data: Path = folder) -> str:
+        with pytest.raises(SystemExit) as stopped:
+            evaluate.main([*map(str, arguments), "--data", str(data), "--cpu"])
+        message = stopped.value.code
+        assert isinstance(message, str)
+        assert message.startswith("error: ")
+        assert "\n" not in message
+        assert capsys.readouterr().out == ""
+        return message
+
+    return run
+
+
+@pytest.mark.parametrize("kind", BAD_CHECKPOINTS)
+@pytest.mark.parametrize("model", MODELS)
+def test_bad_checkpoints(
+    kind: str,
+    model: str,
+    checkpoints: dict[str, Path],
+    refusal: Callable[..., str],
+    tmp_path: Path,
+) -> None:
+    spoil, reason = BAD_CHECKPOINTS[kind]
+    bad = tmp_path / "bad.pt"
+    spoil(checkpoints[model], bad)
+    message = refusal(bad, "--subset", "test_2016_flickr")
+    assert str(bad) in message
+    assert reason in message
+    assert not Path(f"{bad}.x").exists()
+
+
+def test_the_hostile_file_would_have_run(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.pt"
+    torch.save({"x": Hostile(f"{bad}.x")}, bad)
+    torch.load(bad, weights_only=False)
+    assert Path(f"{bad}.x").exists()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_dictionaries_of_another_size(
+    model: str,
+    folder: Path,
+    checkpoints: dict[str, Path],
+    refusal: Callable[..., str],
+    tmp_path: Path,
+) -> None:
+    data = shutil.copytree(folder, tmp_path / "data")
+    for language in ("en", "de"):
+        path = data / "data-bin" / f"dict.{language}.txt"
+        more = "".join(f"unit{i} 1\n" for i in range(8))
+        path.write_text(path.read_text(encoding="utf-8") + more, encoding="utf-8")
+    message = refusal(checkpoints[model], "--subset", "test_2016_flickr", data=data)
+    assert str(checkpoints[model]) in message
+
+
+def test_dictionaries_in_another_order(
+    folder: Path, checkpoints: dict[str, Path], refusal: Callable[..., str], tmp_path: Path
+) -> None:
+    data = shutil.copytree(folder, tmp_path / "data")
+    for language in ("en", "de"):
+        path = data / "data-bin" / f"dict.{language}.txt"
+        first, second, *rest = path.read_text(encoding="utf-8").splitlines()
+        path.write_text("\n".join([second, first, *rest]) + "\n", encoding="utf-8")
+    message = refusal(checkpoints["tied"], "--subset", "test_2016_flickr", data=data)
+    assert str(checkpoints["tied"]) in message
+
+
+def test_folders_that_are_not_prepared(
+    checkpoints: dict[str, Path], refusal: Callable[..., str], tmp_path: Path
+) -> None:
+    arguments = (checkpoints["tied"], "--subset", "test_2016_flickr")
+    assert str(tmp_path / "none") in refusal(*arguments, data=tmp_path / "none")
+    assert "manifest.json" in refusal(*arguments, data=tmp_path)
+    (tmp_path / "manifest.json").write_text("{}")
+    assert "manifest.json" in refusal(*arguments, data=tmp_path)
+
+
+def test_other_bad_input(
+    folder: Path, checkpoints: dict[str, Path], refusal: Callable[..., str], tmp_path: Path
+) -> None:
+    good, subset = checkpoints["tied"], ("--subset", "test_2016_flickr")
+    message = refusal(good, "--subset", "test_1999")
+    assert "test_1999" in message
+    assert "test_2016_flickr, test_2017_flickr" in message
+    assert "NAME=CHECKPOINT" in refusal(good, good, *subset)
+    message = refusal(f"a={good}", f"b={good}", *subset, "--baseline", "c")
+    assert "--baseline c: no such system, only a, b" in message
+    text = ("--input", tmp_path / "none")
+    assert "either --subset, to score, or --input" in refusal(good)
+    assert "either --subset, to score, or --input" in refusal(good, *subset, *text)
+    assert "--input translates with one system" in refusal(f"a={good}", f"b={good}", *text)
+    assert "--json and --output go with --subset" in refusal(good, *text, "--json", "s.json")
+    file = tmp_path / "file"
+    file.touch()
+    assert str(file) in refusal(good, *subset, "--json", file / "s.json")
+    assert str(tmp_path) in refusal(good, *subset, "--json", tmp_path)
+    assert str(file) in refusal(good, *subset, "--output", file)
+    assert "no such file" in refusal(good, "--input", tmp_path / "none")
+    marked = tmp_path / "marked"
+    marked.write_text("A dog.\nA d@@ og.\n")
+    assert "line 2: holds the subword mark @@" in refusal(good, "--input", marked)
+    short = shutil.copytree(folder, tmp_path / "data")
+    (short / "raw" / "test_2016_flickr.de").write_text("Ein Hund.\n")
+    assert "lines" in refusal(good, *subset, data=short)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_no_write_permission(
+    checkpoints: dict[str, Path], refusal: Callable[..., str], tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o500)
+    message = refusal(
+        checkpoints["tied"], "--subset", "test_2016_flickr", "--json", tmp_path / "s.json"
+    )
+    assert str(tmp_path) in message
+
+
+def test_names() -> None:
+    assert parse_system("a=b/c.pt:d.pt") == ("a", [Path("b/c.pt"), Path("d.pt")])
+    assert parse_system("runs/lr=1/c.pt") == ("lr=1/c", [Path("runs/lr=1/c.pt")])
+    assert file_name("three-way, 5/c") == "three-way-5-c"

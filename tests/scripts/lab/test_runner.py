@@ -1,0 +1,203 @@
+"""An experiment from start to end, cut off and started again, through the real commands."""
+
+import math
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+
+import pytest
+import torch
+
+from scripts.lab.records import settings
+from scripts.lab.run.specs import ROOT, Experiment, load_recipe, merge, without_seed
+from scripts.lab.run.summary import read_summary
+from scripts.lab.run.training import Run, log_entries, train
+from scripts.lab.runner import Options, run_experiment
+from scripts.lab.store import read_record
+from tiednmt.errors import UserError
+
+pytestmark = pytest.mark.slow
+
+
+def experiment(updates=6):
+    recipe = merge(
+        load_recipe("tied_gru_demo"),
+        {"optimization": {"max_update": updates}, "common": {"log_interval": 1}},
+    )
+    rows = {
+        "none": {"model": {"tying": "none"}},
+        # is another task of fairseq's and the same kind of experiment
+        "three-way": {"model": {"tying": "three-way"}, "task": {"_name": "tied_translation"}},
+    }
+    return Experiment(
+        name="tiny",
+        title="Tiny",
+        kind="translation",
+        prepare=("preprocess.demo", "--pairs", "200", "--merges", "200"),
+        rows={name: merge(recipe, changes) for name, changes in rows.items()},
+        settings={"baselines": ["none"], "subsets": ["test"], "beam": 1},
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where the experiment is run; its record is that of the last call."""
+    return tmp_path_factory.mktemp("experiment") / "tiny run"
+
+
+@pytest.fixture(scope="module")
+def record(folder):
+    return run_experiment(experiment(), folder, "the command")
+
+
+@pytest.fixture(scope="module")
+def out(record, folder, tmp_path_factory):
+    """The folder as the first call left it."""
+    return shutil.copytree(folder, tmp_path_factory.mktemp("first") / "out")
+
+
+def made(folder):
+    """When the checkpoints and the scores of the first seed were made."""
+    files = (*folder.glob("*/*.pt"), folder / "scores.json")
+    return {path: path.stat().st_mtime for path in files if "seed" not in path.parent.name}
+
+
+def test_record(record, out):
+    none, three_way = record.rows
+    assert [none.name, three_way.name] == ["none", "three-way"]
+    assert none.updates == three_way.updates == 6
+    assert none.epochs == record.curves["none"][0][-1].epoch
+    assert three_way.share == round(three_way.parameters / none.parameters, 4) < 0.9
+    assert three_way.checkpoint_bytes < none.checkpoint_bytes
+    assert "case:mixed|eff:no|tok:13a" in none.test["test"].bleu.signature
+    assert record.curves["none"][0][-1].update == 6
+    assert len(record.samples) == 5
+    assert set(record.samples[0]) == {"source", "reference", "none", "three-way"}
+    assert record.command == "the command"
+    assert read_record(out / "record.json") == record
+
+
+def test_the_recipe_is_what_was_trained(record):
+    for row, recipe in zip(record.rows, experiment().rows.values(), strict=True):
+        assert settings.compare([row.recipe, without_seed(recipe)]).apart == {}
+        words = shlex.split(row.training_command)
+        assert words[0] == "fairseq-train"
+        given = {*pairwise(words)}
+        assert ("--task", recipe["task"]["_name"]) in given and ("--seed", "1") in given
+
+
+def test_what_a_run_says_of_itself_is_what_it_saved(record, out):
+    """Size, updates and validations, beside the checkpoint's and fairseq's log."""
+    for row in record.rows:
+        summary = read_summary(out / row.name)
+        saved = torch.load(out / row.name / "checkpoint_last.pt", map_location="cpu")
+        assert summary.updates == saved["optimizer_history"][-1]["num_updates"] == row.updates
+        seconds = saved["extra_state"]["previous_training_time"]
+        assert summary.training_seconds == pytest.approx(seconds, abs=1)
+        log = (out / row.name / "train.log").read_text()
+        counts = re.findall(r"num. shared model params: ([\d,]+)", log)
+        assert f"{summary.parameters:,}" == counts[-1]
+        entries = [*log_entries(out / row.name / "train.log", "valid")]
+        points = [(int(e["valid_num_updates"]), float(e["valid_nll_loss"])) for e in entries]
+        assert [(p.update, p.nll) for p in summary.validations] == [
+            (update, pytest.approx(bits * math.log(2), abs=1e-4)) for update, bits in points
+        ]
+
+
+def test_files(record, out):
+    for name in ("table.md", "learning-curves.png", "bleu-over-parameters.svg"):
+        assert (out / name).stat().st_size > 200
+    assert "| three-way |" in (out / "table.md").read_text()
+
+
+def test_second_call_trains_and_scores_nothing(record, folder):
+    before = made(folder)
+    assert run_experiment(experiment(), folder, "the command") == record
+    assert made(folder) == before
+
+
+def test_other_recipe_in_the_same_folder_is_refused(record, folder):
+    with pytest.raises(UserError, match="another command line"):
+        run_experiment(experiment(updates=7), folder, "the command")
+
+
+def test_further_seeds_leave_the_first_alone(record, folder):
+    before = made(folder)
+    more = run_experiment(experiment(), folder, "the command", Options(seeds=(1, 2)))
+    assert made(folder) == before
+    for name, seed in (("three-way", 1), ("three-way-seed-2", 2)):
+        saved = torch.load(folder / name / "checkpoint_last.pt", map_location="cpu")
+        assert saved["cfg"]["common"]["seed"] == seed
+    for first, both in zip(record.rows, more.rows, strict=True):
+        assert both.seeds == (1, 2)
+        one, two = first.test["test"].bleu, both.test["test"].bleu
+        assert two.score == one.score == one.over_seeds.mean
+        assert one.over_seeds.sd is None
+        assert two.over_seeds.seeds == 2
+    assert more.comparisons == record.comparisons
+    table = (folder / "table.md").read_text()
+    assert "of the first seed" in table and " ± " in table
+
+
+def test_a_run_without_a_summary_is_named(record, out):
+    summary = out / "none" / "run.json"
+    text = summary.read_text()
+    for damage, message in ((None, "no such file"), ('{"parameters": 1}', "damaged .it lacks")):
+        summary.unlink() if damage is None else summary.write_text(damage)
+        with pytest.raises(UserError, match=f"run.json: {message}"):
+            read_summary(out / "none")
+    summary.write_text(text)
+
+
+def test_failed_run_shows_its_end(record, out, tmp_path):
+    bad = Run("bad", tmp_path / "bad", (str(out / "data" / "data-bin"), "--arch", "no-such"))
+    with pytest.raises(UserError, match=r"(?s)training of bad failed.*no-such"):
+        train([bad], 1)
+
+
+def test_interrupted_call_stops_its_training_and_says_how_to_go_on(tmp_path):
+    command = [sys.executable, "-m", "scripts.quickstart", "--out", str(tmp_path / "run")]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        log = tmp_path / "run" / "none" / "train.log"
+        deadline = time.monotonic() + 240
+        while not (log.exists() and "train_inner" in log.read_text()):
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "run the same command again" in errors
+    assert "Traceback" not in errors
+    size = log.stat().st_size
+    time.sleep(3)
+    assert log.stat().st_size == size, "training went on"
+    assert not _alive(str(tmp_path))
+
+
+def _alive(text):
+    found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    return [line for line in found.stdout.splitlines() if text in line and "fairseq" in line]
+
+
+def test_two_calls_do_not_train_in_one_folder(record, out, tmp_path):
+    run = Run("again", tmp_path / "again", ("--help",))
+    run.folder.mkdir()
+    holder = subprocess.Popen(
+        ["flock", str(run.log), "sleep", "30"], stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        time.sleep(0.5)
+        with pytest.raises(UserError, match="another process"):
+            train([run], 1)
+    finally:
+        os.killpg(holder.pid, signal.SIGKILL)
+        holder.wait()

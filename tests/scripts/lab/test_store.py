@@ -1,0 +1,276 @@
+"""Records are checked on their way to disk and back, joined when kept, and shown by the pages."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from scripts import record as command
+from scripts.lab import store
+from scripts.lab.kinds import KINDS
+from scripts.lab.records.typed import to_json
+from tests.support import records
+from tiednmt.errors import UserError
+
+KEPT = sorted(store.RESULTS.glob("*.json"))
+
+
+@pytest.fixture
+def results(monkeypatch, tmp_path):
+    """An empty folder of results."""
+    monkeypatch.setattr(store, "RESULTS", tmp_path / "results")
+    store.RESULTS.mkdir()
+    return store.RESULTS
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The folder of a run that left this record."""
+
+    def make(content):
+        folder = tmp_path / "run"
+        folder.mkdir(exist_ok=True)
+        (folder / "record.json").write_text(json.dumps(content))
+        return folder
+
+    return make
+
+
+def without(content, *, rows=(), seeds=None):
+    """A record without some rows, or with so many seeds."""
+    content = json.loads(json.dumps(content))
+    content["rows"] = [row for row in content["rows"] if row["name"] not in rows]
+    for row in rows:
+        del content["curves"][row]
+    if seeds:
+        for row in content["rows"]:
+            row["seeds"] = row["seeds"][:seeds]
+        content["curves"] = {name: of_row[:seeds] for name, of_row in content["curves"].items()}
+        content["seeds"] = seeds
+    return content
+
+
+# --- reading and writing -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
+def test_kept_records_read_and_are_written_the_same(path, tmp_path):
+    record = store.read_record(path)
+    assert store.write_record(tmp_path / "again.json", record) == record
+    assert (tmp_path / "again.json").read_text() == path.read_text()
+
+
+@pytest.mark.parametrize(
+    "make", [records.translation, records.embeddings], ids=lambda f: f.__name__
+)
+def test_a_malformed_record_is_not_written(make, run, tmp_path):
+    record = store.read_record(run(make()) / "record.json")
+    row = replace(record.rows[0], parameters="many")
+    path = tmp_path / "new.json"
+    with pytest.raises(UserError, match=r"new.json: rows\[0\].parameters is 'many', so"):
+        store.write_record(path, replace(record, rows=[row, *record.rows[1:]]))
+    assert not path.exists()
+
+
+def test_the_table_of_kinds_has_a_record_for_every_kept_one():
+    kinds = {store.read_record(path).kind for path in KEPT}
+    assert kinds == set(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{'a': 1", "not JSON, cut short or damaged"),
+        ('{"a": 1}', "no record of an experiment"),
+        ("[]", "no record of an experiment"),
+        ('{"task": "translation"}', "a record from before records had a format; python -m"),
+        ('{"format": 1, "kind": "speech"}', "kind 'speech'; there are translation, "),
+    ],
+)
+def test_damaged_records_are_named(tmp_path, results, text, message):
+    (tmp_path / "record.json").write_text(text)
+    with pytest.raises(UserError, match=f"record.json: {message}"):
+        store.keep(tmp_path)
+    assert not [*results.iterdir()]
+
+
+# --- keeping -----------------------------------------------------------------------------------
+
+
+def test_figures_of_a_record_come_through(results, run):
+    assert store.keep(run(records.translation())) == results / "some.json"
+    table = store.with_tables("before\n<!-- table: some -->\nold\n<!-- end -->\nafter")
+    assert "old" not in table
+    assert table.startswith("before\n") and table.endswith("\nafter")
+    cells = [cell.strip() for cell in table.split("\n")[4].split("|")]
+    assert cells[1:-1] == ["none", "2,000,000", "100.0%", "24.0 MB", "31.25", "51.25", "90 s"]
+    assert "three-way -0.25 (p = 0.250)" in table
+
+
+@pytest.mark.parametrize(
+    "make", [records.translation, records.embeddings], ids=lambda f: f.__name__
+)
+def test_rows_are_not_lost(make, results, run):
+    kept = make()
+    store.keep(run(kept))
+    last = kept["rows"][-1]["name"]
+    with pytest.raises(UserError, match=f"^some: the row {last} of the record that is kept would"):
+        store.keep(run(without(kept, rows=[last])))
+    assert json.loads((results / "some.json").read_text())["rows"] == kept["rows"]
+
+
+def test_seeds_of_embeddings_are_not_lost(results, run):
+    store.keep(run(records.embeddings()))
+    with pytest.raises(UserError, match=r"^none: seeds 1 would take the place of 1, 2, 3; "):
+        store.keep(run(without(records.embeddings(), seeds=1)))
+    store.keep(run({**records.skip_gram(), "experiment": "vectors", "seeds": 3}))
+    with pytest.raises(UserError, match=r"^vectors: 1 seeds would take the place of 3; "):
+        store.keep(run({**records.skip_gram(), "experiment": "vectors"}))
+
+
+def test_another_recipe_takes_the_place_of_fewer_seeds(results, run):
+    store.keep(run(records.embeddings()))
+    new = without(records.embeddings(), seeds=1)
+    for row in new["rows"]:
+        row["recipe"]["model"]["embed_dim"] = 8
+    store.keep(run(new))
+    assert store.read_record(results / "some.json").seeds == 1
+
+
+def test_rows_that_are_begun_join(results, run):
+    """The other rows of ptb-large-begun stay."""
+    whole = {**records.language_model(), "kind": "first-updates"}
+    for row in whole["rows"]:
+        row["perplexity"] = {}
+    for left_out in ("wt", "none"):
+        store.keep(run(without(whole, rows=[left_out])))
+    assert store.read_record(results / "some.json").row_names == ["none", "wt"]
+
+
+def test_kinds_do_not_join(results, run):
+    store.keep(run(records.translation()))
+    with pytest.raises(UserError, match=r"some.json: of the kind translation, not embeddings"):
+        store.keep(run(records.embeddings()))
+
+
+# --- pages -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", store.PAGES, ids=lambda page: page.name)
+def test_pages_agree_with_the_records(page):
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<!-- table: ") == text.count("<!-- end -->") > 0
+    assert store.with_tables(text) == text
+
+
+def test_every_record_is_shown():
+    text = "".join(page.read_text(encoding="utf-8") for page in store.PAGES)
+    for path in KEPT:
+        assert f"<!-- table: {path.stem} -->" in text
+
+
+def test_missing_record_is_named():
+    with pytest.raises(UserError, match=r"asks for the table nothing"):
+        store.with_tables("<!-- table: nothing -->\nold\n<!-- end -->")
+
+
+def test_an_empty_block_does_not_swallow_the_next(monkeypatch):
+    monkeypatch.setattr(store, "table", lambda name: f"({name})")
+    block = "<!-- table: {} -->\n{}<!-- end -->\nbetween\n"
+    text = block.format("a", "") + block.format("b", "old\n\nold\n") + block.format("a", "")
+    filled = "".join(block.format(name, f"({name})\n") for name in "aba")
+    assert store.with_tables(text) == filled
+    assert store.with_tables(filled) == filled
+
+
+@pytest.fixture
+def page(results, run, tmp_path, monkeypatch):
+    """A page with an old table, and the record of the new one."""
+    store.keep(run(records.translation()))
+    page = tmp_path / "page.md"
+    page.write_text("<!-- table: some -->\nold\n<!-- end -->\n")
+    monkeypatch.setattr(store, "PAGES", (page,))
+    return page
+
+
+def test_the_command_checks_and_renews_the_pages(page, monkeypatch):
+    before = page.read_text()
+    monkeypatch.setattr("sys.argv", ["record", "--check"])
+    with pytest.raises(SystemExit, match=r"^error: page.md disagrees with results/; run python"):
+        command.main()
+    assert page.read_text() == before
+    monkeypatch.setattr("sys.argv", ["record"])
+    command.main()
+    assert page.read_text() == store.with_tables(before) != before
+
+
+# --- records from before records had a format --------------------------------------------------
+
+
+def old_translation():
+    """As it was written before."""
+    old = {"task": "translation", **records.translation()}
+    for key in ("format", "kind"):
+        del old[key]
+    for row in old["rows"]:
+        del row["recipe"], row["seeds"]
+        row["training_command"] = (
+            f"fairseq-train data --user-dir tiednmt --seed 1 --task translation --arch tied_gru "
+            f"--tying {row['name']} --adam-betas '(0.9, 0.98)' --lr 0.002 --bi --cpu --save-dir a"
+        )
+    return old
+
+
+def old_language_model():
+    old = {"task": "tied_language_modeling", **records.language_model()}
+    for key in ("format", "kind"):
+        del old[key]
+    for row in old["rows"]:
+        del row["recipe"]
+        row.update(row.pop("perplexity"))
+        paper = row.pop("paper")
+        row["paper"] = paper["test"]
+        row["paper_train"] = None
+        row.update({f"paper_{key}": paper[key] for key in ("parameters", "valid")})
+        row["training_command"] = "fairseq-train data --seed 1 --task t --dropout 0.5 --save-dir a"
+    return old
+
+
+def test_an_old_translation_is_converted(tmp_path):
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(old_translation()))
+    store.convert(path)
+    record = store.read_record(path)
+    assert record.rows[1].recipe == {
+        "common": {"user_dir": "tiednmt"},
+        "task": {"_name": "translation"},
+        "model": {"_name": "tied_gru", "tying": "three-way", "bi": True},
+        "optimizer": {"adam_betas": "(0.9, 0.98)"},
+        "optimization": {"lr": 0.002},
+    }
+    assert record.rows[1].seeds == (1,)
+    wanted = records.translation()
+    assert to_json(record)["comparisons"] == wanted["comparisons"]
+
+
+def test_an_old_language_model_is_converted(tmp_path):
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(old_language_model()))
+    store.convert(path)
+    rows = to_json(store.read_record(path))["rows"]
+    wanted = records.language_model()["rows"]
+    for row, expected in zip(rows, wanted, strict=True):
+        assert row["perplexity"] == expected["perplexity"]
+        given = {key: value for key, value in expected["paper"].items() if value is not None}
+        assert row["paper"] == given
+
+
+def test_what_is_no_old_record_is_left_alone(tmp_path, run):
+    folder = run(records.translation())
+    before = (folder / "record.json").read_text()
+    with pytest.raises(UserError, match=r"record.json: no record from before"):
+        store.convert(folder / "record.json")
+    assert (folder / "record.json").read_text() == before
+    (tmp_path / "half.json").write_text('{"task": "translation"}')
+    with pytest.raises(UserError, match=r"half.json: damaged"):
+        store.convert(tmp_path / "half.json")

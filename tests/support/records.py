@@ -1,0 +1,188 @@
+"""Small records of every kind of experiment, as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from scripts.lab.records import seeds as statistics
+
+MACHINE = {
+    "device": "CPU",
+    "processor": "Some CPU",
+    "cores": 4,
+    "threads_per_run": 1,
+    "runs_side_by_side": 2,
+    "python": "3.11.7",
+}
+
+
+def over_seeds(values):
+    """As JSON."""
+    return asdict(statistics.over_seeds(values))
+
+
+def common(kind, rows, seeds):
+    return {
+        "format": 1,
+        "kind": kind,
+        "experiment": "some",
+        "title": "Some <corpus> & more",
+        "curves": {
+            name: [
+                [{"update": 10 * i, "epoch": i, "nll": 5.5 - i - seed / 8} for i in (1, 2, 3)]
+                for seed in range(seeds)
+            ]
+            for name in rows
+        },
+        "machine": MACHINE,
+        "versions": {"tiednmt": "0.1.0", "torch": "2.13.0"},
+        "command": 'python -m scripts.reproduce some --raw "a & b"',
+    }
+
+
+def row(name, parameters, seeds):
+    return {
+        "name": name,
+        "parameters": parameters,
+        "checkpoint_bytes": 12 * parameters,
+        "updates": 30,
+        "epochs": 3,
+        "training_seconds": 90,
+        "seeds": list(range(1, seeds + 1)),
+        "recipe": {"common": {"cpu": True}, "model": {"tying": name}},
+        "training_command": f"fairseq-train data-bin --tying {name} --cpu --save-dir runs/{name}",
+    }
+
+
+def translation():
+    """Two rows on one test set; texts that HTML must not take for its own."""
+
+    def score(*values, half=1.5):
+        mean = values[0]
+        return {
+            "score": mean,
+            "mean": mean,
+            "ci": [mean - half, mean + half],
+            "signature": "nrefs:1|case:mixed",
+            "over_seeds": over_seeds(values),
+        }
+
+    rows = {"none": (2_000_000, 31.25), "three-way": (1_000_000, 31.0)}
+    return {
+        **common("translation", rows, seeds=1),
+        "baseline": "none",
+        "rows": [
+            {
+                **row(name, size, seeds=1),
+                "share": size / 2_000_000,
+                "test": {"test": {"bleu": score(bleu), "chrf": score(bleu + 20)}},
+            }
+            for name, (size, bleu) in rows.items()
+        ],
+        "comparisons": {
+            "test": [
+                {
+                    "baseline": "none",
+                    "system": "three-way",
+                    "metric": metric,
+                    "delta": -0.25,
+                    "mean": 31.0,
+                    "ci": [29.5, 32.5],
+                    "p_value": p,
+                }
+                for metric, p in (("bleu", 0.25), ("chrf", 0.04))
+            ]
+        },
+        "beam": 5,
+        "vocabulary": {
+            **{"source_only": 2, "target_only": 4, "both": 4},
+            **{"source": 10, "target": 12, "joint": 18},
+        },
+        "samples": [
+            {
+                "source": 'He said "<unk>" & left.',
+                "reference": "Er sagte </td> & ging.",
+                "none": "Er sagte <script>alert(1)</script> & ging.",
+                "three-way": "Er sagte &amp; ging.",
+            }
+        ],
+    }
+
+
+def language_model():
+    """Two rows of three seeds beside a paper's figures."""
+    rows = {"none": (4_650_000, [114.0, 115.0, 114.5]), "wt": (2_650_000, [112.0, 112.5, 113.0])}
+    return {
+        **common("tied_language_modeling", rows, seeds=3),
+        "rows": [
+            {
+                **row(name, size, seeds=3),
+                "perplexity": {
+                    subset: over_seeds([value + more for value in values])
+                    for subset, more in (("train", -70), ("valid", 4), ("test", 0))
+                },
+                "paper": {
+                    "parameters": "4.65M",
+                    "valid": 120.7,
+                    "test": 114.5 if name == "none" else None,
+                },
+            }
+            for name, (size, values) in rows.items()
+        ],
+        "note": "Nota bene.",
+    }
+
+
+def embeddings():
+    """U, V and S of three seeds: in the paper's order, in another, and in a set not covered."""
+    rows = {"none": 4_650_000, "wt": 2_650_000}
+    return {
+        **common("embeddings", rows, seeds=3),
+        "rows": [row(name, size, seeds=3) for name, size in rows.items()],
+        "paper": {"similarity": "V > U", "correlation": "V,S > U,S > U,V"},
+        "seeds": 3,
+        "similarity": {
+            "Some <set>": {
+                "covered": 1048,
+                "pairs": 3000,
+                "rho": {
+                    "U": over_seeds([0.1, 0.12, 0.11]),
+                    "V": over_seeds([0.2, 0.22, 0.24]),
+                    "S": over_seeds([0.25, 0.2, 0.3]),
+                },
+            },
+            "Other": {
+                "covered": 9,
+                "pairs": 12,
+                "rho": {
+                    "U": over_seeds([0.1, 0.12, 0.11]),
+                    "V": over_seeds([-0.02, 0.01, -0.05]),
+                    "S": over_seeds([0.02, 0.01, 0.06]),
+                },
+            },
+            "Empty": {"covered": 0, "pairs": 9, "rho": {"U": None, "V": None, "S": None}},
+        },
+        "correlation": {
+            "U,V": over_seeds([0.1, 0.2, 0.15]),
+            "U,S": over_seeds([0.3, 0.31, 0.32]),
+            "V,S": over_seeds([0.6, 0.7, 0.8]),
+        },
+    }
+
+
+def skip_gram():
+    """As ``embeddings``, but nothing was trained by fairseq; one seed of U and V."""
+    rho = {"U": over_seeds([0.31]), "V": over_seeds([0.28])}
+    record = {
+        **embeddings(),
+        "kind": "skip-gram",
+        "rows": [],
+        "curves": {},
+        "seeds": 1,
+        "options": {"window": 5},
+        "training_command": "python -m scripts.skip_gram --text a --out b",
+        "paper": {"similarity": "U > V"},
+        "similarity": {"Set": {"covered": 575, "pairs": 999, "rho": rho}},
+    }
+    del record["correlation"]
+    return record

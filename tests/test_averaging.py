@@ -1,0 +1,69 @@
+"""Averaging checkpoints of a tiny model, through ``scripts.average`` too."""
+
+import pytest
+import torch
+from fairseq import checkpoint_utils
+
+from preprocess import demo
+from scripts import average as command
+from tests.support.commandline import train
+from tiednmt.averaging import average, last_checkpoints
+from tiednmt.errors import UserError
+
+KEEP = ("--save-interval-updates", 1, "--keep-interval-updates", 9, "--max-update", 3)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus") / "prepared"
+    small = ["--pairs", "100", "--merges", "100", "--vocabulary-threshold", "0", "--workers", "1"]
+    demo.main(["--dest", str(folder), *small])
+    return folder / "data-bin"
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    train(data, folder, "--tying", "three-way", *KEEP).check()
+    return folder
+
+
+def weights(path):
+    return torch.load(path, map_location="cpu")["model"]
+
+
+def test_the_mean_of_the_last_checkpoints(run, data, tmp_path, capsys):
+    output = tmp_path / "new" / "average.pt"
+    command.main([str(run), "--last", "2", "--output", str(output)])
+    assert "the mean of checkpoint_1_2.pt, checkpoint_1_3.pt" in capsys.readouterr().out
+    mean = weights(output)
+    one, other = weights(run / "checkpoint_1_2.pt"), weights(run / "checkpoint_1_3.pt")
+    assert mean.keys() == one.keys()
+    assert not torch.equal(one["decoder.output.bias"], other["decoder.output.bias"])
+    for name, weight in mean.items():
+        expected = (one[name] + other[name]) / 2 if weight.is_floating_point() else one[name]
+        torch.testing.assert_close(weight, expected)
+
+    (model,), _, _ = checkpoint_utils.load_model_ensemble_and_task(
+        [str(output)], arg_overrides={"data": str(data)}
+    )
+    assert model.encoder.embedding.weight is model.decoder.embedding.weight
+
+
+def test_named_checkpoints(run, tmp_path):
+    paths = [str(run / f"checkpoint_1_{updates}.pt") for updates in (1, 3)]
+    command.main([*paths, "--output", str(tmp_path / "average.pt")])
+    bias = "decoder.output.bias"
+    mean = torch.stack([weights(path)[bias] for path in paths]).mean(0)
+    torch.testing.assert_close(weights(tmp_path / "average.pt")[bias], mean)
+
+
+def test_what_cannot_be_averaged(run, data, tmp_path):
+    with pytest.raises(UserError, match="has 3 checkpoints, not 4; let fairseq-train keep more"):
+        last_checkpoints(run, 4)
+    other = tmp_path / "other"
+    train(data, other, "--tying", "none", "--max-update", 1).check()
+    with pytest.raises(UserError, match=r"other/.*: of another model than .*checkpoint_last"):
+        average([run / "checkpoint_last.pt", other / "checkpoint_last.pt"])
+    with pytest.raises(UserError, match=r"missing.pt: no such checkpoint"):
+        average([run / "missing.pt"])

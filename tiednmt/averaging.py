@@ -1,0 +1,65 @@
+"""The mean of the weights of several checkpoints of one training run.
+
+A tied matrix stands in a checkpoint once, so its mean is tied as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq.checkpoint_utils import checkpoint_paths
+from torch import Tensor
+
+from tiednmt.checkpoints import read_checkpoint
+from tiednmt.errors import UserError
+
+NAMES = (r"checkpoint_\d+_(\d+)\.pt", r"checkpoint(\d+)\.pt")  # by updates, by epoch
+
+
+def average(paths: Sequence[Path]) -> dict[str, Any]:
+    """The content of the last checkpoint, with the mean of all checkpoints' weights.
+
+    The mean is taken in double precision. It can be translated with and fine-tuned, but not
+    resumed: the state of the optimizer is left out.
+
+    Args:
+        paths: checkpoints of one model, at least one.
+
+    Raises:
+        UserError: a checkpoint cannot be read, or is of another model than the first.
+    """
+    state: dict[str, Any] = {}
+    sums: dict[str, Tensor] = {}
+    for path in paths:
+        state = read_checkpoint(path)
+        weights = {n: w.double() for n, w in state["model"].items() if w.is_floating_point()}
+        if sums and _shapes(sums) != _shapes(weights):
+            raise UserError(f"{path}: of another model than {paths[0]}; average those of one run")
+        sums = {name: sums.get(name, 0) + weight for name, weight in weights.items()}
+    dtypes = {name: weight.dtype for name, weight in state["model"].items()}
+    means = {name: (total / len(paths)).to(dtypes[name]) for name, total in sums.items()}
+    return {**state, "model": {**state["model"], **means}, "last_optimizer_state": None}
+
+
+def last_checkpoints(folder: Path, count: int) -> list[Path]:
+    """The ``count`` most recent checkpoints in a run's folder, the newest last.
+
+    Those named by updates are taken, or those named by epoch if there are no others.
+
+    Raises:
+        UserError: there are fewer.
+    """
+    recent: list[str] = next(filter(None, (checkpoint_paths(str(folder), n) for n in NAMES)), [])
+    if len(recent) < count:
+        raise UserError(
+            f"{folder}: has {len(recent)} checkpoints, not {count}; let fairseq-train keep more"
+            " (--save-interval-updates, --keep-interval-updates)"
+        )
+    return [Path(path) for path in reversed(recent[:count])]
+
+
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: weight.shape for name, weight in weights.items()}
