@@ -29,7 +29,7 @@ import tiednmt.plugin  # noqa: F401
 from tests.support.searches import assert_same, hypotheses, sentences
 from tests.support.small_models import JOINT, batch, dictionary
 from tests.support.untrained import checkpoint_of
-from tiednmt.errors import CheckpointError
+from tiednmt.errors import CheckpointError, UserError
 from tiednmt.models.parameters import tie_map_of
 from tiednmt.modules import linear as linear_module
 from tiednmt.modules.dropout import Dropping
@@ -640,10 +640,16 @@ def test_retained_dropout(arch):
         assert torch.equal(same, again) and not torch.equal(same, other)
     model = build(arch, dropout=0.5)
     owners = sorted({m.owner for m in model.modules() if isinstance(m, Dropping) and m.owner})
-    prepared_for_inference(model, retain_dropout=True, retain_dropout_modules=owners[:1])
-    for module in model.modules():
-        if isinstance(module, Dropping):
-            assert module.retained == (module.owner == owners[0])
+    for wanted in (owners[:1], owners[0], f"{owners[0]}, {owners[-1]}", owners):
+        model = build(arch, dropout=0.5)
+        prepared_for_inference(model, retain_dropout=True, retain_dropout_modules=wanted)
+        for module in model.modules():
+            if isinstance(module, Dropping):
+                assert module.retained == (str(module.owner) in wanted)
+    with pytest.raises(UserError, match=rf"modules {owners[0][:-1]}: no such modules; .* has "):
+        prepared_for_inference(
+            build(arch), retain_dropout=True, retain_dropout_modules=owners[0][:-1]
+        )
 
 
 # --- what tools see -----------------------------------------------------------------------------

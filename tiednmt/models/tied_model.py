@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tiednmt.errors import CheckpointError, UserError
 from tiednmt.models.parameters import OURS, ParameterNames
 from tiednmt.modules import OutputLayer
-from tiednmt.modules.dropout import Dropping
+from tiednmt.modules.dropout import Dropping, owners_in
 from tiednmt.modules.frozen_linear import FrozenLinear, PackedLinear
 from tiednmt.modules.linear import PRECISIONS, freeze, set_matmul_precision
 from tiednmt.search.stepper import StepOutput, Stepper, Tree, keep
@@ -146,9 +146,9 @@ class TiedModel(BaseFairseqModel):
 
     def prepare_for_inference_(self, cfg: DictConfig) -> None:
         """fairseq says that the model will not be trained any more."""
-        wanted = getattr(cfg.generation, "retain_dropout_modules", None) or ()
+        wanted = owners_in(getattr(cfg.generation, "retain_dropout_modules", None) or ())
         owners = {m.owner for m in self.modules() if isinstance(m, Dropping) and m.owner}
-        if unknown := sorted(set(wanted) - owners):
+        if unknown := sorted(wanted - owners):
             raise UserError(
                 f"--retain-dropout-modules {' '.join(unknown)}: no such modules; "
                 f"{type(self).__name__} has {', '.join(sorted(owners))}"
