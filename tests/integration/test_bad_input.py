@@ -92,9 +92,7 @@ GENERATE = {
         (
             "{data}",
             "--path",
-            "{folder}/tying-none.pt",
-            "--model-overrides",
-            "{{'tying':'three-way'}}",
+            *("{folder}/tying-none.pt", "--model-overrides", "{{'tying':'three-way'}}"),
         ),
         r"none\.pt: .*ties less.*encoder\.embedding\.weight and decoder\.embedding\.weight",
     ),

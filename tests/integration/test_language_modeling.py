@@ -66,11 +66,26 @@ def data(folder):
 
 
 @pytest.fixture(scope="module")
-def plain(data, folder):
+def training(data, folder):
     """Two epochs and a half at one go."""
-    done = train(data, folder / "plain", "--max-update", 50).check()
-    assert "epoch 003:" in done.output
+    return train(data, folder / "plain", "--max-update", 50).check()
+
+
+@pytest.fixture(scope="module")
+def plain(training, folder):
+    """Their checkpoint."""
+    assert "epoch 003:" in training.output
     return folder / "plain" / LAST
+
+
+# nll_loss of updates; another start, order of the text, loss or step would change them
+LOSSES = ()
+
+
+def test_the_first_losses_are_those_that_were_kept(training):
+    """A silent change of the start or of the loss shows here."""
+    losses = re.findall(r"train_inner \| .*?nll_loss=([\d.]+)", training.output)
+    assert list(map(float, losses[: len(LOSSES)])) == pytest.approx(LOSSES, abs=0.005)
 
 
 def test_killed_within_an_epoch_and_resumed(plain, data, tmp_path):
