@@ -109,7 +109,7 @@ class TestVocabularies:
 
     def test_three_way_refuses_a_dictionary_that_begins_alike(self):
         longer = dictionary([*JOINT.symbols[4:], "more"])
-        with pytest.raises(UserError, match=rf"{len(longer)} types.*{len(JOINT)} types"):
+        with pytest.raises(UserError, match=rf"{len(longer)} entries.*{len(JOINT)} entries"):
             model("three-way", source=longer)
 
     def test_three_way_takes_equal_dictionaries_that_are_two_objects(self):
