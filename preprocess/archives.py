@@ -1,18 +1,14 @@
-"""Parallel corpora that are published as archives: what is in them, and their command line."""
+"""Parallel corpora that are published as archives, and what is in them."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from preprocess.bitext import Bitext, Reader, TextFile, line_by_line
-from preprocess.corpus import Corpus, Options, add_arguments, prepare, reads, share_from
-from preprocess.download import Download, fetch_all
-from preprocess.stages import claim
-from tiednmt.errors import UserError
+from preprocess.corpus import Corpus
+from preprocess.download import Download
 
 
 @dataclass(frozen=True)
@@ -54,12 +50,13 @@ class PublishedCorpus:
     name: str
     subsets: Mapping[str, Mapping[str, Sequence[Published]]]
 
-    def corpus_in(self, folder: Path, pair: str) -> Corpus:
-        """The corpus of a pair whose archives lie in ``folder``.
+    @property
+    def pairs(self) -> list[str]:
+        """The language pairs that it comes in."""
+        return list(self.subsets)
 
-        :raises UserError: where the pair is unknown.
-        """
-        subsets = self._subsets(pair)
+    def corpus_in(self, folder: Path, pair: str) -> Corpus:
+        """The corpus of a pair whose archives lie in ``folder``."""
         source, target = pair.split("-")
         return Corpus(
             self.name,
@@ -67,60 +64,19 @@ class PublishedCorpus:
             target,
             {
                 subset: tuple(bitext.bitext(folder, source, target) for bitext in bitexts)
-                for subset, bitexts in subsets.items()
+                for subset, bitexts in self.subsets[pair].items()
             },
         )
 
     def downloads(self, pair: str) -> list[Download]:
-        """The archives of a pair.
-
-        :raises UserError: where the pair is unknown.
-        """
-        bitexts = [bitext for subset in self._subsets(pair).values() for bitext in subset]
+        """The archives of a pair."""
+        bitexts = [bitext for subset in self.subsets[pair].values() for bitext in subset]
         return list(dict.fromkeys(bitext.archive for bitext in bitexts))
-
-    def _subsets(self, pair: str) -> Mapping[str, Sequence[Published]]:
-        if pair not in self.subsets:
-            known = ", ".join(self.subsets)
-            raise UserError(f"--pair {pair}: unknown pair; choose one of {known}")
-        return self.subsets[pair]
-
-
-def command(
-    argv: list[str] | None, corpus: PublishedCorpus, description: str | None, **defaults: Any
-) -> None:
-    """The command line of a published corpus.
-
-    :param defaults: options that are other than in :class:`preprocess.corpus.Options`.
-    """
-    parser = argparse.ArgumentParser(
-        prog=f"python -m preprocess.{corpus.name}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    first, *others = corpus.subsets
-    parser.add_argument(
-        "--pair", default=first, metavar="PAIR", help=", ".join([f"{first} (default)", *others])
-    )
-    parser.add_argument(
-        "--raw", type=Path, metavar="DIR", help="the archives, in place of a download"
-    )
-    parser.add_argument("--url", help="download the archives from this address, not from theirs")
-    add_arguments(parser)
-    parser.set_defaults(**defaults)
-    args = parser.parse_args(argv)
-    options, share = Options.from_arguments(args), share_from(args)
-    downloads = corpus.downloads(args.pair)
-    raw = args.raw or args.dest / "download"
-    if args.raw is None and reads(share):
-        claim(args.dest)
-        fetch_all([item.at(args.url) if args.url else item for item in downloads], raw)
-    prepare(corpus.corpus_in(raw, args.pair), args.dest, options, share)
 
 
 def with_reverses(
     subsets: Mapping[str, Mapping[str, Sequence[Published]]],
 ) -> dict[str, Mapping[str, Sequence[Published]]]:
     """The pairs and their reverse directions, of the same files."""
-    reverses = {"-".join(reversed(pair.split("-"))): found for pair, found in subsets.items()}
+    reverses = {"-".join(reversed(pair.split("-"))): bitexts for pair, bitexts in subsets.items()}
     return {**subsets, **reverses}

@@ -33,10 +33,11 @@ class DataBin:
         ]
 
 
-def binarise(data_bin: DataBin, dictionary: Path, workers: int) -> None:
+def binarise_pairs(data_bin: DataBin, dictionary: Path, workers: int) -> None:
     """Run ``fairseq-preprocess`` with ``dictionary`` for both sides.
 
-    :raises UserError: where the folder cannot be written.
+    Raises:
+        UserError: where the folder cannot be written.
     """
     folder = data_bin.folder
     partial_folder = folder.with_name(folder.name + ".partial")
@@ -66,7 +67,7 @@ def binarise(data_bin: DataBin, dictionary: Path, workers: int) -> None:
 
 
 def _fairseq_preprocess(*arguments: str) -> None:
-    """The command in this process: fairseq is loaded already, which takes seconds."""
+    """Run the command in this process: starting another one costs seconds of imports."""
     from fairseq.options import get_preprocessing_parser
     from fairseq_cli import preprocess
 

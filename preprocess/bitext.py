@@ -41,7 +41,8 @@ Reader = Callable[[TextFile, TextFile], Iterator[Pair]]
 class Bitext:
     """Sentence pairs, source first, that ``pairs`` reads out of two files.
 
-    :raises UserError: from ``pairs``, where a side is bad or lacks what the other one has.
+    Raises:
+        UserError: from ``pairs``, where a side is bad or lacks what the other one has.
     """
 
     source: TextFile
@@ -61,7 +62,8 @@ class Bitext:
 def line_by_line(source: TextFile, target: TextFile) -> Iterator[Pair]:
     """Line N of one is the translation of line N of the other.
 
-    :raises UserError: where one has more lines.
+    Raises:
+        UserError: where one has more lines.
     """
     numbers = [0, 0]
     for pair in zip_longest(source.lines(), target.lines()):
@@ -79,7 +81,8 @@ def line_by_line(source: TextFile, target: TextFile) -> Iterator[Pair]:
 def segment_by_segment(source: TextFile, target: TextFile) -> Iterator[Pair]:
     """The segments of the same document and number in two sgm or XML files.
 
-    :raises UserError: where a segment is missing in one of them, or they stand in another order.
+    Raises:
+        UserError: where a segment is missing in one of them, or they stand in another order.
     """
     for one, other in zip_longest(segments(source), segments(target)):
         if one is None or other is None or one.name != other.name:
@@ -103,15 +106,16 @@ class Segment:
 
 
 def segments(file: TextFile) -> Iterator[Segment]:
-    """The segments of an sgm or XML file (a segment a line), entities resolved.
+    """The segments of an sgm or XML file (one per line), entities resolved.
 
-    :raises UserError: where a segment does not end in the line it begins in.
+    Raises:
+        UserError: where a segment does not end in the line it begins in.
     """
     document = ""
     for number, line in enumerate(file.lines(), start=1):
-        found = _DOCUMENT.search(line)
-        if found:
-            document = found[1]
+        opened = _DOCUMENT.search(line)
+        if opened:
+            document = opened[1]
         segment = _SEGMENT.search(line)
         if segment:
             text = html.unescape(segment[2]).strip()

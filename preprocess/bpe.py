@@ -24,10 +24,11 @@ Symbols = tuple[str, str]
 def learn_merges(words: Iterable[tuple[str, int]], merges: int) -> Iterator[Symbols]:
     """The pairs of symbols to merge, the first to be merged first.
 
-    Memory: about 2 kB a word.
+    Memory: about 2 kB per word.
 
-    :param words: distinct words and how often each was seen.
-    :param merges: how many at most; there are fewer where no pair is left that was seen twice.
+    Args:
+        words: distinct words and how often each was seen.
+        merges: how many at most; there are fewer where no pair is left that was seen twice.
     """
     table = _PairTable(words)
     for _ in tqdm(range(merges), desc="learn", unit=" merges", disable=None):
@@ -106,7 +107,7 @@ def _merged(symbols: list[str], pair: Symbols) -> list[str]:
     first, second = pair
     merged, place = [], 0
     while place < len(symbols):
-        found = symbols[place] == first and symbols[place + 1 : place + 2] == [second]
-        merged.append(first + second if found else symbols[place])
-        place += 2 if found else 1
+        here = symbols[place] == first and symbols[place + 1 : place + 2] == [second]
+        merged.append(first + second if here else symbols[place])
+        place += 2 if here else 1
     return merged

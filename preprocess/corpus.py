@@ -4,15 +4,14 @@
 this one that says where its text comes from and calls it.
 
 A large training text is dealt out to parts, pair by pair in turn, so that each is a fair sample
-of the whole. A part is read, tokenised, segmented and made a data-bin of its own
+of the whole. A part is read, tokenised, segmented and made its own data-bin
 (``data-bin/shard0``, …), which bounds what is lost by an interruption, and parts can be divided
 among machines. Memory depends neither on the size of the text nor on that of a part: at most
-about 2 GB, for learning merges from the million most frequent words, and 300 MB a process.
+about 2 GB, for learning merges from the million most frequent words, and 300 MB per process.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -24,17 +23,17 @@ from typing import Any
 
 from tqdm import tqdm
 
-from preprocess.binarise import DataBin, binarise
+from preprocess.binarise import DataBin, binarise_pairs
 from preprocess.bitext import Bitext, TextFile, line_by_line
 from preprocess.duplicates import mark_duplicates
 from preprocess.files import write_whole
 from preprocess.filters import Filters
-from preprocess.manifest import data_bins, package_version, shard, write_manifest
-from preprocess.options import CommonOptions, add_common_arguments
+from preprocess.manifest import data_bins, package_version, part_folder, write_manifest
+from preprocess.options import CommonOptions, option
 from preprocess.pipeline import SUBWORD_METHODS, TextPipeline
-from preprocess.stages import Share, Stage, Stages
+from preprocess.stages import Stage, Stages, WorkShard
 from preprocess.subwords import (
-    Piece,
+    TextPart,
     apply_pairs,
     count_words,
     learn_sentencepiece,
@@ -71,9 +70,9 @@ class Corpus:
 def corpus_of_files(
     name: str, source: str, target: str, files: dict[str, dict[str, Path]]
 ) -> Corpus:
-    """A corpus whose subsets have a text file a language, plain or ``.gz``, line by line.
+    """A corpus whose subsets have one text file per language, plain or ``.gz``, line by line.
 
-    :param files: subset → language → path.
+    ``files``: subset → language → path.
     """
     return Corpus(
         name,
@@ -99,14 +98,31 @@ class Options(CommonOptions):
     equal training pairs.
     """
 
-    bpe: str = "subword-nmt"
-    merges: int = 8000
-    vocabulary_threshold: int = 5
-    max_length: int = 100
-    max_ratio: float = 5.0
-    check_script: bool = False
-    deduplicate: bool = False
-    parts: int = 1
+    bpe: str = option(
+        SUBWORD_METHODS[0],
+        f"subword segmentation: {' or '.join(SUBWORD_METHODS)} (default: %(default)s)",
+        metavar="METHOD",
+    )
+    merges: int = option(8000, "joint merges, or types with sentencepiece (default: %(default)s)")
+    vocabulary_threshold: int = option(
+        5, "split units a language has fewer times than this (default: %(default)s)"
+    )
+    max_length: int = option(
+        100, "drop training pairs with more tokens on a side (default: %(default)s)"
+    )
+    max_ratio: float = option(
+        5.0,
+        "drop training pairs whose lengths differ by more (default: %(default)s)",
+        metavar="R",
+    )
+    check_script: bool = option(
+        False, "drop training pairs with a side mostly in letters that its language does not use"
+    )
+    deduplicate: bool = option(False, "keep one of equal training pairs")
+    parts: int = option(
+        1,
+        "parts that the training text is dealt out to, each a data-bin (default: %(default)s)",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -116,119 +132,30 @@ class Options(CommonOptions):
         self.require_at_least(0, "vocabulary_threshold")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that every corpus command has."""
-    add_common_arguments(parser)
-    parser.add_argument(
-        "--bpe",
-        default=Options.bpe,
-        metavar="METHOD",
-        help=f"subword segmentation: {' or '.join(SUBWORD_METHODS)} (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--merges",
-        type=int,
-        default=Options.merges,
-        metavar="N",
-        help="joint merges, or types with sentencepiece (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--vocabulary-threshold",
-        type=int,
-        default=Options.vocabulary_threshold,
-        metavar="N",
-        help="split units a language has fewer times than this (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--max-length",
-        type=int,
-        default=Options.max_length,
-        metavar="N",
-        help="drop training pairs with more tokens on a side (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--max-ratio",
-        type=float,
-        default=Options.max_ratio,
-        metavar="R",
-        help="drop training pairs whose lengths differ by more (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--check-script",
-        action=argparse.BooleanOptionalAction,
-        default=Options.check_script,
-        help="drop training pairs with a side mostly in letters that its language does not use",
-    )
-    parser.add_argument(
-        "--deduplicate",
-        action=argparse.BooleanOptionalAction,
-        default=Options.deduplicate,
-        help="keep one of equal training pairs",
-    )
-    parser.add_argument(
-        "--parts",
-        type=int,
-        default=Options.parts,
-        metavar="N",
-        help="parts that the training text is dealt out to, each a data-bin (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--step",
-        choices=STEPS,
-        metavar="STEP",
-        help=f"only this one of {', '.join(STEPS)} (default: all of them, in this order)",
-    )
-    parser.add_argument(
-        "--shard",
-        type=_share,
-        default=(1, 1),
-        metavar="I/N",
-        help=f"of --step {' and '.join(DIVIDED_STEPS)}: only the I-th of N shares of the parts",
-    )
-
-
-def _share(text: str) -> tuple[int, int]:
-    number, slash, of = text.partition("/")
-    if not (slash and number.isdecimal() and of.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text}: write it as 2/3, the second of three")
-    return int(number), int(of)
-
-
-def share_from(args: argparse.Namespace) -> Share:
-    """The share of the work as given on the command line.
-
-    :raises UserError: where there is no such share.
-    """
-    number, of = args.shard
-    if of > 1 and args.step not in DIVIDED_STEPS:
-        raise UserError(f"--shard {number}/{of}: needs --step {' or --step '.join(DIVIDED_STEPS)}")
-    return Share(args.step, number, of)
-
-
-def reads(share: Share) -> bool:
+def reads(share: WorkShard) -> bool:
     """Whether the raw files are needed for this share of the work."""
     return share.step in (None, READ)
 
 
-def prepare(corpus: Corpus, dest: Path, options: Options, share: Share | None = None) -> None:
+def prepare(corpus: Corpus, dest: Path, options: Options, share: WorkShard | None = None) -> None:
     """Fill ``dest`` from the raw files and print the vocabulary report.
 
     Stages that are up to date are skipped; killed at any moment and called again, it leaves the
-    same bytes, in however many shares.
+    same bytes, in however many shares. Without ``share`` all is done.
 
-    :param share: what to do of it; by default all.
-    :raises UserError: where a file is bad, the folder cannot be written, nothing is left to
-        train on or another share has not done what this one needs.
+    Raises:
+        UserError: where a file is bad, the folder cannot be written, nothing is left to train on or
+            another share has not done what this one needs.
     """
-    share = share or Share()
+    share = share or WorkShard()
     _check(corpus, dest, options, share)
     stages = Stages(dest)
     plan = _Plan(corpus, stages, options)
-    stages.run_share(plan.stages, share)
+    stages.run_shard(plan.stages, share)
     if share.step not in (None, JOIN):
         return
     files = stages.finish(plan.stages)
-    vocabulary = stages.result(plan.dictionary)
+    vocabulary = stages.result("dictionary")
     print(report(corpus.source, corpus.target, vocabulary))
     print(f"\nfairseq-train {os.pathsep.join(map(str, data_bins(dest)))}")
     write_manifest(
@@ -248,7 +175,7 @@ def prepare(corpus: Corpus, dest: Path, options: Options, share: Share | None = 
     )
 
 
-def _check(corpus: Corpus, dest: Path, options: Options, share: Share) -> None:
+def _check(corpus: Corpus, dest: Path, options: Options, share: WorkShard) -> None:
     for sign in ",:"[: 2 if options.parts > 1 else 1]:
         if sign in str(dest):
             raise UserError(f"{dest}: fairseq takes no {sign!r} in a path; rename --dest")
@@ -279,18 +206,18 @@ class _Plan:
         )
         self._results = results
 
-    @property
+    @cached_property
     def stages(self) -> list[Stage]:
         """All stages, in order."""
-        pieces = [(subset, number) for subset in self.splits for number in self._parts(subset)]
+        parts = [(subset, number) for subset in self.splits for number in self._parts(subset)]
         return [
             *(self._reading(subset) for subset in self.splits),
-            *(self._tokenising(*piece) for piece in pieces),
-            *([self._duplicates] if self.options.deduplicate else []),
-            self._counting,
-            self._learning,
-            self.dictionary,
-            *(self._applying(*piece) for piece in pieces),
+            *(self._tokenising(*part) for part in parts),
+            *([self._finding_duplicates()] if self.options.deduplicate else []),
+            self._counting(),
+            self._learning(),
+            self._making_dictionary(),
+            *(self._applying(*part) for part in parts),
             *(self._binarising(number) for number in self._parts("train")),
         ]
 
@@ -298,19 +225,24 @@ class _Plan:
         """Name of each file that the corpus comes from → its SHA-256."""
         hashes: dict[str, str] = {}
         for subset in self.splits:
-            hashes |= self._results.input_hashes(self._reading(subset))
+            hashes |= self._results.input_hashes(f"read {subset}")
         return hashes
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Subset → pairs read, kept and dropped for each reason."""
         counts = {}
         for subset in self.splits:
-            of_parts = [self._result(self._tokenising(subset, n)) for n in self._parts(subset)]
+            of_parts = [self._tokenised(subset, number) for number in self._parts(subset)]
             counts[subset] = {key: sum(part[key] for part in of_parts) for key in of_parts[0]}
         if self.options.deduplicate:
-            duplicates = sum(self._result(self._duplicates))
+            duplicates = sum(self._results.result("find duplicates"))
             kept = counts["train"].pop("kept") - duplicates
             counts["train"] |= {"duplicate": duplicates, "kept": kept}
+        return counts
+
+    def _tokenised(self, subset: str, number: int) -> dict[str, int]:
+        """The pairs of one part: read, kept and dropped for each reason."""
+        counts: dict[str, int] = self._results.result(f"tokenise {self._name(subset, number)}")
         return counts
 
     # --- stages --------------------------------------------------------------------------------
@@ -350,14 +282,14 @@ class _Plan:
         tokenised = self._files("tokenised", subset, number)
         tokenisation = Tokenisation(self.pipeline, filters, with_keys=keys is not None)
         return Stage(
-            f"tokenise {self._piece_name(subset, number)}",
+            f"tokenise {self._name(subset, number)}",
             lambda: tokenise_pairs(
                 raw,
                 tokenised,
                 tokenisation,
                 keys,
                 options.processes,
-                self._result(self._reading(subset))[number],
+                self._results.result(f"read {subset}")[number],
             ),
             inputs=raw,
             outputs=[*tokenised, *([keys] if keys else [])],
@@ -366,8 +298,7 @@ class _Plan:
             part=number,
         )
 
-    @property
-    def _duplicates(self) -> Stage:
+    def _finding_duplicates(self) -> Stage:
         parts = self._parts("train")
         keys = [self._keys(number) for number in parts]
         marks = [self._marks(number) for number in parts]
@@ -379,9 +310,8 @@ class _Plan:
             step=LEARN,
         )
 
-    @property
     def _counting(self) -> Stage:
-        pieces = [self._piece("train", number) for number in self._parts("train")]
+        parts = self._training_parts
 
         def count() -> None:
             if self.counts()["train"]["kept"] == 0:
@@ -389,20 +319,18 @@ class _Plan:
                     f"{self.corpus.name}: no training pair is left after filtering; look at"
                     " --max-length and --max-ratio"
                 )
-            count_words(pieces, self._words, self.options.processes)
+            count_words(parts, self._words, self.options.processes)
 
         return Stage(
             "count words",
             count,
-            inputs=[path for piece in pieces for path in piece.files],
+            inputs=[path for part in parts for path in part.files],
             outputs=self._words,
             step=LEARN,
         )
 
-    @property
     def _learning(self) -> Stage:
-        options = self.options
-        pieces = [self._piece("train", number) for number in self._parts("train")]
+        options, parts = self.options, self._training_parts
         if options.bpe == "subword-nmt":
             inputs, outputs = self._words, self._model
             learn = partial(
@@ -411,9 +339,9 @@ class _Plan:
                 *(options.merges, options.processes),
             )
         else:
-            inputs, outputs = [path for piece in pieces for path in piece.files], self._model
+            inputs, outputs = [path for part in parts for path in part.files], self._model
             learn = partial(
-                learn_sentencepiece, pieces, outputs[0], options.merges, options.processes
+                learn_sentencepiece, parts, outputs[0], options.merges, options.processes
             )
         return Stage(
             "learn",
@@ -428,13 +356,11 @@ class _Plan:
             step=LEARN,
         )
 
-    @property
-    def dictionary(self) -> Stage:
-        """Its result is the sizes of the vocabulary."""
-        path = self.dest / "bpe" / "dict.txt"
+    def _making_dictionary(self) -> Stage:
+        path, workers = self._dictionary, self.options.processes
         return Stage(
             "dictionary",
-            partial(write_dictionary, self._words, path, self.pipeline, self.options.processes),
+            partial(write_dictionary, self._words, path, self.pipeline, workers),
             inputs=self._words + self._model,
             outputs=[path],
             options={
@@ -445,18 +371,18 @@ class _Plan:
         )
 
     def _applying(self, subset: str, number: int) -> Stage:
-        piece = self._piece(subset, number)
+        part = self._part(subset, number)
         units = self._files("bpe", subset, number)
         return Stage(
-            f"apply {self._piece_name(subset, number)}",
+            f"apply {self._name(subset, number)}",
             lambda: apply_pairs(
-                piece,
+                part,
                 units,
                 self.pipeline,
                 self.options.processes,
-                self._result(self._tokenising(subset, number))["kept"],
+                self._tokenised(subset, number)["kept"],
             ),
-            inputs=piece.files + self._model,
+            inputs=part.files + self._model,
             outputs=units,
             options={"threshold": self.options.vocabulary_threshold},
             step=ENCODE,
@@ -467,19 +393,18 @@ class _Plan:
         whole = self.options.parts == 1
         subsets = self.splits if number == 0 else ["train"]
         data_bin = DataBin(
-            self.dest / "data-bin" if whole else shard(self.dest, number),
+            self.dest / "data-bin" if whole else part_folder(self.dest, number),
             self.languages,
             {
-                self.splits[subset]: self.dest / "bpe" / self._piece_name(subset, number)
+                self.splits[subset]: self.dest / "bpe" / self._name(subset, number)
                 for subset in subsets
             },
         )
-        dictionary = self.dictionary.outputs[0]
         return Stage(
             "binarise" if whole else f"binarise {number}",
-            partial(binarise, data_bin, dictionary, self.options.processes),
+            partial(binarise_pairs, data_bin, self._dictionary, self.options.processes),
             inputs=[
-                dictionary,
+                self._dictionary,
                 *(path for subset in subsets for path in self._files("bpe", subset, number)),
             ],
             outputs=data_bin.files,
@@ -494,23 +419,31 @@ class _Plan:
         """Numbers of the parts of a subset; the held-out sets go with the first."""
         return range(self.options.parts if subset == "train" else 1)
 
-    def _piece_name(self, subset: str, number: int) -> str:
+    def _name(self, subset: str, number: int) -> str:
         return subset if len(self._parts(subset)) == 1 else f"{subset}.{number}"
 
     def _files(self, kind: str, subset: str, number: int) -> list[Path]:
-        name = self._piece_name(subset, number)
+        name = self._name(subset, number)
         return [self.dest / kind / f"{name}.{language}" for language in self.languages]
 
     def _keys(self, number: int) -> Path:
-        return self.dest / "tokenised" / f"{self._piece_name('train', number)}.keys"
+        return self.dest / "tokenised" / f"{self._name('train', number)}.keys"
 
     def _marks(self, number: int) -> Path:
-        return self.dest / "tokenised" / f"{self._piece_name('train', number)}.duplicates"
+        return self.dest / "tokenised" / f"{self._name('train', number)}.duplicates"
 
-    def _piece(self, subset: str, number: int) -> Piece:
+    def _part(self, subset: str, number: int) -> TextPart:
         marked = subset == "train" and self.options.deduplicate
         source, target = self._files("tokenised", subset, number)
-        return Piece((source, target), self._marks(number) if marked else None)
+        return TextPart((source, target), self._marks(number) if marked else None)
+
+    @property
+    def _training_parts(self) -> list[TextPart]:
+        return [self._part("train", number) for number in self._parts("train")]
+
+    @property
+    def _dictionary(self) -> Path:
+        return self.dest / "bpe" / "dict.txt"
 
     @cached_property
     def _words(self) -> list[Path]:
@@ -523,12 +456,9 @@ class _Plan:
         vocabularies = [self.dest / "bpe" / f"vocab.{language}" for language in self.languages]
         return [self.dest / "bpe" / "codes", *vocabularies]
 
-    def _result(self, stage: Stage) -> Any:
-        return self._results.result(stage)
-
 
 def split_names(subsets: Sequence[str]) -> dict[str, str]:
-    """Subset → the name fairseq gives it in data-bin: train, valid, test, test1, …"""
+    """Subset → its name in fairseq's data-bin: train, valid, test, test1 and so on."""
     tests = [subset for subset in subsets if subset not in ("train", "valid")]
     names = {subset: f"test{number or ''}" for number, subset in enumerate(tests)}
     return {subset: names.get(subset, subset) for subset in subsets}
@@ -537,10 +467,15 @@ def split_names(subsets: Sequence[str]) -> dict[str, str]:
 def read_bitexts(bitexts: Sequence[Bitext], parts: Sequence[Sequence[Path]]) -> list[int]:
     """Decode all pairs strictly and deal them out to ``parts``, one after the other.
 
-    Returns how many pairs each part got.
+    Args:
+        bitexts: where the pairs come from, one bitext after the other.
+        parts: files of the two sides of each.
 
-    :param parts: files of the two sides.
-    :raises UserError: where a side is bad or the sides do not match.
+    Returns:
+        How many pairs each part got.
+
+    Raises:
+        UserError: where a side is bad or the sides do not match.
     """
     pairs = chain.from_iterable(bitext.pairs() for bitext in bitexts)
     counts = [0] * len(parts)

@@ -52,14 +52,20 @@ def files_at(address: str, checksums: dict[str, str]) -> list[Download]:
     return [Download(name, checksum).at(address) for name, checksum in checksums.items()]
 
 
+def at_address(downloads: Sequence[Download], address: str | None) -> list[Download]:
+    """The same files at one address, or where they are published if there is none."""
+    return [item.at(address) if address else item for item in downloads]
+
+
 def fetch_all(downloads: Sequence[Download], folder: Path, first_wait: float = 1.0) -> None:
     """Download the files into ``folder`` over a few connections at a time, as :func:`fetch` does.
 
     The SHA-256 of each is written to ``SHA256SUMS`` there. A file that has no published hash must
     be the one recorded there, from the second time on.
 
-    :raises UserError: where the disk has too little space, before anything is fetched, or where a
-        file cannot be had.
+    Raises:
+        UserError: where the disk has too little space, before anything is fetched, or where a file
+            cannot be had.
     """
     folder.mkdir(parents=True, exist_ok=True)
     recorded = _read_sums(folder / SUMS)
@@ -101,13 +107,18 @@ def fetch(
 ) -> None:
     """Download ``url`` to ``path``; nothing is done where the right file is there already.
 
-    What has arrived is kept as ``<path>.part`` and gone on with, also by a later call. Broken
-    connections and errors of the server are tried again, after ``first_wait`` seconds and then
-    twice as long each time.
+    What has arrived is kept as ``<path>.part``; a later call continues it. Broken
+    connections and errors of the server are tried again, after twice the wait each time.
 
-    :param checksum: MD5, SHA-1 or SHA-256; None takes what comes.
-    :param stop: ends the download early once it is set.
-    :raises UserError: where the server has no such file, cannot be reached, or sends another one.
+    Args:
+        url: the address of the file.
+        path: the name it gets.
+        checksum: MD5, SHA-1 or SHA-256; None takes what comes.
+        first_wait: seconds before the second attempt.
+        stop: ends the download early once it is set.
+
+    Raises:
+        UserError: where the server has no such file, cannot be reached, or sends another one.
     """
     if _is_there(path, checksum):
         return
@@ -121,10 +132,10 @@ def fetch(
         part.unlink()
         _fetch_part(url, part, first_wait, stop)
     if not _is_there(part, checksum):
-        algorithm, found = _digest(part, checksum)
+        algorithm, digest = _digest(part, checksum)
         part.unlink()
         raise UserError(
-            f"{url}: the file has {algorithm} {found}, not {checksum}; it was deleted."
+            f"{url}: the file has {algorithm} {digest}, not {checksum}; it was deleted."
             " It may have changed at its source, or a proxy may have sent a page in its place"
         )
     os.replace(part, path)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from preprocess.files import named_when_whole, read_lines
@@ -16,12 +15,17 @@ BLOCK_KEYS = 1_000_000
 
 
 def mark_duplicates(keys: Sequence[Path], marks: Sequence[Path]) -> list[int]:
-    """Write, for each file of keys, a byte a pair: 1 where an equal pair stands before it.
+    """Write, for each file of keys, one byte per pair: 1 if an equal pair comes before it.
 
-    Returns how many there are in each. Memory does not depend on the size of the corpus: a round
-    looks only at the keys with one remainder.
+    Memory does not depend on the size of the corpus: a round looks only at the keys with one
+    remainder.
 
-    :param keys: files of 8 bytes a pair, in the order in which pairs count as first.
+    Args:
+        keys: files of 8 bytes per pair, in the order in which pairs count as first.
+        marks: the file to write for each of them.
+
+    Returns:
+        How many pairs are marked in each.
     """
     sizes = [path.stat().st_size // 8 for path in keys]
     rounds = max(1, -(-sum(sizes) // BUCKET_KEYS))
@@ -39,7 +43,9 @@ def _mark_round(
     keys: Sequence[Path], sizes: Sequence[int], marks: Sequence[Path], rounds: int, remainder: int
 ) -> None:
     """Mark the duplicates among the keys with this remainder."""
-    found_keys, found_places = [], []  # a place: the number of the pair in the whole corpus
+    import numpy as np
+
+    chosen_keys, chosen_places = [], []  # a place: the number of the pair in the whole corpus
     start = 0
     for path, size in zip(keys, sizes, strict=True):
         for begin in range(0, size, BLOCK_KEYS):
@@ -47,12 +53,12 @@ def _mark_round(
                 path, dtype="<u8", count=min(BLOCK_KEYS, size - begin), offset=8 * begin
             )
             chosen = np.flatnonzero(block % np.uint64(rounds) == remainder)
-            found_keys.append(block[chosen])
-            found_places.append(chosen + (start + begin))
+            chosen_keys.append(block[chosen])
+            chosen_places.append(chosen + (start + begin))
         start += size
-    if not found_keys:
+    if not chosen_keys:
         return
-    all_keys, all_places = np.concatenate(found_keys), np.concatenate(found_places)
+    all_keys, all_places = np.concatenate(chosen_keys), np.concatenate(chosen_places)
     order = np.argsort(all_keys, kind="stable")
     ordered = all_keys[order]
     again = order[1:][ordered[1:] == ordered[:-1]]

@@ -1,6 +1,6 @@
-"""Text files: read strictly, written whole or not at all.
+r"""Text files: read strictly, written whole or not at all.
 
-A line ends at ``\\n`` and nowhere else: U+2028, U+0085, form feeds and the like are characters of
+A line ends at ``\n`` and nowhere else: U+2028, U+0085, form feeds and the like are characters of
 the text, so line numbers of two languages cannot drift apart.
 """
 
@@ -27,7 +27,8 @@ LONGEST_LINE = 4 << 20  # bytes; a line is held in memory, in several forms
 def find_file(folder: Path, *names: str) -> Path:
     """The first of these files that is in ``folder``.
 
-    :raises UserError: where none is.
+    Raises:
+        UserError: where none is.
     """
     for name in names:
         if (folder / name).exists():
@@ -37,13 +38,14 @@ def find_file(folder: Path, *names: str) -> Path:
 
 
 def read_lines(path: Path, member: str | None = None) -> Iterator[str]:
-    """Lines of a UTF-8 file, without their ends; which files, :func:`open_bytes` says.
+    r"""Lines of a UTF-8 file, without their ends; which files, :func:`open_bytes` says.
 
-    A byte order mark is removed, ``\\r\\n`` ends a line like ``\\n``, and a last line need not be
+    A byte order mark is removed, ``\r\n`` ends a line like ``\n``, and a last line need not be
     ended. Any other carriage return becomes a space, because most readers would end a line there.
 
-    :raises UserError: where the file is missing, ends early, is not UTF-8, holds NUL or a line of
-        more than ``LONGEST_LINE`` bytes.
+    Raises:
+        UserError: where the file is missing, ends early, is not UTF-8, holds NUL or a line of more
+            than ``LONGEST_LINE`` bytes.
     """
     place = f"{path}, {member}" if member else str(path)
     with open_bytes(path, member) as file:
@@ -65,7 +67,8 @@ def open_bytes(path: Path, member: str | None = None) -> Iterator[IO[bytes]]:
 
     Archives are ``.zip``, ``.tar``, ``.tar.gz`` and ``.tgz``; a member may be ``.gz`` itself.
 
-    :raises UserError: where the file is missing, or damaged as an archive.
+    Raises:
+        UserError: where the file is missing, or damaged as an archive.
     """
     try:
         with ExitStack() as opened:
@@ -115,8 +118,12 @@ def _holds_no(path: Path, member: str) -> UserError:
 def decode(raw: bytes, place: str) -> str:
     """``raw`` as UTF-8 text.
 
-    :param place: names the file and where in it, for the error.
-    :raises UserError: where it is not UTF-8 or holds NUL.
+    Args:
+        raw: the bytes.
+        place: names the file and where in it, for the error.
+
+    Raises:
+        UserError: where it is not UTF-8 or holds NUL.
     """
     try:
         text = raw.decode("utf-8")
@@ -134,7 +141,8 @@ def decode(raw: bytes, place: str) -> str:
 def named_when_whole(path: Path) -> Iterator[Path]:
     """A temporary name beside ``path`` that is renamed when the block has ended without an error.
 
-    :raises UserError: where the disk is full or the like.
+    Raises:
+        UserError: where the disk is full or the like.
     """
     partial = path.with_name(path.name + ".partial")
     try:

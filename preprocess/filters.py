@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import regex
+from functools import cache
+from typing import Any
 
 from preprocess.bitext import Pair
 from tiednmt.errors import UserError
 
 SCRIPTS = {"de": "Latin", "en": "Latin", "fr": "Latin"}
-
-_LETTERS = regex.compile(r"\p{L}")
-_LETTERS_OF = {
-    script: regex.compile(rf"[\p{{L}}&&\p{{{script}}}]", regex.V1)
-    for script in set(SCRIPTS.values())
-}
 
 
 @dataclass(frozen=True)
@@ -25,7 +19,8 @@ class Filters:
     ``max_length`` counts tokens, ``max_ratio`` bounds the longer side of a pair over the shorter.
     A side passes where at least half of its letters are of its language's script.
 
-    :raises UserError: where the script of a language is not known.
+    Raises:
+        UserError: where the script of a language is not known.
     """
 
     max_length: int
@@ -62,4 +57,12 @@ class Filters:
 
 def written_in(script: str, line: str) -> bool:
     """Whether at least half of the letters are of ``script``, as Unicode names it."""
-    return 2 * len(_LETTERS_OF[script].findall(line)) >= len(_LETTERS.findall(line))
+    return 2 * len(_letters(script).findall(line)) >= len(_letters().findall(line))
+
+
+@cache
+def _letters(script: str | None = None) -> Any:
+    """The pattern of a letter, of a script where one is named."""
+    import regex
+
+    return regex.compile(rf"[\p{{L}}&&\p{{{script}}}]" if script else r"\p{L}", regex.V1)

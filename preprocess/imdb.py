@@ -1,4 +1,4 @@
-"""IMDB: film reviews of the Large Movie Review Dataset (Maas et al. 2011), a review a line.
+"""IMDB: film reviews of the Large Movie Review Dataset (Maas et al. 2011), one per line.
 
 ``python -m preprocess.imdb --dest DIR`` downloads the archive and prepares it; ``--raw DIR`` takes
 ``aclImdb_v1.tar.gz`` that is there already. The archive is read as it is, never unpacked.
@@ -19,8 +19,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from preprocess.command import monolingual_command
+from preprocess.download import files_at
 from preprocess.files import decode, find_file, open_bytes
-from preprocess.monolingual import SUBSETS, MonolingualCorpus, SubsetLine, command
+from preprocess.monolingual import SUBSETS, MonolingualCorpus, SubsetLine
 from tiednmt.errors import one_line_errors
 
 URL = "https://ai.stanford.edu/~amaas/data/sentiment"
@@ -35,7 +37,8 @@ _LINE_BREAK = re.compile(r"<br ?/?>")
 def corpus_in(folder: Path) -> MonolingualCorpus:
     """The corpus whose archive lies in ``folder``.
 
-    :raises UserError: where the archive is missing.
+    Raises:
+        UserError: where the archive is missing.
     """
     path = find_file(folder, *SHA256)
     return MonolingualCorpus(
@@ -50,7 +53,8 @@ def corpus_in(folder: Path) -> MonolingualCorpus:
 def read_reviews(path: Path) -> Iterator[SubsetLine]:
     """Subset and text of each review, in the order of the archive.
 
-    :raises UserError: where the archive is damaged or a review is not UTF-8.
+    Raises:
+        UserError: where the archive is damaged or a review is not UTF-8.
     """
     with open_bytes(path) as file, tarfile.open(fileobj=file, mode="r|") as archive:
         while member := archive.next():
@@ -70,7 +74,9 @@ def _subset(folder: str, label: str, number: str) -> str:
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    command(argv, "imdb", __doc__, corpus_in, URL, SHA256, vocabulary=VOCABULARY)
+    monolingual_command(
+        argv, "imdb", __doc__, files_at(URL, SHA256), corpus_in, vocabulary=VOCABULARY
+    )
 
 
 if __name__ == "__main__":

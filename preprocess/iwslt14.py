@@ -17,8 +17,9 @@ import re
 from collections.abc import Iterator
 from functools import partial
 
-from preprocess.archives import Published, PublishedCorpus, command, with_reverses
+from preprocess.archives import Published, PublishedCorpus, with_reverses
 from preprocess.bitext import Pair, TextFile, line_by_line, segment_by_segment
+from preprocess.command import parallel_command
 from preprocess.download import Download
 from tiednmt.errors import UserError, one_line_errors
 
@@ -34,7 +35,8 @@ _ABOUT = ("url", "talkid", "keywords", "speaker", "reviewer", "translator", "doc
 def read_talks(source: TextFile, target: TextFile, valid: bool) -> Iterator[Pair]:
     """The training pairs, or those of them that validate.
 
-    :raises UserError: where the sides have different tags in one line.
+    Raises:
+        UserError: where the sides have different tags in one line.
     """
     number = 0
     for line, pair in enumerate(line_by_line(source, target), start=1):
@@ -52,9 +54,9 @@ def read_talks(source: TextFile, target: TextFile, valid: bool) -> Iterator[Pair
 
 def _untagged(line: str) -> tuple[str | None, str]:
     """The tag of a line, None of a line of talk, and the text that it has."""
-    found = _TAGGED.fullmatch(line)
-    if found and found[1] in _TEXT + _ABOUT:
-        return found[1], (found[2] or "").strip()
+    tagged = _TAGGED.fullmatch(line)
+    if tagged and tagged[1] in _TEXT + _ABOUT:
+        return tagged[1], (tagged[2] or "").strip()
     return None, line.strip()
 
 
@@ -81,7 +83,17 @@ CORPUS = PublishedCorpus(
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    command(argv, CORPUS, __doc__, merges=10_000, max_length=175, max_ratio=1.5)
+    parallel_command(
+        argv,
+        CORPUS.name,
+        __doc__,
+        CORPUS.pairs,
+        CORPUS.downloads,
+        CORPUS.corpus_in,
+        merges=10_000,
+        max_length=175,
+        max_ratio=1.5,
+    )
 
 
 if __name__ == "__main__":

@@ -32,7 +32,8 @@ def write_manifest(
 def read_manifest(prepared: Path) -> dict[str, Any]:
     """The manifest of a prepared translation corpus.
 
-    :raises UserError: where the folder is not one, or not prepared to the end.
+    Raises:
+        UserError: where the folder is not one, or not prepared to the end.
     """
     path = prepared / "manifest.json"
     try:
@@ -46,10 +47,12 @@ def read_manifest(prepared: Path) -> dict[str, Any]:
 
 
 def line_ends(prepared: Path) -> bool:
-    """Whether the ends of lines are tokens of a corpus in one language; so they are where there is
-    no manifest, that is where fairseq's own command prepared it.
+    """Whether the ends of lines are tokens of a corpus in one language.
 
-    :raises UserError: where the manifest is another corpus'.
+    They are where there is no manifest, that is where fairseq's own command prepared it.
+
+    Raises:
+        UserError: where the manifest is another corpus'.
     """
     path = prepared / "manifest.json"
     try:
@@ -65,12 +68,12 @@ def data_bins(prepared: Path) -> list[Path]:
 
     The first has the dictionaries and the held-out sets.
     """
-    shards = takewhile(Path.is_dir, (shard(prepared, number) for number in count()))
-    return list(shards) or [prepared / "data-bin"]
+    parts = takewhile(Path.is_dir, (part_folder(prepared, number) for number in count()))
+    return list(parts) or [prepared / "data-bin"]
 
 
-def shard(prepared: Path, number: int) -> Path:
-    """The folder of one of several parts of the training text."""
+def part_folder(prepared: Path, number: int) -> Path:
+    """The folder of one of several parts of the training text, which fairseq calls shards."""
     return prepared / "data-bin" / f"shard{number}"
 
 

@@ -1,13 +1,13 @@
 """Text in one language, from raw files to a data-bin that a language model is trained on.
 
 :func:`prepare` runs the stages; each is a function of its own. A corpus is a file beside this one
-that says where its text comes from and calls :func:`command`. No more than a few lines of text
+that says where its text comes from and calls
+:func:`preprocess.command.monolingual_command`. No more than a few lines of text
 are held in memory at a time.
 """
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -16,16 +16,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sacremoses import MosesTokenizer
 from tqdm import tqdm
 
-from preprocess.download import fetch_all, files_at
 from preprocess.files import named_when_whole, read_lines, write_whole
 from preprocess.manifest import package_version, write_manifest
-from preprocess.options import CommonOptions, add_common_arguments, add_raw_arguments
+from preprocess.options import CommonOptions, option
 from preprocess.parallel import map_in_order
 from preprocess.pipeline import tokenise
-from preprocess.stages import Stage, Stages, claim
+from preprocess.stages import Stage, Stages
 from preprocess.vocabulary import PADDING_FACTOR
 from tiednmt.errors import UserError
 
@@ -58,66 +56,19 @@ class MonolingualCorpus:
 
 @dataclass(frozen=True)
 class Options(CommonOptions):
-    """Which words of the training text a model knows; the rest become ``<unk>``.
+    """Which words of the training text a model knows; the rest become ``<unk>``."""
 
-    ``vocabulary`` keeps the most frequent types (0: all), ``min_count`` those seen that often.
-    """
-
-    vocabulary: int = 0
-    min_count: int = 1
+    vocabulary: int = option(
+        0, "keep the N most frequent types of the training text (default: %(default)s; 0: all)"
+    )
+    min_count: int = option(
+        1, "keep types seen this often in the training text (default: %(default)s)"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require_at_least(0, "vocabulary")
         self.require_at_least(1, "min_count")
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that every corpus in one language has."""
-    add_common_arguments(parser)
-    parser.add_argument(
-        "--vocabulary",
-        type=int,
-        default=Options.vocabulary,
-        metavar="N",
-        help="keep the N most frequent types of the training text (default: %(default)s; 0: all)",
-    )
-    parser.add_argument(
-        "--min-count",
-        type=int,
-        default=Options.min_count,
-        metavar="N",
-        help="keep types seen this often in the training text (default: %(default)s)",
-    )
-
-
-def command(
-    argv: list[str] | None,
-    name: str,
-    description: str | None,
-    corpus_in: Callable[[Path], MonolingualCorpus],
-    url: str,
-    sha256: dict[str, str],
-    **defaults: int,
-) -> None:
-    """The command line of a published corpus.
-
-    :param corpus_in: the corpus whose files lie in a folder.
-    :param sha256: the files to download from ``url``.
-    :param defaults: options that are other than in :class:`Options`.
-    """
-    parser = argparse.ArgumentParser(prog=f"python -m preprocess.{name}", description=description)
-    add_raw_arguments(parser, url)
-    add_arguments(parser)
-    parser.set_defaults(**defaults)
-    args = parser.parse_args(argv)
-    options = Options.from_arguments(args)
-    raw = args.raw
-    if raw is None:
-        claim(args.dest)
-        raw = args.dest / "download"
-        fetch_all(files_at(args.url, sha256), raw)
-    prepare(corpus_in(raw), args.dest, options)
 
 
 def corpus_of_files(
@@ -150,52 +101,21 @@ def prepare(corpus: MonolingualCorpus, dest: Path, options: Options) -> None:
     Stages that are up to date are skipped; killed at any moment and called again, it leaves the
     same bytes.
 
-    :raises UserError: where a file is bad, the folder cannot be written or a subset is empty.
+    Raises:
+        UserError: where a file is bad, the folder cannot be written or a subset is empty.
     """
     for path in corpus.sources:
         if not path.exists():
             raise UserError(f"{path}: no such file")
     stages = Stages(dest)
     texts = {subset: dest / "tokenised" / f"{subset}.txt" for subset in corpus.subsets}
-    stages.run(
-        Stage(
-            "read",
-            partial(read, corpus, texts, options.processes),
-            inputs=corpus.sources,
-            outputs=list(texts.values()),
-            options={
-                "corpus": corpus.name,
-                "language": corpus.language,
-                "version": corpus.language and package_version("sacremoses"),
-            },
-        )
-    )
     dictionary = dest / "data-bin" / "dict.txt"
-    vocabulary = stages.run(
-        Stage(
-            "count",
-            partial(write_dictionary, texts["train"], dictionary, options, corpus.padding_factor),
-            inputs=[texts["train"]],
-            outputs=[dictionary],
-            options={
-                **options.of_content(),
-                "padding_factor": corpus.padding_factor,
-                "version": package_version("fairseq"),
-            },
-        )
-    )
-    counts = {}
-    for subset, text in texts.items():
-        prefix = dest / "data-bin" / subset
-        counts[subset] = stages.run(
-            Stage(
-                f"binarise {subset}",
-                partial(binarise, text, dictionary, prefix, corpus.line_ends),
-                inputs=[text, dictionary],
-                outputs=[prefix.with_suffix(".bin"), prefix.with_suffix(".idx")],
-                options={"line_ends": corpus.line_ends, "version": package_version("fairseq")},
-            )
-        )
+    stages.run(_reading(corpus, texts, options))
+    vocabulary = stages.run(_counting(corpus, texts["train"], dictionary, options))
+    counts = {
+        subset: stages.run(_binarising(corpus, subset, text, dictionary))
+        for subset, text in texts.items()
+    }
     files = stages.finish()
     print(report(counts, vocabulary))
     write_manifest(
@@ -218,14 +138,56 @@ def prepare(corpus: MonolingualCorpus, dest: Path, options: Options) -> None:
     )
 
 
+def _reading(corpus: MonolingualCorpus, texts: dict[str, Path], options: Options) -> Stage:
+    return Stage(
+        "read",
+        partial(read, corpus, texts, options.processes),
+        inputs=corpus.sources,
+        outputs=list(texts.values()),
+        options={
+            "corpus": corpus.name,
+            "language": corpus.language,
+            "version": corpus.language and package_version("sacremoses"),
+        },
+    )
+
+
+def _counting(corpus: MonolingualCorpus, text: Path, dictionary: Path, options: Options) -> Stage:
+    return Stage(
+        "count",
+        partial(write_dictionary, text, dictionary, options, corpus.padding_factor),
+        inputs=[text],
+        outputs=[dictionary],
+        options={
+            **options.of_content(),
+            "padding_factor": corpus.padding_factor,
+            "version": package_version("fairseq"),
+        },
+    )
+
+
+def _binarising(corpus: MonolingualCorpus, subset: str, text: Path, dictionary: Path) -> Stage:
+    prefix = dictionary.with_name(subset)
+    return Stage(
+        f"binarise {subset}",
+        partial(binarise_lines, text, dictionary, prefix, corpus.line_ends),
+        inputs=[text, dictionary],
+        outputs=[prefix.with_suffix(".bin"), prefix.with_suffix(".idx")],
+        options={"line_ends": corpus.line_ends, "version": package_version("fairseq")},
+    )
+
+
 def read(corpus: MonolingualCorpus, texts: dict[str, Path], workers: int) -> None:
     """Write the words of each subset, space-separated, to its file, line by line.
 
-    :raises UserError: where the text is bad or a subset holds no words.
+    Raises:
+        UserError: where the text is bad or a subset holds no words.
     """
     if corpus.language is None:
         words, workers = _white_space, 1
     else:
+        from sacremoses import MosesTokenizer
+
         words = partial(tokenise, tokeniser=MosesTokenizer(corpus.language))
     lines = map_in_order(partial(_words, words), corpus.lines(), workers, "read", "lines")
     numbers: Counter[str] = Counter()
@@ -262,10 +224,12 @@ def write_dictionary(
 ) -> dict[str, int]:
     """Write fairseq's dictionary of the words of ``text``, the most frequent first.
 
-    Returns ``types`` (fairseq's four symbols and padding not counted) and ``dictionary``, its
-    number of entries, that is rows of an embedding.
+    Returns:
+        ``types`` (fairseq's four symbols and padding not counted) and ``dictionary``, the
+        vocabulary size, that is rows of an embedding.
 
-    :raises UserError: where no word is frequent enough.
+    Raises:
+        UserError: where no word is frequent enough.
     """
     from fairseq.data import Dictionary
 
@@ -288,11 +252,14 @@ def write_dictionary(
     return {"types": types, "dictionary": len(dictionary)}
 
 
-def binarise(text: Path, dictionary_path: Path, prefix: Path, line_ends: bool) -> dict[str, int]:
-    """Write a text as fairseq's ``<prefix>.bin`` and ``.idx``, an item a line.
+def binarise_lines(
+    text: Path, dictionary_path: Path, prefix: Path, line_ends: bool
+) -> dict[str, int]:
+    """Write a text as fairseq's ``<prefix>.bin`` and ``.idx``, one item per line.
 
-    Returns its ``lines``, ``tokens`` (ends of lines included where they are tokens) and how many
-    of them are ``unknown``.
+    Returns:
+        Its ``lines``, ``tokens`` (ends of lines included where they are tokens) and how many of
+        them are ``unknown``.
     """
     import torch
     from fairseq.data import Dictionary

@@ -6,23 +6,13 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-from preprocess.corpus import (
-    Corpus,
-    Options,
-    add_arguments,
-    corpus_of_files,
-    prepare,
-    reads,
-    share_from,
-)
-from preprocess.download import fetch_all, files_at
+from preprocess.command import parallel_command
+from preprocess.corpus import Corpus, corpus_of_files
+from preprocess.download import Download, files_at
 from preprocess.files import find_file
-from preprocess.options import add_raw_arguments
-from preprocess.stages import claim
-from tiednmt.errors import UserError, one_line_errors
+from tiednmt.errors import one_line_errors
 
 PAIRS = ("en-de", "de-en", "en-fr", "fr-en")
 URL = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw"
@@ -51,9 +41,10 @@ SHA256 = {
 def corpus_in(folder: Path, pair: str) -> Corpus:
     """The corpus whose files, gzipped or not, lie in ``folder``.
 
-    :raises UserError: where the pair is unknown or a file is missing.
+    Raises:
+        UserError: where a file is missing.
     """
-    source, target = _languages(pair)
+    source, target = pair.split("-")
     return corpus_of_files(
         "multi30k",
         source,
@@ -68,36 +59,16 @@ def corpus_in(folder: Path, pair: str) -> Corpus:
     )
 
 
-def download(folder: Path, pair: str, url: str = URL) -> None:
-    """Fetch the files of ``pair`` into ``folder``; those that are there already are left.
-
-    :raises UserError: where the pair is unknown or a file cannot be had whole.
-    """
-    names = [f"{stem}.{code}.gz" for stem in SUBSETS.values() for code in _languages(pair)]
-    fetch_all(files_at(url, {name: SHA256[name] for name in names}), folder)
-
-
-def _languages(pair: str) -> tuple[str, str]:
-    if pair not in PAIRS:
-        raise UserError(f"--pair {pair}: unknown pair; choose one of {', '.join(PAIRS)}")
-    source, target = pair.split("-")
-    return source, target
+def downloads(pair: str) -> list[Download]:
+    """The files of a pair."""
+    names = [f"{stem}.{code}.gz" for stem in SUBSETS.values() for code in pair.split("-")]
+    return files_at(URL, {name: SHA256[name] for name in names})
 
 
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m preprocess.multi30k", description=__doc__)
-    parser.add_argument("--pair", required=True, metavar="PAIR", help=", ".join(PAIRS))
-    add_raw_arguments(parser, URL)
-    add_arguments(parser)
-    args = parser.parse_args(argv)
-    options, share = Options.from_arguments(args), share_from(args)
-    raw = args.raw or args.dest / "download"
-    if args.raw is None and reads(share):
-        claim(args.dest)
-        download(raw, args.pair, args.url)
-    prepare(corpus_in(raw, args.pair), args.dest, options, share)
+    parallel_command(argv, "multi30k", __doc__, PAIRS, downloads, corpus_in)
 
 
 if __name__ == "__main__":

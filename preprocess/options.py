@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from preprocess.parallel import cores
 from tiednmt.errors import UserError
@@ -13,15 +13,29 @@ from tiednmt.errors import UserError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+Value = TypeVar("Value", int, float, bool, str)
+
+
+def option(default: Value, help: str, metavar: str = "N") -> Value:
+    """A field of a class of options, and how the command line explains it."""
+    metadata = {"help": help, "metavar": metavar}
+    return field(default=default, metadata=metadata)
+
+
+def option_name(name: str) -> str:
+    """How the command line spells the field ``name``."""
+    return "--" + name.replace("_", "-")
+
 
 @dataclass(frozen=True)
 class CommonOptions:
     """Options of every corpus.
 
-    :raises UserError: where one is out of range.
+    Raises:
+        UserError: where one is out of range.
     """
 
-    workers: int = 0  # all cores
+    workers: int = option(0, "processes (default: one for each core)")
 
     def __post_init__(self) -> None:
         self.require_at_least(0, "workers")
@@ -31,14 +45,14 @@ class CommonOptions:
         for name in names:
             value = getattr(self, name)
             if not value >= least:  # nan too
-                option = "--" + name.replace("_", "-")
-                raise UserError(f"{option} {value}: must be {least} or more")
+                raise UserError(f"{option_name(name)} {value}: must be {least} or more")
 
     @classmethod
     def from_arguments(cls, args: argparse.Namespace) -> Self:
         """The options as given on the command line.
 
-        :raises UserError: where one is out of range.
+        Raises:
+            UserError: where one is out of range.
         """
         return cls(**{option.name: getattr(args, option.name) for option in fields(cls)})
 
@@ -52,19 +66,19 @@ class CommonOptions:
         return self.workers or cores()
 
 
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """The folder to fill and the options of every corpus."""
+def add_options(parser: argparse.ArgumentParser, options: type[CommonOptions]) -> None:
+    """The folder to fill, and an option for each field of ``options``."""
     parser.add_argument("--dest", type=Path, required=True, metavar="DIR", help="folder to fill")
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=CommonOptions.workers,
-        metavar="N",
-        help="processes (default: one for each core)",
-    )
-
-
-def add_raw_arguments(parser: argparse.ArgumentParser, url: str) -> None:
-    """Where a published corpus comes from."""
-    parser.add_argument("--raw", type=Path, metavar="DIR", help="raw files, in place of a download")
-    parser.add_argument("--url", default=url, help="where to download from (default: %(default)s)")
+    for item in fields(options):
+        flag, text = option_name(item.name), item.metadata["help"]
+        if isinstance(item.default, bool):
+            switch = argparse.BooleanOptionalAction
+            parser.add_argument(flag, action=switch, default=item.default, help=text)
+        else:
+            parser.add_argument(
+                flag,
+                type=type(item.default),
+                default=item.default,
+                metavar=item.metadata["metavar"],
+                help=text,
+            )

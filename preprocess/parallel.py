@@ -38,12 +38,18 @@ def map_in_order(
     total: int | None = None,
     chunk: int = CHUNK_ITEMS,
 ) -> Iterator[Result]:
-    """``function`` of each item, in order, under a progress bar that counts them in ``unit``.
+    """``function`` of each item, in order, under a progress bar.
 
-    On ``workers`` processes where that pays, ``chunk`` items at a time. Items are read no further
-    ahead than the workers need, so that memory is bounded.
+    Items are read no further ahead than the workers need, so that memory is bounded.
 
-    :param total: how many items there are, where that is known.
+    Args:
+        function: what is done to an item; other processes receive it once.
+        items: any number of them.
+        workers: processes, where more than one pays.
+        title: what the progress bar says.
+        unit: what it counts.
+        total: how many items there are, where that is known.
+        chunk: how many items a process is sent at a time.
     """
     items = iter(items)
     first = list(islice(items, 2 * chunk + 1))

@@ -15,12 +15,13 @@ import re
 import unicodedata
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-from sacremoses import MosesDetokenizer, MosesTokenizer
+from typing import TYPE_CHECKING, Any
 
 from preprocess.manifest import read_manifest
 from tiednmt.errors import UserError
+
+if TYPE_CHECKING:
+    from sacremoses import MosesDetokenizer, MosesTokenizer
 
 SEPARATOR = "@@"
 SENTENCEPIECE_SPACE = "▁"
@@ -67,10 +68,11 @@ class TextPipeline:
 
     Cheap to make and to pickle: tokenisers and subword models are loaded at first use.
 
-    :param folder: the ``bpe`` folder, with ``codes`` and ``vocab.<language>`` of subword-nmt or
-        with ``sentencepiece.model``.
-    :param threshold: units seen fewer times than this in a language's training text are split
-        further in that language (subword-nmt only).
+    Args:
+        folder: the ``bpe`` folder, with ``codes`` and ``vocab.<language>`` of subword-nmt or with
+            ``sentencepiece.model``.
+        threshold: units seen fewer times than this in a language's training text are split further
+            in that language (subword-nmt only).
     """
 
     def __init__(self, source: str, target: str, method: str, folder: Path, threshold: int):
@@ -84,7 +86,8 @@ class TextPipeline:
     def load(cls, prepared: Path) -> TextPipeline:
         """The pipeline of a prepared folder, read from its manifest.
 
-        :raises UserError: where the folder is not a prepared one.
+        Raises:
+            UserError: where the folder is not a prepared one.
         """
         manifest = read_manifest(prepared)
         options = manifest["options"]
@@ -118,7 +121,8 @@ class TextPipeline:
     def decode(self, units: str, language: str) -> str:
         """Space-separated subword units → raw text.
 
-        :raises UserError: where marks of subword segmentation are left in the outcome.
+        Raises:
+            UserError: where marks of subword segmentation are left in the outcome.
         """
         if self.method == "sentencepiece":
             mark = SENTENCEPIECE_SPACE
@@ -141,10 +145,14 @@ class TextPipeline:
 
     @cached_property
     def _tokenisers(self) -> dict[str, MosesTokenizer]:
+        from sacremoses import MosesTokenizer
+
         return {language: MosesTokenizer(language) for language in (self.source, self.target)}
 
     @cached_property
     def _detokenisers(self) -> dict[str, MosesDetokenizer]:
+        from sacremoses import MosesDetokenizer
+
         return {language: MosesDetokenizer(language) for language in (self.source, self.target)}
 
     @cached_property

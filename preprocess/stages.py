@@ -26,7 +26,7 @@ class Stage:
     """One stage of preparing a corpus.
 
     ``action`` makes the ``outputs`` of the ``inputs`` and returns JSON. ``step`` and ``part`` say
-    which call of the command runs it where the work is divided (see :class:`Share`).
+    which call of the command runs it where the work is divided (see :class:`WorkShard`).
     """
 
     name: str
@@ -39,10 +39,11 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Share:
+class WorkShard:
     """Which stages a call runs: all of them, those of one step, or a share of its parts.
 
-    :raises UserError: where there is no such share.
+    Raises:
+        UserError: where there is no such share.
     """
 
     step: str | None = None
@@ -62,7 +63,8 @@ class Share:
 def claim(folder: Path) -> None:
     """Make ``folder`` one that stages may write to and remove from.
 
-    :raises UserError: where it holds something else.
+    Raises:
+        UserError: where it holds something else.
     """
     records = folder / ".stages"
     if folder.is_dir() and any(folder.iterdir()) and not records.exists():
@@ -79,7 +81,8 @@ class Stages:
     of every input and output. A file is taken for the same while size and time are, or else while
     its hash is.
 
-    :raises UserError: where the folder holds something else.
+    Raises:
+        UserError: where the folder holds something else.
     """
 
     def __init__(self, folder: Path):
@@ -96,11 +99,11 @@ class Stages:
         earlier run had and this one has not are removed, and so is the manifest until the
         whole has been done again.
         """
-        path = self._record_path(stage)
+        path = self._record_path(stage.name)
         self._done.append(stage)
         if self._fault(stage) is None:
             print(f"{stage.name}: up to date", file=sys.stderr)
-            return self.result(stage)
+            return self.result(stage.name)
         (self.folder / "manifest.json").unlink(missing_ok=True)
         self._forget(path, keep=stage.outputs)
         print(stage.name, file=sys.stderr)
@@ -118,10 +121,11 @@ class Stages:
         )
         return result
 
-    def run_share(self, stages: Sequence[Stage], share: Share) -> None:
+    def run_shard(self, stages: Sequence[Stage], share: WorkShard) -> None:
         """Run the stages of ``share``, in order.
 
-        :raises UserError: where one needs what a stage outside of the share has not made.
+        Raises:
+            UserError: where one needs what a stage outside of the share has not made.
         """
         made_by = {path: stage for stage in stages for path in stage.outputs}
         mine = [stage for stage in stages if share.has(stage)]
@@ -135,7 +139,8 @@ class Stages:
     def require(self, stage: Stage) -> None:
         """Refuse to go on where ``stage`` is not up to date.
 
-        :raises UserError: saying what is wrong.
+        Raises:
+            UserError: saying what is wrong.
         """
         fault = self._fault(stage)
         if fault:
@@ -144,16 +149,20 @@ class Stages:
     def finish(self, stages: Sequence[Stage] | None = None) -> dict[str, str]:
         """Check that all is done, and remove outputs of stages that only an earlier run had.
 
-        Returns the SHA-256 of each output, computed anew and compared with the records.
+        Args:
+            stages: all stages of the folder; by default those that were run.
 
-        :param stages: all stages of the folder; by default those that were run.
-        :raises UserError: where one is not up to date or a file not the one it wrote.
+        Returns:
+            The SHA-256 of each output, computed anew and compared with the records.
+
+        Raises:
+            UserError: where one is not up to date or a file not the one it wrote.
         """
         stages = self._done if stages is None else stages
         hashes = {}
         for stage in stages:
             self.require(stage)
-            recorded = _read(self._record_path(stage))["outputs"]
+            recorded = _read(self._record_path(stage.name))["outputs"]
             for path in stage.outputs:
                 name = self._name(path)
                 hashes[name] = sha256(path)
@@ -162,26 +171,26 @@ class Stages:
                         f"{path}: not the file that {stage.name} wrote (it has SHA-256"
                         f" {hashes[name]}); remove it and {RUN_AGAIN}"
                     )
-        records = {self._record_path(stage) for stage in stages}
+        records = {self._record_path(stage.name) for stage in stages}
         for path in set(self._records.glob("*.json")) - records:
             self._forget(path, keep=[path for stage in stages for path in stage.outputs])
         return hashes
 
-    def result(self, stage: Stage) -> Any:
-        """What the stage's action returned when it last ran."""
-        return _read(self._record_path(stage))["result"]
+    def result(self, name: str) -> Any:
+        """What the action of the stage of this name returned when it last ran."""
+        return _read(self._record_path(name))["result"]
 
-    def input_hashes(self, stage: Stage) -> dict[str, str]:
-        """File name → SHA-256 of what the stage read when it last ran."""
-        inputs = _read(self._record_path(stage))["inputs"]
+    def input_hashes(self, name: str) -> dict[str, str]:
+        """File name → SHA-256 of what the stage of this name read when it last ran."""
+        inputs = _read(self._record_path(name))["inputs"]
         return {Path(name).name: digest for name, (_, _, digest) in inputs.items()}
 
-    def _record_path(self, stage: Stage) -> Path:
-        return self._records / f"{stage.name}.json"
+    def _record_path(self, name: str) -> Path:
+        return self._records / f"{name}.json"
 
     def _fault(self, stage: Stage) -> str | None:
         """Why the stage is to be run (again); None where it is up to date."""
-        record = _read(self._record_path(stage))
+        record = _read(self._record_path(stage.name))
         if record.get("format") != FORMAT:
             return "has not been done; run it first"
         for option in sorted(record["options"].keys() | stage.options.keys()):

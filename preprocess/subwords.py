@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from heapq import merge, nlargest
 from io import BytesIO
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
 
@@ -30,7 +30,7 @@ WordCount = tuple[str, int]
 
 
 @dataclass(frozen=True)
-class Piece:
+class TextPart:
     """The tokenised text of a subset or of a part of it.
 
     ``marks``: which of its pairs are not to be used (see :mod:`preprocess.duplicates`).
@@ -52,27 +52,28 @@ class Piece:
 # --- counting ----------------------------------------------------------------------------------
 
 
-def count_words(pieces: Sequence[Piece], outputs: Sequence[Path], workers: int) -> None:
+def count_words(parts: Sequence[TextPart], outputs: Sequence[Path], workers: int) -> None:
     """Write the words of each side, in alphabetical order, and how often it has them.
 
-    Memory: 60 MB a worker; what does not fit is written down in between.
+    Memory: 60 MB per worker; what does not fit is written down in between.
 
-    :raises UserError: where there are none.
+    Raises:
+        UserError: where there are none.
     """
     folder = outputs[0].with_name("words.partial")
     shutil.rmtree(folder, ignore_errors=True)
     jobs = [
-        (side, piece.marks, folder / f"{language}.{number}")
-        for number, piece in enumerate(pieces)
-        for language, side in enumerate(piece.sides)
+        (side, part.marks, folder / f"{language}.{number}")
+        for number, part in enumerate(parts)
+        for language, side in enumerate(part.sides)
     ]
     try:
         folder.mkdir(parents=True)
         runs = list(map_in_order(_count_file, jobs, workers, "count", "files", len(jobs), chunk=1))
         for language, output in enumerate(outputs):
             with write_whole(output) as file:
-                mine = [read_counts(run) for found in runs[language::2] for run in found]
-                for word, count in merged_counts(*mine):
+                sorted_runs = chain.from_iterable(runs[language::2])
+                for word, count in merged_counts(*map(read_counts, sorted_runs)):
                     file.write(f"{word} {count}\n")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -137,8 +138,15 @@ def learn_subword_nmt(
 ) -> None:
     """Learn joint codes from the words of both sides, and count each side's units.
 
-    :param words: of each side, from :func:`count_words`.
-    :raises UserError: where there is nothing to merge.
+    Args:
+        words: of each side, from :func:`count_words`.
+        folder: gets ``codes`` and ``vocab.<language>``.
+        languages: of the two sides.
+        merges: how many at most.
+        workers: processes.
+
+    Raises:
+        UserError: where there is nothing to merge.
     """
     from subword_nmt.apply_bpe import BPE
 
@@ -155,8 +163,10 @@ def learn_subword_nmt(
 def learn_codes(words: Sequence[Path], codes: Path, merges: int) -> None:
     """Write the joint merges of all sides as ``subword-nmt learn-bpe`` does.
 
-    :param words: of each side, from :func:`count_words`.
-    :raises UserError: where there is nothing to merge.
+    ``words``: those of each side, from :func:`count_words`.
+
+    Raises:
+        UserError: where there is nothing to merge.
     """
     joint = merged_counts(*map(read_counts, words))
     frequent = nlargest(LEARNED_WORDS, joint, key=lambda item: (item[1], item[0]))
@@ -171,10 +181,13 @@ def learn_codes(words: Sequence[Path], codes: Path, merges: int) -> None:
         file.writelines(f"{first} {second}\n" for first, second in learnt)
 
 
-def learn_sentencepiece(pieces: Sequence[Piece], model: Path, types: int, workers: int) -> None:
+def learn_sentencepiece(
+    parts: Sequence[TextPart], model: Path, vocab_size: int, workers: int
+) -> None:
     """Learn a joint sentencepiece BPE model on both sides. It holds the text in memory.
 
-    :raises UserError: where the text does not give that many types.
+    Raises:
+        UserError: where the text does not give so large a vocabulary.
     """
     from sentencepiece import SentencePieceTrainer
 
@@ -184,12 +197,12 @@ def learn_sentencepiece(pieces: Sequence[Piece], model: Path, types: int, worker
             sentence_iterator=(
                 line
                 for side in (0, 1)
-                for piece in pieces
-                for line in unmarked_lines(piece.sides[side], piece.marks)
+                for part in parts
+                for line in unmarked_lines(part.sides[side], part.marks)
             ),
             model_writer=content,
             model_type="bpe",
-            vocab_size=types,
+            vocab_size=vocab_size,
             character_coverage=1.0,
             normalization_rule_name="identity",
             num_threads=workers,
@@ -197,7 +210,9 @@ def learn_sentencepiece(pieces: Sequence[Piece], model: Path, types: int, worker
         )
     except RuntimeError as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"sentencepiece cannot learn --merges {types} types: {reason}") from None
+        raise UserError(
+            f"sentencepiece cannot learn --merges {vocab_size} types: {reason}"
+        ) from None
     with named_when_whole(model) as partial_model:
         partial_model.write_bytes(content.getvalue())
 
@@ -208,7 +223,9 @@ def write_dictionary(
     """Write fairseq's joint dictionary of the units of both sides.
 
     Units are those of single words, so that words and their counts are all that is read.
-    Returns what the two sides share, see :func:`preprocess.vocabulary.vocabulary_sizes`.
+
+    Returns:
+        What the two sides share, see :func:`preprocess.vocabulary.vocabulary_sizes`.
     """
     from fairseq.data import Dictionary
 
@@ -229,7 +246,7 @@ def write_dictionary(
 
 
 def apply_pairs(
-    piece: Piece,
+    part: TextPart,
     outputs: Sequence[Path],
     pipeline: TextPipeline,
     workers: int,
@@ -237,10 +254,10 @@ def apply_pairs(
 ) -> None:
     """Segment both tokenised sides into subword units.
 
-    :param total: pairs there are, for the progress bar.
+    ``total``: pairs there are, for the progress bar.
     """
     segmented = map_in_order(
-        partial(_segment_both, pipeline), piece.pairs(), workers, "segment", "pairs", total
+        partial(_segment_both, pipeline), part.pairs(), workers, "segment", "pairs", total
     )
     with ExitStack() as stack:
         files = [stack.enter_context(write_whole(path)) for path in outputs]

@@ -1,4 +1,4 @@
-"""Any text in one language: a sentence, a paragraph or whatever you like a line.
+"""Any text in one language: one sentence, paragraph or whatever you like per line.
 
 ``python -m preprocess.text --train FILE... --valid FILE... --test FILE... --dest DIR``; files may
 be gzipped, several are read one after the other, ``--test`` may be left out. Words are what white
@@ -8,19 +8,18 @@ is a token, of an empty line too.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-from sacremoses.corpus import NonbreakingPrefixes
-
-from preprocess.monolingual import SUBSETS, Options, add_arguments, corpus_of_files, prepare
+from preprocess.command import parser_of
+from preprocess.monolingual import SUBSETS, Options, corpus_of_files, prepare
+from preprocess.options import add_options
 from tiednmt.errors import UserError, one_line_errors
 
 
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m preprocess.text", description=__doc__)
+    parser = parser_of("text", __doc__)
     for subset in SUBSETS:
         parser.add_argument(
             f"--{subset}",
@@ -33,16 +32,21 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--tokenise", metavar="LANGUAGE", help="apply Moses' tokeniser for this language"
     )
-    add_arguments(parser)
+    add_options(parser, Options)
     args = parser.parse_args(argv)
     options = Options.from_arguments(args)
-    if args.tokenise not in (None, *NonbreakingPrefixes().available_langs):
-        raise UserError(
-            f"--tokenise {args.tokenise}: no rules for it; give a code such as en or de"
-        )
+    if args.tokenise is not None:
+        _require_rules(args.tokenise)
     given = {"train": args.train, "valid": args.valid, "test": args.test}
     files = {subset: paths for subset, paths in given.items() if paths}
     prepare(corpus_of_files("text", files, language=args.tokenise), args.dest, options)
+
+
+def _require_rules(language: str) -> None:
+    from sacremoses.corpus import NonbreakingPrefixes
+
+    if language not in NonbreakingPrefixes().available_langs:
+        raise UserError(f"--tokenise {language}: no rules for it; give a code such as en or de")
 
 
 if __name__ == "__main__":

@@ -20,8 +20,10 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import IO
 
+from preprocess.command import monolingual_command
+from preprocess.download import files_at
 from preprocess.files import find_file, open_bytes
-from preprocess.monolingual import MonolingualCorpus, SubsetLine, command
+from preprocess.monolingual import MonolingualCorpus, SubsetLine
 from tiednmt.errors import UserError, one_line_errors
 
 URL = "http://mattmahoney.net/dc"
@@ -37,29 +39,32 @@ LINE_WORDS = 1000  # the length of an item in the data-bin, of no meaning
 def corpus_in(folder: Path, characters: dict[str, int] = CHARACTERS) -> MonolingualCorpus:
     """The corpus whose file lies in ``folder``.
 
-    :param characters: subset → its length, one after the other in the text.
-    :raises UserError: where the file is missing.
+    ``characters``: subset → its length, one after the other in the text.
+
+    Raises:
+        UserError: where the file is missing.
     """
     path = find_file(folder, "text8.zip", "text8.gz", "text8")
     return MonolingualCorpus(
         name="text8",
         subsets=tuple(characters),
         sources=[path],
-        lines=partial(read_pieces, path, characters),
+        lines=partial(read_lines_of_words, path, characters),
         line_ends=False,
     )
 
 
-def read_pieces(path: Path, characters: dict[str, int]) -> Iterator[SubsetLine]:
-    """Subset and 1,000 words at a time, the last piece of a subset shorter.
+def read_lines_of_words(path: Path, characters: dict[str, int]) -> Iterator[SubsetLine]:
+    """Subset and line of 1,000 words, the last line of a subset shorter.
 
-    :raises UserError: where the file is not text8.
+    Raises:
+        UserError: where the file is not text8.
     """
     with open_bytes(path, "text8" if path.suffix == ".zip" else None) as file:
         for subset, length in characters.items():
             words = _words(path, file, length)
-            while piece := list(islice(words, LINE_WORDS)):
-                yield subset, " ".join(piece)
+            while line := list(islice(words, LINE_WORDS)):
+                yield subset, " ".join(line)
         if file.read(1):
             raise _not_text8(path, f"it has more than {sum(characters.values()):,} characters")
 
@@ -87,7 +92,9 @@ def _not_text8(path: Path, reason: str) -> UserError:
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    command(argv, "text8", __doc__, corpus_in, URL, SHA256, min_count=MIN_COUNT)
+    monolingual_command(
+        argv, "text8", __doc__, files_at(URL, SHA256), corpus_in, min_count=MIN_COUNT
+    )
 
 
 if __name__ == "__main__":

@@ -54,11 +54,19 @@ def tokenise_pairs(
 ) -> dict[str, int]:
     """Tokenise both sides line by line.
 
-    Returns pairs ``read``, ``kept`` and dropped for each reason.
+    Args:
+        inputs: the raw files of the two sides.
+        outputs: the files to write for them.
+        tokenisation: what is done to a pair.
+        keys: file of the keys of the kept pairs.
+        workers: processes.
+        total: pairs there are, for the progress bar.
 
-    :param keys: file of the keys of the kept pairs.
-    :param total: pairs there are, for the progress bar.
+    Returns:
+        Pairs ``read``, ``kept`` and dropped for each reason.
     """
+    pipeline = tokenisation.pipeline
+    pipeline.tokenise("", pipeline.source)  # loads the tokenisers once, before workers are forked
     reasons = tokenisation.filters.reasons if tokenisation.filters else []
     counts = {"read": 0, **dict.fromkeys(reasons, 0), "kept": 0}
     pairs = zip(*(read_lines(path) for path in inputs), strict=True)

@@ -4,51 +4,47 @@ from __future__ import annotations
 
 SPECIAL_SYMBOLS = 4  # <s>, <pad>, </s>, <unk>
 PADDING_FACTOR = 8  # fairseq-preprocess rounds dictionaries up to a multiple of this
-EMBEDDING = 256
 
 
 def vocabulary_sizes(source: set[str], target: set[str]) -> dict[str, int]:
     """How many distinct units the two sides of the segmented training text have.
 
     ``source_only``, ``target_only`` and ``both`` are types of the text. ``source``, ``target``
-    and ``joint`` are dictionary sizes, that is rows of an embedding: fairseq's special symbols
+    and ``joint`` are vocabulary sizes, that is rows of an embedding: fairseq's special symbols
     and padding included.
     """
     return {
         "source_only": len(source - target),
         "target_only": len(target - source),
         "both": len(source & target),
-        "source": dictionary_size(len(source)),
-        "target": dictionary_size(len(target)),
-        "joint": dictionary_size(len(source | target)),
+        "source": vocab_size(len(source)),
+        "target": vocab_size(len(target)),
+        "joint": vocab_size(len(source | target)),
     }
 
 
-def dictionary_size(types: int) -> int:
-    """Entries of a fairseq dictionary of so many types."""
+def vocab_size(types: int) -> int:
+    """Entries of the fairseq dictionary of a text with so many types."""
     return -(-(types + SPECIAL_SYMBOLS) // PADDING_FACTOR) * PADDING_FACTOR
 
 
-def embedding_rows(vocabulary: dict[str, int]) -> dict[str, int]:
-    """Rows of the three embedding matrices together, for each way to tie them."""
-    return {
-        "separate dictionaries, untied": vocabulary["source"] + 2 * vocabulary["target"],
-        "joint dictionary, untied": 3 * vocabulary["joint"],
-        "joint dictionary, three-way tied": vocabulary["joint"],
-    }
-
-
 def report(source: str, target: str, vocabulary: dict[str, int]) -> str:
-    """The vocabulary and the savings as two small tables."""
+    """The vocabulary, and the rows that a model stores under each tying, as two small tables."""
+    from tiednmt.tying import TYINGS, embedding_rows
+
     types = sum(vocabulary[key] for key in ("source_only", "target_only", "both"))
-    lines = ["", f"subword types of the training text{'types':>14}{'share':>9}"]
+    lines = ["", f"subword types of the training text{'types':>14}{'share':>10}"]
     for name, key in [
         (f"only in {source}", "source_only"),
         (f"only in {target}", "target_only"),
         ("in both", "both"),
     ]:
-        lines.append(f"  {name:<32}{vocabulary[key]:>14,}{vocabulary[key] / types:>9.1%}")
-    lines += ["", f"{'the three embedding matrices':<34}{'rows':>14}{f'at size {EMBEDDING}':>16}"]
-    for name, rows in embedding_rows(vocabulary).items():
-        lines.append(f"  {name:<32}{rows:>14,}{rows * EMBEDDING:>16,}")
+        lines.append(f"  {name:<32}{vocabulary[key]:>14,}{vocabulary[key] / types:>10.1%}")
+    joint = vocabulary["joint"]
+    lines += ["", f"{'rows of the embedding matrices':<34}{'as prepared':>14}{'at least*':>10}"]
+    for tying in TYINGS:
+        prepared = embedding_rows(tying, joint, joint, joint)
+        least = embedding_rows(tying, vocabulary["source"], vocabulary["target"], joint)
+        lines.append(f"  {f'--tying {tying}':<32}{prepared:>14,}{least:>10,}")
+    lines.append("* with a dictionary per language, where the tying does not need the joint one")
     return "\n".join(lines)

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from preprocess.command import monolingual_command
+from preprocess.download import files_at
 from preprocess.files import find_file, read_lines
 from preprocess.monolingual import (
     SUBSETS,
     MonolingualCorpus,
     SubsetLine,
-    command,
     corpus_of_files,
 )
 from tiednmt.errors import one_line_errors
@@ -30,7 +31,8 @@ FILES = {subset: f"wiki.{subset}.tokens" for subset in SUBSETS}
 def corpus_in(folder: Path) -> MonolingualCorpus:
     """The corpus whose archive, or whose files out of it, lie in ``folder``.
 
-    :raises UserError: where there is neither.
+    Raises:
+        UserError: where there is neither.
     """
     if find_file(folder, ARCHIVE, FILES["train"]).name != ARCHIVE:
         return corpus_of_files("wikitext2", {s: [folder / name] for s, name in FILES.items()})
@@ -45,7 +47,8 @@ def corpus_in(folder: Path) -> MonolingualCorpus:
 def read_archive(path: Path) -> Iterator[SubsetLine]:
     """Subset and line of the archive's files.
 
-    :raises UserError: where the archive is damaged.
+    Raises:
+        UserError: where the archive is damaged.
     """
     for subset, name in FILES.items():
         for line in read_lines(path, member=f"wikitext-2/{name}"):
@@ -55,7 +58,7 @@ def read_archive(path: Path) -> Iterator[SubsetLine]:
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    command(argv, "wikitext2", __doc__, corpus_in, URL, SHA256)
+    monolingual_command(argv, "wikitext2", __doc__, files_at(URL, SHA256), corpus_in)
 
 
 if __name__ == "__main__":

@@ -13,38 +13,24 @@ from then on.
 
 from __future__ import annotations
 
-from preprocess.archives import Published, PublishedCorpus, command, with_reverses
+from preprocess import wmt
+from preprocess.archives import Published, PublishedCorpus, with_reverses
 from preprocess.bitext import segment_by_segment
+from preprocess.command import parallel_command
 from preprocess.download import Download
 from tiednmt.errors import one_line_errors
 
 # SHA-256: from the checksums of TensorFlow Datasets; MD5: from sacreBLEU
-EUROPARL = Download(
-    "http://www.statmt.org/wmt13/training-parallel-europarl-v7.tgz",
-    "0224c7c710c8a063dfd893b0cc0830202d61f4c75c17eb8e31836103d27d96e7",
-)
-COMMON_CRAWL = Download(
-    "http://www.statmt.org/wmt13/training-parallel-commoncrawl.tgz",
-    "c7a74e2ea01ac6c920123108627e35278d4ccb5701e15428ffa34de86fa3a9e5",
-)
 NEWS_COMMENTARY = Download(
     "http://www.statmt.org/wmt14/training-parallel-nc-v9.tgz",
     "cb8953f292298e6877ae433c98912b927cb0766b303f4540512ddd286c748485",
 )
 UN = Download("http://www.statmt.org/wmt13/training-parallel-un.tgz")
 GIGA = Download("http://www.statmt.org/wmt10/training-giga-fren.tar")
-DEVELOPMENT = Download(
-    "http://data.statmt.org/wmt19/translation-task/dev.tgz",  # with those of the years before
-    "7a7deccf82ebb05ba508dba5eb21356492224e8f630ec4f992132b029b4b25e7",
-)
 TEST = Download("http://www.statmt.org/wmt14/test-full.tgz", "a8cd784e006feb32ac6f3d9ec7eb389a")
 
-COMMON_TRAINING = (
-    Published(EUROPARL, "training/europarl-v7.{other}-en.{language}"),
-    Published(COMMON_CRAWL, "commoncrawl.{other}-en.{language}"),
-)
 TRAINING = (
-    *COMMON_TRAINING,
+    *wmt.TRAINING,
     Published(NEWS_COMMENTARY, "training/news-commentary-v9.{other}-en.{language}"),
 )
 FRENCH_TRAINING = (
@@ -53,7 +39,7 @@ FRENCH_TRAINING = (
     Published(GIGA, "giga-fren.release2.fixed.{language}.gz"),
 )
 HELD_OUT = {
-    "valid": [Published(DEVELOPMENT, "dev/newstest2013.{language}")],
+    "valid": [Published(wmt.DEVELOPMENT, "dev/newstest2013.{language}")],
     "newstest2014": [
         Published(
             TEST, "test-full/newstest2014-{other}en-{role}.{language}.sgm", segment_by_segment
@@ -74,10 +60,13 @@ CORPUS = PublishedCorpus(
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    command(
+    parallel_command(
         argv,
-        CORPUS,
+        CORPUS.name,
         __doc__,
+        CORPUS.pairs,
+        CORPUS.downloads,
+        CORPUS.corpus_in,
         merges=89_500,
         vocabulary_threshold=0,
         max_length=50,

@@ -8,10 +8,11 @@ sacreBLEU) is the test set. The defaults are 32,000 joint merges and equal pairs
 
 from __future__ import annotations
 
-from preprocess.archives import Published, PublishedCorpus, command, with_reverses
+from preprocess import wmt
+from preprocess.archives import Published, PublishedCorpus, with_reverses
 from preprocess.bitext import segment_by_segment
+from preprocess.command import parallel_command
 from preprocess.download import Download
-from preprocess.wmt14 import COMMON_TRAINING, DEVELOPMENT
 from tiednmt.errors import one_line_errors
 
 # SHA-256: from the checksums of TensorFlow Datasets; SHA-1: from GluonNLP; MD5: from sacreBLEU
@@ -29,13 +30,13 @@ TEST = Download(
 
 SUBSETS = {
     "train": (
-        *COMMON_TRAINING,
+        *wmt.TRAINING,
         Published(NEWS_COMMENTARY, "training/news-commentary-v12.{other}-en.{language}"),
         Published(RAPID, "rapid2016.{other}-en.{language}"),
     ),
     "valid": [
         Published(
-            DEVELOPMENT,
+            wmt.DEVELOPMENT,
             {
                 "de": "dev/newstest2016-deen-src.de.sgm",
                 "en": "dev/newstest2016-deen-ref.en.sgm",
@@ -55,10 +56,13 @@ CORPUS = PublishedCorpus("wmt17", with_reverses({"en-de": SUBSETS}))
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    command(
+    parallel_command(
         argv,
-        CORPUS,
+        CORPUS.name,
         __doc__,
+        CORPUS.pairs,
+        CORPUS.downloads,
+        CORPUS.corpus_in,
         merges=32_000,
         vocabulary_threshold=50,
         max_ratio=3.0,

@@ -3,18 +3,17 @@
 ``python -m preprocess.wordsim --dest DIR`` downloads the files; ``--raw DIR`` takes files that are
 there already. They are SimLex-999 (Hill et al. 2015), Verb-143 (Baker et al. 2014), MEN (Bruni et
 al. 2014), Rare-Word (Luong et al. 2013) and MTurk-771 (Halawi et al. 2012): two words and a human
-score a line.
+score per line.
 """
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from pathlib import Path
 
-from preprocess.download import fetch_all, files_at
+from preprocess.command import add_raw_arguments, parser_of
+from preprocess.download import at_address, fetch_all, files_at
 from preprocess.files import find_file, named_when_whole
-from preprocess.options import add_raw_arguments
 from tiednmt.errors import one_line_errors
 
 URL = "https://raw.githubusercontent.com/mfaruqui/eval-word-vectors/master/data/word-sim"
@@ -43,12 +42,12 @@ def set_name(path: Path) -> str:
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m preprocess.wordsim", description=__doc__)
-    add_raw_arguments(parser, URL)
+    parser = parser_of("wordsim", __doc__)
+    add_raw_arguments(parser)
     parser.add_argument("--dest", type=Path, required=True, metavar="DIR", help="folder to fill")
     args = parser.parse_args(argv)
     if args.raw is None:
-        fetch_all(files_at(args.url, SHA256), args.dest)
+        fetch_all(at_address(files_at(URL, SHA256), args.url), args.dest)
         return
     for name in SETS.values():
         with named_when_whole(args.dest / name) as partial:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from preprocess.files import write_whole
-from scripts.common import command_parser, quiet_libraries
+from scripts.lab.commandline import command_parser, quiet_libraries
 from scripts.lab.figures.analysis import figures
 from scripts.lab.options import add_options, from_arguments
 from scripts.lab.records.analysis import FILE, write_analysis

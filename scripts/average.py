@@ -17,7 +17,7 @@ import torch
 
 import tiednmt.plugin  # noqa: F401
 from preprocess.files import named_when_whole
-from scripts.common import command_parser, positive
+from scripts.lab.commandline import command_parser, positive
 from tiednmt.averaging import average, last_checkpoints
 from tiednmt.errors import one_line_errors
 

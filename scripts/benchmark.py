@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from scripts.common import command_parser
 from scripts.lab.benchmarks.catalogue import BENCHMARKS, run
+from scripts.lab.commandline import command_parser
 from scripts.lab.options import add_options, from_arguments
 from scripts.lab.show.pictures import draw
 from scripts.lab.store import figures_of, summary_of, write_record

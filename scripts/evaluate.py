@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from preprocess.files import write_json
-from scripts.common import command_parser, quiet_libraries
+from scripts.lab.commandline import command_parser, quiet_libraries
 from scripts.lab.options import add_options, from_arguments
 from scripts.lab.score.evaluate import Options, evaluate, load_systems
 from scripts.lab.score.prepared import Prepared

@@ -12,13 +12,13 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.common import command_parser
 from scripts.lab.architectures import (
     VocabularySizes,
     is_language_model,
     model_sizes,
     tied_architectures,
 )
+from scripts.lab.commandline import command_parser
 from tiednmt.errors import one_line_errors
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from preprocess.files import write_json
-from scripts.common import add_cpu, command_parser, quiet_libraries
+from scripts.lab.commandline import add_cpu, command_parser, quiet_libraries
 from scripts.lab.score.perplexity import Scorer
 from tiednmt.errors import one_line_errors
 

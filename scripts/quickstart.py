@@ -6,16 +6,15 @@ again after an interruption, it goes on where it was.
 
 from __future__ import annotations
 
-import argparse
-
 from scripts.lab.command import add_arguments, reproduce
+from scripts.lab.commandline import command_parser
 from tiednmt.errors import one_line_errors
 
 
 @one_line_errors
 def main() -> None:
     """Run the experiment and print its table."""
-    parser = argparse.ArgumentParser(prog="./scripts/quickstart.sh", description=__doc__)
+    parser = command_parser("./scripts/quickstart.sh", __doc__)
     parser.add_argument(
         "--data",
         choices=("demo", "multi30k"),

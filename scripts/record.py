@@ -8,9 +8,9 @@ python -m scripts.record --convert FILE        # a record of an earlier version,
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
+from scripts.lab.commandline import command_parser
 from scripts.lab.store import convert, disagreeing_pages, keep, renew_pages
 from tiednmt.errors import UserError, one_line_errors
 
@@ -18,9 +18,7 @@ from tiednmt.errors import UserError, one_line_errors
 @one_line_errors
 def main() -> None:
     """Keep the records named, then write or check the pages."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("python -m scripts.record", __doc__)
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folder of an experiment")
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
     parser.add_argument(

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from preprocess.files import write_whole
-from scripts.common import command_parser, quiet_libraries
+from scripts.lab.commandline import command_parser, quiet_libraries
 from scripts.lab.runs import load
 from scripts.lab.show.html.page import render
 from tiednmt.errors import UserError, one_line_errors

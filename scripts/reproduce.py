@@ -8,11 +8,11 @@ experiment holds in the end record.json, table.md, the plots and every trained m
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.lab.command import add_arguments, reproduce
+from scripts.lab.commandline import command_parser
 from scripts.lab.run.specs import experiment_names
 from tiednmt.errors import one_line_errors
 
@@ -20,11 +20,7 @@ from tiednmt.errors import one_line_errors
 @one_line_errors
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.reproduce",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m scripts.reproduce", __doc__)
     parser.add_argument(
         "experiment", metavar="EXPERIMENT", help=f"one of {', '.join(experiment_names())}"
     )

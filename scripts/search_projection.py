@@ -9,12 +9,11 @@ record.json and table.md are made of all of them.
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
 from pathlib import Path
 
-from scripts.common import positive
+from scripts.lab.commandline import command_parser, positive
 from scripts.lab.kinds.projection_search import summary
 from scripts.lab.run.variants import VARIANTS, train, variants
 from scripts.lab.store import summary_of, write_figures, write_record
@@ -24,9 +23,7 @@ from tiednmt.errors import UserError, one_line_errors
 @one_line_errors
 def main() -> None:
     """Try all variants, or those named; print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("python -m scripts.search_projection", __doc__)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared folder")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to fill")
     parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="side by side")

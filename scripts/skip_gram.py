@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.common import command_parser
 from scripts.lab.baselines.skip_gram import SkipGram, save, train
+from scripts.lab.commandline import command_parser
 from scripts.lab.options import add_options, from_arguments
 from tiednmt.errors import one_line_errors
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Set-up, lint, types and all tests. Arguments go to pytest: scripts/test.sh -m 'not slow'
+# Set-up, lint, types, arrows between packages and all tests. Arguments go to pytest:
+# scripts/test.sh -m 'not slow'
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 scripts/setup.sh dev
@@ -7,5 +8,6 @@ PATH=$PWD/.venv/bin:$PATH
 ruff check
 ruff format --check
 mypy
+lint-imports --no-cache --no-logo
 # a file of tests to a process, since files share what is costly to make; one thread each
 OMP_NUM_THREADS=1 exec python -m pytest -n auto --dist loadfile "$@"

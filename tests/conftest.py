@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kernel_paths import use_cpu_kernels, use_plain_torch
-
 DEFAULT_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -22,6 +20,9 @@ def data_folder() -> Path:
 @pytest.fixture(params=["torch", "compiled"])
 def cpu_path(request, monkeypatch):
     """Plain torch, and the compiled kernels of a CPU."""
+    # here, so that tests of what does without torch start without it
+    from tests.support.kernel_paths import use_cpu_kernels, use_plain_torch
+
     if request.param == "torch":
         use_plain_torch(monkeypatch)
     else:

@@ -213,7 +213,8 @@ def vocabulary_digest(*vocabularies: Vocabulary) -> Tensor:
     """Four integers that change with any entry or its place, to be stored with a model."""
     text = "\n\n".join("\n".join(vocabulary.symbols) for vocabulary in vocabularies)
     digest = hashlib.sha256(text.encode()).digest()
-    return torch.tensor([int.from_bytes(digest[i : i + 4], "big") for i in range(0, 16, 4)])
+    numbers = [int.from_bytes(digest[i : i + 4], "big") for i in range(0, 16, 4)]
+    return torch.tensor(numbers, device="cpu")
 
 
 # --- the tie map ------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.common import positive, seed_numbers
+from scripts.lab.commandline import positive, seed_numbers
 from scripts.lab.run.specs import load_experiment
 from scripts.lab.runner import Options, run_experiment
 from scripts.lab.store import summary_of

@@ -13,16 +13,18 @@ from fairseq.data import Dictionary, data_utils
 from sacrebleu import corpus_bleu
 
 from preprocess import multi30k
-from preprocess.corpus import Options, add_arguments
+from preprocess.corpus import Options
 from preprocess.corpus import prepare as library_prepare
 from preprocess.files import read_lines
+from preprocess.options import add_options
 from preprocess.parallel import map_in_order
 from preprocess.pipeline import TextPipeline
-from preprocess.subwords import Piece, count_words, learn_sentencepiece, learn_subword_nmt
+from preprocess.subwords import TextPart, count_words, learn_sentencepiece, learn_subword_nmt
 from preprocess.tokenisation import Tokenisation, tokenise_pairs
-from preprocess.vocabulary import dictionary_size, embedding_rows
+from preprocess.vocabulary import vocab_size
 from tests.preprocess.misfortunes import kill_when_there, run_with_little_space
 from tiednmt.errors import UserError
+from tiednmt.tying import TYINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 SUBSETS = ("train", "valid", "test_2016_flickr", "test_2017_flickr")
@@ -117,9 +119,17 @@ def test_the_vocabulary_report_counts_types(files, write, prepare, tmp_path, cap
     assert vocabulary["source_only"] == len(types[0] - types[1])
     assert vocabulary["target_only"] == len(types[1] - types[0])
     assert vocabulary["both"] == len(types[0] & types[1]) > 0
-    saved = embedding_rows(vocabulary)["joint dictionary, three-way tied"]
-    for figure in (len(types[0] & types[1]), saved, saved * 256):
-        assert f" {figure:,}" in report
+    assert f" {len(types[0] & types[1]):,} " in report
+    joint, source, target = (vocabulary[key] for key in ("joint", "source", "target"))
+    rows = {  # as prepared, and with a dictionary per language where the tying allows it
+        "none": (3 * joint, source + 2 * target),
+        "inputs": (2 * joint, 2 * joint),
+        "decoder": (2 * joint, source + target),
+        "three-way": (joint, joint),
+    }
+    assert [line.split()[1:] for line in report.splitlines() if "--tying" in line] == [
+        [tying, *(f"{figure:,}" for figure in rows[tying])] for tying in TYINGS
+    ]
 
 
 def test_no_language_holds_units_it_hardly_saw(files, write, prepare, tmp_path):
@@ -355,7 +365,7 @@ def _swap(pair):
 
 def test_options_on_the_command_line_are_those_of_the_library():
     parser = argparse.ArgumentParser()
-    add_arguments(parser)
+    add_options(parser, Options)
     assert Options.from_arguments(parser.parse_args(["--dest", "x"])) == Options()
     with pytest.raises(UserError):
         Options(bpe="words")
@@ -367,7 +377,7 @@ def test_dictionary_sizes_are_those_of_fairseq():
         for number in range(types):
             dictionary.add_symbol(str(number))
         dictionary.finalize(padding_factor=8)
-        assert dictionary_size(types) == len(dictionary)
+        assert vocab_size(types) == len(dictionary)
 
 
 @pytest.fixture
@@ -390,11 +400,11 @@ def test_real_text_goes_through_and_back(multi30k_files, tmp_path, target, metho
         tokenise_pairs(paths, outputs, Tokenisation(pipeline))
         if subset == "valid" and method == "subword-nmt":
             words = [tmp_path / "words.en", tmp_path / f"words.{target}"]
-            count_words([Piece(outputs)], words, workers=1)
+            count_words([TextPart(outputs)], words, workers=1)
             learn_subword_nmt(words, tmp_path / "bpe", ("en", target), options.merges, workers=1)
         elif subset == "valid":
             model = tmp_path / "bpe/sentencepiece.model"
-            learn_sentencepiece([Piece(outputs)], model, options.merges, workers=1)
+            learn_sentencepiece([TextPart(outputs)], model, options.merges, workers=1)
         for code, raw in zip(("en", target), originals, strict=True):
             decoded = [pipeline.decode(pipeline.encode(line, code), code) for line in raw]
             same = sum(" ".join(a.split()) == b for a, b in zip(raw, decoded, strict=True))

@@ -5,9 +5,9 @@ from random import Random
 
 import pytest
 
-from preprocess.demo_grammar import Clause, Sentence, german, lexicon, sentence_pairs, translate
-from preprocess.demo_grammar.english import indefinite_article, third_person
-from preprocess.demo_grammar.phrases import (
+from preprocess.demo.grammar import Clause, Sentence, german, lexicon, sentence_pairs, translate
+from preprocess.demo.grammar.english import indefinite_article, third_person
+from preprocess.demo.grammar.phrases import (
     Adverbial,
     Interrogative,
     Name,
@@ -17,7 +17,7 @@ from preprocess.demo_grammar.phrases import (
     Relative,
     prepositional_phrase,
 )
-from preprocess.demo_grammar.sampler import Sampler
+from preprocess.demo.grammar.sampler import Sampler
 
 NOUNS = {noun.en: noun for noun in lexicon.NOUNS}
 ADJECTIVES = {word.en: word for word in lexicon.ADJECTIVES}

@@ -94,9 +94,9 @@ def test_wmt14_from_archives_to_shards(miniatures, archives, tmp_path, pair):
         return [pipeline.decode(dictionaries[code].string(item), code) for item in data]
 
     trained = [
-        found
+        sentences
         for shard in shards
-        for found in zip(*(text(shard, "train", code) for code in languages), strict=True)
+        for sentences in zip(*(text(shard, "train", code) for code in languages), strict=True)
     ]
     dropped = ("", "dog", "dog " * 101, "The dog sees.")
     good = {
@@ -276,7 +276,7 @@ def joined(whole, tmp_path):
 def test_a_copied_folder_is_joined_by_its_hashes(archives, whole, joined, capsys):
     run(wmt14, "en-de", archives, joined, "--parts", "4", "--step", "join")
     assert contents(joined) == contents(whole)
-    assert "three-way tied" in capsys.readouterr().out
+    assert "--tying three-way" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

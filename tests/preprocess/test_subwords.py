@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from preprocess import subwords
-from preprocess.subwords import Piece, count_words, merged_counts, read_counts
+from preprocess.subwords import TextPart, count_words, merged_counts, read_counts
 from tiednmt.errors import UserError
 
 
@@ -22,12 +22,12 @@ def test_words_are_counted_without_those_of_marked_pairs(monkeypatch, tmp_path, 
     for name, lines in texts.items():
         (tmp_path / name).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
     (tmp_path / "0.marks").write_bytes(bytes([0, 1, 0]))
-    pieces = [
-        Piece((tmp_path / f"{n}.en", tmp_path / f"{n}.de"), marks)
+    parts = [
+        TextPart((tmp_path / f"{n}.en", tmp_path / f"{n}.de"), marks)
         for n, marks in enumerate([tmp_path / "0.marks", None, None])
     ]
     outputs = [tmp_path / "out" / "words.en", tmp_path / "out" / "words.de"]
-    count_words(pieces, outputs, workers)
+    count_words(parts, outputs, workers)
 
     del texts["0.en"][1], texts["0.de"][1]
     for output in outputs:

@@ -14,13 +14,21 @@ from typing import Any
 import torch
 from fairseq.data import Dictionary
 from fairseq.data.data_utils import infer_language_pair
+from fairseq.models import ARCH_MODEL_REGISTRY
 from torch import Tensor
 
 from tiednmt.analysis.embeddings import Embedding
-from tiednmt.checkpoints import read_checkpoint
+from tiednmt.checkpoints import read_checkpoint, registered_name
 from tiednmt.errors import UserError
 from tiednmt.frequency import frequency_order
-from tiednmt.models.parameters import ParameterNames, all_matrices, names_of, take
+from tiednmt.models.parameters import (
+    ParameterNames,
+    holds_embeddings,
+    matrices_of,
+    names_of,
+    take,
+    tie_map_of,
+)
 from tiednmt.tying import (
     DIGEST,
     INPUT,
@@ -29,13 +37,8 @@ from tiednmt.tying import (
     TARGET_INPUT,
     TieMap,
     equal_matrices,
-    make_tie_map,
-    stored_matrices,
     vocabulary_digest,
 )
-
-_ADAPTIVE = "decoder.adaptive_softmax."
-_ARE_NOT_PARAMETERS = ("version", "_float_tensor")
 
 _LETTERS = {SOURCE_INPUT: "U_src", TARGET_INPUT: "U_tgt", INPUT: "U", OUTPUT: "V"}
 
@@ -72,8 +75,8 @@ def load(path: Path, data: Path | None = None) -> Checkpoint:
     if config is None:
         raise UserError(f"{path}: holds no configuration, so it is no checkpoint of fairseq-train")
     weights = state["model"]
-    names = _names(path, weights)
-    named = _matrices(weights, names)
+    names = _names(path, config.model, weights)
+    named = matrices_of(weights, names)
     folder = _dictionary_folder(path, config.task, data)
     languages = _languages(path, config.task, folder) if SOURCE_INPUT in named else None
     files = [f"dict.{language}.txt" for language in languages] if languages else ["dict.txt"]
@@ -88,49 +91,27 @@ def load(path: Path, data: Path | None = None) -> Checkpoint:
     if projection is not None:
         behind = named[OUTPUT].float() @ projection.float()
         embeddings.append(_embedding("P·V", behind, (OUTPUT,), dictionaries, languages))
-    bias, projection_bias = take(weights, names.bias), take(weights, names.projection_bias)
-    matrices = all_matrices()
-    rest = sum(
-        weight.numel()
-        for name, weight in weights.items()
-        if name not in matrices and not name.endswith(_ARE_NOT_PARAMETERS)
-    )
     return Checkpoint(
         path=path,
-        architecture=str(getattr(config.model, "_name", None) or getattr(config.model, "arch", "")),
+        architecture=registered_name(config.model) or "",
         embeddings=tuple(embeddings),
-        tie_map=make_tie_map(
-            groups,
-            total=rest + sum(weight.numel() for weight in groups.values()),
-            bias=_count(bias),
-            projection=_count(projection) + _count(projection_bias),
-        ),
+        tie_map=tie_map_of(weights, names),
         bytes_per_parameter=next(iter(groups.values())).element_size(),
         dictionaries=dictionaries,
         data_bin=folder,
     )
 
 
-def _count(weight: Tensor | None) -> int:
-    return 0 if weight is None else weight.numel()
-
-
-def _names(path: Path, weights: Mapping[str, Tensor]) -> ParameterNames:
-    names = names_of(weights)
-    if names is None:
+def _names(path: Path, config: Any, weights: Mapping[str, Tensor]) -> ParameterNames:
+    """Where the architecture says that it keeps its matrices, or where a known one would."""
+    model = ARCH_MODEL_REGISTRY.get(registered_name(config))
+    names = getattr(model, "parameter_names", None) or names_of(weights)
+    if names is None or not holds_embeddings(weights, names):
         raise UserError(
             f"{path}: holds no embeddings under the names of this package or of fairseq's lstm, "
             "lstm_lm, transformer and transformer_lm"
         )
     return names
-
-
-def _matrices(weights: Mapping[str, Tensor], names: ParameterNames) -> dict[str, Tensor]:
-    source, target, output = (
-        take(weights, name) for name in (names.source, names.target, names.output)
-    )
-    has_output = not any(name.startswith(_ADAPTIVE) for name in weights)
-    return stored_matrices(source, target, output, has_output)
 
 
 def _letter(names: tuple[str, ...]) -> str:

@@ -1,9 +1,9 @@
-"""Triton kernels for the steps of :mod:`gru <tiednmt.modules.gru>` and
-:mod:`attention <tiednmt.modules.attention>`, with the numbers of what is written there in torch.
+"""Triton kernels for the steps of GRU and attention.
 
+They compute what :mod:`tiednmt.modules.gru` and :mod:`tiednmt.modules.attention` say in torch.
 Between its matrix products a step has many operations on small tensors. On a GPU each would be a
-launch, which takes longer than its work. All sums are in single precision, or in double where the
-tensors are.
+launch, which takes longer than its work. All sums are in float32, or in float64 where the tensors
+are.
 """
 
 from __future__ import annotations

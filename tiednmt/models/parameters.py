@@ -7,7 +7,15 @@ from dataclasses import astuple, dataclass
 
 from torch import Tensor
 
-from tiednmt.tying import INPUT, OUTPUT, TARGET_INPUT, stored_matrices
+from tiednmt.tying import (
+    INPUT,
+    OUTPUT,
+    TARGET_INPUT,
+    TieMap,
+    equal_matrices,
+    make_tie_map,
+    stored_matrices,
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,8 @@ _LSTM = ParameterNames(
     output="decoder.fc_out.weight",
     bias="decoder.fc_out.bias",
 )
+_ADAPTIVE_SOFTMAX = "decoder.adaptive_softmax."
+_NOT_PARAMETERS = ("version", "_float_tensor")  # fairseq's buffers, and our digest
 KNOWN = (OURS, _TRANSFORMER, _LSTM, _OLD_TRANSFORMER)
 
 
@@ -54,27 +64,20 @@ def names_of(weights: Mapping[str, Tensor]) -> ParameterNames | None:
 
     Of those that share the names of the inputs, it is the one whose output embedding is stored.
     """
-    fitting = [
-        names
-        for names in KNOWN
-        if {names.source, names.target} & weights.keys() and _has_encoder(weights, names)
-    ]
+    fitting = [names for names in KNOWN if holds_embeddings(weights, names)]
     stored = (names for names in fitting if names.output in weights)
     return next(stored, next(iter(fitting), None))
 
 
-def _has_encoder(weights: Mapping[str, Tensor], names: ParameterNames) -> bool:
-    """Whether the source embedding is stored, if there is an encoder at all."""
+def holds_embeddings(weights: Mapping[str, Tensor], names: ParameterNames) -> bool:
+    """Whether a state dict holds an input embedding for the encoder, or else for the decoder."""
     translates = any(name.startswith("encoder.") for name in weights)
-    return not translates or names.source in weights
+    return (names.source if translates else names.target) in weights
 
 
 def with_all_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dict of ours with each matrix under all its names, where it is stored once."""
-    source, target, output = (
-        take(weights, name) for name in (OURS.source, OURS.target, OURS.output)
-    )
-    named = stored_matrices(source, target, output)
+    named = matrices_of(weights, OURS)
     names = {OURS.target: TARGET_INPUT if TARGET_INPUT in named else INPUT, OURS.output: OUTPUT}
     return {**weights, **{str(name): named[matrix] for name, matrix in names.items()}}
 
@@ -84,6 +87,27 @@ def take(weights: Mapping[str, Tensor], name: str | None) -> Tensor | None:
     return None if name is None else weights.get(name)
 
 
-def all_matrices() -> frozenset[str]:
-    """The names of embedding matrices in all architectures that are known."""
-    return frozenset(name for names in KNOWN for name in astuple(names)[:3] if name)
+def matrices_of(weights: Mapping[str, Tensor], names: ParameterNames) -> dict[str, Tensor]:
+    """The matrices of a state dict (rows × dim) by what they are, tied ones more than once."""
+    source, target, output = (
+        take(weights, name) for name in (names.source, names.target, names.output)
+    )
+    has_output = not any(name.startswith(_ADAPTIVE_SOFTMAX) for name in weights)
+    return stored_matrices(source, target, output, has_output)
+
+
+def tie_map_of(weights: Mapping[str, Tensor], names: ParameterNames) -> TieMap:
+    """The tie map of the model that a state dict holds; matrices that are equal count as tied."""
+    groups = equal_matrices(matrices_of(weights, names))
+    bias, *projection = (
+        0 if (weight := take(weights, name)) is None else weight.numel()
+        for name in (names.bias, names.projection, names.projection_bias)
+    )
+    embeddings = {name for known in KNOWN for name in astuple(known)[:3]} | {*astuple(names)[:3]}
+    others = sum(
+        weight.numel()
+        for name, weight in weights.items()
+        if name not in embeddings and not name.endswith(_NOT_PARAMETERS)
+    )
+    total = others + sum(weight.numel() for weight in groups.values())
+    return make_tie_map(groups, total, bias, sum(projection))

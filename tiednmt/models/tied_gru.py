@@ -20,7 +20,6 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from tiednmt.kernels.tuning import DECODING_TABLE
 from tiednmt.models.tied_model import (
     EncoderOut,
-    IncrementalState,
     SteppingDecoder,
     TiedModel,
     TiedModelConfig,
@@ -29,7 +28,7 @@ from tiednmt.models.tied_model import (
     preset,
     select_sentences,
 )
-from tiednmt.modules import BidirectionalGRU, ConditionalGRU, OutputLayer
+from tiednmt.modules import BidirectionalGRU, ConditionalGRU
 from tiednmt.modules.conditional_gru import Decoded, Memory, StepMemory
 from tiednmt.modules.dropout import Dropout
 from tiednmt.modules.frozen_linear import Frozen, FrozenLinear
@@ -92,7 +91,7 @@ class TiedGRUModel(TiedModel, FairseqEncoderDecoderModel):
         embeddings = embeddings_of(cfg, source, target, cfg.embed_dim)
         assert source is not None and embeddings.source is not None
         encoder = TiedGRUEncoder(cfg, source, embeddings.source)
-        decoder = TiedGRUDecoder(cfg, target, embeddings.target, embeddings.output)
+        decoder = TiedGRUDecoder(cfg, target, embeddings)
         model = cls(encoder, decoder)
         model.complete(cfg, source, target)
         return model
@@ -164,15 +163,11 @@ class TiedGRUDecoder(SteppingDecoder):
         self,
         cfg: TiedGRUConfig,
         dictionary: Dictionary,
-        embedding: nn.Embedding,
-        output_layer: OutputLayer,
+        embeddings: Embeddings,
     ) -> None:
-        super().__init__(dictionary)
+        super().__init__(dictionary, embeddings, cfg.max_target_positions)
         owner = type(self).__name__
         annotation_size = 2 * cfg.encoder_hidden_size
-        self.embedding = embedding
-        self.output = output_layer
-        self.max_target_positions = cfg.max_target_positions
         self.embedding_dropout = Dropout(cfg.embedding_dropout, owner)
         self.state_dropout = Dropout(cfg.state_dropout, owner)
         self.readout_dropout = Dropout(cfg.readout_dropout, owner)
@@ -194,33 +189,8 @@ class TiedGRUDecoder(SteppingDecoder):
             if linear_layer.bias is not None:
                 nn.init.zeros_(linear_layer.bias)
 
-    def forward(
-        self,
-        prev_output_tokens: Tensor,
-        encoder_out: EncoderOut,
-        incremental_state: IncrementalState | None = None,
-        features_only: bool = False,
-        **_: Any,
-    ) -> tuple[Tensor, dict[str, Tensor | None]]:
-        """Scores (B × T × vocabulary), or features (B × T × embedding) if ``features_only``.
-
-        The second value holds ``attn``, B × T × S over the columns of the source as given. With
-        ``incremental_state`` only the last column of ``prev_output_tokens`` (B × T) is run.
-        """
-        features, extra = self.extract_features(prev_output_tokens, encoder_out, incremental_state)
-        return (features if features_only else self.output_layer(features)), extra
-
-    def extract_features(
-        self,
-        prev_output_tokens: Tensor,
-        encoder_out: EncoderOut,
-        incremental_state: IncrementalState | None = None,
-        **_: Any,
-    ) -> tuple[Tensor, dict[str, Tensor | None]]:
-        """The readout (B × T × embedding) and the attention."""
-        if incremental_state is not None:
-            readout, attended = self.run_step(prev_output_tokens, encoder_out, incremental_state)
-            return readout, {"attn": attended}
+    def decode(self, prev_output_tokens: Tensor, encoder_out: EncoderOut) -> tuple[Tensor, Tensor]:
+        """The readout (B × T × embedding) and the attention (B × T × S), without its padding."""
         order, positions, sizes = pack_steps(prev_output_tokens, self.dictionary.pad())
         memory, state = self.begin(select_sentences(encoder_out, order))
         tokens = prev_output_tokens.flatten()[positions]
@@ -230,7 +200,7 @@ class TiedGRUDecoder(SteppingDecoder):
             unpack_steps(rows, positions, prev_output_tokens.shape)
             for rows in (self.read_out(embedded, decoded), decoded.attention)
         )
-        return readout, {"attn": restore_columns(attention, encoder_out["columns"][0])}
+        return readout, restore_columns(attention, encoder_out["columns"][0])
 
     def begin(self, encoder_out: EncoderOut) -> tuple[Memory, Tensor]:
         """What all steps attend to, and the state before the first (B × hidden).

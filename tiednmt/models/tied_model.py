@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from textwrap import shorten
 from typing import Any, ClassVar, TypeVar
 
+import torch
 from fairseq import hub_utils
 from fairseq.data import Dictionary
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
@@ -21,7 +22,7 @@ from tiednmt.modules import OutputLayer
 from tiednmt.modules.dropout import Dropping
 from tiednmt.modules.frozen_linear import FrozenLinear, PackedLinear
 from tiednmt.modules.linear import PRECISIONS, freeze, set_matmul_precision
-from tiednmt.search.stepper import Stepper, keep
+from tiednmt.search.stepper import StepOutput, Stepper, Tree, keep
 from tiednmt.tying import NONE, TYINGS, Embeddings, TieMap, build_embeddings, guard_checkpoints
 from tiednmt.tying import tie_map as tie_map_of
 
@@ -210,31 +211,85 @@ class TiedModel(BaseFairseqModel):
 
 
 class SteppingDecoder(FairseqIncrementalDecoder):
-    """A decoder whose steps, as a :class:`Stepper`, also serve fairseq's incremental decoding."""
+    """A decoder that is a :class:`Stepper`.
 
-    embedding: nn.Embedding
-    output: OutputLayer
-    max_target_positions: int
+    Its steps serve fairseq's incremental decoding too and, unless :meth:`decode` does better,
+    training.
 
-    def run_step(
+    Args:
+        dictionary: of the target language.
+        embeddings: of the model.
+        max_target_positions: longest target sentence, in subword units.
+    """
+
+    def __init__(
+        self, dictionary: Dictionary, embeddings: Embeddings, max_target_positions: int = 1024
+    ) -> None:
+        super().__init__(dictionary)
+        self.embedding = embeddings.target
+        self.output = embeddings.output
+        self.max_target_positions = max_target_positions
+
+    def start(self, encoder_out: Any) -> tuple[Tree, Tree]:
+        """See :class:`Stepper`."""
+        raise NotImplementedError
+
+    def step(self, tokens: Tensor, memory: Tree, state: Tree, position: int) -> StepOutput:
+        """See :class:`Stepper`."""
+        raise NotImplementedError
+
+    def forward(
         self,
         prev_output_tokens: Tensor,
         encoder_out: Any,
-        incremental_state: IncrementalState,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Run the last column of ``prev_output_tokens`` (B × T).
+        incremental_state: IncrementalState | None = None,
+        features_only: bool = False,
+        **_: Any,
+    ) -> tuple[Tensor, dict[str, Tensor | None]]:
+        """Scores (B × T × vocabulary), or features (B × T × dim) if ``features_only``.
 
-        Returns:
-            Features (B × 1 × dim), and the attention over the source as given (B × 1 × S) if any.
+        The second value holds ``attn``, B × T × S over the columns of the source as given, or None.
+        With ``incremental_state`` only the last column of ``prev_output_tokens`` (B × T) is run.
         """
-        stepper: Any = self
+        features, extra = self.extract_features(prev_output_tokens, encoder_out, incremental_state)
+        return (features if features_only else self.output_layer(features)), extra
+
+    def extract_features(
+        self,
+        prev_output_tokens: Tensor,
+        encoder_out: Any,
+        incremental_state: IncrementalState | None = None,
+        **_: Any,
+    ) -> tuple[Tensor, dict[str, Tensor | None]]:
+        """Features (B × T × dim) and the attention; see :meth:`forward`."""
+        if incremental_state is None:
+            features, attention = self.decode(prev_output_tokens, encoder_out)
+        else:
+            features, attention = self._run_step(prev_output_tokens, encoder_out, incremental_state)
+        return features, {"attn": attention}
+
+    def decode(self, prev_output_tokens: Tensor, encoder_out: Any) -> tuple[Tensor, Tensor | None]:
+        """Features (B × T × dim) and attention (B × T × S) of whole targets (B × T)."""
+        memory, state = self.start(encoder_out)
+        steps = []
+        for position, tokens in enumerate(prev_output_tokens.split(1, dim=1)):
+            steps.append(self.step(tokens, memory, state, position))
+            state = steps[-1].state
+        features = torch.cat([step.features for step in steps], dim=1)
+        attention = [step.attention for step in steps if step.attention is not None]
+        return features, torch.cat(attention, dim=1) if attention else None
+
+    def _run_step(
+        self, prev_output_tokens: Tensor, encoder_out: Any, incremental_state: IncrementalState
+    ) -> tuple[Tensor, Tensor | None]:
+        """Features (B × 1 × dim) and attention (B × 1 × S) of the last column."""
         cached = self.get_incremental_state(incremental_state, "stepper")
         if cached is None:
-            memory, state = stepper.start(encoder_out)
+            memory, state = self.start(encoder_out)
         else:
             memory, state = cached["memory"], cached["state"]
         position = prev_output_tokens.size(1) - 1
-        step = stepper.step(prev_output_tokens[:, -1:], memory, state, position)
+        step = self.step(prev_output_tokens[:, -1:], memory, state, position)
         cached = {"memory": memory, "state": step.state}
         self.set_incremental_state(incremental_state, "stepper", cached)
         return step.features, step.attention

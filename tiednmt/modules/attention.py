@@ -38,7 +38,8 @@ class Attention:
             self._energies = torch.empty_like(keys)
 
     def step(self, query: Tensor, padding: Tensor, attention: Tensor, context: Tensor) -> None:
-        """Put attention (k × S) and context (k × annotation) of queries (k × size) in their places;
+        """Put attention (k × S) and context (k × annotation) of queries (k × size) in their places.
+
         ``padding`` is B × S, True where there is no source.
         """
         if self.kernels:
@@ -63,8 +64,9 @@ class Attention:
     def step_back(
         self, query: Tensor, attention: Tensor, grad_context: Tensor, grad_query: Tensor
     ) -> None:
-        """Go back through a step: put the gradient of the queries (k × size) in its place, and add
-        to the others.
+        """Go back through a step.
+
+        Puts the gradient of the queries (k × size) in its place and adds to the others.
         """
         if self.kernels:
             given = (self.keys, self.annotations, self.score, query, attention, grad_context)
@@ -94,5 +96,5 @@ def energy_(sums: Tensor) -> Tensor:
 
 
 def times(rows: Tensor, matrices: Tensor) -> Tensor:
-    """Row by row, B × n times B × n × m. (bmm with columns takes several times as long.)"""
+    """B × n times B × n × m, row by row; bmm with columns takes several times as long."""
     return torch.bmm(rows.unsqueeze(1), matrices).squeeze(1)

@@ -89,8 +89,9 @@ class BidirectionalGRU(nn.GRU, Dropping):
 
 
 def mirror(sizes: Tensor) -> Tensor:
-    """Where each row of a packed sequence (``sizes``: rows a step) stands once every sentence is
-    read backwards.
+    """Where each row of a packed sequence stands once every sentence is read backwards.
+
+    ``sizes`` are the rows per step.
     """
     starts = sizes.cumsum(0) - sizes
     step = torch.arange(len(sizes)).repeat_interleave(sizes)

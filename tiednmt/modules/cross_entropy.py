@@ -67,9 +67,10 @@ def linear_cross_entropy(
 
 
 class Smoothing(NamedTuple):
-    """Weights of the loss: with p the softmax of a token's scores, y its target and
-    σ = ε / (vocab_size − 1), the loss is −(1 − ε − σ) log p[y] − σ Σ_v log p[v], and its gradient
-    p[v] − σ − (1 − ε − σ)·[v = y].
+    """Weights of the loss.
+
+    With p the softmax of a token's scores, y its target and σ = ε / (vocab_size − 1), the loss is
+    −(1 − ε − σ) log p[y] − σ Σ_v log p[v], and its gradient p[v] − σ − (1 − ε − σ)·[v = y].
     """
 
     of_target: float  # 1 − ε − σ
@@ -197,8 +198,9 @@ def loss_of_chunk(
     smoothing: Smoothing,
     differentiate: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The loss of k tokens, whose scores ``products + bias`` are; all but the products is in single
-    precision or better.
+    """The loss of k tokens, whose scores are ``products + bias``.
+
+    All but the products is in float32 or better.
 
     Args:
         products: k × vocab_size; with ``differentiate`` the gradient of the loss replaces them.

@@ -45,8 +45,9 @@ class GRUSteps:
         self.kernels = kernels_for(gates)
 
     def step(self, rows: slice, from_input: Tensor, state: Tensor, out: Tensor) -> None:
-        """Run the step of these rows: put the state after it into ``out``, given x
-        (… × k × 3·hidden) and the state before.
+        """Run the step of these rows: put the state after it into ``out``.
+
+        Given are x (… × k × 3·hidden) and the state before.
         """
         gates, candidate = self.gates[..., rows, :], self.candidates[..., rows, :]
         if self.kernels:
@@ -117,8 +118,9 @@ def states_before(initial: Tensor, states: Tensor, sizes: tuple[int, ...]) -> Te
 
 
 def transition(from_input: Tensor, from_state: Tensor, state: Tensor) -> Tensor:
-    """The state after one step, B × K × hidden, given x and h (B × K × 3·hidden) and the state
-    before it: no backward pass in mind, so that nothing is kept, and h may be overwritten.
+    """The state after one step, B × K × hidden, with nothing kept for a backward pass by hand.
+
+    Given are x and h (B × K × 3·hidden), of which h may be overwritten, and the state before it.
     """
     kernels = decoding_kernels_for(state)
     if kernels:

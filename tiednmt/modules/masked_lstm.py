@@ -1,5 +1,4 @@
-"""An LSTM over a window whose recurrent connections are dropped, with a backward pass written by
-hand.
+"""An LSTM over a window whose recurrent connections are dropped; its backward pass is by hand.
 
 Gal & Ghahramani (2016): the mask m of a stream is the same at every step of the window, and another
 for every stream. torch's fused kernels know no such mask::

@@ -149,7 +149,7 @@ def by_sentence(hypotheses: Hypotheses, sentences: int) -> list[list[Hypothesis]
             {
                 "tokens": tokens[i],
                 "score": values[i],
-                "attention": attention[i].t(),
+                "attention": attention[i].t() if attention[i].size(1) else torch.empty(0),
                 "alignment": torch.empty(0),
                 "positional_scores": single[i],
             }

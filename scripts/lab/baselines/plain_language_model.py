@@ -9,7 +9,6 @@ tried (``scripts.search_projection``).
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import time
@@ -23,6 +22,7 @@ import torch.nn.functional as F
 from fairseq.data import Dictionary, data_utils
 from torch import Tensor, nn
 
+from scripts.lab.commandline import command_parser
 from tiednmt.errors import UserError
 
 State = tuple[Tensor, Tensor]
@@ -229,9 +229,7 @@ def speed(data: Path, variant: Variant, updates: int) -> float:
 
 def main() -> None:
     """Print the speed of training as JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("python -m scripts.lab.baselines.plain_language_model", __doc__)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared folder")
     parser.add_argument("--size", choices=tuple(UNTIED), default="small")
     parser.add_argument("--updates", type=int, default=100, metavar="N")

@@ -15,14 +15,14 @@ from pathlib import Path
 from subword_nmt.learn_bpe import learn_bpe
 
 from preprocess.files import write_whole
-from preprocess.subwords import Piece, count_words, learn_codes
+from preprocess.subwords import TextPart, count_words, learn_codes
 
 
 def ours(texts: Sequence[Path], codes: Path, merges: int, workers: int) -> None:
     """Count the words of the two sides and learn from the counts."""
     source, target = texts
     words = [codes.with_name(f"{codes.name}.{path.name}.words") for path in texts]
-    count_words([Piece((source, target))], words, workers)
+    count_words([TextPart((source, target))], words, workers)
     learn_codes(words, codes, merges)
 
 

@@ -20,6 +20,7 @@ from scripts.lab.figures.parts import MEGABYTE
 from scripts.lab.records.figures import Axis, Bullets, Cell, Figures, Part, Picture, Table
 from scripts.lab.records.schema import Comparison, MetricScore, TranslationRecord, TranslationRow
 from scripts.lab.records.seeds import interval_of_mean, mean_and_sd
+from tiednmt.tying import NONE, TYINGS, embedding_rows
 
 METRICS = {"bleu": "BLEU", "chrf": "chrF"}  # what tables show
 LOSS = Axis("validation loss (nats a subword)")
@@ -61,15 +62,30 @@ def figures(record: TranslationRecord) -> Figures:
 
 def conditions(record: TranslationRecord) -> str:
     """Beam, seeds, training, machine and sizes of the vocabularies."""
-    sizes, seeds = record.vocabulary, _seeds(record)
+    seeds = _seeds(record)
     spread = f"Mean ± standard deviation of {seeds} seeds. " if seeds > 1 else ""
     return (
         f"{record.title}. {spread}Beam {record.beam}, "
         f"{record.rows[0].updates:,} updates a row, {trained_on(record.machine)}. "
-        f"Rows of the embeddings: three times {sizes.joint:,} for none (separate "
-        f"dictionaries would need {sizes.source:,} + 2 × {sizes.target:,}), once for "
-        "three-way."
+        f"{_embedding_rows(record)}"
     )
+
+
+def _embedding_rows(record: TranslationRecord) -> str:
+    """How often the joint dictionary is stored where least and where most is tied."""
+    sizes = record.vocabulary
+    modes = {str(row.recipe["model"].get("tying")) for row in record.rows} & {*TYINGS}
+    stored = sorted((embedding_rows(mode, 1, 1, 1), mode) for mode in modes)
+    if not stored:
+        return ""
+    (fewest, most_tied), (most, least_tied) = stored[0], stored[-1]
+    apart = f"{sizes.source:,} + 2 × {sizes.target:,}"
+    separate = f" (separate dictionaries would need {apart})" if least_tied == NONE else ""
+    text = f"Rows of the embeddings: {_TIMES[most]} {sizes.joint:,} for {least_tied}{separate}"
+    return text + (f", {_TIMES[fewest]} for {most_tied}." if fewest < most else ".")
+
+
+_TIMES = {1: "once", 2: "twice", 3: "three times"}
 
 
 def _baseline(record: TranslationRecord) -> TranslationRow:

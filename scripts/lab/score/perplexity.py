@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 import tiednmt.plugin  # noqa: F401
 from preprocess.manifest import line_ends
-from preprocess.monolingual import binarise
+from preprocess.monolingual import binarise_lines
 from scripts.lab.records.figures import perplexity
 from tiednmt.checkpoints import build, preferred_device, read_checkpoint, require_task
 from tiednmt.errors import UserError
@@ -71,7 +71,9 @@ class Scorer:
         """The same of a text file, split at spaces, each line ended as in training."""
         dictionary = self.prepared / "data-bin" / "dict.txt"
         with tempfile.TemporaryDirectory() as folder:
-            counts = binarise(path, dictionary, Path(folder, "text"), line_ends(self.prepared))
+            counts = binarise_lines(
+                path, dictionary, Path(folder, "text"), line_ends(self.prepared)
+            )
             if not counts["tokens"]:
                 raise UserError(f"{path}: holds no text")
             return self._score(Path(folder), "text")

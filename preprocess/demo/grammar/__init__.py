@@ -1,6 +1,7 @@
 """A small feature grammar that writes English sentences and their German translations."""
 
-from .clauses import Clause, Sentence, translate
+from .phrases import Clause, Sentence
 from .sampler import sentence_pairs
+from .sentences import translate
 
 __all__ = ["Clause", "Sentence", "sentence_pairs", "translate"]

@@ -13,10 +13,10 @@ from random import Random
 from typing import TypeVar
 
 from . import lexicon
-from .clauses import Clause, Sentence, translate
 from .lexicon import Adjective, Noun, Verb
 from .phrases import (
     Adverbial,
+    Clause,
     Couple,
     Interrogative,
     Name,
@@ -25,8 +25,10 @@ from .phrases import (
     Predicate,
     Pronoun,
     Relative,
+    Sentence,
     prepositional_phrase,
 )
+from .sentences import translate
 
 T = TypeVar("T")
 
@@ -367,7 +369,7 @@ class Sampler:
         return draw()
 
     def comparison(self) -> Sentence:
-        """*The dog is older than the cat.*"""
+        """As in *The dog is older than the cat.*."""
         kinds = self.pick(("person", "animal", "thing", "building", "machine"))
         first = self.state(subject=self.definite_phrase(kinds))
         adjectives = [
@@ -385,7 +387,7 @@ class Sampler:
         return Sentence(_plain(clause), "question")
 
     def subject_or_object_question(self) -> Sentence:
-        """*Who helps the woman?*, *Whom does she help?*, *What does she buy?*"""
+        """As in *Who helps the woman?*, *Whom does she help?*, *What does she buy?*."""
         verbs = [verb for verb in lexicon.VERBS if verb.objects and "person" in verb.subjects]
         clause = _plain(self.clause(verbs=verbs, short=True))
         if self.chance(0.4):
@@ -395,7 +397,7 @@ class Sampler:
         return Sentence(replace(clause, object=Interrogative(human)), "question")
 
     def adverb_question(self) -> Sentence:
-        """*Where does Anna live?*"""
+        """As in *Where does Anna live?*."""
         english, german = self.pick(list(lexicon.QUESTION_ADVERBS.items()))
         verbs = lexicon.VERBS
         if english == "where":
@@ -409,13 +411,13 @@ class Sampler:
         return Sentence(replace(clause, place=place, time=time, adverb=adverb), "question")
 
     def command(self) -> Sentence:
-        """*Open the door!*"""
+        """As in *Open the door!*."""
         verbs = [verb for verb in _PERSON_VERBS if not verb.stative and verb.en != "arrive"]
         clause = self.clause("present", verbs, Pronoun("you"), short=True)
         return Sentence(replace(clause, modal=None, frequency=None, time=None), "command")
 
     def complement(self) -> Sentence:
-        """*Anna says that …* and *Anna does not know whether …*"""
+        """As in *Anna says that …* and *Anna does not know whether …*."""
         verb = self.pick((lexicon.SAY, lexicon.BELIEVE, lexicon.KNOW_THAT))
         tense = self.pick(("present", "past"))
         main = Clause(self.person(), verb, tense)

@@ -1,52 +1,14 @@
-"""Clauses and sentences: one abstract representation, realised in English and in German."""
+"""Sentences in words: one abstract representation, realised in English and in German."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeGuard
 
 from . import english, german
-from .lexicon import BE, Conjunction, Modal, Verb
-from .phrases import Adverbial, Interrogative, Nominal, NounPhrase, Predicate, Pronoun, Relative
-
-
-@dataclass(frozen=True)
-class Clause:
-    """Who does what to whom, when and where.
-
-    ``tense`` is ``present``, ``past`` or ``future``. The English past is the German perfect, or
-    the preterite of *sein*, *haben*, *wissen*, *kennen* and the modal verbs. ``time_first`` puts
-    ``time`` at the front; ``adverb`` is a question adverb (*where*).
-    """
-
-    subject: Nominal
-    verb: Verb
-    tense: str = "present"
-    object: Nominal | None = None
-    recipient: Nominal | None = None
-    predicate: Predicate | None = None
-    modal: Modal | None = None
-    frequency: Adverbial | None = None
-    time: Adverbial | None = None
-    time_first: bool = False
-    place: tuple[Adverbial, ...] = ()
-    negated: bool = False
-    adverb: Adverbial | None = None
-
-
-@dataclass(frozen=True)
-class Sentence:
-    """A main clause, and a second clause behind or before it.
-
-    ``mood`` is ``statement``, ``question`` or ``command`` (a command's subject is *you*).
-    """
-
-    main: Clause
-    mood: str = "statement"
-    conjunction: Conjunction | None = None
-    other: Clause | None = None
-    other_first: bool = False
+from .lexicon import BE
+from .phrases import Clause, Interrogative, Nominal, NounPhrase, Pronoun, Relative, Sentence
 
 
 def translate(sentence: Sentence) -> tuple[str, str]:

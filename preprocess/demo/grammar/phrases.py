@@ -1,15 +1,14 @@
-"""Noun phrases, prepositional phrases and adverbials, each with its English and its German side."""
+"""The parts of a sentence, from noun phrases to clauses.
+
+Phrases have an English and a German side each; :mod:`.sentences` puts those of a clause in order.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from . import english, german
-from .lexicon import NUMBERS, Adjective, Noun
-
-if TYPE_CHECKING:
-    from .clauses import Clause
+from .lexicon import NUMBERS, Adjective, Conjunction, Modal, Noun, Verb
 
 
 class Nominal:
@@ -215,3 +214,41 @@ class Predicate:
         if self.than:
             return f"{self.adjective.de_comparative} als {self.than.de()}"
         return f"{self.degree.de} {self.adjective.de}" if self.degree else self.adjective.de
+
+
+@dataclass(frozen=True)
+class Clause:
+    """Who does what to whom, when and where.
+
+    ``tense`` is ``present``, ``past`` or ``future``. The English past is the German perfect, or
+    the preterite of *sein*, *haben*, *wissen*, *kennen* and the modal verbs. ``time_first`` puts
+    ``time`` at the front; ``adverb`` is a question adverb (*where*).
+    """
+
+    subject: Nominal
+    verb: Verb
+    tense: str = "present"
+    object: Nominal | None = None
+    recipient: Nominal | None = None
+    predicate: Predicate | None = None
+    modal: Modal | None = None
+    frequency: Adverbial | None = None
+    time: Adverbial | None = None
+    time_first: bool = False
+    place: tuple[Adverbial, ...] = ()
+    negated: bool = False
+    adverb: Adverbial | None = None
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A main clause, and a second clause behind or before it.
+
+    ``mood`` is ``statement``, ``question`` or ``command`` (a command's subject is *you*).
+    """
+
+    main: Clause
+    mood: str = "statement"
+    conjunction: Conjunction | None = None
+    other: Clause | None = None
+    other_first: bool = False

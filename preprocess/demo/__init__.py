@@ -7,7 +7,6 @@ how good a model is.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
@@ -16,9 +15,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from preprocess.corpus import Options, add_arguments, corpus_of_files, prepare, share_from
-from preprocess.demo_grammar import sentence_pairs
+from preprocess.command import parser_of
+from preprocess.corpus import Options, corpus_of_files, prepare
+from preprocess.demo.grammar import sentence_pairs
 from preprocess.files import write_whole
+from preprocess.options import add_options
 from preprocess.stages import Stage, Stages, claim
 from tiednmt.errors import UserError, one_line_errors
 
@@ -39,7 +40,8 @@ def generate(seed: int, pairs: int) -> dict[str, Split]:
     No English and no German sentence comes twice in all three, and the words of the held-out
     sentences are all in the training set.
 
-    :raises UserError: where ``pairs`` is below 100.
+    Raises:
+        UserError: where ``pairs`` is below 100.
     """
     if pairs < LEAST_PAIRS:
         raise UserError(f"--pairs {pairs}: must be {LEAST_PAIRS} or more")
@@ -86,7 +88,7 @@ def files_in(folder: Path) -> Files:
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m preprocess.demo", description=__doc__)
+    parser = parser_of("demo", __doc__)
     parser.add_argument(
         "--seed", type=int, default=1, metavar="N", help="another seed, another corpus (default: 1)"
     )
@@ -97,10 +99,10 @@ def main(argv: list[str] | None = None) -> None:
         metavar="N",
         help=f"training pairs, {LEAST_PAIRS} or more (default: %(default)s)",
     )
-    add_arguments(parser)
+    add_options(parser, Options)
     parser.set_defaults(merges=MERGES)
     args = parser.parse_args(argv)
-    options, share = Options.from_arguments(args), share_from(args)
+    options = Options.from_arguments(args)
     if args.pairs < LEAST_PAIRS:
         raise UserError(f"--pairs {args.pairs}: must be {LEAST_PAIRS} or more")
     claim(args.dest)
@@ -110,13 +112,9 @@ def main(argv: list[str] | None = None) -> None:
         Stage(
             "generate",
             partial(write_raw, files, args.seed, args.pairs),
-            inputs=sorted((Path(__file__).parent / "demo_grammar").glob("*.py")),
+            inputs=sorted((Path(__file__).parent / "grammar").glob("*.py")),
             outputs=[path for sides in files.values() for path in sides.values()],
             options={"seed": args.seed, "pairs": args.pairs},
         )
     )
-    prepare(corpus_of_files("demo", SOURCE, TARGET, files), args.dest, options, share)
-
-
-if __name__ == "__main__":
-    main()
+    prepare(corpus_of_files("demo", SOURCE, TARGET, files), args.dest, options)

@@ -1,0 +1,150 @@
+"""The command lines of published corpora: take the raw files or download them, then prepare."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from preprocess import corpus as parallel
+from preprocess import monolingual
+from preprocess.download import Download, at_address, fetch_all
+from preprocess.options import add_options
+from preprocess.stages import WorkShard, claim
+from tiednmt.errors import UserError
+
+
+def parallel_command(
+    argv: list[str] | None,
+    name: str,
+    description: str | None,
+    pairs: Sequence[str],
+    downloads: Callable[[str], list[Download]],
+    corpus_in: Callable[[Path, str], parallel.Corpus],
+    **defaults: Any,
+) -> None:
+    """The command line of a published corpus of sentence pairs.
+
+    Args:
+        argv: the arguments; None takes those of the process.
+        name: the module of ``preprocess``.
+        description: what ``--help`` says.
+        pairs: language pairs as ``en-de``, the default first.
+        downloads: language pair → the published files.
+        corpus_in: folder of those files and language pair → the corpus.
+        defaults: options that are other than in :class:`preprocess.corpus.Options`.
+
+    Raises:
+        UserError: where the pair is unknown, or see :func:`preprocess.corpus.prepare`.
+    """
+    parser = parser_of(name, description)
+    default, *others = pairs
+    listed = ", ".join([f"{default} (default)", *others])
+    parser.add_argument("--pair", default=default, metavar="PAIR", help=listed)
+    add_raw_arguments(parser)
+    add_options(parser, parallel.Options)
+    _add_share_arguments(parser)
+    parser.set_defaults(**defaults)
+    args = parser.parse_args(argv)
+    options, share = parallel.Options.from_arguments(args), _shard_from(args)
+    if args.pair not in pairs:
+        raise UserError(f"--pair {args.pair}: unknown pair; choose one of {', '.join(pairs)}")
+    wanted = downloads(args.pair) if parallel.reads(share) else []
+    parallel.prepare(corpus_in(raw_folder(args, wanted), args.pair), args.dest, options, share)
+
+
+def monolingual_command(
+    argv: list[str] | None,
+    name: str,
+    description: str | None,
+    downloads: Sequence[Download],
+    corpus_in: Callable[[Path], monolingual.MonolingualCorpus],
+    **defaults: Any,
+) -> None:
+    """The command line of a published corpus in one language.
+
+    Args:
+        argv: the arguments; None takes those of the process.
+        name: the module of ``preprocess``.
+        description: what ``--help`` says.
+        downloads: the published files.
+        corpus_in: folder of those files → the corpus.
+        defaults: options that are other than in :class:`preprocess.monolingual.Options`.
+
+    Raises:
+        UserError: see :func:`preprocess.monolingual.prepare`.
+    """
+    parser = parser_of(name, description)
+    add_raw_arguments(parser)
+    add_options(parser, monolingual.Options)
+    parser.set_defaults(**defaults)
+    args = parser.parse_args(argv)
+    options = monolingual.Options.from_arguments(args)
+    monolingual.prepare(corpus_in(raw_folder(args, downloads)), args.dest, options)
+
+
+def parser_of(name: str, description: str | None) -> argparse.ArgumentParser:
+    """The parser of ``python -m preprocess.<name>``."""
+    return argparse.ArgumentParser(
+        prog=f"python -m preprocess.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_raw_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where the raw files come from."""
+    parser.add_argument(
+        "--raw", type=Path, metavar="DIR", help="folder of the raw files, in place of a download"
+    )
+    parser.add_argument("--url", help="download from this address instead of the publisher's")
+
+
+def raw_folder(args: argparse.Namespace, downloads: Sequence[Download]) -> Path:
+    """The folder of the raw files: ``--raw``, or one in ``--dest`` that they are downloaded to.
+
+    Raises:
+        UserError: where ``--dest`` holds something else or a file cannot be had.
+    """
+    if args.raw is not None:
+        return Path(args.raw)
+    folder = Path(args.dest) / "download"
+    if downloads:
+        claim(args.dest)
+        fetch_all(at_address(downloads, args.url), folder)
+    return folder
+
+
+def _add_share_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which share of the work a call does, for corpora that several machines prepare."""
+    parser.add_argument(
+        "--step",
+        choices=parallel.STEPS,
+        metavar="STEP",
+        help=f"only this one of {', '.join(parallel.STEPS)} (default: all of them, in this order)",
+    )
+    parser.add_argument(
+        "--shard",
+        type=_fraction,
+        default=(1, 1),
+        metavar="I/N",
+        help=f"of --step {' and '.join(parallel.DIVIDED_STEPS)}: only the I-th of N shares of the"
+        " parts",
+    )
+
+
+def _fraction(text: str) -> tuple[int, int]:
+    number, slash, of = text.partition("/")
+    if not (slash and number.isdecimal() and of.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text}: write it as 2/3, the second of three")
+    return int(number), int(of)
+
+
+def _shard_from(args: argparse.Namespace) -> WorkShard:
+    """The share of the work as given on the command line."""
+    number, of = args.shard
+    if of > 1 and args.step not in parallel.DIVIDED_STEPS:
+        steps = " or --step ".join(parallel.DIVIDED_STEPS)
+        raise UserError(f"--shard {number}/{of}: needs --step {steps}")
+    return WorkShard(args.step, number, of)
