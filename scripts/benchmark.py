@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from scripts.lab.benchmarks.catalogue import BENCHMARKS, run
@@ -49,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(summary_of(record))
     if args.json:
         write_record(args.json, record)
-        draw(figures_of(record).pictures, args.json.parent)
+        pictures = figures_of(record).pictures
+        draw([replace(picture, name=args.json.stem) for picture in pictures], args.json.parent)
 
 
 if __name__ == "__main__":

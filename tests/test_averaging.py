@@ -6,7 +6,7 @@ from fairseq import checkpoint_utils
 
 from preprocess import demo
 from scripts import average as command
-from tests.integration.commandline import train
+from tests.support.commandline import train
 from tiednmt.averaging import average, last_checkpoints
 from tiednmt.errors import UserError
 

@@ -1,14 +1,61 @@
-"""What becomes of checkpoints when something goes wrong in writing them."""
+"""What the plugin mends in fairseq: each patch does what it says, once, however often applied."""
 
 from __future__ import annotations
 
+import argparse
 import resource
 import signal
+import sys
 
+import numpy
 import pytest
+import torch
+from fairseq import checkpoint_utils
+from fairseq.data import ListDataset
 from fairseq.file_io import PathManager
+from omegaconf import OmegaConf
 
-import tiednmt.plugin  # noqa: F401
+from tiednmt import plugin
+
+PATCHES = {
+    plugin.allow_fairseq_types: lambda: set(torch.serialization.get_safe_globals()),
+    plugin.make_checkpoint_copies_atomic: lambda: PathManager.copy,
+    plugin.load_components_of_tied_models: lambda: (
+        checkpoint_utils.load_pretrained_component_from_model
+    ),
+    plugin.patch_numpy_compat: lambda: numpy.compat,
+    plugin.explain_uncaught_errors: lambda: sys.excepthook,
+}
+
+
+@pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.__name__)
+def test_each_may_be_applied_any_number_of_times(patch, monkeypatch):
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # what a test leaves is restored
+    patch()
+    once = PATCHES[patch]()
+    patch()
+    assert PATCHES[patch]() == once
+
+
+def test_types_of_checkpoints_are_let_in_and_no_others(tmp_path):
+    state = {
+        "args": argparse.Namespace(lr=[0.1]),
+        "cfg": OmegaConf.create({"model": {"_name": "tied_gru", "dropout": 0.1, "sizes": [1, 2]}}),
+        "meters": [numpy.zeros(3), numpy.float64(2.0), numpy.int64(3)],
+    }
+    torch.save(state, tmp_path / "state.pt")
+    loaded = torch.load(tmp_path / "state.pt")
+    assert loaded["args"] == state["args"] and loaded["cfg"] == state["cfg"]
+    assert loaded["meters"][1:] == [2.0, 3]
+    torch.save({"hostile": print}, tmp_path / "other.pt")
+    with pytest.raises(Exception, match="print"):
+        torch.load(tmp_path / "other.pt")
+
+
+def test_datasets_of_single_sentences_find_numpys_old_number():
+    data = ListDataset([torch.zeros(2), torch.zeros(3)], sizes=numpy.array([2, 3]))
+    assert data.num_tokens(1) == 3
+    assert numpy.compat.long is int
 
 
 def test_a_copy_that_fails_leaves_the_checkpoint_before_it(tmp_path):

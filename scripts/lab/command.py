@@ -11,7 +11,6 @@ from pathlib import Path
 from scripts.lab.commandline import positive, seed_numbers
 from scripts.lab.run.specs import load_experiment
 from scripts.lab.runner import Options, run_experiment
-from scripts.lab.store import summary_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,8 +56,8 @@ def reproduce(
     if args.jobs:
         command += f" --jobs {args.jobs}"
     options = Options(args.raw, wordsim, args.jobs, args.seeds or (1,))
-    record = run_experiment(experiment, out, command, options)
-    print(f"\n{summary_of(record)}\n")
+    run_experiment(experiment, out, command, options)
+    print(f"\n{(out / 'table.md').read_text(encoding='utf-8')}")
     print(f"table, record and plots: {out}; {time.monotonic() - started:.0f} s in all")
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from preprocess.files import read_lines
 from scripts.lab.figures import analysis as of_analysis
-from scripts.lab.figures.parts import tie_bars, tie_table
+from scripts.lab.figures.parts import tie_blocks
 from scripts.lab.records.analysis import FILE, read_analysis
-from scripts.lab.records.figures import Block, Part, Picture
+from scripts.lab.records.figures import Part
 from scripts.lab.records.schema import ExperimentRecord, Record, TranslationRecord
 from scripts.lab.run.specs import folder_name
 from scripts.lab.score.prepared import Prepared
@@ -70,8 +70,7 @@ def _ties(rows: Sequence[str], folder: Path) -> list[Part]:
     }
     if not ties:
         return []
-    blocks: list[Block] = [tie_table(ties, {}), Picture("parameters", [tie_bars(ties)])]
-    return [Part("Which matrices are one", blocks)]
+    return [Part("Which matrices are one", tie_blocks(ties, {}))]
 
 
 def _recorded_samples(record: Record) -> Samples | None:

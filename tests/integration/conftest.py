@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.commandline import Background, run
+from tests.support.commandline import Background, run
 
 
 @pytest.fixture(scope="session")

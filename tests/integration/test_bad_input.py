@@ -10,7 +10,8 @@ import shutil
 import pytest
 import torch
 
-from tests.integration.commandline import PLUGIN, run, train
+from tests.support.commandline import PLUGIN, run, train
+from tests.support.untrained import save_untrained
 
 pytestmark = pytest.mark.slow
 
@@ -52,6 +53,10 @@ def folder(data_bin, tmp_path_factory):
     path = folder / "separate" / "dict.de.txt"
     path.write_text("".join(path.read_text(encoding="utf-8").splitlines(True)[:-1]), "utf-8")
 
+    for tying in ("none", "inputs", "decoder"):
+        options = ("--task", "translation", "--arch", "tied_gru_tiny", "--tying", tying)
+        save_untrained(folder / f"tying-{tying}.pt", data_bin, *options)
+
     lstm = ("--encoder-embed-dim", 8, "--encoder-hidden-size", 8, "--decoder-embed-dim", 8)
     options = (*lstm, "--decoder-hidden-size", 8, "--decoder-out-embed-dim", 8)
     run(
@@ -82,6 +87,22 @@ GENERATE = {
     "a type more": (
         ("{folder}/bigger", "--path", GOOD),
         r"checkpoint_last\.pt: .*trained on other dictionaries",
+    ),
+    "tied less, by an override": (
+        (
+            "{data}",
+            "--path",
+            *("{folder}/tying-none.pt", "--model-overrides", "{{'tying':'three-way'}}"),
+        ),
+        r"none\.pt: .*ties less.*encoder\.embedding\.weight and decoder\.embedding\.weight",
+    ),
+    "tied more, by an override": (
+        ("{data}", "--path", GOOD, "--model-overrides", "{{'tying':'none'}}"),
+        r"last\.pt: .*holds another model; give the --arch, --tying.*decoder\.embedding\.weight",
+    ),
+    "dropout of no module": (
+        ("{data}", "--path", GOOD, "--retain-dropout", "--retain-dropout-modules", "Encoder"),
+        r"modules Encoder: no such modules; .* has TiedGRUDecoder, TiedGRUEncoder",
     ),
     "no data": (("{folder}/nowhere", "--path", GOOD), r"{folder}/nowhere: No such file"),
 }
@@ -130,6 +151,16 @@ TRAIN = {
         ("{data}", "--tying", "decoder", "--restore-file", GOOD),
         r"holds another model; give the --arch, --tying.*decoder\.embedding\.weight",
     ),
+    **{
+        f"checkpoint that ties less, {tying}, {option}": (
+            ("{data}", "--tying", "three-way", option, f"{{folder}}/tying-{tying}.pt"),
+            rf"{tying}\.pt: .*ties less than the model: \S+ and \S+ are different matrices",
+        )
+        for tying, option in (
+            *(("none", "--finetune-from-model"), ("none", "--restore-file")),
+            *(("inputs", "--finetune-from-model"), ("decoder", "--restore-file")),
+        )
+    },
     "checkpoint of other sizes": (
         ("{data}", "--tying", "three-way", "--embed-dim", "64", "--finetune-from-model", GOOD),
         r"holds another model; give the --arch, --tying.*size mismatch",

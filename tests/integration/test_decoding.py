@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.integration.commandline import PLUGIN, run, train
+from tests.support.commandline import PLUGIN, run, train
 
 
 @pytest.mark.slow

@@ -12,14 +12,15 @@ import torch
 from fairseq import checkpoint_utils
 
 import tiednmt.plugin  # noqa: F401
-from tests.integration.commandline import PLUGIN, Background, run, train
+from tests.support.commandline import PLUGIN, Background, run, train
 
 MODES = {
     "none": (),
+    "inputs": ("--tying", "inputs"),
     "decoder": ("--tying", "decoder"),
     "three-way": ("--tying", "three-way", "--projection", "--projection-penalty", "2"),
 }
-MATRICES = {"none": 3, "decoder": 2, "three-way": 1}
+MATRICES = {"none": 3, "inputs": 2, "decoder": 2, "three-way": 1}
 CUT, WHOLE = 9, 14  # updates; an epoch has six, so the second start is within the second one
 
 pytestmark = pytest.mark.slow
@@ -74,6 +75,7 @@ def test_the_start_up_log_prints_the_tie_map(mode, trainings):
     log = trainings[mode].result().output
     groups = {
         "none": ("source input embedding ", "target input embedding ", "output embedding "),
+        "inputs": ("source input embedding = target input embedding ", "output embedding "),
         "decoder": ("source input embedding ", "target input embedding = output embedding "),
         "three-way": ("source input embedding = target input embedding = output embedding ",),
     }
@@ -97,8 +99,8 @@ def test_the_tied_matrices_are_one_object_after_a_load(mode, checkpoint):
     (model,), _, _ = checkpoint_utils.load_model_ensemble_and_task([str(checkpoint)])
     source, target = model.encoder.embedding.weight, model.decoder.embedding.weight
     output = model.output_layer.embedding.weight
-    assert (target is output) == (mode != "none")
-    assert (source is target) == (mode == "three-way")
+    assert (target is output) == (mode in ("decoder", "three-way"))
+    assert (source is target) == (mode in ("inputs", "three-way"))
     assert len({id(weight) for weight in (source, target, output)}) == MATRICES[mode]
     assert (model.output_layer.projection is not None) == (mode == "three-way")
 
@@ -165,7 +167,8 @@ def test_evaluate_scores_all_modes_side_by_side(trainings, prepared, work):
     # three-way: two matrices fewer and a P of 128 × 128 more
     types = load(work / "none" / "whole" / "checkpoint_last.pt")["model"]["decoder.output.bias"]
     sizes = {row["name"]: row["parameters"] for row in rows}
-    assert sizes["none"] - sizes["decoder"] == len(types) * 128
+    for mode in ("inputs", "decoder"):
+        assert sizes["none"] - sizes[mode] == len(types) * 128
     assert sizes["none"] - sizes["three-way"] == 2 * len(types) * 128 - 128 * 128
     files = sorted(output.rglob("*"))
     texts = [file.read_text(encoding="utf-8") for file in files if file.is_file()]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import tiednmt.plugin  # noqa: F401
-from tests.integration.commandline import run
+from tests.support.commandline import run
 
 pytestmark = pytest.mark.slow
 

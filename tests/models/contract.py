@@ -10,22 +10,26 @@ import io
 import itertools
 import json
 import os
+import pickle
 import socket
 
 import pytest
 import torch
+from fairseq import checkpoint_utils
 from fairseq.dataclass.configs import EMAConfig
 from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_DATACLASS_REGISTRY
 from fairseq.models.ema import build_ema
 from fairseq.sequence_generator import SequenceGenerator
 from omegaconf import OmegaConf
 from torch import nn
+from torch.nn.utils import parametrize
 
 import tests.support.toy_model  # noqa: F401
 import tiednmt.plugin  # noqa: F401
 from tests.support.searches import assert_same, hypotheses, sentences
-from tests.support.small_models import JOINT, batch
-from tiednmt.errors import CheckpointError
+from tests.support.small_models import JOINT, batch, dictionary
+from tests.support.untrained import checkpoint_of
+from tiednmt.errors import CheckpointError, UserError
 from tiednmt.models.parameters import tie_map_of
 from tiednmt.modules import linear as linear_module
 from tiednmt.modules.dropout import Dropping
@@ -38,6 +42,7 @@ ARCHITECTURES = {
     "tied_gru": {
         "embed_dim": 6,
         "encoder_hidden_size": 4,
+        "encoder_layers": 2,
         "decoder_hidden_size": 5,
         "attention_size": 7,
     },
@@ -64,11 +69,11 @@ def build(arch, tying=None, dtype=torch.float64, seed=7, noise=0.2, **changes):
     """A small model; with ``noise`` its padding rows and biases are not zero."""
     tying = tying or (DECODER if arch in LANGUAGE_MODELS else THREE_WAY)
     options = {**vars(MODEL_DATACLASS_REGISTRY[arch]()), **ARCHITECTURES[arch]}
-    config = OmegaConf.create({"model": {**options, "dropout": 0.0, **changes}})
+    config = OmegaConf.create({"model": {**options, "dropout": 0.0, "projection": True, **changes}})
     config.model.tying = tying
     torch.manual_seed(seed)
-    source = None if arch in LANGUAGE_MODELS else JOINT
-    result = ARCH_MODEL_REGISTRY[arch].build(config.model, source, JOINT).to(dtype)
+    source = None if arch in LANGUAGE_MODELS else words
+    result = ARCH_MODEL_REGISTRY[arch].build(config.model, source, words).to(dtype)
     with torch.no_grad():
         for parameter in result.parameters():
             parameter.add_(noise * torch.randn_like(parameter))
@@ -226,6 +231,24 @@ def test_the_tied_gradient_is_the_sum_of_its_uses(arch, tying):
         torch.testing.assert_close(parameter.grad, sum(uses[id(parameter)]))
 
 
+@every_architecture
+@pytest.mark.parametrize(("dtype", "near"), [(torch.bfloat16, 0.02), (torch.float16, 0.002)])
+def test_half_types_compute_close_to_the_exact(arch, dtype, near):
+    """Loss and gradients, within a few units in their last place."""
+    given, target = inputs_for(arch)
+    model = build(arch, dtype=dtype)
+    exact = copy.deepcopy(model).double()
+    outcomes = []
+    for one in (model, exact):
+        loss = loss_of(one, given, target)
+        gradients = torch.autograd.grad(loss, list(one.parameters()))
+        together = torch.cat([gradient.flatten() for gradient in gradients])
+        assert together.dtype == one.output_layer.bias.dtype
+        outcomes.append((scores_of(one, given), loss, together))
+    for rough, expected in zip(*outcomes, strict=True):
+        assert (rough.double() - expected).norm() < near * expected.norm()
+
+
 # --- the tie survives ---------------------------------------------------------------------------
 
 
@@ -273,10 +296,12 @@ def test_the_tie_survives_the_meta_device(arch, tying):
 @every_case
 def test_the_tie_survives_copies_dtypes_and_averages(arch, tying):
     model = build(arch, tying, dtype=torch.float32)
-    twin = copy.deepcopy(model)
-    assert_tied(twin, arch, tying)
-    assert twin.embeddings.target.weight is not model.embeddings.target.weight
-    assert_tied(twin.half().bfloat16().float(), arch, tying)
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert_tied(twin, arch, tying)
+        assert twin.embeddings.target.weight is not model.embeddings.target.weight
+        assert torch.equal(evaluated(twin, arch), evaluated(model, arch))
+        twin.load_state_dict(model.state_dict())
+        assert_tied(twin.half().bfloat16().float(), arch, tying)
     average = build_ema(model, EMAConfig(store_ema=True, ema_decay=0.5), "cpu")
     with torch.no_grad():
         model.embeddings.target.weight.add_(1)
@@ -290,6 +315,50 @@ def test_the_tie_survives_copies_dtypes_and_averages(arch, tying):
     averaged = build(arch, tying)
     averaged.load_state_dict(mean)
     assert_tied(averaged, arch, tying)
+
+
+@every_case
+def test_a_parametrisation_is_seen_by_all_uses(arch, tying):
+    class Halved(nn.Module):
+        def forward(self, weight):
+            return weight / 2
+
+    model, expected = build(arch, tying), build(arch, tying)
+    embeddings = (model.embeddings.source, model.embeddings.target)
+    embeddings = {id(e): e for e in (*embeddings, model.output_layer.embedding) if e is not None}
+    with torch.no_grad():
+        for name, parameter in expected.named_parameters():
+            if "embedding.weight" in name:
+                parameter.div_(2)
+    for embedding in embeddings.values():
+        parametrize.register_parametrization(embedding, "weight", Halved())
+    assert len(embeddings) == len(expected.tie_map.groups)
+    assert torch.equal(evaluated(model, arch), evaluated(expected, arch))
+
+
+@every_architecture
+def test_a_state_may_be_loaded_more_than_once(arch):
+    model, first, second = (build(arch, seed=seed) for seed in (7, 8, 9))
+    weights = model.state_dict()
+    for loaded in (first, second):
+        loaded.load_state_dict(weights)
+        assert_tied(loaded, arch, loaded.tie_map.tying)
+        assert torch.equal(evaluated(model, arch), evaluated(loaded, arch))
+
+
+@every_case
+def test_a_checkpoint_of_other_dictionaries_is_refused(arch, tying):
+    """Of the same size: it is the entries that count."""
+    other = dictionary(f"v{i}" for i in range(len(JOINT) - 4))
+    assert len(other) == len(JOINT)
+    with pytest.raises(CheckpointError, match="other dictionaries"):
+        build(arch, tying).load_state_dict(build(arch, tying, words=other).state_dict())
+
+
+@every_architecture
+def test_a_checkpoint_of_other_sizes_is_refused(arch):
+    with pytest.raises(CheckpointError, match=r"another model; give the --arch.*size mismatch"):
+        build(arch, embed_dim=10).load_state_dict(build(arch).state_dict())
 
 
 @pytest.fixture(scope="module")
@@ -356,6 +425,117 @@ def test_a_checkpoint_that_ties_less_loads_where_its_matrices_are_equal(arch):
             embeddings.source.weight.copy_(embeddings.target.weight)
     tied.load_state_dict(apart.state_dict())
     assert torch.equal(evaluated(apart, arch), evaluated(tied, arch))
+
+
+@every_case
+def test_encoder_and_decoder_load_alone(arch, tying, tmp_path):
+    """By fairseq's ``load_pretrained_component_from_model``, though each matrix is stored once."""
+    model, other = build(arch, tying), build(arch, tying, seed=8)
+    torch.save(checkpoint_of(model), tmp_path / "tied.pt")
+    parts = ("decoder",) if arch in LANGUAGE_MODELS else ("decoder", "encoder")
+    for part in parts:
+        component = getattr(other, part)
+        checkpoint_utils.load_pretrained_component_from_model(component, str(tmp_path / "tied.pt"))
+        expected = dict(getattr(model, part).named_parameters(remove_duplicate=False))
+        for name, parameter in component.named_parameters(remove_duplicate=False):
+            assert torch.equal(parameter, expected[name]), name
+    assert_tied(other, arch, tying)
+    assert torch.equal(evaluated(model, arch), evaluated(other, arch))
+
+
+# --- layers that are not torch's own ------------------------------------------------------------
+
+
+class Adapted(nn.Module):
+    """A linear layer and what LoRA (Hu et al. 2021) adds to it."""
+
+    def __init__(self, layer, rank=2):
+        super().__init__()
+        self.layer = layer
+        self.down = nn.Parameter(torch.randn(rank, layer.in_features).to(layer.weight.dtype))
+        self.up = nn.Parameter(torch.randn(layer.out_features, rank).to(layer.weight.dtype))
+
+    def forward(self, inputs):
+        return self.layer(inputs) + 0.3 * (inputs @ self.down.t() @ self.up.t())
+
+
+def linear_layers(model):
+    return [name for name, module in model.named_modules() if type(module) is nn.Linear]
+
+
+def adapted_and_merged(arch, names, dtype):
+    """A model some of whose layers are adapted, and one whose weights are what these come to."""
+    model, merged = (build(arch, dtype=dtype) for _ in range(2))
+    torch.manual_seed(4)
+    for name in names:
+        adapter = Adapted(model.get_submodule(name))
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, adapter)
+        with torch.no_grad():
+            merged.get_submodule(name).weight.add_(0.3 * adapter.up @ adapter.down)
+    return model, merged
+
+
+def choices_of_layers(arch):
+    names = linear_layers(build(arch))
+    assert names
+    return [names, *([name] for name in names)]
+
+
+@every_architecture
+def test_adapted_layers_train_and_decode_as_those_they_come_to(arch):
+    """All of them, and each alone: some are parts of one product where they are torch's own."""
+    given, target = inputs_for(arch)
+    for names in choices_of_layers(arch):
+        models = adapted_and_merged(arch, names, torch.float64)
+        scores = [scores_of(one, given) for one in models]
+        torch.testing.assert_close(*scores, msg=f"{names}")
+        gradients = []
+        for one in models:
+            loss_of(one, given, target).backward()
+            named = one.named_parameters()
+            gradients.append({name.replace(".layer.", "."): p.grad for name, p in named})
+        for name, expected in gradients[1].items():
+            torch.testing.assert_close(gradients[0][name], expected, msg=f"{names}: {name}")
+        adapters = [m for m in models[0].modules() if isinstance(m, Adapted)]
+        assert len(adapters) == len(names)
+        assert all(a.up.grad.abs().sum() > 0 and a.down.grad.abs().sum() > 0 for a in adapters)
+        with torch.no_grad():
+            steps = steps_of(prepared_for_inference(models[0]), arch, given)
+        torch.testing.assert_close(steps, scores[1], msg=f"{names}")
+
+
+@every_translator
+def test_adapted_layers_are_searched_with(arch):
+    sample, options = sentences(5, 5), {"beam_size": 3, "max_len_b": 9}
+    for names in choices_of_layers(arch):
+        adapted, merged = adapted_and_merged(arch, names, torch.float32)
+        assert_same(
+            hypotheses(TiedSequenceGenerator, prepared_for_inference(adapted), sample, **options),
+            hypotheses(SequenceGenerator, merged.eval(), sample, **options),
+        )
+
+
+@every_architecture
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_layers_quantised_by_type(arch):
+    """By torch's own ``quantize_dynamic``."""
+    model = build(arch, dtype=torch.float32).eval()
+    exact, given = evaluated(model, arch), inputs_for(arch)[0]
+    quantised = torch.ao.quantization.quantize_dynamic(model, {nn.Linear})
+    assert linear_layers(model) and not linear_layers(quantised)
+    for prepared in (quantised, prepared_for_inference(quantised)):
+        with torch.no_grad():
+            outcomes = scores_of(prepared, given), steps_of(prepared, arch, given)
+        for rounded in outcomes:
+            assert 0 < (rounded - exact).norm() < 0.05 * exact.norm()
+    if arch not in LANGUAGE_MODELS:
+        sample, options = sentences(5, 5), {"beam_size": 3, "max_len_b": 9}
+        ours, theirs = (
+            hypotheses(TiedSequenceGenerator, one, sample, **options) for one in (quantised, model)
+        )
+        for beam, expected in zip(ours, theirs, strict=True):
+            assert beam[0]["score"].item() == pytest.approx(expected[0]["score"].item(), abs=0.05)
 
 
 # --- decoding -----------------------------------------------------------------------------------
@@ -460,10 +640,16 @@ def test_retained_dropout(arch):
         assert torch.equal(same, again) and not torch.equal(same, other)
     model = build(arch, dropout=0.5)
     owners = sorted({m.owner for m in model.modules() if isinstance(m, Dropping) and m.owner})
-    prepared_for_inference(model, retain_dropout=True, retain_dropout_modules=owners[:1])
-    for module in model.modules():
-        if isinstance(module, Dropping):
-            assert module.retained == (module.owner == owners[0])
+    for wanted in (owners[:1], owners[0], f"{owners[0]}, {owners[-1]}", owners):
+        model = build(arch, dropout=0.5)
+        prepared_for_inference(model, retain_dropout=True, retain_dropout_modules=wanted)
+        for module in model.modules():
+            if isinstance(module, Dropping):
+                assert module.retained == (str(module.owner) in wanted)
+    with pytest.raises(UserError, match=rf"modules {owners[0][:-1]}: no such modules; .* has "):
+        prepared_for_inference(
+            build(arch), retain_dropout=True, retain_dropout_modules=owners[0][:-1]
+        )
 
 
 # --- what tools see -----------------------------------------------------------------------------

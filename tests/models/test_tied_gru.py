@@ -1,15 +1,16 @@
-"""The translation model: padding, incremental decoding, beam search, checkpoints."""
+"""The translation model: attention, sentences that end early, greedy search, dropout, sizes."""
+
+from argparse import Namespace
 
 import pytest
 import torch
+from fairseq.models import ARCH_CONFIG_REGISTRY
 from fairseq.sequence_generator import SequenceGenerator
 from omegaconf import OmegaConf
 from torch.nn.functional import cross_entropy
 
-from tests.support.small_models import JOINT, batch, model
-from tiednmt.errors import UserError
+from tests.support.small_models import JOINT, batch, dictionary, model
 from tiednmt.models.tied_gru import TiedGRUConfig, TiedGRUModel
-from tiednmt.modules import linear
 from tiednmt.modules.packing import pack_steps
 
 
@@ -18,37 +19,34 @@ def scores(built, inputs):
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-class TestPadding:
-    def test_side_of_padding_does_not_matter(self, layers):
-        built = model(encoder_layers=layers)
-        left, right = (scores(built, batch(left_pad=side)[0])[0] for side in (True, False))
-        torch.testing.assert_close(left, right)
+def test_attention_lies_on_words_alone(layers):
+    built = model(encoder_layers=layers)
+    for left in (True, False):
+        inputs, _ = batch(left_pad=left)
+        attention = scores(built, inputs)[1]["attn"]
+        padding = inputs["src_tokens"].eq(JOINT.pad()).unsqueeze(1).expand_as(attention)
+        assert attention[padding].abs().max() == 0
+        assert attention[~padding].min() > 0
+        torch.testing.assert_close(attention.sum(2), torch.ones_like(attention[..., 0]))
 
-    def test_a_sentence_alone_scores_as_in_a_batch(self, layers):
-        built = model(encoder_layers=layers)
-        together, extra = scores(built, batch()[0])
-        for i, (length, target_length) in enumerate(zip((5, 3, 1), (4, 6, 1), strict=True)):
-            inputs = batch()[0]
-            single = {
-                "src_tokens": inputs["src_tokens"][i : i + 1, 5 - length :],
-                "src_lengths": inputs["src_lengths"][i : i + 1],
-                "prev_output_tokens": inputs["prev_output_tokens"][i : i + 1, : target_length + 1],
-            }
-            alone, attention = scores(built, single)
-            torch.testing.assert_close(alone[0], together[i, : target_length + 1])
-            torch.testing.assert_close(
-                attention["attn"][0], extra["attn"][i, : target_length + 1, 5 - length :]
-            )
 
-    def test_attention_lies_on_words_alone(self, layers):
-        built = model(encoder_layers=layers)
-        for left in (True, False):
-            inputs, _ = batch(left_pad=left)
-            attention = scores(built, inputs)[1]["attn"]
-            padding = inputs["src_tokens"].eq(JOINT.pad()).unsqueeze(1).expand_as(attention)
-            assert attention[padding].abs().max() == 0
-            assert attention[~padding].min() > 0
-            torch.testing.assert_close(attention.sum(2), torch.ones_like(attention[..., 0]))
+def test_attention_is_that_of_each_sentence_alone_and_step_by_step():
+    built = model().eval()
+    inputs, _ = batch()
+    together = built(**inputs)[1]["attn"]
+    encoder_out, state = built.encoder(inputs["src_tokens"], inputs["src_lengths"]), {}
+    for t in range(together.size(1)):
+        previous = inputs["prev_output_tokens"][:, : t + 1]
+        _, extra = built.decoder(previous, encoder_out, incremental_state=state)
+        torch.testing.assert_close(extra["attn"][:, 0], together[:, t])
+    for i, (length, target_length) in enumerate(zip((5, 3, 1), (4, 6, 1), strict=True)):
+        alone = {
+            "src_tokens": inputs["src_tokens"][i : i + 1, 5 - length :],
+            "src_lengths": inputs["src_lengths"][i : i + 1],
+            "prev_output_tokens": inputs["prev_output_tokens"][i : i + 1, : target_length + 1],
+        }
+        attention = built(**alone)[1]["attn"][0]
+        torch.testing.assert_close(attention, together[i, : target_length + 1, 5 - length :])
 
 
 class TestSentencesThatEndEarly:
@@ -106,34 +104,6 @@ class TestSentencesThatEndEarly:
         assert len(positions) == sum(sizes) and sizes[0] == 2
 
 
-def test_incremental_decoding_equals_teacher_forcing():
-    built = model().eval()
-    inputs, _ = batch()
-    whole, extra = built(**inputs)
-    encoder_out = built.encoder(inputs["src_tokens"], inputs["src_lengths"])
-    state = {}
-    for t in range(whole.size(1)):
-        previous = inputs["prev_output_tokens"][:, : t + 1]
-        step, attention = built.decoder(previous, encoder_out, incremental_state=state)
-        torch.testing.assert_close(step[:, 0], whole[:, t])
-        torch.testing.assert_close(attention["attn"][:, 0], extra["attn"][:, t])
-
-
-def test_reordering_moves_sentences_with_their_state():
-    built = model().eval()
-    inputs, _ = batch()
-    order = torch.tensor([2, 0, 0, 1])
-    state = {}
-    encoder_out = built.encoder(inputs["src_tokens"], inputs["src_lengths"])
-    previous = inputs["prev_output_tokens"]
-    built.decoder(previous[:, :1], encoder_out, incremental_state=state)
-    built.decoder.reorder_incremental_state_scripting(state, order)
-    reordered = built.encoder.reorder_encoder_out(encoder_out, order)
-    step, _ = built.decoder(previous[order][:, :2], reordered, incremental_state=state)
-    whole, _ = built(**inputs)
-    torch.testing.assert_close(step[:, 0], whole[order, 1])
-
-
 def greedy(built, inputs, steps):
     """Independent of incremental decoding: the whole prefix is run again at every step."""
     rows = []
@@ -177,33 +147,60 @@ def test_each_dropout_has_an_option(place):
     assert not torch.equal(built(**inputs)[0], built(**inputs)[0])
 
 
-def test_half_precision_is_close():
-    inputs, _ = batch()
-    exact = scores(model(), inputs)[0]
-    rough = scores(model().bfloat16(), inputs)[0]
-    assert rough.dtype == torch.bfloat16
-    torch.testing.assert_close(rough.double(), exact, rtol=0.1, atol=0.1)
-
-
-def test_another_model_is_refused():
-    with pytest.raises(UserError, match="another model"):
-        model(embed_dim=8).load_state_dict(model().state_dict())
-
-
-@pytest.mark.parametrize("precision", ["highest", "medium"])
-def test_the_precision_of_products_can_be_chosen(monkeypatch, precision):
-    monkeypatch.setattr(linear, "has_bfloat16_products", lambda: True)
-    inputs, _ = batch()
-    plain = model(dtype=torch.float32)(**inputs)[0]
-    chosen = model(dtype=torch.float32, float32_matmul_precision=precision)(**inputs)[0]
-    assert torch.equal(chosen, plain) == (precision == "highest")
-    torch.testing.assert_close(chosen, plain, atol=0.1, rtol=0.1)
-
-
 def test_a_configuration_from_before_the_options():
     config = OmegaConf.create({"model": {**vars(TiedGRUConfig()), "tying": "three-way"}})
     del config.model.float32_matmul_precision, config.model.projection_bias
     assert TiedGRUModel.build(config.model, JOINT, JOINT).tie_map.tying == "three-way"
+
+
+# Press & Wolf (2017), table 7: vocabularies, and what README says in the paper's whole millions
+PAPER = {
+    "English-French": (
+        (87_000, 92_000, 94_000),
+        {"none": "167.87M", "decoder": "121.87M", "three-way": "79.37M"},
+    ),
+    "English-German": (
+        (83_000, 91_000, 94_000),
+        {"none": "164.87M", "decoder": "119.37M", "three-way": "79.37M"},
+    ),
+}
+
+
+def of_words(entries):
+    return dictionary(map(str, range(entries - len(dictionary(())))))
+
+
+@pytest.mark.parametrize("pair", PAPER)
+def test_sizes_of_the_paper(pair):
+    """To the parameter, from its equations; and to README's decimals."""
+    (source, target, joint), millions = PAPER[pair]
+    sizes = Namespace()
+    ARCH_CONFIG_REGISTRY["tied_gru_press_wolf"](sizes)
+    words, state, query, annotation = 500, 1000, 2000, 2000
+
+    def gru(read, hidden):
+        return 3 * hidden * (read + hidden) + 2 * 3 * hidden
+
+    network = (
+        2 * gru(words, state)  # encoder
+        + state * (annotation + 1)  # first state
+        + gru(words, state)
+        + query * (annotation + 1 + state + 1)  # keys, their bias, queries, scores
+        + gru(annotation, state)
+        + words * (state + 1 + words + annotation)  # readout
+    )
+    for tying, expected in millions.items():
+        entries = {"none": source + 2 * target, "decoder": source + target, "three-way": joint}
+        rows = joint if tying == "three-way" else target
+        exact = entries[tying] * words + rows + network
+        vocabularies = (joint, joint) if tying == "three-way" else (source, target)
+        config = OmegaConf.create(
+            {"model": {**vars(TiedGRUConfig()), **vars(sizes), "tying": tying}}
+        )
+        with torch.device("meta"):
+            built = TiedGRUModel.build(config.model, *map(of_words, vocabularies))
+        assert sum(parameter.numel() for parameter in built.parameters()) == exact
+        assert f"{exact / 1e6:.2f}M" == expected
 
 
 def test_a_seed_repeats_an_update():

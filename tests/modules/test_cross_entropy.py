@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.integration.commandline import run
+from tests.support.commandline import run
 from tiednmt.modules.cross_entropy import linear_cross_entropy
 
 pytestmark = pytest.mark.usefixtures("cpu_path")

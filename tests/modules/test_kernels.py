@@ -14,6 +14,7 @@ from itertools import chain
 import pytest
 import torch
 
+from tests.support.kernel_calls import accepted, steps
 from tests.support.kernel_paths import DEVICE, use_cpu_kernels, use_gpu_kernels, use_plain_torch
 from tiednmt.kernels import cpu_kernels_for
 from tiednmt.modules import ConditionalGRU
@@ -70,31 +71,60 @@ def test_wide_steps(monkeypatch, path, kind, length):
         assert error <= slack * max(2 * (theirs.double() - expected).norm(), rounding)
 
 
+@pytest.mark.parametrize("flags", [(), ("-O",)], ids=["", "-O"])
+def test_what_they_cannot_read_is_refused(flags):
+    """In another process, since a kernel that reads it would end this one."""
+    use_cpu_kernels()
+    command = [sys.executable, *flags, "-m", "tests.support.kernel_calls"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stdout + done.stderr
+
+
+def test_what_those_of_a_gpu_cannot_read_is_refused(monkeypatch):
+    use_gpu_kernels(monkeypatch)
+    from tiednmt.kernels import gpu
+
+    with torch.device(DEVICE):
+        assert not accepted(gpu, steps(), but=("another dtype", "float16", "float64"))
+
+
 COMPILE = """
-import triton
+import torch, triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
+from tests.support.kernel_calls import made, steps
 from tiednmt.kernels import gpu
 
-NUMBERS = ("stride", "hidden", "length", "size", "width")
+POINTERS = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.uint8: "*u8"}
+compiled = set()
 
-def compiled(kernel, kind, capability, **constants):
-    signature = {
-        name: "constexpr" if name in constants else "i32" if name.endswith(NUMBERS) else "*" + kind
-        for name in kernel.arg_names
-    }
-    signature |= {"padding": "*u8"} if "padding" in signature else {}
-    source = ASTSource(kernel, signature, {**constants, "KIND": gpu.tl.float32})
-    return triton.compile(source, target=GPUTarget("cuda", capability, 32))
+class Compiled:  # in the place of a kernel: compiles it for what it is launched with
+    def __init__(self, kernel):
+        self.kernel = kernel
+    def __getitem__(self, grid):
+        return self
+    def __call__(self, *given, **constants):
+        kinds = [POINTERS[one.dtype] if torch.is_tensor(one) else "i32" for one in given]
+        names = self.kernel.arg_names
+        signature = dict(zip(names, kinds)) | dict.fromkeys(constants, "constexpr")
+        assert list(signature) == names
+        key = self.kernel, *kinds, *constants.values()
+        if key in compiled:
+            return
+        compiled.add(key)
+        source = ASTSource(self.kernel, signature, constants)
+        for capability in (80, 90):
+            found = triton.compile(source, target=GPUTarget("cuda", capability, 32))
+            assert found.asm["cubin"]
+            assert found.metadata.shared <= 48 * 1024  # what every GPU has
 
-for capability in (80, 90):
-    for kind in ("fp32", "bf16"):
-        for kernel in (gpu._step, gpu._step_back):
-            assert compiled(kernel, kind, capability, BLOCK=256).asm["cubin"]
-        for kernel in (gpu._attend, gpu._attend_back):
-            for length, block in ((16, 256), (1024, 4)):
-                found = compiled(kernel, kind, capability, LENGTH=length, BLOCK=block)
-                assert found.metadata.shared <= 48 * 1024  # what every GPU has
+for name in ("_step", "_step_back", "_attend", "_attend_back"):
+    setattr(gpu, name, Compiled(getattr(gpu, name)))
+for kind in (torch.float32, torch.bfloat16):
+    for length in (16, 1024):
+        for kernel, arguments in steps(length).items():
+            getattr(gpu, kernel)(**{name: made(what, kind) for name, what in arguments.items()})
+assert len(compiled) == 2 * (2 + 2 * 2)
 """
 
 

@@ -12,6 +12,7 @@ from tiednmt.modules import (
     StackedLSTM,
     WordDropout,
 )
+from tiednmt.modules.linear import Matmul
 from tiednmt.modules.masked_lstm import masked_lstm
 
 STEPS, STREAMS, INPUT, HIDDEN = 5, 3, 4, 6
@@ -123,7 +124,7 @@ def test_an_lstm_with_masks():
     inputs, weight = drawn(STEPS, STREAMS, 4 * HIDDEN), drawn(4 * HIDDEN, HIDDEN)
     hidden, cell = drawn(STREAMS, HIDDEN), drawn(STREAMS, HIDDEN)
     mask = 2.0 * (torch.rand(STREAMS, HIDDEN) < 0.5).double()
-    states, left = masked_lstm(inputs, weight, mask, (hidden, cell))
+    states, left = masked_lstm(Matmul(torch.float64), inputs, weight, mask, (hidden, cell))
     h, c, expected = hidden, cell, []
     for x in inputs:
         enter, forget, candidate, leave = (x + (h * mask) @ weight.T).split(HIDDEN, dim=1)
@@ -174,7 +175,7 @@ class TestDropout:
     def test_words_are_dropped_wherever_they_stand(self):
         torch.manual_seed(1)
         tokens = torch.randint(40, (30, 6))
-        dropped = WordDropout(0.5)(torch.ones(30, 6, 3), tokens, types=40)
+        dropped = WordDropout(0.5)(torch.ones(30, 6, 3), tokens, vocab_size=40)
         seen = {
             word: set(dropped[tokens == word].flatten().tolist())
             for word in tokens.unique().tolist()

@@ -12,10 +12,12 @@ from fairseq.search import (
 )
 from fairseq.sequence_generator import SequenceGenerator
 from fairseq.token_generation_constraints import pack_constraints
+from omegaconf import OmegaConf
 
 from tests.support.searches import assert_same, hypotheses, sentences
 from tests.support.small_models import JOINT, model
 from tiednmt.errors import UserError
+from tiednmt.models.tied_lstm_lm import TiedLSTMLanguageModel, TiedLSTMLanguageModelConfig
 from tiednmt.search.beam_search import best
 from tiednmt.tasks.sequence_generator import TiedSequenceGenerator
 from tiednmt.tasks.tied_translation import quantise
@@ -115,6 +117,22 @@ def test_an_ensemble_is_fairseqs(built):
     assert_same(*found)
     alone = hypotheses(TiedSequenceGenerator, built, sample, beam_size=3, max_len_b=9)
     assert alone[0][0]["score"] != found[0][0][0]["score"]
+
+
+def test_fusion_with_a_language_model_is_fairseqs(built):
+    torch.manual_seed(12)
+    config = {**vars(TiedLSTMLanguageModelConfig()), "embed_dim": 6, "hidden_size": 6}
+    config |= {"tying": "decoder", "init_range": 1.0}
+    language_model = TiedLSTMLanguageModel.build(OmegaConf.create(config), None, JOINT).eval()
+    sample, options = sentences(4, 6), {"beam_size": 3, "max_len_b": 9}
+    fused = {"lm_model": language_model, "lm_weight": 0.7, **options}
+    ours, theirs = (
+        hypotheses(cls, built, sample, **fused)
+        for cls in (TiedSequenceGenerator, SequenceGenerator)
+    )
+    assert_same(ours, theirs)
+    alone = hypotheses(TiedSequenceGenerator, built, sample, **options)
+    assert alone[0][0]["score"] != ours[0][0]["score"]
 
 
 @pytest.mark.parametrize("at_once", [1, 200])

@@ -9,35 +9,37 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 import tiednmt.plugin  # noqa: F401
 
 
-def save_untrained(path, data_bin, *arguments):
+def save_untrained(path, data_bin, *arguments, seed=1):
     """Build the model of a ``fairseq-train`` command line, save it and return it."""
     args = [str(data_bin), *map(str, arguments)]
     cfg = convert_namespace_to_omegaconf(
         options.parse_args_and_arch(options.get_training_parser(), args)
     )
     task = tasks.setup_task(cfg.task)
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     model = task.build_model(cfg.model)
-    torch.save(
-        {
-            "args": None,
-            "cfg": cfg,
-            "model": model.state_dict(),
-            "optimizer_history": [
-                {
-                    "criterion_name": "CrossEntropyCriterion",
-                    "optimizer_name": "FairseqAdam",
-                    "lr_scheduler_state": {},
-                    "num_updates": 0,
-                }
-            ],
-            "last_optimizer_state": None,
-            "task_state": {},
-            "extra_state": {"train_iterator": {"epoch": 1}, "previous_training_time": 0},
-        },
-        path,
-    )
+    torch.save(checkpoint_of(model, cfg), path)
     return model
+
+
+def checkpoint_of(model, cfg=None):
+    """What fairseq saves of a model before its first update."""
+    return {
+        "args": None,
+        "cfg": cfg,
+        "model": model.state_dict(),
+        "optimizer_history": [
+            {
+                "criterion_name": "CrossEntropyCriterion",
+                "optimizer_name": "FairseqAdam",
+                "lr_scheduler_state": {},
+                "num_updates": 0,
+            }
+        ],
+        "last_optimizer_state": None,
+        "task_state": {},
+        "extra_state": {"train_iterator": {"epoch": 1}, "previous_training_time": 0},
+    }
 
 
 def write_dictionaries(folder, *names, words):

@@ -73,12 +73,12 @@ def attend(
     """
     if query.dim() == 2:
         query, attention, context = (one.unsqueeze(1) for one in (query, attention, context))
-    sources, (batch, beam, size) = _sources(keys, query), query.shape
-    length, width = keys.size(1), annotations.size(2)
+    batch, beam, size = query.shape
+    (_, length, _), (_, _, width) = keys.shape, annotations.shape
     tensors = (
-        (keys, (sources, length, size)),
-        (annotations, (len(annotations), length, width)),
-        (padding, (len(padding), length), torch.bool),
+        (keys, (_at_least(batch, keys), length, size)),
+        (annotations, (_at_least(batch, annotations), length, width)),
+        (padding, (_at_least(batch, padding), length), torch.bool),
         (score, (size,)),
         (query, (batch, beam, size)),
         (attention, (batch, beam, length)),
@@ -99,18 +99,18 @@ def attend_back(
     grad_query: Tensor,
 ) -> None:
     """:meth:`tiednmt.modules.attention.Attention.step_back`, of one query per source."""
-    sources, (batch, size) = _sources(keys, query), query.shape
-    length, width = keys.size(1), annotations.size(2)
+    batch, size = query.shape
+    (_, length, _), (_, _, width) = keys.shape, annotations.shape
     tensors = (
-        (keys, (sources, length, size)),
-        (annotations, (len(annotations), length, width)),
+        (keys, (_at_least(batch, keys), length, size)),
+        (annotations, (_at_least(batch, annotations), length, width)),
         (score, (size,)),
         (query, (batch, size)),
         (attention, (batch, length)),
         (grad_context, (batch, width)),
         (torch.empty_like(attention), (batch, length)),
-        (grad_keys, (sources, length, size)),
-        (grad_score, (len(grad_score), size)),
+        (grad_keys, (_at_least(batch, grad_keys), length, size)),
+        (grad_score, (_at_least(batch, grad_score), size)),
         (grad_query, (batch, size)),
     )
     _run("attend_back", query.dtype, tensors, batch, length, size, width)
@@ -118,9 +118,10 @@ def attend_back(
 
 def log_partition(scores: Tensor) -> Tensor:
     """log Σ exp of the last dimension of B × K × vocabulary."""
-    total = scores.new_empty(*scores.shape[:2], 1)
+    batch, beam, vocab_size = scores.shape
+    total = scores.new_empty(batch, beam, 1)
     tensors = ((scores, scores.shape), (total, total.shape))
-    _run("log_partition", scores.dtype, tensors, *scores.shape)
+    _run("log_partition", scores.dtype, tensors, batch, beam, vocab_size)
     return total.squeeze(2)
 
 
@@ -131,29 +132,33 @@ def best(scores: Tensor, base: Tensor, count: int) -> tuple[Tensor, Tensor]:
         The sums and where they are among the K · vocabulary of their sentence, each B × count.
         Where fewer than that are numbers above −∞, the rest are −∞ and anywhere.
     """
-    sums = scores.new_empty(len(scores), count)
+    batch, beam, vocab_size = scores.shape
+    sums = scores.new_empty(batch, count)
     places = torch.empty_like(sums, dtype=torch.int64)
     tensors = (
         (scores, scores.shape),
-        (base, scores.shape[:2]),
+        (base, (batch, beam)),
         (sums, sums.shape),
         (places, places.shape, torch.int64),
     )
-    _run("best", scores.dtype, tensors, *scores.shape, count)
+    _run("best", scores.dtype, tensors, batch, beam, vocab_size, count)
     return sums, places
 
 
 def round_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
     """int8 numbers and the scale (N × 1) that makes them ``rows`` (N × n) again."""
     rows = rows.contiguous()
-    whole, scale = torch.empty_like(rows, dtype=torch.int8), rows.new_empty(len(rows), 1)
+    count, width = rows.shape
+    whole, scale = torch.empty_like(rows, dtype=torch.int8), rows.new_empty(count, 1)
     tensors = ((rows, rows.shape), (whole, rows.shape, torch.int8), (scale, scale.shape))
-    _run("round_rows", rows.dtype, tensors, *rows.shape)
+    _run("round_rows", rows.dtype, tensors, count, width)
     return whole, scale
 
 
 def rescale(product: Tensor, of_row: Tensor, of_column: Tensor, bias: Tensor) -> Tensor:
     """Scale an int32 product (N × n) by row (N × 1) and column (n), add a bias (n), in place."""
+    if product.dtype != torch.int32:
+        raise ValueError(f"kernel rescale: a product in {product.dtype} instead of torch.int32")
     out = product.view(torch.float32)
     rows, columns = out.shape
     tensors = ((of_row, (rows, 1)), (of_column, (columns,)), (bias, (columns,)), (out, out.shape))
@@ -169,13 +174,13 @@ def add_rounded(addend: Tensor, product: Tensor, out: Tensor) -> None:
         product: bfloat16, N × n.
         out: float32, N × n.
     """
-    given = addend.shape if addend.dim() == 1 else out.shape
+    rows, columns = out.shape
     tensors = (
-        (addend, (*given[:-1], out.size(1)), torch.float32),
-        (product, out.shape),
-        (out, out.shape, torch.float32),
+        (addend, (columns,) if addend.dim() == 1 else (rows, columns), torch.float32),
+        (product, (rows, columns), torch.bfloat16),
+        (out, (rows, columns), torch.float32),
     )
-    _run("add", product.dtype, tensors, *out.shape)
+    _run("add", torch.bfloat16, tensors, rows, columns)
 
 
 def loss_of_chunk(
@@ -188,16 +193,19 @@ def loss_of_chunk(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """:func:`tiednmt.modules.cross_entropy.loss_of_chunk`."""
     tokens, vocab_size = products.shape
+    if tokens and not 0 <= int(target.min()) <= int(target.max()) < vocab_size:
+        raise ValueError(f"kernel loss: a target that is none of {vocab_size} entries")
+    exact = torch.float32 if products.dtype == torch.bfloat16 else products.dtype
     threads = min(torch.get_num_threads(), tokens)
     nll, uniform = torch.empty_like(counts), torch.empty_like(counts)
     scores = bias.new_empty(threads, vocab_size)
     grad_bias = bias.new_zeros(threads if differentiate else 0, vocab_size)
     tensors = (
         (products, products.shape),
-        (bias, (vocab_size,), bias.dtype),
+        (bias, (vocab_size,), exact),
         (target, (tokens,), torch.int64),
-        *((one, (tokens,), bias.dtype) for one in (counts, nll, uniform)),
-        *((one, (len(one), vocab_size), bias.dtype) for one in (scores, grad_bias)),
+        *((one, (tokens,), exact) for one in (counts, nll, uniform)),
+        *((one, (len(one), vocab_size), exact) for one in (scores, grad_bias)),
     )
     _run("loss", products.dtype, tensors, tokens, vocab_size, threads, *smoothing)
     return nll, uniform, grad_bias.sum(0)
@@ -218,13 +226,15 @@ def drop(tensor: Tensor, threshold: int, scale: float, seed: int) -> Tensor:
 
 def _sizes(state: Tensor) -> tuple[int, int, int]:
     """Directions, rows and numbers per row."""
+    if state.dim() not in (2, 3):
+        raise ValueError(f"a state of shape {tuple(state.shape)}, which has no rows")
     directions = state.size(0) if state.dim() == 3 else 1
     return directions, state.size(-2), state.size(-1)
 
 
-def _sources(keys: Tensor, query: Tensor) -> int:
-    """How many sources there are: no fewer than queries."""
-    return max(len(keys), len(query))
+def _at_least(count: int, tensor: Tensor) -> int:
+    """The first size that ``tensor`` may have: its own, unless that is below ``count``."""
+    return max(count, len(tensor))
 
 
 def _run(
@@ -239,7 +249,9 @@ def _run(
                 f"in the place of one of {tuple(shape)} and {other[0] if other else dtype}"
             )
         places += _place(kernel, tensor)
-    run = getattr(_kernels, f"{kernel}_{DTYPES[dtype]}")
+    run = getattr(_kernels, f"{kernel}_{DTYPES.get(dtype)}", None)
+    if run is None:
+        raise ValueError(f"kernel {kernel}: takes no tensors of {dtype}")
     if run.argtypes is None:
         numbers = [ctypes.c_double if isinstance(size, float) else ctypes.c_int64 for size in sizes]
         run.argtypes, run.restype = [ctypes.c_void_p, *numbers], None
@@ -249,7 +261,7 @@ def _run(
 def _place(kernel: str, tensor: Tensor) -> tuple[int, int, int]:
     """Address, and the strides of the first dimensions: ``Matrix`` of ``cpu.cpp``."""
     *strides, last = tensor.stride()
-    if (last != 1 and tensor.size(-1) > 1) or tensor.device.type != "cpu":
+    if (last != 1 and tensor.size(-1) > 1) or tensor.device.type != "cpu" or len(strides) > 2:
         raise ValueError(f"kernel {kernel}: needs tensors on the CPU whose rows are contiguous")
     if len(strides) == 1:
         return tensor.data_ptr(), 0, strides[0]

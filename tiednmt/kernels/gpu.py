@@ -8,6 +8,7 @@ are.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -52,6 +53,7 @@ def attend(
 ) -> None:
     """:meth:`tiednmt.modules.attention.Attention.step`, of one query a source."""
     _require_attention(keys, annotations, score, query, attention, context)
+    _require_whole(keys.shape[:2], padding, of=len(query))
     _attend[(len(query),)](
         *(keys, annotations, padding.view(torch.uint8), score, query, attention, context),
         *map(_stride, (query, attention, context)),
@@ -73,6 +75,9 @@ def attend_back(
 ) -> None:
     """:meth:`tiednmt.modules.attention.Attention.step_back`, of one query a source."""
     _require_attention(keys, annotations, score, query, attention, grad_context)
+    _require_whole(keys.shape, grad_keys, of=len(query))
+    _require_whole((len(keys), keys.size(2)), grad_score, of=len(query))
+    _require_shapes(query.shape, 1, grad_query)
     _attend_back[(len(query),)](
         *(keys, annotations, score, grad_keys, grad_score),
         *(query, attention, grad_context, grad_query),
@@ -121,6 +126,18 @@ def _require_attention(
         shapes = (tuple(t.shape) for t in (keys, annotations, score, query, attention, context))
         raise ValueError(
             f"shapes of an attention that do not belong together: {', '.join(map(str, shapes))}"
+        )
+    for tensor in (keys, annotations, score):
+        _require_whole(tensor.shape, tensor)
+
+
+def _require_whole(shape: Sequence[int], tensor: Tensor, of: int | None = None) -> None:
+    """Refuse a tensor of another shape, or with gaps; its first size may be down to ``of``."""
+    rows = shape[0] if of is None else min(max(of, len(tensor)), shape[0])
+    if tensor.shape != (rows, *shape[1:]) or not tensor.is_contiguous():
+        raise ValueError(
+            f"a tensor of shape {tuple(tensor.shape)} in the place of one of {tuple(shape)}, or "
+            "with gaps between its rows"
         )
 
 

@@ -12,14 +12,14 @@ from fairseq import hub_utils
 from fairseq.data import Dictionary
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.models import BaseFairseqModel, FairseqIncrementalDecoder, FairseqLanguageModel
-from fairseq.tasks import FairseqTask
-from omegaconf import DictConfig
+from fairseq.tasks import TASK_DATACLASS_REGISTRY, FairseqTask, setup_task
+from omegaconf import DictConfig, open_dict
 from torch import Tensor, nn
 
 from tiednmt.errors import CheckpointError, UserError
 from tiednmt.models.parameters import OURS, ParameterNames
 from tiednmt.modules import OutputLayer
-from tiednmt.modules.dropout import Dropping
+from tiednmt.modules.dropout import Dropping, owners_in
 from tiednmt.modules.frozen_linear import FrozenLinear, PackedLinear
 from tiednmt.modules.linear import PRECISIONS, freeze, set_matmul_precision
 from tiednmt.modules.lookup import LookupScale
@@ -180,9 +180,9 @@ class TiedModel(BaseFairseqModel):
 
     def prepare_for_inference_(self, cfg: DictConfig) -> None:
         """fairseq says that the model will not be trained any more."""
-        wanted = getattr(cfg.generation, "retain_dropout_modules", None) or ()
+        wanted = owners_in(getattr(cfg.generation, "retain_dropout_modules", None) or ())
         owners = {m.owner for m in self.modules() if isinstance(m, Dropping) and m.owner}
-        if unknown := sorted(set(wanted) - owners):
+        if unknown := sorted(wanted - owners):
             raise UserError(
                 f"--retain-dropout-modules {' '.join(unknown)}: no such modules; "
                 f"{type(self).__name__} has {', '.join(sorted(owners))}"
@@ -210,19 +210,26 @@ class TiedModel(BaseFairseqModel):
             task: fairseq's name of the task; by default ``tied_translation`` in the place of
                 ``translation``, for its search, and else the task of the training.
             task_overrides: options of the task, such as ``{"int8": True}``.
-            overrides: any other options, as fairseq takes them.
+            overrides: any other options, as fairseq takes them, and ``int8``.
+
+        Raises:
+            UserError: there is no such task, or it has no such option.
         """
-        if task is None and not issubclass(cls, FairseqLanguageModel):
-            task = "tied_translation"
-        changes = {**({"_name": task} if task else {}), **(task_overrides or {})}
+        changes = dict(task_overrides or {})
         changes |= {name: overrides.pop(name) for name in ("int8",) if name in overrides}
-        return super().from_pretrained(
+        loaded = hub_utils.from_pretrained(
             model_name_or_path,
             checkpoint_file,
             data_name_or_path,
-            **({"task": changes} if changes else {}),
+            archive_map=cls.hub_models(),
             **overrides,
         )
+        of_training = loaded["args"].task
+        trained = str(getattr(of_training, "_name", None) or getattr(of_training, "task", ""))
+        wanted = task or ("tied_translation" if trained == "translation" else trained)
+        if wanted != trained or changes:
+            loaded["task"] = _another_task(loaded["args"], wanted, changes)
+        return hub_utils.GeneratorHubInterface(loaded["args"], loaded["task"], loaded["models"])
 
     # --- loading -------------------------------------------------------------------------------
 
@@ -366,6 +373,17 @@ def select_sentences(encoder_out: EncoderOut, order: Tensor) -> EncoderOut:
         name: [tensor.index_select(0, order) for tensor in tensors]
         for name, tensors in encoder_out.items()
     }
+
+
+def _another_task(cfg: DictConfig, name: str, changes: dict[str, Any]) -> FairseqTask:
+    """The task of this name in the place of ``cfg.task``, whose options it shares."""
+    if name not in TASK_DATACLASS_REGISTRY:
+        raise UserError(f"fairseq knows no task {name}")
+    if unknown := sorted(set(changes) - set(TASK_DATACLASS_REGISTRY[name].__dataclass_fields__)):
+        raise UserError(f"the task {name} has no option {unknown[0]}")
+    with open_dict(cfg):
+        cfg.task = {**cfg.task, **changes, "_name": name}
+    return setup_task(cfg.task, from_checkpoint=True)
 
 
 def check_ranges(cfg: Any, sizes: Iterable[str], dropouts: Iterable[str]) -> None:

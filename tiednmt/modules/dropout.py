@@ -53,6 +53,14 @@ def _drop(tensor: Tensor, rate: float, seed: int) -> Tensor:
     return dropped
 
 
+def owners_in(modules: str | Collection[str]) -> set[str]:
+    """The names given as ``--retain-dropout-modules``, which the command line leaves as one string.
+
+    Several are separated by commas or spaces.
+    """
+    return set(modules.replace(",", " ").split() if isinstance(modules, str) else modules)
+
+
 class Dropping(nn.Module):
     """A module that drops in training, and in evaluation where it is told to retain its dropout.
 
@@ -75,7 +83,7 @@ class Dropping(nn.Module):
         self,
         name: str,
         retain_dropout: bool = False,
-        retain_dropout_modules: Collection[str] | None = None,
+        retain_dropout_modules: str | Collection[str] | None = None,
         **_: Any,
     ) -> None:
         """Retain dropout in evaluation, if asked; fairseq calls this on every module of a model.
@@ -83,10 +91,10 @@ class Dropping(nn.Module):
         Args:
             name: of the module within the model.
             retain_dropout: whether to.
-            retain_dropout_modules: owners, to which it is restricted.
+            retain_dropout_modules: owners, to which it is restricted; see :func:`owners_in`.
         """
         self.retained = retain_dropout and (
-            retain_dropout_modules is None or self.owner in retain_dropout_modules
+            retain_dropout_modules is None or self.owner in owners_in(retain_dropout_modules)
         )
 
 

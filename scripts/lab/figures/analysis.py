@@ -10,8 +10,7 @@ from scripts.lab.figures.parts import (
     likeness_map,
     over_frequency,
     rho,
-    tie_bars,
-    tie_table,
+    tie_blocks,
 )
 from scripts.lab.records.analysis import (
     AnalysedMatrix,
@@ -21,7 +20,6 @@ from scripts.lab.records.analysis import (
     RowMovement,
     SentenceAttention,
     SetSimilarities,
-    StoredTieMap,
     VocabularyShares,
 )
 from scripts.lab.records.figures import (
@@ -37,6 +35,7 @@ from scripts.lab.records.figures import (
     Series,
     Table,
 )
+from scripts.lab.records.typed import to_json
 from tiednmt.tying import TieMap
 
 LABELLED_WORDS = 80  # of a map; the rest are points alone
@@ -76,19 +75,14 @@ def _parameters(models: Models) -> list[Block]:
     stored = {model.name: model.tie_map for model in models if model.tie_map}
     if not stored:
         return []
-    ties = {name: _tie_map(tie) for name, tie in stored.items()}
+    ties = {name: TieMap.from_json(to_json(tie)) for name, tie in stored.items()}
     sizes = {name: tie.bytes_per_parameter for name, tie in stored.items()}
     shares = [
         f"Vocabulary of the training text of {model.name}: {_shares(model.vocabulary)}."
         for model in models
         if model.vocabulary
     ]
-    return [tie_table(ties, sizes), Picture("parameters", [tie_bars(ties)]), *shares]
-
-
-def _tie_map(stored: StoredTieMap) -> TieMap:
-    groups = tuple((tuple(matrix.names), matrix.shape) for matrix in stored.matrices)
-    return TieMap(groups, stored.others)
+    return [*tie_blocks(ties, sizes), *shares]
 
 
 def _shares(vocabulary: VocabularyShares) -> str:

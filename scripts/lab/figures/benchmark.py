@@ -19,7 +19,7 @@ def figures(record: BenchmarkRecord) -> Figures:
     return Figures(
         title=f"{record.ours.name} against {record.against.name}: {measured}",
         names=list(dict.fromkeys(series.name for chart in charts for series in chart.series)),
-        summary=[*([Picture(record.experiment, charts)] if charts else []), *summary],
+        summary=[*([Picture("growth", charts)] if charts else []), *summary],
         parts=repeated(record),
     )
 
@@ -138,7 +138,7 @@ def _series(record: BenchmarkRecord, axis: str, height: Callable[[Side], float])
     cells.sort(key=lambda cell: getattr(cell, axis))
     series = [
         Series(
-            f"{getattr(record, side).name.split(',')[0]}, {vocabulary:,} types",
+            f"{getattr(record, side).name.split(',')[0]}, vocabulary {vocabulary:,}",
             look=2 * number + dashed,
             points=[
                 Point(getattr(cell, axis), height(measured))

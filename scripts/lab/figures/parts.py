@@ -10,9 +10,12 @@ from typing import Protocol, TypeVar
 from scripts.lab.records.figures import (
     Axis,
     Bars,
+    Block,
+    Bullets,
     Cell,
     Chart,
     HeatMap,
+    Picture,
     Piece,
     Point,
     Series,
@@ -165,13 +168,22 @@ def over_frequency(
 # --- which matrices are one --------------------------------------------------------------------
 
 
-def tie_table(ties: Mapping[str, TieMap], bytes_per_parameter: Mapping[str, int]) -> Table:
-    """A row a model and a column a matrix; a cell over several columns is one matrix.
+def tie_blocks(ties: Mapping[str, TieMap], bytes_per_parameter: Mapping[str, int]) -> list[Block]:
+    """The tie maps of models as a table, as bars and by their signatures.
 
     Args:
         ties: by model.
         bytes_per_parameter: by model, of the embeddings as stored, where that is known.
     """
+    return [
+        tie_table(ties, bytes_per_parameter),
+        Picture("parameters", [tie_bars(ties)]),
+        Bullets([f"{model}: `{tie.signature}`" for model, tie in ties.items()]),
+    ]
+
+
+def tie_table(ties: Mapping[str, TieMap], bytes_per_parameter: Mapping[str, int]) -> Table:
+    """A row per model and a column per matrix; a cell over several columns is one matrix."""
     columns = _names_in(ties.values())
     rows: list[list[str | Cell]] = []
     for model, tie in ties.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,7 +24,6 @@ from scripts.lab.records.schema import (
 from scripts.lab.records.seeds import over_seeds
 from scripts.lab.run.processes import call
 from scripts.lab.run.training import Run
-from scripts.lab.score.bleu import compare
 
 SAMPLES = 5
 
@@ -53,7 +52,10 @@ class TranslationScoring:
         return {
             "baseline": self.baselines[0],
             "rows": self._rows(trained, scores),
-            "comparisons": self._comparisons(scores[0], raw, manifest["target"]),
+            "comparisons": {
+                subset: [Comparison(**comparison) for comparison in result["comparisons"]]
+                for subset, result in scores[0]["subset"].items()
+            },
             "beam": self.beam,
             "vocabulary": VocabularySizes(**manifest["vocabulary"]),
             "samples": _samples(scores[0], raw, manifest),
@@ -65,10 +67,19 @@ class TranslationScoring:
         suffix = "" if trained.seeds[i] == 1 else f"-seed-{trained.seeds[i]}"
         scores = trained.out / f"scores{suffix}.json"
         newest = max(run.checkpoint.stat().st_mtime for run in runs.values())
-        if not scores.exists() or scores.stat().st_mtime < newest:
+        if not scores.exists() or scores.stat().st_mtime < newest or not self._covers(scores):
             output = trained.out / f"translations{suffix}"
             call(self._evaluate(runs, trained.data, scores, output))
         return json.loads(scores.read_text(encoding="utf-8"))
+
+    def _covers(self, scores: Path) -> bool:
+        """Whether the scores of an earlier run compare with all baselines on all test sets."""
+        found = json.loads(scores.read_text(encoding="utf-8"))["subset"]
+        return {*self.subsets} <= found.keys() and all(
+            len(result["systems"]) == 1
+            or {*self.baselines} <= {comparison["baseline"] for comparison in result["comparisons"]}
+            for result in found.values()
+        )
 
     def _evaluate(
         self, runs: Mapping[str, Run], data: Path, scores: Path, output: Path
@@ -78,8 +89,9 @@ class TranslationScoring:
         command += [f"{name}={runs[name].checkpoint}" for name in names]
         command += ["--data", str(data), "--beam", str(self.beam)]
         command += ["--json", str(scores), "--output", str(output)]
-        for subset in self.subsets:
-            command += ["--subset", subset]
+        for option, values in (("--baseline", self.baselines), ("--subset", self.subsets)):
+            for value in values:
+                command += [option, value]
         return command
 
     def _rows(self, trained: Trained, scores: Sequence[Scores]) -> list[TranslationRow]:
@@ -95,23 +107,6 @@ class TranslationScoring:
             )
             for row in trained.rows
         ]
-
-    def _comparisons(self, scores: Scores, raw: Path, language: str) -> dict[str, list[Comparison]]:
-        """Every row against every baseline, by test set."""
-        comparisons: dict[str, list[Comparison]] = {}
-        for subset, result in scores["subset"].items():
-            found = [Comparison(**comparison) for comparison in result["comparisons"]]
-            texts = {
-                system["name"]: list(read_lines(Path(system["translations"])))
-                for system in result["systems"]
-            }
-            references = list(read_lines(raw / f"{subset}.{language}"))
-            for baseline in self.baselines[1:]:
-                others = {name: text for name, text in texts.items() if name != baseline}
-                more = compare({baseline: texts[baseline], **others}, references)
-                found += [Comparison(**asdict(comparison)) for comparison in more]
-            comparisons[subset] = found
-        return comparisons
 
 
 def _test_scores(systems: Sequence[Mapping[str, Any]]) -> TestScores:

@@ -27,7 +27,7 @@ class TiedMatrix:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTieMap:
-    """Which matrices are one; ``bytes_per_parameter`` is of the embeddings as stored."""
+    """What :meth:`tiednmt.tying.TieMap.to_json` writes, and the size of a stored parameter."""
 
     matrices: Sequence[TiedMatrix]
     others: Mapping[str, int]  # parameters of what is no embedding

@@ -74,7 +74,7 @@ class Series:
     look: int
     points: Sequence[Point]
     joined: bool = True  # by a line
-    dashed: bool = False
+    dashed: bool = False  # where lines are not told apart by dashes anyway
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,6 @@ from scripts.lab.records.analysis import (
     SetSimilarities,
     Similarity,
     StoredTieMap,
-    TiedMatrix,
     VocabularyShares,
     WordMap,
 )
@@ -231,11 +230,9 @@ def _model(subject: Subject, options: Options) -> AnalysedModel:
 
 
 def _tie_map(tie: TieMap, bytes_per_parameter: int) -> StoredTieMap:
-    return StoredTieMap(
-        matrices=[TiedMatrix(names=names, shape=shape) for names, shape in tie.groups],
-        others=tie.others,
-        bytes_per_parameter=bytes_per_parameter,
-    )
+    content = {**tie.to_json(), "bytes_per_parameter": bytes_per_parameter}
+    stored: StoredTieMap = from_json(StoredTieMap, content)
+    return stored
 
 
 def _row_movement(folder: Path) -> RowMovement | None:

@@ -94,7 +94,6 @@ class Line:
 
     look: int
     points: Sequence[tuple[float, float]]
-    dashed: bool = False
 
 
 @dataclass(frozen=True)
@@ -243,7 +242,7 @@ def _plot(chart: Chart) -> Plot:
             if not series.joined
         ],
         lines=[
-            Line(series.look, [(x(p.x), y(p.y)) for p in series.points], series.dashed)
+            Line(series.look, [(x(p.x), y(p.y)) for p in series.points])
             for series in chart.series
             if series.joined
         ],

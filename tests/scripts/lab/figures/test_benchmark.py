@@ -60,12 +60,12 @@ def test_a_cell_without_a_side_is_shown():
 
 def test_growth_is_drawn_by_side_and_vocabulary():
     (picture,) = figures(growth()).pictures
-    assert picture.name == "benchmark-some"
+    assert picture.name == "growth"
     speed, _, memory, _ = picture.charts
     assert (speed.y.label, memory.y.label) == ("target tokens a second", "peak memory, GB")
     assert {series.name: [*map(tuple, series.points)] for series in speed.series} == {
         name: [(10, 1500, "", None), (20, 1500, "", None)]
-        for name in ("a, 8 types", "b, 8 types", "a, 9 types")
+        for name in ("a, vocabulary 8", "b, vocabulary 8", "a, vocabulary 9")
     }
     assert [series.dashed for series in speed.series] == [False, True, False]
     assert memory.series[0].points[0].y == 2.0

@@ -139,6 +139,7 @@ def test_an_analysis_alone(folder, tmp_path):
             *("2,926|0.0 MB stored", "2,926"),
         ],
     ]
+    assert "none: tie:none|vocab:254|dim:4|matrices:2|proj:no|params:2926" in page.text
     assert table(page, "Versions")[1:] == [["scipy", "1.17.1"]]
 
 

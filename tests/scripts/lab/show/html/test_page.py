@@ -135,7 +135,17 @@ def test_nothing_is_fetched(translation, make_page):
 
 
 def test_structure_for_screen_readers(translation, language_model, make_page):
-    page = read(make_page(translation, language_model))
+    require_structure(read(make_page(translation, language_model)))
+
+
+def test_structure_of_the_page_of_all_kept_records(make_page):
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in KEPT]
+    page = read(make_page(*records))
+    assert len(page.all("section")) == len(KEPT) >= 23
+    require_structure(page)
+
+
+def require_structure(page):
     assert page.all("html")[0]["lang"] == "en"
     levels = [int(element.tag[1]) for element in page.all("h1", "h2", "h3", "h4")]
     assert levels[0] == 1 and levels.count(1) == 1

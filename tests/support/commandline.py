@@ -70,12 +70,16 @@ def train(data: Path, save_dir: Path, *options: object, cwd: Path = ROOT) -> Don
     return run("fairseq-train", data, *arguments, cwd=cwd)
 
 
-def run_until_killed(fatal: int, name: str, *arguments: object) -> None:
-    """Kill the training shortly after it has logged the update ``fatal``.
+def run_until_killed(updates: range, name: str, *arguments: object) -> None:
+    """Kill the training shortly after it has logged one of these updates.
 
-    That may be anywhere in the next update, or in writing a checkpoint.
+    That may be anywhere in the next update, or in writing a checkpoint. The environment's
+    ``TIEDNMT_TEST_SEED`` repeats the choice of a test that failed, which prints it.
     """
-    print("killed after update", fatal)
+    seed = int(os.environ.get("TIEDNMT_TEST_SEED") or random.SystemRandom().getrandbits(32))
+    chance = random.Random(seed)
+    fatal = chance.choice(updates)
+    print(f"TIEDNMT_TEST_SEED={seed}: killed after update {fatal}")
     process = subprocess.Popen(
         command_line(name, *arguments),
         cwd=ROOT,
@@ -87,7 +91,7 @@ def run_until_killed(fatal: int, name: str, *arguments: object) -> None:
     assert process.stdout is not None
     for line in process.stdout:
         if f"num_updates={fatal}," in line:
-            time.sleep(random.random() / 20)
+            time.sleep(chance.random() / 20)
             process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
 
