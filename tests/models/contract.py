@@ -65,8 +65,8 @@ every_translator = pytest.mark.parametrize("arch", TRANSLATION)
 pytestmark = pytest.mark.usefixtures("cpu_path")
 
 
-def build(arch, tying=None, dtype=torch.float64, seed=7, noise=0.2, **changes):
-    """A small model; with ``noise`` its padding rows and biases are not zero."""
+def build(arch, tying=None, dtype=torch.float64, seed=7, words=JOINT, noise=0.2, **changes):
+    """A small model, with P; with ``noise`` its padding rows and biases are not zero."""
     tying = tying or (DECODER if arch in LANGUAGE_MODELS else THREE_WAY)
     options = {**vars(MODEL_DATACLASS_REGISTRY[arch]()), **ARCHITECTURES[arch]}
     config = OmegaConf.create({"model": {**options, "dropout": 0.0, "projection": True, **changes}})
