@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+VERSION = 2  # of what is compiled; see cpu.cpp
+
 
 def _load() -> ctypes.CDLL:
     compiled = find_spec("tiednmt.kernels._cpu")
@@ -24,9 +26,19 @@ def _load() -> ctypes.CDLL:
             "apt install g++), pip install --no-deps --editable CLONE compiles them"
         )
     try:
-        return ctypes.CDLL(compiled.origin)
+        kernels = ctypes.CDLL(compiled.origin)
     except OSError as error:
         raise ImportError(f"tiednmt's kernels cannot be loaded: {error}") from error
+    try:
+        version = kernels.kernels_version()
+    except AttributeError:
+        version = 1
+    if version != VERSION:
+        raise ImportError(
+            f"{compiled.origin} was compiled from another version of tiednmt; "
+            "pip install --no-deps --editable CLONE compiles it anew"
+        )
+    return kernels
 
 
 _kernels = _load()
