@@ -264,16 +264,21 @@ class TiedGRUDecoder(SteppingDecoder):
         """What depends on a token alone for all tokens, where they are few (rows × numbers)."""
         if self.token_table is None or torch.is_grad_enabled() or self.embedding_dropout.drops:
             return None
+        return self.token_table(*self._token_table_parameters())
+
+    def _token_table_parameters(self) -> tuple[Tensor, ...]:
         one = self.cell.transition_1
-        parameters = (one.weight_ih, one.bias_ih, *self.readout_input.parameters())
-        return self.token_table(self.embedding.weight, *parameters)
+        layers = (one.weight_ih, one.bias_ih, *self.readout_input.parameters())
+        return self.embedding.weight, *layers
 
     def freeze(self, kind: type[FrozenLinear] | None) -> None:
         """Look up what depends on a token alone, where there are few tokens, or (``None``) not."""
         numbers = self.cell.gate_size + self.embedding.embedding_dim
         is_small = self.embedding.num_embeddings * numbers <= DECODING_TABLE
-        wanted = kind is not None and is_small
-        self.token_table = Frozen(self._make_token_table) if wanted else None
+        self.token_table = None
+        if kind is not None and is_small and self.cell.is_plain:
+            parameters = self._token_table_parameters()
+            self.token_table = Frozen(self._make_token_table, *parameters)
 
     def _make_token_table(self, embeddings: Tensor, *_: Tensor) -> Tensor:
         return self._project(embeddings)

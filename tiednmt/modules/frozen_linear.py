@@ -51,12 +51,15 @@ class Frozen(Generic[T]):
 
     Args:
         make: parameters → value.
+        parameters: those to begin with; processes forked from now on share their value.
     """
 
-    def __init__(self, make: Callable[..., T]) -> None:
+    def __init__(self, make: Callable[..., T], *parameters: Tensor | None) -> None:
         self.make = make
         self._snapshot: Snapshot | None = None
         self._value: T
+        if parameters:
+            self(*parameters)
 
     def __call__(self, *parameters: Tensor | None) -> T:
         """The value for these parameters, as they are now."""
