@@ -153,7 +153,7 @@ class _Sources(NamedTuple):
     """The memory of the decoder's steps: what a step attends to."""
 
     attended: StepMemory | Memory  # Memory where a part of the decoder is wrapped or quantised
-    columns: Tensor  # B × S: where each annotation stood in the source
+    columns: Tensor | None  # B × S: where each annotation stood in the source, if not in order
 
 
 class TiedGRUDecoder(SteppingDecoder):
@@ -221,7 +221,8 @@ class TiedGRUDecoder(SteppingDecoder):
         attended: StepMemory | Memory = memory
         if self.cell.is_plain and is_plain(self.readout_context):
             attended = self.cell.prepare(memory, self.readout_context.weight)
-        return _Sources(attended, encoder_out["columns"][0]), state.unsqueeze(1)
+        columns = encoder_out["columns"][0] if memory.padding.any() else None
+        return _Sources(attended, columns), state.unsqueeze(1)
 
     def step(self, tokens: Tensor, memory: _Sources, state: Tensor, position: int) -> StepOutput:
         """One step of K hypotheses for each of B sources; see :class:`Stepper`."""
@@ -236,7 +237,9 @@ class TiedGRUDecoder(SteppingDecoder):
             readout = linear(self.readout_state, self.state_dropout(decoded.states))
             readout = readout.add_(to_readout).add_(decoded.contexts)
             readout = self.readout_dropout(readout.tanh())
-        attention = restore_columns(decoded.attention, memory.columns)
+        attention = decoded.attention
+        if memory.columns is not None:
+            attention = restore_columns(attention, memory.columns)
         return StepOutput(readout, decoded.states, attention)
 
     def _from_tokens(self, tokens: Tensor) -> tuple[Tensor, Tensor]:

@@ -30,12 +30,13 @@ class Snapshot:
 
     def holds(self, tensors: Iterable[Tensor | None]) -> bool:
         """Whether these are still the tensors, unchanged."""
-        return all(
-            tensor is None
-            if seen is None
-            else tensor is not None and seen[0]() is tensor and seen[1:] == _state(tensor)
-            for seen, tensor in zip(self._seen, tensors, strict=True)
-        )
+        for seen, tensor in zip(self._seen, tensors, strict=True):
+            if seen is None or tensor is None:
+                if seen is not tensor:
+                    return False
+            elif seen[0]() is not tensor or seen[1:] != _state(tensor):
+                return False
+        return True
 
 
 def _state(tensor: Tensor) -> tuple[int, int]:
