@@ -26,7 +26,11 @@ fi
 # The stamp is written last: for which folder, which versions and which extra the .venv is ready.
 ours=$venv/made-by-setup
 stamp=$venv/ready-for
-versions=$(cat "$root/pyproject.toml" "$root/constraints.txt" "$root/scripts/setup.sh" | cksum)
+# A change of the kernels compiles them anew.
+versions=$({
+    cat "$root/pyproject.toml" "$root/constraints.txt" "$root/scripts/setup.sh"
+    cat "$root/tiednmt/kernels/cpu.cpp" 2>/dev/null || true
+} | cksum)
 
 supported() { "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null; }
 

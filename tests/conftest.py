@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+if not Path("/dev/nvidiactl").exists():  # no GPU: Triton's kernels run in NumPy
+    os.environ["TRITON_INTERPRET"] = "1"  # read when triton is imported, perhaps by torch
+
 DEFAULT_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

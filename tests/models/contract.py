@@ -62,7 +62,7 @@ every_case = pytest.mark.parametrize(("arch", "tying"), CASES)
 every_architecture = pytest.mark.parametrize("arch", ARCHITECTURES)
 every_translator = pytest.mark.parametrize("arch", TRANSLATION)
 
-pytestmark = pytest.mark.usefixtures("cpu_path")
+every_path = pytest.mark.usefixtures("cpu_path")  # plain torch, and compiled
 
 
 def build(arch, tying=None, dtype=torch.float64, seed=7, words=JOINT, noise=0.2, **changes):
@@ -119,6 +119,7 @@ def assert_tied(model, arch, tying):
 # --- what it computes ---------------------------------------------------------------------------
 
 
+@every_path
 @every_translator
 def test_side_of_padding(arch):
     model = build(arch).eval()
@@ -126,6 +127,7 @@ def test_side_of_padding(arch):
     torch.testing.assert_close(left, right)
 
 
+@every_path
 @every_architecture
 def test_a_sentence_scores_alone_as_in_a_batch(arch):
     model = build(arch).eval()
@@ -163,12 +165,14 @@ def steps_of(model, arch, given, order=None, at=2):
     return torch.stack(columns, 1)
 
 
+@every_path
 @every_architecture
 def test_incremental_decoding_equals_teacher_forcing(arch):
     model, (given, _) = build(arch).eval(), inputs_for(arch)
     torch.testing.assert_close(steps_of(model, arch, given), scores_of(model, given))
 
 
+@every_path
 @every_architecture
 def test_reordering_moves_sentences_with_their_state(arch):
     model, (given, _) = build(arch).eval(), inputs_for(arch)
@@ -186,6 +190,7 @@ SEARCHES = [
 ]
 
 
+@every_path
 @every_translator
 @pytest.mark.parametrize("options", SEARCHES)
 def test_our_search_equals_fairseqs(arch, options):
@@ -197,6 +202,7 @@ def test_our_search_equals_fairseqs(arch, options):
     assert_same(ours, theirs)
 
 
+@every_path
 @every_case
 def test_chunked_loss_equals_the_full_one(arch, tying):
     model, (given, target) = build(arch, tying).train(), inputs_for(arch)
@@ -213,6 +219,7 @@ def test_chunked_loss_equals_the_full_one(arch, tying):
         torch.testing.assert_close(gradient, exact)
 
 
+@every_path
 @every_case
 def test_the_tied_gradient_is_the_sum_of_its_uses(arch, tying):
     """In float64, against the same model with ``none`` and equal matrices."""
@@ -231,6 +238,7 @@ def test_the_tied_gradient_is_the_sum_of_its_uses(arch, tying):
         torch.testing.assert_close(parameter.grad, sum(uses[id(parameter)]))
 
 
+@every_path
 @every_architecture
 @pytest.mark.parametrize(("dtype", "near"), [(torch.bfloat16, 0.02), (torch.float16, 0.002)])
 def test_half_types_compute_close_to_the_exact(arch, dtype, near):
@@ -482,6 +490,7 @@ def choices_of_layers(arch):
     return [names, *([name] for name in names)]
 
 
+@every_path
 @every_architecture
 def test_adapted_layers_train_and_decode_as_those_they_come_to(arch):
     """All of them, and each alone: some are parts of one product where they are torch's own."""
@@ -505,6 +514,7 @@ def test_adapted_layers_train_and_decode_as_those_they_come_to(arch):
         torch.testing.assert_close(steps, scores[1], msg=f"{names}")
 
 
+@every_path
 @every_translator
 def test_adapted_layers_are_searched_with(arch):
     sample, options = sentences(5, 5), {"beam_size": 3, "max_len_b": 9}
@@ -516,6 +526,7 @@ def test_adapted_layers_are_searched_with(arch):
         )
 
 
+@every_path
 @every_architecture
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_layers_quantised_by_type(arch):
@@ -547,6 +558,7 @@ def prepared_for_inference(model, **options):
     return model
 
 
+@every_path
 @every_architecture
 def test_gradients_are_the_same_after_freezing(arch):
     model, (given, target) = build(arch, dtype=torch.float32).eval(), inputs_for(arch)
@@ -559,6 +571,7 @@ def test_gradients_are_the_same_after_freezing(arch):
         assert all(map(torch.equal, after, before))
 
 
+@every_path
 @every_architecture
 @pytest.mark.parametrize("kind", [PackedLinear, Int8Linear])
 def test_frozen_weights_follow_every_change(arch, kind):
@@ -591,6 +604,7 @@ def test_frozen_weights_follow_every_change(arch, kind):
     assert evaluated(model, arch).abs().max() == 0
 
 
+@every_path
 @every_translator
 def test_a_search_translates_with_the_weights_of_the_moment(arch):
     model, sample = prepared_for_inference(build(arch, dtype=torch.float32)), sentences(6, 5)
@@ -609,6 +623,7 @@ def test_a_search_translates_with_the_weights_of_the_moment(arch):
         torch.set_num_threads(before)
 
 
+@every_path
 @every_architecture
 def test_int8_is_close(arch):
     model, given = build(arch, dtype=torch.float32).eval(), inputs_for(arch)[0]
@@ -621,6 +636,7 @@ def test_int8_is_close(arch):
     assert torch.equal(evaluated(model, arch), exact)
 
 
+@every_path
 @every_architecture
 def test_retained_dropout(arch):
     given = inputs_for(arch)[0]
@@ -667,6 +683,7 @@ def test_a_checkpoint_tells_which_matrices_are_one(arch, tying):
     assert f"|matrices:{expected}|" in tie_map.signature
 
 
+@every_path
 @every_architecture
 def test_medium_reaches_every_product_that_counts(arch, monkeypatch):
     """A product that rounds its weight to bfloat16 does not see what was rounded off before."""
@@ -697,6 +714,7 @@ def test_medium_reaches_every_product_that_counts(arch, monkeypatch):
         assert torch.equal(outcome(), exact_outcome) == same
 
 
+@every_path
 @every_architecture
 def test_two_models_of_different_precision_compute_each_as_told(arch, monkeypatch):
     monkeypatch.setattr(linear_module, "has_bfloat16_products", lambda: True)

@@ -240,3 +240,11 @@ def test_what_is_no_number_stays_so():
     )
     assert nll.isnan().tolist() == [True, False]
     assert products.isnan().tolist() == [[True] * 3, [False] * 3]
+
+
+def test_kernels_compiled_from_another_version_are_not_used(monkeypatch):
+    """They would compute something else without a word."""
+    compiled = use_cpu_kernels()
+    monkeypatch.setattr(compiled, "VERSION", compiled.VERSION + 1)
+    with pytest.raises(ImportError, match="another version"):
+        compiled._load()

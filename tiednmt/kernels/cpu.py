@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+VERSION = 2  # of what is compiled; see cpu.cpp
+
 
 def _load() -> ctypes.CDLL:
     compiled = find_spec("tiednmt.kernels._cpu")
@@ -24,9 +26,19 @@ def _load() -> ctypes.CDLL:
             "apt install g++), pip install --no-deps --editable CLONE compiles them"
         )
     try:
-        return ctypes.CDLL(compiled.origin)
+        kernels = ctypes.CDLL(compiled.origin)
     except OSError as error:
         raise ImportError(f"tiednmt's kernels cannot be loaded: {error}") from error
+    try:
+        version = kernels.kernels_version()
+    except AttributeError:
+        version = 1
+    if version != VERSION:
+        raise ImportError(
+            f"{compiled.origin} was compiled from another version of tiednmt; "
+            "pip install --no-deps --editable CLONE compiles it anew"
+        )
+    return kernels
 
 
 _kernels = _load()
@@ -242,27 +254,37 @@ def _run(
 ) -> None:
     """Run a kernel on tensors, each with its shape and, where it is not ``dtype``, its dtype."""
     places: list[int] = []
-    for tensor, shape, *other in tensors:
-        if tensor.shape != tuple(shape) or tensor.dtype != (other[0] if other else dtype):
+    for given in tensors:  # a step of decoding has some thirty of them: every microsecond counts
+        tensor, shape = given[0], given[1]
+        wanted = dtype if len(given) == 2 else given[2]
+        if tensor.shape != shape or tensor.dtype is not wanted:
             raise ValueError(
                 f"kernel {kernel}: a tensor of shape {tuple(tensor.shape)} and {tensor.dtype} "
-                f"in the place of one of {tuple(shape)} and {other[0] if other else dtype}"
+                f"in the place of one of {tuple(shape)} and {wanted}"
             )
-        places += _place(kernel, tensor)
-    run = getattr(_kernels, f"{kernel}_{DTYPES.get(dtype)}", None)
-    if run is None:
-        raise ValueError(f"kernel {kernel}: takes no tensors of {dtype}")
-    if run.argtypes is None:
-        numbers = [ctypes.c_double if isinstance(size, float) else ctypes.c_int64 for size in sizes]
-        run.argtypes, run.restype = [ctypes.c_void_p, *numbers], None
+        strides = tensor.stride()
+        count = len(strides)
+        if (strides[-1] != 1 and shape[-1] > 1) or not tensor.is_cpu or count > 3:
+            raise ValueError(f"kernel {kernel}: needs tensors on the CPU whose rows are contiguous")
+        # Matrix of cpu.cpp: the address, and the strides of the first dimensions
+        places.append(tensor.data_ptr())
+        places.append(strides[0] if count == 3 else 0)
+        places.append(strides[-2] if count > 1 else 0)
+    run = _function(kernel, dtype, sizes)
     run((ctypes.c_int64 * len(places))(*places), *sizes)
 
 
-def _place(kernel: str, tensor: Tensor) -> tuple[int, int, int]:
-    """Address, and the strides of the first dimensions: ``Matrix`` of ``cpu.cpp``."""
-    *strides, last = tensor.stride()
-    if (last != 1 and tensor.size(-1) > 1) or tensor.device.type != "cpu" or len(strides) > 2:
-        raise ValueError(f"kernel {kernel}: needs tensors on the CPU whose rows are contiguous")
-    if len(strides) == 1:
-        return tensor.data_ptr(), 0, strides[0]
-    return tensor.data_ptr(), *(strides or (0, 0))
+def _function(kernel: str, dtype: torch.dtype, sizes: Sequence[int | float]) -> Any:
+    """The kernel for this dtype, told once what it takes."""
+    known = _functions.get((kernel, dtype))
+    if known is None:
+        known = getattr(_kernels, f"{kernel}_{DTYPES.get(dtype)}", None)
+        if known is None:
+            raise ValueError(f"kernel {kernel}: takes no tensors of {dtype}")
+        numbers = [ctypes.c_double if isinstance(size, float) else ctypes.c_int64 for size in sizes]
+        known.argtypes, known.restype = [ctypes.c_void_p, *numbers], None
+        _functions[kernel, dtype] = known
+    return known
+
+
+_functions: dict[tuple[str, torch.dtype], Any] = {}

@@ -155,7 +155,7 @@ class _Sources(NamedTuple):
     """The memory of the decoder's steps: what a step attends to."""
 
     attended: StepMemory | Memory  # Memory where a part of the decoder is wrapped or quantised
-    columns: Tensor  # B × S: where each annotation stood in the source
+    columns: Tensor | None  # B × S: where each annotation stood in the source, if not in order
 
 
 class TiedGRUDecoder(SteppingDecoder):
@@ -229,7 +229,8 @@ class TiedGRUDecoder(SteppingDecoder):
         attended: StepMemory | Memory = memory
         if self.cell.is_plain and is_plain(self.readout_context):
             attended = self.cell.prepare(memory, self.readout_context.weight)
-        return _Sources(attended, encoder_out["columns"][0]), state.unsqueeze(1)
+        columns = encoder_out["columns"][0] if memory.padding.any() else None
+        return _Sources(attended, columns), state.unsqueeze(1)
 
     def step(self, tokens: Tensor, memory: _Sources, state: Tensor, position: int) -> StepOutput:
         """One step of K hypotheses for each of B sources; see :class:`Stepper`."""
@@ -244,7 +245,9 @@ class TiedGRUDecoder(SteppingDecoder):
             readout = linear(self.readout_state, self.state_dropout(decoded.states))
             readout = readout.add_(to_readout).add_(decoded.contexts)
             readout = self.readout_dropout(readout.tanh())
-        attention = restore_columns(decoded.attention, memory.columns)
+        attention = decoded.attention
+        if memory.columns is not None:
+            attention = restore_columns(attention, memory.columns)
         return StepOutput(readout, decoded.states, attention)
 
     def _from_tokens(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -272,17 +275,21 @@ class TiedGRUDecoder(SteppingDecoder):
         """What depends on a token alone for all tokens, where they are few (rows × numbers)."""
         if self.token_table is None or torch.is_grad_enabled() or self.embedding_dropout.drops:
             return None
+        return self.token_table(*self._token_table_parameters())
+
+    def _token_table_parameters(self) -> tuple[Tensor, ...]:
         one = self.cell.transition_1
         layers = (*self.readout_input.parameters(), *self.input_scale.parameters())
-        parameters = (one.weight_ih, one.bias_ih, *layers)
-        return self.token_table(self.embedding.weight, *parameters)
+        return self.embedding.weight, one.weight_ih, one.bias_ih, *layers
 
     def freeze(self, kind: type[FrozenLinear] | None) -> None:
         """Look up what depends on a token alone, where there are few tokens, or (``None``) not."""
         numbers = self.cell.gate_size + self.embedding.embedding_dim
         is_small = self.embedding.num_embeddings * numbers <= DECODING_TABLE
-        wanted = kind is not None and is_small
-        self.token_table = Frozen(self._make_token_table) if wanted else None
+        self.token_table = None
+        if kind is not None and is_small and self.cell.is_plain:
+            parameters = self._token_table_parameters()
+            self.token_table = Frozen(self._make_token_table, *parameters)
 
     def _make_token_table(self, embeddings: Tensor, *_: Tensor) -> Tensor:
         return self._project(self.input_scale(embeddings))

@@ -333,8 +333,16 @@ class ConditionalGRU(nn.Module):
         The copies serve where no gradient is recorded.
         """
         self.frozen = None
-        if kind is not None:
-            self.frozen = _FrozenLayers(Frozen(kind.of), Frozen(partial(_frozen_stack, kind)))
+        if kind is not None and self.is_plain:
+            one = self.transition_1
+            self.frozen = _FrozenLayers(
+                Frozen(kind.of, one.weight_hh, one.bias_hh),
+                Frozen(partial(_frozen_stack, kind), *self._frozen_parameters()),
+            )
+
+    def _frozen_parameters(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What :func:`_frozen_stack` takes."""
+        return self.query.weight, self.transition_2.weight_hh, self.transition_2.bias_hh
 
     def prepare(self, memory: Memory, reader: Tensor) -> StepMemory:
         """What :meth:`step` attends to, where all parts are plain.
@@ -381,7 +389,7 @@ class ConditionalGRU(nn.Module):
     def _from_middle(self, middle: Tensor) -> tuple[Tensor, Tensor]:
         """The query, and what GRU_2 takes of its state."""
         two, layers = self.transition_2, self._frozen_now
-        frozen = layers and layers.query_hidden_2(self.query.weight, two.weight_hh, two.bias_hh)
+        frozen = layers and layers.query_hidden_2(*self._frozen_parameters())
         if not frozen:
             return self.query(middle), F.linear(middle, two.weight_hh, two.bias_hh)
         query, from_middle = frozen(middle).tensor_split((self.score.numel(),), 2)

@@ -30,12 +30,13 @@ class Snapshot:
 
     def holds(self, tensors: Iterable[Tensor | None]) -> bool:
         """Whether these are still the tensors, unchanged."""
-        return all(
-            tensor is None
-            if seen is None
-            else tensor is not None and seen[0]() is tensor and seen[1:] == _state(tensor)
-            for seen, tensor in zip(self._seen, tensors, strict=True)
-        )
+        for seen, tensor in zip(self._seen, tensors, strict=True):
+            if seen is None or tensor is None:
+                if seen is not tensor:
+                    return False
+            elif seen[0]() is not tensor or seen[1:] != _state(tensor):
+                return False
+        return True
 
 
 def _state(tensor: Tensor) -> tuple[int, int]:
@@ -51,12 +52,15 @@ class Frozen(Generic[T]):
 
     Args:
         make: parameters → value.
+        parameters: those to begin with; processes forked from now on share their value.
     """
 
-    def __init__(self, make: Callable[..., T]) -> None:
+    def __init__(self, make: Callable[..., T], *parameters: Tensor | None) -> None:
         self.make = make
         self._snapshot: Snapshot | None = None
         self._value: T
+        if parameters:
+            self(*parameters)
 
     def __call__(self, *parameters: Tensor | None) -> T:
         """The value for these parameters, as they are now."""

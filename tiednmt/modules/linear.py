@@ -82,13 +82,14 @@ def is_plain(layer: nn.Module) -> TypeGuard[nn.Linear]:
     return type(layer) is nn.Linear and not (layer._forward_hooks or layer._forward_pre_hooks)
 
 
-def freeze(layer: nn.Module, kind: type[FrozenLinear] | None) -> None:
+def freeze(layer: nn.Linear, kind: type[FrozenLinear] | None) -> None:
     """Let :func:`linear` multiply with a copy of this layer's weight, or (``None``) with itself.
 
-    The copy serves where no gradient is recorded. It is made when it is first needed, and again
-    after each change of the weight.
+    The copy serves where no gradient is recorded. It is made now, and again when the weight has
+    changed.
     """
-    layer.frozen = None if kind is None else Frozen(kind.of)  # type: ignore[assignment]
+    frozen = None if kind is None else Frozen(kind.of, layer.weight, layer.bias)
+    layer.frozen = frozen  # type: ignore[assignment]
 
 
 def frozen_copy(layer: nn.Linear) -> FrozenLinear | None:

@@ -51,7 +51,8 @@ class OutputLayer(nn.Module):
 
         :meth:`loss` always uses V itself.
         """
-        self.frozen = None if kind is None else Frozen(kind.of)
+        weight, bias = self.embedding.weight, self.bias
+        self.frozen = None if kind is None else Frozen(kind.of, weight, bias)
 
     def loss(
         self, features: Tensor, target: Tensor, padding_idx: int, label_smoothing: float = 0.0

@@ -254,6 +254,9 @@ def load_system(
         if int8:
             quantise(model)
         models.append(model)
+    # its tools are loaded at first use, which is not to count as translating
+    pipeline = prepared.pipeline
+    pipeline.decode(pipeline.encode("", pipeline.source), pipeline.target)
     return System(name, paths, models, _with_our_search(task), prepared.pipeline, device)
 
 

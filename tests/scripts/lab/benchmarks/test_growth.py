@@ -52,7 +52,7 @@ def test_the_record_of_growth(tmp_path, capsys, monkeypatch):
     assert cell["ratio"]["max"] == pytest.approx(max(ratios), rel=0.02)
     assert record["ratio"]["median"] == cell["ratio"]["median"]
     assert f"`{record['command']}`" in capsys.readouterr().out
-    assert (tmp_path / "benchmark-growth.svg").stat().st_size > 0
+    assert (tmp_path / "growth.svg").stat().st_size > 0
 
 
 def test_a_cell_that_does_not_fit():
