@@ -32,7 +32,9 @@ def test_sides_run_in_turn_and_the_first_pair_is_not_counted():
 @pytest.mark.skipif(sys.platform != "linux", reason="told by Linux alone")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="measured without a GPU")
 def test_memory_is_the_most_that_a_module_held(tmp_path, monkeypatch):
-    code = "held = bytearray(b'1' * 100_000_000)\ndel held\nprint('the end')\n"
+    # it lives on for a moment, in which the mark that its memory left can be read
+    code = "import time\nheld = bytearray(b'1' * 100_000_000)\ndel held\n"
+    code += "print('the end', flush=True)\ntime.sleep(1)\n"
     (tmp_path / "holds_much.py").write_text(code, encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     lines = []
