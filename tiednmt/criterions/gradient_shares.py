@@ -73,6 +73,7 @@ class GradientShares:
         self._sides = _Sides(training_data, len(target))
         self._update = -1  # that is being measured
         self._gradients: dict[str, Tensor] = {}  # by use, so far in the update; V's is of all uses
+        self._uses: list[str] = []  # in their order
         self._tied: list[str] = []  # the lookups in V
         self._rows: dict[str, Tensor] = {}  # by side
         self._hooks: list[RemovableHandle] = []
@@ -97,6 +98,7 @@ class GradientShares:
             self._hooks += _hook_lookup(embedding, scale, partial(self._add_rows, use, embedding))
         output = model.output_layer.embedding
         self._hooks.append(output.weight.register_hook(self._add_output))
+        self._uses = [*uses, OUTPUT]
         self._tied = [use for use, (embedding, _) in uses.items() if embedding is output]
         shared = model.embeddings.source is model.embeddings.target
         self._rows = self._sides.rows() if shared else {}
@@ -118,7 +120,7 @@ class GradientShares:
     def _write(self) -> None:
         for use in self._tied:
             self._gradients[OUTPUT].sub_(self._gradients[use])
-        gradients = {use: _wide(grad) for use, grad in self._gradients.items()}
+        gradients = {use: _wide(self._gradients[use]) for use in self._uses}
         rows = {use: grad.norm(dim=1) for use, grad in gradients.items()}
         norms = {use: float(of_rows.norm()) for use, of_rows in rows.items()}
         total = sum(norms.values()) or 1.0

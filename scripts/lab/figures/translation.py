@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from scripts.lab.figures import uses
 from scripts.lab.figures.experiment import (
     NOTE_OF_SEEDS,
     Measure,
@@ -51,9 +52,11 @@ def figures(record: TranslationRecord) -> Figures:
             _scores(record),
             conditions(record),
             Bullets([*_comparisons(record), *_signatures(record)]),
+            *uses.in_summary(record),
         ],
         parts=[
             *([Part("Differences, and what chance makes of them", _tests(record))] * others),
+            *uses.in_parts(record),
             *repeated(record, curves),
         ],
         samples=record.samples,

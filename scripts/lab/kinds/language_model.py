@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from scripts.lab.figures.language_model import SUBSETS, figures, figures_of_first_updates
 from scripts.lab.kinds.kind import Kind, Trained
+from scripts.lab.records.gradients import GradientShares
 from scripts.lab.records.joining import require_all_seeds
 from scripts.lab.records.schema import (
     LanguageModelRecord,
@@ -19,7 +20,7 @@ from scripts.lab.records.schema import (
     PaperFigures,
     Provenance,
 )
-from scripts.lab.records.seeds import over_seeds, pooled
+from scripts.lab.records.seeds import SeedStatistics, over_seeds, pooled
 from scripts.lab.run.processes import Child, Place, side_by_side
 from scripts.lab.run.training import Run
 
@@ -109,19 +110,33 @@ def join(kept: LanguageModelRecord, new: LanguageModelRecord) -> LanguageModelRe
         UserError: a row was trained with some of the seeds that are there.
     """
     rows = {row.name: row for row in kept.rows}
-    curves = dict(kept.curves)
+    curves, gradients = dict(kept.curves), {**(kept.gradients or {})}
     for row in new.rows:
         name, more = row.name, new.curves[row.name]
         further = name in rows and _is_further(rows[name], row)
         rows[name] = _of_all_seeds(rows[name], row) if further else row
         curves[name] = [*curves[name], *more] if further else more
+        earlier_ones = gradients.pop(name, ())
+        measured = [*(earlier_ones if further else ()), *_measured(new, name)]
+        if len(measured) == len(rows[name].seeds):
+            gradients[name] = measured
     earlier = [
         *kept.earlier,
         Provenance(machine=kept.machine, versions=kept.versions, command=kept.command),
     ]
     if curves == new.curves:  # nothing of the other is left
         earlier = []
-    return replace(new, rows=[*rows.values()], curves=curves, earlier=earlier)
+    return replace(
+        new,
+        rows=[*rows.values()],
+        curves=curves,
+        gradients=gradients or None,
+        earlier=earlier,
+    )
+
+
+def _measured(record: LanguageModelRecord, name: str) -> Sequence[GradientShares]:
+    return (record.gradients or {}).get(name, ())
 
 
 def _is_further(old: LanguageModelRow, new: LanguageModelRow) -> bool:
@@ -142,9 +157,16 @@ def _of_all_seeds(old: LanguageModelRow, new: LanguageModelRow) -> LanguageModel
             subset: pooled(statistics, new.perplexity[subset])
             for subset, statistics in old.perplexity.items()
         },
+        input_scales=_pooled(old.input_scales, new.input_scales),
         seeds=[*old.seeds, *new.seeds],
         training_seconds=round(seconds),
     )
+
+
+def _pooled(
+    old: Mapping[str, SeedStatistics] | None, new: Mapping[str, SeedStatistics] | None
+) -> dict[str, SeedStatistics] | None:
+    return {use: pooled(one, new[use]) for use, one in old.items()} if old and new else None
 
 
 KIND = Kind(

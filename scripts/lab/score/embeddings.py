@@ -31,6 +31,7 @@ from scripts.lab.records.analysis import (
     WordMap,
 )
 from scripts.lab.records.typed import from_json
+from scripts.lab.run.gradients import gradient_shares_in
 from scripts.lab.run.provenance import package_versions
 from scripts.lab.score.prepared import Prepared
 from scripts.lab.score.systems import file_name, parse_system
@@ -226,6 +227,7 @@ def _model(subject: Subject, options: Options) -> AnalysedModel:
         tie_map=_tie_map(checkpoint.tie_map, checkpoint.bytes_per_parameter),
         vocabulary=_vocabulary(checkpoint),
         row_movement=_row_movement(subject.path.parent),
+        gradients=gradient_shares_in(subject.path.parent),
     )
 
 
