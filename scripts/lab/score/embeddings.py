@@ -55,7 +55,6 @@ NEIGHBOURS = 8
 class Options:
     """What is looked at: words for neighbours, how many and how on the map, sentences."""
 
-    out: Path = option("folder to fill", metavar="DIR")
     data: Path | None = option(
         "folder of preprocess.*, or a data-bin (default: where a checkpoint says)",
         default=None,
