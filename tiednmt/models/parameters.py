@@ -55,7 +55,8 @@ _LSTM = ParameterNames(
     bias="decoder.fc_out.bias",
 )
 _ADAPTIVE_SOFTMAX = "decoder.adaptive_softmax."
-_NOT_PARAMETERS = ("version", "_float_tensor")  # fairseq's buffers, and our digest
+# fairseq's buffers, our digest and scales that are not learned
+_NOT_PARAMETERS = ("version", "_float_tensor", "input_scale.constant")
 KNOWN = (OURS, _TRANSFORMER, _LSTM, _OLD_TRANSFORMER)
 
 

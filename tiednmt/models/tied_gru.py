@@ -25,6 +25,7 @@ from tiednmt.models.tied_model import (
     TiedModelConfig,
     check_ranges,
     embeddings_of,
+    input_scale_field,
     lookup_scale_of,
     preset,
     select_sentences,
@@ -48,6 +49,7 @@ from tiednmt.tying import Embeddings
 class TiedGRUConfig(TiedModelConfig):
     """Options of ``--arch tied_gru``; the defaults fit a corpus of Multi30k's size."""
 
+    input_scale: str = input_scale_field("4")  # experiment demo-input-scale
     embed_dim: int = field(default=256, metadata={"help": "size of the three embeddings"})
     encoder_hidden_size: int = field(
         default=128, metadata={"help": "hidden size of the encoder in each direction"}

@@ -46,6 +46,17 @@ IncrementalState = dict[str, dict[str, Any]]
 Self = TypeVar("Self", bound="TiedModel")
 
 
+def input_scale_field(default: str) -> Any:
+    """The option ``--input-scale``, whose default each family of models has found for itself."""
+    return field(
+        default=default,
+        metadata={
+            "help": "multiply the rows that are looked up in an input embedding: a number, "
+            "sqrt-dim, or learned (one scalar per input embedding)"
+        },
+    )
+
+
 @dataclass
 class TiedModelConfig(FairseqDataclass):
     """The options of every model of this package."""
@@ -69,13 +80,7 @@ class TiedModelConfig(FairseqDataclass):
         default=False,
         metadata={"help": "give P a bias, as the paper's authors do in the code they released"},
     )
-    input_scale: str = field(
-        default="1",
-        metadata={
-            "help": "multiply the rows that are looked up in an input embedding: a number, "
-            "sqrt-dim, or learned (one scalar per input embedding)"
-        },
-    )
+    input_scale: str = input_scale_field("1")
     input_gradient_scale: float = field(
         default=1.0,
         metadata={"help": "multiply what the input embeddings add to the gradient of a matrix"},
