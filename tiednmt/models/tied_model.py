@@ -379,12 +379,12 @@ class SteppingDecoder(FairseqIncrementalDecoder):
         return self.max_target_positions
 
 
-def lookup_scale_of(cfg: Any) -> LookupScale:
+def lookup_scale_of(cfg: Any, learned_from: float = LEARNED_FROM) -> LookupScale:
     """The scale of the lookups that the options of a model ask for."""
     # older checkpoints do not have the options
     option = str(getattr(cfg, "input_scale", "1"))
     gradient_scale = getattr(cfg, "input_gradient_scale", 1.0)
-    return LookupScale.of(option, cfg.embed_dim, LEARNED_FROM, gradient_scale)
+    return LookupScale.of(option, cfg.embed_dim, learned_from, gradient_scale)
 
 
 def embeddings_of(cfg: Any, source: Dictionary | None, target: Dictionary, dim: int) -> Embeddings:
