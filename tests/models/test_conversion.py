@@ -63,6 +63,9 @@ def test_there_and_back(options, data_bin, tmp_path, capsys):
     expected = "three-way" if "--share-all-embeddings" in options else "none"
     expected = "decoder" if "--share-decoder-input-output-embed" in options else expected
     assert tied.tie_map.tying == expected
+    stored = torch.load(ours)["model"]
+    matrices = [name for name in stored if name.endswith("embedding.weight")]
+    assert len(matrices) == len(tied.tie_map.groups)
     assert tied.encoder.stack.layers[0].feed_forward.dropout.rate == pytest.approx(
         0.1 if "--relu-dropout" in options else 0
     )

@@ -20,10 +20,11 @@ from torch import Tensor
 from tiednmt.checkpoints import registered_name
 from tiednmt.errors import UserError
 from tiednmt.models.habits import SAME, TIES, UNSCALED, translated
-from tiednmt.models.parameters import OURS, tie_map_of
+from tiednmt.models.parameters import OURS, matrices_of, tie_map_of
 from tiednmt.models.stock import StockModel
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.modules.lookup import SQRT_DIM
+from tiednmt.tying import OUTPUT, SOURCE_INPUT, TARGET_INPUT, equal_matrices
 
 Checkpoint = dict[str, Any]
 
@@ -99,7 +100,15 @@ def _to_ours(
     ours = stock.to_ours(weights, math.sqrt(dim) if is_scaled else 1.0)
     tied = {"tying": tie_map_of(ours, OURS).tying, "input_scale": SQRT_DIM if is_scaled else "1"}
     config = OmegaConf.create({"model": {**defaults, **same, **said, **tied, "_name": name}})
-    return ours, _options(config.model)
+    return _stored_once(ours), _options(config.model)
+
+
+def _stored_once(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict of ours without further names of a matrix."""
+    names = {SOURCE_INPUT: OURS.source, TARGET_INPUT: OURS.target, OUTPUT: OURS.output}
+    tied = equal_matrices(matrices_of(weights, OURS))
+    further = {names[use] for uses in tied for use in uses[1:]}
+    return {name: weight for name, weight in weights.items() if name not in further}
 
 
 def _to_stock(
