@@ -1,7 +1,7 @@
 """What every architecture of this package is: tied matrices, one output layer, a stepper."""
 
 import logging
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from textwrap import shorten
@@ -17,7 +17,9 @@ from omegaconf import DictConfig, open_dict
 from torch import Tensor, nn
 
 from tiednmt.errors import CheckpointError, UserError
+from tiednmt.models import habits
 from tiednmt.models.parameters import OURS, ParameterNames
+from tiednmt.models.stock import StockModel
 from tiednmt.modules import OutputLayer
 from tiednmt.modules.dropout import Dropping, owners_in
 from tiednmt.modules.frozen_linear import FrozenLinear, PackedLinear
@@ -80,6 +82,10 @@ class TiedModelConfig(FairseqDataclass):
         default=False,
         metadata={"help": "give P a bias, as the paper's authors do in the code they released"},
     )
+    no_output_bias: bool = field(
+        default=False,
+        metadata={"help": "leave the output bias at zero; fairseq's Transformer has none"},
+    )
     input_scale: str = input_scale_field("1")
     input_gradient_scale: float = field(
         default=1.0,
@@ -99,9 +105,16 @@ class TiedModel(BaseFairseqModel):
     """A model with tied matrices, whose checkpoints hold each once and fit one vocabulary alone."""
 
     parameter_names: ClassVar[ParameterNames] = OURS
+    stock: ClassVar[StockModel | None] = None  # the model of fairseq that it can stand in for
     num_updates = 0  # of training, before the batch at hand
 
     # --- building ------------------------------------------------------------------------------
+
+    @classmethod
+    def add_args(cls, parser: ArgumentParser) -> None:
+        """Add the options of the model, and what users of fairseq's own models type instead."""
+        super().add_args(parser)
+        habits.add_options(parser, cls)
 
     @classmethod
     def build_model(cls: type[Self], cfg: Any, task: FairseqTask) -> Self:
@@ -127,9 +140,11 @@ class TiedModel(BaseFairseqModel):
         raise NotImplementedError
 
     def complete(self, cfg: TiedModelConfig, *dictionaries: Dictionary) -> None:
-        """Set the precision and guard the checkpoints; to be called once all parts are there."""
+        """Set the precision and guard the checkpoints; to be called once all parts have a start."""
         # fairseq does not complete the configuration of an older checkpoint
         set_matmul_precision(self, str(getattr(cfg, "float32_matmul_precision", "highest")))
+        if getattr(cfg, "no_output_bias", False):
+            nn.init.zeros_(self.output_layer.bias.requires_grad_(False))
         guard_checkpoints(self, *dictionaries)
 
     # --- what tools need of a model ------------------------------------------------------------
@@ -237,6 +252,20 @@ class TiedModel(BaseFairseqModel):
         return hub_utils.GeneratorHubInterface(loaded["args"], loaded["task"], loaded["models"])
 
     # --- loading -------------------------------------------------------------------------------
+
+    def upgrade_state_dict_named(self, state_dict: dict[str, Any], name: str) -> None:
+        """fairseq's; a state of the model of fairseq's own becomes one of ours, too.
+
+        So ``--restore-file`` and ``--finetune-from-model`` take either. What such a state does not
+        say is left as the options have it: how lookups are scaled.
+        """
+        super().upgrade_state_dict_named(state_dict, name)
+        stock = type(self).stock
+        if stock is not None and not name and stock.is_held_by(state_dict):
+            scale = self.encoder.input_scale.value
+            ours = stock.to_ours(state_dict, scale)
+            state_dict.clear()
+            state_dict.update(ours)
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """fairseq's, with a message that says what to do where the model is another.
@@ -357,12 +386,12 @@ class SteppingDecoder(FairseqIncrementalDecoder):
         return self.max_target_positions
 
 
-def lookup_scale_of(cfg: Any) -> LookupScale:
+def lookup_scale_of(cfg: Any, learned_from: float = LEARNED_FROM) -> LookupScale:
     """The scale of the lookups that the options of a model ask for."""
     # older checkpoints do not have the options
     option = str(getattr(cfg, "input_scale", "1"))
     gradient_scale = getattr(cfg, "input_gradient_scale", 1.0)
-    return LookupScale.of(option, cfg.embed_dim, LEARNED_FROM, gradient_scale)
+    return LookupScale.of(option, cfg.embed_dim, learned_from, gradient_scale)
 
 
 def embeddings_of(cfg: Any, source: Dictionary | None, target: Dictionary, dim: int) -> Embeddings:
@@ -399,17 +428,15 @@ def check_ranges(cfg: Any, sizes: Iterable[str], dropouts: Iterable[str]) -> Non
     """
     for name in sizes:
         if getattr(cfg, name) < 1:
-            raise UserError(f"{_option(name)} {getattr(cfg, name)}: must be 1 or more")
+            raise UserError(f"{habits.option_of(name)} {getattr(cfg, name)}: must be 1 or more")
     for name in dropouts:
         if not 0 <= getattr(cfg, name) < 1:
-            raise UserError(f"{_option(name)} {getattr(cfg, name)}: must be from 0 to below 1")
+            raise UserError(
+                f"{habits.option_of(name)} {getattr(cfg, name)}: must be from 0 to below 1"
+            )
 
 
 def preset(args: Namespace, **defaults: float) -> None:
     """Give an architecture's values to the options that were not given."""
     for name, value in defaults.items():
         setattr(args, name, getattr(args, name, value))
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
