@@ -118,13 +118,14 @@ class Compiled:  # in the place of a kernel: compiles it for what it is launched
             assert found.asm["cubin"]
             assert found.metadata.shared <= 48 * 1024  # what every GPU has
 
-for name in ("_step", "_step_back", "_attend", "_attend_back"):
+NAMES = "_step", "_step_back", "_lstm_step", "_lstm_step_back", "_attend", "_attend_back"
+for name in NAMES:
     setattr(gpu, name, Compiled(getattr(gpu, name)))
 for kind in (torch.float32, torch.bfloat16):
     for length in (16, 1024):
         for kernel, arguments in steps(length).items():
             getattr(gpu, kernel)(**{name: made(what, kind) for name, what in arguments.items()})
-assert len(compiled) == 2 * (2 + 2 * 2)
+assert len(compiled) == 2 * (4 + 2 * 2)
 """
 
 

@@ -1,6 +1,7 @@
-"""Triton kernels for the steps of GRU and attention.
+"""Triton kernels for the steps of GRU, LSTM and attention.
 
-They compute what :mod:`tiednmt.modules.gru` and :mod:`tiednmt.modules.attention` say in torch.
+They compute what :mod:`tiednmt.modules.gru`, :mod:`tiednmt.modules.lstm` and
+:mod:`tiednmt.modules.attention` say in torch.
 Between its matrix products a step has many operations on small tensors. On a GPU each would be a
 launch, which takes longer than its work. All sums are in float32, or in float64 where the tensors
 are.
@@ -40,6 +41,29 @@ def step_back(
     _require_shapes(grad.shape, 1, candidates, before)
     tensors = (gates, candidates, before, grad, from_input, from_state)
     _step_back[_grid(grad)](*tensors, *map(_stride, tensors), grad.size(1), **_kinds(grad))
+
+
+def lstm_step(gates: Tensor, before: Tensor, cells: Tensor, out: Tensor) -> None:
+    """:meth:`tiednmt.modules.lstm.LSTMSteps.step`, of N rows each."""
+    _require_shapes(before.shape, 4, gates)
+    _require_shapes(before.shape, 1, cells, out)
+    tensors = (gates, before, cells, out)
+    _lstm_step[_grid(before)](*tensors, *map(_stride, tensors), before.size(1), **_kinds(before))
+
+
+def lstm_step_back(
+    gates: Tensor,
+    before: Tensor,
+    cells: Tensor,
+    grad: Tensor,
+    grad_cell: Tensor,
+    grad_gates: Tensor,
+) -> None:
+    """:meth:`tiednmt.modules.lstm.LSTMSteps.step_back`, of N rows each."""
+    _require_shapes(grad.shape, 4, gates, grad_gates)
+    _require_shapes(grad.shape, 1, before, cells, grad_cell)
+    tensors = (gates, before, cells, grad, grad_cell, grad_gates)
+    _lstm_step_back[_grid(grad)](*tensors, *map(_stride, tensors), grad.size(1), **_kinds(grad))
 
 
 def attend(
@@ -202,7 +226,7 @@ def _step(
     )
     recurrent = _load(gates + 2 * hidden, there, KIND)
     x = _load(from_input + 2 * hidden, there, KIND) + reset * recurrent
-    candidate = 2 * tl.sigmoid(2 * x) - 1  # tanh
+    candidate = _tanh(x)
     before = _load(state + row * state_stride + column, there, KIND)
     tl.store(gates, reset, there)
     tl.store(gates + hidden, update, there)
@@ -251,6 +275,82 @@ def _step_back(
     tl.store(from_state + hidden, grad_update, there)
     tl.store(from_state + 2 * hidden, grad_candidate * reset, there)
     tl.store(grad, after * update, there)
+
+
+@triton.jit
+def _tanh(x):
+    return 2 * tl.sigmoid(2 * x) - 1
+
+
+@triton.jit
+def _lstm_step(
+    gates,
+    before,
+    cells,
+    out,
+    gates_stride,
+    before_stride,
+    cells_stride,
+    out_stride,
+    hidden,
+    KIND: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    there = column < hidden
+    gates += row * gates_stride + column
+    enter = tl.sigmoid(_load(gates, there, KIND))
+    forget = tl.sigmoid(_load(gates + hidden, there, KIND))
+    candidate = _tanh(_load(gates + 2 * hidden, there, KIND))
+    leave = tl.sigmoid(_load(gates + 3 * hidden, there, KIND))
+    last = _load(before + row * before_stride + column, there, KIND)
+    cell = forget * last + enter * candidate
+    tl.store(gates, enter, there)
+    tl.store(gates + hidden, forget, there)
+    tl.store(gates + 2 * hidden, candidate, there)
+    tl.store(gates + 3 * hidden, leave, there)
+    tl.store(cells + row * cells_stride + column, cell, there)
+    tl.store(out + row * out_stride + column, leave * _tanh(cell), there)
+
+
+@triton.jit
+def _lstm_step_back(
+    gates,
+    before,
+    cells,
+    grad,
+    grad_cell,
+    grad_gates,
+    gates_stride,
+    before_stride,
+    cells_stride,
+    grad_stride,
+    grad_cell_stride,
+    grad_gates_stride,
+    hidden,
+    KIND: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    there = column < hidden
+    gates += row * gates_stride + column
+    grad_cell += row * grad_cell_stride + column
+    grad_gates += row * grad_gates_stride + column
+    enter = _load(gates, there, KIND)
+    forget = _load(gates + hidden, there, KIND)
+    candidate = _load(gates + 2 * hidden, there, KIND)
+    leave = _load(gates + 3 * hidden, there, KIND)
+    last = _load(before + row * before_stride + column, there, KIND)
+    squashed = _tanh(_load(cells + row * cells_stride + column, there, KIND))
+    after = _load(grad + row * grad_stride + column, there, KIND)
+    of_cell = _load(grad_cell, there, KIND) + after * leave * (1 - squashed * squashed)
+    tl.store(grad_gates, of_cell * candidate * enter * (1 - enter), there)
+    tl.store(grad_gates + hidden, of_cell * last * forget * (1 - forget), there)
+    tl.store(grad_gates + 2 * hidden, of_cell * enter * (1 - candidate * candidate), there)
+    tl.store(grad_gates + 3 * hidden, after * squashed * leave * (1 - leave), there)
+    tl.store(grad_cell, of_cell * forget, there)
 
 
 @triton.jit(do_not_specialize=["length"])

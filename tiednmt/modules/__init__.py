@@ -5,6 +5,7 @@ from tiednmt.modules.conditional_gru import ConditionalGRU
 from tiednmt.modules.cross_entropy import SequenceLoss
 from tiednmt.modules.dropout import SequenceDropout, WordDropout
 from tiednmt.modules.output_layer import OutputLayer
+from tiednmt.modules.packed_lstm import PackedLSTM
 from tiednmt.modules.recurrent import (
     CarriedState,
     RecurrentHighwayNetwork,
@@ -18,6 +19,7 @@ __all__ = [
     "CarriedState",
     "ConditionalGRU",
     "OutputLayer",
+    "PackedLSTM",
     "RecurrentHighwayNetwork",
     "RecurrentNetwork",
     "SequenceDropout",

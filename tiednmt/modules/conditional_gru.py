@@ -31,7 +31,7 @@ from tiednmt.kernels import decoding_kernels_for
 from tiednmt.kernels.tuning import DECODING_ENERGIES
 from tiednmt.modules.attention import Attention, energy_, times
 from tiednmt.modules.frozen_linear import Frozen, FrozenLinear
-from tiednmt.modules.gru import GRUSteps, initialise_gru, states_before, steps, transition
+from tiednmt.modules.gru import GRUSteps, initialise_gru, transition
 from tiednmt.modules.linear import (
     Matmul,
     add_product,
@@ -43,6 +43,7 @@ from tiednmt.modules.linear import (
     product,
     transposed_copy,
 )
+from tiednmt.modules.packing import states_before, steps
 
 
 class Decoded(NamedTuple):
