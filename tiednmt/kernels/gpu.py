@@ -21,11 +21,11 @@ from tiednmt.kernels.tuning import GPU_BLOCK, GPU_TILE
 
 
 def step(gates: Tensor, candidates: Tensor, from_input: Tensor, state: Tensor, out: Tensor) -> None:
-    """:meth:`tiednmt.modules.gru.GRUSteps.step`, of N rows each."""
+    """:meth:`tiednmt.modules.gru.GRUSteps.step`, of N or B × N rows each."""
     _require_shapes(state.shape, 3, gates, from_input)
     _require_shapes(state.shape, 1, candidates, out)
-    tensors = (gates, from_input, state, candidates, out)
-    _step[_grid(state)](*tensors, *map(_stride, tensors), state.size(1), **_kinds(state))
+    for of_one in _by_direction(gates, from_input, state, candidates, out):
+        _launch(_step, of_one, state)
 
 
 def step_back(
@@ -36,19 +36,19 @@ def step_back(
     from_input: Tensor,
     from_state: Tensor,
 ) -> None:
-    """:meth:`tiednmt.modules.gru.GRUSteps.step_back`, of N rows each."""
+    """:meth:`tiednmt.modules.gru.GRUSteps.step_back`, of N or B × N rows each."""
     _require_shapes(grad.shape, 3, gates, from_input, from_state)
     _require_shapes(grad.shape, 1, candidates, before)
-    tensors = (gates, candidates, before, grad, from_input, from_state)
-    _step_back[_grid(grad)](*tensors, *map(_stride, tensors), grad.size(1), **_kinds(grad))
+    for of_one in _by_direction(gates, candidates, before, grad, from_input, from_state):
+        _launch(_step_back, of_one, grad)
 
 
 def lstm_step(gates: Tensor, before: Tensor, cells: Tensor, out: Tensor) -> None:
-    """:meth:`tiednmt.modules.lstm.LSTMSteps.step`, of N rows each."""
+    """:meth:`tiednmt.modules.lstm.LSTMSteps.step`, of N or B × N rows each."""
     _require_shapes(before.shape, 4, gates)
     _require_shapes(before.shape, 1, cells, out)
-    tensors = (gates, before, cells, out)
-    _lstm_step[_grid(before)](*tensors, *map(_stride, tensors), before.size(1), **_kinds(before))
+    for of_one in _by_direction(gates, before, cells, out):
+        _launch(_lstm_step, of_one, before)
 
 
 def lstm_step_back(
@@ -59,11 +59,11 @@ def lstm_step_back(
     grad_cell: Tensor,
     grad_gates: Tensor,
 ) -> None:
-    """:meth:`tiednmt.modules.lstm.LSTMSteps.step_back`, of N rows each."""
+    """:meth:`tiednmt.modules.lstm.LSTMSteps.step_back`, of N or B × N rows each."""
     _require_shapes(grad.shape, 4, gates, grad_gates)
     _require_shapes(grad.shape, 1, before, cells, grad_cell)
-    tensors = (gates, before, cells, grad, grad_cell, grad_gates)
-    _lstm_step_back[_grid(grad)](*tensors, *map(_stride, tensors), grad.size(1), **_kinds(grad))
+    for of_one in _by_direction(gates, before, cells, grad, grad_cell, grad_gates):
+        _launch(_lstm_step_back, of_one, grad)
 
 
 def attend(
@@ -114,8 +114,7 @@ def attend_back(
 def try_out(device: torch.device) -> None:
     """Run a small kernel; raises whatever Triton raises where it cannot."""
     three, one = torch.zeros(2, 3, device=device), torch.zeros(2, 1, device=device)
-    tensors = (three, one, one, one, three, three)
-    _step_back[(2, 1)](*tensors, *map(_stride, tensors), 1, **_kinds(one))
+    _launch(_step_back, (three, one, one, one, three, three), one)
 
 
 def _require_shapes(shape: torch.Size, times: int, *tensors: Tensor) -> None:
@@ -165,8 +164,16 @@ def _require_whole(shape: Sequence[int], tensor: Tensor, of: int | None = None) 
         )
 
 
-def _grid(state: Tensor) -> tuple[int, int]:
-    return len(state), triton.cdiv(state.size(1), GPU_BLOCK)
+def _by_direction(*tensors: Tensor) -> list[tuple[Tensor, ...]]:
+    """The tensors, or those of each direction where they are stacked."""
+    return [tensors] if tensors[0].dim() == 2 else list(zip(*tensors, strict=True))
+
+
+def _launch(kernel: Any, tensors: tuple[Tensor, ...], state: Tensor) -> None:
+    """Run the kernel of a step over rows as wide as those of ``state``."""
+    rows, hidden = state.shape[-2:]
+    grid = rows, triton.cdiv(hidden, GPU_BLOCK)
+    kernel[grid](*tensors, *map(_stride, tensors), hidden, **_kinds(state))
 
 
 def _stride(rows: Tensor) -> int:

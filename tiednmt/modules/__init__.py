@@ -1,5 +1,6 @@
 """The layers, in plain torch: no module here imports fairseq."""
 
+from tiednmt.modules.attentional_lstm import AttentionalLSTM
 from tiednmt.modules.bidirectional_gru import BidirectionalGRU
 from tiednmt.modules.conditional_gru import ConditionalGRU
 from tiednmt.modules.cross_entropy import SequenceLoss
@@ -15,6 +16,7 @@ from tiednmt.modules.recurrent import (
 )
 
 __all__ = [
+    "AttentionalLSTM",
     "BidirectionalGRU",
     "CarriedState",
     "ConditionalGRU",

@@ -94,15 +94,12 @@ class PackedLSTM(nn.LSTM, Dropping):
         return packed._replace(data=rows), after
 
     def parameters_of(self, layer: int, direction: str = "") -> list[Tensor]:
-        """The weights of what a layer reads and of its states, and the sum of their biases.
+        """Weights of what a layer reads and of its state, and their biases, in torch's order.
 
         ``direction`` is empty, or ``_reverse``.
         """
-        weight_ih, weight_hh, bias_ih, bias_hh = (
-            getattr(self, f"{name}_l{layer}{direction}")
-            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        )
-        return [weight_ih, weight_hh, bias_ih + bias_hh]
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        return [getattr(self, f"{name}_l{layer}{direction}") for name in names]
 
     def _run(
         self, packed: PackedSequence, state: LayerState, directions: int
@@ -135,8 +132,8 @@ class PackedLSTM(nn.LSTM, Dropping):
         matmul = matmul_of(self, rows)
         inputs, recurrent = [], []
         for given, direction in zip(read, ("", "_reverse"), strict=False):
-            weight, weight_hh, bias = self.parameters_of(i, direction)
-            inputs.append(multiply(given, weight, bias, matmul))
+            weight, weight_hh, bias_ih, bias_hh = self.parameters_of(i, direction)
+            inputs.append(multiply(given, weight, bias_ih + bias_hh, matmul))
             recurrent.append(weight_hh)
         together = map(_stacked, (inputs, recurrent))
         states, hidden, cells = _Recurrence.apply(matmul, sizes, last, *together, hidden, cells)

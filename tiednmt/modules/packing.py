@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import accumulate
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from tiednmt.kernels.tuning import SENTENCES_OF_A_GROUP
 
@@ -51,7 +53,23 @@ def unpack_steps(rows: Tensor, positions: Tensor, shape: torch.Size) -> Tensor:
     return padded.unflatten(0, shape)
 
 
-def steps(sizes: tuple[int, ...]) -> list[tuple[slice, int]]:
+def packed(rows: Tensor, sizes: Sequence[int]) -> PackedSequence:
+    """The N × n rows of all steps as torch's networks take them."""
+    return PackedSequence(rows, torch.tensor(sizes, device="cpu"))
+
+
+def pad_steps(rows: Tensor, sizes: Sequence[int]) -> Tensor:
+    """The N × n rows of all steps as B × T × n, zero where a sentence has ended."""
+    return pad_packed_sequence(packed(rows, sizes), batch_first=True)[0]
+
+
+def unpad_steps(padded: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Undo :func:`pad_steps`."""
+    lengths = _lengths(torch.tensor(sizes, device="cpu"))
+    return pack_padded_sequence(padded, lengths, batch_first=True).data
+
+
+def steps(sizes: Sequence[int]) -> list[tuple[slice, int]]:
     """The rows of each step, and how many they are, where step t has ``sizes[t]`` of them."""
     return [
         (slice(end - size, end), size) for end, size in zip(accumulate(sizes), sizes, strict=True)
@@ -70,8 +88,8 @@ def mirror(sizes: Tensor) -> Tensor:
     ``sizes`` are the rows per step.
     """
     starts = sizes.cumsum(0) - sizes
-    step = torch.arange(len(sizes)).repeat_interleave(sizes)
-    sentence = torch.arange(len(step)) - starts[step]
+    step = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
+    sentence = torch.arange(len(step), device=sizes.device) - starts[step]
     return starts[_lengths(sizes)[sentence] - 1 - step] + sentence
 
 
@@ -82,9 +100,10 @@ def last_rows(sizes: Tensor) -> Tensor:
     """
     starts = sizes.cumsum(0) - sizes
     lengths = _lengths(sizes)
-    return starts[lengths - 1] + torch.arange(len(lengths))
+    return starts[lengths - 1] + torch.arange(len(lengths), device=sizes.device)
 
 
 def _lengths(sizes: Tensor) -> Tensor:
     """The steps of each sentence, where step t has ``sizes[t]`` rows."""
-    return (sizes.unsqueeze(1) > torch.arange(int(sizes[0]))).sum(0)
+    sentences = torch.arange(int(sizes[0]), device=sizes.device)
+    return (sizes.unsqueeze(1) > sentences).sum(0)
