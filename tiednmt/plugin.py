@@ -26,6 +26,7 @@ from omegaconf.nodes import AnyNode
 
 import tiednmt.criterions.tied_cross_entropy
 import tiednmt.models.tied_gru
+import tiednmt.models.tied_lstm
 import tiednmt.models.tied_lstm_lm
 import tiednmt.models.tied_rhn_lm
 import tiednmt.tasks.tied_language_modeling

@@ -46,6 +46,13 @@ ARCHITECTURES = {
         "decoder_hidden_size": 5,
         "attention_size": 7,
     },
+    "tied_lstm": {
+        "embed_dim": 6,
+        "encoder_hidden_size": 4,
+        "encoder_layers": 2,
+        "encoder_bidirectional": True,
+        "decoder_hidden_size": 5,
+    },
     "tied_lstm_lm": {"embed_dim": 6, "hidden_size": 5},
     "tied_rhn_lm": {"embed_dim": 6, "hidden_size": 5, "depth": 2},
     "tied_toy": {},

@@ -17,10 +17,9 @@ from omegaconf import II
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from tiednmt.kernels.tuning import DECODING_TABLE
+from tiednmt.models.recurrent_decoder import RecurrentDecoder
 from tiednmt.models.tied_model import (
     EncoderOut,
-    SteppingDecoder,
     TiedModel,
     TiedModelConfig,
     check_ranges,
@@ -32,7 +31,7 @@ from tiednmt.models.tied_model import (
 from tiednmt.modules import BidirectionalGRU, ConditionalGRU
 from tiednmt.modules.conditional_gru import Decoded, Memory, StepMemory
 from tiednmt.modules.dropout import Dropout
-from tiednmt.modules.frozen_linear import Frozen, FrozenLinear
+from tiednmt.modules.frozen_linear import FrozenLinear
 from tiednmt.modules.linear import is_plain, linear
 from tiednmt.modules.packing import (
     move_padding_right,
@@ -158,7 +157,7 @@ class _Sources(NamedTuple):
     columns: Tensor | None  # B × S: where each annotation stood in the source, if not in order
 
 
-class TiedGRUDecoder(SteppingDecoder):
+class TiedGRUDecoder(RecurrentDecoder):
     """Conditional GRU, readout tanh(W_s s_t + W_y y_{t-1} + W_c c_t), output layer."""
 
     def __init__(
@@ -167,11 +166,15 @@ class TiedGRUDecoder(SteppingDecoder):
         dictionary: Dictionary,
         embeddings: Embeddings,
     ) -> None:
-        super().__init__(dictionary, embeddings, cfg.max_target_positions)
+        super().__init__(
+            dictionary,
+            embeddings,
+            lookup_scale_of(cfg),
+            cfg.embedding_dropout,
+            cfg.max_target_positions,
+        )
         owner = type(self).__name__
         annotation_size = 2 * cfg.encoder_hidden_size
-        self.input_scale = lookup_scale_of(cfg)
-        self.embedding_dropout = Dropout(cfg.embedding_dropout, owner)
         self.state_dropout = Dropout(cfg.state_dropout, owner)
         self.readout_dropout = Dropout(cfg.readout_dropout, owner)
         self.initial = nn.Linear(annotation_size, cfg.decoder_hidden_size)
@@ -181,7 +184,6 @@ class TiedGRUDecoder(SteppingDecoder):
         self.readout_state = nn.Linear(cfg.decoder_hidden_size, cfg.embed_dim)
         self.readout_input = nn.Linear(cfg.embed_dim, cfg.embed_dim, bias=False)
         self.readout_context = nn.Linear(annotation_size, cfg.embed_dim, bias=False)
-        self.token_table: Frozen[Tensor] | None = None
         for linear_layer in (
             self.initial,
             self.readout_state,
@@ -197,18 +199,13 @@ class TiedGRUDecoder(SteppingDecoder):
         order, positions, sizes = pack_steps(prev_output_tokens, self.dictionary.pad())
         memory, state = self.begin(select_sentences(encoder_out, order))
         tokens = prev_output_tokens.flatten()[positions]
-        embedded = self._embed(tokens)
+        embedded = self.embed(tokens)
         decoded = self.cell(embedded, sizes, memory, state)
         readout, attention = (
             unpack_steps(rows, positions, prev_output_tokens.shape)
             for rows in (self.read_out(embedded, decoded), decoded.attention)
         )
         return readout, restore_columns(attention, encoder_out["columns"][0])
-
-    def _embed(self, tokens: Tensor) -> Tensor:
-        """What the steps read of target tokens, … × embedding."""
-        embedded: Tensor = self.embedding_dropout(self.input_scale(self.embedding(tokens)))
-        return embedded
 
     def begin(self, encoder_out: EncoderOut) -> tuple[Memory, Tensor]:
         """What all steps attend to, and the state before the first (B × hidden).
@@ -236,11 +233,12 @@ class TiedGRUDecoder(SteppingDecoder):
         """One step of K hypotheses for each of B sources; see :class:`Stepper`."""
         attended = memory.attended
         if isinstance(attended, Memory):
-            embedded = self._embed(tokens)
+            embedded = self.embed(tokens)
             decoded = self.cell.step_by_parts(embedded, attended, state)
             readout = self.read_out(embedded, decoded)
         else:
-            from_token, to_readout = self._from_tokens(tokens)
+            from_tokens = self.from_tokens(tokens)
+            from_token, to_readout = from_tokens.tensor_split((self.cell.gate_size,), 2)
             decoded = self.cell.step(from_token, attended, state)
             readout = linear(self.readout_state, self.state_dropout(decoded.states))
             readout = readout.add_(to_readout).add_(decoded.contexts)
@@ -250,49 +248,22 @@ class TiedGRUDecoder(SteppingDecoder):
             attention = restore_columns(attention, memory.columns)
         return StepOutput(readout, decoded.states, attention)
 
-    def _from_tokens(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """What depends on a step's tokens (B × K) alone, B × K × ….
-
-        That is their part of GRU_1's gates and of the readout.
-        """
-        table = self._token_table_now()
-        if table is None and self.embedding_dropout.drops:
-            projected = self._project(self._embed(tokens))
-        else:
-            if table is None:  # hypotheses often end in the same token
-                distinct, tokens = tokens.unique(return_inverse=True)
-                table = self._project(self.input_scale(self.embedding(distinct)))
-            projected = F.embedding(tokens, table)
-        from_token, to_readout = projected.tensor_split((self.cell.gate_size,), 2)
-        return from_token, to_readout
-
-    def _project(self, embedded: Tensor) -> Tensor:
+    def project(self, embedded: Tensor) -> Tensor:
+        """The part of GRU_1's gates and of the readout that depends on a token alone."""
         one = self.cell.transition_1
         from_token = F.linear(embedded, one.weight_ih, one.bias_ih)
         return torch.cat((from_token, self.readout_input(embedded)), -1)
 
-    def _token_table_now(self) -> Tensor | None:
-        """What depends on a token alone for all tokens, where they are few (rows × numbers)."""
-        if self.token_table is None or torch.is_grad_enabled() or self.embedding_dropout.drops:
-            return None
-        return self.token_table(*self._token_table_parameters())
-
-    def _token_table_parameters(self) -> tuple[Tensor, ...]:
+    def projecting(self) -> tuple[Tensor, ...]:
+        """The parameters that :meth:`project` reads."""
         one = self.cell.transition_1
-        layers = (*self.readout_input.parameters(), *self.input_scale.parameters())
-        return self.embedding.weight, one.weight_ih, one.bias_ih, *layers
+        return one.weight_ih, one.bias_ih, *self.readout_input.parameters()
 
     def freeze(self, kind: type[FrozenLinear] | None) -> None:
         """Look up what depends on a token alone, where there are few tokens, or (``None``) not."""
+        looks_up = kind is not None and self.cell.is_plain
         numbers = self.cell.gate_size + self.embedding.embedding_dim
-        is_small = self.embedding.num_embeddings * numbers <= DECODING_TABLE
-        self.token_table = None
-        if kind is not None and is_small and self.cell.is_plain:
-            parameters = self._token_table_parameters()
-            self.token_table = Frozen(self._make_token_table, *parameters)
-
-    def _make_token_table(self, embeddings: Tensor, *_: Tensor) -> Tensor:
-        return self._project(self.input_scale(embeddings))
+        self.look_up_tokens(numbers if looks_up else None)
 
     def read_out(self, embedded: Tensor, decoded: Decoded) -> Tensor:
         """tanh(W_s s_t + W_y y_{t−1} + W_c c_t), … × embedding."""

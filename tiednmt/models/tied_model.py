@@ -30,6 +30,7 @@ from tiednmt.tying import (
     SOURCE_INPUT,
     TARGET_INPUT,
     TYINGS,
+    Dims,
     Embeddings,
     TieMap,
     build_embeddings,
@@ -352,15 +353,20 @@ class SteppingDecoder(FairseqIncrementalDecoder):
         return self.max_target_positions
 
 
-def lookup_scale_of(cfg: Any) -> LookupScale:
-    """The scale of the lookups that the options of a model ask for."""
+def lookup_scale_of(cfg: Any, dim: int | None = None) -> LookupScale:
+    """The scale of the lookups that the options of a model ask for.
+
+    Rows have ``dim`` numbers, or as many as the option ``embed_dim`` says.
+    """
     # older checkpoints do not have the options
     option = str(getattr(cfg, "input_scale", "1"))
     gradient_scale = getattr(cfg, "input_gradient_scale", 1.0)
-    return LookupScale.of(option, cfg.embed_dim, LEARNED_FROM, gradient_scale)
+    return LookupScale.of(option, dim or cfg.embed_dim, LEARNED_FROM, gradient_scale)
 
 
-def embeddings_of(cfg: Any, source: Dictionary | None, target: Dictionary, dim: int) -> Embeddings:
+def embeddings_of(
+    cfg: Any, source: Dictionary | None, target: Dictionary, dim: int | Dims
+) -> Embeddings:
     """:func:`tiednmt.tying.build_embeddings` with the options of a model."""
     # --projection-bias is not in older checkpoints
     bias = getattr(cfg, "projection_bias", False)
