@@ -79,8 +79,8 @@ class TiedLSTMConfig(TiedModelConfig):
     no_input_feeding: bool = field(
         default=False,
         metadata={
-            "help": "do not let the decoder read what it yielded at the step before, so that it "
-            "trains several times as fast (fairseq's lstm always reads it)"
+            "help": "do not let the decoder read what it yielded at the step before (fairseq's "
+            "lstm always does); its LSTM is one operation over a whole sentence then"
         },
     )
     dropout: float = field(default=0.1, metadata={"help": "default of the four dropouts"})
