@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 
-from tests.models.contract import ARCHITECTURES, LANGUAGE_MODELS, build, inputs_for, loss_of
+from tests.models.contract import (
+    ARCHITECTURES,
+    LANGUAGE_MODELS,
+    build,
+    evaluated,
+    inputs_for,
+    loss_of,
+)
 from tests.support.small_models import JOINT
 from tiednmt.errors import UserError
 from tiednmt.modules.lookup import LookupScale
@@ -58,9 +65,38 @@ def test_the_first_loss_is_that_of_a_flat_softmax(arch, tying, option):
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_a_scale_is_the_same_as_longer_rows(arch):
     """In float64: with ``none``, rows of the input embeddings four times as long."""
-    scaled, longer = build(arch, NONE, input_scale="4"), build(arch, NONE)
+    scaled, longer = (build(arch, NONE, input_scale=scale) for scale in ("4", "1"))
     with torch.no_grad():
         for embedding in {longer.embeddings.source, longer.embeddings.target} - {None}:
             embedding.weight.mul_(4)
     given, target = inputs_for(arch)
     torch.testing.assert_close(loss_of(scaled, given, target), loss_of(longer, given, target))
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("trained", ["1", "4", "learned"])
+@pytest.mark.parametrize("built", ["1", "sqrt-dim", "learned"])
+def test_the_scale_of_a_checkpoint_stands_whatever_the_options_say(arch, trained, built):
+    """Rows that were trained with a scale mean nothing with another one."""
+    one, other = build(arch, input_scale=trained), build(arch, seed=8, input_scale=built)
+    scores = evaluated(one, arch)
+    assert not torch.allclose(evaluated(other, arch), scores)
+    other.load_state_dict(one.state_dict())
+    torch.testing.assert_close(evaluated(other, arch), scores)
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_a_checkpoint_from_before_there_was_a_scale_has_none(arch):
+    old, model = build(arch, input_scale="1"), build(arch, seed=8, input_scale="4")
+    state = old.state_dict()
+    assert not [name for name in state if "input_scale" in name]
+    model.load_state_dict(state)
+    torch.testing.assert_close(evaluated(model, arch), evaluated(old, arch))
+
+
+def test_a_state_dict_is_left_as_it_was():
+    scale = LookupScale.of("learned", 6, 4.0)
+    state = LookupScale.of("2", 6, 4.0).state_dict()
+    scale.load_state_dict(state)
+    assert scale.value == 2
+    assert [*state] == ["constant"]

@@ -39,24 +39,25 @@ OURS = ParameterNames(
     projection_bias="decoder.output.projection.bias",
 )
 # fairseq's transformer and lstm with their language models; older ones keep V in embed_out
-_TRANSFORMER = ParameterNames(
+TRANSFORMER = ParameterNames(
     source="encoder.embed_tokens.weight",
     target="decoder.embed_tokens.weight",
     output="decoder.output_projection.weight",
     bias="decoder.output_projection.bias",
 )
 _OLD_TRANSFORMER = ParameterNames(
-    source=_TRANSFORMER.source, target=_TRANSFORMER.target, output="decoder.embed_out"
+    source=TRANSFORMER.source, target=TRANSFORMER.target, output="decoder.embed_out"
 )
-_LSTM = ParameterNames(
-    source=_TRANSFORMER.source,
-    target=_TRANSFORMER.target,
+LSTM = ParameterNames(
+    source=TRANSFORMER.source,
+    target=TRANSFORMER.target,
     output="decoder.fc_out.weight",
     bias="decoder.fc_out.bias",
 )
 _ADAPTIVE_SOFTMAX = "decoder.adaptive_softmax."
-_NOT_PARAMETERS = ("version", "_float_tensor")  # fairseq's buffers, and our digest
-KNOWN = (OURS, _TRANSFORMER, _LSTM, _OLD_TRANSFORMER)
+# fairseq's buffers, our digest and scales that are not learned
+_NOT_PARAMETERS = ("version", "_float_tensor", "input_scale.constant")
+KNOWN = (OURS, TRANSFORMER, LSTM, _OLD_TRANSFORMER)
 
 
 def names_of(weights: Mapping[str, Tensor]) -> ParameterNames | None:

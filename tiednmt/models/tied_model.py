@@ -1,7 +1,7 @@
 """What every architecture of this package is: tied matrices, one output layer, a stepper."""
 
 import logging
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from textwrap import shorten
@@ -17,7 +17,9 @@ from omegaconf import DictConfig, open_dict
 from torch import Tensor, nn
 
 from tiednmt.errors import CheckpointError, UserError
+from tiednmt.models import habits
 from tiednmt.models.parameters import OURS, ParameterNames
+from tiednmt.models.stock import StockModel
 from tiednmt.modules import OutputLayer
 from tiednmt.modules.dropout import Dropping, owners_in
 from tiednmt.modules.frozen_linear import FrozenLinear, PackedLinear
@@ -70,6 +72,10 @@ class TiedModelConfig(FairseqDataclass):
         default=False,
         metadata={"help": "give P a bias, as the paper's authors do in the code they released"},
     )
+    no_output_bias: bool = field(
+        default=False,
+        metadata={"help": "leave the output bias at zero; fairseq's Transformer has none"},
+    )
     input_scale: str = field(
         default="1",
         metadata={
@@ -95,9 +101,16 @@ class TiedModel(BaseFairseqModel):
     """A model with tied matrices, whose checkpoints hold each once and fit one vocabulary alone."""
 
     parameter_names: ClassVar[ParameterNames] = OURS
+    stock: ClassVar[StockModel | None] = None  # the model of fairseq that it can stand in for
     num_updates = 0  # of training, before the batch at hand
 
     # --- building ------------------------------------------------------------------------------
+
+    @classmethod
+    def add_args(cls, parser: ArgumentParser) -> None:
+        """Add the options of the model, and what users of fairseq's own models type instead."""
+        super().add_args(parser)
+        habits.add_options(parser, cls)
 
     @classmethod
     def build_model(cls: type[Self], cfg: Any, task: FairseqTask) -> Self:
@@ -234,6 +247,20 @@ class TiedModel(BaseFairseqModel):
 
     # --- loading -------------------------------------------------------------------------------
 
+    def upgrade_state_dict_named(self, state_dict: dict[str, Any], name: str) -> None:
+        """fairseq's; a state of the model of fairseq's own becomes one of ours, too.
+
+        So ``--restore-file`` and ``--finetune-from-model`` take either. What such a state does not
+        say is left as the options have it: how lookups are scaled.
+        """
+        super().upgrade_state_dict_named(state_dict, name)
+        stock = type(self).stock
+        if stock is not None and not name and stock.is_held_by(state_dict):
+            scale = self.encoder.input_scale.value
+            ours = stock.to_ours(state_dict, scale)
+            state_dict.clear()
+            state_dict.update(ours)
+
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """fairseq's, with a message that says what to do where the model is another.
 
@@ -368,9 +395,12 @@ def embeddings_of(
     cfg: Any, source: Dictionary | None, target: Dictionary, dim: int | Dims
 ) -> Embeddings:
     """:func:`tiednmt.tying.build_embeddings` with the options of a model."""
-    # --projection-bias is not in older checkpoints
+    # --projection-bias and --no-output-bias are not in older checkpoints
     bias = getattr(cfg, "projection_bias", False)
-    return build_embeddings(cfg.tying, source, target, dim, cfg.projection, bias)
+    embeddings = build_embeddings(cfg.tying, source, target, dim, cfg.projection, bias)
+    if getattr(cfg, "no_output_bias", False):
+        embeddings.output.bias.requires_grad_(False)
+    return embeddings
 
 
 def select_sentences(encoder_out: EncoderOut, order: Tensor) -> EncoderOut:
@@ -400,17 +430,15 @@ def check_ranges(cfg: Any, sizes: Iterable[str], dropouts: Iterable[str]) -> Non
     """
     for name in sizes:
         if getattr(cfg, name) < 1:
-            raise UserError(f"{_option(name)} {getattr(cfg, name)}: must be 1 or more")
+            raise UserError(f"{habits.option_of(name)} {getattr(cfg, name)}: must be 1 or more")
     for name in dropouts:
         if not 0 <= getattr(cfg, name) < 1:
-            raise UserError(f"{_option(name)} {getattr(cfg, name)}: must be from 0 to below 1")
+            raise UserError(
+                f"{habits.option_of(name)} {getattr(cfg, name)}: must be from 0 to below 1"
+            )
 
 
 def preset(args: Namespace, **defaults: float) -> None:
     """Give an architecture's values to the options that were not given."""
     for name, value in defaults.items():
         setattr(args, name, getattr(args, name, value))
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")

@@ -7,6 +7,7 @@ its uses; untied models gain from it as well, since Adam moves short and long ro
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -16,11 +17,17 @@ from torch.autograd.function import once_differentiable
 
 from tiednmt.errors import UserError
 
+logger = logging.getLogger(__name__)
+
 SQRT_DIM, LEARNED = "sqrt-dim", "learned"
+FACTOR, CONSTANT = "factor", "constant"  # in a state dict: learned or not; neither: a factor of 1
 
 
 class LookupScale(nn.Module):
     """Multiplies the rows that are looked up in an embedding matrix.
+
+    The factor belongs to the rows that were trained with it, so a state dict holds it, and loading
+    one sets it whatever the options say. Rows without a factor were trained with 1.
 
     Args:
         start: the factor, or what it starts from.
@@ -71,6 +78,26 @@ class LookupScale(nn.Module):
         if self.factor is not None:
             return rows * self.factor
         return rows if self.start == 1 else rows * self.start
+
+    def _save_to_state_dict(
+        self, destination: dict[str, Any], prefix: str, keep_vars: bool
+    ) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self.factor is None and self.start != 1:
+            destination[prefix + CONSTANT] = torch.tensor(self.start, device="cpu")
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        stored = state_dict.pop(prefix + CONSTANT, None)
+        stored = state_dict.pop(prefix + FACTOR, stored)
+        value = 1.0 if stored is None else float(stored)
+        if self.factor is not None:
+            state_dict[prefix + FACTOR] = torch.tensor(value)
+        elif not math.isclose(value, self.start, rel_tol=1e-5):
+            logger.info("lookups are scaled by %g, as in the checkpoint", value)
+            self.start = value
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     @property
     def value(self) -> float:

@@ -107,3 +107,41 @@ def _lengths(sizes: Tensor) -> Tensor:
     """The steps of each sentence, where step t has ``sizes[t]`` rows."""
     sentences = torch.arange(int(sizes[0]), device=sizes.device)
     return (sizes.unsqueeze(1) > sentences).sum(0)
+
+
+class Packing:
+    """The tokens of a batch (B × T) as rows without its padding (N × …), and back.
+
+    A GPU would have to wait for their number, so there the rows are those of the whole batch.
+
+    Args:
+        padding: B × T, True where there is no token; on the right, so that a token's column is its
+            position.
+    """
+
+    def __init__(self, padding: Tensor) -> None:
+        self.padding = padding
+        is_padded = padding.device.type != "cpu" or bool(padding.any())
+        self.tokens = (
+            (~padding)[:, None, None] if is_padded else None
+        )  # B × 1 × 1 × T, to attend to
+        self._places: Tensor | None = None  # of the rows in the flattened batch, if not all
+        if is_padded and padding.device.type == "cpu":
+            self._places = (~padding).flatten().nonzero().squeeze(1)
+
+    @property
+    def positions(self) -> Tensor:
+        """The column of each row, N."""
+        columns = torch.arange(self.padding.size(1), device=self.padding.device)
+        return self.rows(columns.expand_as(self.padding))
+
+    def rows(self, padded: Tensor) -> Tensor:
+        """B × T × … as N × …."""
+        flat = padded.flatten(0, 1)
+        return flat if self._places is None else flat.index_select(0, self._places)
+
+    def padded(self, rows: Tensor) -> Tensor:
+        """N × n as B × T × n, zeros where there is padding (on a GPU, anything)."""
+        if self._places is None:
+            return rows.unflatten(0, self.padding.shape)
+        return unpack_steps(rows, self._places, self.padding.shape)
