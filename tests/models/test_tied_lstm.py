@@ -4,7 +4,8 @@ from argparse import Namespace
 
 import pytest
 import torch
-from fairseq.models import ARCH_CONFIG_REGISTRY
+from fairseq import options
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.models.lstm import LSTMModel
 from fairseq.sequence_generator import SequenceGenerator
 from torch.nn.functional import cross_entropy
@@ -13,33 +14,10 @@ from scripts.lab.architectures import model_config
 from tests.models import contract
 from tests.support.searches import hypotheses, sentences
 from tests.support.small_models import JOINT, batch
-from tiednmt.errors import UserError
-from tiednmt.models.tied_lstm import TiedLSTMModel
+from tiednmt.errors import CheckpointError, UserError
+from tiednmt.models.tied_lstm import STOCK, TiedLSTMModel
 from tiednmt.modules.packing import move_padding_right
 from tiednmt.tasks.sequence_generator import TiedSequenceGenerator
-
-# where our parameters are in fairseq's model
-RENAMED = {
-    "encoder.embedding.": "encoder.embed_tokens.",
-    "encoder.rnn.": "encoder.lstm.",
-    "decoder.embedding.": "decoder.embed_tokens.",
-    "decoder.initial_hidden.": "decoder.encoder_hidden_proj.",
-    "decoder.initial_cells.": "decoder.encoder_cell_proj.",
-    "decoder.cell.attention.query.": "decoder.attention.input_proj.",
-    "decoder.cell.attention.mix.": "decoder.attention.output_proj.",
-    "decoder.readout.": "decoder.additional_fc.",
-    "decoder.output.embedding.": "decoder.fc_out.",
-    "decoder.output.": "decoder.fc_out.",
-}
-
-
-def stock_name(name):
-    if name.startswith("decoder.cell.rnn."):
-        kind, _, layer = name.removeprefix("decoder.cell.rnn.").rpartition("_l")
-        return f"decoder.layers.{layer}.{kind}"
-    ours = next(ours for ours in RENAMED if name.startswith(ours))
-    return RENAMED[ours] + name.removeprefix(ours)
-
 
 EMBEDDINGS = {"encoder_embed_dim": 6, "decoder_embed_dim": 6, "decoder_out_embed_dim": 6}
 # what both spell alike
@@ -77,9 +55,9 @@ NEAR = 1e-9  # in float64, because fairseq's attention rounds its energies to si
 every_case = pytest.mark.parametrize(("name", "tying"), CASES)
 
 
-def lstm(tying="none", dtype=torch.float64, dropout=0.0, **options):
+def lstm(tying="none", dtype=torch.float64, dropout=0.0, **given):
     """Our model, with biases and padding rows that are not zero."""
-    config = model_config("tied_lstm", tying=tying, dropout=dropout, **options)
+    config = model_config("tied_lstm", tying=tying, dropout=dropout, **given)
     torch.manual_seed(7)
     model = TiedLSTMModel.build(config, JOINT, JOINT).to(dtype)
     with torch.no_grad():
@@ -88,20 +66,23 @@ def lstm(tying="none", dtype=torch.float64, dropout=0.0, **options):
     return model
 
 
-def both(name, tying, dtype=torch.float64):
-    """Our model and fairseq's, with the same weights, in evaluation."""
-    ours = lstm(tying, dtype, **OPTIONS[name])
+def fairseqs(name, tying, dtype=torch.float64, seed=3):
+    """fairseq's own model, with numbers in every parameter."""
     args = Namespace(**OPTIONS[name], **SHARED[tying], criterion="cross_entropy", dropout=0.0)
     task = Namespace(source_dictionary=JOINT, target_dictionary=JOINT)
-    theirs = LSTMModel.build_model(args, task).to(dtype)
-    weights = {stock_name(n): p for n, p in ours.named_parameters(remove_duplicate=False)}
+    torch.manual_seed(seed)
+    model = LSTMModel.build_model(args, task).to(dtype)
     with torch.no_grad():
-        for stock, parameter in theirs.named_parameters():
-            parameter.copy_(weights.pop(stock))
-        if tying != "none":  # fairseq's has no bias then
-            weights.pop("decoder.fc_out.bias").zero_()
-    # what is left is a matrix that has another name there
-    assert set(weights) <= {"decoder.embed_tokens.weight", "decoder.fc_out.weight"}
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return model
+
+
+def both(name, tying, dtype=torch.float64):
+    """fairseq's model, and ours with its weights, in evaluation."""
+    theirs, ours = fairseqs(name, tying, dtype), lstm(tying, dtype, **OPTIONS[name])
+    ours.load_state_dict(theirs.state_dict())
+    assert ours.tie_map.tying == tying
     return ours.eval(), theirs.eval()
 
 
@@ -134,24 +115,27 @@ class TestBesideFairseqs:
             scores = model.train()(**given)[0].flatten(0, 1)
             cross_entropy(scores, target.flatten(), ignore_index=JOINT.pad()).backward()
             gradients.append({n: parameter.grad for n, parameter in model.named_parameters()})
-        found = {stock_name(n): gradient for n, gradient in gradients[0].items()}
-        if tying != "none":
-            found.pop("decoder.fc_out.bias")
+        found = gradients[0]
+        bias = found.pop("decoder.output.bias")
+        # carried to fairseq's names as weights are
+        model = lstm(tying, **OPTIONS[name])
+        carried = {**model.state_dict(), **found, "decoder.output.bias": bias * (tying == "none")}
+        of_stock = STOCK.to_stock(carried)
+        assert set(of_stock) >= set(gradients[1])
         for stock, expected in gradients[1].items():
-            torch.testing.assert_close(found.pop(stock), expected, rtol=0, atol=NEAR)
-        assert not found
+            torch.testing.assert_close(of_stock[stock], expected, rtol=0, atol=NEAR)
 
     @torch.no_grad()
     @every_case
     def test_searches(self, name, tying):
         """Ours with our model, and fairseq's with its own: incremental decoding on both sides."""
         ours, theirs = both(name, tying, torch.float32)
-        sample, options = sentences(7, 6), {"beam_size": 4, "max_len_b": 10}
+        sample, search = sentences(7, 6), {"beam_size": 4, "max_len_b": 10}
         order = sample["net_input"]["src_lengths"].argsort(descending=True)  # as fairseq's wants it
         sample = {"net_input": {name: rows[order] for name, rows in sample["net_input"].items()}}
         for theirs_found, ours_found in zip(
-            hypotheses(SequenceGenerator, theirs, sample, **options),
-            hypotheses(TiedSequenceGenerator, ours, sample, **options),
+            hypotheses(SequenceGenerator, theirs, sample, **search),
+            hypotheses(TiedSequenceGenerator, ours, sample, **search),
             strict=True,
         ):
             for one, other in zip(theirs_found, ours_found, strict=True):
@@ -159,6 +143,55 @@ class TestBesideFairseqs:
                 torch.testing.assert_close(
                     one["positional_scores"], other["positional_scores"], atol=1e-5, rtol=1e-5
                 )
+
+
+class TestCheckpointsOfFairseqs:
+    @every_case
+    def test_there_and_back(self, name, tying):
+        ours, theirs = both(name, tying)
+        again = fairseqs(name, tying, seed=4)
+        again.load_state_dict(STOCK.to_stock(ours.state_dict()), strict=True)
+        given, _ = batch()
+        assert torch.equal(again.eval()(**given)[0], theirs(**given)[0])
+
+    def test_tied_inputs_are_two_matrices_there(self):
+        name = "as it comes"
+        ours, theirs = lstm("inputs", **OPTIONS[name]).eval(), fairseqs(name, "none").eval()
+        theirs.load_state_dict(STOCK.to_stock(ours.state_dict()), strict=True)
+        assert_same_scores(ours, theirs)
+
+    @pytest.mark.parametrize("layers", [1, 2])
+    def test_without_input_feeding_what_is_fed_there_counts_for_nothing(self, layers):
+        name = ("as it comes", "two layers in both directions")[layers - 1]
+        ours = lstm(no_input_feeding=True, **OPTIONS[name]).eval()
+        theirs = fairseqs(name, "none").eval()
+        theirs.load_state_dict(STOCK.to_stock(ours.state_dict()), strict=True)
+        assert_same_scores(ours, theirs)
+
+    def test_what_fairseqs_has_not_is_refused(self):
+        for tying in ("decoder", "three-way"):
+            with pytest.raises(CheckpointError, match=r"no output bias.*--no-output-bias"):
+                STOCK.to_stock(lstm(tying, embed_dim=6).state_dict())
+        with pytest.raises(CheckpointError, match="--projection: fairseq's lstm has no P"):
+            STOCK.to_stock(lstm(embed_dim=6, projection=True).state_dict())
+        with pytest.raises(CheckpointError, match=r"--input-scale 2: .* scaled by 1 alone"):
+            STOCK.scales(lstm(embed_dim=6, input_scale="2").state_dict())
+
+    def test_what_ours_has_not_is_refused(self):
+        state = fairseqs("as it comes", "none").state_dict()
+        with pytest.raises(CheckpointError, match=r"another model.*weight_ih_l0"):
+            lstm(no_input_feeding=True, **OPTIONS["as it comes"]).load_state_dict(dict(state))
+        with pytest.raises(CheckpointError, match=r"parts that this arch.*decoder\.adaptive"):
+            odd = {**state, "decoder.adaptive.weight": torch.ones(6, 6)}
+            lstm(**OPTIONS["as it comes"]).load_state_dict(odd)
+        with pytest.raises(CheckpointError, match="ties less"):
+            lstm("three-way", **OPTIONS["as it comes"]).load_state_dict(dict(state))
+
+
+def assert_same_scores(ours, theirs):
+    given, target = batch()
+    pair = (of_words(model(**given)[0], target) for model in (ours, theirs))
+    torch.testing.assert_close(*pair, rtol=0, atol=NEAR)
 
 
 # what differs from the line in the contract
@@ -231,7 +264,7 @@ def test_attention_is_on(value):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("given", "message"),
     [
         ({"decoder_attention": "perhaps"}, "--decoder-attention perhaps: must be 1 or 0"),
         ({"encoder_layers": 2, "decoder_layers": 1}, "--encoder-layers 2 must match .*layers 1"),
@@ -239,9 +272,9 @@ def test_attention_is_on(value):
         ({"encoder_dropout_in": 1.0}, "--encoder-dropout-in 1.0"),
     ],
 )
-def test_options_out_of_range(options, message):
+def test_options_out_of_range(given, message):
     with pytest.raises(UserError, match=message):
-        lstm(**{"embed_dim": 4, **options})
+        lstm(**{"embed_dim": 4, **given})
 
 
 @pytest.mark.parametrize(
@@ -265,13 +298,52 @@ def test_a_seed_repeats_an_update():
     assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
 
 
-@pytest.mark.parametrize("given", [{}, {"decoder_embed_dim": 32}, {"dropout": 0.25}], ids=str)
-@pytest.mark.parametrize("arch", ["lstm", "lstm_wiseman_iwslt_de_en", "lstm_luong_wmt_en_de"])
-def test_presets_are_fairseqs(arch, given):
-    """And so are the options that follow from those that are given."""
-    theirs = Namespace(**given)
-    ARCH_CONFIG_REGISTRY[arch](theirs)
-    ours = model_config(f"tied_{arch}", **given)
-    names = [name for name in ours if hasattr(theirs, name) and name != "embed_dim"]
-    assert len(names) == 14
-    assert {n: ours[n] for n in names} == {n: getattr(theirs, n) for n in names}
+# options that are in both, with the same names
+ALIKE = [
+    "dropout",
+    *(
+        f"{side}_{name}"
+        for side in ("encoder", "decoder")
+        for name in ("embed_dim", "hidden_size", "layers", "dropout_in", "dropout_out")
+    ),
+    *("encoder_bidirectional", "decoder_out_embed_dim", "decoder_attention"),
+]
+
+
+def parsed(arch, *arguments):
+    """The configuration of the model that a command line of ``fairseq-train`` asks for."""
+    given = ["data", "--arch", arch, *arguments]
+    args = options.parse_args_and_arch(options.get_training_parser(), given)
+    return convert_namespace_to_omegaconf(args).model if arch.startswith("tied") else args
+
+
+@pytest.mark.parametrize(
+    ("arguments", "tying"),
+    [
+        ("lstm", "none"),
+        ("lstm_wiseman_iwslt_de_en --dropout 0.3", "none"),
+        ("lstm_luong_wmt_en_de --share-all-embeddings", "three-way"),
+        ("lstm --encoder-embed-dim 6 --decoder-embed-dim 7 --decoder-attention False", "none"),
+        ("lstm --encoder-bidirectional --encoder-hidden-size 9 --decoder-embed-dim 5", "none"),
+        ("lstm --encoder-layers 2 --decoder-layers 2 --decoder-out-embed-dim 5", "none"),
+        ("lstm --dropout 0.3 --encoder-dropout-in 0.2 --decoder-dropout-out 0", "none"),
+        ("lstm --share-decoder-input-output-embed --decoder-hidden-size 11", "decoder"),
+    ],
+)
+def test_command_lines_of_fairseqs(arguments, tying):
+    theirs, ours = (parsed(*f"{prefix}{arguments}".split()) for prefix in ("", "tied_"))
+    assert ours.tying == tying
+    assert {n: ours[n] for n in ALIKE} == {n: getattr(theirs, n) for n in ALIKE}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--encoder-embed-path vectors.txt", "--encoder-embed-path vectors.txt is not offered"),
+        ("--decoder-freeze-embed", "--decoder-freeze-embed is not offered"),
+        ("--tying none --share-all-embeddings", "--tying none contradicts --share-all-embeddings"),
+    ],
+)
+def test_what_is_not_offered(arguments, message):
+    with pytest.raises(UserError, match=message):
+        parsed("tied_lstm", *arguments.split())

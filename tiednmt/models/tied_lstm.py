@@ -1,9 +1,11 @@
 """The attentional LSTM encoder-decoder of Luong et al. (2015), with fairseq's options and sizes."""
 
 from argparse import Namespace
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import torch.nn.functional as F
 from fairseq.data import Dictionary
 from fairseq.models import (
     FairseqEncoder,
@@ -16,7 +18,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tiednmt.errors import UserError
+from tiednmt.models.parameters import LSTM, OURS, matrices_of
 from tiednmt.models.recurrent_decoder import RecurrentDecoder
+from tiednmt.models.stock import Rule, StockModel
 from tiednmt.models.tied_model import (
     EncoderOut,
     TiedModel,
@@ -41,7 +45,7 @@ from tiednmt.modules.packing import (
     unpack_steps,
 )
 from tiednmt.search.stepper import StepOutput
-from tiednmt.tying import Dims, Embeddings
+from tiednmt.tying import INPUTS, NONE, TARGET_INPUT, Dims, Embeddings
 
 
 @dataclass
@@ -73,9 +77,7 @@ class TiedLSTMConfig(TiedModelConfig):
     decoder_out_embed_dim: int = field(
         default=II("model.embed_dim"), metadata={"help": "size of the output embedding"}
     )
-    decoder_attention: str = field(
-        default="1", metadata={"help": "attend to the source: 1 or 0", "metavar": "BOOL"}
-    )
+    decoder_attention: str = field(default="1", metadata={"help": "attend to the source: 1 or 0"})
     no_input_feeding: bool = field(
         default=False,
         metadata={
@@ -106,9 +108,45 @@ class TiedLSTMConfig(TiedModelConfig):
     )
 
 
+class _FirstLayer(Rule):
+    """What the decoder's first layer reads: an embedded token, and in fairseq's always o, too."""
+
+    def to_stock(self, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+        """Without input feeding, o counts for nothing."""
+        embedded = matrices_of(weights, OURS)[TARGET_INPUT].size(1)
+        for name, weight in super().to_stock(weights):
+            hidden = len(weight) // 4
+            yield name, F.pad(weight, (0, embedded + hidden - weight.size(1)))
+
+
+_CELL, _LAYER = "decoder.cell.rnn.", "decoder.layers."
+STOCK = StockModel(
+    architecture="lstm",
+    names=LSTM,
+    rules=(
+        Rule("encoder.rnn.*", "encoder.lstm.*"),
+        Rule("decoder.initial_hidden.*", "decoder.encoder_hidden_proj.*"),
+        Rule("decoder.initial_cells.*", "decoder.encoder_cell_proj.*"),
+        *(
+            Rule(f"{_CELL}{name}_l*", f"{_LAYER}*.{name}")
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        ),
+        _FirstLayer(f"{_CELL}weight_ih_l0", f"{_LAYER}0.weight_ih"),
+        Rule("decoder.cell.attention.query.*", "decoder.attention.input_proj.*"),
+        Rule("decoder.cell.attention.mix.*", "decoder.attention.output_proj.*"),
+        Rule("decoder.readout.*", "decoder.additional_fc.*"),
+    ),
+    constants={},
+    biased=frozenset((NONE, INPUTS)),
+    names_tied_output=False,
+)
+
+
 @register_model("tied_lstm", dataclass=TiedLSTMConfig)
 class TiedLSTMModel(TiedModel, FairseqEncoderDecoderModel):
     """LSTM encoder, LSTM decoder with attention, one to three embedding matrices."""
+
+    stock = STOCK
 
     @classmethod
     def build(
