@@ -98,7 +98,8 @@ NOT_OFFERED: dict[str, tuple[Any, str]] = {
     "encoder_bidirectional": (False, "--arch tied_gru is, always"),
     "decoder_attention": (None, "every decoder attends to the source"),
     "decoder_layers": (1, f"its decoder has one layer; {_TRANSFORMER}"),
-    "decoder_hidden_size": (None, _TRANSFORMER),
+    "encoder_hidden_size": (None, "--embed-dim is the size of all layers"),
+    "decoder_hidden_size": (None, "--embed-dim is the size of all layers"),
 }
 
 

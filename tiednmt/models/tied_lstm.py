@@ -194,7 +194,7 @@ class TiedLSTMEncoder(FairseqEncoder):
         super().__init__(dictionary)
         owner = type(self).__name__
         self.embedding = embedding
-        self.input_scale = lookup_scale_of(cfg, cfg.encoder_embed_dim)
+        self.input_scale = lookup_scale_of(cfg, dim=cfg.encoder_embed_dim)
         self.max_source_positions = cfg.max_source_positions
         self.dropout_in = Dropout(cfg.encoder_dropout_in, owner)
         self.dropout_out = Dropout(cfg.encoder_dropout_out, owner)
@@ -270,7 +270,7 @@ class TiedLSTMDecoder(RecurrentDecoder):
         super().__init__(
             dictionary,
             embeddings,
-            lookup_scale_of(cfg, cfg.decoder_embed_dim),
+            lookup_scale_of(cfg, dim=cfg.decoder_embed_dim),
             cfg.decoder_dropout_in,
             cfg.max_target_positions,
         )

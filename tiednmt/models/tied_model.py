@@ -380,15 +380,20 @@ class SteppingDecoder(FairseqIncrementalDecoder):
         return self.max_target_positions
 
 
-def lookup_scale_of(cfg: Any, dim: int | None = None) -> LookupScale:
+def lookup_scale_of(
+    cfg: Any, learned_from: float = LEARNED_FROM, dim: int | None = None
+) -> LookupScale:
     """The scale of the lookups that the options of a model ask for.
 
-    Rows have ``dim`` numbers, or as many as the option ``embed_dim`` says.
+    Args:
+        cfg: options of the model.
+        learned_from: what a learned scale starts from.
+        dim: numbers per row, if not as many as the option ``embed_dim`` says.
     """
     # older checkpoints do not have the options
     option = str(getattr(cfg, "input_scale", "1"))
     gradient_scale = getattr(cfg, "input_gradient_scale", 1.0)
-    return LookupScale.of(option, dim or cfg.embed_dim, LEARNED_FROM, gradient_scale)
+    return LookupScale.of(option, dim or cfg.embed_dim, learned_from, gradient_scale)
 
 
 def embeddings_of(

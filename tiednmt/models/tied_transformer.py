@@ -1,5 +1,6 @@
 """The Transformer with fairseq's options and sizes (Vaswani et al. 2017)."""
 
+import math
 from argparse import Namespace
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Optional
@@ -210,7 +211,7 @@ class TiedTransformerEncoder(FairseqEncoder):
         super().__init__(dictionary)
         owner = type(self).__name__
         self.embedding = embedding
-        self.input_scale = lookup_scale_of(cfg)
+        self.input_scale = lookup_scale_of(cfg, learned_from=math.sqrt(cfg.embed_dim))
         self.max_source_positions = cfg.max_source_positions
         self.inputs = _input_layer(
             cfg, cfg.encoder_learned_pos, cfg.max_source_positions, dictionary, owner
@@ -273,7 +274,7 @@ class TiedTransformerDecoder(SteppingDecoder):
     ) -> None:
         super().__init__(dictionary, embeddings, cfg.max_target_positions)
         owner = type(self).__name__
-        self.input_scale = lookup_scale_of(cfg)
+        self.input_scale = lookup_scale_of(cfg, learned_from=math.sqrt(cfg.embed_dim))
         self.inputs = _input_layer(
             cfg, cfg.decoder_learned_pos, cfg.max_target_positions, dictionary, owner
         )
