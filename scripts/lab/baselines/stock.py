@@ -19,6 +19,7 @@ class Sizes:
     decoder_hidden_size: int
     layers: int
     dropout: float
+    bidirectional: bool = True  # the encoder
 
     @classmethod
     def of(cls, recipe: Recipe) -> Sizes:
@@ -32,6 +33,7 @@ class Sizes:
             decoder_hidden_size=config.get("decoder_hidden_size", embed_dim),
             layers=config.get("encoder_layers", 1),
             dropout=config.dropout,
+            bidirectional=config.get("encoder_bidirectional", True),
         )
 
 
@@ -39,7 +41,7 @@ def _lstm(sizes: Sizes) -> dict[str, Any]:
     return {
         "share_all_embeddings": True,
         "encoder_embed_dim": sizes.embed_dim,
-        "encoder_bidirectional": True,
+        "encoder_bidirectional": sizes.bidirectional,
         "encoder_hidden_size": sizes.encoder_hidden_size,
         "encoder_layers": sizes.layers,
         "decoder_embed_dim": sizes.embed_dim,
