@@ -76,7 +76,7 @@ def test_sizes_have_fairseqs_names_too(arch):
     both = ("--encoder-embed-dim", 64, "--decoder-embed-dim", 64)
     assert config(arch, *both).embed_dim == 64
     for other in ("--decoder-embed-dim", "--embed-dim"):
-        with pytest.raises(UserError, match=r"32.*--\w+-embed-dim 64.*one size|64.*32: .*one size"):
+        with pytest.raises(UserError, match=r"one value for both"):
             config(arch, "--encoder-embed-dim", 64, other, 32)
 
 

@@ -28,6 +28,7 @@ SAME = {
     "decoder_out_embed_dim": "embed_dim",
     "decoder_hidden_size": "hidden_size",
     "decoder_layers": "layers",
+    "relu_dropout": "activation_dropout",
 }
 UNSCALED = "no_scale_embedding"
 
@@ -176,7 +177,7 @@ def translated(options: Mapping[str, Any], own: Collection[str]) -> dict[str, An
             continue
         value = "" if asked is True else f" {asked}"
         raise UserError(f"{option_of(name)}{value} is not offered by this architecture: {instead}")
-    said = _sizes(options, own)
+    said = _values(options, own)
     if options.get(UNSCALED):
         if options.get("input_scale") not in (None, "1"):
             raise _contradiction("input_scale", options["input_scale"], UNSCALED)
@@ -184,22 +185,27 @@ def translated(options: Mapping[str, Any], own: Collection[str]) -> dict[str, An
     return {**said, **_tying(options)}
 
 
-def _sizes(options: Mapping[str, Any], own: Collection[str]) -> dict[str, Any]:
+def _values(options: Mapping[str, Any], own: Collection[str]) -> dict[str, Any]:
     said: dict[str, Any] = {}
     first: dict[str, str] = {}  # what said it
     for name, ours in SAME.items():
-        if ours not in own or name in own or options.get(name) is None:
+        if ours not in own or name in own or _says_nothing(options.get(name)):
             continue
-        if options.get(ours) is not None:
+        if not _says_nothing(options.get(ours)):
             said.setdefault(ours, options[ours])
         if said.setdefault(ours, options[name]) != options[name]:
             known = f"{option_of(first.get(ours, ours))} {said[ours]}"
             raise UserError(
-                f"{known} and {option_of(name)} {options[name]}: this architecture has one size "
-                "for both; leave one out"
+                f"{known} and {option_of(name)} {options[name]}: this architecture has one "
+                "value for both; leave one out"
             )
         first.setdefault(ours, name)
     return said
+
+
+def _says_nothing(value: Any) -> bool:
+    """Whether an option was not given, or is a rate of zero, which another name may overrule."""
+    return value is None or (isinstance(value, float) and value == 0)
 
 
 def _tying(options: Mapping[str, Any]) -> dict[str, str]:
