@@ -65,6 +65,14 @@ ARCHITECTURES = {
         "decoder_attention_heads": 2,
         "decoder_ffn_embed_dim": 5,
     },
+    "tied_transformer_gru": {
+        "embed_dim": 6,
+        "encoder_layers": 2,
+        "encoder_attention_heads": 2,
+        "encoder_ffn_embed_dim": 7,
+        "decoder_hidden_size": 5,
+        "attention_size": 7,
+    },
 }
 LANGUAGE_MODELS = {"tied_lstm_lm", "tied_rhn_lm"}
 MATRICES = {NONE: 3, INPUTS: 2, DECODER: 2, THREE_WAY: 1}  # of a translation model

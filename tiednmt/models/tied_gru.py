@@ -33,6 +33,7 @@ from tiednmt.modules.conditional_gru import Decoded, Memory, StepMemory
 from tiednmt.modules.dropout import Dropout
 from tiednmt.modules.frozen_linear import FrozenLinear
 from tiednmt.modules.linear import is_plain, linear
+from tiednmt.modules.lookup import LookupScale
 from tiednmt.modules.packing import (
     move_padding_right,
     pack_steps,
@@ -44,7 +45,33 @@ from tiednmt.tying import Embeddings
 
 
 @dataclass
-class TiedGRUConfig(TiedModelConfig):
+class GRUDecoderConfig(TiedModelConfig):
+    """Options of the conditional GRU decoder."""
+
+    decoder_hidden_size: int = field(default=256, metadata={"help": "size of the decoder's state"})
+    attention_size: int = field(
+        default=256, metadata={"help": "size of the hidden layer of the additive attention"}
+    )
+    embedding_dropout: float = field(
+        default=II("model.dropout"),
+        metadata={"help": "dropout on the input embeddings that a GRU reads"},
+    )
+    state_dropout: float = field(
+        default=II("model.dropout"),
+        metadata={
+            "help": "dropout on the states that enter the readout, and on those of a GRU encoder"
+        },
+    )
+    readout_dropout: float = field(
+        default=II("model.dropout"), metadata={"help": "dropout between readout and output layer"}
+    )
+    max_target_positions: int = field(
+        default=1024, metadata={"help": "longest target sentence, in subword units"}
+    )
+
+
+@dataclass
+class TiedGRUConfig(GRUDecoderConfig):
     """Options of ``--arch tied_gru``; the defaults fit a corpus of Multi30k's size."""
 
     embed_dim: int = field(default=256, metadata={"help": "size of the three embeddings"})
@@ -52,29 +79,12 @@ class TiedGRUConfig(TiedModelConfig):
         default=128, metadata={"help": "hidden size of the encoder in each direction"}
     )
     encoder_layers: int = field(default=1, metadata={"help": "bidirectional encoder layers"})
-    decoder_hidden_size: int = field(default=256, metadata={"help": "size of the decoder's state"})
-    attention_size: int = field(
-        default=256, metadata={"help": "size of the hidden layer of the additive attention"}
-    )
     dropout: float = field(
         default=0.3,
         metadata={"help": "default of --embedding-dropout, --state-dropout and --readout-dropout"},
     )
-    embedding_dropout: float = field(
-        default=II("model.dropout"), metadata={"help": "dropout on both input embeddings"}
-    )
-    state_dropout: float = field(
-        default=II("model.dropout"),
-        metadata={"help": "dropout on the annotations and on the states that enter the readout"},
-    )
-    readout_dropout: float = field(
-        default=II("model.dropout"), metadata={"help": "dropout between readout and output layer"}
-    )
     max_source_positions: int = field(
         default=1024, metadata={"help": "longest source sentence, in subword units"}
-    )
-    max_target_positions: int = field(
-        default=1024, metadata={"help": "longest target sentence, in subword units"}
     )
 
 
@@ -87,11 +97,13 @@ class TiedGRUModel(TiedModel, FairseqEncoderDecoderModel):
         cls, cfg: TiedGRUConfig, source: Dictionary | None, target: Dictionary
     ) -> "TiedGRUModel":
         """Build the model for these dictionaries; see :meth:`TiedModel.build`."""
-        check_ranges(cfg, _SIZES, _DROPOUTS)
+        check_ranges(cfg, _SIZES, ("dropout",))
+        check_decoder(cfg)
         embeddings = embeddings_of(cfg, source, target, cfg.embed_dim)
         assert source is not None and embeddings.source is not None
         encoder = TiedGRUEncoder(cfg, source, embeddings.source)
-        decoder = TiedGRUDecoder(cfg, target, embeddings)
+        annotation_size = 2 * cfg.encoder_hidden_size
+        decoder = TiedGRUDecoder(cfg, target, embeddings, annotation_size, lookup_scale_of(cfg))
         model = cls(encoder, decoder)
         model.complete(cfg, source, target)
         return model
@@ -158,32 +170,37 @@ class _Sources(NamedTuple):
 
 
 class TiedGRUDecoder(RecurrentDecoder):
-    """Conditional GRU, readout tanh(W_s s_t + W_y y_{t-1} + W_c c_t), output layer."""
+    """Conditional GRU, readout tanh(W_s s_t + W_y y_{t-1} + W_c c_t), output layer.
+
+    Args:
+        cfg: options of the decoder.
+        dictionary: of the target language.
+        embeddings: of the model.
+        annotation_size: numbers of an annotation.
+        input_scale: of the target input embedding.
+    """
 
     def __init__(
         self,
-        cfg: TiedGRUConfig,
+        cfg: GRUDecoderConfig,
         dictionary: Dictionary,
         embeddings: Embeddings,
+        annotation_size: int,
+        input_scale: LookupScale,
     ) -> None:
         super().__init__(
-            dictionary,
-            embeddings,
-            lookup_scale_of(cfg),
-            cfg.embedding_dropout,
-            cfg.max_target_positions,
+            dictionary, embeddings, input_scale, cfg.embedding_dropout, cfg.max_target_positions
         )
-        owner = type(self).__name__
-        annotation_size = 2 * cfg.encoder_hidden_size
+        owner, embed_dim = type(self).__name__, embeddings.target.embedding_dim
         self.state_dropout = Dropout(cfg.state_dropout, owner)
         self.readout_dropout = Dropout(cfg.readout_dropout, owner)
         self.initial = nn.Linear(annotation_size, cfg.decoder_hidden_size)
         self.cell = ConditionalGRU(
-            cfg.embed_dim, annotation_size, cfg.decoder_hidden_size, cfg.attention_size
+            embed_dim, annotation_size, cfg.decoder_hidden_size, cfg.attention_size
         )
-        self.readout_state = nn.Linear(cfg.decoder_hidden_size, cfg.embed_dim)
-        self.readout_input = nn.Linear(cfg.embed_dim, cfg.embed_dim, bias=False)
-        self.readout_context = nn.Linear(annotation_size, cfg.embed_dim, bias=False)
+        self.readout_state = nn.Linear(cfg.decoder_hidden_size, embed_dim)
+        self.readout_input = nn.Linear(embed_dim, embed_dim, bias=False)
+        self.readout_context = nn.Linear(annotation_size, embed_dim, bias=False)
         for linear_layer in (
             self.initial,
             self.readout_state,
@@ -275,16 +292,16 @@ class TiedGRUDecoder(RecurrentDecoder):
         return self.readout_dropout(readout)
 
 
-_SIZES = (
-    "embed_dim",
-    "encoder_hidden_size",
-    "encoder_layers",
-    "decoder_hidden_size",
-    "attention_size",
-    "max_source_positions",
-    "max_target_positions",
-)
-_DROPOUTS = ("dropout", "embedding_dropout", "state_dropout", "readout_dropout")
+_SIZES = ("embed_dim", "encoder_hidden_size", "encoder_layers", "max_source_positions")
+
+
+def check_decoder(cfg: GRUDecoderConfig) -> None:
+    """Refuse what the decoder cannot be; see :func:`check_ranges`."""
+    check_ranges(
+        cfg,
+        ("decoder_hidden_size", "attention_size", "max_target_positions"),
+        ("embedding_dropout", "state_dropout", "readout_dropout"),
+    )
 
 
 @register_model_architecture("tied_gru", "tied_gru_tiny")

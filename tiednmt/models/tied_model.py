@@ -381,7 +381,10 @@ class SteppingDecoder(FairseqIncrementalDecoder):
 
 
 def lookup_scale_of(
-    cfg: Any, learned_from: float = LEARNED_FROM, dim: int | None = None
+    cfg: Any,
+    learned_from: float = LEARNED_FROM,
+    dim: int | None = None,
+    option: str = "input_scale",
 ) -> LookupScale:
     """The scale of the lookups that the options of a model ask for.
 
@@ -389,11 +392,16 @@ def lookup_scale_of(
         cfg: options of the model.
         learned_from: what a learned scale starts from.
         dim: numbers per row, if not as many as the option ``embed_dim`` says.
+        option: the option that says it.
+
+    Raises:
+        UserError: it says what it cannot.
     """
     # older checkpoints do not have the options
-    option = str(getattr(cfg, "input_scale", "1"))
+    asked = str(getattr(cfg, option, "1"))
     gradient_scale = getattr(cfg, "input_gradient_scale", 1.0)
-    return LookupScale.of(option, dim or cfg.embed_dim, learned_from, gradient_scale)
+    dim, name = dim or cfg.embed_dim, habits.option_of(option)
+    return LookupScale.of(asked, dim, learned_from, gradient_scale, name)
 
 
 def embeddings_of(
@@ -443,7 +451,7 @@ def check_ranges(cfg: Any, sizes: Iterable[str], dropouts: Iterable[str]) -> Non
             )
 
 
-def preset(args: Namespace, **defaults: float) -> None:
+def preset(args: Namespace, **defaults: Any) -> None:
     """Give an architecture's values to the options that were not given."""
     for name, value in defaults.items():
         setattr(args, name, getattr(args, name, value))
