@@ -286,6 +286,17 @@ def test_half_types_compute_close_to_the_exact(arch, dtype, near):
         assert (rough.double() - expected).norm() < near * expected.norm()
 
 
+@every_architecture
+def test_without_an_output_bias_it_stays_zero(arch):
+    model, (given, target) = build(arch, noise=0.0, no_output_bias=True), inputs_for(arch)
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    before = evaluated(model, arch)
+    loss_of(model, given, target).backward()
+    optimizer.step()
+    assert model.output_layer.bias.abs().sum() == 0
+    assert not torch.equal(evaluated(model, arch), before)
+
+
 # --- the tie survives ---------------------------------------------------------------------------
 
 

@@ -334,12 +334,31 @@ def test_older_versions_of_fairseq_store_less_and_elsewhere():
         torch.testing.assert_close(ours.eval()(**given)[0][kept], expected[kept])
 
 
-def test_without_an_output_bias_it_stays_zero():
-    model = build(ARCH, noise=0.0, projection=False, no_output_bias=True)
-    given, target = batch()
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(trained, lr=0.1)
-    loss_of(model, given, target).backward()
-    optimizer.step()
-    assert model.output_layer.bias.abs().sum() == 0
-    STOCK.to_stock(model.state_dict())
+def test_a_model_without_an_output_bias_becomes_fairseqs():
+    ours = build(ARCH, NONE, noise=0.0, projection=False, no_output_bias=True, **SIZES)
+    theirs = fairseqs(seed=8)
+    theirs.load_state_dict(STOCK.to_stock(ours.state_dict()))
+    given, _ = batch()
+    kept = given["prev_output_tokens"].ne(JOINT.pad())
+    expected = theirs.eval()(**given)[0]
+    torch.testing.assert_close(ours.eval()(**given)[0][kept], expected[kept])
+
+
+# --- beside other architectures -----------------------------------------------------------------
+
+
+def test_an_ensemble_with_another_architecture():
+    """The score of a token is the logarithm of the mean of both models' probabilities."""
+    models = [build(arch, dtype=torch.float32).eval() for arch in (ARCH, "tied_gru")]
+    sample, search = sentences(4, 5), {"beam_size": 3, "max_len_b": 8}
+    generator = TiedSequenceGenerator(models, JOINT, **search)
+    with torch.no_grad():
+        found = generator.generate(models, sample)
+        for i, beam in enumerate(found):
+            tokens = beam[0]["tokens"]
+            given = {name: rows[i : i + 1] for name, rows in sample["net_input"].items()}
+            given["prev_output_tokens"] = tokens.roll(1).unsqueeze(0)
+            mean = sum(model(**given)[0].softmax(-1)[0] for model in models) / 2
+            expected = mean.log().gather(1, tokens.unsqueeze(1)).squeeze(1)
+            torch.testing.assert_close(beam[0]["positional_scores"], expected, atol=1e-5, rtol=0)
+            assert beam[0]["attention"].sum(0).tolist() == pytest.approx([1] * len(tokens))

@@ -136,9 +136,11 @@ class TiedModel(BaseFairseqModel):
         raise NotImplementedError
 
     def complete(self, cfg: TiedModelConfig, *dictionaries: Dictionary) -> None:
-        """Set the precision and guard the checkpoints; to be called once all parts are there."""
+        """Set the precision and guard the checkpoints; to be called once all parts have a start."""
         # fairseq does not complete the configuration of an older checkpoint
         set_matmul_precision(self, str(getattr(cfg, "float32_matmul_precision", "highest")))
+        if getattr(cfg, "no_output_bias", False):
+            nn.init.zeros_(self.output_layer.bias.requires_grad_(False))
         guard_checkpoints(self, *dictionaries)
 
     # --- what tools need of a model ------------------------------------------------------------
@@ -408,12 +410,9 @@ def embeddings_of(
     cfg: Any, source: Dictionary | None, target: Dictionary, dim: int | Dims
 ) -> Embeddings:
     """:func:`tiednmt.tying.build_embeddings` with the options of a model."""
-    # --projection-bias and --no-output-bias are not in older checkpoints
+    # --projection-bias is not in older checkpoints
     bias = getattr(cfg, "projection_bias", False)
-    embeddings = build_embeddings(cfg.tying, source, target, dim, cfg.projection, bias)
-    if getattr(cfg, "no_output_bias", False):
-        embeddings.output.bias.requires_grad_(False)
-    return embeddings
+    return build_embeddings(cfg.tying, source, target, dim, cfg.projection, bias)
 
 
 def select_sentences(encoder_out: EncoderOut, order: Tensor) -> EncoderOut:
