@@ -20,7 +20,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -54,11 +54,19 @@ class Embeddings:
     output: OutputLayer
 
 
+class Dims(NamedTuple):
+    """Numbers per row of each matrix."""
+
+    source: int
+    target: int
+    output: int
+
+
 def build_embeddings(
     tying: str,
     source: Vocabulary | None,
     target: Vocabulary,
-    dim: int,
+    dim: int | Dims,
     projection: bool = False,
     projection_bias: bool = False,
 ) -> Embeddings:
@@ -68,24 +76,31 @@ def build_embeddings(
         tying: one of :data:`TYINGS`.
         source: the source vocabulary; None for a language model, which has the target's alone.
         target: the target vocabulary.
-        dim: numbers per row.
+        dim: numbers per row; one for all, or one for each matrix.
         projection: put a matrix P (dim × dim) before V (Press & Wolf 2017, section 4).
         projection_bias: give P a bias.
 
     Raises:
         UserError: both languages are to share a matrix, but the vocabularies differ or there is
-            only one; a bias without a P.
+            only one; embeddings of several sizes are to be one matrix; a bias without a P.
     """
     if projection_bias and not projection:
         raise UserError("--projection-bias has no P to be added to; add --projection")
     if tying in JOINT:
         require_joint(tying, source, target)
-    target_input = _embedding(target, dim)
-    output = target_input if tying in (DECODER, THREE_WAY) else _embedding(target, dim)
-    if source is None:
-        source_input = None
+    dims = Dims(dim, dim, dim) if isinstance(dim, int) else dim
+    target_input = _embedding(target, dims.target)
+    output = target_input
+    if tying in (DECODER, THREE_WAY):
+        _require_one_size(tying, {TARGET_INPUT: dims.target, OUTPUT: dims.output})
     else:
-        source_input = target_input if tying in JOINT else _embedding(source, dim)
+        output = _embedding(target, dims.output)
+    source_input = None
+    if source is not None and tying in JOINT:
+        _require_one_size(tying, {SOURCE_INPUT: dims.source, TARGET_INPUT: dims.target})
+        source_input = target_input
+    elif source is not None:
+        source_input = _embedding(source, dims.source)
     layer = OutputLayer(output, projection, projection_bias)
     return Embeddings(source_input, target_input, layer)
 
@@ -121,6 +136,16 @@ def require_joint(tying: str, source: Vocabulary | None, target: Vocabulary) -> 
         "prepare the data with fairseq-preprocess --joined-dictionary (python -m preprocess.* "
         "does), or use --tying decoder"
     )
+
+
+def _require_one_size(tying: str, dims: Mapping[str, int]) -> None:
+    """Refuse a matrix whose rows would be of two sizes."""
+    (one, size), (other, other_size) = dims.items()
+    if size != other_size:
+        raise UserError(
+            f"--tying {tying} makes one matrix of the {one}, whose rows have {size:,} numbers, and "
+            f"the {other}, whose rows have {other_size:,}; give both the same size"
+        )
 
 
 def _embedding(vocabulary: Vocabulary, dim: int) -> nn.Embedding:
@@ -243,10 +268,11 @@ class TieMap:
     def signature(self) -> str:
         """What is tied, in the manner of sacreBLEU's signatures, to be printed with a result."""
         sizes = dict.fromkeys(rows for _, (rows, _) in self.groups)
+        dims = dict.fromkeys(dim for _, (_, dim) in self.groups)
         parts = {
             "tie": self.tying,
             "vocab": "+".join(map(str, sizes)),
-            "dim": self.groups[0][1][1],
+            "dim": "+".join(map(str, dims)),
             "matrices": len(self.groups),
             "proj": "yes" if self.others["projection P"] else "no",
             "params": self.total,

@@ -63,3 +63,31 @@ def test_a_contradiction_is_one_line(data_bin, tmp_path):
         "error: --tying decoder contradicts --share-all-embeddings, which is --tying three-way; "
         "leave one out"
     )
+
+
+# fairseq's own README for it, smaller
+LSTM = (
+    *("--share-all-embeddings", "--encoder-bidirectional", "--encoder-embed-dim", "24"),
+    *("--encoder-hidden-size", "16", "--decoder-embed-dim", "24", "--decoder-hidden-size", "20"),
+    *("--decoder-out-embed-dim", "24", "--decoder-attention", "True", "--dropout", "0.0"),
+    *("--optimizer", "adam", "--criterion", "cross_entropy", "--max-tokens", "500"),
+    *("--log-interval", "1", "--no-progress-bar", "--num-workers", "0"),
+)
+
+
+def test_an_lstm_goes_on_where_fairseqs_stopped(data_bin, tmp_path):
+    def train(arch, *options):
+        done = run(
+            *("fairseq-train", data_bin, *PLUGIN, "--arch", arch, *LSTM, *options),
+            *("--max-update", "3", "--save-dir", tmp_path / arch),
+        )
+        return float(
+            re.search(r"valid on 'valid' subset .*? loss ([\d.]+)", done.check().output)[1]
+        )
+
+    left = train("lstm", "--lr", "0.05")
+    begun = ("--finetune-from-model", tmp_path / "lstm" / "checkpoint_last.pt")
+    assert train("tied_lstm", "--lr", "1e-9", *begun) == pytest.approx(left, abs=2e-3)
+    state = torch.load(tmp_path / "tied_lstm" / "checkpoint_last.pt")
+    assert state["cfg"]["model"]["tying"] == "three-way"
+    assert state["model"]["decoder.output.bias"].abs().max() < 1e-6

@@ -46,6 +46,13 @@ ARCHITECTURES = {
         "decoder_hidden_size": 5,
         "attention_size": 7,
     },
+    "tied_lstm": {
+        "embed_dim": 6,
+        "encoder_hidden_size": 4,
+        "encoder_layers": 2,
+        "encoder_bidirectional": True,
+        "decoder_hidden_size": 5,
+    },
     "tied_lstm_lm": {"embed_dim": 6, "hidden_size": 5},
     "tied_rhn_lm": {"embed_dim": 6, "hidden_size": 5, "depth": 2},
     "tied_toy": {},
@@ -57,6 +64,14 @@ ARCHITECTURES = {
         "decoder_layers": 2,
         "decoder_attention_heads": 2,
         "decoder_ffn_embed_dim": 5,
+    },
+    "tied_transformer_gru": {
+        "embed_dim": 6,
+        "encoder_layers": 2,
+        "encoder_attention_heads": 2,
+        "encoder_ffn_embed_dim": 7,
+        "decoder_hidden_size": 5,
+        "attention_size": 7,
     },
 }
 LANGUAGE_MODELS = {"tied_lstm_lm", "tied_rhn_lm"}

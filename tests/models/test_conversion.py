@@ -27,6 +27,21 @@ OPTIONS = {
 }
 
 
+LSTM_SIZES = (
+    *("--encoder-embed-dim", 16, "--decoder-embed-dim", 16, "--decoder-out-embed-dim", 16),
+    *("--encoder-hidden-size", 12, "--decoder-hidden-size", 20),
+)
+LSTM_OPTIONS = {
+    "as it comes": (),
+    "decoder": ("--share-decoder-input-output-embed", "--encoder-dropout-in", 0.2),
+    "three-way": (
+        *("--share-all-embeddings", "--encoder-bidirectional"),
+        *("--encoder-layers", 2, "--decoder-layers", 2),
+    ),
+    "sizes": ("--encoder-embed-dim", 8, "--decoder-out-embed-dim", 10, "--decoder-attention", 0),
+}
+
+
 @pytest.fixture(scope="module")
 def data_bin(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
@@ -69,6 +84,34 @@ def test_there_and_back(options, data_bin, tmp_path, capsys):
     assert tied.encoder.stack.layers[0].feed_forward.dropout.rate == pytest.approx(
         0.1 if "--relu-dropout" in options else 0
     )
+
+
+@pytest.mark.parametrize("options", LSTM_OPTIONS.values(), ids=LSTM_OPTIONS)
+def test_an_lstm_there_and_back(options, data_bin, tmp_path, capsys):
+    stock, ours, back = (tmp_path / f"{name}.pt" for name in ("stock", "ours", "back"))
+    save_untrained(stock, data_bin, *TASK, "--arch", "lstm", *LSTM_SIZES, *options)
+    for read, written, architecture in ((stock, ours, "tied_lstm"), (ours, back, "lstm")):
+        convert_checkpoint.main([str(read), "--output", str(written)])
+        assert f"as a checkpoint of {architecture}" in capsys.readouterr().out
+    (theirs, old, _), (tied, _, _), (again, new, _) = (load(path) for path in (stock, ours, back))
+    torch.testing.assert_close(scores(tied), scores(theirs), atol=1e-5, rtol=0)
+    assert torch.equal(scores(again), scores(theirs))
+    for name in ("encoder_dropout_in", "decoder_layers", "decoder_attention", "encoder_embed_dim"):
+        assert getattr(new, name) == getattr(old, name)
+    expected = "three-way" if "--share-all-embeddings" in options else "none"
+    expected = "decoder" if "--share-decoder-input-output-embed" in options else expected
+    assert tied.tie_map.tying == expected
+    assert tied.encoder.dropout_in.rate == old.encoder_dropout_in
+
+
+def test_an_lstm_without_input_feeding_becomes_one_that_ignores_it(data_bin, tmp_path):
+    ours, back = tmp_path / "ours.pt", tmp_path / "back.pt"
+    given = ("--arch", "tied_lstm_tiny", "--tying", "three-way", "--no-input-feeding")
+    save_untrained(ours, data_bin, *TASK, *given)
+    convert_checkpoint.main([str(ours), "--output", str(back)])
+    (tied, _, _), (theirs, _, _) = load(ours), load(back)
+    torch.testing.assert_close(scores(theirs), scores(tied), atol=1e-5, rtol=0)
+    assert theirs.encoder.embed_tokens is theirs.decoder.embed_tokens
 
 
 def test_what_is_not_carried(data_bin, tmp_path, capsys):

@@ -20,7 +20,7 @@ from torch import Tensor
 from tiednmt.checkpoints import registered_name
 from tiednmt.errors import UserError
 from tiednmt.models.habits import SAME, TIES, UNSCALED, translated
-from tiednmt.models.parameters import OURS, matrices_of, tie_map_of
+from tiednmt.models.parameters import ADAPTIVE_SOFTMAX, OURS, matrices_of, tie_map_of
 from tiednmt.models.stock import StockModel
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.modules.lookup import SQRT_DIM
@@ -54,6 +54,7 @@ def convert(state: Mapping[str, Any]) -> tuple[Checkpoint, str]:
         if model.stock is None:
             raise UserError(f"fairseq has no model of its own like {name}")
         architecture = model.stock.architecture
+        options["criterion"] = registered_name(state["cfg"]["criterion"])  # fairseq's lstm asks
         weights, config = _to_stock(model.stock, state["model"], options)
     else:
         architecture = _like(ARCH_MODEL_NAME_REGISTRY.get(name, name))
@@ -94,6 +95,8 @@ def _to_ours(
     """Weights and configuration."""
     defaults = vars(MODEL_DATACLASS_REGISTRY[name]())
     same = {key: options[key] for key in defaults if options.get(key) is not None}
+    if not any(key.startswith(ADAPTIVE_SOFTMAX) for key in weights):  # a default of fairseq's lstm
+        options = {key: v for key, v in options.items() if not key.startswith("adaptive_softmax")}
     said = translated(options, defaults)
     is_scaled = stock.scales_lookups and not options.get(UNSCALED)
     dim = weights[str(stock.names.source)].size(1)
@@ -119,7 +122,7 @@ def _to_stock(
     parser = argparse.ArgumentParser()
     model.add_args(parser)
     known = {action.dest for action in parser._actions}
-    given = {name: value for name, value in options.items() if name in known}
+    given = {name: value for name, value in options.items() if name in {*known, "criterion"}}
     given |= {
         name: options[ours]
         for name, ours in SAME.items()

@@ -54,7 +54,7 @@ LSTM = ParameterNames(
     output="decoder.fc_out.weight",
     bias="decoder.fc_out.bias",
 )
-_ADAPTIVE_SOFTMAX = "decoder.adaptive_softmax."
+ADAPTIVE_SOFTMAX = "decoder.adaptive_softmax."
 # fairseq's buffers, our digest and scales that are not learned
 _NOT_PARAMETERS = ("version", "_float_tensor", "input_scale.constant")
 KNOWN = (OURS, TRANSFORMER, LSTM, _OLD_TRANSFORMER)
@@ -93,7 +93,7 @@ def matrices_of(weights: Mapping[str, Tensor], names: ParameterNames) -> dict[st
     source, target, output = (
         take(weights, name) for name in (names.source, names.target, names.output)
     )
-    has_output = not any(name.startswith(_ADAPTIVE_SOFTMAX) for name in weights)
+    has_output = not any(name.startswith(ADAPTIVE_SOFTMAX) for name in weights)
     return stored_matrices(source, target, output, has_output)
 
 

@@ -20,7 +20,7 @@ from tiednmt.models.parameters import (
     tie_map_of,
 )
 from tiednmt.modules.lookup import CONSTANT, FACTOR
-from tiednmt.tying import OUTPUT, SOURCE_INPUT, TARGET_INPUT
+from tiednmt.tying import DECODER, OUTPUT, SOURCE_INPUT, TARGET_INPUT, THREE_WAY
 
 _SCALES = ("encoder.input_scale.", "decoder.input_scale.")
 _IGNORED = ("version", "_float_tensor", "embed_positions.weights")  # buffers
@@ -80,6 +80,7 @@ class StockModel:
         constants: what its state dicts hold beside parameters.
         biased: ways of tying in which it has an output bias; in others ours must be zero.
         scales_lookups: whether it can multiply what it looks up by √dim.
+        names_tied_output: whether its output embedding has a name of its own where it is tied.
     """
 
     architecture: str
@@ -88,6 +89,7 @@ class StockModel:
     constants: Mapping[str, Tensor]
     biased: frozenset[str] = frozenset()
     scales_lookups: bool = False
+    names_tied_output: bool = True
 
     def is_held_by(self, weights: Mapping[str, Tensor]) -> bool:
         """Whether a state dict is that of such a model."""
@@ -137,7 +139,8 @@ class StockModel:
         if OURS.projection in weights:
             raise CheckpointError(f"--projection: fairseq's {self.architecture} has no P")
         matrices, bias = matrices_of(weights, OURS), weights[str(OURS.bias)]
-        is_biased = tie_map_of(weights, OURS).tying in self.biased
+        tying = tie_map_of(weights, OURS).tying
+        is_biased = tying in self.biased
         if not is_biased and bias.any():
             raise CheckpointError(
                 f"fairseq's {self.architecture} has no output bias, and that of the checkpoint is "
@@ -146,9 +149,10 @@ class StockModel:
         stock = {
             str(self.names.source): matrices[SOURCE_INPUT],
             str(self.names.target): matrices[TARGET_INPUT],
-            str(self.names.output): matrices[OUTPUT],
             **({str(self.names.bias): bias} if is_biased else {}),
         }
+        if self.names_tied_output or tying not in (DECODER, THREE_WAY):
+            stock[str(self.names.output)] = matrices[OUTPUT]
         for rule in self.rules:
             stock.update(rule.to_stock(weights))
         return {**stock, **self.constants}

@@ -32,6 +32,7 @@ from tiednmt.tying import (
     SOURCE_INPUT,
     TARGET_INPUT,
     TYINGS,
+    Dims,
     Embeddings,
     TieMap,
     build_embeddings,
@@ -386,15 +387,33 @@ class SteppingDecoder(FairseqIncrementalDecoder):
         return self.max_target_positions
 
 
-def lookup_scale_of(cfg: Any, learned_from: float = LEARNED_FROM) -> LookupScale:
-    """The scale of the lookups that the options of a model ask for."""
+def lookup_scale_of(
+    cfg: Any,
+    learned_from: float = LEARNED_FROM,
+    dim: int | None = None,
+    option: str = "input_scale",
+) -> LookupScale:
+    """The scale of the lookups that the options of a model ask for.
+
+    Args:
+        cfg: options of the model.
+        learned_from: what a learned scale starts from.
+        dim: numbers per row, if not as many as the option ``embed_dim`` says.
+        option: the option that says it.
+
+    Raises:
+        UserError: it says what it cannot.
+    """
     # older checkpoints do not have the options
-    option = str(getattr(cfg, "input_scale", "1"))
+    asked = str(getattr(cfg, option, "1"))
     gradient_scale = getattr(cfg, "input_gradient_scale", 1.0)
-    return LookupScale.of(option, cfg.embed_dim, learned_from, gradient_scale)
+    dim, name = dim or cfg.embed_dim, habits.option_of(option)
+    return LookupScale.of(asked, dim, learned_from, gradient_scale, name)
 
 
-def embeddings_of(cfg: Any, source: Dictionary | None, target: Dictionary, dim: int) -> Embeddings:
+def embeddings_of(
+    cfg: Any, source: Dictionary | None, target: Dictionary, dim: int | Dims
+) -> Embeddings:
     """:func:`tiednmt.tying.build_embeddings` with the options of a model."""
     # --projection-bias is not in older checkpoints
     bias = getattr(cfg, "projection_bias", False)
@@ -436,7 +455,7 @@ def check_ranges(cfg: Any, sizes: Iterable[str], dropouts: Iterable[str]) -> Non
             )
 
 
-def preset(args: Namespace, **defaults: float) -> None:
+def preset(args: Namespace, **defaults: Any) -> None:
     """Give an architecture's values to the options that were not given."""
     for name, value in defaults.items():
         setattr(args, name, getattr(args, name, value))

@@ -54,8 +54,8 @@ from tiednmt.tying import Embeddings
 
 
 @dataclass
-class TiedTransformerConfig(TiedModelConfig):
-    """Options of ``--arch tied_transformer``, with the names and defaults of fairseq's own."""
+class TransformerEncoderConfig(TiedModelConfig):
+    """Options of the encoder and of all layers, with the names and defaults of fairseq's own."""
 
     input_scale: str = input_scale_field(SQRT_DIM)  # as in fairseq
     embed_dim: int = field(
@@ -77,23 +77,6 @@ class TiedTransformerConfig(TiedModelConfig):
     encoder_layerdrop: float = field(
         default=0.0, metadata={"help": "probability that training leaves out an encoder layer"}
     )
-    decoder_layers: int = field(default=6, metadata={"help": "number of decoder layers"})
-    decoder_attention_heads: int = field(
-        default=8, metadata={"help": "number of attention heads of the decoder"}
-    )
-    decoder_ffn_embed_dim: int = field(
-        default=II("model.encoder_ffn_embed_dim"),
-        metadata={"help": "size inside of the decoder's feed-forward networks"},
-    )
-    decoder_normalize_before: bool = field(
-        default=False, metadata={"help": "normalise what a layer of the decoder reads"}
-    )
-    decoder_learned_pos: bool = field(
-        default=False, metadata={"help": "learn positions of the decoder (else: sinusoids)"}
-    )
-    decoder_layerdrop: float = field(
-        default=0.0, metadata={"help": "probability that training leaves out a decoder layer"}
-    )
     activation_fn: ChoiceEnum(list(ACTIVATIONS)) = field(  # type: ignore[valid-type]
         default="relu", metadata={"help": "activation of the feed-forward networks"}
     )
@@ -113,15 +96,38 @@ class TiedTransformerConfig(TiedModelConfig):
         default=False,
         metadata={"help": "compute the inside of a layer again going backward, to save memory"},
     )
+    max_source_positions: int = field(
+        default=1024, metadata={"help": "longest source sentence, in subword units"}
+    )
+
+
+@dataclass
+class TiedTransformerConfig(TransformerEncoderConfig):
+    """Options of ``--arch tied_transformer``, with the names and defaults of fairseq's own."""
+
+    decoder_layers: int = field(default=6, metadata={"help": "number of decoder layers"})
+    decoder_attention_heads: int = field(
+        default=8, metadata={"help": "number of attention heads of the decoder"}
+    )
+    decoder_ffn_embed_dim: int = field(
+        default=II("model.encoder_ffn_embed_dim"),
+        metadata={"help": "size inside of the decoder's feed-forward networks"},
+    )
+    decoder_normalize_before: bool = field(
+        default=False, metadata={"help": "normalise what a layer of the decoder reads"}
+    )
+    decoder_learned_pos: bool = field(
+        default=False, metadata={"help": "learn positions of the decoder (else: sinusoids)"}
+    )
+    decoder_layerdrop: float = field(
+        default=0.0, metadata={"help": "probability that training leaves out a decoder layer"}
+    )
     alignment_layer: Optional[int] = field(  # noqa: UP045
         default=None,
         metadata={"help": "decoder layer whose attention is told, from 0 on (default: the last)"},
     )
     alignment_heads: Optional[int] = field(  # noqa: UP045
         default=None, metadata={"help": "how many heads of it are averaged (default: all)"}
-    )
-    max_source_positions: int = field(
-        default=1024, metadata={"help": "longest source sentence, in subword units"}
     )
     max_target_positions: int = field(
         default=1024, metadata={"help": "longest target sentence, in subword units"}
@@ -201,7 +207,7 @@ class TiedTransformerEncoder(FairseqEncoder):
     """
 
     def __init__(
-        self, cfg: TiedTransformerConfig, dictionary: Dictionary, embedding: nn.Embedding
+        self, cfg: TransformerEncoderConfig, dictionary: Dictionary, embedding: nn.Embedding
     ) -> None:
         super().__init__(dictionary)
         owner = type(self).__name__
@@ -341,7 +347,7 @@ class TiedTransformerDecoder(SteppingDecoder):
 
 
 def _input_layer(
-    cfg: TiedTransformerConfig, learned: bool, count: int, dictionary: Dictionary, owner: str
+    cfg: TransformerEncoderConfig, learned: bool, count: int, dictionary: Dictionary, owner: str
 ) -> InputLayer:
     positions: LearnedPositions | SinusoidalPositions | None
     if cfg.no_token_positional_embeddings:
@@ -354,7 +360,7 @@ def _input_layer(
     return InputLayer(positions, norm, cfg.dropout, owner)
 
 
-def _layer_options(cfg: TiedTransformerConfig, side: str, owner: str) -> LayerOptions:
+def _layer_options(cfg: TransformerEncoderConfig, side: str, owner: str) -> LayerOptions:
     return LayerOptions(
         dim=cfg.embed_dim,
         heads=getattr(cfg, f"{side}_attention_heads"),
@@ -368,30 +374,31 @@ def _layer_options(cfg: TiedTransformerConfig, side: str, owner: str) -> LayerOp
     )
 
 
-_SIZES = (
-    "embed_dim",
-    *(
-        f"{side}_{size}"
-        for side in ("encoder", "decoder")
-        for size in ("layers", "attention_heads", "ffn_embed_dim")
-    ),
-    "max_source_positions",
-    "max_target_positions",
-)
-_RATES = (
-    *("dropout", "attention_dropout", "activation_dropout"),
-    *("encoder_layerdrop", "decoder_layerdrop"),
-)
+def check_encoder(cfg: TransformerEncoderConfig) -> None:
+    """Refuse what the encoder, or any layer, cannot be.
+
+    Raises:
+        UserError: with the name of the option.
+    """
+    rates = ("dropout", "attention_dropout", "activation_dropout")
+    check_ranges(cfg, ("embed_dim", "max_source_positions"), rates)
+    _check_layers(cfg, "encoder")
+
+
+def _check_layers(cfg: TransformerEncoderConfig, side: str) -> None:
+    sizes = (f"{side}_{size}" for size in ("layers", "attention_heads", "ffn_embed_dim"))
+    check_ranges(cfg, sizes, (f"{side}_layerdrop",))
+    heads = getattr(cfg, f"{side}_attention_heads")
+    if cfg.embed_dim % heads:
+        raise UserError(
+            f"--{side}-attention-heads {heads}: must divide --embed-dim {cfg.embed_dim}"
+        )
 
 
 def _check(cfg: TiedTransformerConfig) -> None:
-    check_ranges(cfg, _SIZES, _RATES)
-    for side in ("encoder", "decoder"):
-        heads = getattr(cfg, f"{side}_attention_heads")
-        if cfg.embed_dim % heads:
-            raise UserError(
-                f"--{side}-attention-heads {heads}: must divide --embed-dim {cfg.embed_dim}"
-            )
+    check_encoder(cfg)
+    _check_layers(cfg, "decoder")
+    check_ranges(cfg, ("max_target_positions",), ())
     layer, heads = cfg.alignment_layer, cfg.alignment_heads
     if layer is not None and not 0 <= layer < cfg.decoder_layers:
         raise UserError(f"--alignment-layer {layer}: must be from 0 to {cfg.decoder_layers - 1}")

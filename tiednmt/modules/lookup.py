@@ -45,7 +45,14 @@ class LookupScale(nn.Module):
         self.factor = nn.Parameter(torch.tensor(start)) if learned else None
 
     @classmethod
-    def of(cls, option: str, dim: int, default: float, gradient_scale: float = 1.0) -> LookupScale:
+    def of(
+        cls,
+        option: str,
+        dim: int,
+        default: float,
+        gradient_scale: float = 1.0,
+        name: str = "--input-scale",
+    ) -> LookupScale:
         """The scale that ``--input-scale`` asks for.
 
         Args:
@@ -53,6 +60,7 @@ class LookupScale(nn.Module):
             dim: numbers per row.
             default: what ``learned`` starts from.
             gradient_scale: of ``--input-gradient-scale``.
+            name: of the option, for messages.
 
         Raises:
             UserError: it is none of these.
@@ -66,9 +74,7 @@ class LookupScale(nn.Module):
         except ValueError:
             start = math.nan
         if not 0 < start < math.inf:
-            raise UserError(
-                f"--input-scale {option}: must be a number above 0, {SQRT_DIM} or {LEARNED}"
-            )
+            raise UserError(f"{name} {option}: must be a number above 0, {SQRT_DIM} or {LEARNED}")
         return cls(start, gradient_scale=gradient_scale)
 
     def forward(self, rows: Tensor) -> Tensor:

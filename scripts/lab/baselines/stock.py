@@ -22,6 +22,7 @@ class Sizes:
     decoder_layers: int
     ffn_dim: int  # inside of a Transformer's feed-forward networks
     heads: int
+    bidirectional: bool = True  # the encoder
 
     @classmethod
     def of(cls, recipe: Recipe) -> Sizes:
@@ -41,6 +42,7 @@ class Sizes:
             decoder_layers=config.get("decoder_layers", config.get("encoder_layers", 1)),
             ffn_dim=config.get("encoder_ffn_embed_dim", 2 * embed_dim),
             heads=config.get("encoder_attention_heads", 4),
+            bidirectional=config.get("encoder_bidirectional", True),
         )
 
 
@@ -48,7 +50,7 @@ def _lstm(sizes: Sizes) -> dict[str, Any]:
     return {
         "share_all_embeddings": True,
         "encoder_embed_dim": sizes.embed_dim,
-        "encoder_bidirectional": True,
+        "encoder_bidirectional": sizes.bidirectional,
         "encoder_hidden_size": sizes.encoder_hidden_size,
         "encoder_layers": sizes.layers,
         "decoder_embed_dim": sizes.embed_dim,
