@@ -149,9 +149,10 @@ def _translating(
 ) -> Callable[[argparse.Namespace], None]:
     @wraps(preset)
     def translated_first(args: argparse.Namespace) -> None:
-        known = {*TIES, UNSCALED, *SAME, *NOT_OFFERED} - {*own}
-        habits = {name: vars(args).pop(name) for name in known & {*vars(args)}}
-        vars(args).update(translated({**vars(args), **habits}, own))
+        if isinstance(args, argparse.Namespace):  # or the configuration of a checkpoint
+            known = {*TIES, UNSCALED, *SAME, *NOT_OFFERED} - {*own}
+            habits = {name: vars(args).pop(name) for name in known & {*vars(args)}}
+            vars(args).update(translated({**vars(args), **habits}, own))
         preset(args)
 
     translated_first.translates = True  # type: ignore[attr-defined]

@@ -131,13 +131,6 @@ class DecoderStack(nn.Module):
         self.aligned_layer = range(layers)[aligned_layer]
         self.aligned_heads = aligned_heads or options.heads
 
-    @property
-    def last_norm(self) -> nn.LayerNorm:
-        """The one whose output is that of the stack."""
-        last: Any = self.layers[-1]
-        norm: nn.LayerNorm = last.ffn_residual.norm if self.norm is None else self.norm
-        return norm
-
     def read(self, rows: Tensor, packing: Packing) -> Source:
         """What the layers attend to of an encoder's rows (N × dim)."""
         layers: Any = self.layers
@@ -165,14 +158,14 @@ class DecoderStack(nn.Module):
         slots = torch.zeros(len(empty[0]), 1, 0, dtype=torch.int64, device=empty[0].device)
         return Past(slots, tuple(KeysAndValues(*empty) for _ in self.layers))
 
-    def step(self, rows: Tensor, source: Source, past: Past) -> tuple[Tensor, Past, Tensor]:
+    def step(self, rows: Tensor, source: Source, past: Past) -> tuple[Tensor, Past, Tensor | None]:
         """The last token (B × K × dim) of K hypotheses for each source after all layers.
 
         Also the past with it in its place, and its attention to the source, B × K × S. Slots that
         no living hypothesis has are written again, so that what follows a past follows it once.
         """
         slots, first, visible = _claim_slots(past.slots, rows.size(1), rows.dtype)
-        kept, attention = [], rows
+        kept, attention = [], None
         layers: Any = self.layers
         for i, layer in enumerate(layers):
             heads = self.aligned_heads if i == self.aligned_layer else 0
