@@ -115,7 +115,7 @@ class TiedGRUEncoder(FairseqEncoder):
         super().__init__(dictionary)
         owner = type(self).__name__
         self.embedding = embedding
-        self.input_scale = lookup_scale_of(cfg)
+        self.input_scale = lookup_scale_of(cfg, dictionary)
         self.max_source_positions = cfg.max_source_positions
         self.embedding_dropout = Dropout(cfg.embedding_dropout, owner)
         self.state_dropout = Dropout(cfg.state_dropout, owner)
@@ -131,7 +131,8 @@ class TiedGRUEncoder(FairseqEncoder):
             to the right, and ``columns`` (B × S): where each stood in ``src_tokens``.
         """
         tokens, padding, columns = move_padding_right(src_tokens, self.dictionary.pad())
-        embedded = self.embedding_dropout(self.input_scale(self.embedding(tokens.t())))
+        words = tokens.t()
+        embedded = self.embedding_dropout(self.input_scale(self.embedding(words), words))
         packed = pack_padded_sequence(embedded, (~padding).sum(1).cpu(), enforce_sorted=False)
         states, _lengths = pad_packed_sequence(
             self.rnn(packed), batch_first=True, total_length=tokens.size(1)
@@ -181,6 +182,7 @@ class TiedGRUDecoder(SteppingDecoder):
         self.readout_state = nn.Linear(cfg.decoder_hidden_size, cfg.embed_dim)
         self.readout_input = nn.Linear(cfg.embed_dim, cfg.embed_dim, bias=False)
         self.readout_context = nn.Linear(annotation_size, cfg.embed_dim, bias=False)
+        self.readout_size = cfg.embed_dim
         self.token_table: Frozen[Tensor] | None = None
         for linear_layer in (
             self.initial,
@@ -284,7 +286,7 @@ class TiedGRUDecoder(SteppingDecoder):
 
     def freeze(self, kind: type[FrozenLinear] | None) -> None:
         """Look up what depends on a token alone, where there are few tokens, or (``None``) not."""
-        numbers = self.cell.gate_size + self.embedding.embedding_dim
+        numbers = self.cell.gate_size + self.readout_size
         is_small = self.embedding.num_embeddings * numbers <= DECODING_TABLE
         self.token_table = None
         if kind is not None and is_small and self.cell.is_plain:
