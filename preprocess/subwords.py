@@ -218,11 +218,18 @@ def learn_sentencepiece(
 
 
 def write_dictionary(
-    words: Sequence[Path], path: Path, pipeline: TextPipeline, workers: int
+    words: Sequence[Path], path: Path, shared: Path, pipeline: TextPipeline, workers: int
 ) -> dict[str, int]:
     """Write fairseq's joint dictionary of the units of both sides.
 
     Units are those of single words, so that words and their counts are all that is read.
+
+    Args:
+        words: of each side, from :func:`count_words`.
+        path: of the dictionary.
+        shared: gets the units that both sides use, one per line, in the order of the dictionary.
+        pipeline: splits words.
+        workers: processes.
 
     Returns:
         What the two sides share, see :func:`preprocess.vocabulary.vocabulary_sizes`.
@@ -239,6 +246,9 @@ def write_dictionary(
     dictionary.finalize(padding_factor=PADDING_FACTOR)
     with write_whole(path) as file:
         dictionary.save(file)
+    both = units[0].keys() & units[1].keys()
+    with write_whole(shared) as file:
+        file.writelines(f"{unit}\n" for unit in dictionary.symbols if unit in both)
     return vocabulary_sizes(set(units[0]), set(units[1]))
 
 

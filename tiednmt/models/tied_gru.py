@@ -128,7 +128,7 @@ class TiedGRUEncoder(FairseqEncoder):
         super().__init__(dictionary)
         owner = type(self).__name__
         self.embedding = embedding
-        self.input_scale = lookup_scale_of(cfg)
+        self.input_scale = lookup_scale_of(cfg, dictionary)
         self.max_source_positions = cfg.max_source_positions
         self.embedding_dropout = Dropout(cfg.embedding_dropout, owner)
         self.state_dropout = Dropout(cfg.state_dropout, owner)
@@ -144,7 +144,8 @@ class TiedGRUEncoder(FairseqEncoder):
             to the right, and ``columns`` (B × S): where each stood in ``src_tokens``.
         """
         tokens, padding, columns = move_padding_right(src_tokens, self.dictionary.pad())
-        embedded = self.embedding_dropout(self.input_scale(self.embedding(tokens.t())))
+        words = tokens.t()
+        embedded = self.embedding_dropout(self.input_scale(self.embedding(words), words))
         packed = pack_padded_sequence(embedded, (~padding).sum(1).cpu(), enforce_sorted=False)
         states, _lengths = pad_packed_sequence(
             self.rnn(packed), batch_first=True, total_length=tokens.size(1)
@@ -193,7 +194,7 @@ class TiedGRUDecoder(RecurrentDecoder):
         super().__init__(
             dictionary, embeddings, input_scale, cfg.embedding_dropout, cfg.max_target_positions
         )
-        owner, embed_dim = type(self).__name__, embeddings.target.embedding_dim
+        owner, embed_dim = type(self).__name__, embeddings.output.dim
         self.state_dropout = Dropout(cfg.state_dropout, owner)
         self.readout_dropout = Dropout(cfg.readout_dropout, owner)
         self.initial = nn.Linear(annotation_size, cfg.decoder_hidden_size)
@@ -281,7 +282,7 @@ class TiedGRUDecoder(RecurrentDecoder):
     def freeze(self, kind: type[FrozenLinear] | None) -> None:
         """Look up what depends on a token alone, where there are few tokens, or (``None``) not."""
         looks_up = kind is not None and self.cell.is_plain
-        numbers = self.cell.gate_size + self.embedding.embedding_dim
+        numbers = self.cell.gate_size + self.output.dim
         self.look_up_tokens(numbers if looks_up else None)
 
     def read_out(self, embedded: Tensor, decoded: Decoded) -> Tensor:

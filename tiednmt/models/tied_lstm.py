@@ -194,7 +194,7 @@ class TiedLSTMEncoder(FairseqEncoder):
         super().__init__(dictionary)
         owner = type(self).__name__
         self.embedding = embedding
-        self.input_scale = lookup_scale_of(cfg, dim=cfg.encoder_embed_dim)
+        self.input_scale = lookup_scale_of(cfg, dictionary, dim=cfg.encoder_embed_dim)
         self.max_source_positions = cfg.max_source_positions
         self.dropout_in = Dropout(cfg.encoder_dropout_in, owner)
         self.dropout_out = Dropout(cfg.encoder_dropout_out, owner)
@@ -217,7 +217,8 @@ class TiedLSTMEncoder(FairseqEncoder):
             ``cells`` (B × layers × size): states and cells after the last step of each direction.
         """
         tokens, padding, columns = move_padding_right(src_tokens, self.dictionary.pad())
-        embedded = self.dropout_in(self.input_scale(self.embedding(tokens.t())))
+        units = tokens.t()
+        embedded = self.dropout_in(self.input_scale(self.embedding(units), units))
         packed = pack_padded_sequence(embedded, (~padding).sum(1).cpu(), enforce_sorted=False)
         rows, (hidden, cells) = self.rnn(packed)
         states, _lengths = pad_packed_sequence(rows, batch_first=True, total_length=tokens.size(1))

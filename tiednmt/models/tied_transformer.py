@@ -212,7 +212,7 @@ class TiedTransformerEncoder(FairseqEncoder):
         super().__init__(dictionary)
         owner = type(self).__name__
         self.embedding = embedding
-        self.input_scale = lookup_scale_of(cfg, learned_from=math.sqrt(cfg.embed_dim))
+        self.input_scale = lookup_scale_of(cfg, dictionary, learned_from=math.sqrt(cfg.embed_dim))
         self.max_source_positions = cfg.max_source_positions
         self.inputs = _input_layer(
             cfg, cfg.encoder_learned_pos, cfg.max_source_positions, dictionary, owner
@@ -233,7 +233,8 @@ class TiedTransformerEncoder(FairseqEncoder):
         """
         tokens, padding, columns = move_padding_right(src_tokens, self.dictionary.pad())
         packing = Packing(padding)
-        embedded = self.input_scale(self.embedding(packing.rows(tokens)))
+        units = packing.rows(tokens)
+        embedded = self.input_scale(self.embedding(units), units)
         rows = self.inputs(embedded, packing.positions, tokens.size(1))
         states = packing.padded(self.stack(rows, packing))
         return {"states": [states], "padding": [padding], "columns": [columns]}
