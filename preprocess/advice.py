@@ -57,10 +57,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Difference:
-    """BLEU less that of the untied model on a test set; None: no test was made of it."""
+    """BLEU less that of the untied model on a test set; None is what is not known.
+
+    With a confidence of 95 % it is to the worse by no more than ``not_worse_by``.
+    """
 
     bleu: float
     p_value: float | None = None
+    not_worse_by: float | None = None
 
     @property
     def worse(self) -> bool:
@@ -68,8 +72,10 @@ class Difference:
         return self.bleu < 0 and self.p_value is not None and self.p_value < 0.05
 
     def __str__(self) -> str:
-        known = "" if self.p_value is None else f" (p = {self.p_value:.3f})"
-        return f"{self.bleu:+.2f}{known}"
+        known = [] if self.p_value is None else [f"p = {self.p_value:.3f}"]
+        if self.not_worse_by is not None:
+            known.append(f"at most {max(self.not_worse_by, 0.0):.2f} below")
+        return f"{self.bleu:+.2f}" + (f" ({', '.join(known)})" if known else "")
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from typing import Any
 from tqdm import tqdm
 
 from preprocess.advice import Pair, advise, what_is_shared
-from preprocess.binarise import DataBin, binarise_pairs
+from preprocess.binarise import SHARED_UNITS, DataBin, binarise_pairs
 from preprocess.bitext import Bitext, TextFile, line_by_line
 from preprocess.duplicates import mark_duplicates
 from preprocess.files import write_whole
@@ -375,12 +375,12 @@ class _Plan:
         )
 
     def _making_dictionary(self) -> Stage:
-        path, workers = self._dictionary, self.options.processes
+        path, shared, workers = self._dictionary, self._shared_units, self.options.processes
         return Stage(
             "dictionary",
-            partial(write_dictionary, self._words, path, self.pipeline, workers),
+            partial(write_dictionary, self._words, path, shared, self.pipeline, workers),
             inputs=self._words + self._model,
-            outputs=[path],
+            outputs=[path, shared],
             options={
                 "threshold": self.options.vocabulary_threshold,
                 "version": package_version("fairseq"),
@@ -410,6 +410,7 @@ class _Plan:
     def _binarising(self, number: int) -> Stage:
         whole = self.options.parts == 1
         subsets = self.splits if number == 0 else ["train"]
+        dictionary = (self._dictionary, self._shared_units)
         data_bin = DataBin(
             self.dest / "data-bin" if whole else part_folder(self.dest, number),
             self.languages,
@@ -420,9 +421,9 @@ class _Plan:
         )
         return Stage(
             "binarise" if whole else f"binarise {number}",
-            partial(binarise_pairs, data_bin, self._dictionary, self.options.processes),
+            partial(binarise_pairs, data_bin, *dictionary, self.options.processes),
             inputs=[
-                self._dictionary,
+                *dictionary,
                 *(path for subset in subsets for path in self._files("bpe", subset, number)),
             ],
             outputs=data_bin.files,
@@ -462,6 +463,10 @@ class _Plan:
     @property
     def _dictionary(self) -> Path:
         return self.dest / "bpe" / "dict.txt"
+
+    @property
+    def _shared_units(self) -> Path:
+        return self.dest / "bpe" / SHARED_UNITS
 
     @cached_property
     def _words(self) -> list[Path]:

@@ -220,11 +220,18 @@ def learn_sentencepiece(
 
 
 def write_dictionary(
-    words: Sequence[Path], path: Path, pipeline: TextPipeline, workers: int
+    words: Sequence[Path], path: Path, shared: Path, pipeline: TextPipeline, workers: int
 ) -> dict[str, Any]:
     """Write fairseq's joint dictionary of the units of both sides.
 
     Units are those of single words, so that words and their counts are all that is read.
+
+    Args:
+        words: of each side, from :func:`count_words`.
+        path: of the dictionary.
+        shared: gets the units that both sides use, one per line, in the order of the dictionary.
+        pipeline: splits words.
+        workers: processes.
 
     Returns:
         What the two sides share: :func:`preprocess.vocabulary.vocabulary_sizes`, and under
@@ -242,6 +249,9 @@ def write_dictionary(
     dictionary.finalize(padding_factor=PADDING_FACTOR)
     with write_whole(path) as file:
         dictionary.save(file)
+    both = units[0].keys() & units[1].keys()
+    with write_whole(shared) as file:
+        file.writelines(f"{unit}\n" for unit in dictionary.symbols if unit in both)
     sizes = vocabulary_sizes(set(units[0]), set(units[1]))
     return {**sizes, "overlap": asdict(Overlap.of(*units))}
 

@@ -21,9 +21,10 @@ from scripts.lab.figures.advice import figures
 from scripts.lab.options import option, positive
 from scripts.lab.records import settings
 from scripts.lab.records.figures import Figures
-from scripts.lab.records.schema import TranslationRecord, TranslationRow
+from scripts.lab.records.schema import BETTER, TranslationRecord, TranslationRow
 from scripts.lab.run.specs import options as options_of
 from scripts.lab.score.overlap import pair_in
+from scripts.lab.score.significance import difference
 from scripts.lab.store import RESULTS, read_record
 from tiednmt.tying import NONE, TYINGS
 
@@ -115,20 +116,18 @@ def _mean_bleu(row: TranslationRow) -> float:
 def _difference(
     record: TranslationRecord, row: TranslationRow, untied: TranslationRow, subset: str
 ) -> Difference:
-    """Of the means over seeds; p is Welch's over them, or of one seed the paired bootstrap's."""
-    one, other = (each.test[subset].bleu.over_seeds for each in (row, untied))
-    p_value: float | None = None
-    if one.sd is not None and other.sd is not None:
-        from scipy.stats import ttest_ind_from_stats as welch  # takes a second
-
-        arguments = (one.mean, one.sd, one.seeds, other.mean, other.sd, other.seeds)
-        p_value = float(welch(*arguments, equal_var=False).pvalue)
-    else:
-        compared = (untied.name, row.name, "bleu")
-        for test in (record.comparisons or {}).get(subset, ()):
-            if (test.baseline, test.system, test.metric) == compared:
-                p_value = test.p_value
-    return Difference(one.mean - other.mean, p_value)
+    """Over seeds and sentences; of a record that does not tell them, the paired bootstrap's."""
+    one, other = (each.test[subset].bleu for each in (row, untied))
+    if one.seeds and other.seeds:
+        found = difference([seed.run for seed in one.seeds], [seed.run for seed in other.seeds])
+        return Difference(found.value, found.p_value, found.not_worse_by(BETTER["bleu"]))
+    compared = (untied.name, row.name, "bleu")
+    p_values = (
+        test.p_value
+        for test in (record.comparisons or {}).get(subset, ())
+        if (test.baseline, test.system, test.metric) == compared
+    )
+    return Difference(one.over_seeds.mean - other.over_seeds.mean, next(p_values, None))
 
 
 def _options_apart(rows: Sequence[TranslationRow]) -> Mapping[str, str]:

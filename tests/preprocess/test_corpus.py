@@ -121,6 +121,9 @@ def test_the_vocabulary_report_counts_types(files, write, prepare, tmp_path, cap
     assert vocabulary["target_only"] == len(types[1] - types[0])
     assert vocabulary["both"] == len(types[0] & types[1]) > 0
     assert f" {len(types[0] & types[1]):,} " in report
+    shared = lines(tmp_path / "dest/data-bin/shared-units.txt")
+    assert len(shared) == vocabulary["both"] and {*shared} == types[0] & types[1]
+    assert shared == lines(tmp_path / "dest/bpe/shared-units.txt")
     joint, source, target = (vocabulary[key] for key in ("joint", "source", "target"))
     rows = {  # as prepared, and with a dictionary per language where the tying allows it
         "none": (3 * joint, source + 2 * target),

@@ -15,6 +15,7 @@ from scripts.lab.figures.experiment import (
     learning_curves,
     over_parameters,
     repeated,
+    spread,
     trained_on,
 )
 from scripts.lab.records.figures import Axis, Cell, Chart, Figures, Picture, Table, perplexity
@@ -80,7 +81,7 @@ def conditions(record: LanguageModelRecord) -> str:
     """How it was scored, seeds, machine, and the experiment's note."""
     sentences = (
         f"{record.title}. Perplexity of the checkpoint that is best on the validation set, "
-        f"in one stream, its state carried{_spread(record.rows)}; {trained_on(record.machine)}.",
+        f"in one stream, its state carried{spread(record.rows)}; {trained_on(record.machine)}.",
         record.note,
     )
     return " ".join(filter(None, sentences))
@@ -92,16 +93,6 @@ def _curves(record: LanguageModelRecord, x: str) -> Chart:
 
 def _subsets(rows: Sequence[LanguageModelRow]) -> list[str]:
     return [subset for subset in SUBSETS if subset in rows[0].perplexity]
-
-
-def _spread(rows: Sequence[LanguageModelRow]) -> str:
-    counts = {len(row.seeds) for row in rows}
-    several = sorted(counts - {1})
-    if not several:
-        return ""
-    where = " where a spread stands" if 1 in counts else ""
-    numbers = " or ".join(map(str, several))
-    return f"; mean ± standard deviation of {numbers} seeds{where}"
 
 
 def _scores(rows: Sequence[LanguageModelRow]) -> Table:

@@ -31,6 +31,7 @@ class StoredTieMap:
     matrices: Sequence[TiedMatrix]
     others: Mapping[str, int]  # parameters of what is no embedding
     bytes_per_parameter: int
+    between: str = ""  # what stands between a matrix and its uses
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,7 +109,8 @@ def _in_texts(source: Path, target: Path, merges: int) -> tuple[Pair, Overlap]:
             for side, (path, language) in enumerate(zip((source, target), languages, strict=True))
         ]
         learn_subword_nmt(words, Path(folder), languages, merges, workers=1)
-        sizes = write_dictionary(words, Path(folder) / "dict.txt", pipeline, workers=1)
+        dictionary, shared = (Path(folder) / name for name in ("dict.txt", "shared.txt"))
+        sizes = write_dictionary(words, dictionary, shared, pipeline, workers=1)
     overlap = Overlap.from_json(sizes.pop("overlap"))
     return Pair.of(name, sizes, overlap), overlap
 

@@ -15,6 +15,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from scripts.lab.kinds.translation import join
 from scripts.lab.records import settings
 from scripts.lab.run.specs import ROOT, Experiment, load_recipe, merge, without_seed
 from scripts.lab.run.summary import read_summary
@@ -166,9 +167,28 @@ def test_further_seeds_leave_the_first_alone(record, folder):
         assert two.score == one.score == one.over_seeds.mean
         assert one.over_seeds.sd is None
         assert two.over_seeds.seeds == 2
-    assert more.comparisons == record.comparisons
+        assert two.seeds[0] == one.seeds[0] != two.seeds[1]
     table = (folder / "table.md").read_text()
-    assert "of the first seed" in table and " ± " in table
+    assert "Differences: over seeds and test sentences" in table and " ± " in table
+    second = run_experiment(experiment(), folder, "the command", Options(seeds=(2,)))
+    assert [row.test["test"].bleu.seeds for row in second.rows] == [
+        row.test["test"].bleu.seeds[1:] for row in more.rows
+    ]
+    joined = join(record, second)
+    assert [row.test for row in joined.rows] == [row.test for row in more.rows]
+    assert [*joined.samples] == [*record.samples]
+
+
+def test_scores_that_do_not_say_what_is_needed_are_made_anew(record, folder):
+    scores = folder / "scores.json"
+    text = scores.read_text()
+    old = json.loads(text)
+    for system in old["subset"]["test"]["systems"]:
+        del system["bleu"]["influences"]
+    scores.write_text(json.dumps(old))
+    again = run_experiment(experiment(), folder, "the command")
+    assert again.rows[0].test == record.rows[0].test
+    assert json.loads(scores.read_text())["subset"]["test"]["comparisons"]
 
 
 def test_a_run_without_a_summary_is_named(record, out):

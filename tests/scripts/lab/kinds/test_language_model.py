@@ -284,7 +284,7 @@ def test_another_training_takes_the_place_of_a_row(changes):
     record = join(trained("wt", [100.0], [1]), new)
     assert record.rows == [*new.rows]
     assert record.curves == new.curves
-    assert record.earlier == []
+    assert not record.earlier
 
 
 def test_other_rows_stay():
