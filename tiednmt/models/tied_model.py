@@ -486,10 +486,10 @@ def _units_in(path: Path, dictionary: Dictionary) -> list[int]:
 
 def _with_found_units(cfg: Any, task: FairseqTask) -> Any:
     """The options, with the path of the file of units, which may be in the data-bin."""
-    name = getattr(cfg, "private_units", "")
-    if not name or Path(name).is_file():
+    name, data = getattr(cfg, "private_units", ""), getattr(task.cfg, "data", "")
+    if not name or not data or Path(name).is_file():
         return cfg
-    found = Path(split_paths(task.cfg.data)[0]) / name
+    found = Path(split_paths(data)[0]) / name
     if not found.is_file():
         return cfg
     cfg = copy.copy(cfg)
