@@ -13,16 +13,19 @@ about 2 GB, for learning merges from the million most frequent words, and 300 MB
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from tqdm import tqdm
 
+from preprocess.advice import Pair, advise, what_is_shared
 from preprocess.binarise import SHARED_UNITS, DataBin, binarise_pairs
 from preprocess.bitext import Bitext, TextFile, line_by_line
 from preprocess.duplicates import mark_duplicates
@@ -30,6 +33,7 @@ from preprocess.files import write_whole
 from preprocess.filters import Filters
 from preprocess.manifest import data_bins, package_version, part_folder, write_manifest
 from preprocess.options import CommonOptions, option
+from preprocess.overlap import Overlap
 from preprocess.pipeline import SUBWORD_METHODS, TextPipeline
 from preprocess.stages import Stage, Stages, WorkShard
 from preprocess.subwords import (
@@ -155,8 +159,11 @@ def prepare(corpus: Corpus, dest: Path, options: Options, share: WorkShard | Non
     if share.step not in (None, JOIN):
         return
     files = stages.finish(plan.stages)
-    vocabulary = stages.result("dictionary")
+    vocabulary = dict(stages.result("dictionary"))
+    overlap = vocabulary.pop("overlap", None)  # which folders of earlier versions have not
     print(report(corpus.source, corpus.target, vocabulary))
+    if overlap:
+        print(f"\n{_advice(corpus, dest, vocabulary, Overlap.from_json(overlap))}")
     print(f"\nfairseq-train {os.pathsep.join(map(str, data_bins(dest)))}")
     write_manifest(
         dest,
@@ -169,10 +176,21 @@ def prepare(corpus: Corpus, dest: Path, options: Options, share: WorkShard | Non
             "originals": plan.originals(),
             "counts": plan.counts(),
             "vocabulary": vocabulary,
+            **({"overlap": overlap} if overlap else {}),
         },
         packages=("fairseq", "sacremoses", "subword-nmt", "sentencepiece"),
         files=files,
     )
+
+
+def _advice(corpus: Corpus, dest: Path, vocabulary: Mapping[str, int], overlap: Overlap) -> str:
+    """What the languages have in common, and which tying fits them by that."""
+    pair = Pair.of(f"{corpus.source}-{corpus.target}", vocabulary, overlap)
+    advice = advise(pair)
+    texts = [what_is_shared(pair, overlap), f"By this {advice} fits. {' '.join(advice.reasons)}"]
+    lines = [fill(text, width=88, break_on_hyphens=False) for text in texts]
+    command = f"python -m scripts.analyse --advise {shlex.quote(str(dest))}"
+    return "\n".join([*lines, f"Parameters, and what was measured: {command}"])
 
 
 def _check(corpus: Corpus, dest: Path, options: Options, share: WorkShard) -> None:

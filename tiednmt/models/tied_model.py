@@ -206,6 +206,12 @@ class TiedModel(BaseFairseqModel):
         return {SOURCE_INPUT: of_source, TARGET_INPUT: of_target}
 
     @property
+    def learned_scales(self) -> dict[str, Tensor]:
+        """The scales of ``lookups`` that are parameters, by the use that they are of."""
+        scales = {use: scale.factor for use, (_, scale) in self.lookups.items()}
+        return {use: factor for use, factor in scales.items() if factor is not None}
+
+    @property
     def tie_map(self) -> TieMap:
         """Which matrices are one, and how many parameters there are."""
         return tie_map_of(self.embeddings, self)
