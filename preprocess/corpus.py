@@ -13,23 +13,27 @@ about 2 GB, for learning merges from the million most frequent words, and 300 MB
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from tqdm import tqdm
 
-from preprocess.binarise import DataBin, binarise_pairs
+from preprocess.advice import Pair, advise, what_is_shared
+from preprocess.binarise import SHARED_UNITS, DataBin, binarise_pairs
 from preprocess.bitext import Bitext, TextFile, line_by_line
 from preprocess.duplicates import mark_duplicates
 from preprocess.files import write_whole
 from preprocess.filters import Filters
 from preprocess.manifest import data_bins, package_version, part_folder, write_manifest
 from preprocess.options import CommonOptions, option
+from preprocess.overlap import Overlap
 from preprocess.pipeline import SUBWORD_METHODS, TextPipeline
 from preprocess.stages import Stage, Stages, WorkShard
 from preprocess.subwords import (
@@ -155,8 +159,11 @@ def prepare(corpus: Corpus, dest: Path, options: Options, share: WorkShard | Non
     if share.step not in (None, JOIN):
         return
     files = stages.finish(plan.stages)
-    vocabulary = stages.result("dictionary")
+    vocabulary = dict(stages.result("dictionary"))
+    overlap = vocabulary.pop("overlap", None)  # which folders of earlier versions have not
     print(report(corpus.source, corpus.target, vocabulary))
+    if overlap:
+        print(f"\n{_advice(corpus, dest, vocabulary, Overlap.from_json(overlap))}")
     print(f"\nfairseq-train {os.pathsep.join(map(str, data_bins(dest)))}")
     write_manifest(
         dest,
@@ -169,10 +176,21 @@ def prepare(corpus: Corpus, dest: Path, options: Options, share: WorkShard | Non
             "originals": plan.originals(),
             "counts": plan.counts(),
             "vocabulary": vocabulary,
+            **({"overlap": overlap} if overlap else {}),
         },
         packages=("fairseq", "sacremoses", "subword-nmt", "sentencepiece"),
         files=files,
     )
+
+
+def _advice(corpus: Corpus, dest: Path, vocabulary: Mapping[str, int], overlap: Overlap) -> str:
+    """What the languages have in common, and which tying fits them by that."""
+    pair = Pair.of(f"{corpus.source}-{corpus.target}", vocabulary, overlap)
+    advice = advise(pair)
+    texts = [what_is_shared(pair, overlap), f"By this {advice} fits. {' '.join(advice.reasons)}"]
+    lines = [fill(text, width=88, break_on_hyphens=False) for text in texts]
+    command = f"python -m scripts.analyse --advise {shlex.quote(str(dest))}"
+    return "\n".join([*lines, f"Parameters, and what was measured: {command}"])
 
 
 def _check(corpus: Corpus, dest: Path, options: Options, share: WorkShard) -> None:
@@ -357,12 +375,12 @@ class _Plan:
         )
 
     def _making_dictionary(self) -> Stage:
-        path, workers = self._dictionary, self.options.processes
+        path, shared, workers = self._dictionary, self._shared_units, self.options.processes
         return Stage(
             "dictionary",
-            partial(write_dictionary, self._words, path, self.pipeline, workers),
+            partial(write_dictionary, self._words, path, shared, self.pipeline, workers),
             inputs=self._words + self._model,
-            outputs=[path],
+            outputs=[path, shared],
             options={
                 "threshold": self.options.vocabulary_threshold,
                 "version": package_version("fairseq"),
@@ -392,6 +410,7 @@ class _Plan:
     def _binarising(self, number: int) -> Stage:
         whole = self.options.parts == 1
         subsets = self.splits if number == 0 else ["train"]
+        dictionary = (self._dictionary, self._shared_units)
         data_bin = DataBin(
             self.dest / "data-bin" if whole else part_folder(self.dest, number),
             self.languages,
@@ -402,9 +421,9 @@ class _Plan:
         )
         return Stage(
             "binarise" if whole else f"binarise {number}",
-            partial(binarise_pairs, data_bin, self._dictionary, self.options.processes),
+            partial(binarise_pairs, data_bin, *dictionary, self.options.processes),
             inputs=[
-                self._dictionary,
+                *dictionary,
                 *(path for subset in subsets for path in self._files("bpe", subset, number)),
             ],
             outputs=data_bin.files,
@@ -444,6 +463,10 @@ class _Plan:
     @property
     def _dictionary(self) -> Path:
         return self.dest / "bpe" / "dict.txt"
+
+    @property
+    def _shared_units(self) -> Path:
+        return self.dest / "bpe" / SHARED_UNITS
 
     @cached_property
     def _words(self) -> list[Path]:

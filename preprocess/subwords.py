@@ -6,18 +6,20 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from heapq import merge, nlargest
 from io import BytesIO
 from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 from preprocess.bitext import Pair
 from preprocess.bpe import learn_merges
 from preprocess.duplicates import unmarked_lines
 from preprocess.files import named_when_whole, read_lines, write_whole
+from preprocess.overlap import Overlap
 from preprocess.parallel import map_in_order
 from preprocess.pipeline import TextPipeline
 from preprocess.vocabulary import PADDING_FACTOR, vocabulary_sizes
@@ -218,14 +220,22 @@ def learn_sentencepiece(
 
 
 def write_dictionary(
-    words: Sequence[Path], path: Path, pipeline: TextPipeline, workers: int
-) -> dict[str, int]:
+    words: Sequence[Path], path: Path, shared: Path, pipeline: TextPipeline, workers: int
+) -> dict[str, Any]:
     """Write fairseq's joint dictionary of the units of both sides.
 
     Units are those of single words, so that words and their counts are all that is read.
 
+    Args:
+        words: of each side, from :func:`count_words`.
+        path: of the dictionary.
+        shared: gets the units that both sides use, one per line, in the order of the dictionary.
+        pipeline: splits words.
+        workers: processes.
+
     Returns:
-        What the two sides share, see :func:`preprocess.vocabulary.vocabulary_sizes`.
+        What the two sides share: :func:`preprocess.vocabulary.vocabulary_sizes`, and under
+        ``overlap`` a :class:`preprocess.overlap.Overlap` as JSON.
     """
     from fairseq.data import Dictionary
 
@@ -239,7 +249,11 @@ def write_dictionary(
     dictionary.finalize(padding_factor=PADDING_FACTOR)
     with write_whole(path) as file:
         dictionary.save(file)
-    return vocabulary_sizes(set(units[0]), set(units[1]))
+    both = units[0].keys() & units[1].keys()
+    with write_whole(shared) as file:
+        file.writelines(f"{unit}\n" for unit in dictionary.symbols if unit in both)
+    sizes = vocabulary_sizes(set(units[0]), set(units[1]))
+    return {**sizes, "overlap": asdict(Overlap.of(*units))}
 
 
 # --- applying ----------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from scripts.lab.show.pictures import draw
 from tiednmt.errors import UserError
 
 RESULTS = ROOT / "results"
+ON_PAGES = ("gradient-shares",)  # pictures
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 _BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(?:(?!<!--).*\n)*(<!-- end -->)")
 
@@ -140,6 +142,8 @@ def _read_json(path: Path) -> Any:
 def keep(run: Path) -> Path:
     """Copy a run's record to ``results/``, where it joins what was kept of the same experiment.
 
+    Of its pictures, those that pages show are drawn beside it, as ``EXPERIMENT-PICTURE``.
+
     Raises:
         UserError: the run is not finished, or rows or seeds that were kept would be lost.
     """
@@ -156,7 +160,9 @@ def keep(run: Path) -> Path:
             record = kind_of(record).join(kept, record)
         except Fault as fault:
             raise UserError(f"{source} does not join {target}: {fault}") from fault
-    write_record(target, record)
+    record = write_record(target, record)
+    shown = [picture for picture in figures_of(record).pictures if picture.name in ON_PAGES]
+    draw([replace(one, name=f"{record.experiment}-{one.name}") for one in shown], RESULTS)
     return target
 
 

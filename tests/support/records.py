@@ -54,6 +54,32 @@ def row(name, parameters, seeds):
     }
 
 
+def gradients(*, output=(6.0, 4.0, 2.0)):
+    """Two lookups of norm 1 and an output, at three updates; the source's rows get no target's."""
+    norms = {"source input": [1.0] * 3, "target input": [1.0] * 3, "output": list(output)}
+    sides = {
+        "source input": {"source only": [0.6] * 3, "target only": [0.0] * 3, "both": [0.8] * 3},
+        "target input": {"source only": [0.0] * 3, "target only": [0.6] * 3, "both": [0.8] * 3},
+        "output": {side: list(output) for side in ("source only", "target only", "both")},
+    }
+    return {
+        "updates": [0, 100, 200],
+        "uses": {
+            f"{use} embedding": {
+                "norms": of_use,
+                "bands": [
+                    {"ranks": [1, 10], "norms": of_use},
+                    {"ranks": [11, 20], "norms": [norm / 2 for norm in of_use]},
+                ],
+                "sides": sides[use],
+            }
+            for use, of_use in norms.items()
+        },
+        "cosines": {"source input embedding, output embedding": [0.01, -0.02, 0.03]},
+        "rows": {"source only": 5, "target only": 6, "both": 7},
+    }
+
+
 INFLUENCES = {  # of five blocks of sentences, in thousandths
     "none": ["310 -420 130 -80 60", "250 -390 180 -20 -20", "340 -300 90 -190 60"],
     "three-way": ["280 -210 260 -290 -40", "150 -310 80 120 -40", "200 -440 260 -70 50"],

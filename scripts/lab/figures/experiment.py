@@ -6,7 +6,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from scripts.lab.figures.parts import NOT_WORSE, label, loss, p_text
+from scripts.lab.figures.parts import (
+    NOT_WORSE,
+    curve_table,
+    label,
+    loss,
+    over_training,
+    p_text,
+)
 from scripts.lab.records import settings
 from scripts.lab.records.figures import (
     Axis,
@@ -138,33 +145,13 @@ def learning_curves(
         y: what the heights are.
         height: that of a point.
     """
-    series = [
-        Series(name, look, points)
-        for look, (name, seeds) in enumerate(record.curves.items())
-        for run in seeds
-        if (points := [Point(getattr(p, x), height(p)) for p in run if math.isfinite(height(p))])
-    ]
-    ends = "; ".join(f"{one.name} ends at {one.points[-1].y:.2f}" for one in series)
-    return Chart(
-        title="Learning curves",
-        description=f"{y.label} over {x}s; {ends}",
-        x=Axis(f"{x}s", low=0),
-        y=y,
-        series=series,
-    )
-
-
-def curve_table(chart: Chart) -> Table:
-    """The figures of :func:`learning_curves`, a column a run."""
-    runs = [{point.x: point.y for point in series.points} for series in chart.series]
-    names = [series.name for series in chart.series]
-    seeds = [names[: i + 1].count(name) for i, name in enumerate(names)]
-    head = [n if seed == 1 else f"{n}, seed {seed}" for n, seed in zip(names, seeds, strict=True)]
-    rows = [
-        [f"{x:,}", *(f"{run[x]:.2f}" if x in run else "–" for run in runs)]
-        for x in sorted({x for run in runs for x in run})
-    ]
-    return Table([chart.x.label, *head], rows, caption=f"{chart.y.label}, by {chart.x.label}")
+    runs = {
+        name: [
+            [(getattr(p, x), height(p)) for p in run if math.isfinite(height(p))] for run in seeds
+        ]
+        for name, seeds in record.curves.items()
+    }
+    return over_training("Learning curves", runs, y, x, [*record.curves])
 
 
 # --- how to repeat it --------------------------------------------------------------------------

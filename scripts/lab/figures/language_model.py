@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from scripts.lab.figures import uses
 from scripts.lab.figures.experiment import (
     NOTE_OF_SEEDS,
     Measure,
@@ -45,8 +46,9 @@ def figures(record: LanguageModelRecord) -> Figures:
             Picture("perplexity-over-epochs", [curves]),
             _scores(rows),
             conditions(record),
+            *uses.in_summary(record),
         ],
-        parts=repeated(record, curves),
+        parts=[*uses.in_parts(record), *repeated(record, curves)],
     )
 
 
@@ -69,8 +71,9 @@ def figures_of_first_updates(record: LanguageModelRecord) -> Figures:
             Picture("perplexity-over-updates", [curves]),
             Table(head, rows, caption="Validation perplexity"),
             f"{record.title}; {trained_on(record.machine)}. `{command}`",
+            *uses.in_summary(record),
         ],
-        parts=repeated(record, curves),
+        parts=[*uses.in_parts(record), *repeated(record, curves)],
     )
 
 

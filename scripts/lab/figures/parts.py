@@ -188,6 +188,53 @@ def over_frequency(
     )
 
 
+# --- over a training ----------------------------------------------------------------------------
+
+
+Run = Sequence[tuple[float, float]]  # points of a training
+
+
+def over_training(
+    title: str, runs: Mapping[str, Sequence[Run]], y: Axis, x: str, looks: Sequence[str]
+) -> Chart:
+    """A line per run, those of one name in its look.
+
+    Args:
+        title: of the chart.
+        runs: by name, as many as there are seeds; those without points are left out.
+        y: what the heights are.
+        x: what lies along x, ``update`` or ``epoch``.
+        looks: names in the order of their looks.
+    """
+    series = [
+        Series(name, looks.index(name), [Point(*point) for point in run])
+        for name, of_name in runs.items()
+        for run in of_name
+        if run
+    ]
+    ends = "; ".join(f"{one.name} ends at {one.points[-1].y:.2f}" for one in series)
+    return Chart(
+        title=title,
+        description=f"{y.label} over {x}s; {ends}",
+        x=Axis(f"{x}s", low=0),
+        y=y,
+        series=series,
+    )
+
+
+def curve_table(chart: Chart) -> Table:
+    """The figures of :func:`over_training`, a column a run."""
+    runs = [{point.x: point.y for point in series.points} for series in chart.series]
+    names = [series.name for series in chart.series]
+    seeds = [names[: i + 1].count(name) for i, name in enumerate(names)]
+    head = [n if seed == 1 else f"{n}, seed {seed}" for n, seed in zip(names, seeds, strict=True)]
+    rows = [
+        [f"{x:,}", *(f"{run[x]:.2f}" if x in run else "–" for run in runs)]
+        for x in sorted({x for run in runs for x in run})
+    ]
+    return Table([chart.x.label, *head], rows, caption=f"{chart.y.label}, by {chart.x.label}")
+
+
 # --- which matrices are one --------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scripts.lab.figures import uses
 from scripts.lab.figures.experiment import (
     Measure,
     Score,
@@ -63,10 +64,12 @@ def figures(record: TranslationRecord) -> Figures:
             _sizes_and_scores(record),
             conditions(record),
             Bullets([*_notes(record), *_signatures(record, ["bleu"])]),
+            *uses.in_summary(record),
         ],
         parts=[
             *([Part("Differences, and what chance makes of them", _tests(record))] * others),
             _further_scores(record),
+            *uses.in_parts(record),
             *repeated(record, curves),
         ],
         samples=record.samples,

@@ -101,7 +101,13 @@ class _Scoring(Child):
 def join(kept: LanguageModelRecord, new: LanguageModelRecord) -> LanguageModelRecord:
     """The record ``kept`` with the rows and seeds that ``new`` adds; see :func:`by_row`."""
     joined = by_row(kept, new, _pooled)
-    return replace(new, rows=joined.rows, curves=joined.curves, earlier=joined.earlier)
+    return replace(
+        new,
+        rows=joined.rows,
+        curves=joined.curves,
+        gradients=joined.gradients,
+        earlier=joined.earlier,
+    )
 
 
 def _pooled(old: LanguageModelRow, new: LanguageModelRow) -> dict[str, Any]:

@@ -169,7 +169,14 @@ def join(kept: TranslationRecord, new: TranslationRecord) -> TranslationRecord:
     if joined.from_kept:
         _require_comparable(kept, new, rows)
         samples = _joined_samples(kept, new, joined)
-    return replace(new, rows=rows, samples=samples, curves=joined.curves, earlier=joined.earlier)
+    return replace(
+        new,
+        rows=rows,
+        samples=samples,
+        curves=joined.curves,
+        gradients=joined.gradients,
+        earlier=joined.earlier,
+    )
 
 
 def _with_further_seeds(old: TranslationRow, new: TranslationRow) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
+from scripts.lab.records.gradients import GradientShares
 from scripts.lab.records.schema import (
     ExperimentRecord,
     LanguageModelRecord,
@@ -15,6 +16,7 @@ from scripts.lab.records.schema import (
     TranslationRecord,
     Validation,
 )
+from scripts.lab.records.seeds import pooled
 from tiednmt.errors import UserError
 
 R = TypeVar("R", bound=Record)
@@ -55,6 +57,7 @@ class Joined(Generic[Row]):
 
     rows: Sequence[Row]
     curves: Mapping[str, Sequence[Sequence[Validation]]]
+    gradients: Mapping[str, Sequence[GradientShares]] | None
     earlier: Sequence[Provenance]
     from_kept: Sequence[str]
 
@@ -78,21 +81,26 @@ def by_row(
         UserError: a row was trained with some of the seeds that are there.
     """
     rows: dict[str, Any] = {row.name: row for row in kept.rows}
-    curves = dict(kept.curves)
+    curves, gradients = dict(kept.curves), dict(kept.gradients or {})
     from_kept = [*rows]
     for row in new.rows:
         name, more = row.name, new.curves[row.name]
+        measured, earlier_ones = (new.gradients or {}).get(name, ()), gradients.pop(name, ())
         if name in rows and _is_further(rows[name], row):
             rows[name] = _of_all_seeds(rows[name], row, scores)
-            curves[name] = [*curves[name], *more]
+            curves[name], measured = [*curves[name], *more], [*earlier_ones, *measured]
         else:
             from_kept = [other for other in from_kept if other != name]
             rows[name], curves[name] = row, more
+        if len(measured) == len(rows[name].seeds):  # of all seeds
+            gradients[name] = measured
     earlier = [
         *kept.earlier,
         Provenance(machine=kept.machine, versions=kept.versions, command=kept.command),
     ]
-    return Joined([*rows.values()], curves, earlier if from_kept else (), from_kept)
+    return Joined(
+        [*rows.values()], curves, gradients or None, earlier if from_kept else (), from_kept
+    )
 
 
 def _is_further(old: TrainedRow, new: TrainedRow) -> bool:
@@ -107,8 +115,16 @@ def _is_further(old: TrainedRow, new: TrainedRow) -> bool:
 def _of_all_seeds(old: Row, new: Row, scores: Callable[[Row, Row], Mapping[str, Any]]) -> Row:
     parts = [(len(row.seeds), row.training_seconds) for row in (old, new)]
     seconds = sum(n * s for n, s in parts) / sum(n for n, _ in parts)
-    seeds = [*old.seeds, *new.seeds]
-    return replace(old, seeds=seeds, training_seconds=round(seconds), **scores(old, new))
+    scales = None
+    if old.input_scales and new.input_scales:
+        scales = {use: pooled(one, new.input_scales[use]) for use, one in old.input_scales.items()}
+    return replace(
+        old,
+        seeds=[*old.seeds, *new.seeds],
+        training_seconds=round(seconds),
+        input_scales=scales,
+        **scores(old, new),
+    )
 
 
 def require_all_seeds(name: str, kept: Iterable[int], new: Iterable[int]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from scripts.lab.records.gradients import GradientShares
 from scripts.lab.records.seeds import SeedStatistics
 from scripts.lab.records.typed import Fault
 from scripts.lab.score.significance import RunScore
@@ -68,7 +69,8 @@ class TrainedRow:
     """A model that was trained with each of ``seeds``; sizes and command are the first seed's.
 
     ``recipe`` is all of fairseq's settings but the seed, ``training_command`` says the same to
-    ``fairseq-train``. ``training_seconds`` is the mean over the seeds.
+    ``fairseq-train``. ``training_seconds`` is the mean over the seeds. ``input_scales`` are those
+    learned, as they ended, by the use that they are of.
     """
 
     name: str
@@ -80,14 +82,19 @@ class TrainedRow:
     seeds: Sequence[int]
     recipe: Recipe
     training_command: str
+    input_scales: Mapping[str, SeedStatistics] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentRecord(Record):
-    """Models that were trained and compared; by row ``curves`` has the validations per seed."""
+    """Models that were trained and compared; by row ``curves`` has the validations per seed.
+
+    ``gradients`` has by row what ``--measure-gradients`` found per seed, of rows trained with it.
+    """
 
     rows: Sequence[TrainedRow]
     curves: Mapping[str, Sequence[Sequence[Validation]]]
+    gradients: Mapping[str, Sequence[GradientShares]] | None = None
 
     def __post_init__(self) -> None:
         names = self.row_names
@@ -95,7 +102,12 @@ class ExperimentRecord(Record):
             raise Fault("two rows have one name")
         if [*self.curves] != names:
             raise Fault("its curves are not those of its rows")
+        gradients = self.gradients or {}
+        if unknown := sorted(gradients.keys() - names):
+            raise Fault(f"has gradients of {', '.join(unknown)}, which is none of its rows")
         for row in self.rows:
+            if len(gradients.get(row.name, row.seeds)) != len(row.seeds):
+                raise Fault("are not one per seed", f"gradients.{row.name}")
             curves = self.curves[row.name]
             for i, points in enumerate(curves):
                 _require_some(points, f"curves.{row.name}[{i}]")

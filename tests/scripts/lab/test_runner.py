@@ -34,8 +34,12 @@ def experiment(updates=6):
     )
     rows = {
         "none": {"model": {"tying": "none"}},
-        # is another task of fairseq's and the same kind of experiment
-        "three-way": {"model": {"tying": "three-way"}, "task": {"_name": "tied_translation"}},
+        "three-way": {
+            "model": {"tying": "three-way", "input_scale": "learned"},
+            "criterion": {"measure_gradients": 2},
+            # is another task of fairseq's and the same kind of experiment
+            "task": {"_name": "tied_translation"},
+        },
     }
     return Experiment(
         name="tiny",
@@ -83,6 +87,27 @@ def test_record(record, out):
     assert set(record.samples[0]) == {"source", "reference", "none", "three-way"}
     assert record.command == "the command"
     assert read_record(out / "record.json") == record
+
+
+def test_what_was_measured_in_training(record, out):
+    """Of the row that was trained with --measure-gradients, and learned its scales."""
+    none, three_way = record.rows
+    assert none.input_scales is None
+    state = torch.load(out / "three-way" / "checkpoint_last.pt", map_location="cpu")["model"]
+    for use, part in (("source", "encoder"), ("target", "decoder")):
+        ended = three_way.input_scales[f"{use} input embedding"]
+        assert ended.mean == pytest.approx(float(state[f"{part}.input_scale.factor"]), abs=1e-3)
+        assert f"{use} input {ended.mean:.2f}" in (out / "table.md").read_text()
+    (shares,) = record.gradients["three-way"]
+    assert [*record.gradients] == ["three-way"] and list(shares.updates) == [0, 2, 4]
+    lines = (out / "three-way" / "gradient-shares.jsonl").read_text().splitlines()
+    for i, line in enumerate(map(json.loads, lines)):
+        for use, found in line["uses"].items():
+            assert shares.uses[use].norms[i] == pytest.approx(found["norm"], rel=1e-3)
+            assert shares.shares[use][i] == pytest.approx(found["share"], abs=1e-3)
+            for side, norm in found["sides"].items():
+                assert shares.uses[use].sides[side][i] == pytest.approx(norm, rel=1e-3)
+    assert (out / "gradient-shares.svg").stat().st_size > 200
 
 
 def test_the_recipe_is_what_was_trained(record):

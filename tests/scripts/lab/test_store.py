@@ -110,6 +110,16 @@ def test_figures_of_a_record_come_through(results, run):
     assert "one run each says nothing of other seeds" in table
 
 
+def test_gradients_by_use_are_drawn_beside_the_record(results, run):
+    store.keep(run(records.translation()))
+    assert [path.name for path in results.iterdir()] == ["some.json"]
+    store.keep(run({**records.translation(), "gradients": {"none": [records.gradients()]}}))
+    names = sorted(path.name for path in results.iterdir())
+    assert names == ["some-gradient-shares.png", "some-gradient-shares.svg", "some.json"]
+    table = store.with_tables("<!-- table: some -->\n<!-- end -->")
+    assert "| % of the gradient, at update | use | 0 | 100 | 200 |" in table
+
+
 def test_a_record_from_before_seeds_is_shown_with_what_it_tells(results, run):
     store.keep(run(records.translation_before_seeds()))
     table = store.table("some")

@@ -41,6 +41,24 @@ def test_figures_of_a_language_model_experiment(language_model, make_page):
     require_figures(read(html), html, language_model)
 
 
+def test_gradients_of_an_experiment(translation, make_page):
+    """A chart per use whose lines are those of the rows, so that the page has one legend."""
+    translation["gradients"] = {"three-way": [records.gradients()]}
+    html = make_page(translation)
+    svg = dict(pictures(html))["Gradient from the output"]
+    x, y = axis(svg, "x"), axis(svg, "y")
+    (line,) = svg.iter("polyline")
+    points = [tuple(map(float, point.split(","))) for point in line.get("points").split()]
+    assert [x(at) for at, _ in points] == pytest.approx([0, 100, 200], abs=0.5)
+    assert [y(at) for _, at in points] == pytest.approx([75, 200 / 3, 50], abs=0.1)
+    page = read(html)
+    assert len(page.all("ul", class_="legend own")) == 0
+    assert table(page, "Share of each use in the gradient of the rows")[0][2:] == [
+        *("source only (5 rows)", "target only (6 rows)", "both (7 rows)")
+    ]
+    require_figures(page, html, translation)
+
+
 def test_error_bars_over_seeds_are_students_interval(language_model, make_page):
     """Of 114, 115, 114.5: mean 114.5, deviation 0.5, and 4.3027 is Student's t for three."""
     _, svg = next(
