@@ -8,10 +8,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tests.models.contract import CASES, build, inputs_for, loss_of
+from tests.models.contract import CASES, build, every_translator, inputs_for, loss_of
+from tests.support.searches import hypotheses, sentences
 from tests.support.small_models import JOINT
 from tiednmt.criterions.gradient_shares import GradientShares, read_gradient_shares
 from tiednmt.errors import UserError
+from tiednmt.tasks.sequence_generator import TiedSequenceGenerator
 from tiednmt.tying import INPUT, NONE, OUTPUT, SOURCE_INPUT, TARGET_INPUT
 from tiednmt.tying import JOINT as WITH_JOINT
 
@@ -128,6 +130,22 @@ def test_the_gradient_of_the_lookups_can_be_scaled(tmp_path):
     )
     for use, factor in ((SOURCE_INPUT, 0.25), (TARGET_INPUT, 0.25), (OUTPUT, 1)):
         assert scaled["uses"][use]["norm"] == pytest.approx(factor * plain["uses"][use]["norm"])
+
+
+@every_translator
+def test_a_validation_that_decodes_is_not_measured(arch, tmp_path):
+    """fairseq validates before the next update, with the hooks in place."""
+    folders, batch = [tmp_path / "plain", tmp_path / "validated"], inputs_for(arch)
+    for folder in folders:
+        model = build(arch)
+        shares = GradientShares(1, folder, JOINT, JOINT)
+        shares.observe(0, model)
+        loss_of(model, *batch).backward()
+        if folder is folders[1]:
+            hypotheses(TiedSequenceGenerator, model.eval(), sentences(3, 4), beam_size=2)
+        shares.observe(1, model)
+    plain, validated = map(read_gradient_shares, folders)
+    assert plain == validated
 
 
 def test_of_an_update_measured_twice_the_later_counts(tmp_path):

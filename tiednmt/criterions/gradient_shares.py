@@ -197,10 +197,10 @@ def _hook_lookup(
 
     def attach(_: nn.Module, inputs: tuple[Tensor]) -> None:
         rows = inputs[0]
-        tokens = next(tokens for tokens, known in reversed(looked_up) if known is rows)
-        looked_up.clear()
-        if rows.requires_grad:
+        if rows.requires_grad:  # not in a validation, which may scale the whole matrix
+            tokens = next(tokens for tokens, known in reversed(looked_up) if known is rows)
             rows.register_hook(lambda grad: add(tokens, grad.detach()))
+        looked_up.clear()
 
     return [embedding.register_forward_hook(remember), scale.register_forward_pre_hook(attach)]
 
