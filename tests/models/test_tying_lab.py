@@ -181,7 +181,7 @@ def untied_twin(way, model, arch):
     return apart
 
 
-@pytest.mark.parametrize("arch", ["tied_gru", "tied_toy", "tied_rhn_lm"])
+@pytest.mark.parametrize("arch", contract.ARCHITECTURES)
 @pytest.mark.parametrize("way", ["low-rank", "factorised"])
 def test_linear_ways_are_special_cases_of_none(way, arch):
     """In float64: the plain untied model whose matrices are what they come to."""
@@ -190,7 +190,7 @@ def test_linear_ways_are_special_cases_of_none(way, arch):
     torch.testing.assert_close(scores_of(model, given), scores_of(apart, given))
 
 
-@pytest.mark.parametrize("arch", ["tied_gru", "tied_toy"])
+@pytest.mark.parametrize("arch", contract.TRANSLATION)
 @pytest.mark.parametrize("tying", [INPUTS, THREE_WAY])
 def test_private_rows_are_a_special_case_of_none(arch, tying, units, tmp_path):
     """In float64, gradients too: a source matrix of which all rows but these are shared."""
@@ -260,6 +260,21 @@ def test_parameters_to_the_number(way, units):
     assert f"  {name} " in str(model)
     untied = build("tied_gru", NONE, **({} if way == PRIVATE else options)).tie_map
     assert model.untied_total == untied.total
+
+
+def test_embeddings_of_several_sizes_share_rows_that_are_factorised():
+    sizes = {"encoder_embed_dim": 6, "decoder_embed_dim": 7, "decoder_out_embed_dim": 8}
+    with pytest.raises(UserError, match="give both the same size"):
+        build("tied_lstm", **sizes)
+    tie = build("tied_lstm", embedding_rank=3, projection=False, **sizes).tie_map
+    assert [shape for _, shape in tie.groups] == [(23, 3)]
+    assert tie.others["factors of the embeddings"] == 3 * (6 + 7 + 8)
+
+
+def test_fairseqs_own_models_cannot_hold_it():
+    model = build("tied_transformer", projection=False, **WAYS["low-rank"])
+    with pytest.raises(CheckpointError, match=r"nothing between a matrix .*\(map:low-rank-2\)"):
+        type(model).stock.to_stock(model.state_dict())
 
 
 def test_rows_are_measured_as_without_a_map(tmp_path):

@@ -138,8 +138,13 @@ class StockModel:
         """
         if OURS.projection in weights:
             raise CheckpointError(f"--projection: fairseq's {self.architecture} has no P")
-        matrices, bias = matrices_of(weights, OURS), weights[str(OURS.bias)]
-        tying = tie_map_of(weights, OURS).tying
+        tie = tie_map_of(weights, OURS)
+        if tie.between:
+            raise CheckpointError(
+                f"fairseq's {self.architecture} has nothing between a matrix and its uses, as the "
+                f"checkpoint has ({tie.between})"
+            )
+        matrices, bias, tying = matrices_of(weights, OURS), weights[str(OURS.bias)], tie.tying
         is_biased = tying in self.biased
         if not is_biased and bias.any():
             raise CheckpointError(

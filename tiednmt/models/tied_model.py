@@ -495,7 +495,10 @@ def _with_found_units(cfg: Any, task: FairseqTask) -> Any:
     name = getattr(cfg, "private_units", "")
     if not name or Path(name).is_file():
         return cfg
-    found = Path(split_paths(task.cfg.data)[0]) / name
+    data = getattr(task.cfg, "data", "")
+    if not data:
+        return cfg
+    found = Path(split_paths(data)[0]) / name
     if not found.is_file():
         return cfg
     cfg = copy.copy(cfg)

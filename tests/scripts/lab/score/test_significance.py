@@ -223,11 +223,11 @@ def translate(references, wrong, generator):
 
 
 def test_the_variance_over_sentences_is_that_of_sacrebleus_paired_bootstrap():
-    references = corpus(600)
+    references = corpus(400)
     lines = [" ".join(words) for words in references]
     texts = [translate(references, wrong, dice(i)) for i, wrong in enumerate((0.2, 0.23))]
     scores = [score(text, lines) for text in texts]
-    picked = dice().integers(0, len(lines), (400, len(lines)))
+    picked = dice().integers(0, len(lines), (250, len(lines)))
     for name, metric_class in METRICS.items():
         metric = metric_class()
         counts = [
@@ -283,11 +283,11 @@ def test_bleu_of_systems_with_a_known_difference():
         for s in skills
     ]
     true, held = many[0] - many[1], 0
-    for _ in range(150):
+    for _ in range(100):
         drawn = [[scored(s + generator.normal(0, spread), 200) for _ in range(3)] for s in skills]
         low, high = difference(*drawn).interval
         held += low <= true <= high
-    assert 0.91 <= held / 150 <= 1.0
+    assert 0.91 <= held / 100 <= 1.0
 
 
 MIDDLES = (np.arange(20) + 0.5) / 20
