@@ -40,8 +40,8 @@ if [[ $part == wheels ]]; then
         --python-version "${TARGET_PYTHON:-3.12}" --implementation cp \
         --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 \
         --platform manylinux2014_x86_64 \
-        bitarray cffi cython fairseq-fixed hydra-core omegaconf portalocker sacrebleu sacremoses \
-        subword-nmt tensorboardX
+        bitarray cffi colorama cython fairseq-fixed hydra-core lxml omegaconf portalocker \
+        pytest sacrebleu sacremoses sentencepiece subword-nmt tabulate tensorboardX
     du -sh "$wheels"
     exit
 fi
