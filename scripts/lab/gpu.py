@@ -64,11 +64,12 @@ class Place:
 
     def experiment(self, name: str, minutes: float, *options: str) -> Step:
         """Trains and scores all rows of an experiment."""
+        out = ("--out", str(self.out / name))
         if self.rehearsed:
-            name, options = "demo", ("--rows", "none", "three-way", "--jobs", "2")
-        raw = [] if self.raw is None or self.rehearsed else ["--raw", str(self.raw)]
-        command = ("scripts.reproduce", name, *raw, "--out", str(self.out / name), *options)
-        return Step(name, command, minutes)
+            rows = ("--rows", "none", "three-way", "--jobs", "2")
+            return Step(name, ("scripts.reproduce", "demo", *out, *rows))
+        raw = [] if self.raw is None else ["--raw", str(self.raw)]
+        return Step(name, ("scripts.reproduce", name, *raw, *out, *options), minutes)
 
     def benchmark(self, name: str, what: str, *options: str) -> Step:
         """Measures speed, once to warm up and five times for the clock."""
