@@ -18,16 +18,19 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from preprocess.files import named_when_whole, read_lines, write_whole
+from preprocess.files import named_when_whole, write_whole
 from preprocess.manifest import package_version, write_manifest
 from preprocess.options import CommonOptions, option
 from preprocess.parallel import map_in_order
-from preprocess.pipeline import tokenise
 from preprocess.stages import Stage, Stages
 from preprocess.vocabulary import PADDING_FACTOR
 from tiednmt.errors import UserError
+from tiednmt.text.lines import read_lines
+from tiednmt.text.moses import MosesTokeniser
+from tiednmt.text.normalise import normalise
 
 SUBSETS = ("train", "valid", "test")
+FORMAT = 1  # of a manifest
 
 # fairseq's symbols of structure, which it would take for its own; the text's <unk> is its <unk>
 _RESERVED = re.compile(r"(?<!\S)(<s>|<pad>|</s>)(?!\S)")
@@ -121,6 +124,7 @@ def prepare(corpus: MonolingualCorpus, dest: Path, options: Options) -> None:
     write_manifest(
         dest,
         {
+            "format": FORMAT,
             "kind": "language model",
             "corpus": corpus.name,
             "subsets": {subset: subset for subset in corpus.subsets if subset != "train"},
@@ -186,9 +190,7 @@ def read(corpus: MonolingualCorpus, texts: dict[str, Path], workers: int) -> Non
     if corpus.language is None:
         words, workers = _white_space, 1
     else:
-        from sacremoses import MosesTokenizer
-
-        words = partial(tokenise, tokeniser=MosesTokenizer(corpus.language))
+        words = partial(_moses_words, MosesTokeniser(corpus.language, joiners=False))
     lines = map_in_order(partial(_words, words), corpus.lines(), workers, "read", "lines")
     numbers: Counter[str] = Counter()
     filled = set()
@@ -213,6 +215,10 @@ def read(corpus: MonolingualCorpus, texts: dict[str, Path], workers: int) -> Non
 def _words(words: Callable[[str], str], item: SubsetLine) -> SubsetLine:
     subset, line = item
     return subset, words(line)
+
+
+def _moses_words(tokenise: MosesTokeniser, line: str) -> str:
+    return tokenise(normalise(line))
 
 
 def _white_space(line: str) -> str:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from preprocess.files import read_lines
 from scripts.lab.figures.translation import figures
 from scripts.lab.kinds.kind import Kind, Trained
 from scripts.lab.records import joining
@@ -24,6 +23,7 @@ from scripts.lab.records.schema import (
 from scripts.lab.records.seeds import over_seeds
 from scripts.lab.run.processes import call
 from scripts.lab.run.training import Run
+from tiednmt.text.lines import read_lines
 
 SAMPLES = 5
 

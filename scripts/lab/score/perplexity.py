@@ -13,13 +13,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 import tiednmt.plugin  # noqa: F401
-from preprocess.manifest import line_ends
 from preprocess.monolingual import binarise_lines
 from scripts.lab.records.figures import perplexity
 from tiednmt.checkpoints import build, preferred_device, read_checkpoint, require_task
 from tiednmt.errors import UserError
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.tasks.tied_language_modeling import TiedLanguageModelingTask
+from tiednmt.text.manifest import line_ends
 
 # of a stream, or lines: bounds the memory, changes no figure
 TOKENS_AT_A_TIME = 500

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from preprocess.files import read_lines
-from preprocess.manifest import data_bins, read_manifest
-from preprocess.pipeline import TextPipeline
 from scripts.lab.score.standard_sets import is_standard, standard_pairs
 from tiednmt.errors import UserError
+from tiednmt.text.lines import read_lines
+from tiednmt.text.manifest import data_bins, read_manifest
+from tiednmt.text.pipeline import TextPipeline
 
 
 class Prepared:

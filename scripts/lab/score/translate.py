@@ -21,16 +21,15 @@ from omegaconf import OmegaConf
 from tqdm import tqdm
 
 import tiednmt.plugin  # noqa: F401
-from preprocess.files import read_lines
-from preprocess.pipeline import TextPipeline
 from scripts.lab.options import option, positive
-from scripts.lab.score.bleu import refuse_subword_marks
 from scripts.lab.score.prepared import Prepared
 from tiednmt.checkpoints import build, preferred_device, read_checkpoint, require_task
 from tiednmt.errors import UserError
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.tasks.sequence_generator import TiedSequenceGenerator
 from tiednmt.tasks.tied_translation import TiedTranslationConfig, TiedTranslationTask, quantise
+from tiednmt.text.lines import read_lines
+from tiednmt.text.pipeline import TextPipeline
 
 logger = logging.getLogger(__name__)
 
@@ -94,10 +93,7 @@ class System:
             search: how.
             progress: shown before a bar on stderr; no bar without it.
 
-        Raises:
-            UserError: a line is split into subword units already.
         """
-        refuse_subword_marks(lines, "the input")
         pipeline = self.pipeline
         units = [pipeline.encode(line, pipeline.source) for line in lines]
         translations = self.translate_units(units, search, progress)
@@ -255,8 +251,7 @@ def load_system(
             quantise(model)
         models.append(model)
     # its tools are loaded at first use, which is not to count as translating
-    pipeline = prepared.pipeline
-    pipeline.decode(pipeline.encode("", pipeline.source), pipeline.target)
+    prepared.pipeline.load_tools()
     return System(name, paths, models, _with_our_search(task), prepared.pipeline, device)
 
 

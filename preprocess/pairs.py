@@ -1,4 +1,4 @@
-"""Sentence pairs as corpora publish them: line by line, or in the segments of sgm and XML files."""
+"""Sentence pairs: two files line by line or segment by segment, or one file that has both sides."""
 
 from __future__ import annotations
 
@@ -6,22 +6,45 @@ import html
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
+from typing import Protocol
 
-from preprocess.files import read_lines
 from tiednmt.errors import UserError
+from tiednmt.text.lines import read_lines
 
 Pair = tuple[str, str]
+Numbered = tuple[int, Pair]  # the line that a pair begins in, from 1
 
 _DOCUMENT = re.compile(r"<doc\b[^>]*\bdocid=\"([^\"]*)\"", re.IGNORECASE)
 _SEGMENT = re.compile(r"<seg\b[^>]*\bid=\"([^\"]*)\"[^>]*>(.*?)</seg>", re.IGNORECASE)
 _SEGMENT_START = re.compile(r"<seg\b", re.IGNORECASE)
 
 
+class PairSource(Protocol):
+    """Sentence pairs, source first, somewhere on disk."""
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files that hold them."""
+        ...
+
+    def pairs(self) -> Iterator[Pair]:
+        """The pairs, in the order of the files.
+
+        Raises:
+            UserError: where a file is bad or a side lacks what the other one has.
+        """
+        ...
+
+    def place(self, number: int) -> str:
+        """Names the file and where in it the pair of this number is, from 1."""
+        ...
+
+
 @dataclass(frozen=True)
 class TextFile:
-    """A text file, plain or ``.gz``, or a member of an archive."""
+    """A text file or a member of an archive, compressed or not."""
 
     path: Path
     member: str | None = None
@@ -30,7 +53,7 @@ class TextFile:
         return f"{self.path}, {self.member}" if self.member else str(self.path)
 
     def lines(self) -> Iterator[str]:
-        """Its lines, as :func:`preprocess.files.read_lines` reads them."""
+        """Its lines, as :func:`tiednmt.text.lines.read_lines` reads them."""
         return read_lines(self.path, self.member)
 
 
@@ -39,11 +62,7 @@ Reader = Callable[[TextFile, TextFile], Iterator[Pair]]
 
 @dataclass(frozen=True)
 class Bitext:
-    """Sentence pairs, source first, that ``pairs`` reads out of two files.
-
-    Raises:
-        UserError: from ``pairs``, where a side is bad or lacks what the other one has.
-    """
+    """Pairs that ``reader`` reads out of two files."""
 
     source: TextFile
     target: TextFile
@@ -57,6 +76,38 @@ class Bitext:
     def pairs(self) -> Iterator[Pair]:
         """The pairs, in the order of the files."""
         return self.reader(self.source, self.target)
+
+    def place(self, number: int) -> str:
+        """Where a pair is."""
+        what = "line" if self.reader is line_by_line else "pair"
+        return f"{self.source} and {self.target}, {what} {number}"
+
+
+@dataclass(frozen=True)
+class PairFile:
+    """Pairs in one file, whose format ``reader`` knows; it is given the languages' codes."""
+
+    file: TextFile
+    source: str
+    target: str
+    reader: Callable[[TextFile, str, str], Iterator[Numbered]]
+
+    @property
+    def paths(self) -> list[Path]:
+        """The file."""
+        return [self.file.path]
+
+    def pairs(self) -> Iterator[Pair]:
+        """The pairs, in the order of the file."""
+        return (pair for _, pair in self._numbered())
+
+    def place(self, number: int) -> str:
+        """Where a pair is."""
+        line, _ = next(islice(self._numbered(), number - 1, None))
+        return f"{self.file}, line {line}"
+
+    def _numbered(self) -> Iterator[Numbered]:
+        return self.reader(self.file, self.source, self.target)
 
 
 def line_by_line(source: TextFile, target: TextFile) -> Iterator[Pair]:

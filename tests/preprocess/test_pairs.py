@@ -7,9 +7,9 @@ import zipfile
 
 import pytest
 
-from preprocess.bitext import TextFile, line_by_line, segment_by_segment
-from preprocess.files import read_lines
+from preprocess.pairs import TextFile, line_by_line, segment_by_segment
 from tiednmt.errors import UserError
+from tiednmt.text.lines import read_lines
 
 TEXT = "eins\nzwei\n\ndrei"
 

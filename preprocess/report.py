@@ -1,0 +1,95 @@
+"""What preparing a bitext prints at its end: what was kept, how text comes back, how to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from preprocess.pairs import Pair
+from preprocess.tokenisation import Tokenised
+
+LOUD = 0.2  # dropping a larger share of the training pairs is said loudly
+ENOUGH = 0.99  # of the lines come back as they were
+WHAT_HELPS = {
+    "over_long": "--max-length",
+    "ratio": "--max-ratio; are the files aligned line by line?",
+    "empty": "are the files aligned line by line?",
+    "script": "--no-check-script; are the languages the right way round?",
+    "duplicate": "--no-deduplicate",
+}
+
+
+@dataclass(frozen=True)
+class RoundTrip:
+    """How many of the lines of a side, encoded and decoded, are what they were.
+
+    ``example``: the first that is not, and what came of it.
+    """
+
+    lines: int
+    same: int
+    example: Pair | None = None
+
+    @property
+    def share(self) -> float:
+        """Of the lines."""
+        return self.same / self.lines if self.lines else 1.0
+
+
+def counts_table(counts: Mapping[str, Mapping[str, int]]) -> str:
+    """Subset → pairs read, kept and dropped, with the reasons."""
+    width = max(map(len, counts))
+    lines = [f"{'pairs':<{width}}{'read':>12}{'kept':>12}{'dropped':>12}"]
+    for subset, count in counts.items():
+        dropped = count["read"] - count["kept"]
+        reasons = ", ".join(f"{reason} {number:,}" for reason, number in _reasons(count))
+        lines.append(
+            f"{subset:<{width}}{count['read']:>12,}{count['kept']:>12,}{dropped:>12,}"
+            f"{'  ' + reasons if reasons else ''}"
+        )
+    return "\n".join(lines)
+
+
+def warnings(
+    counts: Mapping[str, int], tokenised: Tokenised, trips: Mapping[str, RoundTrip], method: str
+) -> Iterator[str]:
+    """What is to be said loudly, a paragraph each.
+
+    Args:
+        counts: of the training text.
+        tokenised: more of the training text.
+        trips: by language.
+        method: how it is segmented.
+    """
+    dropped = counts["read"] - counts["kept"]
+    if dropped > LOUD * counts["read"]:
+        yield f"WARNING: {dropped / counts['read']:.0%} of the training pairs were dropped:"
+        for reason, number in _reasons(counts):
+            example = tokenised.examples.get(reason)
+            beginning = f", such as {' ||| '.join(map(repr, example))}" if example else ""
+            yield f"  {reason} {number:,}{beginning}: {WHAT_HELPS[reason]}"
+    for language, trip in trips.items():
+        if trip.share < ENOUGH and trip.example:
+            way_out = (
+                "; --segmentation sentencepiece keeps lines as they are" if method == "bpe" else ""
+            )
+            yield (
+                f"WARNING: {1 - trip.share:.1%} of the {language} lines do not come back from their"
+                f" units as they were, such as {trip.example[0]!r}, which becomes"
+                f" {trip.example[1]!r}{way_out}"
+            )
+
+
+def trips_line(trips: Mapping[str, RoundTrip], segmentation: str) -> str:
+    """How the text was segmented and how it comes back."""
+    lines = max(trip.lines for trip in trips.values())
+    shares = ", ".join(f"{language} {trip.share:.1%}" for language, trip in trips.items())
+    return f"{segmentation}; of {lines:,} training lines come back as they were: {shares}"
+
+
+def _reasons(counts: Mapping[str, int]) -> Sequence[tuple[str, int]]:
+    return [
+        (reason, number)
+        for reason, number in counts.items()
+        if number and reason not in ("read", "kept")
+    ]
