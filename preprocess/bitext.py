@@ -1,0 +1,160 @@
+"""Text of your own in any two languages, from files to data-bin.
+
+``python -m preprocess.bitext --source en --target cs --train a.en a.cs [b.tsv c.tmx d.jsonl …]
+--valid v.en v.cs [--test NAME=t.en,t.cs]… --dest DIR``
+
+Plain text comes in two files, line N of one the translation of line N of the other, the source
+first. Both sides are in one file with the ending .tsv (two columns, or the ones that a first line
+names by the languages' codes), .tmx (translation memory) or .jsonl (an object a line:
+{"en": "…", "cs": "…"}). Any of them may be compressed by gzip, xz, bzip2 or Zstandard. Several are
+read one after the other. ``--valid 2000`` holds so many pairs out of the training text instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from preprocess.command import add_share_arguments, parser_of, share_from
+from preprocess.corpus import TRAIN, VALID, Corpus, Options
+from preprocess.options import add_options
+from preprocess.pair_files import read_jsonl, read_tmx, read_tsv
+from preprocess.pairs import Bitext, PairFile, PairSource, TextFile, line_by_line
+from preprocess.prepare import prepare
+from tiednmt.errors import UserError, one_line_errors
+
+COMPRESSED = (".gz", ".xz", ".bz2", ".zst")  # left out before the format's ending; content decides
+FORMATS = {
+    ".tsv": read_tsv,
+    ".tmx": read_tmx,
+    ".jsonl": read_jsonl,
+    ".ndjson": read_jsonl,
+    ".json": read_jsonl,
+}
+_TEST = re.compile(r"(?:([\w.+-]+)=)?(.+)")
+
+
+def sources_of(paths: Sequence[Path], source: str, target: str, option: str) -> list[PairSource]:
+    """The pairs of files: alone, or two and two, by their endings.
+
+    Args:
+        paths: as given.
+        source: code of the language of the first of two.
+        target: code of the language of the second.
+        option: what gives them, for errors.
+
+    Raises:
+        UserError: where a file is missing, or a plain text has no other side or the wrong name.
+    """
+    return list(_sources(iter(paths), source, target, option))
+
+
+def _sources(paths: Iterator[Path], source: str, target: str, option: str) -> Iterator[PairSource]:
+    for path in paths:
+        reader = FORMATS.get(_ending(path))
+        if reader:
+            _require_file(path, option)
+            yield PairFile(TextFile(path), source, target, reader)
+            continue
+        other = next(paths, None)
+        if other is None or _ending(other) in FORMATS:
+            raise UserError(
+                f"{option} {path}: plain text comes with its other side, {source} first and"
+                f" {target} next; one file with both ends in {', '.join(FORMATS)}"
+            )
+        for side in (path, other):
+            _require_file(side, option)
+        _require_names(path, other, source, target, option)
+        yield Bitext(TextFile(path), TextFile(other), line_by_line)
+
+
+def _ending(path: Path) -> str:
+    stem = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
+    return stem.suffix.lower()
+
+
+def _require_file(path: Path, option: str) -> None:
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "no such file"
+        raise UserError(f"{option} {path}: {what}")
+
+
+def _require_names(one: Path, other: Path, source: str, target: str, option: str) -> None:
+    """Refuse two files whose names say that they are something else."""
+    if one == other:
+        raise UserError(f"{option} {one}: given as both sides")
+    for path, code, wrong in ((one, source, target), (other, target, source)):
+        parts = re.split(r"[^a-z0-9_]", path.name.lower())
+        if wrong.lower() in parts and code.lower() not in parts:
+            raise UserError(
+                f"{option} {path}: stands where {code} is wanted, but is named {wrong}; of two"
+                f" files the {source} one comes first"
+            )
+
+
+def corpus_from(args: argparse.Namespace) -> Corpus:
+    """The corpus that the command line names.
+
+    Raises:
+        UserError: where it contradicts itself or a file is missing.
+    """
+    languages = args.source, args.target
+    subsets = {TRAIN: sources_of(args.train, *languages, "--train")}
+    held_out = _number(args.valid)
+    if held_out is None:
+        paths = [Path(text) for text in args.valid]
+        subsets[VALID] = sources_of(paths, *languages, "--valid")
+    for text in args.test:
+        name, paths = _test_set(text)
+        if name in subsets or name == VALID:
+            raise UserError(f"--test {text}: another set is called {name}; write NAME=FILES")
+        subsets[name] = sources_of(paths, *languages, f"--test {name}")
+    return Corpus("bitext", *languages, subsets, held_out or 0)
+
+
+def _number(texts: Sequence[str]) -> int | None:
+    """How many pairs to hold out, where that is what is given."""
+    if len(texts) != 1 or not texts[0].lstrip("-").isdecimal() or Path(texts[0]).exists():
+        return None
+    number = int(texts[0])
+    if number < 1:
+        raise UserError(f"--valid {number}: hold 1 pair or more out")
+    return number
+
+
+def _test_set(text: str) -> tuple[str, list[Path]]:
+    match = _TEST.fullmatch(text)
+    if match is None:
+        raise UserError(f"--test {text!r}: write NAME=FILE,FILE")
+    return match[1] or "test", [Path(path) for path in match[2].split(",")]
+
+
+@one_line_errors
+def main(argv: list[str] | None = None) -> None:
+    """The command line."""
+    parser = parser_of("bitext", __doc__)
+    for side in ("source", "target"):
+        parser.add_argument(f"--{side}", required=True, metavar="CODE", help="such as en or pt_BR")
+    parser.add_argument(
+        "--train", type=Path, nargs="+", action="extend", required=True, metavar="FILE",
+        help="files of the training text",
+    )  # fmt: skip
+    parser.add_argument(
+        "--valid", nargs="+", action="extend", required=True, metavar="FILE",
+        help="files that validate, or how many pairs to hold out of the training text",
+    )  # fmt: skip
+    parser.add_argument(
+        "--test", action="append", default=[], metavar="NAME=FILE,FILE",
+        help="a test set; may be repeated",
+    )  # fmt: skip
+    add_options(parser, Options)
+    add_share_arguments(parser)
+    args = parser.parse_args(argv)
+    options, share = Options.from_arguments(args), share_from(args)
+    prepare(corpus_from(args), args.dest, options, share)
+
+
+if __name__ == "__main__":
+    main()
