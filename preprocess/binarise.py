@@ -9,10 +9,14 @@ from pathlib import Path
 
 from tiednmt.errors import UserError
 
+SHARED_UNITS = "shared-units.txt"
+
 
 @dataclass(frozen=True)
 class DataBin:
     """A folder for fairseq.
+
+    It also gets a copy of the list of units that both languages use, for ``--private-units``.
 
     ``texts``: fairseq's name of a split (``train``, ``valid``, ``test``, ``test1``, …) → the path
     of its text without the language at the end.
@@ -25,7 +29,8 @@ class DataBin:
     @property
     def files(self) -> list[Path]:
         """What will lie in the folder."""
-        return [self.folder / f"dict.{language}.txt" for language in self.languages] + [
+        dictionaries = [f"dict.{language}.txt" for language in self.languages]
+        return [self.folder / name for name in (*dictionaries, SHARED_UNITS)] + [
             self.folder / f"{split}.{'-'.join(self.languages)}.{language}.{kind}"
             for split in self.texts
             for language in self.languages
@@ -33,8 +38,14 @@ class DataBin:
         ]
 
 
-def binarise_pairs(data_bin: DataBin, dictionary: Path, workers: int) -> None:
+def binarise_pairs(data_bin: DataBin, dictionary: Path, shared: Path, workers: int) -> None:
     """Run ``fairseq-preprocess`` with ``dictionary`` for both sides.
+
+    Args:
+        data_bin: what to make.
+        dictionary: of both languages.
+        shared: the list of units that both use.
+        workers: processes.
 
     Raises:
         UserError: where the folder cannot be written.
@@ -62,6 +73,7 @@ def binarise_pairs(data_bin: DataBin, dictionary: Path, workers: int) -> None:
         raise
     # Its log holds the temporary folder's name and the number of workers: not the same each time.
     (partial_folder / "preprocess.log").unlink(missing_ok=True)
+    shutil.copyfile(shared, partial_folder / SHARED_UNITS)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(partial_folder, folder)
 

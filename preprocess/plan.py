@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from preprocess.binarise import DataBin, binarise_pairs
+from preprocess.binarise import SHARED_UNITS, DataBin, binarise_pairs
 from preprocess.corpus import TRAIN, VALID, Corpus, Options, split_names
 from preprocess.duplicates import mark_duplicates
 from preprocess.files import write_whole
@@ -31,7 +31,6 @@ from preprocess.subwords import (
     write_dictionary,
 )
 from preprocess.tokenisation import Tokenisation, Tokenised, tokenise_pairs
-from preprocess.vocabulary import Vocabulary
 from tiednmt.errors import UserError
 from tiednmt.text.lines import read_lines
 from tiednmt.text.manifest import part_folder
@@ -109,9 +108,15 @@ class Plan:
             first = first + other
         return first
 
-    def vocabulary(self) -> Vocabulary:
-        """The units of the training text."""
-        return Vocabulary(**self._results.result("dictionary"))
+    def vocabulary(self) -> dict[str, int]:
+        """How many units the sides have, see :func:`preprocess.vocabulary.vocabulary_sizes`."""
+        result = self._results.result("dictionary")
+        return {name: size for name, size in result.items() if name != "overlap"}
+
+    def overlap(self) -> dict[str, Any] | None:
+        """A :class:`preprocess.overlap.Overlap`, as JSON; folders of before have none."""
+        overlap: dict[str, Any] | None = self._results.result("dictionary").get("overlap")
+        return overlap
 
     def settings(self) -> TextSettings:
         """How the text is made into units, and what is put back in text that was decoded."""
@@ -280,12 +285,12 @@ class Plan:
         )
 
     def _making_dictionary(self) -> Stage:
-        path, workers = self._dictionary, self.options.processes
+        path, shared, workers = self._dictionary, self._shared_units, self.options.processes
         return Stage(
             "dictionary",
-            partial(write_dictionary, self._words, path, self.pipeline, workers),
+            partial(write_dictionary, self._words, path, shared, self.pipeline, workers),
             inputs=self._words + self._model,
-            outputs=[path],
+            outputs=[path, shared],
             options={
                 "threshold": self.options.vocabulary_threshold,
                 "version": package_version("fairseq"),
@@ -341,6 +346,7 @@ class Plan:
     def _binarising(self, number: int) -> Stage:
         whole = self.options.parts == 1
         subsets = self.splits if number == 0 else [TRAIN]
+        dictionary = (self._dictionary, self._shared_units)
         data_bin = DataBin(
             self.dest / "data-bin" if whole else part_folder(self.dest, number),
             self.languages,
@@ -351,9 +357,9 @@ class Plan:
         )
         return Stage(
             "binarise" if whole else f"binarise {number}",
-            partial(binarise_pairs, data_bin, self._dictionary, self.options.processes),
+            partial(binarise_pairs, data_bin, *dictionary, self.options.processes),
             inputs=[
-                self._dictionary,
+                *dictionary,
                 *(path for subset in subsets for path in self._files("bpe", subset, number)),
             ],
             outputs=data_bin.files,
@@ -404,6 +410,10 @@ class Plan:
     @property
     def _dictionary(self) -> Path:
         return self.dest / "bpe" / "dict.txt"
+
+    @property
+    def _shared_units(self) -> Path:
+        return self.dest / "bpe" / SHARED_UNITS
 
     @cached_property
     def _words(self) -> list[Path]:

@@ -12,14 +12,18 @@ about 2 GB, for learning merges from the million most frequent words, and 300 MB
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
+from textwrap import fill
 
 from preprocess import report, vocabulary
+from preprocess.advice import THREE_WAY, Pair, advise, what_is_shared
 from preprocess.corpus import TRAIN, VALID, Corpus, Options
 from preprocess.manifest import write_manifest
+from preprocess.overlap import Overlap
 from preprocess.plan import JOIN, LONGEST_HELD_OUT, READ, Plan
 from preprocess.stages import Stages, WorkShard
 from preprocess.training import training_command
@@ -64,7 +68,8 @@ def prepare(corpus: Corpus, dest: Path, options: Options, share: WorkShard | Non
             "originals": plan.originals(),
             "counts": plan.counts(),
             "round_trip": {name: asdict(trip) for name, trip in plan.round_trips().items()},
-            "vocabulary": plan.vocabulary().sizes,
+            "vocabulary": plan.vocabulary(),
+            **({"overlap": plan.overlap()} if plan.overlap() else {}),
         },
         packages=("fairseq", "sacremoses", "subword-nmt", "sentencepiece"),
         files=files,
@@ -89,6 +94,11 @@ def _report(plan: Plan) -> None:
     method = f"segmentation: {PACKAGES[plan.segmentation]} on {words}"
     print("", report.counts_table(counts), "", report.trips_line(trips, method), sep="\n")
     print(vocabulary.report(*plan.languages, plan.vocabulary()))
+    tying = THREE_WAY
+    if overlap := plan.overlap():
+        pair = Pair.of("-".join(plan.languages), plan.vocabulary(), Overlap.from_json(overlap))
+        tying = advise(pair).tying
+        print(f"\n{_advice(plan.dest, pair, Overlap.from_json(overlap))}")
     for line in report.warnings(counts[TRAIN], plan.tokenised(TRAIN), trips, plan.segmentation):
         print(line, file=sys.stderr)
     for subset in plan.splits:
@@ -97,7 +107,16 @@ def _report(plan: Plan) -> None:
     applied = plan.applied(TRAIN)
     units = max(sum(part["units"][side] for part in applied) for side in (0, 1))
     longest = plan.applied(VALID)[0]["longest"]
-    print("", training_command(data_bins(plan.dest), units, longest), sep="\n")
+    print("", training_command(data_bins(plan.dest), tying, units, longest), sep="\n")
+
+
+def _advice(dest: Path, pair: Pair, overlap: Overlap) -> str:
+    """What the languages have in common, and which tying fits them by that."""
+    advice = advise(pair)
+    texts = [what_is_shared(pair, overlap), f"By this {advice} fits. {' '.join(advice.reasons)}"]
+    lines = [fill(text, width=88, break_on_hyphens=False) for text in texts]
+    command = f"python -m scripts.analyse --advise {shlex.quote(str(dest))}"
+    return "\n".join([*lines, f"Parameters, and what was measured: {command}"])
 
 
 def _held_out_warnings(plan: Plan, subset: str) -> list[str]:

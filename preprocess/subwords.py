@@ -19,9 +19,10 @@ from typing import Any
 from preprocess.bpe import learn_merges
 from preprocess.duplicates import unmarked_lines
 from preprocess.files import named_when_whole, write_whole
+from preprocess.overlap import Overlap
 from preprocess.pairs import Pair
 from preprocess.parallel import map_in_order
-from preprocess.vocabulary import PADDING_FACTOR, Vocabulary
+from preprocess.vocabulary import PADDING_FACTOR, vocabulary_sizes
 from tiednmt.errors import UserError
 from tiednmt.text.lines import read_lines
 from tiednmt.text.pipeline import TextPipeline
@@ -269,14 +270,22 @@ def _reason(error: str) -> str:
 
 
 def write_dictionary(
-    words: Sequence[Path], path: Path, pipeline: TextPipeline, workers: int
+    words: Sequence[Path], path: Path, shared: Path, pipeline: TextPipeline, workers: int
 ) -> dict[str, Any]:
     """Write fairseq's joint dictionary of the units of both sides.
 
     Units are those of single words, so that words and their counts are all that is read.
 
+    Args:
+        words: of each side, from :func:`count_words`.
+        path: of the dictionary.
+        shared: gets the units that both sides use, one per line, in the order of the dictionary.
+        pipeline: splits words.
+        workers: processes.
+
     Returns:
-        :class:`preprocess.vocabulary.Vocabulary`, as JSON.
+        What the two sides share: :func:`preprocess.vocabulary.vocabulary_sizes`, and under
+        ``overlap`` a :class:`preprocess.overlap.Overlap` as JSON.
     """
     from fairseq.data import Dictionary
 
@@ -292,7 +301,11 @@ def write_dictionary(
     dictionary.finalize(padding_factor=PADDING_FACTOR)
     with write_whole(path) as file:
         dictionary.save(file)
-    return asdict(Vocabulary.of_units(source, target, joint=len(dictionary)))
+    both = source.keys() & target.keys()
+    with write_whole(shared) as file:
+        file.writelines(f"{unit}\n" for unit in dictionary.symbols if unit in both)
+    sizes = {**vocabulary_sizes(set(source), set(target)), "joint": len(dictionary)}
+    return {**sizes, "overlap": asdict(Overlap.of(source, target))}
 
 
 # --- applying ----------------------------------------------------------------------------------

@@ -13,11 +13,14 @@ FILLED = 0.9  # of a batch, by and large
 LARGE = 5_000_000  # running units of a side
 
 
-def training_command(data_bins: Sequence[Path], units: int, longest_held_out: int) -> str:
+def training_command(
+    data_bins: Sequence[Path], tying: str, units: int, longest_held_out: int
+) -> str:
     """``fairseq-train`` on the folders, with the recipe of Multi30k or what a larger text wants.
 
     Args:
         data_bins: of one corpus.
+        tying: what fits the two languages.
         units: running units of the training text, on the side that has more.
         longest_held_out: units of the longest line that validates: fairseq stops at one that does
             not fit into a batch.
@@ -27,11 +30,11 @@ def training_command(data_bins: Sequence[Path], units: int, longest_held_out: in
     updates = round(EPOCHS * units / (FILLED * batch) / 100) * 100
     updates = min(MOST_UPDATES, max(LEAST_UPDATES, updates))
     data = os.pathsep.join(map(str, data_bins))
-    save_dir = f"runs/{data_bins[0].parent.name}-three-way"
+    save_dir = f"runs/{data_bins[0].parent.name}-{tying}"
     return " \\\n  ".join(
         (
             f"fairseq-train {quote(data)} --user-dir tiednmt",
-            f"--arch tied_gru --tying three-way --dropout {0.2 if large else 0.4}",
+            f"--arch tied_gru --tying {tying} --dropout {0.2 if large else 0.4}",
             "--criterion tied_cross_entropy --label-smoothing 0.1",
             "--optimizer adam --adam-betas '(0.9, 0.98)' --clip-norm 1.0",
             f"--lr 0.002 --lr-scheduler cosine --warmup-updates 300 --max-update {updates}",

@@ -6,11 +6,13 @@
   python -m scripts.benchmark language-model --data runs/ptb-small/data --against loop
   python -m scripts.benchmark generate --run runs/multi30k-en-de
   python -m scripts.benchmark output-layer
+  python -m scripts.benchmark gradients --data runs/multi30k-en-de/data --max-tokens 4000
   python -m scripts.benchmark preprocess --raw multi30k
 
 Both sides do the same work with the same sizes, batches and threads, in turn (A B A B …); the first
 pair warms up and is not counted. Quoted are the medians, and the ratio pair by pair.
-(growth: one process per side and cell, in turn; its first update warms up.)
+(growth: one process per side and cell, in turn; its first update warms up. gradients: one process,
+batches in turn with and without.)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Translate raw test sets with one or more systems and score them with sacreBLEU.
+"""Translate raw test sets with one or more systems, score them with sacreBLEU and compare them.
 
 The raw source goes through the tokeniser and the subword model stored in the prepared folder; the
 translations are detokenised and scored against the raw references. With --input, translate plain
@@ -6,6 +6,7 @@ text instead: one line out for each line in.
 
   python -m scripts.evaluate none=a/checkpoint_best.pt three-way=b/checkpoint_best.pt \\
       --data data/multi30k-en-de --subset test_2016_flickr
+  python -m scripts.evaluate none=a1.pt,a2.pt,a3.pt three-way=b1.pt,b2.pt,b3.pt --data …
   echo "A dog runs." | python -m scripts.evaluate a/checkpoint_best.pt --data … --input -
 """
 
@@ -30,8 +31,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "systems",
         nargs="+",
-        metavar="[NAME=]CHECKPOINT[:CHECKPOINT…]",
-        help="a system; checkpoints joined by : are an ensemble",
+        metavar="[NAME=]CHECKPOINT[:CHECKPOINT…][,CHECKPOINT…]",
+        help="a system; after commas further runs of it, trained with other seeds; checkpoints "
+        "joined by : are an ensemble",
     )
     for each in (Options, Search):
         add_options(parser, each)

@@ -1,12 +1,20 @@
-"""The words of a dictionary by their frequency in the training text."""
+"""The words of a dictionary by their frequency in the training text, and by whose text has them."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import torch
 from fairseq.data import Dictionary
 from numpy.typing import NDArray
 
 _PADDING_ENTRY = "madeupword"  # what fairseq-preprocess fills dictionaries up with
+_SENTENCES_AT_ONCE = 1000
+
+# whose text has a unit of a joint dictionary; special symbols and padding may be of neither
+SOURCE_ONLY, TARGET_ONLY, BOTH, NEITHER = "source only", "target only", "both", "neither"
+SIDES = (SOURCE_ONLY, TARGET_ONLY, BOTH, NEITHER)
 
 Band = tuple[int, int]  # first and last rank, from 1
 
@@ -28,3 +36,17 @@ def bands(words: int) -> list[Band]:
         first, last = last + 1, min(max(10, 10 * last), words)
         found.append((first, last))
     return found
+
+
+def occurrences(text: Any, rows: int) -> NDArray[np.int64]:
+    """How often a text has each entry of its dictionary.
+
+    Args:
+        text: one of fairseq's datasets of a language, whose items are tensors of entries.
+        rows: entries of the dictionary.
+    """
+    counts = np.zeros(rows, dtype=np.int64)
+    for first in range(0, len(text), _SENTENCES_AT_ONCE):
+        some = range(first, min(first + _SENTENCES_AT_ONCE, len(text)))
+        counts += np.bincount(torch.cat([text[i] for i in some]).numpy(), minlength=rows)
+    return counts

@@ -17,10 +17,10 @@ the matrices again. This module needs torch alone.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,8 @@ from torch import Tensor, nn
 from tiednmt import __version__
 from tiednmt.errors import CheckpointError, UserError
 from tiednmt.modules import OutputLayer
+from tiednmt.modules.lookup import LookupScale
+from tiednmt.modules.output_maps import OutputMapOptions, label
 
 NONE, INPUTS, DECODER, THREE_WAY = "none", "inputs", "decoder", "three-way"
 TYINGS = (NONE, INPUTS, DECODER, THREE_WAY)
@@ -54,13 +56,23 @@ class Embeddings:
     output: OutputLayer
 
 
+class Dims(NamedTuple):
+    """Numbers per row of each matrix."""
+
+    source: int
+    target: int
+    output: int
+
+
 def build_embeddings(
     tying: str,
     source: Vocabulary | None,
     target: Vocabulary,
-    dim: int,
+    dim: int | Dims,
     projection: bool = False,
     projection_bias: bool = False,
+    rank: int = 0,
+    output_map: OutputMapOptions | None = None,
 ) -> Embeddings:
     """Source input, target input and output embedding, tied as told.
 
@@ -68,25 +80,43 @@ def build_embeddings(
         tying: one of :data:`TYINGS`.
         source: the source vocabulary; None for a language model, which has the target's alone.
         target: the target vocabulary.
-        dim: numbers per row.
+        dim: numbers per embedding, and per feature of the decoder; one for all, or one for each.
         projection: put a matrix P (dim × dim) before V (Press & Wolf 2017, section 4).
         projection_bias: give P a bias.
+        rank: numbers per row of the matrices where these are factorised, which a
+            :class:`LookupScale` projects up to ``dim``; 0: as many as ``dim``.
+        output_map: what stands between the matrix and V.
 
     Raises:
         UserError: both languages are to share a matrix, but the vocabularies differ or there is
-            only one; a bias without a P.
+            only one; embeddings of several sizes are to be one matrix; a bias without a P; rows
+            that are factorised, but not shorter.
     """
     if projection_bias and not projection:
         raise UserError("--projection-bias has no P to be added to; add --projection")
+    dims = rows = Dims(dim, dim, dim) if isinstance(dim, int) else dim
+    if not 0 <= rank < min(dims):
+        raise UserError(
+            f"--embedding-rank {rank}: must be from 1 to below the size of the embeddings, "
+            f"{min(dims)}"
+        )
     if tying in JOINT:
         require_joint(tying, source, target)
-    target_input = _embedding(target, dim)
-    output = target_input if tying in (DECODER, THREE_WAY) else _embedding(target, dim)
-    if source is None:
-        source_input = None
+    if rank:
+        rows = Dims(rank, rank, rank)
+    target_input = _embedding(target, rows.target)
+    output = target_input
+    if tying in (DECODER, THREE_WAY):
+        _require_one_size(tying, {TARGET_INPUT: rows.target, OUTPUT: rows.output})
     else:
-        source_input = target_input if tying in JOINT else _embedding(source, dim)
-    layer = OutputLayer(output, projection, projection_bias)
+        output = _embedding(target, rows.output)
+    source_input = None
+    if source is not None and tying in JOINT:
+        _require_one_size(tying, {SOURCE_INPUT: rows.source, TARGET_INPUT: rows.target})
+        source_input = target_input
+    elif source is not None:
+        source_input = _embedding(source, rows.source)
+    layer = OutputLayer(output, projection, projection_bias, dims.output, output_map)
     return Embeddings(source_input, target_input, layer)
 
 
@@ -121,6 +151,16 @@ def require_joint(tying: str, source: Vocabulary | None, target: Vocabulary) -> 
         "prepare the data with fairseq-preprocess --joined-dictionary (python -m preprocess.* "
         "does), or use --tying decoder"
     )
+
+
+def _require_one_size(tying: str, dims: Mapping[str, int]) -> None:
+    """Refuse a matrix whose rows would be of two sizes."""
+    (one, size), (other, other_size) = dims.items()
+    if size != other_size:
+        raise UserError(
+            f"--tying {tying} makes one matrix of the {one}, whose rows have {size:,} numbers, and "
+            f"the {other}, whose rows have {other_size:,}; give both the same size"
+        )
 
 
 def _embedding(vocabulary: Vocabulary, dim: int) -> nn.Embedding:
@@ -220,12 +260,21 @@ def vocabulary_digest(*vocabularies: Vocabulary) -> Tensor:
 # --- the tie map ------------------------------------------------------------------------------
 
 
+# what a model has beside its matrices and "the rest", by its name in a tie map
+BIAS, PROJECTION, OUTPUT_MAP = "output bias", "projection P", "output map"
+FACTORS, PRIVATE = "factors of the embeddings", "private source rows"
+
+
 @dataclass(frozen=True)
 class TieMap:
-    """Which matrices are one and what that saves."""
+    """Which matrices are one and what that saves.
+
+    ``between`` says what stands between a matrix and its uses, in the words of the signature.
+    """
 
     groups: tuple[tuple[tuple[str, ...], tuple[int, int]], ...]  # (names, (rows, dim)) per matrix
     others: Mapping[str, int]  # parameters of what is not an embedding, by name
+    between: str = ""
 
     @property
     def tying(self) -> str:
@@ -243,21 +292,23 @@ class TieMap:
     def signature(self) -> str:
         """What is tied, in the manner of sacreBLEU's signatures, to be printed with a result."""
         sizes = dict.fromkeys(rows for _, (rows, _) in self.groups)
+        dims = dict.fromkeys(dim for _, (_, dim) in self.groups)
         parts = {
             "tie": self.tying,
             "vocab": "+".join(map(str, sizes)),
-            "dim": self.groups[0][1][1],
+            "dim": "+".join(map(str, dims)),
             "matrices": len(self.groups),
-            "proj": "yes" if self.others["projection P"] else "no",
-            "params": self.total,
-            "version": __version__,
+            "proj": "yes" if self.others[PROJECTION] else "no",
         }
-        return "|".join(f"{key}:{value}" for key, value in parts.items())
+        end = {"params": self.total, "version": __version__}
+        words = [[f"{key}:{value}" for key, value in of.items()] for of in (parts, end)]
+        return "|".join([*words[0], *([self.between] if self.between else []), *words[1]])
 
     def to_json(self) -> dict[str, Any]:
         """As JSON has it; :meth:`from_json` reads it."""
         groups = [{"names": list(names), "shape": list(shape)} for names, shape in self.groups]
-        return {"matrices": groups, "others": dict(self.others)}
+        between = {"between": self.between} if self.between else {}
+        return {"matrices": groups, "others": dict(self.others), **between}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> TieMap:
@@ -268,6 +319,7 @@ class TieMap:
                 for matrix in content["matrices"]
             ),
             others=dict(content["others"]),
+            between=content.get("between", ""),
         )
 
     @property
@@ -284,7 +336,8 @@ class TieMap:
     def untied_total(self) -> int:
         """All parameters that the same model would have with ``--tying none``."""
         apart = sum(len(names) * rows * dim for names, (rows, dim) in self.groups)
-        return self.total - self.embedding_parameters + apart
+        private = self.others.get(PRIVATE, 0)  # of a matrix that all rows are private in
+        return self.total - private - self.embedding_parameters + apart
 
     def __str__(self) -> str:
         rows = [
@@ -357,18 +410,34 @@ def shared(
 
 def tie_map(embeddings: Embeddings, model: nn.Module) -> TieMap:
     """The tie map of ``model``, whose embeddings are ``embeddings``."""
-    projection = embeddings.output.projection
-    of_projection = () if projection is None else projection.parameters()
+    output = embeddings.output
+    lookups = [module for module in model.modules() if isinstance(module, LookupScale)]
+    private = next((scale.private for scale in lookups if scale.private is not None), None)
     return make_tie_map(
         matrices(embeddings),
-        total=sum(parameter.numel() for parameter in model.parameters()),
-        bias=embeddings.output.bias.numel(),
-        projection=sum(parameter.numel() for parameter in of_projection),
+        total=_count(model.parameters()),
+        bias=output.bias.numel(),
+        projection=_count(() if output.projection is None else output.projection.parameters()),
+        output_map={} if output.map is None else dict(output.map.named_parameters()),
+        down=None if output.down is None else output.down.weight,
+        up=[scale.up.weight for scale in lookups if scale.up is not None],
+        private=None if private is None else private.weight,
     )
 
 
+def _count(parameters: Iterable[Tensor]) -> int:
+    return sum(parameter.numel() for parameter in parameters)
+
+
 def make_tie_map(
-    weights: Mapping[tuple[str, ...], Tensor], total: int, bias: int, projection: int
+    weights: Mapping[tuple[str, ...], Tensor],
+    total: int,
+    bias: int,
+    projection: int,
+    output_map: Mapping[str, Tensor] | None = None,
+    down: Tensor | None = None,
+    up: Sequence[Tensor] = (),
+    private: Tensor | None = None,
 ) -> TieMap:
     """The tie map of a model of ``total`` parameters.
 
@@ -377,9 +446,31 @@ def make_tie_map(
         total: parameters, shared ones counted once.
         bias: those of the output bias.
         projection: those of P and its bias.
+        output_map: the parameters of the map between a matrix and V, by name.
+        down: of a factorised model, what brings the features down to the size of a row.
+        up: what brings the rows that are looked up to the size of an embedding.
+        private: the private rows of the source side.
     """
-    seen = bias + projection + sum(weight.numel() for weight in weights.values())
+    output_map = output_map or {}
+    factors = [*up, *([] if down is None else [down])]
+    ways = {
+        OUTPUT_MAP: _count(output_map.values()),
+        FACTORS: _count(factors),
+        PRIVATE: 0 if private is None else private.numel(),
+    }
+    others = {
+        BIAS: bias,
+        PROJECTION: projection,
+        **{n: count for n, count in ways.items() if count},
+    }
+    words = {
+        "embed": str(down.size(1)) if down is not None else "",
+        "private": str(len(private)) if private is not None else "",
+        "map": label(output_map),
+    }
+    rest = total - sum(others.values()) - _count(weights.values())
     return TieMap(
         groups=tuple((names, (len(weight), weight.size(1))) for names, weight in weights.items()),
-        others={"output bias": bias, "projection P": projection, "the rest": total - seen},
+        others={**others, "the rest": rest},
+        between="|".join(f"{key}:{word}" for key, word in words.items() if word),
     )

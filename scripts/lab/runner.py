@@ -22,7 +22,10 @@ import tiednmt.plugin  # noqa: F401
 from preprocess.parallel import cores
 from scripts.lab.kinds import KINDS
 from scripts.lab.kinds.kind import Scoring, Trained
+from scripts.lab.records.gradients import GradientShares
 from scripts.lab.records.schema import Record, TrainedRow
+from scripts.lab.records.seeds import SeedStatistics, over_seeds
+from scripts.lab.run.gradients import gradient_shares_in
 from scripts.lab.run.processes import call, gpus
 from scripts.lab.run.provenance import provenance
 from scripts.lab.run.specs import (
@@ -85,6 +88,7 @@ def run_experiment(
         experiment=experiment.name,
         title=experiment.title,
         curves=_curves(trained.runs),
+        gradients=_gradients(trained.runs),
         **scoring.score(trained),
         **vars(about),
     )
@@ -188,6 +192,7 @@ def _row(name: str, recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -
         seeds=seeds,
         recipe=without_seed(recipe),
         training_command=shlex.join(first.command),
+        input_scales=_input_scales(summaries),
     )
 
 
@@ -200,3 +205,21 @@ def _curves(runs: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
         name: [summary.validations for summary in _summaries(of_row)]
         for name, of_row in runs.items()
     }
+
+
+def _input_scales(summaries: Sequence[RunSummary]) -> dict[str, SeedStatistics] | None:
+    """Those learned, over the seeds."""
+    learned = [summary.input_scales for summary in summaries if summary.input_scales]
+    if not learned:
+        return None
+    return {use: over_seeds([scales[use] for scales in learned]) for use in learned[0]}
+
+
+def _gradients(runs: Mapping[str, Sequence[Run]]) -> dict[str, list[GradientShares]] | None:
+    """What ``--measure-gradients`` found, by row; of the rows whose runs all measured."""
+    measured = {
+        name: [shares for run in of_row if (shares := gradient_shares_in(run.folder))]
+        for name, of_row in runs.items()
+    }
+    found = {name: shares for name, shares in measured.items() if len(shares) == len(runs[name])}
+    return found or None

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from preprocess.files import write_json, write_whole
 from scripts.lab.figures.benchmark import summary_table
+from scripts.lab.figures.translation import mean_over_experiments
 from scripts.lab.kinds import KINDS
 from scripts.lab.kinds.kind import Kind
 from scripts.lab.records.conversion import converted
 from scripts.lab.records.figures import Figures
-from scripts.lab.records.schema import FORMAT, BenchmarkRecord, Record
+from scripts.lab.records.schema import FORMAT, BenchmarkRecord, Record, TranslationRecord
 from scripts.lab.records.typed import Fault, from_json, to_json
 from scripts.lab.run.specs import ROOT
 from scripts.lab.show import markdown
@@ -21,6 +24,7 @@ from scripts.lab.show.pictures import draw
 from tiednmt.errors import UserError
 
 RESULTS = ROOT / "results"
+ON_PAGES = ("gradient-shares",)  # pictures
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 _BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(?:(?!<!--).*\n)*(<!-- end -->)")
 
@@ -138,6 +142,8 @@ def _read_json(path: Path) -> Any:
 def keep(run: Path) -> Path:
     """Copy a run's record to ``results/``, where it joins what was kept of the same experiment.
 
+    Of its pictures, those that pages show are drawn beside it, as ``EXPERIMENT-PICTURE``.
+
     Raises:
         UserError: the run is not finished, or rows or seeds that were kept would be lost.
     """
@@ -150,8 +156,13 @@ def keep(run: Path) -> Path:
         kept = read_record(target)
         if kept.kind != record.kind:
             raise UserError(f"{target}: of the kind {kept.kind}, not {record.kind}; delete it")
-        record = kind_of(record).join(kept, record)
-    write_record(target, record)
+        try:
+            record = kind_of(record).join(kept, record)
+        except Fault as fault:
+            raise UserError(f"{source} does not join {target}: {fault}") from fault
+    record = write_record(target, record)
+    shown = [picture for picture in figures_of(record).pictures if picture.name in ON_PAGES]
+    draw([replace(one, name=f"{record.experiment}-{one.name}") for one in shown], RESULTS)
     return target
 
 
@@ -181,12 +192,28 @@ def with_tables(text: str) -> str:
 
 
 def table(name: str) -> str:
-    """The Markdown table of ``results/NAME.json``; ``benchmarks``: a row per benchmark."""
+    """The Markdown table of ``results/NAME.json``; ``benchmarks``: a row per benchmark.
+
+    ``NAME+NAME``: the mean over several experiments on translation.
+    """
     if name == "benchmarks":
         records = map(read_record, sorted(RESULTS.glob("benchmark-*.json")))
         benchmarks = [record for record in records if isinstance(record, BenchmarkRecord)]
         return markdown.table(summary_table(benchmarks))
+    if "+" in name:
+        return _mean_table([_kept(one) for one in name.split("+")])
+    return summary_of(_kept(name))
+
+
+def _kept(name: str) -> Record:
     path = RESULTS / f"{name}.json"
     if not path.is_file():
         raise UserError(f"a page asks for the table {name}, but there is no {path}")
-    return summary_of(read_record(path))
+    return read_record(path)
+
+
+def _mean_table(records: Sequence[Record]) -> str:
+    translations = [record for record in records if isinstance(record, TranslationRecord)]
+    if len(translations) < len(records):
+        raise UserError("only translation experiments have a table of their mean")
+    return markdown.table(mean_over_experiments(translations))

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from tests.models.contract import CASES, build, inputs_for, loss_of
+from tests.models.contract import CASES, build, every_translator, inputs_for, loss_of
+from tests.support.searches import hypotheses, sentences
 from tests.support.small_models import JOINT
 from tiednmt.criterions.gradient_shares import GradientShares, read_gradient_shares
 from tiednmt.errors import UserError
+from tiednmt.tasks.sequence_generator import TiedSequenceGenerator
 from tiednmt.tying import INPUT, NONE, OUTPUT, SOURCE_INPUT, TARGET_INPUT
+from tiednmt.tying import JOINT as WITH_JOINT
 
 
-def measured(model, batches, folder, every=1):
+def measured(model, batches, folder, every=1, **options):
     """The records of one update over these batches, and of the batch of a next one."""
-    shares = GradientShares(every, folder, JOINT, JOINT)
+    shares = GradientShares(every, folder, JOINT, JOINT, **options)
     for given, target in batches:
         shares.observe(0, model)
         loss_of(model, given, target).backward()
@@ -22,16 +28,17 @@ def measured(model, batches, folder, every=1):
     return read_gradient_shares(folder)
 
 
-@pytest.mark.parametrize(("arch", "tying"), CASES)
-@pytest.mark.parametrize("options", [{}, {"input_scale": "3"}, {"input_scale": "learned"}])
-def test_each_use_has_the_gradient_that_it_has_apart(arch, tying, options, tmp_path):
-    model, apart = build(arch, tying, **options), build(arch, NONE, **options)
+def two_batches(arch):
+    return [inputs_for(arch), inputs_for(arch, lengths=(2, 4), target_lengths=(3, 5))]
+
+
+def gradients_apart(model, arch, batches, **options):
+    """The gradient of each use, of the same model with three matrices."""
+    apart = build(arch, NONE, **options)
     weights = dict(model.named_parameters(remove_duplicate=False))
     with torch.no_grad():
         for name, parameter in apart.named_parameters():
             parameter.copy_(weights[name])
-    batches = [inputs_for(arch), inputs_for(arch, lengths=(2, 4), target_lengths=(3, 5))]
-    (record,) = measured(model, batches, tmp_path)
     for given, target in batches:
         loss_of(apart, given, target).backward()
     names = {TARGET_INPUT: apart.embeddings.target, OUTPUT: apart.embeddings.output.embedding}
@@ -39,7 +46,15 @@ def test_each_use_has_the_gradient_that_it_has_apart(arch, tying, options, tmp_p
         names[INPUT] = names.pop(TARGET_INPUT)
     else:
         names[SOURCE_INPUT] = apart.embeddings.source
-    gradients = {use: embedding.weight.grad for use, embedding in names.items()}
+    return {use: embedding.weight.grad for use, embedding in names.items()}
+
+
+@pytest.mark.parametrize(("arch", "tying"), CASES)
+@pytest.mark.parametrize("options", [{}, {"input_scale": "3"}, {"input_scale": "learned"}])
+def test_each_use_has_the_gradient_that_it_has_apart(arch, tying, options, tmp_path):
+    model, batches = build(arch, tying, **options), two_batches(arch)
+    (record,) = measured(model, batches, tmp_path)
+    gradients = gradients_apart(model, arch, batches, **options)
     norms = {use: float(grad.norm()) for use, grad in gradients.items()}
     assert record["uses"].keys() == norms.keys()
     for use, found in record["uses"].items():
@@ -49,6 +64,48 @@ def test_each_use_has_the_gradient_that_it_has_apart(arch, tying, options, tmp_p
         one, other = (gradients[use].flatten() for use in pair.split(", "))
         assert cosine == pytest.approx(float(torch.cosine_similarity(one, other, dim=0)))
     assert len(record["cosines"]) == len(norms) * (len(norms) - 1) / 2
+
+
+# the units 4 and 5 are the source's alone, 6 to 8 the target's, 9, 10 and </s> of both
+TEXT = SimpleNamespace(
+    src=[torch.tensor([4, 9, 2]), torch.tensor([5, 10, 2])],
+    tgt=[torch.tensor([6, 7, 9, 9, 2]), torch.tensor([10, 8, 2])],
+)
+WHOSE = {"source only": [4, 5], "target only": [6, 7, 8], "both": [2, 9, 10]}
+WHOSE["neither"] = sorted({*range(len(JOINT))} - {row for rows in WHOSE.values() for row in rows})
+
+
+@pytest.mark.parametrize(("arch", "tying"), CASES)
+def test_rows_by_whose_text_has_them(arch, tying, tmp_path):
+    model, batches = build(arch, tying), two_batches(arch)
+    (record,) = measured(model, batches, tmp_path, training_data=lambda: TEXT)
+    if tying not in WITH_JOINT:
+        assert "rows" not in record
+        assert not any("sides" in use for use in record["uses"].values())
+        return
+    assert record["rows"] == {side: len(rows) for side, rows in WHOSE.items()}
+    for use, grad in gradients_apart(model, arch, batches).items():
+        found = record["uses"][use]
+        for side, rows in WHOSE.items():
+            assert found["sides"][side] == pytest.approx(float(grad[rows].norm()))
+        squares = sum(norm**2 for norm in found["sides"].values())
+        assert squares == pytest.approx(found["norm"] ** 2)
+
+
+def test_parts_of_the_text_add_up(tmp_path):
+    """As where fairseq goes on to the next shard; text in one language says nothing."""
+    one = SimpleNamespace(src=TEXT.src[:1], tgt=TEXT.tgt[:1])
+    other = SimpleNamespace(src=TEXT.src[1:], tgt=TEXT.tgt[1:])
+    parts = iter([SimpleNamespace(), one, other])
+    model, batch = build("tied_gru"), inputs_for("tied_gru")
+    shares = GradientShares(1, tmp_path, JOINT, JOINT, lambda: next(parts, other))
+    for update in range(4):
+        shares.observe(update, model)
+        loss_of(model, *batch).backward()
+    plain, first, whole = read_gradient_shares(tmp_path)
+    assert "rows" not in plain
+    assert first["rows"]["source only"] == 1 and first["rows"]["both"] == 2
+    assert whole["rows"] == {side: len(rows) for side, rows in WHOSE.items()}
 
 
 def test_training_is_the_same_and_only_every_nth_update_is_measured(tmp_path):
@@ -73,6 +130,31 @@ def test_the_gradient_of_the_lookups_can_be_scaled(tmp_path):
     )
     for use, factor in ((SOURCE_INPUT, 0.25), (TARGET_INPUT, 0.25), (OUTPUT, 1)):
         assert scaled["uses"][use]["norm"] == pytest.approx(factor * plain["uses"][use]["norm"])
+
+
+@every_translator
+def test_a_validation_that_decodes_is_not_measured(arch, tmp_path):
+    """fairseq validates before the next update, with the hooks in place."""
+    folders, batch = [tmp_path / "plain", tmp_path / "validated"], inputs_for(arch)
+    for folder in folders:
+        model = build(arch)
+        shares = GradientShares(1, folder, JOINT, JOINT)
+        shares.observe(0, model)
+        loss_of(model, *batch).backward()
+        if folder is folders[1]:
+            hypotheses(TiedSequenceGenerator, model.eval(), sentences(3, 4), beam_size=2)
+        shares.observe(1, model)
+    plain, validated = map(read_gradient_shares, folders)
+    assert plain == validated
+
+
+def test_of_an_update_measured_twice_the_later_counts(tmp_path):
+    """As where a run was killed, and went on from an earlier checkpoint."""
+    lines = [{"update": u, "uses": {}, "cosines": {"of": i}} for i, u in enumerate((0, 5, 10, 5))]
+    path = tmp_path / "gradient-shares.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = [(one["update"], one["cosines"]["of"]) for one in read_gradient_shares(tmp_path)]
+    assert found == [(0, 0), (5, 3), (10, 2)]
 
 
 def test_a_damaged_line_is_named(tmp_path):

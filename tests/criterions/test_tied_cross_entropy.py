@@ -97,6 +97,20 @@ def test_figures_of_several_workers_are_joined():
     assert values["penalty"] == pytest.approx(outputs[0]["penalty"].item(), abs=1e-3)
 
 
+def test_learned_scales_are_logged():
+    built = model(input_scale="learned")
+    outputs = []
+    for source, target in ((2.0, 5.0), (3.0, 5.5)):  # of two batches, or two workers
+        built.encoder.input_scale.factor.data.fill_(source)
+        built.decoder.input_scale.factor.data.fill_(target)
+        outputs.append(criterion(0.0)(built, sample())[2])
+    values = logged(outputs)
+    assert values["input_scale_source"] == pytest.approx(2.5)
+    assert values["input_scale_target"] == pytest.approx(5.25)
+    fixed = logged([criterion(0.0)(model(input_scale="4"), sample())[2]])
+    assert not any(name.startswith("input_scale") for name in fixed)
+
+
 class TestRefused:
     def test_penalty_without_a_projection(self):
         with pytest.raises(UserError, match="--projection"):

@@ -14,6 +14,8 @@ pytestmark = pytest.mark.slow
 
 MODELS = {
     "tied_gru": ("--arch", "tied_gru_tiny", "--tying", "three-way"),
+    "tied_transformer": ("--arch", "tied_transformer_tiny", "--tying", "three-way"),
+    "tied_lstm": ("--arch", "tied_lstm_tiny", "--decoder-out-embed-dim", 96),
     "lstm": ("--arch", "lstm", "--decoder-out-embed-dim", 512),
     "transformer": ("--arch", "transformer_iwslt_de_en", "--share-all-embeddings"),
 }
@@ -58,7 +60,8 @@ def test_weights(name, record, prepared):
 
 def test_words_are_composed_of_units_where_the_language_is_that_of_the_set(record, prepared):
     by = record["similarity"]["set"]["by"]
-    assert set(by) == {"tied_gru S", "lstm U_src", "transformer S"}
+    tied = {"tied_gru S", "tied_transformer S", "transformer S"}
+    assert set(by) == {*tied, "tied_lstm U_src", "lstm U_src"}
     assert all(found["covered"] == 3 for found in by.values())
     manifest = json.loads((prepared / "manifest.json").read_text())
     for checkpoint in record["checkpoints"]:

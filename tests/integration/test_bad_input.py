@@ -122,6 +122,18 @@ TRAIN = {
         ("{data}", "--projection-bias"),
         r"--projection-bias has no P to be added to; add --projection",
     ),
+    "map without a size": (
+        ("{data}", "--output-map", "joint"),
+        r"--output-map joint needs --output-map-size",
+    ),
+    "private units that are not there": (
+        ("{data}", "--tying", "three-way", "--private-units", "none.txt"),
+        r"--private-units none\.txt: no such file, here or in the data-bin",
+    ),
+    "private units where nothing is shared": (
+        ("{data}", "--tying", "decoder", "--private-units", "shared-units.txt"),
+        r"--private-units: with --tying decoder the languages share no matrix",
+    ),
     "negative penalty": (
         ("{data}", "--projection", "--projection-penalty", "-1"),
         r"--projection-penalty -1\.0: must be 0 or more",

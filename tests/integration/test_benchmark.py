@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import nullcontext
 
 import pytest
 
 from scripts import benchmark
-from scripts.lab.benchmarks import start_up
+from scripts.lab.benchmarks import gradients, start_up
 
 
 @pytest.mark.slow
@@ -36,3 +37,15 @@ def test_a_start_up_takes_less_than_its_process(prepared):
     started = time.perf_counter()
     measured = start_up._start_ups(options.stock_recipe(), options)
     assert 0 < 60 / measured.rate < time.perf_counter() - started
+
+
+@pytest.mark.slow
+def test_gradients_are_measured_and_written(prepared, monkeypatch, tmp_path):
+    """A batch to warm up and two that count, each measured once a turn."""
+    kept = nullcontext(str(tmp_path))
+    monkeypatch.setattr(gradients.tempfile, "TemporaryDirectory", lambda: kept)
+    options = gradients.Batches(data=prepared, experiment="demo", max_tokens=200, batches=2)
+    seconds = gradients.measure_batches(options)
+    assert len(seconds) == 2 and all(update > 0 for update, _ in seconds)
+    written = (tmp_path / "gradient-shares.jsonl").read_text()
+    assert len(written.splitlines()) == 3 * (gradients.TURNS + 1)

@@ -63,8 +63,10 @@ def test_killed_at_a_random_update_and_resumed(plain, data_bin, tmp_path):
     assert_same(weights(plain), weights(tmp_path / LAST))
 
 
-def test_two_workers_are_one_with_twice_the_batches(data_bin, tmp_path, background):
+@pytest.mark.parametrize("arch", ["tied_gru_tiny", "tied_transformer_tiny"])
+def test_two_workers_are_one_with_twice_the_batches(arch, data_bin, tmp_path, background):
     penalised = (*THREE_WAY, "--projection", "--projection-penalty", "20", "--dropout", 0)
+    penalised = ("--arch", arch, *penalised)
     options = (*penalised, "--batch-size", 8, "--max-update", 4)
     parallel = as_two_workers()
     ranks = [

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from tests.support.kernel_paths import DEVICE, use_gpu_kernels
 from tiednmt.modules import BidirectionalGRU
 
 pytestmark = pytest.mark.usefixtures("cpu_path")
@@ -46,6 +47,17 @@ def test_values_and_gradients_are_those_of_torch(lengths, layers):
     ]
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-11)
+
+
+def test_retained_dropout_on_a_gpu(monkeypatch):
+    """torch's own GRU knows no such thing, so that the steps run there too."""
+    ours, words = networks(2)[0], packed(sentences((3, 1, 2)), (3, 1, 2))
+    expected = ours(words).data
+    use_gpu_kernels(monkeypatch)
+    ours, words = ours.to(DEVICE), words.to(DEVICE)
+    ours.eval()
+    ours.dropout, ours.retained = 1e-9, True
+    torch.testing.assert_close(ours(words).data.cpu(), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_gradcheck():

@@ -21,6 +21,7 @@ from tiednmt.modules import ConditionalGRU
 from tiednmt.modules.cross_entropy import Smoothing
 from tiednmt.modules.frozen_linear import Int8Linear
 from tiednmt.modules.gru import GRUSteps
+from tiednmt.modules.lstm import LSTMSteps
 
 TYPES = [torch.float32, torch.bfloat16, torch.float16]
 PATHS = [("compiled", torch.float32), *(("triton", kind) for kind in TYPES)]
@@ -63,12 +64,46 @@ def test_wide_steps(monkeypatch, path, kind, length):
         use_gpu_kernels(monkeypatch)
     else:
         use_cpu_kernels()
+    assert_no_rougher(update(cell, kind), plain, exact, device, kind)
+
+
+def assert_no_rougher(found, plain, exact, device, kind):
+    """Kernels err by no more than plain torch does in the same dtype."""
     # the interpreter cuts off the bits of bfloat16 where a GPU rounds
     slack = 8 if (device, kind) == ("cpu", torch.bfloat16) else 1
-    for ours, theirs, expected in zip(update(cell, kind), plain, exact, strict=True):
+    for ours, theirs, expected in zip(found, plain, exact, strict=True):
         error = (ours.double() - expected).norm()
         rounding = torch.finfo(kind).eps * expected.norm()
         assert error <= slack * max(2 * (theirs.double() - expected).norm(), rounding)
+
+
+@pytest.mark.parametrize(("path", "kind"), PATHS, ids=str)
+def test_wide_steps_of_an_lstm(monkeypatch, path, kind):
+    """States, cells and gradients of two steps, beside the plain ones in float64."""
+    torch.manual_seed(4)
+    device = DEVICE if path == "triton" else "cpu"
+    hidden, rows = 600, (slice(0, 3), slice(3, 5))
+    drawn = torch.randn(5, 4 * hidden), *(torch.randn(3, hidden) for _ in range(3))
+    drawn = [tensor.to(kind).double() for tensor in drawn]
+
+    def run(kind):
+        gates, first, grad, grad_cell = (tensor.to(device, kind, copy=True) for tensor in drawn)
+        lstm, out = LSTMSteps(gates), gates.new_empty(5, hidden)
+        cells = lstm.step(rows[0], first, out=out[rows[0]])
+        lstm.step(rows[1], cells[:2], out=out[rows[1]])
+        lstm.start_back()
+        lstm.step_back(rows[1], grad[:2], grad_cell[:2])
+        lstm.step_back(rows[0], grad, grad_cell)
+        return out, lstm.cells, lstm.grad_gates, grad_cell
+
+    with monkeypatch.context() as plainly:
+        use_plain_torch(plainly)
+        exact, plain = run(torch.float64), run(kind)
+    if path == "triton":
+        use_gpu_kernels(monkeypatch)
+    else:
+        use_cpu_kernels()
+    assert_no_rougher(run(kind), plain, exact, device, kind)
 
 
 @pytest.mark.parametrize("flags", [(), ("-O",)], ids=["", "-O"])
@@ -118,13 +153,14 @@ class Compiled:  # in the place of a kernel: compiles it for what it is launched
             assert found.asm["cubin"]
             assert found.metadata.shared <= 48 * 1024  # what every GPU has
 
-for name in ("_step", "_step_back", "_attend", "_attend_back"):
+NAMES = "_step", "_step_back", "_lstm_step", "_lstm_step_back", "_attend", "_attend_back"
+for name in NAMES:
     setattr(gpu, name, Compiled(getattr(gpu, name)))
 for kind in (torch.float32, torch.bfloat16):
     for length in (16, 1024):
         for kernel, arguments in steps(length).items():
             getattr(gpu, kernel)(**{name: made(what, kind) for name, what in arguments.items()})
-assert len(compiled) == 2 * (2 + 2 * 2)
+assert len(compiled) == 2 * (4 + 2 * 2)
 """
 
 
@@ -223,6 +259,10 @@ def test_large_numbers_saturate(large):
     x = torch.tensor([[0.0, 0.0, large], [0.0, 0.0, -large]])
     transition.step(slice(0, 2), x, state, out)
     assert out.tolist() == [[3.0], [-1.0]]
+    gates = [[-large, large, large, large], [large, -large, -large, large]]
+    cells = LSTMSteps(torch.tensor(gates)).step(slice(0, 2), state, out)
+    assert cells.tolist() == [[3.0], [-1.0]]
+    torch.testing.assert_close(out, cells.tanh())
 
 
 def test_what_is_no_number_stays_so():
@@ -232,6 +272,8 @@ def test_what_is_no_number_stays_so():
     out = torch.empty(1, 1)
     transition.step(slice(0, 1), torch.zeros(1, 3), torch.ones(1, 1), out)
     assert out.isnan().all()
+    cells = LSTMSteps(torch.full((1, 4), math.nan)).step(slice(0, 1), torch.ones(1, 1), out.zero_())
+    assert cells.isnan().all() and out.isnan().all()
     products = torch.zeros(2, 3, dtype=torch.bfloat16)
     products[0, 1] = math.nan
     target, counts = torch.tensor([0, 0]), torch.ones(2)

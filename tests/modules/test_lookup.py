@@ -65,7 +65,7 @@ def test_the_first_loss_is_that_of_a_flat_softmax(arch, tying, option):
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_a_scale_is_the_same_as_longer_rows(arch):
     """In float64: with ``none``, rows of the input embeddings four times as long."""
-    scaled, longer = build(arch, NONE, input_scale="4"), build(arch, NONE)
+    scaled, longer = (build(arch, NONE, input_scale=scale) for scale in ("4", "1"))
     with torch.no_grad():
         for embedding in {longer.embeddings.source, longer.embeddings.target} - {None}:
             embedding.weight.mul_(4)

@@ -121,6 +121,9 @@ def test_the_vocabulary_report_counts_types(files, write, prepare, tmp_path, cap
     assert vocabulary["target_only"] == len(types[1] - types[0])
     assert vocabulary["both"] == len(types[0] & types[1]) > 0
     assert f" {len(types[0] & types[1]):,} " in report
+    shared = lines(tmp_path / "dest/data-bin/shared-units.txt")
+    assert len(shared) == vocabulary["both"] and {*shared} == types[0] & types[1]
+    assert shared == lines(tmp_path / "dest/bpe/shared-units.txt")
     joint, source, target = (vocabulary[key] for key in ("joint", "source", "target"))
     rows = {  # as prepared, and with a dictionary per language where the tying allows it
         "none": (3 * joint, source + 2 * target),
@@ -128,9 +131,43 @@ def test_the_vocabulary_report_counts_types(files, write, prepare, tmp_path, cap
         "decoder": (2 * joint, source + target),
         "three-way": (joint, joint),
     }
-    assert [line.split()[1:] for line in report.splitlines() if "--tying" in line] == [
+    assert [line.split()[1:] for line in report.splitlines() if line.startswith("  --tying")] == [
         [tying, *(f"{figure:,}" for figure in rows[tying])] for tying in TYINGS
     ]
+
+
+def test_the_vocabulary_report_says_which_tying_fits(files, write, prepare, tmp_path, capsys):
+    dest = tmp_path / "a folder"
+    prepare(write(files), dest)
+    report = " ".join(capsys.readouterr().out.split())
+    counts = [
+        Counter((dest / "bpe" / f"train.{code}").read_text().split()) for code in ("en", "de")
+    ]
+    both = counts[0].keys() & counts[1].keys()
+    overlap = json.loads((dest / "manifest.json").read_text())["overlap"]
+    assert overlap["with_letters"] == sum(any(map(str.isalpha, unit)) for unit in both)
+    for side, of in zip(("source", "target"), counts, strict=True):
+        assert overlap[side]["units"] == of.total()
+        shared = sum(of[unit] for unit in both) / of.total()
+        assert overlap[side]["shared"] == pytest.approx(shared, abs=1e-4)
+        assert overlap[side]["scripts"] == {"Latin": 1.0}
+    assert f"{len(both):,} of {len({*counts[0], *counts[1]}):,} units are in both" in report
+    assert re.search(r"By this --tying (three-way|decoder) fits\. One matrix for both", report)
+    assert f"python -m scripts.analyse --advise '{dest}'" in report
+
+
+def test_a_folder_of_an_earlier_version_has_no_overlap(files, write, prepare, tmp_path, capsys):
+    raw, dest = write(files), tmp_path / "dest"
+    prepare(raw, dest)
+    record = dest / ".stages" / "dictionary.json"
+    stored = json.loads(record.read_text())
+    del stored["result"]["overlap"]
+    record.write_text(json.dumps(stored))
+    capsys.readouterr()
+    prepare(raw, dest)
+    report = capsys.readouterr().out
+    assert "in both" in report and "--advise" not in report
+    assert "overlap" not in json.loads((dest / "manifest.json").read_text())
 
 
 def test_no_language_holds_units_it_hardly_saw(files, write, prepare, tmp_path):

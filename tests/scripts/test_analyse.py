@@ -42,6 +42,14 @@ def folder(tmp_path_factory):
         '{"update": 1, "matrices": {"input embedding": '
         '[{"ranks": [1, 10], "moved": 4, "distance": 0.5}]}}\n'
     )
+    use = '{"norm": %g, "share": 0.5, "bands": [{"ranks": [1, 10], "norm": %g}]}'
+    (folder / "gradient-shares.jsonl").write_text(
+        "".join(
+            f'{{"update": {update}, "uses": {{"input embedding": {use % (1, 1)}, '
+            f'"output embedding": {use % (output, output)}}}, "cosines": {{}}}}\n'
+            for update, output in ((0, 3.0), (50, 1.0))
+        )
+    )
     return folder
 
 
@@ -120,16 +128,20 @@ def test_checkpoints(record):
     assert len(u["neighbours"]["w3"]) == 8
     assert u["neighbours"]["zebra"] == []
     assert none["row_movement"]["matrices"]["input embedding"][0]["moved"] == 4
+    assert none["gradients"]["updates"] == [0, 50]
+    assert none["gradients"]["uses"]["output embedding"]["norms"] == [3.0, 1.0]
 
 
 def test_files(out):
     names = ("parameters", "word-similarity", "likeness", "norms", "map-none", "row-movement-tied")
+    names += ("gradient-shares-none",)
     for name in names:
         for suffix in (".png", ".svg"):
             assert (out / f"{name}{suffix}").stat().st_size > 200
     tables = (out / "tables.md").read_text()
     assert re.search(r"\| mine \| 3 of 4 \| -?\d\.\d{3} \|", tables)
     assert "not in the vocabulary" in tables
+    assert "| none | output | 75 | 50 |" in tables
     assert not list(out.glob("*.partial*"))
 
 

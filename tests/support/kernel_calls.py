@@ -35,6 +35,20 @@ def steps(length: int = 4) -> Calls:
             "from_input": (ROWS, 3 * SIZE),
             "from_state": (ROWS, 3 * SIZE),
         },
+        "lstm_step": {
+            "gates": (ROWS, 4 * SIZE),
+            "before": (ROWS, SIZE),
+            "cells": (ROWS, SIZE),
+            "out": (ROWS, SIZE),
+        },
+        "lstm_step_back": {
+            "gates": (ROWS, 4 * SIZE),
+            "before": (ROWS, SIZE),
+            "cells": (ROWS, SIZE),
+            "grad": (ROWS, SIZE),
+            "grad_cell": (ROWS, SIZE),
+            "grad_gates": (ROWS, 4 * SIZE),
+        },
         "attend": {
             "keys": (ROWS, length, SIZE),
             "annotations": (ROWS, length, WIDTH),

@@ -54,45 +54,74 @@ def row(name, parameters, seeds):
     }
 
 
-def translation():
-    """Two rows on one test set; texts that HTML must not take for its own."""
+def gradients(*, output=(6.0, 4.0, 2.0)):
+    """Two lookups of norm 1 and an output, at three updates; the source's rows get no target's."""
+    norms = {"source input": [1.0] * 3, "target input": [1.0] * 3, "output": list(output)}
+    sides = {
+        "source input": {"source only": [0.6] * 3, "target only": [0.0] * 3, "both": [0.8] * 3},
+        "target input": {"source only": [0.0] * 3, "target only": [0.6] * 3, "both": [0.8] * 3},
+        "output": {side: list(output) for side in ("source only", "target only", "both")},
+    }
+    return {
+        "updates": [0, 100, 200],
+        "uses": {
+            f"{use} embedding": {
+                "norms": of_use,
+                "bands": [
+                    {"ranks": [1, 10], "norms": of_use},
+                    {"ranks": [11, 20], "norms": [norm / 2 for norm in of_use]},
+                ],
+                "sides": sides[use],
+            }
+            for use, of_use in norms.items()
+        },
+        "cosines": {"source input embedding, output embedding": [0.01, -0.02, 0.03]},
+        "rows": {"source only": 5, "target only": 6, "both": 7},
+    }
 
-    def score(*values, half=1.5):
-        mean = values[0]
+
+INFLUENCES = {  # of five blocks of sentences, in thousandths
+    "none": ["310 -420 130 -80 60", "250 -390 180 -20 -20", "340 -300 90 -190 60"],
+    "three-way": ["280 -210 260 -290 -40", "150 -310 80 120 -40", "200 -440 260 -70 50"],
+}
+
+
+def translation(seeds=1, subsets=("test",)):
+    """Two rows; texts that HTML must not take for its own."""
+    rows = {"none": (2_000_000, 31.25), "three-way": (1_000_000, 31.0)}
+
+    def scores(name, first):
+        values = [first, first + 0.5, first - 0.25][:seeds]
         return {
-            "score": mean,
-            "mean": mean,
-            "ci": [mean - half, mean + half],
+            "score": first,
+            "mean": first,
+            "ci": [first - 1.5, first + 1.5],
             "signature": "nrefs:1|case:mixed",
             "over_seeds": over_seeds(values),
+            "seeds": [
+                {"score": value, "influences": text}
+                for value, text in zip(values, INFLUENCES[name], strict=False)
+            ],
         }
 
-    rows = {"none": (2_000_000, 31.25), "three-way": (1_000_000, 31.0)}
     return {
-        **common("translation", rows, seeds=1),
+        **common("translation", rows, seeds),
         "baseline": "none",
         "rows": [
             {
-                **row(name, size, seeds=1),
+                **row(name, size, seeds),
                 "share": size / 2_000_000,
-                "test": {"test": {"bleu": score(bleu), "chrf": score(bleu + 20)}},
+                "test": {
+                    subset: {
+                        "bleu": scores(name, bleu - 5 * i),
+                        "chrf": scores(name, bleu + 20),
+                        "ter": scores(name, 80 - bleu),
+                    }
+                    for i, subset in enumerate(subsets)
+                },
             }
             for name, (size, bleu) in rows.items()
         ],
-        "comparisons": {
-            "test": [
-                {
-                    "baseline": "none",
-                    "system": "three-way",
-                    "metric": metric,
-                    "delta": -0.25,
-                    "mean": 31.0,
-                    "ci": [29.5, 32.5],
-                    "p_value": p,
-                }
-                for metric, p in (("bleu", 0.25), ("chrf", 0.04))
-            ]
-        },
         "beam": 5,
         "vocabulary": {
             **{"source_only": 2, "target_only": 4, "both": 4},
@@ -107,6 +136,31 @@ def translation():
             }
         ],
     }
+
+
+def translation_before_seeds():
+    """As it was before rows were compared over seeds; without TER."""
+    record = translation()
+    for one in record["rows"]:
+        for scores in one["test"].values():
+            del scores["ter"]
+            for score in scores.values():
+                del score["seeds"]
+    record["comparisons"] = {
+        "test": [
+            {
+                "baseline": "none",
+                "system": "three-way",
+                "metric": metric,
+                "delta": -0.25,
+                "mean": 31.0,
+                "ci": [29.5, 32.5],
+                "p_value": p,
+            }
+            for metric, p in (("bleu", 0.25), ("chrf", 0.04))
+        ]
+    }
+    return record
 
 
 def language_model():

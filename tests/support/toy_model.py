@@ -30,11 +30,12 @@ class ToyEncoder(FairseqEncoder):
     def __init__(self, dictionary, embedding, cfg):
         super().__init__(dictionary)
         self.embedding, self.dropout = embedding, Dropout(cfg.dropout, "ToyEncoder")
-        self.input_scale = lookup_scale_of(cfg)
+        self.input_scale = lookup_scale_of(cfg, dictionary)
 
     def forward(self, src_tokens, src_lengths, **_):
         kept = src_tokens.ne(self.dictionary.pad()).unsqueeze(2)
-        return {"sum": [(self.dropout(self.input_scale(self.embedding(src_tokens))) * kept).sum(1)]}
+        embedded = self.input_scale(self.embedding(src_tokens), src_tokens)
+        return {"sum": [(self.dropout(embedded) * kept).sum(1)]}
 
     def reorder_encoder_out(self, encoder_out, new_order):
         return select_sentences(encoder_out, new_order)

@@ -24,6 +24,7 @@ from tiednmt.frequency import frequency_order
 from tiednmt.models.parameters import (
     ParameterNames,
     holds_embeddings,
+    map_of,
     matrices_of,
     names_of,
     take,
@@ -83,13 +84,11 @@ def load(path: Path, data: Path | None = None) -> Checkpoint:
     dictionaries = tuple(_dictionary(folder / file) for file in files)
     _require_own(path, folder, weights, named, dictionaries)
     groups = equal_matrices(named)
-    projection = take(weights, names.projection)
     embeddings = [
         _embedding(_letter(uses), weight, uses, dictionaries, languages)
         for uses, weight in groups.items()
     ]
-    if projection is not None:
-        behind = named[OUTPUT].float() @ projection.float()
+    if (behind := _behind_projection(weights, names, named)) is not None:
         embeddings.append(_embedding("P·V", behind, (OUTPUT,), dictionaries, languages))
     return Checkpoint(
         path=path,
@@ -112,6 +111,17 @@ def _names(path: Path, config: Any, weights: Mapping[str, Tensor]) -> ParameterN
             "lstm_lm, transformer and transformer_lm"
         )
     return names
+
+
+def _behind_projection(
+    weights: Mapping[str, Tensor], names: ParameterNames, named: Mapping[str, Tensor]
+) -> Tensor | None:
+    """What meets the features before P; None without a P, or where V is not a matrix of its own."""
+    projection, down = take(weights, names.projection), take(weights, names.down)
+    if projection is None or map_of(weights, names):
+        return None
+    output = named[OUTPUT].float()
+    return (output if down is None else output @ down.float()) @ projection.float()
 
 
 def _letter(names: tuple[str, ...]) -> str:

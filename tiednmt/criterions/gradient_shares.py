@@ -14,13 +14,22 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from fairseq.data import Dictionary
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from tiednmt.errors import UserError
-from tiednmt.frequency import bands, frequency_order
+from tiednmt.frequency import (
+    BOTH,
+    NEITHER,
+    SOURCE_ONLY,
+    TARGET_ONLY,
+    bands,
+    frequency_order,
+    occurrences,
+)
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.tying import OUTPUT, SOURCE_INPUT
 
@@ -34,25 +43,39 @@ class GradientShares:
     ``update``; ``uses``, by use the ``norm`` of its gradient (Frobenius, of the summed loss), its
     ``share`` of the sum of the norms, and ``bands``: per band of frequency ranks the ``ranks``
     (first and last) and the ``norm``; ``cosines``, by pairs of uses of matrices of one shape.
-    Of several workers it is the first one's batches.
+    Where source and target share a matrix, each use also has ``sides``: the norm over the rows
+    of the units that only the source's training text has, only the target's, both or neither;
+    ``rows`` has how many these are. Of several workers it is the first one's batches.
 
     Args:
         every: so many updates are from one measured to the next.
         folder: where the file goes.
         source: the source dictionary.
         target: the target dictionary (of a language model the same).
+        training_data: gives the dataset that is trained on, which says whose units are whose;
+            of one in several parts, those read so far.
     """
 
-    def __init__(self, every: int, folder: Path, source: Dictionary, target: Dictionary) -> None:
+    def __init__(
+        self,
+        every: int,
+        folder: Path,
+        source: Dictionary,
+        target: Dictionary,
+        training_data: Callable[[], Any] = lambda: None,
+    ) -> None:
         self.every = every
         self.path = folder / FILE
         self._orders = {
             True: torch.from_numpy(frequency_order(source)),
             False: torch.from_numpy(frequency_order(target)),
         }
+        self._sides = _Sides(training_data, len(target))
         self._update = -1  # that is being measured
-        self._gradients: dict[str, Tensor] = {}  # by use, so far in the update
-        self._whole: Tensor | None = None  # of V, all uses together
+        self._gradients: dict[str, Tensor] = {}  # by use, so far in the update; V's is of all uses
+        self._uses: list[str] = []  # in their order
+        self._tied: list[str] = []  # the lookups in V
+        self._rows: dict[str, Tensor] = {}  # by side
         self._hooks: list[RemovableHandle] = []
 
     def observe(self, update: int, model: TiedModel) -> None:
@@ -63,7 +86,7 @@ class GradientShares:
             self._write()
         for hook in self._hooks:
             hook.remove()
-        self._hooks, self._gradients, self._whole = [], {}, None
+        self._hooks, self._gradients = [], {}
         if update % self.every == 0:
             self._update = update
             self._hook(model)
@@ -72,53 +95,101 @@ class GradientShares:
         """Let the batches to come add up their gradients by use."""
         uses = dict(model.lookups)
         for use, (embedding, scale) in uses.items():
-            self._hooks += _hook_lookup(embedding, scale, partial(self._add, use))
+            self._hooks += _hook_lookup(embedding, scale, partial(self._add_rows, use, embedding))
         output = model.output_layer.embedding
-        tied = [use for use, (embedding, _) in uses.items() if embedding is output]
-        self._hooks.append(output.weight.register_hook(partial(self._add_output, tied)))
+        self._hooks.append(output.weight.register_hook(self._add_output))
+        self._uses = [*uses, OUTPUT]
+        self._tied = [use for use, (embedding, _) in uses.items() if embedding is output]
+        shared = model.embeddings.source is model.embeddings.target
+        self._rows = self._sides.rows() if shared else {}
 
-    def _add(self, use: str, grad: Tensor) -> None:
-        known = self._gradients.get(use)
-        self._gradients[use] = grad if known is None else known + grad
+    def _add_rows(self, use: str, embedding: nn.Embedding, tokens: Tensor, grad: Tensor) -> None:
+        """Add the gradient of the rows that were looked up; padding has none."""
+        if use not in self._gradients:
+            self._gradients[use] = grad.new_zeros(embedding.weight.shape)
+        whole = self._gradients[use]
+        whole.index_add_(0, tokens.flatten(), grad.flatten(0, -2))
+        if embedding.padding_idx is not None:
+            whole[embedding.padding_idx] = 0
 
-    def _add_output(self, tied: list[str], whole: Tensor) -> None:
-        """What the lookups did not add to the gradient of V, so far in this update."""
-        self._whole = whole.detach() if self._whole is None else self._whole + whole.detach()
-        self._gradients[OUTPUT] = self._whole - sum(self._gradients[use] for use in tied)
+    def _add_output(self, grad: Tensor) -> None:
+        """Add the gradient of V, which is that of all its uses."""
+        known = self._gradients.get(OUTPUT)
+        self._gradients[OUTPUT] = grad.detach().clone() if known is None else known.add_(grad)
 
     def _write(self) -> None:
-        gradients = self._gradients
-        norms = {use: float(grad.norm()) for use, grad in gradients.items()}
+        for use in self._tied:
+            self._gradients[OUTPUT].sub_(self._gradients[use])
+        gradients = {use: _wide(self._gradients[use]) for use in self._uses}
+        rows = {use: grad.norm(dim=1) for use, grad in gradients.items()}
+        norms = {use: float(of_rows.norm()) for use, of_rows in rows.items()}
         total = sum(norms.values()) or 1.0
-        record = {
+        record: dict[str, Any] = {
             "update": self._update,
             "uses": {
                 use: {
                     "norm": norms[use],
                     "share": norms[use] / total,
-                    "bands": self._by_band(use, grad),
+                    "bands": self._by_band(use, of_rows),
+                    **self._by_side(of_rows),
                 }
-                for use, grad in gradients.items()
+                for use, of_rows in rows.items()
             },
             "cosines": _cosines(gradients, norms),
         }
+        if self._rows:
+            record["rows"] = {side: len(those) for side, those in self._rows.items()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
-    def _by_band(self, use: str, grad: Tensor) -> list[dict[str, Any]]:
-        order = self._orders[use == SOURCE_INPUT].to(grad.device)
-        rows = grad.float().norm(dim=1)[order]
+    def _by_band(self, use: str, rows: Tensor) -> list[dict[str, Any]]:
+        order = self._orders[use == SOURCE_INPUT].to(rows.device)
+        ranked = rows[order]
         return [
-            {"ranks": [first, last], "norm": float(rows[first - 1 : last].norm())}
+            {"ranks": [first, last], "norm": float(ranked[first - 1 : last].norm())}
             for first, last in bands(len(order))
         ]
 
+    def _by_side(self, rows: Tensor) -> dict[str, Any]:
+        if not self._rows:
+            return {}
+        sides = self._rows.items()
+        return {"sides": {side: float(rows[those.to(rows.device)].norm()) for side, those in sides}}
+
+
+class _Sides:
+    """Which rows of a joint dictionary are whose, read from the data that is trained on."""
+
+    def __init__(self, training_data: Callable[[], Any], rows: int) -> None:
+        self._training_data = training_data
+        self._seen = np.zeros((2, rows), dtype=bool)  # by the source, by the target
+        self._read: Any = None  # the last part of the data
+
+    def rows(self) -> dict[str, Tensor]:
+        """By side, the rows; nothing where the data are not pairs of sentences."""
+        data = self._training_data()
+        texts = [getattr(data, name, None) for name in ("src", "tgt")]
+        if any(text is None for text in texts):
+            return {}
+        if data is not self._read:
+            for seen, text in zip(self._seen, texts, strict=True):
+                seen |= occurrences(text, len(seen)) > 0
+            self._read = data
+        source, target = self._seen
+        whose = {
+            SOURCE_ONLY: source & ~target,
+            TARGET_ONLY: target & ~source,
+            BOTH: source & target,
+            NEITHER: ~(source | target),
+        }
+        return {side: torch.from_numpy(those.nonzero()[0]) for side, those in whose.items()}
+
 
 def _hook_lookup(
-    embedding: nn.Embedding, scale: nn.Module, add: Callable[[Tensor], None]
+    embedding: nn.Embedding, scale: nn.Module, add: Callable[[Tensor, Tensor], None]
 ) -> list[RemovableHandle]:
-    """Hand the gradient of the matrix (rows × dim) from each lookup that ``scale`` is handed."""
+    """Hand on what is looked up and its gradient, from each lookup that ``scale`` is handed."""
     looked_up: list[tuple[Tensor, Tensor]] = []
 
     def remember(_: nn.Module, inputs: tuple[Tensor], rows: Tensor) -> None:
@@ -126,26 +197,22 @@ def _hook_lookup(
 
     def attach(_: nn.Module, inputs: tuple[Tensor]) -> None:
         rows = inputs[0]
-        tokens = next(tokens for tokens, known in reversed(looked_up) if known is rows)
+        if rows.requires_grad:  # not in a validation, which may scale the whole matrix
+            tokens = next(tokens for tokens, known in reversed(looked_up) if known is rows)
+            rows.register_hook(lambda grad: add(tokens, grad.detach()))
         looked_up.clear()
-        if rows.requires_grad:
-            rows.register_hook(lambda grad: add(_scattered(embedding, tokens, grad.detach())))
 
     return [embedding.register_forward_hook(remember), scale.register_forward_pre_hook(attach)]
 
 
-def _scattered(embedding: nn.Embedding, tokens: Tensor, grad: Tensor) -> Tensor:
-    """The gradient of a matrix from that of the rows looked up; padding has none."""
-    whole = grad.new_zeros(embedding.weight.shape)
-    whole.index_add_(0, tokens.flatten(), grad.flatten(0, -2))
-    if embedding.padding_idx is not None:
-        whole[embedding.padding_idx] = 0
-    return whole
+def _wide(grad: Tensor) -> Tensor:
+    """In single precision, or double where it is."""
+    return grad if grad.dtype == torch.float64 else grad.float()
 
 
 def _cosines(gradients: Mapping[str, Tensor], norms: Mapping[str, float]) -> dict[str, float]:
     return {
-        f"{one}, {other}": float((gradients[one] * gradients[other]).sum())
+        f"{one}, {other}": float(gradients[one].flatten().dot(gradients[other].flatten()))
         / ((norms[one] * norms[other]) or 1.0)
         for one, other in combinations(gradients, 2)
         if gradients[one].shape == gradients[other].shape
@@ -155,17 +222,22 @@ def _cosines(gradients: Mapping[str, Tensor], norms: Mapping[str, float]) -> dic
 def read_gradient_shares(folder: Path) -> list[dict[str, Any]]:
     """The measured updates, in order; none where nothing was measured.
 
+    Of an update that was measured twice, since training went on from an earlier checkpoint, it is
+    the later.
+
     Raises:
         UserError: the file is damaged.
     """
     path = folder / FILE
     if not path.is_file():
         return []
-    records = []
+    records = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
             record = json.loads(line)
-            records.append({key: record[key] for key in ("update", "uses", "cosines")})
-        except (ValueError, KeyError, TypeError):
+            if not {"update", "uses", "cosines"} <= record.keys():
+                raise KeyError
+            records[int(record["update"])] = record
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise UserError(f"{path}, line {number}: damaged; remove the line") from None
-    return records
+    return [records[update] for update in sorted(records)]

@@ -1,7 +1,9 @@
 """NLL with label smoothing, and the penalty of projection regularisation logged apart from it."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,13 @@ from tiednmt.criterions.row_movement import RowMovement
 from tiednmt.errors import UserError
 from tiednmt.modules import OutputLayer
 from tiednmt.tuned_process import tune_process
+from tiednmt.tying import INPUT, SOURCE_INPUT, TARGET_INPUT
+
+SCALES = {  # learned ones in the log
+    SOURCE_INPUT: "input_scale_source",
+    TARGET_INPUT: "input_scale_target",
+    INPUT: "input_scale",
+}
 
 
 @dataclass
@@ -50,6 +59,7 @@ class TiedCrossEntropyConfig(FairseqDataclass):
             "an embedding matrix adds to its gradient (0: off); training stays the same"
         },
     )
+    train_subset: str = field(default=II("dataset.train_subset"))
     sentence_avg: bool = field(default=II("optimization.sentence_avg"))
     update_freq: list[int] = field(default=II("optimization.update_freq"))
     save_dir: str = field(default=II("checkpoint.save_dir"))
@@ -76,11 +86,10 @@ class TiedCrossEntropy(FairseqCriterion):
             )
         self.batches_per_update = cfg.update_freq[0]
         self.row_movement = self._observer(RowMovement, "measure_rows", cfg)
-        self.gradient_shares = self._observer(GradientShares, "measure_gradients", cfg)
+        shares = partial(GradientShares, training_data=lambda: task.datasets.get(cfg.train_subset))
+        self.gradient_shares = self._observer(shares, "measure_gradients", cfg)
 
-    def _observer(
-        self, kind: type[RowMovement | GradientShares], option: str, cfg: TiedCrossEntropyConfig
-    ) -> Any:
+    def _observer(self, kind: Callable[..., Any], option: str, cfg: TiedCrossEntropyConfig) -> Any:
         """What measures every so many updates, on the first worker; None where it is off."""
         every = getattr(cfg, option)
         if every < 0:
@@ -129,7 +138,9 @@ class TiedCrossEntropy(FairseqCriterion):
             penalty = layer.penalty(self.projection_penalty)
             loss = loss + penalty / self._batches_that_share_an_update()
             log["penalty"] = penalty.data
-            log["batches"] = 1
+        for use, scale in model.learned_scales.items():
+            log[SCALES[use]] = scale.detach().clone()  # that of the batch, whatever its update does
+        log["batches"] = 1
         log["loss"] = loss.data
         return loss, sample_size, log
 
@@ -148,8 +159,9 @@ class TiedCrossEntropy(FairseqCriterion):
         metrics.log_scalar("loss", total("loss") / samples / math.log(2), samples, round=3)
         metrics.log_scalar("nll_loss", total("nll_loss") / tokens / math.log(2), tokens, round=3)
         metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
-        if any("penalty" in log for log in logging_outputs):
-            metrics.log_scalar("penalty", total("penalty") / total("batches"), round=3)
+        for name in ("penalty", *SCALES.values()):
+            if any(name in log for log in logging_outputs):
+                metrics.log_scalar(name, total(name) / total("batches"), round=3)
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:

@@ -16,7 +16,7 @@ def kernels_for(tensor: Tensor) -> ModuleType | None:
     """The kernels of a step for tensors like this one; None where torch has to do.
 
     That is :mod:`~tiednmt.kernels.gpu` or :mod:`~tiednmt.kernels.cpu`, which both have ``step``,
-    ``step_back``, ``attend`` and ``attend_back``.
+    ``step_back``, ``lstm_step``, ``lstm_step_back``, ``attend`` and ``attend_back``.
     """
     return _gpu_kernels(tensor.device) if tensor.is_cuda else cpu_kernels_for(tensor)
 

@@ -1,4 +1,4 @@
-// The steps of tiednmt/modules/gru.py and attention.py, the loss of cross_entropy.py, dropout and what
+// The steps of tiednmt/modules/gru.py, lstm.py and attention.py, the loss of cross_entropy.py, dropout and what
 // a step of decoding does between its products, on a CPU, with the numbers of what is written there
 // in torch: one pass over what lies in the cache instead of one for each operation. cpu.py is their
 // caller.
@@ -115,6 +115,43 @@ FOR_EVERY_CPU void step_back_row(int64_t hidden, const T *__restrict gates,
     from_input[2 * hidden + j] = grad_candidate;
     from_state[2 * hidden + j] = grad_candidate * reset;
     grad[j] = after * update;
+  }
+}
+
+template <class T>
+FOR_EVERY_CPU void lstm_step_row(int64_t hidden, T *__restrict gates, const T *__restrict before,
+                                 T *__restrict cells, T *__restrict out) {
+#pragma omp simd
+  for (int64_t j = 0; j < hidden; j++) {
+    const T enter = sigmoid(gates[j]), forget = sigmoid(gates[hidden + j]);
+    const T candidate = hyperbolic_tangent(gates[2 * hidden + j]);
+    const T leave = sigmoid(gates[3 * hidden + j]);
+    const T cell = forget * before[j] + enter * candidate;
+    gates[j] = enter;
+    gates[hidden + j] = forget;
+    gates[2 * hidden + j] = candidate;
+    gates[3 * hidden + j] = leave;
+    cells[j] = cell;
+    out[j] = leave * hyperbolic_tangent(cell);
+  }
+}
+
+template <class T>
+FOR_EVERY_CPU void lstm_step_back_row(int64_t hidden, const T *__restrict gates,
+                                      const T *__restrict before, const T *__restrict cells,
+                                      const T *__restrict grad, T *__restrict grad_cell,
+                                      T *__restrict grad_gates) {
+#pragma omp simd
+  for (int64_t j = 0; j < hidden; j++) {
+    const T enter = gates[j], forget = gates[hidden + j];
+    const T candidate = gates[2 * hidden + j], leave = gates[3 * hidden + j];
+    const T squashed = hyperbolic_tangent(cells[j]), after = grad[j];
+    const T of_cell = grad_cell[j] + after * leave * (1 - squashed * squashed);
+    grad_gates[j] = of_cell * candidate * enter * (1 - enter);
+    grad_gates[hidden + j] = of_cell * before[j] * forget * (1 - forget);
+    grad_gates[2 * hidden + j] = of_cell * enter * (1 - candidate * candidate);
+    grad_gates[3 * hidden + j] = after * squashed * leave * (1 - leave);
+    grad_cell[j] = of_cell * forget;
   }
 }
 
@@ -376,6 +413,21 @@ template <class T> void step_back(const Matrix *m, int64_t batch, int64_t rows, 
   });
 }
 
+template <class T> void lstm_step(const Matrix *m, int64_t batch, int64_t rows, int64_t hidden) {
+  for_each_row(batch, rows, hidden, [=](int64_t b, int64_t k) {
+    lstm_step_row(hidden, row_of<T>(m[0], b, k), row_of<T>(m[1], b, k), row_of<T>(m[2], b, k),
+                  row_of<T>(m[3], b, k));
+  });
+}
+
+template <class T>
+void lstm_step_back(const Matrix *m, int64_t batch, int64_t rows, int64_t hidden) {
+  for_each_row(batch, rows, hidden, [=](int64_t b, int64_t k) {
+    lstm_step_back_row(hidden, row_of<T>(m[0], b, k), row_of<T>(m[1], b, k), row_of<T>(m[2], b, k),
+                       row_of<T>(m[3], b, k), row_of<T>(m[4], b, k), row_of<T>(m[5], b, k));
+  });
+}
+
 template <class T>
 void attend(const Matrix *m, int64_t batch, int64_t rows, AttentionSizes n) {
   for_each_row(batch, rows, n.length * n.size, [=](int64_t b, int64_t k) {
@@ -478,6 +530,12 @@ void loss(const Matrix *m, int64_t tokens, int64_t types, int64_t threads, Smoot
   void step_back_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t hidden) {              \
     step_back<T>(m, batch, rows, hidden);                                                         \
   }                                                                                               \
+  void lstm_step_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t hidden) {              \
+    lstm_step<T>(m, batch, rows, hidden);                                                         \
+  }                                                                                               \
+  void lstm_step_back_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t hidden) {         \
+    lstm_step_back<T>(m, batch, rows, hidden);                                                    \
+  }                                                                                               \
   void attend_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t length, int64_t size,     \
                   int64_t width) {                                                                \
     attend<T>(m, batch, rows, {length, size, width});                                             \
@@ -498,7 +556,7 @@ void loss(const Matrix *m, int64_t tokens, int64_t types, int64_t threads, Smoot
 
 extern "C" {
 // To be raised, with VERSION of cpu.py, whenever a kernel takes or computes something else.
-int64_t kernels_version() { return 2; }
+int64_t kernels_version() { return 3; }
 EXPORT(float)
 EXPORT(double)
 void add_rounded(const Matrix *m, int64_t rows, int64_t columns) {

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-VERSION = 2  # of what is compiled; see cpu.cpp
+VERSION = 3  # of what is compiled; see cpu.cpp
 
 
 def _load() -> ctypes.CDLL:
@@ -68,6 +68,28 @@ def step_back(
     read = ((gates, three), (candidates, one), (before, one), (grad, one))
     written = ((from_input, three), (from_state, three))
     _run("step_back", grad.dtype, (*read, *written), *_sizes(grad))
+
+
+def lstm_step(gates: Tensor, before: Tensor, cells: Tensor, out: Tensor) -> None:
+    """:meth:`tiednmt.modules.lstm.LSTMSteps.step`, of N or B × N rows each."""
+    one = before.shape
+    tensors = ((gates, (*one[:-1], 4 * one[-1])), (before, one), (cells, one), (out, one))
+    _run("lstm_step", before.dtype, tensors, *_sizes(before))
+
+
+def lstm_step_back(
+    gates: Tensor,
+    before: Tensor,
+    cells: Tensor,
+    grad: Tensor,
+    grad_cell: Tensor,
+    grad_gates: Tensor,
+) -> None:
+    """:meth:`tiednmt.modules.lstm.LSTMSteps.step_back`, of N or B × N rows each."""
+    one = grad.shape
+    four = (*one[:-1], 4 * one[-1])
+    read = ((gates, four), (before, one), (cells, one), (grad, one))
+    _run("lstm_step_back", grad.dtype, (*read, (grad_cell, one), (grad_gates, four)), *_sizes(grad))
 
 
 def attend(

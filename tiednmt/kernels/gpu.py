@@ -1,6 +1,7 @@
-"""Triton kernels for the steps of GRU and attention.
+"""Triton kernels for the steps of GRU, LSTM and attention.
 
-They compute what :mod:`tiednmt.modules.gru` and :mod:`tiednmt.modules.attention` say in torch.
+They compute what :mod:`tiednmt.modules.gru`, :mod:`tiednmt.modules.lstm` and
+:mod:`tiednmt.modules.attention` say in torch.
 Between its matrix products a step has many operations on small tensors. On a GPU each would be a
 launch, which takes longer than its work. All sums are in float32, or in float64 where the tensors
 are.
@@ -20,11 +21,11 @@ from tiednmt.kernels.tuning import GPU_BLOCK, GPU_TILE
 
 
 def step(gates: Tensor, candidates: Tensor, from_input: Tensor, state: Tensor, out: Tensor) -> None:
-    """:meth:`tiednmt.modules.gru.GRUSteps.step`, of N rows each."""
+    """:meth:`tiednmt.modules.gru.GRUSteps.step`, of N or B × N rows each."""
     _require_shapes(state.shape, 3, gates, from_input)
     _require_shapes(state.shape, 1, candidates, out)
-    tensors = (gates, from_input, state, candidates, out)
-    _step[_grid(state)](*tensors, *map(_stride, tensors), state.size(1), **_kinds(state))
+    for of_one in _by_direction(gates, from_input, state, candidates, out):
+        _launch(_step, of_one, state)
 
 
 def step_back(
@@ -35,11 +36,34 @@ def step_back(
     from_input: Tensor,
     from_state: Tensor,
 ) -> None:
-    """:meth:`tiednmt.modules.gru.GRUSteps.step_back`, of N rows each."""
+    """:meth:`tiednmt.modules.gru.GRUSteps.step_back`, of N or B × N rows each."""
     _require_shapes(grad.shape, 3, gates, from_input, from_state)
     _require_shapes(grad.shape, 1, candidates, before)
-    tensors = (gates, candidates, before, grad, from_input, from_state)
-    _step_back[_grid(grad)](*tensors, *map(_stride, tensors), grad.size(1), **_kinds(grad))
+    for of_one in _by_direction(gates, candidates, before, grad, from_input, from_state):
+        _launch(_step_back, of_one, grad)
+
+
+def lstm_step(gates: Tensor, before: Tensor, cells: Tensor, out: Tensor) -> None:
+    """:meth:`tiednmt.modules.lstm.LSTMSteps.step`, of N or B × N rows each."""
+    _require_shapes(before.shape, 4, gates)
+    _require_shapes(before.shape, 1, cells, out)
+    for of_one in _by_direction(gates, before, cells, out):
+        _launch(_lstm_step, of_one, before)
+
+
+def lstm_step_back(
+    gates: Tensor,
+    before: Tensor,
+    cells: Tensor,
+    grad: Tensor,
+    grad_cell: Tensor,
+    grad_gates: Tensor,
+) -> None:
+    """:meth:`tiednmt.modules.lstm.LSTMSteps.step_back`, of N or B × N rows each."""
+    _require_shapes(grad.shape, 4, gates, grad_gates)
+    _require_shapes(grad.shape, 1, before, cells, grad_cell)
+    for of_one in _by_direction(gates, before, cells, grad, grad_cell, grad_gates):
+        _launch(_lstm_step_back, of_one, grad)
 
 
 def attend(
@@ -90,8 +114,7 @@ def attend_back(
 def try_out(device: torch.device) -> None:
     """Run a small kernel; raises whatever Triton raises where it cannot."""
     three, one = torch.zeros(2, 3, device=device), torch.zeros(2, 1, device=device)
-    tensors = (three, one, one, one, three, three)
-    _step_back[(2, 1)](*tensors, *map(_stride, tensors), 1, **_kinds(one))
+    _launch(_step_back, (three, one, one, one, three, three), one)
 
 
 def _require_shapes(shape: torch.Size, times: int, *tensors: Tensor) -> None:
@@ -141,8 +164,16 @@ def _require_whole(shape: Sequence[int], tensor: Tensor, of: int | None = None) 
         )
 
 
-def _grid(state: Tensor) -> tuple[int, int]:
-    return len(state), triton.cdiv(state.size(1), GPU_BLOCK)
+def _by_direction(*tensors: Tensor) -> list[tuple[Tensor, ...]]:
+    """The tensors, or those of each direction where they are stacked."""
+    return [tensors] if tensors[0].dim() == 2 else list(zip(*tensors, strict=True))
+
+
+def _launch(kernel: Any, tensors: tuple[Tensor, ...], state: Tensor) -> None:
+    """Run the kernel of a step over rows as wide as those of ``state``."""
+    rows, hidden = state.shape[-2:]
+    grid = rows, triton.cdiv(hidden, GPU_BLOCK)
+    kernel[grid](*tensors, *map(_stride, tensors), hidden, **_kinds(state))
 
 
 def _stride(rows: Tensor) -> int:
@@ -202,7 +233,7 @@ def _step(
     )
     recurrent = _load(gates + 2 * hidden, there, KIND)
     x = _load(from_input + 2 * hidden, there, KIND) + reset * recurrent
-    candidate = 2 * tl.sigmoid(2 * x) - 1  # tanh
+    candidate = _tanh(x)
     before = _load(state + row * state_stride + column, there, KIND)
     tl.store(gates, reset, there)
     tl.store(gates + hidden, update, there)
@@ -251,6 +282,82 @@ def _step_back(
     tl.store(from_state + hidden, grad_update, there)
     tl.store(from_state + 2 * hidden, grad_candidate * reset, there)
     tl.store(grad, after * update, there)
+
+
+@triton.jit
+def _tanh(x):
+    return 2 * tl.sigmoid(2 * x) - 1
+
+
+@triton.jit
+def _lstm_step(
+    gates,
+    before,
+    cells,
+    out,
+    gates_stride,
+    before_stride,
+    cells_stride,
+    out_stride,
+    hidden,
+    KIND: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    there = column < hidden
+    gates += row * gates_stride + column
+    enter = tl.sigmoid(_load(gates, there, KIND))
+    forget = tl.sigmoid(_load(gates + hidden, there, KIND))
+    candidate = _tanh(_load(gates + 2 * hidden, there, KIND))
+    leave = tl.sigmoid(_load(gates + 3 * hidden, there, KIND))
+    last = _load(before + row * before_stride + column, there, KIND)
+    cell = forget * last + enter * candidate
+    tl.store(gates, enter, there)
+    tl.store(gates + hidden, forget, there)
+    tl.store(gates + 2 * hidden, candidate, there)
+    tl.store(gates + 3 * hidden, leave, there)
+    tl.store(cells + row * cells_stride + column, cell, there)
+    tl.store(out + row * out_stride + column, leave * _tanh(cell), there)
+
+
+@triton.jit
+def _lstm_step_back(
+    gates,
+    before,
+    cells,
+    grad,
+    grad_cell,
+    grad_gates,
+    gates_stride,
+    before_stride,
+    cells_stride,
+    grad_stride,
+    grad_cell_stride,
+    grad_gates_stride,
+    hidden,
+    KIND: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    there = column < hidden
+    gates += row * gates_stride + column
+    grad_cell += row * grad_cell_stride + column
+    grad_gates += row * grad_gates_stride + column
+    enter = _load(gates, there, KIND)
+    forget = _load(gates + hidden, there, KIND)
+    candidate = _load(gates + 2 * hidden, there, KIND)
+    leave = _load(gates + 3 * hidden, there, KIND)
+    last = _load(before + row * before_stride + column, there, KIND)
+    squashed = _tanh(_load(cells + row * cells_stride + column, there, KIND))
+    after = _load(grad + row * grad_stride + column, there, KIND)
+    of_cell = _load(grad_cell, there, KIND) + after * leave * (1 - squashed * squashed)
+    tl.store(grad_gates, of_cell * candidate * enter * (1 - enter), there)
+    tl.store(grad_gates + hidden, of_cell * last * forget * (1 - forget), there)
+    tl.store(grad_gates + 2 * hidden, of_cell * enter * (1 - candidate * candidate), there)
+    tl.store(grad_gates + 3 * hidden, after * squashed * leave * (1 - leave), there)
+    tl.store(grad_cell, of_cell * forget, there)
 
 
 @triton.jit(do_not_specialize=["length"])

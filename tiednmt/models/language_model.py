@@ -81,10 +81,19 @@ class RecurrentLanguageModel(TiedModel, FairseqLanguageModel):
         return model
 
     def initialise(self, cfg: Any) -> None:
-        """Start every parameter uniform between −``init_range`` and ``init_range``."""
-        scale = self.decoder.input_scale.factor
+        """Start every parameter uniform between −``init_range`` and ``init_range``.
+
+        What stands between a matrix and its uses has a start of its own.
+        """
+        output = self.decoder.output
+        between = nn.ModuleList(
+            module
+            for module in (self.decoder.input_scale, output.down, output.map)
+            if module is not None
+        )
+        apart = {id(parameter) for parameter in between.parameters()}
         for parameter in self.parameters():  # tied ones once
-            if parameter is not scale:
+            if id(parameter) not in apart:
                 nn.init.uniform_(parameter, -cfg.init_range, cfg.init_range)
 
     SIZES: tuple[str, ...] = ()  # the further options that are sizes

@@ -28,6 +28,11 @@ class ParameterNames:
     bias: str | None = None  # of the output, rows
     projection: str | None = None  # P, dim × dim
     projection_bias: str | None = None
+    # of the ways to tie that put something between a matrix and its uses
+    down: str | None = None  # rank × dim
+    up: tuple[str, ...] = ()  # dim × rank
+    private: str | None = None  # private rows of the source side
+    output_map: str | None = None  # what the names of its parameters begin with
 
 
 OURS = ParameterNames(
@@ -37,27 +42,31 @@ OURS = ParameterNames(
     bias="decoder.output.bias",
     projection="decoder.output.projection.weight",
     projection_bias="decoder.output.projection.bias",
+    down="decoder.output.down.weight",
+    up=("encoder.input_scale.up.weight", "decoder.input_scale.up.weight"),
+    private="encoder.input_scale.private.weight",
+    output_map="decoder.output.map.",
 )
 # fairseq's transformer and lstm with their language models; older ones keep V in embed_out
-_TRANSFORMER = ParameterNames(
+TRANSFORMER = ParameterNames(
     source="encoder.embed_tokens.weight",
     target="decoder.embed_tokens.weight",
     output="decoder.output_projection.weight",
     bias="decoder.output_projection.bias",
 )
 _OLD_TRANSFORMER = ParameterNames(
-    source=_TRANSFORMER.source, target=_TRANSFORMER.target, output="decoder.embed_out"
+    source=TRANSFORMER.source, target=TRANSFORMER.target, output="decoder.embed_out"
 )
-_LSTM = ParameterNames(
-    source=_TRANSFORMER.source,
-    target=_TRANSFORMER.target,
+LSTM = ParameterNames(
+    source=TRANSFORMER.source,
+    target=TRANSFORMER.target,
     output="decoder.fc_out.weight",
     bias="decoder.fc_out.bias",
 )
-_ADAPTIVE_SOFTMAX = "decoder.adaptive_softmax."
+ADAPTIVE_SOFTMAX = "decoder.adaptive_softmax."
 # fairseq's buffers, our digest and scales that are not learned
 _NOT_PARAMETERS = ("version", "_float_tensor", "input_scale.constant")
-KNOWN = (OURS, _TRANSFORMER, _LSTM, _OLD_TRANSFORMER)
+KNOWN = (OURS, TRANSFORMER, LSTM, _OLD_TRANSFORMER)
 
 
 def names_of(weights: Mapping[str, Tensor]) -> ParameterNames | None:
@@ -93,7 +102,7 @@ def matrices_of(weights: Mapping[str, Tensor], names: ParameterNames) -> dict[st
     source, target, output = (
         take(weights, name) for name in (names.source, names.target, names.output)
     )
-    has_output = not any(name.startswith(_ADAPTIVE_SOFTMAX) for name in weights)
+    has_output = not any(name.startswith(ADAPTIVE_SOFTMAX) for name in weights)
     return stored_matrices(source, target, output, has_output)
 
 
@@ -110,5 +119,24 @@ def tie_map_of(weights: Mapping[str, Tensor], names: ParameterNames) -> TieMap:
         for name, weight in weights.items()
         if name not in embeddings and not name.endswith(_NOT_PARAMETERS)
     )
-    total = others + sum(weight.numel() for weight in groups.values())
-    return make_tie_map(groups, total, bias, sum(projection))
+    return make_tie_map(
+        groups,
+        total=others + sum(weight.numel() for weight in groups.values()),
+        bias=bias,
+        projection=sum(projection),
+        output_map=map_of(weights, names),
+        down=take(weights, names.down),
+        up=[weights[name] for name in names.up if name in weights],
+        private=take(weights, names.private),
+    )
+
+
+def map_of(weights: Mapping[str, Tensor], names: ParameterNames) -> dict[str, Tensor]:
+    """The parameters of the map between a matrix and V, by their names in it."""
+    prefix = names.output_map
+    if prefix is None:
+        return {}
+    named = (
+        (name.removeprefix(prefix), w) for name, w in weights.items() if name.startswith(prefix)
+    )
+    return dict(named)

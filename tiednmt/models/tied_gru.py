@@ -17,14 +17,14 @@ from omegaconf import II
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from tiednmt.kernels.tuning import DECODING_TABLE
+from tiednmt.models.recurrent_decoder import RecurrentDecoder
 from tiednmt.models.tied_model import (
     EncoderOut,
-    SteppingDecoder,
     TiedModel,
     TiedModelConfig,
     check_ranges,
     embeddings_of,
+    input_scale_field,
     lookup_scale_of,
     preset,
     select_sentences,
@@ -32,8 +32,9 @@ from tiednmt.models.tied_model import (
 from tiednmt.modules import BidirectionalGRU, ConditionalGRU
 from tiednmt.modules.conditional_gru import Decoded, Memory, StepMemory
 from tiednmt.modules.dropout import Dropout
-from tiednmt.modules.frozen_linear import Frozen, FrozenLinear
+from tiednmt.modules.frozen_linear import FrozenLinear
 from tiednmt.modules.linear import is_plain, linear
+from tiednmt.modules.lookup import LookupScale
 from tiednmt.modules.packing import (
     move_padding_right,
     pack_steps,
@@ -45,37 +46,47 @@ from tiednmt.tying import Embeddings
 
 
 @dataclass
-class TiedGRUConfig(TiedModelConfig):
+class GRUDecoderConfig(TiedModelConfig):
+    """Options of the conditional GRU decoder."""
+
+    decoder_hidden_size: int = field(default=256, metadata={"help": "size of the decoder's state"})
+    attention_size: int = field(
+        default=256, metadata={"help": "size of the hidden layer of the additive attention"}
+    )
+    embedding_dropout: float = field(
+        default=II("model.dropout"),
+        metadata={"help": "dropout on the input embeddings that a GRU reads"},
+    )
+    state_dropout: float = field(
+        default=II("model.dropout"),
+        metadata={
+            "help": "dropout on the states that enter the readout, and on those of a GRU encoder"
+        },
+    )
+    readout_dropout: float = field(
+        default=II("model.dropout"), metadata={"help": "dropout between readout and output layer"}
+    )
+    max_target_positions: int = field(
+        default=1024, metadata={"help": "longest target sentence, in subword units"}
+    )
+
+
+@dataclass
+class TiedGRUConfig(GRUDecoderConfig):
     """Options of ``--arch tied_gru``; the defaults fit a corpus of Multi30k's size."""
 
+    input_scale: str = input_scale_field("4")  # experiment demo-input-scale
     embed_dim: int = field(default=256, metadata={"help": "size of the three embeddings"})
     encoder_hidden_size: int = field(
         default=128, metadata={"help": "hidden size of the encoder in each direction"}
     )
     encoder_layers: int = field(default=1, metadata={"help": "bidirectional encoder layers"})
-    decoder_hidden_size: int = field(default=256, metadata={"help": "size of the decoder's state"})
-    attention_size: int = field(
-        default=256, metadata={"help": "size of the hidden layer of the additive attention"}
-    )
     dropout: float = field(
         default=0.3,
         metadata={"help": "default of --embedding-dropout, --state-dropout and --readout-dropout"},
     )
-    embedding_dropout: float = field(
-        default=II("model.dropout"), metadata={"help": "dropout on both input embeddings"}
-    )
-    state_dropout: float = field(
-        default=II("model.dropout"),
-        metadata={"help": "dropout on the annotations and on the states that enter the readout"},
-    )
-    readout_dropout: float = field(
-        default=II("model.dropout"), metadata={"help": "dropout between readout and output layer"}
-    )
     max_source_positions: int = field(
         default=1024, metadata={"help": "longest source sentence, in subword units"}
-    )
-    max_target_positions: int = field(
-        default=1024, metadata={"help": "longest target sentence, in subword units"}
     )
 
 
@@ -88,11 +99,13 @@ class TiedGRUModel(TiedModel, FairseqEncoderDecoderModel):
         cls, cfg: TiedGRUConfig, source: Dictionary | None, target: Dictionary
     ) -> "TiedGRUModel":
         """Build the model for these dictionaries; see :meth:`TiedModel.build`."""
-        check_ranges(cfg, _SIZES, _DROPOUTS)
+        check_ranges(cfg, _SIZES, ("dropout",))
+        check_decoder(cfg)
         embeddings = embeddings_of(cfg, source, target, cfg.embed_dim)
         assert source is not None and embeddings.source is not None
         encoder = TiedGRUEncoder(cfg, source, embeddings.source)
-        decoder = TiedGRUDecoder(cfg, target, embeddings)
+        annotation_size = 2 * cfg.encoder_hidden_size
+        decoder = TiedGRUDecoder(cfg, target, embeddings, annotation_size, lookup_scale_of(cfg))
         model = cls(encoder, decoder)
         model.complete(cfg, source, target)
         return model
@@ -115,7 +128,7 @@ class TiedGRUEncoder(FairseqEncoder):
         super().__init__(dictionary)
         owner = type(self).__name__
         self.embedding = embedding
-        self.input_scale = lookup_scale_of(cfg)
+        self.input_scale = lookup_scale_of(cfg, dictionary)
         self.max_source_positions = cfg.max_source_positions
         self.embedding_dropout = Dropout(cfg.embedding_dropout, owner)
         self.state_dropout = Dropout(cfg.state_dropout, owner)
@@ -131,7 +144,8 @@ class TiedGRUEncoder(FairseqEncoder):
             to the right, and ``columns`` (B × S): where each stood in ``src_tokens``.
         """
         tokens, padding, columns = move_padding_right(src_tokens, self.dictionary.pad())
-        embedded = self.embedding_dropout(self.input_scale(self.embedding(tokens.t())))
+        words = tokens.t()
+        embedded = self.embedding_dropout(self.input_scale(self.embedding(words), words))
         packed = pack_padded_sequence(embedded, (~padding).sum(1).cpu(), enforce_sorted=False)
         states, _lengths = pad_packed_sequence(
             self.rnn(packed), batch_first=True, total_length=tokens.size(1)
@@ -158,30 +172,38 @@ class _Sources(NamedTuple):
     columns: Tensor | None  # B × S: where each annotation stood in the source, if not in order
 
 
-class TiedGRUDecoder(SteppingDecoder):
-    """Conditional GRU, readout tanh(W_s s_t + W_y y_{t-1} + W_c c_t), output layer."""
+class TiedGRUDecoder(RecurrentDecoder):
+    """Conditional GRU, readout tanh(W_s s_t + W_y y_{t-1} + W_c c_t), output layer.
+
+    Args:
+        cfg: options of the decoder.
+        dictionary: of the target language.
+        embeddings: of the model.
+        annotation_size: numbers of an annotation.
+        input_scale: of the target input embedding.
+    """
 
     def __init__(
         self,
-        cfg: TiedGRUConfig,
+        cfg: GRUDecoderConfig,
         dictionary: Dictionary,
         embeddings: Embeddings,
+        annotation_size: int,
+        input_scale: LookupScale,
     ) -> None:
-        super().__init__(dictionary, embeddings, cfg.max_target_positions)
-        owner = type(self).__name__
-        annotation_size = 2 * cfg.encoder_hidden_size
-        self.input_scale = lookup_scale_of(cfg)
-        self.embedding_dropout = Dropout(cfg.embedding_dropout, owner)
+        super().__init__(
+            dictionary, embeddings, input_scale, cfg.embedding_dropout, cfg.max_target_positions
+        )
+        owner, embed_dim = type(self).__name__, embeddings.output.dim
         self.state_dropout = Dropout(cfg.state_dropout, owner)
         self.readout_dropout = Dropout(cfg.readout_dropout, owner)
         self.initial = nn.Linear(annotation_size, cfg.decoder_hidden_size)
         self.cell = ConditionalGRU(
-            cfg.embed_dim, annotation_size, cfg.decoder_hidden_size, cfg.attention_size
+            embed_dim, annotation_size, cfg.decoder_hidden_size, cfg.attention_size
         )
-        self.readout_state = nn.Linear(cfg.decoder_hidden_size, cfg.embed_dim)
-        self.readout_input = nn.Linear(cfg.embed_dim, cfg.embed_dim, bias=False)
-        self.readout_context = nn.Linear(annotation_size, cfg.embed_dim, bias=False)
-        self.token_table: Frozen[Tensor] | None = None
+        self.readout_state = nn.Linear(cfg.decoder_hidden_size, embed_dim)
+        self.readout_input = nn.Linear(embed_dim, embed_dim, bias=False)
+        self.readout_context = nn.Linear(annotation_size, embed_dim, bias=False)
         for linear_layer in (
             self.initial,
             self.readout_state,
@@ -197,18 +219,13 @@ class TiedGRUDecoder(SteppingDecoder):
         order, positions, sizes = pack_steps(prev_output_tokens, self.dictionary.pad())
         memory, state = self.begin(select_sentences(encoder_out, order))
         tokens = prev_output_tokens.flatten()[positions]
-        embedded = self._embed(tokens)
+        embedded = self.embed(tokens)
         decoded = self.cell(embedded, sizes, memory, state)
         readout, attention = (
             unpack_steps(rows, positions, prev_output_tokens.shape)
             for rows in (self.read_out(embedded, decoded), decoded.attention)
         )
         return readout, restore_columns(attention, encoder_out["columns"][0])
-
-    def _embed(self, tokens: Tensor) -> Tensor:
-        """What the steps read of target tokens, … × embedding."""
-        embedded: Tensor = self.embedding_dropout(self.input_scale(self.embedding(tokens)))
-        return embedded
 
     def begin(self, encoder_out: EncoderOut) -> tuple[Memory, Tensor]:
         """What all steps attend to, and the state before the first (B × hidden).
@@ -236,11 +253,12 @@ class TiedGRUDecoder(SteppingDecoder):
         """One step of K hypotheses for each of B sources; see :class:`Stepper`."""
         attended = memory.attended
         if isinstance(attended, Memory):
-            embedded = self._embed(tokens)
+            embedded = self.embed(tokens)
             decoded = self.cell.step_by_parts(embedded, attended, state)
             readout = self.read_out(embedded, decoded)
         else:
-            from_token, to_readout = self._from_tokens(tokens)
+            from_tokens = self.from_tokens(tokens)
+            from_token, to_readout = from_tokens.tensor_split((self.cell.gate_size,), 2)
             decoded = self.cell.step(from_token, attended, state)
             readout = linear(self.readout_state, self.state_dropout(decoded.states))
             readout = readout.add_(to_readout).add_(decoded.contexts)
@@ -250,49 +268,22 @@ class TiedGRUDecoder(SteppingDecoder):
             attention = restore_columns(attention, memory.columns)
         return StepOutput(readout, decoded.states, attention)
 
-    def _from_tokens(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """What depends on a step's tokens (B × K) alone, B × K × ….
-
-        That is their part of GRU_1's gates and of the readout.
-        """
-        table = self._token_table_now()
-        if table is None and self.embedding_dropout.drops:
-            projected = self._project(self._embed(tokens))
-        else:
-            if table is None:  # hypotheses often end in the same token
-                distinct, tokens = tokens.unique(return_inverse=True)
-                table = self._project(self.input_scale(self.embedding(distinct)))
-            projected = F.embedding(tokens, table)
-        from_token, to_readout = projected.tensor_split((self.cell.gate_size,), 2)
-        return from_token, to_readout
-
-    def _project(self, embedded: Tensor) -> Tensor:
+    def project(self, embedded: Tensor) -> Tensor:
+        """The part of GRU_1's gates and of the readout that depends on a token alone."""
         one = self.cell.transition_1
         from_token = F.linear(embedded, one.weight_ih, one.bias_ih)
         return torch.cat((from_token, self.readout_input(embedded)), -1)
 
-    def _token_table_now(self) -> Tensor | None:
-        """What depends on a token alone for all tokens, where they are few (rows × numbers)."""
-        if self.token_table is None or torch.is_grad_enabled() or self.embedding_dropout.drops:
-            return None
-        return self.token_table(*self._token_table_parameters())
-
-    def _token_table_parameters(self) -> tuple[Tensor, ...]:
+    def projecting(self) -> tuple[Tensor, ...]:
+        """The parameters that :meth:`project` reads."""
         one = self.cell.transition_1
-        layers = (*self.readout_input.parameters(), *self.input_scale.parameters())
-        return self.embedding.weight, one.weight_ih, one.bias_ih, *layers
+        return one.weight_ih, one.bias_ih, *self.readout_input.parameters()
 
     def freeze(self, kind: type[FrozenLinear] | None) -> None:
         """Look up what depends on a token alone, where there are few tokens, or (``None``) not."""
-        numbers = self.cell.gate_size + self.embedding.embedding_dim
-        is_small = self.embedding.num_embeddings * numbers <= DECODING_TABLE
-        self.token_table = None
-        if kind is not None and is_small and self.cell.is_plain:
-            parameters = self._token_table_parameters()
-            self.token_table = Frozen(self._make_token_table, *parameters)
-
-    def _make_token_table(self, embeddings: Tensor, *_: Tensor) -> Tensor:
-        return self._project(self.input_scale(embeddings))
+        looks_up = kind is not None and self.cell.is_plain
+        numbers = self.cell.gate_size + self.output.dim
+        self.look_up_tokens(numbers if looks_up else None)
 
     def read_out(self, embedded: Tensor, decoded: Decoded) -> Tensor:
         """tanh(W_s s_t + W_y y_{t−1} + W_c c_t), … × embedding."""
@@ -304,16 +295,16 @@ class TiedGRUDecoder(SteppingDecoder):
         return self.readout_dropout(readout)
 
 
-_SIZES = (
-    "embed_dim",
-    "encoder_hidden_size",
-    "encoder_layers",
-    "decoder_hidden_size",
-    "attention_size",
-    "max_source_positions",
-    "max_target_positions",
-)
-_DROPOUTS = ("dropout", "embedding_dropout", "state_dropout", "readout_dropout")
+_SIZES = ("embed_dim", "encoder_hidden_size", "encoder_layers", "max_source_positions")
+
+
+def check_decoder(cfg: GRUDecoderConfig) -> None:
+    """Refuse what the decoder cannot be; see :func:`check_ranges`."""
+    check_ranges(
+        cfg,
+        ("decoder_hidden_size", "attention_size", "max_target_positions"),
+        ("embedding_dropout", "state_dropout", "readout_dropout"),
+    )
 
 
 @register_model_architecture("tied_gru", "tied_gru_tiny")

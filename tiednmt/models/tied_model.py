@@ -1,9 +1,11 @@
 """What every architecture of this package is: tied matrices, one output layer, a stepper."""
 
+import copy
 import logging
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from textwrap import shorten
 from typing import Any, ClassVar, TypeVar
 
@@ -13,23 +15,29 @@ from fairseq.data import Dictionary
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.models import BaseFairseqModel, FairseqIncrementalDecoder, FairseqLanguageModel
 from fairseq.tasks import TASK_DATACLASS_REGISTRY, FairseqTask, setup_task
+from fairseq.utils import split_paths
 from omegaconf import DictConfig, open_dict
 from torch import Tensor, nn
 
 from tiednmt.errors import CheckpointError, UserError
+from tiednmt.models import habits
 from tiednmt.models.parameters import OURS, ParameterNames
+from tiednmt.models.stock import StockModel
 from tiednmt.modules import OutputLayer
 from tiednmt.modules.dropout import Dropping, owners_in
 from tiednmt.modules.frozen_linear import FrozenLinear, PackedLinear
 from tiednmt.modules.linear import PRECISIONS, freeze, set_matmul_precision
-from tiednmt.modules.lookup import LookupScale
+from tiednmt.modules.lookup import LookupScale, PrivateRows
+from tiednmt.modules.output_maps import NO_MAP, OUTPUT_MAPS, OutputMapOptions
 from tiednmt.search.stepper import StepOutput, Stepper, Tree, keep
 from tiednmt.tying import (
     INPUT,
+    JOINT,
     NONE,
     SOURCE_INPUT,
     TARGET_INPUT,
     TYINGS,
+    Dims,
     Embeddings,
     TieMap,
     build_embeddings,
@@ -44,6 +52,17 @@ LEARNED_FROM = 4.0  # what --input-scale learned starts from
 EncoderOut = dict[str, list[Tensor]]
 IncrementalState = dict[str, dict[str, Any]]
 Self = TypeVar("Self", bound="TiedModel")
+
+
+def input_scale_field(default: str) -> Any:
+    """The option ``--input-scale``, whose default each family of models has found for itself."""
+    return field(
+        default=default,
+        metadata={
+            "help": "multiply the rows that are looked up in an input embedding: a number, "
+            "sqrt-dim, or learned (one scalar per input embedding)"
+        },
+    )
 
 
 @dataclass
@@ -69,16 +88,46 @@ class TiedModelConfig(FairseqDataclass):
         default=False,
         metadata={"help": "give P a bias, as the paper's authors do in the code they released"},
     )
-    input_scale: str = field(
-        default="1",
-        metadata={
-            "help": "multiply the rows that are looked up in an input embedding: a number, "
-            "sqrt-dim, or learned (one scalar per input embedding)"
-        },
+    no_output_bias: bool = field(
+        default=False,
+        metadata={"help": "leave the output bias at zero; fairseq's Transformer has none"},
     )
+    input_scale: str = input_scale_field("1")
     input_gradient_scale: float = field(
         default=1.0,
         metadata={"help": "multiply what the input embeddings add to the gradient of a matrix"},
+    )
+    output_map: ChoiceEnum(OUTPUT_MAPS) = field(  # type: ignore[valid-type]
+        default=NO_MAP,
+        metadata={
+            "help": "what stands between the output embedding's matrix E and the scores: none; "
+            "joint: E and the features are mapped into a joint space; residual: deep residual "
+            "layers on E (DRILL); low-rank: E plus a matrix of low rank"
+        },
+    )
+    output_map_size: int = field(
+        default=0, metadata={"help": "size of the joint space, or rank of the low-rank matrix"}
+    )
+    output_map_depth: int = field(default=0, metadata={"help": "layers of the residual map"})
+    output_map_dropout: float = field(
+        default=0.0,
+        metadata={"help": "dropout before each residual layer, of the same numbers in all rows"},
+    )
+    embedding_rank: int = field(
+        default=0,
+        metadata={
+            "help": "factorise the embeddings: rows of so many numbers, projected up to "
+            "--embed-dim where they are looked up, the features down before they score (0: not)"
+        },
+    )
+    private_units: str = field(
+        default="",
+        metadata={
+            "help": "a file of units, one per line, whose rows are not shared: the source side has "
+            "its own (needs --tying inputs or three-way); a name that does not exist as given is "
+            "looked for in the data-bin, where preprocess leaves shared-units.txt, the units that "
+            "both languages use"
+        },
     )
     float32_matmul_precision: ChoiceEnum(PRECISIONS) = field(  # type: ignore[valid-type]
         default="highest",
@@ -94,16 +143,23 @@ class TiedModel(BaseFairseqModel):
     """A model with tied matrices, whose checkpoints hold each once and fit one vocabulary alone."""
 
     parameter_names: ClassVar[ParameterNames] = OURS
+    stock: ClassVar[StockModel | None] = None  # the model of fairseq that it can stand in for
     num_updates = 0  # of training, before the batch at hand
 
     # --- building ------------------------------------------------------------------------------
+
+    @classmethod
+    def add_args(cls, parser: ArgumentParser) -> None:
+        """Add the options of the model, and what users of fairseq's own models type instead."""
+        super().add_args(parser)
+        habits.add_options(parser, cls)
 
     @classmethod
     def build_model(cls: type[Self], cfg: Any, task: FairseqTask) -> Self:
         """Build from the task's dictionaries and log the tie map; fairseq calls this."""
         is_language_model = issubclass(cls, FairseqLanguageModel)
         source = None if is_language_model else task.source_dictionary
-        model = cls.build(cfg, source, task.target_dictionary)
+        model = cls.build(_with_found_units(cfg, task), source, task.target_dictionary)
         logger.info("tying: %s\n%s\n%s", cfg.tying, model.tie_map, model.tie_map.signature)
         return model
 
@@ -122,9 +178,14 @@ class TiedModel(BaseFairseqModel):
         raise NotImplementedError
 
     def complete(self, cfg: TiedModelConfig, *dictionaries: Dictionary) -> None:
-        """Set the precision and guard the checkpoints; to be called once all parts are there."""
+        """Set the precision and guard the checkpoints; to be called once all parts have a start."""
+        private = getattr(cfg, "private_units", "")
+        if private and not any(scale.private for _, scale in self.lookups.values()):
+            raise UserError(f"--private-units: {type(self).__name__} has no private rows")
         # fairseq does not complete the configuration of an older checkpoint
         set_matmul_precision(self, str(getattr(cfg, "float32_matmul_precision", "highest")))
+        if getattr(cfg, "no_output_bias", False):
+            nn.init.zeros_(self.output_layer.bias.requires_grad_(False))
         guard_checkpoints(self, *dictionaries)
 
     # --- what tools need of a model ------------------------------------------------------------
@@ -143,6 +204,12 @@ class TiedModel(BaseFairseqModel):
             return {INPUT: of_target}
         of_source = (embeddings.source, self.encoder.input_scale)
         return {SOURCE_INPUT: of_source, TARGET_INPUT: of_target}
+
+    @property
+    def learned_scales(self) -> dict[str, Tensor]:
+        """The scales of ``lookups`` that are parameters, by the use that they are of."""
+        scales = {use: scale.factor for use, (_, scale) in self.lookups.items()}
+        return {use: factor for use, factor in scales.items() if factor is not None}
 
     @property
     def tie_map(self) -> TieMap:
@@ -233,6 +300,20 @@ class TiedModel(BaseFairseqModel):
 
     # --- loading -------------------------------------------------------------------------------
 
+    def upgrade_state_dict_named(self, state_dict: dict[str, Any], name: str) -> None:
+        """fairseq's; a state of the model of fairseq's own becomes one of ours, too.
+
+        So ``--restore-file`` and ``--finetune-from-model`` take either. What such a state does not
+        say is left as the options have it: how lookups are scaled.
+        """
+        super().upgrade_state_dict_named(state_dict, name)
+        stock = type(self).stock
+        if stock is not None and not name and stock.is_held_by(state_dict):
+            scale = self.encoder.input_scale.value
+            ours = stock.to_ours(state_dict, scale)
+            state_dict.clear()
+            state_dict.update(ours)
+
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """fairseq's, with a message that says what to do where the model is another.
 
@@ -246,8 +327,8 @@ class TiedModel(BaseFairseqModel):
         except RuntimeError as error:
             difference = shorten(" ".join(str(error).splitlines()[1:]), 160)
             raise CheckpointError(
-                "the checkpoint holds another model; give the --arch, --tying, --projection and "
-                f"sizes that it was trained with: {difference}"
+                "the checkpoint holds another model; give the --arch, --tying, --projection, "
+                f"--output-map and sizes that it was trained with: {difference}"
             ) from error
 
 
@@ -352,19 +433,95 @@ class SteppingDecoder(FairseqIncrementalDecoder):
         return self.max_target_positions
 
 
-def lookup_scale_of(cfg: Any) -> LookupScale:
-    """The scale of the lookups that the options of a model ask for."""
+def lookup_scale_of(
+    cfg: Any,
+    source: Dictionary | None = None,
+    *,
+    learned_from: float = LEARNED_FROM,
+    dim: int | None = None,
+    option: str = "input_scale",
+) -> LookupScale:
+    """What stands between the lookups of one side and the layers that read them.
+
+    Args:
+        cfg: options of the model.
+        source: the source dictionary, for the side that looks up source units, which may have
+            private rows.
+        learned_from: what a learned scale starts from.
+        dim: numbers per embedding, if not as many as the option ``embed_dim`` says.
+        option: the option that says how much it scales.
+
+    Raises:
+        UserError: it says what it cannot.
+    """
     # older checkpoints do not have the options
-    option = str(getattr(cfg, "input_scale", "1"))
+    asked = str(getattr(cfg, option, "1"))
     gradient_scale = getattr(cfg, "input_gradient_scale", 1.0)
-    return LookupScale.of(option, cfg.embed_dim, LEARNED_FROM, gradient_scale)
+    dim, name = dim or cfg.embed_dim, habits.option_of(option)
+    rank = getattr(cfg, "embedding_rank", 0)
+    up = nn.Linear(rank, dim, bias=False) if rank else None
+    private = None if source is None else _private_rows_of(cfg, source, rank or dim)
+    return LookupScale.of(asked, dim, learned_from, gradient_scale, name, up, private)
 
 
-def embeddings_of(cfg: Any, source: Dictionary | None, target: Dictionary, dim: int) -> Embeddings:
+def _private_rows_of(cfg: Any, source: Dictionary, size: int) -> PrivateRows | None:
+    """The private rows of the source side, if it has any, of ``size`` numbers."""
+    name = getattr(cfg, "private_units", "")
+    if not name:
+        return None
+    path = Path(name)
+    units = _units_in(path, source) if path.is_file() else None
+    return PrivateRows(units, size, name)
+
+
+def _units_in(path: Path, dictionary: Dictionary) -> list[int]:
+    """The entries of the units that stand in a file, one per line."""
+    entries = {symbol: entry for entry, symbol in enumerate(dictionary.symbols)}
+    units = path.read_text(encoding="utf-8").split("\n")
+    while units and not units[-1]:
+        units.pop()
+    if not units:
+        raise UserError(f"--private-units {path}: holds no units")
+    for number, unit in enumerate(units, start=1):
+        if unit not in entries or unit == dictionary.pad_word:
+            raise UserError(
+                f"--private-units {path}, line {number}: {unit!r} is no unit of the dictionary"
+            )
+    return [entries[unit] for unit in units]
+
+
+def _with_found_units(cfg: Any, task: FairseqTask) -> Any:
+    """The options, with the path of the file of units, which may be in the data-bin."""
+    name, data = getattr(cfg, "private_units", ""), getattr(task.cfg, "data", "")
+    if not name or not data or Path(name).is_file():
+        return cfg
+    found = Path(split_paths(data)[0]) / name
+    if not found.is_file():
+        return cfg
+    cfg = copy.copy(cfg)
+    cfg.private_units = str(found)
+    return cfg
+
+
+def embeddings_of(
+    cfg: Any, source: Dictionary | None, target: Dictionary, dim: int | Dims
+) -> Embeddings:
     """:func:`tiednmt.tying.build_embeddings` with the options of a model."""
-    # --projection-bias is not in older checkpoints
+    # older checkpoints do not have all the options
     bias = getattr(cfg, "projection_bias", False)
-    return build_embeddings(cfg.tying, source, target, dim, cfg.projection, bias)
+    rank = getattr(cfg, "embedding_rank", 0)
+    output_map = OutputMapOptions(
+        str(getattr(cfg, "output_map", NO_MAP)),
+        getattr(cfg, "output_map_size", 0),
+        getattr(cfg, "output_map_depth", 0),
+        getattr(cfg, "output_map_dropout", 0.0),
+    )
+    if getattr(cfg, "private_units", "") and cfg.tying not in JOINT:
+        raise UserError(
+            f"--private-units: with --tying {cfg.tying} the languages share no matrix; "
+            f"use --tying {' or '.join(JOINT)}"
+        )
+    return build_embeddings(cfg.tying, source, target, dim, cfg.projection, bias, rank, output_map)
 
 
 def select_sentences(encoder_out: EncoderOut, order: Tensor) -> EncoderOut:
@@ -394,17 +551,15 @@ def check_ranges(cfg: Any, sizes: Iterable[str], dropouts: Iterable[str]) -> Non
     """
     for name in sizes:
         if getattr(cfg, name) < 1:
-            raise UserError(f"{_option(name)} {getattr(cfg, name)}: must be 1 or more")
+            raise UserError(f"{habits.option_of(name)} {getattr(cfg, name)}: must be 1 or more")
     for name in dropouts:
         if not 0 <= getattr(cfg, name) < 1:
-            raise UserError(f"{_option(name)} {getattr(cfg, name)}: must be from 0 to below 1")
+            raise UserError(
+                f"{habits.option_of(name)} {getattr(cfg, name)}: must be from 0 to below 1"
+            )
 
 
-def preset(args: Namespace, **defaults: float) -> None:
+def preset(args: Namespace, **defaults: Any) -> None:
     """Give an architecture's values to the options that were not given."""
     for name, value in defaults.items():
         setattr(args, name, getattr(args, name, value))
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")

@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence
 
 from tiednmt.modules.dropout import Dropping, dropout
-from tiednmt.modules.gru import GRUSteps, initialise_gru, states_before, steps
+from tiednmt.modules.gru import GRUSteps, initialise_gru
 from tiednmt.modules.linear import (
     Matmul,
     add_product,
@@ -26,6 +26,7 @@ from tiednmt.modules.linear import (
     product,
     transposed_copy,
 )
+from tiednmt.modules.packing import mirror, states_before, steps
 
 
 class BidirectionalGRU(nn.GRU, Dropping):
@@ -86,18 +87,6 @@ class BidirectionalGRU(nn.GRU, Dropping):
         recurrent = map(torch.stack, directions[2:])
         forth, back = _Recurrence.apply(matmul, sizes, inputs, *recurrent)
         return torch.cat((forth, back[mirrored]), 1)
-
-
-def mirror(sizes: Tensor) -> Tensor:
-    """Where each row of a packed sequence stands once every sentence is read backwards.
-
-    ``sizes`` are the rows per step.
-    """
-    starts = sizes.cumsum(0) - sizes
-    step = torch.arange(len(sizes)).repeat_interleave(sizes)
-    sentence = torch.arange(len(step)) - starts[step]
-    lengths = (sizes.unsqueeze(1) > torch.arange(int(sizes[0]))).sum(0)
-    return starts[lengths[sentence] - 1 - step] + sentence
 
 
 @in_precision

@@ -25,13 +25,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from tiednmt.kernels import decoding_kernels_for
 from tiednmt.kernels.tuning import DECODING_ENERGIES
 from tiednmt.modules.attention import Attention, energy_, times
 from tiednmt.modules.frozen_linear import Frozen, FrozenLinear
-from tiednmt.modules.gru import GRUSteps, initialise_gru, states_before, steps, transition
+from tiednmt.modules.gru import GRUSteps, initialise_gru, transition
 from tiednmt.modules.linear import (
     Matmul,
     add_product,
@@ -43,6 +42,7 @@ from tiednmt.modules.linear import (
     product,
     transposed_copy,
 )
+from tiednmt.modules.packing import pad_steps, states_before, steps
 
 
 class Decoded(NamedTuple):
@@ -189,17 +189,11 @@ class _Recurrence(torch.autograd.Function):
             None,
             grad_inputs,
             grad_keys,
-            torch.bmm(_padded(attention, sizes).transpose(1, 2), _padded(grad_context, sizes)),
+            torch.bmm(pad_steps(attention, sizes).transpose(1, 2), pad_steps(grad_context, sizes)),
             None,
             grad_initial,
             *grad_weights,
         )
-
-
-def _padded(rows: Tensor, sizes: tuple[int, ...]) -> Tensor:
-    """N × n as B × T × n, zero where a sentence has ended."""
-    packed = PackedSequence(rows, torch.tensor(sizes))
-    return pad_packed_sequence(packed, batch_first=True)[0]
 
 
 class ConditionalGRU(nn.Module):

@@ -10,8 +10,6 @@ one matrix product over all steps.
 
 from __future__ import annotations
 
-from itertools import accumulate
-
 import torch
 from torch import Tensor, nn
 
@@ -102,19 +100,6 @@ class GRUSteps:
         torch.mul(grad_candidate, reset, out=from_state[..., two:])
         grad.mul_(update)
         return from_input
-
-
-def steps(sizes: tuple[int, ...]) -> list[tuple[slice, int]]:
-    """The rows of each step, and how many they are, where step t has ``sizes[t]`` of them."""
-    return [
-        (slice(end - size, end), size) for end, size in zip(accumulate(sizes), sizes, strict=True)
-    ]
-
-
-def states_before(initial: Tensor, states: Tensor, sizes: tuple[int, ...]) -> Tensor:
-    """The state (… × N × hidden) that each row of ``states`` came from."""
-    last = (initial, *states.split(sizes, -2)[:-1])
-    return torch.cat([state[..., :size, :] for state, size in zip(last, sizes, strict=True)], -2)
 
 
 def transition(from_input: Tensor, from_state: Tensor, state: Tensor) -> Tensor:

@@ -126,6 +126,14 @@ def add_product(addend: Tensor, left: Tensor, right: Tensor, out: Tensor) -> Non
         torch.add(addend, rounded, out=out)
 
 
+def put_product(left: Tensor, right: Tensor, out: Tensor) -> None:
+    """Put :func:`product` of two matrices into ``out``."""
+    if left.dtype == right.dtype:
+        torch.mm(left, right, out=out)
+    else:
+        out.copy_(left.to(right.dtype) @ right)
+
+
 def product(left: Tensor, right: Tensor) -> Tensor:
     """``left @ right``, computed in the dtype of ``right``, returned in the dtype of ``left``."""
     return (left.to(right.dtype) @ right).to(left.dtype)

@@ -2,20 +2,24 @@
 
 A softmax wants short rows: its scores start near zero, and so flat. The layers above an input
 embedding want entries of the size of their states. One matrix that is both needs a scale between
-its uses; untied models gain from it as well, since Adam moves short and long rows alike.
+its uses; untied models gain from it as well, since Adam moves short and long rows alike. Rows of a
+side's own may stand before the scale, and a projection behind it.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from tiednmt.errors import UserError
+from tiednmt.errors import CheckpointError, UserError
+from tiednmt.modules.linear import linear
 
 logger = logging.getLogger(__name__)
 
@@ -34,18 +38,39 @@ class LookupScale(nn.Module):
         learned: whether it is a parameter.
         gradient_scale: what the matrix' gradient from the lookups is multiplied by, beyond
             ``start`` (Lopardo et al. 2026, arXiv 2603.26663).
+        up: a layer without bias that makes rows of the embedding's size of shorter ones; it starts
+            so that they keep their length (a factorised embedding: Lan et al. 2020, ALBERT).
+        private: rows that take the place of the matrix' own.
     """
 
     def __init__(
-        self, start: float = 1.0, learned: bool = False, gradient_scale: float = 1.0
+        self,
+        start: float = 1.0,
+        learned: bool = False,
+        gradient_scale: float = 1.0,
+        up: nn.Linear | None = None,
+        private: PrivateRows | None = None,
     ) -> None:
         super().__init__()
         self.start = start
         self.gradient_scale = gradient_scale
         self.factor = nn.Parameter(torch.tensor(start)) if learned else None
+        self.private = private
+        self.up = up
+        if up is not None:
+            nn.init.normal_(up.weight, std=up.out_features**-0.5)
 
     @classmethod
-    def of(cls, option: str, dim: int, default: float, gradient_scale: float = 1.0) -> LookupScale:
+    def of(
+        cls,
+        option: str,
+        dim: int,
+        default: float,
+        gradient_scale: float = 1.0,
+        name: str = "--input-scale",
+        up: nn.Linear | None = None,
+        private: PrivateRows | None = None,
+    ) -> LookupScale:
         """The scale that ``--input-scale`` asks for.
 
         Args:
@@ -53,6 +78,9 @@ class LookupScale(nn.Module):
             dim: numbers per row.
             default: what ``learned`` starts from.
             gradient_scale: of ``--input-gradient-scale``.
+            name: of the option, for messages.
+            up: see the class.
+            private: see the class.
 
         Raises:
             UserError: it is none of these.
@@ -60,43 +88,58 @@ class LookupScale(nn.Module):
         if gradient_scale < 0 or not math.isfinite(gradient_scale):
             raise UserError(f"--input-gradient-scale {gradient_scale}: must be 0 or more")
         if option == LEARNED:
-            return cls(default, learned=True, gradient_scale=gradient_scale)
+            return cls(default, True, gradient_scale, up, private)
         try:
             start = math.sqrt(dim) if option == SQRT_DIM else float(option)
         except ValueError:
             start = math.nan
         if not 0 < start < math.inf:
-            raise UserError(
-                f"--input-scale {option}: must be a number above 0, {SQRT_DIM} or {LEARNED}"
-            )
-        return cls(start, gradient_scale=gradient_scale)
+            raise UserError(f"{name} {option}: must be a number above 0, {SQRT_DIM} or {LEARNED}")
+        return cls(start, False, gradient_scale, up, private)
 
-    def forward(self, rows: Tensor) -> Tensor:
-        """The rows (… × dim), scaled."""
+    def forward(self, rows: Tensor, tokens: Tensor | None = None) -> Tensor:
+        """What is read of the rows looked up.
+
+        Args:
+            rows: … × numbers per row.
+            tokens: …, whose rows they are; needed where some have private rows.
+
+        Returns:
+            … × numbers per embedding.
+        """
+        if self.private is not None:
+            assert tokens is not None, (
+                "the side that has private rows says which tokens it looks up"
+            )
+            rows = self.private(rows, tokens)
         if self.gradient_scale != 1:
             rows = _ScaledGradient.apply(rows, self.gradient_scale)
         if self.factor is not None:
-            return rows * self.factor
-        return rows if self.start == 1 else rows * self.start
+            rows = rows * self.factor
+        elif self.start != 1:
+            rows = rows * self.start
+        return rows if self.up is None else linear(self.up, rows, per_sentence=True)
 
     def _save_to_state_dict(
         self, destination: dict[str, Any], prefix: str, keep_vars: bool
     ) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         if self.factor is None and self.start != 1:
-            destination[prefix + CONSTANT] = torch.tensor(self.start, device="cpu")
+            destination[prefix + CONSTANT] = torch.tensor(
+                self.start, dtype=torch.float64, device="cpu"
+            )
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
-        stored = state_dict.pop(prefix + CONSTANT, None)
-        stored = state_dict.pop(prefix + FACTOR, stored)
-        value = 1.0 if stored is None else float(stored)
+        constant = state_dict.pop(prefix + CONSTANT, torch.tensor(1.0))
         if self.factor is not None:
-            state_dict[prefix + FACTOR] = torch.tensor(value)
-        elif not math.isclose(value, self.start, rel_tol=1e-5):
-            logger.info("lookups are scaled by %g, as in the checkpoint", value)
-            self.start = value
+            state_dict.setdefault(prefix + FACTOR, constant.to(self.factor.dtype))
+        else:
+            value = float(state_dict.pop(prefix + FACTOR, constant))
+            if not math.isclose(value, self.start, rel_tol=1e-5):
+                logger.info("lookups are scaled by %g, as in the checkpoint", value)
+                self.start = value
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     @property
@@ -108,6 +151,57 @@ class LookupScale(nn.Module):
         """For ``print(model)``."""
         learned = ", learned" if self.factor is not None else ""
         return f"{self.value:g}{learned}, gradient_scale={self.gradient_scale:g}"
+
+
+class PrivateRows(nn.Module):
+    """Rows of some units that one side looks up in the place of those of a shared matrix.
+
+    So a matrix is tied in part. (In *Shared-Private Bilingual Word Embeddings*, Liu et al. 2019,
+    arXiv 1906.03100, a part of each row is private.) Which units these are stands in the state, so
+    that a checkpoint can be used where the list of them is not at hand.
+
+    Args:
+        units: entries of the vocabulary; None where a checkpoint is to say which.
+        dim: numbers per row.
+        source: where the units stand, for messages.
+    """
+
+    def __init__(self, units: Sequence[int] | None, dim: int, source: str = "") -> None:
+        super().__init__()
+        self.listed = None if units is None else sorted(set(units))
+        self.source = source
+        self.weight = nn.Parameter(torch.empty(len(self.listed or ()), dim))
+        nn.init.normal_(self.weight, std=dim**-0.5)
+        # ascending; fairseq's averages leave alone what has "version" in its name
+        self.units_version: Tensor
+        self.register_buffer("units_version", torch.tensor(self.listed or [], dtype=torch.long))
+
+    def forward(self, rows: Tensor, tokens: Tensor) -> Tensor:
+        """The rows (… × dim) of ``tokens`` (…), those of the units replaced."""
+        units = self.units_version
+        if not len(units):
+            raise UserError(f"--private-units {self.source}: no such file, here or in the data-bin")
+        places = torch.searchsorted(units, tokens.contiguous()).clamp_max_(len(units) - 1)
+        private = F.embedding(places, self.weight)
+        return torch.where((units[places] == tokens).unsqueeze(-1), private, rows)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        stored = state_dict.get(prefix + "units_version")
+        if stored is not None and self.listed is None:
+            self.weight = nn.Parameter(self.weight.new_empty(len(stored), self.weight.size(1)))
+            self.units_version = self.units_version.new_empty(len(stored))
+        elif stored is not None and stored.long().tolist() != self.listed:
+            raise CheckpointError(
+                f"the checkpoint was trained with other --private-units than those in "
+                f"{self.source}; give the file that it was trained with"
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def extra_repr(self) -> str:
+        """For ``print(model)``."""
+        return f"{len(self.weight)}, {self.weight.size(1)}"
 
 
 class _ScaledGradient(torch.autograd.Function):

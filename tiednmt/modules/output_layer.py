@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,6 +12,7 @@ from torch import Tensor, nn
 from tiednmt.modules.cross_entropy import SequenceLoss, linear_cross_entropy
 from tiednmt.modules.frozen_linear import Frozen, FrozenLinear
 from tiednmt.modules.linear import linear, matmul_of
+from tiednmt.modules.output_maps import OutputMapOptions
 
 
 class OutputLayer(nn.Module):
@@ -19,40 +23,85 @@ class OutputLayer(nn.Module):
     its users, so that a tied matrix cannot come apart.
 
     Args:
-        embedding: the output embedding V (vocabulary × dim); the same module as an input embedding
-            where the two are tied.
+        embedding: the matrix E (vocabulary × numbers per row) that V is, or is made of; the same
+            module as an input embedding where the two are tied.
         projection: put a matrix P (dim × dim) before V (Press & Wolf 2017, section 4).
         projection_bias: give P a bias, as in the code that the authors released.
+        dim: numbers per feature; where it is not that of a row, a matrix without bias brings the
+            features down to it.
+        output_map: what the rows of E, and the features, become before they score.
     """
 
     def __init__(
-        self, embedding: nn.Embedding, projection: bool = False, projection_bias: bool = False
+        self,
+        embedding: nn.Embedding,
+        projection: bool = False,
+        projection_bias: bool = False,
+        dim: int | None = None,
+        output_map: OutputMapOptions | None = None,
     ) -> None:
         super().__init__()
         self.embedding = embedding
         self.bias = nn.Parameter(torch.zeros(embedding.num_embeddings))
-        dim = embedding.embedding_dim
+        rank = embedding.embedding_dim
+        self.dim = dim = rank if dim is None else dim  # of the features
         self.projection = nn.Linear(dim, dim, projection_bias) if projection else None
-        self.frozen: Frozen[FrozenLinear | None] | None = None
+        self.down = nn.Linear(dim, rank, bias=False) if dim != rank else None
+        if self.down is not None:
+            nn.init.normal_(self.down.weight, std=dim**-0.5)  # scores keep their size
+        options = output_map or OutputMapOptions()
+        self.map = options.build(embedding.num_embeddings, rank)
+        self.frozen: Frozen[Callable[[Tensor], Tensor] | None] | None = None
 
     def forward(self, features: Tensor) -> Tensor:
         """Unnormalised scores, … × vocabulary, for features of shape … × dim."""
-        if self.projection is not None:
-            features = linear(self.projection, features)
+        features = self._mapped(features)
         frozen = None
-        if self.frozen is not None and not torch.is_grad_enabled():
-            frozen = self.frozen(self.embedding.weight, self.bias)
+        if self.frozen is not None and not torch.is_grad_enabled() and not self._drops:
+            frozen = self.frozen(*self._weights())
         if frozen is not None:
             return frozen(features)
-        return F.linear(features, self.embedding.weight, self.bias)
+        return F.linear(features, self.rows(), self.bias)
+
+    def rows(self) -> Tensor:
+        """V: what scores, vocabulary × numbers per mapped feature."""
+        weight = self.embedding.weight
+        return weight if self.map is None else self.map.rows(weight)
+
+    def _mapped(self, features: Tensor) -> Tensor:
+        """What meets the rows of V."""
+        for layer in (self.projection, self.down):
+            if layer is not None:
+                features = linear(layer, features)
+        return features if self.map is None else self.map.features(features)
+
+    @property
+    def _drops(self) -> bool:
+        return self.map is not None and self.map.drops
 
     def freeze(self, kind: type[FrozenLinear] | None) -> None:
         """Score with a copy of V where no gradient is recorded, or (``None``) with V itself.
 
         :meth:`loss` always uses V itself.
         """
-        weight, bias = self.embedding.weight, self.bias
-        self.frozen = None if kind is None else Frozen(kind.of, weight, bias)
+        make = kind and (kind.of if self.map is None else partial(self._copy_of_map, kind))
+        self.frozen = None if make is None else Frozen(make, *self._weights())
+
+    def _weights(self) -> tuple[Tensor, ...]:
+        """All that V and its bias are made of."""
+        of_map = () if self.map is None else self.map.parameters()
+        return self.embedding.weight, self.bias, *of_map
+
+    def _copy_of_map(
+        self, kind: type[FrozenLinear], _: Tensor, bias: Tensor, *__: Tensor
+    ) -> Callable[[Tensor], Tensor]:
+        """V as a copy, also where ``kind`` makes none: it is not to be mapped at every step."""
+        assert self.map is not None
+        training = self.map.training  # still, where a model is prepared before it is told
+        self.map.eval()
+        rows = self.rows()
+        self.map.train(training)
+        return kind.of(rows, bias) or partial(F.linear, weight=rows, bias=bias)
 
     def loss(
         self, features: Tensor, target: Tensor, padding_idx: int, label_smoothing: float = 0.0
@@ -65,10 +114,9 @@ class OutputLayer(nn.Module):
         if target.device.type == "cpu":  # a GPU would have to wait for the number that is left
             counted = target.ne(padding_idx)
             features, target = features[counted], target[counted]
-        if self.projection is not None:
-            features = linear(self.projection, features)
+        features = self._mapped(features)
         dtype, precision = matmul_of(self, features)
-        features, weight = features.to(dtype), self.embedding.weight
+        features, weight = features.to(dtype), self.rows()
         return linear_cross_entropy(
             features, weight, self.bias, target, padding_idx, label_smoothing, precision
         )

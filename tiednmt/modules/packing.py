@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
+
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from tiednmt.kernels.tuning import SENTENCES_OF_A_GROUP
 
@@ -37,8 +41,8 @@ def pack_steps(tokens: Tensor, pad: int) -> tuple[Tensor, Tensor, list[int]]:
     group = SENTENCES_OF_A_GROUP
     groups = torch.arange(len(lengths), device=tokens.device) // group * group
     runs = columns[:, None] <= lengths[groups]  # T × B
-    steps, sentences = runs.nonzero(as_tuple=True)
-    positions = order[sentences] * tokens.size(1) + steps
+    step, sentence = runs.nonzero(as_tuple=True)
+    positions = order[sentence] * tokens.size(1) + step
     sizes = runs.sum(1)
     return order, positions, sizes[sizes > 0].tolist()
 
@@ -47,3 +51,97 @@ def unpack_steps(rows: Tensor, positions: Tensor, shape: torch.Size) -> Tensor:
     """The rows (N × n) that :func:`pack_steps` put at ``positions``, as B × T × n; zeros else."""
     padded = rows.new_zeros(shape.numel(), rows.size(1)).index_copy(0, positions, rows)
     return padded.unflatten(0, shape)
+
+
+def packed(rows: Tensor, sizes: Sequence[int]) -> PackedSequence:
+    """The N × n rows of all steps as torch's networks take them."""
+    return PackedSequence(rows, torch.tensor(sizes, device="cpu"))
+
+
+def pad_steps(rows: Tensor, sizes: Sequence[int]) -> Tensor:
+    """The N × n rows of all steps as B × T × n, zero where a sentence has ended."""
+    return pad_packed_sequence(packed(rows, sizes), batch_first=True)[0]
+
+
+def unpad_steps(padded: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Undo :func:`pad_steps`."""
+    lengths = _lengths(torch.tensor(sizes, device="cpu"))
+    return pack_padded_sequence(padded, lengths, batch_first=True).data
+
+
+def steps(sizes: Sequence[int]) -> list[tuple[slice, int]]:
+    """The rows of each step, and how many they are, where step t has ``sizes[t]`` of them."""
+    return [
+        (slice(end - size, end), size) for end, size in zip(accumulate(sizes), sizes, strict=True)
+    ]
+
+
+def states_before(initial: Tensor, states: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """The state (… × N × hidden) that each row of ``states`` came from."""
+    last = (initial, *states.split(sizes, -2)[:-1])
+    return torch.cat([state[..., :size, :] for state, size in zip(last, sizes, strict=True)], -2)
+
+
+def mirror(sizes: Tensor) -> Tensor:
+    """Where each row of a packed sequence stands once every sentence is read backwards.
+
+    ``sizes`` are the rows per step.
+    """
+    starts = sizes.cumsum(0) - sizes
+    step = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
+    sentence = torch.arange(len(step), device=sizes.device) - starts[step]
+    return starts[_lengths(sizes)[sentence] - 1 - step] + sentence
+
+
+def last_rows(sizes: Tensor) -> Tensor:
+    """The row of the last step of each sentence in a packed sequence.
+
+    ``sizes`` are the rows per step.
+    """
+    starts = sizes.cumsum(0) - sizes
+    lengths = _lengths(sizes)
+    return starts[lengths - 1] + torch.arange(len(lengths), device=sizes.device)
+
+
+def _lengths(sizes: Tensor) -> Tensor:
+    """The steps of each sentence, where step t has ``sizes[t]`` rows."""
+    sentences = torch.arange(int(sizes[0]), device=sizes.device)
+    return (sizes.unsqueeze(1) > sentences).sum(0)
+
+
+class Packing:
+    """The tokens of a batch (B × T) as rows without its padding (N × …), and back.
+
+    A GPU would have to wait for their number, so there the rows are those of the whole batch.
+
+    Args:
+        padding: B × T, True where there is no token; on the right, so that a token's column is its
+            position.
+    """
+
+    def __init__(self, padding: Tensor) -> None:
+        self.padding = padding
+        is_padded = padding.device.type != "cpu" or bool(padding.any())
+        self.tokens = (
+            (~padding)[:, None, None] if is_padded else None
+        )  # B × 1 × 1 × T, to attend to
+        self._places: Tensor | None = None  # of the rows in the flattened batch, if not all
+        if is_padded and padding.device.type == "cpu":
+            self._places = (~padding).flatten().nonzero().squeeze(1)
+
+    @property
+    def positions(self) -> Tensor:
+        """The column of each row, N."""
+        columns = torch.arange(self.padding.size(1), device=self.padding.device)
+        return self.rows(columns.expand_as(self.padding))
+
+    def rows(self, padded: Tensor) -> Tensor:
+        """B × T × … as N × …."""
+        flat = padded.flatten(0, 1)
+        return flat if self._places is None else flat.index_select(0, self._places)
+
+    def padded(self, rows: Tensor) -> Tensor:
+        """N × n as B × T × n, zeros where there is padding (on a GPU, anything)."""
+        if self._places is None:
+            return rows.unflatten(0, self.padding.shape)
+        return unpack_steps(rows, self._places, self.padding.shape)

@@ -15,16 +15,25 @@ from torch import Tensor
 Tree = Any
 
 
+class Shared(NamedTuple):
+    """A part of the state that a sentence's hypotheses share: its leaves are B × …."""
+
+    tree: Tree
+
+
 class StepOutput(NamedTuple):
     """One step of K hypotheses for each of B sentences."""
 
     features: Tensor  # B × K × dim, for the output layer
-    state: Tree  # leaves B × K × …
+    state: Tree  # leaves B × K × …, but for Shared parts
     attention: Tensor | None  # B × K × S, over the source as given
 
 
 class Stepper(Protocol):
-    """A decoder, step by step. A sentence's hypotheses share its memory; each has its own state."""
+    """A decoder, step by step. A sentence's hypotheses share its memory; each has its own state.
+
+    A state is handed to one step alone, which may write into it.
+    """
 
     def start(self, encoder_out: Any) -> tuple[Tree, Tree]:
         """Memory (leaves B × …) and state (leaves B × 1 × …) before the first step."""
@@ -33,15 +42,17 @@ class Stepper(Protocol):
         """Read the last tokens (B × K) of all hypotheses, which are ``position`` tokens long."""
 
 
-def map_tree(function: Callable[[Tensor], Tensor], tree: Tree) -> Tree:
-    """The tree with ``function`` of every tensor."""
-    if tree is None:
-        return None
+def map_tree(
+    function: Callable[[Tensor], Tensor], tree: Tree, leave: type | tuple[()] = ()
+) -> Tree:
+    """The tree with ``function`` of every tensor; parts of the type ``leave`` stay as they are."""
+    if tree is None or isinstance(tree, leave):
+        return tree
     if isinstance(tree, Tensor):
         return function(tree)
     if isinstance(tree, dict):
-        return {key: map_tree(function, value) for key, value in tree.items()}
-    values = [map_tree(function, value) for value in tree]
+        return {key: map_tree(function, value, leave) for key, value in tree.items()}
+    values = [map_tree(function, value, leave) for value in tree]
     return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)
 
 
@@ -58,4 +69,4 @@ def follow(state: Tree, parents: Tensor) -> Tree:
         rows = parents + torch.arange(batch, device=leaf.device).unsqueeze(1) * beam
         return leaf.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, parents.shape)
 
-    return map_tree(follow_leaf, state)
+    return map_tree(follow_leaf, state, leave=Shared)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,10 @@ SEPARATOR = "@@"
 SENTENCEPIECE_SPACE = "▁"
 CACHED_WORDS = 100_000  # of each language, about 30 MB
 
+MARKED_LINES = 0.1  # a text of which more have marks is segmented
+
 _MERGE = re.compile(r"@@( |$)")
+_ANY_MARK = re.compile(rf"{SEPARATOR}(?= |$)|{SENTENCEPIECE_SPACE}")
 _RESERVED = frozenset(("<s>", "<pad>", "</s>", "<unk>"))  # what fairseq takes for its own
 _ESCAPE = "\uf581"  # a character of private use: no text has it
 _ESCAPED = {SENTENCEPIECE_SPACE: _ESCAPE + "1", _ESCAPE: _ESCAPE + "0"}
@@ -174,6 +178,12 @@ class SentencePiece:
         text = str(self._processor.decode_pieces(units.split())).strip()
         _refuse_mark(SENTENCEPIECE_SPACE, text)
         return unescape(text) if self._escapes else text
+
+
+def looks_segmented(lines: Sequence[str]) -> bool:
+    """Whether a text is split into units: raw text may hold their marks, but in few lines."""
+    marked = sum(_ANY_MARK.search(line) is not None for line in lines)
+    return marked > MARKED_LINES * len(lines)
 
 
 def escape(line: str) -> str:

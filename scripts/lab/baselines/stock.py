@@ -17,12 +17,19 @@ class Sizes:
     embed_dim: int
     encoder_hidden_size: int  # of each direction
     decoder_hidden_size: int
-    layers: int
+    layers: int  # of the encoder
     dropout: float
+    decoder_layers: int
+    ffn_dim: int  # inside of a Transformer's feed-forward networks
+    heads: int
+    bidirectional: bool = True  # the encoder
 
     @classmethod
     def of(cls, recipe: Recipe) -> Sizes:
-        """Those of our model in ``recipe``; a state without a size is as wide as the embeddings."""
+        """Those of our model in ``recipe``; a state without a size is as wide as the embeddings.
+
+        Of a Transformer as large as a model that is none, four heads and twice the embedding size.
+        """
         options = dict(recipe["model"])
         config = model_config(options.pop("_name"), **options)
         embed_dim = config.embed_dim
@@ -32,6 +39,10 @@ class Sizes:
             decoder_hidden_size=config.get("decoder_hidden_size", embed_dim),
             layers=config.get("encoder_layers", 1),
             dropout=config.dropout,
+            decoder_layers=config.get("decoder_layers", config.get("encoder_layers", 1)),
+            ffn_dim=config.get("encoder_ffn_embed_dim", 2 * embed_dim),
+            heads=config.get("encoder_attention_heads", 4),
+            bidirectional=config.get("encoder_bidirectional", True),
         )
 
 
@@ -39,7 +50,7 @@ def _lstm(sizes: Sizes) -> dict[str, Any]:
     return {
         "share_all_embeddings": True,
         "encoder_embed_dim": sizes.embed_dim,
-        "encoder_bidirectional": True,
+        "encoder_bidirectional": sizes.bidirectional,
         "encoder_hidden_size": sizes.encoder_hidden_size,
         "encoder_layers": sizes.layers,
         "decoder_embed_dim": sizes.embed_dim,
@@ -53,11 +64,11 @@ def _transformer(sizes: Sizes) -> dict[str, Any]:
     sides = {
         side: {
             f"{side}_embed_dim": sizes.embed_dim,
-            f"{side}_ffn_embed_dim": 2 * sizes.embed_dim,
-            f"{side}_layers": sizes.layers,
-            f"{side}_attention_heads": 4,
+            f"{side}_ffn_embed_dim": sizes.ffn_dim,
+            f"{side}_layers": layers,
+            f"{side}_attention_heads": sizes.heads,
         }
-        for side in ("encoder", "decoder")
+        for side, layers in (("encoder", sizes.layers), ("decoder", sizes.decoder_layers))
     }
     return {"share_all_embeddings": True, **sides["encoder"], **sides["decoder"]}
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from scripts.lab.benchmarks import (
     generation,
+    gradients,
     growth,
     output_layer,
     preprocessing,
@@ -67,6 +68,12 @@ BENCHMARKS = {
         what=output_layer.WHAT,
         options=output_layer.Loss,
         measure=output_layer.measure,
+    ),
+    "gradients": Benchmark(
+        help="training with --measure-gradients, beside training without",
+        what=gradients.WHAT,
+        options=gradients.Gradients,
+        measure=gradients.measure,
     ),
     "preprocess": Benchmark(
         help="raw text to data-bin, beside the usual scripts' way",

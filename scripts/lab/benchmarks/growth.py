@@ -19,15 +19,12 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
-from fairseq import options as fairseq_options
 from fairseq.data import Dictionary
 from fairseq.data.language_pair_dataset import collate
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.tasks.translation import TranslationTask
 from fairseq.trainer import Trainer
 from tqdm import tqdm
 
-import tiednmt.plugin  # noqa: F401
 from scripts.lab.architectures import numbered_dictionary
 from scripts.lab.benchmarks.compare import (
     Measured,
@@ -38,8 +35,8 @@ from scripts.lab.benchmarks.compare import (
     spread,
 )
 from scripts.lab.benchmarks.options import Threads, TranslationModels, in_batches
+from scripts.lab.benchmarks.trainer import trainer_of
 from scripts.lab.options import add_options, command_words, from_arguments, option, positive
-from scripts.lab.run.specs import fairseq_train_arguments, merge
 
 WHAT = "target tokens a second of an update, by vocabulary, length of sentences and batch"
 MEMORY = 0.75  # of the machine's, for a process
@@ -155,16 +152,11 @@ def _limit_memory() -> None:
 
 def _trainer(side: str, cell: Cell, dictionary: Dictionary) -> Trainer:
     recipe = cell.recipe_in_precision() if side == "ours" else cell.stock_recipe()
-    recipe = in_batches(recipe, cell.tokens)
-    if not torch.cuda.is_available():
-        recipe = merge(recipe, {"common": {"cpu": True}})
-    parser = fairseq_options.get_training_parser()
-    command = ["no data", *fairseq_train_arguments(recipe)]
-    config = convert_namespace_to_omegaconf(fairseq_options.parse_args_and_arch(parser, command))
-    config.common.tpu = False  # which --bf16 of fairseq-train means
-    task = TranslationTask(config.task, dictionary, dictionary)
-    model, criterion = task.build_model(config.model), task.build_criterion(config.criterion)
-    trainer = Trainer(config, task, model, criterion)
+    trainer = trainer_of(
+        in_batches(recipe, cell.tokens),
+        "no data",
+        lambda config: TranslationTask(config.task, dictionary, dictionary),
+    )
     trainer.cuda_env = None  # or it would forget the peak of memory after every update
     return trainer
 

@@ -21,6 +21,7 @@ from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
+from preprocess.binarise import SHARED_UNITS
 from preprocess.files import find_file, write_whole
 from preprocess.parallel import cores
 from preprocess.vocabulary import PADDING_FACTOR
@@ -123,7 +124,7 @@ class Workspace:
             UserError: they have not, and their speeds say nothing.
         """
         ours, usual = self.folder / "ours" / "data-bin", self.folder / "usual" / "data-bin"
-        names = sorted(path.name for path in ours.iterdir())
+        names = sorted({path.name for path in ours.iterdir()} - {SHARED_UNITS})  # ours alone
         pairs = [(ours / name, usual / name) for name in names]
         pairs.append((self.folder / "ours.codes", self.folder / "usual.codes"))
         for one, other in pairs:

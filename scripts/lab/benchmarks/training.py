@@ -89,6 +89,8 @@ def measure_translation(options: Translation) -> dict[str, Any]:
 def _other_translation(options: Translation) -> Side:
     """fairseq's model or JoeyNMT's, equal in sizes, every embedding tied."""
     if options.against == JOEYNMT:
+        if "encoder_ffn_embed_dim" in options.recipe()["model"]:
+            raise UserError("--against joeynmt: with its recurrent model alone")
         version = joeynmt.version(options.joeynmt_python)
         text = joeynmt.text_of(options.data)
         run = partial(_joeynmt_rate, text, options)

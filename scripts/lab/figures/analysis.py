@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from scripts.lab.figures import uses
 from scripts.lab.figures.parts import (
     by_band,
     dots_by_set,
@@ -58,6 +59,7 @@ def figures(record: Analysis, title: str = "Embeddings") -> Figures:
         Part("Likeness of embeddings", _likeness(record.likeness)),
         Part("Norms", _norms(matrices)),
         Part("Rows that an update moves", _row_movement(models)),
+        Part("What each use adds to the gradient", _gradients(models)),
         Part("Nearest neighbours", _neighbours(matrices), folded=True),
         Part("Maps of the most frequent words", [*map(_map, models)], folded=True),
         Part("Attention", [*_attention(models)], folded=True),
@@ -207,6 +209,19 @@ def _movement(name: str, movement: RowMovement) -> Picture:
     )
     charts = [chart for chart in (shares, distances) if chart.series]
     return Picture(f"row-movement-{name}", charts, f"{name}: {movement.updates:,} updates measured")
+
+
+def _gradients(models: Models) -> list[Block]:
+    measured = {model.name: model.gradients for model in models if model.gradients}
+    if not measured:
+        return []
+    of_runs = {name: [shares] for name, shares in measured.items()}
+    return [
+        uses.NOTE,
+        *uses.tables(of_runs),
+        *uses.further_tables(of_runs),
+        *(uses.of_model(name, shares) for name, shares in measured.items()),
+    ]
 
 
 def _neighbours(matrices: Matrices) -> list[Block]:

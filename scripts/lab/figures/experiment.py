@@ -6,7 +6,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from scripts.lab.figures.parts import label
+from scripts.lab.figures.parts import (
+    NOT_WORSE,
+    curve_table,
+    label,
+    loss,
+    over_training,
+    p_text,
+)
 from scripts.lab.records import settings
 from scripts.lab.records.figures import (
     Axis,
@@ -39,13 +46,15 @@ class Score:
 
     ``value`` is the mean over the row's seeds; ``interval`` holds the true value with a confidence
     of 95 %; ``difference`` is to the baseline, ``p_value`` how likely chance alone makes one as
-    large. None is what is not known.
+    large, and with a confidence of 95 % it is to the worse by no more than ``not_worse_by``. None
+    is what is not known.
     """
 
     value: float
     interval: Interval | None = None
     difference: float | None = None
     p_value: float | None = None
+    not_worse_by: float | None = None
 
     @property
     def significant(self) -> bool:
@@ -97,8 +106,10 @@ def findings(
 
 def _change(score: Score, places: int) -> Cell:
     below = f"{score.value:.{places}f}"
+    if score.not_worse_by is not None:
+        below += f", {NOT_WORSE}: {loss(score.not_worse_by)}"
     if score.p_value is not None:
-        below += f", p = {score.p_value:.3f}"
+        below += f", p = {p_text(score.p_value)}"
     return Cell(f"{score.difference:+.{places}f}", below, strong=score.significant)
 
 
@@ -134,33 +145,13 @@ def learning_curves(
         y: what the heights are.
         height: that of a point.
     """
-    series = [
-        Series(name, look, points)
-        for look, (name, seeds) in enumerate(record.curves.items())
-        for run in seeds
-        if (points := [Point(getattr(p, x), height(p)) for p in run if math.isfinite(height(p))])
-    ]
-    ends = "; ".join(f"{one.name} ends at {one.points[-1].y:.2f}" for one in series)
-    return Chart(
-        title="Learning curves",
-        description=f"{y.label} over {x}s; {ends}",
-        x=Axis(f"{x}s", low=0),
-        y=y,
-        series=series,
-    )
-
-
-def curve_table(chart: Chart) -> Table:
-    """The figures of :func:`learning_curves`, a column a run."""
-    runs = [{point.x: point.y for point in series.points} for series in chart.series]
-    names = [series.name for series in chart.series]
-    seeds = [names[: i + 1].count(name) for i, name in enumerate(names)]
-    head = [n if seed == 1 else f"{n}, seed {seed}" for n, seed in zip(names, seeds, strict=True)]
-    rows = [
-        [f"{x:,}", *(f"{run[x]:.2f}" if x in run else "–" for run in runs)]
-        for x in sorted({x for run in runs for x in run})
-    ]
-    return Table([chart.x.label, *head], rows, caption=f"{chart.y.label}, by {chart.x.label}")
+    runs = {
+        name: [
+            [(getattr(p, x), height(p)) for p in run if math.isfinite(height(p))] for run in seeds
+        ]
+        for name, seeds in record.curves.items()
+    }
+    return over_training("Learning curves", runs, y, x, [*record.curves])
 
 
 # --- how to repeat it --------------------------------------------------------------------------
@@ -214,6 +205,17 @@ def trained_on(machine: Machine) -> str:
     if device == "CPU":
         device = f"{machine.processor} (CPU, {machine.threads_per_run} thread(s) a run)"
     return f"trained on {device}, {machine.runs_side_by_side} run(s) side by side"
+
+
+def spread(rows: Sequence[TrainedRow]) -> str:
+    """Of how many seeds the means are: the end of a sentence, or nothing."""
+    counts = {len(row.seeds) for row in rows}
+    several = sorted(counts - {1})
+    if not several:
+        return ""
+    where = " where a spread stands" if 1 in counts else ""
+    numbers = " or ".join(map(str, several))
+    return f"; mean ± standard deviation of {numbers} seeds{where}"
 
 
 def duration(seconds: float) -> str:

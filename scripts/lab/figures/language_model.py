@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from scripts.lab.figures import uses
 from scripts.lab.figures.experiment import (
     NOTE_OF_SEEDS,
     Measure,
@@ -14,6 +15,7 @@ from scripts.lab.figures.experiment import (
     learning_curves,
     over_parameters,
     repeated,
+    spread,
     trained_on,
 )
 from scripts.lab.records.figures import Axis, Cell, Chart, Figures, Picture, Table, perplexity
@@ -44,8 +46,9 @@ def figures(record: LanguageModelRecord) -> Figures:
             Picture("perplexity-over-epochs", [curves]),
             _scores(rows),
             conditions(record),
+            *uses.in_summary(record),
         ],
-        parts=repeated(record, curves),
+        parts=[*uses.in_parts(record), *repeated(record, curves)],
     )
 
 
@@ -68,8 +71,9 @@ def figures_of_first_updates(record: LanguageModelRecord) -> Figures:
             Picture("perplexity-over-updates", [curves]),
             Table(head, rows, caption="Validation perplexity"),
             f"{record.title}; {trained_on(record.machine)}. `{command}`",
+            *uses.in_summary(record),
         ],
-        parts=repeated(record, curves),
+        parts=[*uses.in_parts(record), *repeated(record, curves)],
     )
 
 
@@ -77,7 +81,7 @@ def conditions(record: LanguageModelRecord) -> str:
     """How it was scored, seeds, machine, and the experiment's note."""
     sentences = (
         f"{record.title}. Perplexity of the checkpoint that is best on the validation set, "
-        f"in one stream, its state carried{_spread(record.rows)}; {trained_on(record.machine)}.",
+        f"in one stream, its state carried{spread(record.rows)}; {trained_on(record.machine)}.",
         record.note,
     )
     return " ".join(filter(None, sentences))
@@ -89,16 +93,6 @@ def _curves(record: LanguageModelRecord, x: str) -> Chart:
 
 def _subsets(rows: Sequence[LanguageModelRow]) -> list[str]:
     return [subset for subset in SUBSETS if subset in rows[0].perplexity]
-
-
-def _spread(rows: Sequence[LanguageModelRow]) -> str:
-    counts = {len(row.seeds) for row in rows}
-    several = sorted(counts - {1})
-    if not several:
-        return ""
-    where = " where a spread stands" if 1 in counts else ""
-    numbers = " or ".join(map(str, several))
-    return f"; mean ± standard deviation of {numbers} seeds{where}"
 
 
 def _scores(rows: Sequence[LanguageModelRow]) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from math import sqrt
 from typing import Protocol, TypeVar
@@ -26,12 +26,35 @@ from tiednmt.tying import INPUT, OUTPUT, SOURCE_INPUT, TARGET_INPUT, TieMap
 
 MEGABYTE = 1_000_000
 
+METRICS = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER"}
+
 SYMBOLS = {  # of the matrices, as in the README; "_" sets off a subscript
     SOURCE_INPUT: "U_src",
     TARGET_INPUT: "U_tgt",
     INPUT: "U",
     OUTPUT: "V",
 }
+
+
+NOT_WORSE = "not worse by more than (95 %)"  # the head of what loss() makes
+
+
+def loss(not_worse_by: float) -> str:
+    """How much worse something is at most, or how much better at least."""
+    return f"{not_worse_by:.2f}" if not_worse_by > 0 else f"better by {-not_worse_by:.2f}"
+
+
+def p_text(p_value: float) -> str:
+    """To three decimals."""
+    return f"{p_value:.3f}" if p_value >= 0.0005 else "<0.001"
+
+
+def what_was_sampled(over_seeds: Set[bool]) -> str:
+    """What comparisons are about that were or were not made over seeds."""
+    one_run = "over test sentences; one run each says nothing of other seeds"
+    if over_seeds == {False}:
+        return one_run
+    return "over seeds and test sentences" + (f" ({one_run})" if False in over_seeds else "")
 
 
 def rho(value: float | None) -> str:
@@ -163,6 +186,53 @@ def over_frequency(
         y=y,
         series=series,
     )
+
+
+# --- over a training ----------------------------------------------------------------------------
+
+
+Run = Sequence[tuple[float, float]]  # points of a training
+
+
+def over_training(
+    title: str, runs: Mapping[str, Sequence[Run]], y: Axis, x: str, looks: Sequence[str]
+) -> Chart:
+    """A line per run, those of one name in its look.
+
+    Args:
+        title: of the chart.
+        runs: by name, as many as there are seeds; those without points are left out.
+        y: what the heights are.
+        x: what lies along x, ``update`` or ``epoch``.
+        looks: names in the order of their looks.
+    """
+    series = [
+        Series(name, looks.index(name), [Point(*point) for point in run])
+        for name, of_name in runs.items()
+        for run in of_name
+        if run
+    ]
+    ends = "; ".join(f"{one.name} ends at {one.points[-1].y:.2f}" for one in series)
+    return Chart(
+        title=title,
+        description=f"{y.label} over {x}s; {ends}",
+        x=Axis(f"{x}s", low=0),
+        y=y,
+        series=series,
+    )
+
+
+def curve_table(chart: Chart) -> Table:
+    """The figures of :func:`over_training`, a column a run."""
+    runs = [{point.x: point.y for point in series.points} for series in chart.series]
+    names = [series.name for series in chart.series]
+    seeds = [names[: i + 1].count(name) for i, name in enumerate(names)]
+    head = [n if seed == 1 else f"{n}, seed {seed}" for n, seed in zip(names, seeds, strict=True)]
+    rows = [
+        [f"{x:,}", *(f"{run[x]:.2f}" if x in run else "–" for run in runs)]
+        for x in sorted({x for run in runs for x in run})
+    ]
+    return Table([chart.x.label, *head], rows, caption=f"{chart.y.label}, by {chart.x.label}")
 
 
 # --- which matrices are one --------------------------------------------------------------------

@@ -1,11 +1,12 @@
-"""What is shown of a translation experiment: sizes, BLEU and chrF."""
+"""What is shown of a translation experiment: sizes, scores, and what sets the rows apart."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from scripts.lab.figures import uses
 from scripts.lab.figures.experiment import (
-    NOTE_OF_SEEDS,
     Measure,
     Score,
     duration,
@@ -14,46 +15,61 @@ from scripts.lab.figures.experiment import (
     learning_curves,
     over_parameters,
     repeated,
+    spread,
     trained_on,
 )
-from scripts.lab.figures.parts import MEGABYTE
+from scripts.lab.figures.parts import MEGABYTE, METRICS, NOT_WORSE, loss, p_text, what_was_sampled
 from scripts.lab.records.figures import Axis, Bullets, Cell, Figures, Part, Picture, Table
-from scripts.lab.records.schema import Comparison, MetricScore, TranslationRecord, TranslationRow
-from scripts.lab.records.seeds import interval_of_mean, mean_and_sd
+from scripts.lab.records.schema import BETTER, TranslationRecord, TranslationRow
+from scripts.lab.records.seeds import (
+    Interval,
+    SeedStatistics,
+    interval_of_mean,
+    mean_and_sd,
+    over_seeds,
+)
+from scripts.lab.score.significance import (
+    Estimate,
+    RunScore,
+    difference,
+    mean_of_independent,
+    mean_of_test_sets,
+    mean_score,
+)
+from tiednmt.errors import UserError
 from tiednmt.tying import NONE, TYINGS, embedding_rows
 
-METRICS = {"bleu": "BLEU", "chrf": "chrF"}  # what tables show
+MEAN = "mean"  # of all test sets
 LOSS = Axis("validation loss (nats a subword)")
 
 
 def figures(record: TranslationRecord) -> Figures:
     """Sizes, scores with their signatures, times and the comparisons with the baselines."""
-    rows, baseline = record.rows, _baseline(record)
-    measures = [_measure(record, subset) for subset in baseline.test]
+    rows, baseline = record.rows, _row(record, record.baseline)
+    measures = [_measure(record, place) for place in _places(record)]
     curves = learning_curves(record, "update", LOSS, lambda point: point.nll)
-    note = "Error bars: 95 % confidence interval, sacreBLEU's bootstrap over the sentences."
     others = len(rows) > 1
-    first = lead(baseline, measures, others)
-    if _seeds(record) == 1 and others:
-        first += " Bold: a significant difference (paired bootstrap, p < 0.05)."
     return Figures(
         title=record.title,
-        names=[row.name for row in rows],
-        lead=first,
+        names=record.row_names,
+        lead=lead(baseline, measures, others) + " Bold: p < 0.05." * others,
         findings=findings(rows, baseline, measures),
         summary=[
             Picture(
                 "bleu-over-parameters",
-                [over_parameters(measure, rows) for measure in measures],
-                note=NOTE_OF_SEEDS if _seeds(record) > 1 else note,
+                [over_parameters(measure, rows) for measure in measures if measure.subset != MEAN],
+                note=f"Error bars: 95 % confidence interval, {_about_scores(record)}.",
             ),
             Picture("learning-curves", [curves]),
-            _scores(record),
+            _sizes_and_scores(record),
             conditions(record),
-            Bullets([*_comparisons(record), *_signatures(record)]),
+            Bullets([*_notes(record), *_signatures(record, ["bleu"])]),
+            *uses.in_summary(record),
         ],
         parts=[
             *([Part("Differences, and what chance makes of them", _tests(record))] * others),
+            _further_scores(record),
+            *uses.in_parts(record),
             *repeated(record, curves),
         ],
         samples=record.samples,
@@ -62,12 +78,12 @@ def figures(record: TranslationRecord) -> Figures:
 
 def conditions(record: TranslationRecord) -> str:
     """Beam, seeds, training, machine and sizes of the vocabularies."""
-    seeds = _seeds(record)
-    spread = f"Mean ± standard deviation of {seeds} seeds. " if seeds > 1 else ""
+    seconds = [row.training_seconds for row in record.rows]
+    times = dict.fromkeys(map(duration, (min(seconds), max(seconds))))
     return (
-        f"{record.title}. {spread}Beam {record.beam}, "
-        f"{record.rows[0].updates:,} updates a row, {trained_on(record.machine)}. "
-        f"{_embedding_rows(record)}"
+        f"{record.title}. Beam {record.beam}{spread(record.rows)}; "
+        f"{record.rows[0].updates:,} updates a row ({' to '.join(times)}), "
+        f"{trained_on(record.machine)}. {_embedding_rows(record)}"
     )
 
 
@@ -88,103 +104,256 @@ def _embedding_rows(record: TranslationRecord) -> str:
 _TIMES = {1: "once", 2: "twice", 3: "three times"}
 
 
-def _baseline(record: TranslationRecord) -> TranslationRow:
-    return next(row for row in record.rows if row.name == record.baseline)
+def _row(record: TranslationRecord, name: str) -> TranslationRow:
+    return next(row for row in record.rows if row.name == name)
 
 
-def _seeds(record: TranslationRecord) -> int:
-    return next(iter(record.rows[0].test.values())).bleu.over_seeds.seeds
+def _places(record: TranslationRecord) -> list[str]:
+    """The test sets, and their mean where there are several and the scores of all seeds."""
+    subsets = [*record.rows[0].test]
+    return [*subsets, *[MEAN] * (len(subsets) > 1 and record.scored_by_seed)]
 
 
-def _scores(record: TranslationRecord) -> Table:
-    head = ["", "parameters", f"of {record.baseline}", "checkpoint"]
-    for subset in record.rows[0].test:
-        head += [f"{subset} BLEU", "chrF"]
+# --- scores and differences --------------------------------------------------------------------
+
+
+def _runs(row: TranslationRow, place: str, metric: str) -> list[RunScore]:
+    """By seed; empty where the record does not tell them."""
+    scores = [row.test[subset].by_metric[metric] for subset in _subsets(row, place)]
+    return mean_of_test_sets([[seed.run for seed in score.seeds] for score in scores])
+
+
+def _subsets(row: TranslationRow, place: str) -> list[str]:
+    return [*row.test] if place == MEAN else [place]
+
+
+def _score(row: TranslationRow, place: str, metric: str) -> tuple[SeedStatistics, Interval]:
+    """The mean over the seeds, and its interval."""
+    runs = _runs(row, place, metric)
+    if runs:
+        return over_seeds([run.score for run in runs]), mean_score(runs).interval
+    score = row.test[place].by_metric[metric]
+    return score.over_seeds, interval_of_mean(score.over_seeds) or score.ci
+
+
+@dataclass(frozen=True)
+class _Difference:
+    """A row's mean score less the baseline's; None is what a record does not tell."""
+
+    value: float
+    p_value: float
+    interval: Interval | None = None
+    not_worse_by: float | None = None
+
+
+def _difference(
+    record: TranslationRecord, name: str, baseline: str, place: str, metric: str
+) -> _Difference | None:
+    """None of the baseline itself, and where the record does not tell it."""
+    if name == baseline:
+        return None
+    if record.scored_by_seed:
+        runs = [_runs(_row(record, one), place, metric) for one in (name, baseline)]
+        return _estimated(difference(*runs), metric)
+    for c in (record.comparisons or {}).get(place, ()):
+        if (c.baseline, c.system, c.metric) == (baseline, name, metric):
+            return _Difference(c.delta, c.p_value)
+    return None
+
+
+def _estimated(found: Estimate, metric: str) -> _Difference:
+    worst = found.not_worse_by(BETTER[metric])
+    return _Difference(found.value, found.p_value, found.interval, worst)
+
+
+def _about_differences(record: TranslationRecord) -> str:
+    """What differences with the baseline, their intervals and p say something of."""
+    if not record.scored_by_seed:
+        return "sacreBLEU's paired bootstrap of the first seed, whose p counts one side"
+    seeds = {row.name: len(row.seeds) for row in record.rows}
+    first = seeds.pop(record.baseline)
+    return what_was_sampled({first + count > 2 for count in seeds.values()})
+
+
+def _about_scores(record: TranslationRecord) -> str:
+    """What the intervals of scores say something of."""
+    if not record.scored_by_seed:
+        several = any(len(row.seeds) > 1 for row in record.rows)
+        return "over seeds" if several else "sacreBLEU's bootstrap over the sentences"
+    return what_was_sampled({len(row.seeds) > 1 for row in record.rows})
+
+
+def _measure(record: TranslationRecord, place: str) -> Measure:
+    """BLEU on a test set; differences are to the baseline."""
+    scores = {}
+    for row in record.rows:
+        over, interval = _score(row, place, "bleu")
+        found = _difference(record, row.name, record.baseline, place, "bleu")
+        scores[row.name] = Score(
+            over.mean,
+            interval,
+            *((found.value, found.p_value, found.not_worse_by) if found else ()),
+        )
+    return Measure(METRICS["bleu"], place, scores, places=2)
+
+
+# --- tables ------------------------------------------------------------------------------------
+
+
+def _sizes_and_scores(record: TranslationRecord) -> Table:
+    """A line per row and test set: its size, its BLEU, and how far that is from the baseline's."""
+    places = _places(record)
+    several, others = len(places) > 1, len(record.rows) > 1
+    lines: list[list[str | Cell]] = []
+    for place in places:
+        for row in record.rows:
+            found = _difference(record, row.name, record.baseline, place, "bleu")
+            lines.append(
+                [
+                    row.name,
+                    *[place] * several,
+                    f"{row.parameters:,}",
+                    f"{row.share:.1%}",
+                    _score_cell(row, place, "bleu"),
+                    *_difference_cells(record, found) * others,
+                ]
+            )
+    head = ["", *["test set"] * several, "parameters", f"of {record.baseline}"]
+    head.append("BLEU" if several else f"{places[0]} BLEU")
+    head += _difference_heads(record) * others
+    caption = "Sizes and scores; below each score its 95 % interval"
+    return Table(head, lines, left=1 + several, caption=caption)
+
+
+def _difference_heads(record: TranslationRecord) -> list[str]:
+    return [f"against {record.baseline}", *[NOT_WORSE] * record.scored_by_seed, "p"]
+
+
+def _difference_cells(record: TranslationRecord, found: _Difference | None) -> list[str]:
+    """Empty for the baseline itself."""
+    if found is None:
+        return [""] * len(_difference_heads(record))
+    worst = [] if found.not_worse_by is None else [loss(found.not_worse_by)]
+    return [f"{found.value:+.2f}", *worst, p_text(found.p_value)]
+
+
+def _score_cell(row: TranslationRow, place: str, metric: str) -> Cell:
+    over, (low, high) = _score(row, place, metric)
+    return Cell(mean_and_sd(over, places=2), f"{low:.2f}–{high:.2f}")
+
+
+def _further_scores(record: TranslationRecord) -> Part:
+    """What the table of sizes and scores leaves out."""
+    metrics = [metric for metric in _metrics(record) if metric != "bleu"]
+    places = [*record.rows[0].test]
     rows: list[list[str | Cell]] = [
         [
             row.name,
-            f"{row.parameters:,}",
-            f"{row.share:.1%}",
             f"{row.checkpoint_bytes / MEGABYTE:.1f} MB",
-            *(_cell(getattr(scores, metric)) for scores in row.test.values() for metric in METRICS),
             duration(row.training_seconds),
+            *(_score_cell(row, place, metric) for place in places for metric in metrics),
         ]
         for row in record.rows
     ]
-    caption = "Sizes and scores; below each score its 95 % interval"
-    return Table([*head, "training"], rows, caption=caption)
+    title = "Checkpoints and further scores"
+    head = [f"{place} {METRICS[metric]}" for place in places for metric in metrics]
+    caption = f"{title}; below each score its 95 % interval"
+    table = Table(["", "checkpoint", "training", *head], rows, caption=caption)
+    return Part(title, [table, Bullets(_signatures(record, metrics))])
 
 
-def _cell(score: MetricScore) -> Cell:
-    low, high = interval_of_mean(score.over_seeds) or score.ci
-    return Cell(mean_and_sd(score.over_seeds, places=2), f"{low:.2f}–{high:.2f}")
+def _metrics(record: TranslationRecord) -> list[str]:
+    """Those that every row was scored by."""
+    every = [of.by_metric for row in record.rows for of in row.test.values()]
+    return [metric for metric in METRICS if all(metric in of for of in every)]
 
 
-def _measure(record: TranslationRecord, subset: str) -> Measure:
-    """BLEU on a test set; differences are to the baseline."""
-    scores = {row.name: _score(record, row, subset) for row in record.rows}
-    return Measure(METRICS["bleu"], subset, scores, places=2)
-
-
-def _score(record: TranslationRecord, row: TranslationRow, subset: str) -> Score:
-    """Of one seed: sacreBLEU's bootstrap. Of several: their spread, whose test is nobody's."""
-    score, baseline = row.test[subset].bleu, _baseline(record)
-    over = score.over_seeds
-    difference = p_value = None
-    if row is not baseline and over.seeds > 1:
-        difference = over.mean - baseline.test[subset].bleu.over_seeds.mean
-    elif row is not baseline:
-        wanted = (record.baseline, row.name, "bleu")
-        (test,) = (
-            c for c in record.comparisons[subset] if (c.baseline, c.system, c.metric) == wanted
-        )
-        difference, p_value = test.delta, test.p_value
-    interval = interval_of_mean(over) or score.ci
-    return Score(over.mean, interval, difference, p_value)
-
-
-def _comparisons(record: TranslationRecord) -> list[str]:
-    how = "paired bootstrap" + (" of the first seed" if _seeds(record) > 1 else "")
-    lines = []
-    for subset, comparisons in record.comparisons.items():
-        by_baseline: dict[str, list[str]] = {}
-        for c in comparisons:
-            if c.metric == "bleu":
-                text = f"{c.system} {c.delta:+.2f} (p = {c.p_value:.3f})"
-                by_baseline.setdefault(c.baseline, []).append(text)
-        lines += [
-            f"{subset}, BLEU against {baseline}, {how}: {', '.join(texts)}"
-            for baseline, texts in by_baseline.items()
-        ]
-    return lines
-
-
-def _signatures(record: TranslationRecord) -> list[str]:
-    scores = next(iter(record.rows[0].test.values()))
-    return [f"{name}: `{getattr(scores, key).signature}`" for key, name in METRICS.items()]
+def _baselines(record: TranslationRecord) -> list[str]:
+    if record.scored_by_seed:
+        return [record.baseline, *record.also_compared_with]
+    return [*dict.fromkeys(c.baseline for of in (record.comparisons or {}).values() for c in of)]
 
 
 def _tests(record: TranslationRecord) -> list[Table]:
-    """Of each baseline: every metric on every test set, with its p."""
-    every = [(subset, c) for subset, of in record.comparisons.items() for c in of]
-    return [
-        _tests_against(baseline, [(subset, c) for subset, c in every if c.baseline == baseline])
-        for baseline in dict.fromkeys(c.baseline for _, c in every)
-    ]
+    """Of each baseline: every metric on every test set, with its interval and p."""
+    return [_tests_against(record, baseline) for baseline in _baselines(record)]
 
 
-def _tests_against(baseline: str, tests: Sequence[tuple[str, Comparison]]) -> Table:
-    cells = {
-        (c.system, subset, c.metric): Cell(f"{c.delta:+.2f}", f"p = {c.p_value:.3f}")
-        for subset, c in tests
-        if c.metric in METRICS
-    }
-    columns = list(dict.fromkeys((subset, metric) for _, subset, metric in cells))
-    return Table(
-        ["", *(f"{subset} {METRICS[metric]}" for subset, metric in columns)],
+def _tests_against(record: TranslationRecord, baseline: str) -> Table:
+    metrics, places = _metrics(record), _places(record)
+    lines: list[list[str | Cell]] = [
         [
-            [system, *(cells.get((system, *column), "") for column in columns)]
-            for system in dict.fromkeys(system for system, _, _ in cells)
-        ],
-        caption=f"Score less that of {baseline}; p by paired bootstrap of the first seed",
-    )
+            row.name,
+            place,
+            *(_test_cell(_difference(record, row.name, baseline, place, m)) for m in metrics),
+        ]
+        for place in places
+        for row in record.rows
+        if row.name != baseline
+    ]
+    caption = f"Score less that of {baseline}; {_about_differences(record)}"
+    return Table(["", "test set", *(METRICS[m] for m in metrics)], lines, left=2, caption=caption)
+
+
+def _test_cell(found: _Difference | None) -> str | Cell:
+    if found is None:
+        return "–"
+    interval = "{:+.2f} to {:+.2f}, ".format(*found.interval) if found.interval else ""
+    return Cell(f"{found.value:+.2f}", f"{interval}p = {p_text(found.p_value)}")
+
+
+# --- in words ----------------------------------------------------------------------------------
+
+
+def _notes(record: TranslationRecord) -> list[str]:
+    """What the differences are about, and those with further baselines."""
+    if len(record.rows) == 1:
+        return []
+    lines = [f"Differences: {_about_differences(record)}"]
+    for baseline in _baselines(record):
+        if baseline == record.baseline:
+            continue
+        for place in _places(record):
+            found = {
+                row.name: _difference(record, row.name, baseline, place, "bleu")
+                for row in record.rows
+            }
+            texts = [f"{n} {d.value:+.2f} (p = {p_text(d.p_value)})" for n, d in found.items() if d]
+            lines.append(f"{place}, BLEU against {baseline}: {', '.join(texts)}")
+    return lines
+
+
+def _signatures(record: TranslationRecord, metrics: Sequence[str]) -> list[str]:
+    scores = next(iter(record.rows[0].test.values())).by_metric
+    return [f"{METRICS[metric]}: `{scores[metric].signature}`" for metric in metrics]
+
+
+# --- several experiments -----------------------------------------------------------------------
+
+
+def mean_over_experiments(records: Sequence[TranslationRecord]) -> Table:
+    """BLEU of the rows that experiments on several corpora share, on the mean of all of them.
+
+    Of an experiment the mean over its test sets counts. No two experiments share runs or sentences.
+
+    Raises:
+        UserError: they have not the same baseline, or a record does not tell the scores of seeds.
+    """
+    first = records[0]
+    for record in records:
+        if record.baseline != first.baseline or not record.scored_by_seed:
+            raise UserError(
+                f"{record.experiment}: not scored by seed, or its baseline is not that of "
+                f"{first.experiment}, so that it is in no common table"
+            )
+    shared = [name for name in first.row_names if all(name in of.row_names for of in records)]
+    lines: list[list[str]] = []
+    for name in shared:
+        runs = [_runs(_row(record, name), MEAN, "bleu") for record in records]
+        mean = sum(mean_score(of).value for of in runs) / len(records)
+        told = None
+        if name != first.baseline:
+            against = [_runs(_row(record, first.baseline), MEAN, "bleu") for record in records]
+            told = _estimated(mean_of_independent([*map(difference, runs, against)]), "bleu")
+        lines.append([name, f"{mean:.2f}", *_difference_cells(first, told)])
+    return Table(["", "mean BLEU", *_difference_heads(first)], lines)

@@ -12,12 +12,11 @@ from typing import Any, ClassVar
 
 from scripts.lab.figures.language_model import SUBSETS, figures, figures_of_first_updates
 from scripts.lab.kinds.kind import Kind, Trained
-from scripts.lab.records.joining import require_all_seeds
+from scripts.lab.records.joining import by_row
 from scripts.lab.records.schema import (
     LanguageModelRecord,
     LanguageModelRow,
     PaperFigures,
-    Provenance,
 )
 from scripts.lab.records.seeds import over_seeds, pooled
 from scripts.lab.run.processes import Child, Place, side_by_side
@@ -100,51 +99,23 @@ class _Scoring(Child):
 
 
 def join(kept: LanguageModelRecord, new: LanguageModelRecord) -> LanguageModelRecord:
-    """The record ``kept`` with what ``new`` adds: rows, and further seeds of the same recipe.
-
-    A row of another recipe, or with all the seeds that are there and perhaps more, takes the place
-    of the one that was kept.
-
-    Raises:
-        UserError: a row was trained with some of the seeds that are there.
-    """
-    rows = {row.name: row for row in kept.rows}
-    curves = dict(kept.curves)
-    for row in new.rows:
-        name, more = row.name, new.curves[row.name]
-        further = name in rows and _is_further(rows[name], row)
-        rows[name] = _of_all_seeds(rows[name], row) if further else row
-        curves[name] = [*curves[name], *more] if further else more
-    earlier = [
-        *kept.earlier,
-        Provenance(machine=kept.machine, versions=kept.versions, command=kept.command),
-    ]
-    if curves == new.curves:  # nothing of the other is left
-        earlier = []
-    return replace(new, rows=[*rows.values()], curves=curves, earlier=earlier)
-
-
-def _is_further(old: LanguageModelRow, new: LanguageModelRow) -> bool:
-    """Whether two rows are the same training with different seeds."""
-    if old.recipe != new.recipe or {*new.seeds} >= {*old.seeds}:
-        return False
-    if {*new.seeds} & {*old.seeds}:
-        require_all_seeds(new.name, old.seeds, new.seeds)
-    return True
-
-
-def _of_all_seeds(old: LanguageModelRow, new: LanguageModelRow) -> LanguageModelRow:
-    parts = [(len(row.seeds), row.training_seconds) for row in (old, new)]
-    seconds = sum(n * s for n, s in parts) / sum(n for n, _ in parts)
+    """The record ``kept`` with the rows and seeds that ``new`` adds; see :func:`by_row`."""
+    joined = by_row(kept, new, _pooled)
     return replace(
-        old,
-        perplexity={
-            subset: pooled(statistics, new.perplexity[subset])
-            for subset, statistics in old.perplexity.items()
-        },
-        seeds=[*old.seeds, *new.seeds],
-        training_seconds=round(seconds),
+        new,
+        rows=joined.rows,
+        curves=joined.curves,
+        gradients=joined.gradients,
+        earlier=joined.earlier,
     )
+
+
+def _pooled(old: LanguageModelRow, new: LanguageModelRow) -> dict[str, Any]:
+    both = {
+        subset: pooled(statistics, new.perplexity[subset])
+        for subset, statistics in old.perplexity.items()
+    }
+    return {"perplexity": both}
 
 
 KIND = Kind(

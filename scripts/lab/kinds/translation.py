@@ -1,31 +1,35 @@
-"""How translation experiments are scored: BLEU, chrF and TER on raw test sets."""
+"""How translation experiments are scored: BLEU, chrF and TER; and how further seeds join."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from scripts.lab.figures.translation import figures
 from scripts.lab.kinds.kind import Kind, Trained
-from scripts.lab.records import joining
+from scripts.lab.records.joining import Joined, by_row, require_all_seeds
 from scripts.lab.records.schema import (
-    Comparison,
     MetricScore,
+    SeedScore,
     TestScores,
     TranslationRecord,
     TranslationRow,
     VocabularySizes,
 )
 from scripts.lab.records.seeds import over_seeds
+from scripts.lab.records.typed import Fault
 from scripts.lab.run.processes import call
 from scripts.lab.run.training import Run
+from scripts.lab.score.significance import RunScore
+from tiednmt.errors import UserError
 from tiednmt.text.lines import read_lines
 
 SAMPLES = 5
+OF_FIRST_SEED = ("score", "mean", "ci", "signature")
 
 Scores = Mapping[str, Any]  # the JSON of scripts.evaluate
 
@@ -35,7 +39,7 @@ Scores = Mapping[str, Any]  # the JSON of scripts.evaluate
 
 @dataclass(frozen=True)
 class TranslationScoring:
-    """BLEU, chrF and TER of raw test sets; paired bootstrap and samples of the first seed."""
+    """BLEU, chrF and TER of raw test sets by seed, and samples of the first seed."""
 
     baselines: Sequence[str]  # the rows that the others are compared with; sizes with the first
     subsets: Sequence[str]  # test sets
@@ -45,17 +49,14 @@ class TranslationScoring:
     measures_similarity: ClassVar[bool] = False
 
     def score(self, trained: Trained) -> dict[str, Any]:
-        """The rows with their scores, comparisons, samples."""
+        """The rows with their scores, what they are compared with, samples."""
         raw = trained.data / "raw"
         manifest = json.loads((trained.data / "manifest.json").read_text(encoding="utf-8"))
         scores = [self._scores(trained, i) for i in range(len(trained.seeds))]
         return {
             "baseline": self.baselines[0],
             "rows": self._rows(trained, scores),
-            "comparisons": {
-                subset: [Comparison(**comparison) for comparison in result["comparisons"]]
-                for subset, result in scores[0]["subset"].items()
-            },
+            "also_compared_with": self.baselines[1:],
             "beam": self.beam,
             "vocabulary": VocabularySizes(**manifest["vocabulary"]),
             "samples": _samples(scores[0], raw, manifest),
@@ -73,12 +74,10 @@ class TranslationScoring:
         return json.loads(scores.read_text(encoding="utf-8"))
 
     def _covers(self, scores: Path) -> bool:
-        """Whether the scores of an earlier run compare with all baselines on all test sets."""
+        """Whether the scores of an earlier run are of all test sets and say what is needed."""
         found = json.loads(scores.read_text(encoding="utf-8"))["subset"]
         return {*self.subsets} <= found.keys() and all(
-            len(result["systems"]) == 1
-            or {*self.baselines} <= {comparison["baseline"] for comparison in result["comparisons"]}
-            for result in found.values()
+            "influences" in system["bleu"] for of in found.values() for system in of["systems"]
         )
 
     def _evaluate(
@@ -89,9 +88,8 @@ class TranslationScoring:
         command += [f"{name}={runs[name].checkpoint}" for name in names]
         command += ["--data", str(data), "--beam", str(self.beam)]
         command += ["--json", str(scores), "--output", str(output)]
-        for option, values in (("--baseline", self.baselines), ("--subset", self.subsets)):
-            for value in values:
-                command += [option, value]
+        for subset in self.subsets:
+            command += ["--subset", subset]
         return command
 
     def _rows(self, trained: Trained, scores: Sequence[Scores]) -> list[TranslationRow]:
@@ -99,7 +97,7 @@ class TranslationScoring:
         return [
             TranslationRow(
                 **vars(row),
-                share=round(row.parameters / whole, 4),
+                share=_share(row.parameters, whole),
                 test={
                     subset: _test_scores([_system(one, subset, row.name) for one in scores])
                     for subset in self.subsets
@@ -109,16 +107,29 @@ class TranslationScoring:
         ]
 
 
+def _share(parameters: int, whole: int) -> float:
+    return round(parameters / whole, 4)
+
+
 def _test_scores(systems: Sequence[Mapping[str, Any]]) -> TestScores:
-    """The first seed's scores, and the statistics of all."""
+    """Args: ``systems``, what ``scripts.evaluate`` says of the row, by seed."""
     return TestScores(
         **{
-            metric: MetricScore(
-                **systems[0][metric],
-                over_seeds=over_seeds([system[metric]["score"] for system in systems]),
+            metric: _over_seeds(
+                {name: systems[0][metric][name] for name in OF_FIRST_SEED},
+                [
+                    SeedScore.of(RunScore(system[metric]["score"], system[metric]["influences"]))
+                    for system in systems
+                ],
             )
             for metric in ("bleu", "chrf", "ter")
         }
+    )
+
+
+def _over_seeds(of_first: Mapping[str, Any], seeds: Sequence[SeedScore]) -> MetricScore:
+    return MetricScore(
+        **of_first, over_seeds=over_seeds([seed.score for seed in seeds]), seeds=seeds
     )
 
 
@@ -142,10 +153,101 @@ def _samples(scores: Scores, raw: Path, manifest: Mapping[str, Any]) -> list[dic
     ]
 
 
+# --- further rows and seeds --------------------------------------------------------------------
+
+
+def join(kept: TranslationRecord, new: TranslationRecord) -> TranslationRecord:
+    """The record ``kept`` with the rows and seeds that ``new`` adds; see :func:`by_row`.
+
+    Raises:
+        UserError: what would stay of the kept record cannot be compared with what is new.
+    """
+    joined: Joined[TranslationRow] = by_row(kept, new, _with_further_seeds)
+    whole = next(row.parameters for row in joined.rows if row.name == new.baseline)
+    rows = [replace(row, share=_share(row.parameters, whole)) for row in joined.rows]
+    samples = new.samples
+    if joined.from_kept:
+        _require_comparable(kept, new, rows)
+        samples = _joined_samples(kept, new, joined)
+    return replace(
+        new,
+        rows=rows,
+        samples=samples,
+        curves=joined.curves,
+        gradients=joined.gradients,
+        earlier=joined.earlier,
+    )
+
+
+def _with_further_seeds(old: TranslationRow, new: TranslationRow) -> dict[str, Any]:
+    if not old.scored_by_seed:
+        require_all_seeds(old.name, old.seeds, new.seeds)
+    if [*old.test] != [*new.test]:
+        raise Fault("its rows have not the same test sets")
+    return {
+        "test": {subset: _both(scores, new.test[subset]) for subset, scores in old.test.items()}
+    }
+
+
+def _both(old: TestScores, new: TestScores) -> TestScores:
+    return TestScores(
+        **{
+            metric: _over_seeds(
+                {name: getattr(score, name) for name in OF_FIRST_SEED},
+                (*score.seeds, *new.by_metric[metric].seeds),
+            )
+            for metric, score in old.by_metric.items()
+        }
+    )
+
+
+def _require_comparable(
+    kept: TranslationRecord, new: TranslationRecord, rows: Sequence[TranslationRow]
+) -> None:
+    """The same sentences, translated the same way, and scored by seed."""
+    texts = [
+        [(sample["source"], sample["reference"]) for sample in record.samples]
+        for record in (kept, new)
+    ]
+    if texts[0] != texts[1]:
+        raise UserError(
+            f"{new.experiment}: the test sets are not those of the record that is kept; run all "
+            "of its rows and seeds too, or delete the record"
+        )
+    if kept.beam != new.beam:
+        raise UserError(
+            f"{new.experiment}: beam {new.beam}, but {kept.beam} in the record that is kept; run "
+            "all of its rows and seeds too, or delete the record"
+        )
+    for row in rows:
+        if not row.scored_by_seed:
+            raise UserError(
+                f"{new.experiment}: the row {row.name} of the record that is kept is not scored "
+                "by seed, so that the others could not be compared with it; run it too, or delete "
+                "the record"
+            )
+
+
+def _joined_samples(
+    kept: TranslationRecord, new: TranslationRecord, joined: Joined[TranslationRow]
+) -> list[dict[str, str]]:
+    """The translations of every row's first seed."""
+    return [
+        {
+            **{text: now[text] for text in ("source", "reference")},
+            **{
+                row.name: (before if row.name in joined.from_kept else now)[row.name]
+                for row in joined.rows
+            },
+        }
+        for before, now in zip(kept.samples, new.samples, strict=True)
+    ]
+
+
 KIND = Kind(
     record=TranslationRecord,
     scoring=TranslationScoring,
     task="translation",
     figures=figures,
-    join=joining.whole,
+    join=join,
 )

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preprocess.files import write_json
+from scripts.lab.records.gradients import GradientShares, Ranks
 from scripts.lab.records.typed import Fault, from_json, to_json
 from tiednmt.errors import UserError
 
 FILE = "analysis.json"
 FORMAT = 1
-
-Ranks = tuple[int, int]  # the first and last of a band of words, by frequency
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +31,7 @@ class StoredTieMap:
     matrices: Sequence[TiedMatrix]
     others: Mapping[str, int]  # parameters of what is no embedding
     bytes_per_parameter: int
+    between: str = ""  # what stands between a matrix and its uses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +114,7 @@ class AnalysedModel:
     tie_map: StoredTieMap | None = None
     vocabulary: VocabularyShares | None = None
     row_movement: RowMovement | None = None
+    gradients: GradientShares | None = None
     attention: Sequence[SentenceAttention] = ()
 
 

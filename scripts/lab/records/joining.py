@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
 
-from scripts.lab.records.schema import ExperimentRecord, Record
+from scripts.lab.records.gradients import GradientShares
+from scripts.lab.records.schema import (
+    ExperimentRecord,
+    LanguageModelRecord,
+    Provenance,
+    Record,
+    TrainedRow,
+    TranslationRecord,
+    Validation,
+)
+from scripts.lab.records.seeds import pooled
 from tiednmt.errors import UserError
 
 R = TypeVar("R", bound=Record)
 E = TypeVar("E", bound=ExperimentRecord)
+Row = TypeVar("Row", bound=TrainedRow)
 
 
 def newest(kept: R, new: R) -> R:
@@ -34,6 +46,85 @@ def whole(kept: E, new: E) -> E:
         if row.recipe == there[row.name].recipe:
             require_all_seeds(row.name, row.seeds, there[row.name].seeds)
     return new
+
+
+@dataclass(frozen=True)
+class Joined(Generic[Row]):
+    """The rows of two records of one experiment, in the order in which they were first there.
+
+    ``from_kept`` are the names of those that hold seeds of the record that was kept.
+    """
+
+    rows: Sequence[Row]
+    curves: Mapping[str, Sequence[Sequence[Validation]]]
+    gradients: Mapping[str, Sequence[GradientShares]] | None
+    earlier: Sequence[Provenance]
+    from_kept: Sequence[str]
+
+
+def by_row(
+    kept: LanguageModelRecord | TranslationRecord,
+    new: LanguageModelRecord | TranslationRecord,
+    scores: Callable[[Row, Row], Mapping[str, Any]],
+) -> Joined[Row]:
+    """What is kept with what ``new`` adds: rows, and further seeds of the same recipe.
+
+    A row of another recipe, or with all the seeds that are there and perhaps more, takes the place
+    of the one that was kept.
+
+    Args:
+        kept: a record, and
+        new: another one of the same experiment, with rows of the same type.
+        scores: the fields that are the scores of a row, from those of its first and further seeds.
+
+    Raises:
+        UserError: a row was trained with some of the seeds that are there.
+    """
+    rows: dict[str, Any] = {row.name: row for row in kept.rows}
+    curves, gradients = dict(kept.curves), dict(kept.gradients or {})
+    from_kept = [*rows]
+    for row in new.rows:
+        name, more = row.name, new.curves[row.name]
+        measured, earlier_ones = (new.gradients or {}).get(name, ()), gradients.pop(name, ())
+        if name in rows and _is_further(rows[name], row):
+            rows[name] = _of_all_seeds(rows[name], row, scores)
+            curves[name], measured = [*curves[name], *more], [*earlier_ones, *measured]
+        else:
+            from_kept = [other for other in from_kept if other != name]
+            rows[name], curves[name] = row, more
+        if len(measured) == len(rows[name].seeds):  # of all seeds
+            gradients[name] = measured
+    earlier = [
+        *kept.earlier,
+        Provenance(machine=kept.machine, versions=kept.versions, command=kept.command),
+    ]
+    return Joined(
+        [*rows.values()], curves, gradients or None, earlier if from_kept else (), from_kept
+    )
+
+
+def _is_further(old: TrainedRow, new: TrainedRow) -> bool:
+    """Whether two rows are the same training with different seeds."""
+    if old.recipe != new.recipe or {*new.seeds} >= {*old.seeds}:
+        return False
+    if {*new.seeds} & {*old.seeds}:
+        require_all_seeds(new.name, old.seeds, new.seeds)
+    return True
+
+
+def _of_all_seeds(old: Row, new: Row, scores: Callable[[Row, Row], Mapping[str, Any]]) -> Row:
+    parts = [(len(row.seeds), row.training_seconds) for row in (old, new)]
+    seconds = sum(n * s for n, s in parts) / sum(n for n, _ in parts)
+    scales = None
+    if old.input_scales and new.input_scales:
+        scales = {use: pooled(one, new.input_scales[use]) for use, one in old.input_scales.items()}
+    return replace(
+        old,
+        seeds=[*old.seeds, *new.seeds],
+        training_seconds=round(seconds),
+        input_scales=scales,
+        **scores(old, new),
+    )
 
 
 def require_all_seeds(name: str, kept: Iterable[int], new: Iterable[int]) -> None:

@@ -11,8 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from scripts.lab.records.gradients import GradientShares
 from scripts.lab.records.seeds import SeedStatistics
 from scripts.lab.records.typed import Fault
+from scripts.lab.score.significance import RunScore
 
 FORMAT = 1
 
@@ -67,7 +69,8 @@ class TrainedRow:
     """A model that was trained with each of ``seeds``; sizes and command are the first seed's.
 
     ``recipe`` is all of fairseq's settings but the seed, ``training_command`` says the same to
-    ``fairseq-train``. ``training_seconds`` is the mean over the seeds.
+    ``fairseq-train``. ``training_seconds`` is the mean over the seeds. ``input_scales`` are those
+    learned, as they ended, by the use that they are of.
     """
 
     name: str
@@ -79,14 +82,19 @@ class TrainedRow:
     seeds: Sequence[int]
     recipe: Recipe
     training_command: str
+    input_scales: Mapping[str, SeedStatistics] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentRecord(Record):
-    """Models that were trained and compared; by row ``curves`` has the validations per seed."""
+    """Models that were trained and compared; by row ``curves`` has the validations per seed.
+
+    ``gradients`` has by row what ``--measure-gradients`` found per seed, of rows trained with it.
+    """
 
     rows: Sequence[TrainedRow]
     curves: Mapping[str, Sequence[Sequence[Validation]]]
+    gradients: Mapping[str, Sequence[GradientShares]] | None = None
 
     def __post_init__(self) -> None:
         names = self.row_names
@@ -94,7 +102,12 @@ class ExperimentRecord(Record):
             raise Fault("two rows have one name")
         if [*self.curves] != names:
             raise Fault("its curves are not those of its rows")
+        gradients = self.gradients or {}
+        if unknown := sorted(gradients.keys() - names):
+            raise Fault(f"has gradients of {', '.join(unknown)}, which is none of its rows")
         for row in self.rows:
+            if len(gradients.get(row.name, row.seeds)) != len(row.seeds):
+                raise Fault("are not one per seed", f"gradients.{row.name}")
             curves = self.curves[row.name]
             for i, points in enumerate(curves):
                 _require_some(points, f"curves.{row.name}[{i}]")
@@ -114,16 +127,52 @@ def _require_some(values: Iterable[object], place: str) -> None:
 
 # --- translation -------------------------------------------------------------------------------
 
+BETTER = {"bleu": "higher", "chrf": "higher", "ter": "lower"}  # which scores are, by metric
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedScore:
+    """The score of a seed; ``influences`` of the test sentences, in thousandths, as a line of text.
+
+    See :class:`~scripts.lab.score.significance.RunScore`.
+    """
+
+    score: float
+    influences: str
+
+    def __post_init__(self) -> None:
+        try:
+            count = len(self.run.influences)
+        except ValueError:
+            count = 0
+        if count < 2:
+            raise Fault("are not two whole numbers or more", "influences")
+
+    @classmethod
+    def of(cls, run: RunScore) -> SeedScore:
+        """As it is stored."""
+        text = " ".join(str(round(1000 * value)) for value in run.influences)
+        return cls(score=run.score, influences=text)
+
+    @property
+    def run(self) -> RunScore:
+        """As it is calculated with."""
+        return RunScore(self.score, [int(number) / 1000 for number in self.influences.split()])
+
 
 @dataclass(frozen=True, kw_only=True)
 class MetricScore:
-    """sacreBLEU's score of the first seed and its bootstrap; ``over_seeds`` is of all."""
+    """sacreBLEU's score of the first seed and its bootstrap; ``over_seeds`` is of all.
+
+    ``seeds`` has a score per seed; it is empty in records from before rows were compared over them.
+    """
 
     score: float
     mean: float
     ci: tuple[float, float]
     signature: str
     over_seeds: SeedStatistics
+    seeds: Sequence[SeedScore] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +183,11 @@ class TestScores:
     chrf: MetricScore
     ter: MetricScore | None = None
 
+    @property
+    def by_metric(self) -> dict[str, MetricScore]:
+        """Those that there are."""
+        return {name: score for name, score in vars(self).items() if score is not None}
+
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationRow(TrainedRow):
@@ -142,11 +196,23 @@ class TranslationRow(TrainedRow):
     share: float
     test: Mapping[str, TestScores]
 
+    def __post_init__(self) -> None:
+        for subset, scores in self.test.items():
+            for metric, score in scores.by_metric.items():
+                if score.seeds and len(score.seeds) != len(self.seeds):
+                    raise Fault("has not one score per seed", f"test.{subset}.{metric}.seeds")
+
+    @property
+    def scored_by_seed(self) -> bool:
+        """Whether the score of every seed is known."""
+        return all(score.seeds for of in self.test.values() for score in of.by_metric.values())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A paired bootstrap of two rows' first seeds: ``delta`` is the system's score less the
-    baseline's, ``mean`` and ``ci`` are the system's own.
+    """sacreBLEU's paired bootstrap of two rows' first seeds, in records from before they were
+    compared over seeds: ``delta`` is the system's score less the baseline's, ``mean`` and ``ci``
+    are the system's own, ``p_value`` counts one side.
     """
 
     baseline: str
@@ -174,34 +240,65 @@ class VocabularySizes:
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationRecord(ExperimentRecord):
-    """Translation models; ``samples`` have ``source``, ``reference`` and a translation per row."""
+    """Translation models; ``samples`` have ``source``, ``reference`` and a translation per row.
+
+    The others are compared with ``baseline``, and with each row of ``also_compared_with``: from the
+    scores of the seeds, or where those are not known from ``comparisons``, which has them by test
+    set. ``earlier`` tells of the runs whose rows or seeds this record joined.
+    """
 
     rows: Sequence[TranslationRow]
     baseline: str
-    comparisons: Mapping[str, Sequence[Comparison]]  # by test set
+    comparisons: Mapping[str, Sequence[Comparison]] | None = None
     beam: int
     vocabulary: VocabularySizes
     samples: Sequence[Mapping[str, str]]
+    also_compared_with: Sequence[str] = ()
+    earlier: Sequence[Provenance] = ()
 
     def __post_init__(self) -> None:
         _require_some(self.rows, "rows")
         super().__post_init__()
         names, subsets = self.row_names, [*self.rows[0].test]
-        if self.baseline not in names:
-            raise Fault(f"its baseline {self.baseline} is none of its rows")
+        for baseline in (self.baseline, *self.also_compared_with):
+            if baseline not in names:
+                raise Fault(f"its baseline {baseline} is none of its rows")
         if not subsets or any([*row.test] != subsets for row in self.rows):
             raise Fault("its rows have not the same test sets")
+        if self.scored_by_seed:
+            self._require_the_same_sentences()
+        else:
+            self._require_comparisons()
+        if any({"source", "reference", *names} - sample.keys() for sample in self.samples):
+            raise Fault("a sample lacks a row's translation")
+
+    @property
+    def scored_by_seed(self) -> bool:
+        """Whether the score of every seed of every row is known."""
+        return all(row.scored_by_seed for row in self.rows)
+
+    def _require_comparisons(self) -> None:
         compared = {
             (subset, c.system, c.metric)
-            for subset, comparisons in self.comparisons.items()
+            for subset, comparisons in (self.comparisons or {}).items()
             for c in comparisons
             if c.baseline == self.baseline
         }
-        others = [name for name in names if name != self.baseline]
-        if not compared.issuperset(product(subsets, others, ("bleu", "chrf"))):
+        others = [name for name in self.row_names if name != self.baseline]
+        if not compared.issuperset(product(self.rows[0].test, others, ("bleu", "chrf"))):
             raise Fault(f"its comparisons with {self.baseline} leave out a row, test set or metric")
-        if any({"source", "reference", *names} - sample.keys() for sample in self.samples):
-            raise Fault("a sample lacks a row's translation")
+
+    def _require_the_same_sentences(self) -> None:
+        for subset, first in self.rows[0].test.items():
+            blocks = {
+                len(seed.run.influences)
+                for row in self.rows
+                for score in row.test[subset].by_metric.values()
+                for seed in score.seeds
+            }
+            metrics = {tuple(row.test[subset].by_metric) for row in self.rows}
+            if len(blocks) > 1 or metrics != {tuple(first.by_metric)}:
+                raise Fault(f"its rows were not scored on the same sentences of {subset}")
 
 
 # --- language models ---------------------------------------------------------------------------

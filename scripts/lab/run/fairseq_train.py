@@ -1,4 +1,4 @@
-"""``fairseq-train`` that leaves ``run.json`` in ``--save-dir``: size, seconds, validations.
+"""``fairseq-train`` that leaves ``run.json`` in ``--save-dir``: size, seconds, validations, scales.
 
 fairseq keeps the validations of a training nowhere but in its log. Its function that gathers the
 figures of a validation is handed the trainer, which knows the rest, so it is wrapped here. The
@@ -16,6 +16,7 @@ from fairseq_cli import train  # before anything of fairseq, for its format of t
 import tiednmt.plugin  # noqa: F401  (what is imported already, --user-dir imports no more)
 from scripts.lab.records.schema import Validation
 from scripts.lab.run.summary import add_validation
+from tiednmt.models.tied_model import TiedModel
 
 
 class Recorder:
@@ -42,6 +43,8 @@ class Recorder:
         """``train.get_valid_stats``; the first subset is the one that chooses a checkpoint."""
         stats = self.stats(cfg, trainer, stats, is_first)
         if is_first and trainer.is_data_parallel_master:
+            model = trainer.get_model()
+            scales = model.learned_scales if isinstance(model, TiedModel) else {}
             add_validation(
                 Path(cfg.checkpoint.save_dir),
                 Validation(
@@ -49,8 +52,9 @@ class Recorder:
                     epoch=self.epoch,
                     nll=round(stats["nll_loss"] * math.log(2), 4),  # fairseq's are bits
                 ),
-                sum(parameter.numel() for parameter in trainer.get_model().parameters()),
+                sum(parameter.numel() for parameter in model.parameters()),
                 trainer.cumulative_training_time(),
+                {use: round(float(scale), 4) for use, scale in scales.items()} or None,
             )
         return stats
 

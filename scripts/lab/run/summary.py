@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +19,14 @@ FILE = "run.json"
 class RunSummary:
     """A training up to its last validation.
 
-    ``parameters`` counts what is shared once; ``training_seconds`` is over all starts of it.
+    ``parameters`` counts what is shared once; ``training_seconds`` is over all starts of it;
+    ``input_scales`` are those learned (``--input-scale learned``), by the use that they are of.
     """
 
     parameters: int
     training_seconds: float
     validations: Sequence[Validation]
+    input_scales: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         if not self.validations:
@@ -61,7 +63,11 @@ def read_summary(folder: Path) -> RunSummary:
 
 
 def add_validation(
-    folder: Path, validation: Validation, parameters: int, training_seconds: float
+    folder: Path,
+    validation: Validation,
+    parameters: int,
+    training_seconds: float,
+    input_scales: Mapping[str, float] | None = None,
 ) -> None:
     """Write the summary of ``folder`` anew; a validation after as many updates is replaced."""
     validations = {validation.update: validation}
@@ -72,5 +78,6 @@ def add_validation(
         parameters=parameters,
         training_seconds=round(training_seconds, 1),
         validations=[validations[update] for update in sorted(validations)],
+        input_scales=input_scales,
     )
     write_json(folder / FILE, to_json(summary))

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from sacrebleu.metrics import BLEU, CHRF, TER
-from sacrebleu.significance import PairedTest
 
+from scripts.lab.records.schema import BETTER
+from scripts.lab.records.seeds import Interval
+from scripts.lab.score.significance import (
+    Estimate,
+    RunScore,
+    difference,
+    jackknife,
+    mean_of_test_sets,
+)
 from tiednmt.errors import UserError
 
 METRICS = {"bleu": BLEU, "chrf": CHRF, "ter": TER}
@@ -20,16 +29,17 @@ _SUBWORD_MARK = re.compile(r"@@(?= |$)|▁")
 
 @dataclass(frozen=True)
 class Score:
-    """A corpus score and what bootstrap resampling says of its spread.
+    """A corpus score, and what resampling of the sentences says of its spread.
 
     ``mean`` and ``ci`` (the 95% confidence interval) are over 1,000 resamples; ``signature`` is
-    sacreBLEU's.
+    sacreBLEU's. ``influences`` are those of :class:`~scripts.lab.score.significance.RunScore`.
     """
 
     score: float
     mean: float
-    ci: tuple[float, float]
+    ci: Interval
     signature: str
+    influences: Sequence[float]
 
 
 Scores = dict[str, Score]  # by the keys of METRICS
@@ -37,19 +47,22 @@ Scores = dict[str, Score]  # by the keys of METRICS
 
 @dataclass(frozen=True)
 class Comparison:
-    """A system beside the baseline, by sacreBLEU's paired bootstrap.
+    """A system beside a baseline by a metric, over all of their runs.
 
-    ``delta`` is the system's score less the baseline's (for TER, less is better), ``p_value`` how
-    often chance alone would part them so far; ``mean`` and ``ci`` are the system's own.
+    ``difference`` is the system's mean score less the baseline's; the true one lies in ``interval``
+    with a confidence of 95 %, and the system is ``not_worse_by`` more than that (below zero: it is
+    better by that much) with a confidence of 95 % too. ``p_value`` is two-sided. Without
+    ``over_seeds`` each has one run, and all of this is about test sentences alone.
     """
 
     baseline: str
     system: str
     metric: str
-    delta: float
-    mean: float
-    ci: tuple[float, float]
+    difference: float
+    interval: Interval
+    not_worse_by: float
     p_value: float
+    over_seeds: bool
 
 
 def score(hypotheses: Sequence[str], references: Sequence[str]) -> Scores:
@@ -67,47 +80,79 @@ def score(hypotheses: Sequence[str], references: Sequence[str]) -> Scores:
         scores[name] = Score(
             score=_figure(found.score),
             mean=_figure(found._mean),
-            ci=_interval(found._mean, found._ci),
+            ci=(_figure(found._mean - found._ci), _figure(found._mean + found._ci)),
             signature=str(metric.get_signature()),
+            influences=[*map(_figure, _influences(metric, hypotheses, references))],
         )
     return scores
 
 
-def compare(systems: Mapping[str, Sequence[str]], references: Sequence[str]) -> list[Comparison]:
-    """Each system (name → hypotheses) beside the first, by each metric.
+def _influences(
+    metric: Any, hypotheses: Sequence[str], references: Sequence[str]
+) -> tuple[float, ...]:
+    """From sacreBLEU's counts by sentence, which its own resampling is made of."""
+    counts = np.array(metric._extract_corpus_statistics(hypotheses, [references]), dtype=float)
+    return jackknife(counts, lambda sums: metric._compute_score_from_stats(sums).score)
 
-    Raises:
-        UserError: as :func:`score`.
+
+def compare(
+    systems: Mapping[str, Sequence[Scores]], baselines: Sequence[str] = ()
+) -> list[Comparison]:
+    """Every system (name → scores of its runs) beside each baseline (default: the first system).
+
+    There are none on a test set of a single sentence.
     """
-    for hypotheses in systems.values():
-        _require_scorable(hypotheses, references)
-    baseline, *others = systems
-    test = PairedTest(
-        [(name, list(hypotheses)) for name, hypotheses in systems.items()],
-        {name: metric_class() for name, metric_class in METRICS.items()},
-        [list(references)],
-        test_type="bs",
-        n_samples=RESAMPLES,
+    runs = {
+        metric: {name: [_run(one[metric]) for one in of] for name, of in systems.items()}
+        for metric in METRICS
+    }
+    return _comparisons(runs, baselines)
+
+
+def compare_means(
+    by_test_set: Iterable[Mapping[str, Sequence[Scores]]], baselines: Sequence[str] = ()
+) -> list[Comparison]:
+    """As :func:`compare`, but the mean score over several test sets."""
+    sets = list(by_test_set)
+    runs = {
+        metric: {
+            name: mean_of_test_sets([[_run(one[metric]) for one in of[name]] for of in sets])
+            for name in sets[0]
+        }
+        for metric in METRICS
+    }
+    return _comparisons(runs, baselines)
+
+
+def _run(score: Score) -> RunScore:
+    return RunScore(score.score, score.influences)
+
+
+def _comparisons(
+    runs: Mapping[str, Mapping[str, Sequence[RunScore]]], baselines: Sequence[str]
+) -> list[Comparison]:
+    """Args: ``runs`` by metric and system."""
+    return [
+        _comparison(baseline, name, metric, difference(of, systems[baseline]))
+        for baseline in baselines or [*next(iter(runs.values()))][:1]
+        for metric, systems in runs.items()
+        for name, of in systems.items()
+        if name != baseline and of[0].influences
+    ]
+
+
+def _comparison(baseline: str, system: str, metric: str, found: Estimate) -> Comparison:
+    low, high = found.interval
+    return Comparison(
+        baseline=baseline,
+        system=system,
+        metric=metric,
+        difference=_figure(found.value),
+        interval=(_figure(low), _figure(high)),
+        not_worse_by=_figure(found.not_worse_by(BETTER[metric])),
+        p_value=_figure(found.p_value),
+        over_seeds=found.over_seeds,
     )
-    _signatures, found = test()
-    _names, *results = found.values()
-    comparisons = []
-    for metric, (first, *rest) in zip(METRICS, results, strict=True):
-        for name, result in zip(others, rest, strict=True):
-            same = list(systems[name]) == list(systems[baseline])
-            comparisons.append(
-                Comparison(
-                    baseline=baseline,
-                    system=name,
-                    metric=metric,
-                    delta=_figure(result.score - first.score),
-                    mean=_figure(result.mean),
-                    ci=_interval(result.mean, result.ci),
-                    # for equal texts sacreBLEU counts no resample and gives its smallest value
-                    p_value=1.0 if same else _figure(result.p_value),
-                )
-            )
-    return comparisons
 
 
 def refuse_subword_marks(lines: Sequence[str], what: str) -> None:
@@ -123,10 +168,6 @@ def refuse_subword_marks(lines: Sequence[str], what: str) -> None:
                 f"{what}, line {number}: holds the subword mark {mark[0]}, so it is not raw text "
                 f"({line[:60]!r}); join the subword units and detokenise first"
             )
-
-
-def _interval(mean: float, half_width: float) -> tuple[float, float]:
-    return _figure(mean - half_width), _figure(mean + half_width)
 
 
 def _figure(number: float) -> float:

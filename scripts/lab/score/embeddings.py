@@ -30,6 +30,7 @@ from scripts.lab.records.analysis import (
     WordMap,
 )
 from scripts.lab.records.typed import from_json
+from scripts.lab.run.gradients import gradient_shares_in
 from scripts.lab.run.provenance import package_versions
 from scripts.lab.score.prepared import Prepared
 from scripts.lab.score.systems import file_name, parse_system
@@ -55,7 +56,6 @@ NEIGHBOURS = 8
 class Options:
     """What is looked at: words for neighbours, how many and how on the map, sentences."""
 
-    out: Path = option("folder to fill", metavar="DIR")
     data: Path | None = option(
         "folder of preprocess.*, or a data-bin (default: where a checkpoint says)",
         default=None,
@@ -227,6 +227,7 @@ def _model(subject: Subject, options: Options) -> AnalysedModel:
         tie_map=_tie_map(checkpoint.tie_map, checkpoint.bytes_per_parameter),
         vocabulary=_vocabulary(checkpoint),
         row_movement=_row_movement(subject.path.parent),
+        gradients=gradient_shares_in(subject.path.parent),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,9 +16,9 @@ import torch
 
 from preprocess.files import write_whole
 from scripts.lab.options import option
-from scripts.lab.score.bleu import compare, score
+from scripts.lab.score.bleu import Scores, compare, compare_means, score
 from scripts.lab.score.prepared import Prepared
-from scripts.lab.score.systems import file_name, parse_systems
+from scripts.lab.score.systems import file_name, parse_systems, run_name
 from scripts.lab.score.translate import (
     DEFAULT_SEARCH,
     MAX_LEN_A,
@@ -71,8 +71,10 @@ class Options:
 def load_systems(texts: Sequence[str], options: Options, prepared: Prepared) -> list[System]:
     """The systems that a command line names, once all that can be checked before is checked.
 
+    The runs of one system follow each other and have its name.
+
     Args:
-        texts: ``[NAME=]CHECKPOINT[:CHECKPOINT…]`` each.
+        texts: ``[NAME=]CHECKPOINT[:CHECKPOINT…][,CHECKPOINT…]`` each.
         options: what is to be done with them.
         prepared: the folder ``options.data``.
 
@@ -82,7 +84,7 @@ def load_systems(texts: Sequence[str], options: Options, prepared: Prepared) -> 
         OSError: where nothing can be written.
     """
     named = parse_systems(texts)
-    if options.input is not None and len(named) > 1:
+    if options.input is not None and sum(map(len, named.values())) > 1:
         raise UserError("--input translates with one system")
     for baseline in options.baseline:
         if baseline not in named:
@@ -94,16 +96,20 @@ def load_systems(texts: Sequence[str], options: Options, prepared: Prepared) -> 
         prepared.pairs(subset)
     return [
         load_system(name, paths, prepared, options.cpu, int8=options.int8)
-        for name, paths in named.items()
+        for name, runs in named.items()
+        for paths in runs
     ]
 
 
 @dataclass(frozen=True)
-class _Translated:
-    """What a system made of a subset."""
+class _Scored:
+    """What a run of a system made of a subset."""
 
+    system: System
+    run: str  # what it is called in the names of files
     hypotheses: list[str]
     seconds: float
+    scores: Scores
 
 
 def evaluate(
@@ -116,15 +122,16 @@ def evaluate(
 ) -> dict[str, Any]:
     """Translate and score each subset with each system, and compare with each baseline.
 
-    Returns the record that ``--json`` writes: ``subset`` → ``systems`` (scores with ``mean``,
-    ``ci`` and ``signature``, translation ``seconds``) and ``comparisons``, those with the first
-    baseline first.
+    Returns the record that ``--json`` writes: ``subset`` → ``systems`` (an entry per run: scores
+    with ``mean``, ``ci``, ``signature`` and ``influences``, translation ``seconds``) and
+    ``comparisons``, those with the first baseline first; ``mean`` → ``comparisons`` of the mean
+    over all subsets.
 
     Args:
-        systems: with distinct names.
+        systems: those of one name are runs of one system.
         prepared: the folder of the raw sources and references.
         subsets: names of the manifest, or test sets that sacreBLEU knows.
-        output: folder for the translations, a file per system and subset.
+        output: folder for the translations, a file per run and subset.
         search: how to translate.
         baselines: names of systems; by default the first one.
 
@@ -132,27 +139,22 @@ def evaluate(
         UserError: no such subset.
     """
     pairs = {subset: prepared.pairs(subset) for subset in subsets}
-    translated: dict[str, dict[str, _Translated]] = {subset: {} for subset in subsets}
-    for system in systems:
+    scored: dict[str, list[_Scored]] = {subset: [] for subset in subsets}
+    for system, run in zip(systems, _run_names(systems), strict=True):
         with closing(system):
-            for subset, (source, _) in pairs.items():
-                translated[subset][system.name] = _translate(system, source, search, subset)
+            for subset, texts in pairs.items():
+                scored[subset].append(_score(system, run, search, subset, *texts))
+    by_system = {subset: _by_system(of) for subset, of in scored.items()}
+    means = compare_means(by_system.values(), baselines) if len(subsets) > 1 else []
     return {
         "subset": {
             subset: {
-                "systems": [
-                    _row(system, translated[subset][system.name], references)
-                    | _written(system, translated[subset][system.name], subset, prepared, output)
-                    for system in systems
-                ],
-                "comparisons": _comparisons(
-                    {name: each.hypotheses for name, each in translated[subset].items()},
-                    references,
-                    baselines or [systems[0].name],
-                ),
+                "systems": [_row(one) | _written(one, subset, prepared, output) for one in of],
+                "comparisons": [asdict(one) for one in compare(by_system[subset], baselines)],
             }
-            for subset, (_, references) in pairs.items()
+            for subset, of in scored.items()
         },
+        "mean": {"comparisons": [asdict(one) for one in means]},
         "beam": search.beam,
         "lenpen": search.lenpen,
         "max_len": {"a": MAX_LEN_A, "b": MAX_LEN_B},
@@ -164,6 +166,20 @@ def evaluate(
     }
 
 
+def _run_names(systems: Sequence[System]) -> list[str]:
+    """What each run is called in the names of files."""
+    names = [system.name for system in systems]
+    return [run_name(name, names[:i].count(name)) for i, name in enumerate(names)]
+
+
+def _by_system(scored: Sequence[_Scored]) -> dict[str, list[Scores]]:
+    """The scores of all runs by the name of their system."""
+    found: dict[str, list[Scores]] = {}
+    for one in scored:
+        found.setdefault(one.system.name, []).append(one.scores)
+    return found
+
+
 def _require_writable(folder: Path) -> None:
     """Fail before hours of work and not after."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -171,48 +187,41 @@ def _require_writable(folder: Path) -> None:
         pass
 
 
-def _translate(system: System, source: Sequence[str], search: Search, subset: str) -> _Translated:
+def _score(
+    system: System,
+    run: str,
+    search: Search,
+    subset: str,
+    source: Sequence[str],
+    references: Sequence[str],
+) -> _Scored:
     started = time.perf_counter()
-    hypotheses = system.translate(source, search, f"{system.name}, {subset}")
-    return _Translated(hypotheses, time.perf_counter() - started)
+    hypotheses = system.translate(source, search, f"{run}, {subset}")
+    seconds = time.perf_counter() - started
+    return _Scored(system, run, hypotheses, seconds, score(hypotheses, references))
 
 
-def _row(system: System, translated: _Translated, references: Sequence[str]) -> dict[str, Any]:
-    scores = score(translated.hypotheses, references)
+def _row(scored: _Scored) -> dict[str, Any]:
+    system = scored.system
     return {
         "name": system.name,
         "checkpoint": ":".join(map(str, system.checkpoints)),
         "parameters": system.parameters,
         "tie": system.tie_signature,
-        **{metric: asdict(each) for metric, each in scores.items()},
-        "seconds": round(translated.seconds, 3),
-        "sentences": len(references),
+        **{metric: asdict(each) for metric, each in scored.scores.items()},
+        "seconds": round(scored.seconds, 3),
+        "sentences": len(scored.hypotheses),
         "device": system.device.type,
     }
 
 
 def _written(
-    system: System, translated: _Translated, subset: str, prepared: Prepared, output: Path | None
+    scored: _Scored, subset: str, prepared: Prepared, output: Path | None
 ) -> dict[str, str]:
     """Where the translations are, if they are to be kept."""
     if output is None:
         return {}
-    name = f"{file_name(system.name)}.{file_name(subset)}.{prepared.pipeline.target}"
+    name = f"{file_name(scored.run)}.{file_name(subset)}.{prepared.pipeline.target}"
     with write_whole(output / name) as file:
-        file.writelines(line + "\n" for line in translated.hypotheses)
+        file.writelines(line + "\n" for line in scored.hypotheses)
     return {"translations": str(output / name)}
-
-
-def _comparisons(
-    translations: Mapping[str, Sequence[str]],
-    references: Sequence[str],
-    baselines: Sequence[str],
-) -> list[dict[str, Any]]:
-    """Every system with every baseline."""
-    if len(translations) < 2:
-        return []
-    comparisons = []
-    for baseline in baselines:
-        first = {baseline: translations[baseline]}
-        comparisons += compare({**first, **translations}, references)
-    return [asdict(comparison) for comparison in comparisons]

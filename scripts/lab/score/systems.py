@@ -8,37 +8,54 @@ from pathlib import Path
 
 from tiednmt.errors import UserError
 
+Run = list[Path]  # a checkpoint, or those of an ensemble
 
-def parse_system(text: str) -> tuple[str, list[Path]]:
+
+def parse_system(text: str) -> tuple[str, Run]:
     """``[NAME=]CHECKPOINT[:CHECKPOINT…]`` → name and paths.
 
     The name is by default that of the first checkpoint with its folder: ``none/checkpoint_best``.
     """
-    name, equals, paths = text.partition("=")
-    if not equals or "/" in name:
-        name, paths = "", text
-    checkpoints = [Path(path) for path in paths.split(":")]
-    first = checkpoints[0].absolute()
-    return name or f"{first.parent.name}/{first.stem}", checkpoints
+    name, paths = _named(text)
+    return name, _run(paths)
 
 
-def parse_systems(texts: Sequence[str]) -> dict[str, list[Path]]:
-    """Name → paths of several systems; see :func:`parse_system`.
+def parse_systems(texts: Sequence[str]) -> dict[str, list[Run]]:
+    """Name → runs of several systems: as :func:`parse_system`, further runs after commas.
 
     Raises:
         UserError: two have one name, or names that give one name of a file.
     """
-    systems: dict[str, list[Path]] = {}
+    systems: dict[str, list[Run]] = {}
     files: set[str] = set()
-    for name, paths in map(parse_system, texts):
-        file = file_name(name)
-        if file in files:
-            raise UserError(
-                f"two systems are called {file}; write NAME=CHECKPOINT to tell them apart"
-            )
-        files.add(file)
-        systems[name] = paths
+    for name, paths in map(_named, texts):
+        systems[name] = [_run(path) for path in paths.split(",")]
+        for i in range(len(systems[name])):
+            file = file_name(run_name(name, i))
+            if file in files:
+                raise UserError(
+                    f"two systems are called {file}; write NAME=CHECKPOINT to tell them apart"
+                )
+            files.add(file)
     return systems
+
+
+def run_name(name: str, i: int) -> str:
+    """What the run at ``i`` of a system is called: ``none``, ``none-2``, ``none-3``."""
+    return name if i == 0 else f"{name}-{i + 1}"
+
+
+def _named(text: str) -> tuple[str, str]:
+    """The name and what follows it."""
+    name, equals, paths = text.partition("=")
+    if equals and "/" not in name:
+        return name, paths
+    first = _run(text.partition(",")[0])[0].absolute()
+    return f"{first.parent.name}/{first.stem}", text
+
+
+def _run(text: str) -> Run:
+    return [Path(path) for path in text.split(":")]
 
 
 def file_name(name: str) -> str:

@@ -67,7 +67,7 @@ def _figure(picture: Picture) -> Figure:
     sizes = [_size(chart) for chart in picture.charts]
     width, height = (max(size[i] for size in sizes) for i in (0, 1))
     figure = Figure(figsize=(columns * width, rows * height), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).flat
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes, chart in zip(panels, picture.charts, strict=False):
         axes.set_title(_plain(chart.title))
         if isinstance(chart, Chart):
@@ -76,7 +76,7 @@ def _figure(picture: Picture) -> Figure:
             _heat_map(figure, axes, chart)
         else:
             _bars(axes, chart)
-    for axes in list(panels)[len(picture.charts) :]:
+    for axes in panels[len(picture.charts) :]:
         axes.set_axis_off()
     _legend(figure)
     if picture.title:

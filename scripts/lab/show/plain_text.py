@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import Any
 
+from scripts.lab.figures.parts import METRICS, NOT_WORSE, loss, what_was_sampled
 from scripts.lab.records.figures import Table
+from scripts.lab.records.seeds import mean_and_sd, over_seeds
 from scripts.lab.show.markdown import texts
-
-_METRICS = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER"}
 
 
 def columns(table: Table) -> str:
@@ -28,7 +28,8 @@ def columns(table: Table) -> str:
 def scores(record: Mapping[str, Any]) -> str:
     """What :func:`scripts.lab.score.evaluate.evaluate` records.
 
-    A table per subset, the comparisons with each baseline, the signatures.
+    A table per subset, the comparisons with each baseline, the signatures; in the end the
+    comparisons of the mean over the subsets.
     """
     blocks: list[str] = []
     for subset, result in record["subset"].items():
@@ -37,44 +38,61 @@ def scores(record: Mapping[str, Any]) -> str:
             f"{subset}: {systems[0]['sentences']:,} sentences, beam {record['beam']}, "
             f"length penalty {record['lenpen']}\n{_systems(systems)}"
         )
-        by_baseline = groupby(result["comparisons"], lambda comparison: comparison["baseline"])
-        blocks += [
-            f"against {baseline}, paired bootstrap (for TER, less is better)\n"
-            f"{_comparisons(comparisons)}"
-            for baseline, comparisons in by_baseline
-        ]
-        signatures = [f"{name}: {systems[0][key]['signature']}" for key, name in _METRICS.items()]
-        signatures += [f"{each['name']}: {each['tie']}" for each in systems if each["tie"]]
+        blocks += _comparisons(result["comparisons"])
+        signatures = [f"{name}: {systems[0][key]['signature']}" for key, name in METRICS.items()]
+        ties = {each["name"]: each["tie"] for each in systems if each["tie"]}
+        signatures += [f"{name}: {tie}" for name, tie in ties.items()]
         blocks.append("\n".join(signatures))
+    blocks += _comparisons(
+        record["mean"]["comparisons"], f"mean of {', '.join(record['subset'])}, "
+    )
     return "\n\n".join(blocks)
 
 
-def _systems(systems: Iterable[Mapping[str, Any]]) -> str:
-    head = ["system", "parameters", *_METRICS.values(), "seconds", "sentences/s"]
-    rows = [
-        [
-            system["name"],
-            f"{system['parameters']:,}",
-            *(f"{system[metric]['score']:.2f}" for metric in _METRICS),
-            f"{system['seconds']:.1f}",
-            f"{system['sentences'] / max(system['seconds'], 0.001):.1f}",
-        ]
-        for system in systems
-    ]
-    return columns(Table(head, rows))
+def _systems(runs: Iterable[Mapping[str, Any]]) -> str:
+    """A row per system; its runs have its name."""
+    by_name: dict[str, list[Mapping[str, Any]]] = {}
+    for run in runs:
+        by_name.setdefault(run["name"], []).append(run)
+    several = any(len(of) > 1 for of in by_name.values())
+    head = ["system", *["runs"] * several, "parameters", *METRICS.values()]
+    rows = []
+    for name, of in by_name.items():
+        seconds = sum(run["seconds"] for run in of)
+        sentences = sum(run["sentences"] for run in of)
+        means = [over_seeds([run[metric]["score"] for run in of]) for metric in METRICS]
+        rows.append(
+            [
+                name,
+                *[str(len(of))] * several,
+                f"{of[0]['parameters']:,}",
+                *(mean_and_sd(mean, places=2) for mean in means),
+                f"{seconds:.1f}",
+                f"{sentences / max(seconds, 0.001):.1f}",
+            ]
+        )
+    return columns(Table([*head, "seconds", "sentences/s"], rows))
 
 
-def _comparisons(comparisons: Iterable[Mapping[str, Any]]) -> str:
-    head = ["system", "metric", "difference", "mean", "95% interval", "p"]
+def _comparisons(comparisons: Iterable[Mapping[str, Any]], of: str = "") -> list[str]:
+    """A table per baseline; ``of`` says what is compared where it is no single test set."""
+    by_baseline = groupby(comparisons, lambda comparison: comparison["baseline"])
+    return [f"{of}against {name}; {_table(each)}" for name, each in by_baseline]
+
+
+def _table(comparisons: Iterable[Mapping[str, Any]]) -> str:
+    several = [*comparisons]
+    about = what_was_sampled({one["over_seeds"] for one in several})
+    head = ["system", "metric", "difference", "95% interval", NOT_WORSE, "p"]
     rows = [
         [
-            comparison["system"],
-            _METRICS[comparison["metric"]],
-            f"{comparison['delta']:+.2f}",
-            f"{comparison['mean']:.2f}",
-            "{:.2f} to {:.2f}".format(*comparison["ci"]),
-            f"{comparison['p_value']:.4f}",
+            one["system"],
+            METRICS[one["metric"]],
+            f"{one['difference']:+.2f}",
+            "{:+.2f} to {:+.2f}".format(*one["interval"]),
+            loss(one["not_worse_by"]),
+            f"{one['p_value']:.4f}",
         ]
-        for comparison in comparisons
+        for one in several
     ]
-    return columns(Table(head, rows))
+    return f"{about} (for TER, less is better)\n{columns(Table(head, rows))}"

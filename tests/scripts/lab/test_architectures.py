@@ -30,7 +30,7 @@ def test_what_is_registered_is_found():
 @pytest.mark.parametrize("architecture", tied_architectures())
 def test_the_map_counts_the_model_that_is_trained(architecture):
     """For every architecture and tying, in small."""
-    sizes = {name: 6 for name in model_config(architecture) if _is_width(name)}
+    sizes = {name: 16 for name in model_config(architecture) if _is_width(name)}
     for tying, size in model_sizes(architecture, SIZES, projection=True, **sizes).items():
         joint = tying in JOINT
         target = numbered_dictionary(SIZES.joint if joint else SIZES.target, "target")

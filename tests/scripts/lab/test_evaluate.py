@@ -24,9 +24,9 @@ import torch
 from preprocess import multi30k
 from scripts import evaluate
 from scripts.lab.score import translate
-from scripts.lab.score.bleu import METRICS, compare, score
+from scripts.lab.score.bleu import METRICS, compare, compare_means, score
 from scripts.lab.score.prepared import Prepared
-from scripts.lab.score.systems import file_name, parse_system
+from scripts.lab.score.systems import file_name, parse_system, parse_systems
 from scripts.lab.score.translate import Search, System, equal_length_batches, load_system
 from tiednmt.errors import UserError
 
@@ -302,33 +302,56 @@ def test_scores_are_those_of_the_sacrebleu_command(texts: dict[str, str]) -> Non
         assert (high - low) / 2 == pytest.approx(row["confidence_var"], abs=2e-4)
 
 
-def test_the_comparison_is_that_of_the_sacrebleu_command(texts: dict[str, str]) -> None:
+def test_the_comparison_beside_that_of_the_sacrebleu_command(texts: dict[str, str]) -> None:
+    """The same differences; one side of sacreBLEU's p is about half of ours."""
     files = [texts["good"], texts["fair"], texts["poor"]]
     options = ["-m", *METRICS, "--paired-bs", "-w", "4", "-f", "text"]
     out = run("sacrebleu", texts["references"], "-i", *files, *options)
-    rows = [  # of each system: (score, mean, half of the interval) of each metric
-        [tuple(map(float, cell)) for cell in re.findall(r"([\d.]+) \(([\d.]+) ± ([\d.]+)\)", line)]
+    rows = [  # of each system: the score by each metric
+        [float(score) for score in re.findall(r"([\d.]+) \([\d.]+ ±", line)]
         for line in out.splitlines()
         if "±" in line and "CI" not in line
     ]
     p_values = [float(p) for p in re.findall(r"\(p = ([\d.]+)\)", out)]
     assert max(p_values) > 0.01 > min(p_values)
-    found = compare({"good": GOOD, "fair": FAIR, "poor": POOR}, REFERENCES)
+    systems = {"good": GOOD, "fair": FAIR, "poor": POOR}
+    found = compare({name: [score(lines, REFERENCES)] for name, lines in systems.items()})
     assert {c.baseline for c in found} == {"good"}
+    assert not any(c.over_seeds for c in found)
     by_system = sorted(found, key=lambda c: c.system)
     assert [(c.system, c.metric) for c in by_system] == list(product(["fair", "poor"], METRICS))
-    assert [c.p_value for c in by_system] == p_values
-    for comparison, base, (own, mean, half) in zip(
-        by_system, rows[0] * 2, rows[1] + rows[2], strict=True
-    ):
-        assert comparison.delta == pytest.approx(own - base[0], abs=2e-4)
-        assert comparison.mean == mean
-        assert comparison.ci == pytest.approx((mean - half, mean + half), abs=2e-4)
+    for c, base, own, p in zip(by_system, rows[0] * 2, rows[1] + rows[2], p_values, strict=True):
+        assert c.difference == pytest.approx(own - base, abs=2e-4)
+        if p < 0.1:  # where the other side does not count
+            assert c.p_value == pytest.approx(2 * p, rel=0.25, abs=0.005)
+        low, high = c.interval
+        assert low < c.difference < high
+        assert (low > 0 or high < 0) == (c.p_value < 0.05)
 
 
 def test_the_same_text_twice_is_no_difference() -> None:
-    for comparison in compare({"a": GOOD, "b": list(GOOD)}, REFERENCES):
-        assert (comparison.delta, comparison.p_value) == (0, 1)
+    scores = score(GOOD, REFERENCES)
+    for comparison in compare({"a": [scores], "b": [score(list(GOOD), REFERENCES)]}):
+        assert (comparison.difference, comparison.p_value) == (0, 1)
+
+
+def test_several_runs_are_compared_by_their_mean() -> None:
+    good, fair, poor = (score(lines, REFERENCES) for lines in (GOOD, FAIR, POOR))
+    found = compare({"a": [good, fair], "b": [poor, poor]}, ["b"])
+    assert {(c.baseline, c.system, c.over_seeds) for c in found} == {("b", "a", True)}
+    for c in found:
+        mean = (good[c.metric].score + fair[c.metric].score) / 2
+        assert c.difference == pytest.approx(mean - poor[c.metric].score, abs=2e-4)
+        # a is the better one: by how much at least
+        lower = c.interval[0] if c.metric != "ter" else -c.interval[1]
+        assert -abs(c.difference) < c.not_worse_by < -lower
+    of_sets = compare_means([{"a": [good], "b": [poor]}, {"a": [fair], "b": [poor]}])
+    assert [c.difference for c in of_sets] == pytest.approx([-c.difference for c in found])
+
+
+def test_one_sentence_tells_no_difference() -> None:
+    scores = score(GOOD[:1], REFERENCES[:1])
+    assert compare({"a": [scores], "b": [scores]}) == []
 
 
 @pytest.mark.parametrize("mark", ["The d@@ og sleeps.", "The d@@", "▁The ▁dog ▁sleeps ."])
@@ -338,8 +361,6 @@ def test_subword_marks_are_refused(mark: str, side: str) -> None:
     given = (spoilt, REFERENCES) if side == "hypotheses" else (GOOD, spoilt)
     with pytest.raises(UserError, match=f"^the {side}, line 5: holds the subword mark (@@|▁)"):
         score(*given)
-    with pytest.raises(UserError, match=f"^the {side}, line 5: holds the subword mark (@@|▁)"):
-        compare({"a": given[0], "b": given[0]}, given[1])
 
 
 def test_an_address_is_no_subword_mark() -> None:
@@ -411,13 +432,47 @@ def test_every_baseline_is_compared_with(
         row["name"]: Path(row["translations"]).read_text(encoding="utf-8").splitlines()
         for row in result["systems"]
     }
-    expected = [
-        *compare({name: texts[name] for name in ("b", "a", "c")}, references),
-        *compare({name: texts[name] for name in ("a", "b", "c")}, references),
-    ]
+    scores = {name: [score(lines, references)] for name, lines in texts.items()}
+    expected = compare(scores, ["b", "a"])
+    assert [(c.baseline, c.system) for c in expected[:2]] == [("b", "a"), ("b", "c")]
+    assert [(c.baseline, c.system) for c in expected[-2:]] == [("a", "b"), ("a", "c")]
     assert result["comparisons"] == json.loads(json.dumps([asdict(each) for each in expected]))
     table = capsys.readouterr().out
-    assert table.index("against b, paired") < table.index("against a, paired")
+    assert table.index("against b; over test") < table.index("against a; over test")
+
+
+def test_runs_of_one_system(
+    folder: Path,
+    checkpoints: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tied, lstm = checkpoints["tied"], checkpoints["lstm"]
+    subsets = ["test_2016_flickr", "test_2017_flickr"]
+    command = f"one={lstm} two={tied},{lstm}:{lstm} --data {folder} --beam 1 --cpu --output"
+    command += f" {tmp_path} --json {tmp_path}/s.json --subset {subsets[0]} --subset {subsets[1]}"
+    evaluate.main(command.split())
+    record = json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))
+    table = capsys.readouterr().out
+    means = {}
+    for subset in subsets:
+        one, *two = record["subset"][subset]["systems"]
+        assert [run["name"] for run in two] == ["two", "two"]
+        assert [run["checkpoint"] for run in two] == [str(tied), f"{lstm}:{lstm}"]
+        names = [Path(run["translations"]).name for run in (one, *two)]
+        assert names == [f"{name}.{subset}.de" for name in ("one", "two", "two-2")]
+        assert one["bleu"] == two[1]["bleu"]  # two of the same vote as one does
+        compared = record["subset"][subset]["comparisons"]
+        scores = [run["bleu"]["score"] for run in (one, *two)]
+        means[subset] = (scores[1] + scores[2]) / 2 - scores[0]
+        assert compared[0]["difference"] == pytest.approx(means[subset], abs=2e-4)
+        assert compared[0]["over_seeds"]
+        spread = f"{(scores[1] + scores[2]) / 2:.2f} ± {abs(scores[1] - scores[2]) / 2**0.5:.2f}"
+        assert re.search(rf"two +2 .*{spread}", table)
+    (compared, *_) = record["mean"]["comparisons"]
+    assert compared["difference"] == pytest.approx(sum(means.values()) / 2, abs=2e-4)
+    assert f"mean of {subsets[0]}, {subsets[1]}, against one; over seeds and test" in table
+    assert "not worse by more than (95 %)" in table
 
 
 # --- bad input ---------------------------------------------------------------------------------
@@ -589,6 +644,7 @@ def test_other_bad_input(
     assert "either --subset, to score, or --input" in refusal(good)
     assert "either --subset, to score, or --input" in refusal(good, *subset, *text)
     assert "--input translates with one system" in refusal(f"a={good}", f"b={good}", *text)
+    assert "--input translates with one system" in refusal(f"{good},{good}", *text)
     assert "--json and --output go with --subset" in refusal(good, *text, "--json", "s.json")
     file = tmp_path / "file"
     file.touch()
@@ -618,4 +674,10 @@ def test_no_write_permission(
 def test_names() -> None:
     assert parse_system("a=b/c.pt:d.pt") == ("a", [Path("b/c.pt"), Path("d.pt")])
     assert parse_system("runs/lr=1/c.pt") == ("lr=1/c", [Path("runs/lr=1/c.pt")])
+    assert parse_systems(["a=b.pt:c.pt,d.pt", "runs/e.pt,f.pt"]) == {
+        "a": [[Path("b.pt"), Path("c.pt")], [Path("d.pt")]],
+        "runs/e": [[Path("runs/e.pt")], [Path("f.pt")]],
+    }
+    with pytest.raises(UserError, match="two systems are called a-2"):
+        parse_systems(["a=b.pt,c.pt", "a-2=d.pt"])
     assert file_name("three-way, 5/c") == "three-way-5-c"

@@ -1,5 +1,6 @@
 """An experiment from start to end, cut off and started again, through the real commands."""
 
+import json
 import math
 import os
 import re
@@ -14,6 +15,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from scripts.lab.kinds.translation import join
 from scripts.lab.records import settings
 from scripts.lab.run.specs import ROOT, Experiment, load_recipe, merge, without_seed
 from scripts.lab.run.summary import read_summary
@@ -32,8 +34,12 @@ def experiment(updates=6):
     )
     rows = {
         "none": {"model": {"tying": "none"}},
-        # is another task of fairseq's and the same kind of experiment
-        "three-way": {"model": {"tying": "three-way"}, "task": {"_name": "tied_translation"}},
+        "three-way": {
+            "model": {"tying": "three-way", "input_scale": "learned"},
+            "criterion": {"measure_gradients": 2},
+            # is another task of fairseq's and the same kind of experiment
+            "task": {"_name": "tied_translation"},
+        },
     }
     return Experiment(
         name="tiny",
@@ -81,6 +87,27 @@ def test_record(record, out):
     assert set(record.samples[0]) == {"source", "reference", "none", "three-way"}
     assert record.command == "the command"
     assert read_record(out / "record.json") == record
+
+
+def test_what_was_measured_in_training(record, out):
+    """Of the row that was trained with --measure-gradients, and learned its scales."""
+    none, three_way = record.rows
+    assert none.input_scales is None
+    state = torch.load(out / "three-way" / "checkpoint_last.pt", map_location="cpu")["model"]
+    for use, part in (("source", "encoder"), ("target", "decoder")):
+        ended = three_way.input_scales[f"{use} input embedding"]
+        assert ended.mean == pytest.approx(float(state[f"{part}.input_scale.factor"]), abs=1e-3)
+        assert f"{use} input {ended.mean:.2f}" in (out / "table.md").read_text()
+    (shares,) = record.gradients["three-way"]
+    assert [*record.gradients] == ["three-way"] and list(shares.updates) == [0, 2, 4]
+    lines = (out / "three-way" / "gradient-shares.jsonl").read_text().splitlines()
+    for i, line in enumerate(map(json.loads, lines)):
+        for use, found in line["uses"].items():
+            assert shares.uses[use].norms[i] == pytest.approx(found["norm"], rel=1e-3)
+            assert shares.shares[use][i] == pytest.approx(found["share"], abs=1e-3)
+            for side, norm in found["sides"].items():
+                assert shares.uses[use].sides[side][i] == pytest.approx(norm, rel=1e-3)
+    assert (out / "gradient-shares.svg").stat().st_size > 200
 
 
 def test_the_recipe_is_what_was_trained(record):
@@ -140,9 +167,28 @@ def test_further_seeds_leave_the_first_alone(record, folder):
         assert two.score == one.score == one.over_seeds.mean
         assert one.over_seeds.sd is None
         assert two.over_seeds.seeds == 2
-    assert more.comparisons == record.comparisons
+        assert two.seeds[0] == one.seeds[0] != two.seeds[1]
     table = (folder / "table.md").read_text()
-    assert "of the first seed" in table and " ± " in table
+    assert "Differences: over seeds and test sentences" in table and " ± " in table
+    second = run_experiment(experiment(), folder, "the command", Options(seeds=(2,)))
+    assert [row.test["test"].bleu.seeds for row in second.rows] == [
+        row.test["test"].bleu.seeds[1:] for row in more.rows
+    ]
+    joined = join(record, second)
+    assert [row.test for row in joined.rows] == [row.test for row in more.rows]
+    assert [*joined.samples] == [*record.samples]
+
+
+def test_scores_that_do_not_say_what_is_needed_are_made_anew(record, folder):
+    scores = folder / "scores.json"
+    text = scores.read_text()
+    old = json.loads(text)
+    for system in old["subset"]["test"]["systems"]:
+        del system["bleu"]["influences"]
+    scores.write_text(json.dumps(old))
+    again = run_experiment(experiment(), folder, "the command")
+    assert again.rows[0].test == record.rows[0].test
+    assert json.loads(scores.read_text())["subset"]["test"]["comparisons"]
 
 
 def test_a_run_without_a_summary_is_named(record, out):

@@ -102,16 +102,34 @@ def test_figures_of_a_record_come_through(results, run):
     table = store.with_tables("before\n<!-- table: some -->\nold\n<!-- end -->\nafter")
     assert "old" not in table
     assert table.startswith("before\n") and table.endswith("\nafter")
-    cells = [cell.strip() for cell in table.split("\n")[4].split("|")]
-    assert cells[1:-1] == ["none", "2,000,000", "100.0%", "24.0 MB", "31.25", "51.25", "90 s"]
-    assert "three-way -0.25 (p = 0.250)" in table
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.split("\n")[4:6]]
+    assert rows == [
+        ["none", "2,000,000", "100.0%", "31.25", "", "", ""],
+        ["three-way", "1,000,000", "50.0%", "31.00", "-0.25", "0.98", "0.504"],
+    ]
+    assert "one run each says nothing of other seeds" in table
 
 
-@pytest.mark.parametrize(
-    "make", [records.translation, records.embeddings], ids=lambda f: f.__name__
-)
-def test_rows_are_not_lost(make, results, run):
-    kept = make()
+def test_gradients_by_use_are_drawn_beside_the_record(results, run):
+    store.keep(run(records.translation()))
+    assert [path.name for path in results.iterdir()] == ["some.json"]
+    store.keep(run({**records.translation(), "gradients": {"none": [records.gradients()]}}))
+    names = sorted(path.name for path in results.iterdir())
+    assert names == ["some-gradient-shares.png", "some-gradient-shares.svg", "some.json"]
+    table = store.with_tables("<!-- table: some -->\n<!-- end -->")
+    assert "| % of the gradient, at update | use | 0 | 100 | 200 |" in table
+
+
+def test_a_record_from_before_seeds_is_shown_with_what_it_tells(results, run):
+    store.keep(run(records.translation_before_seeds()))
+    table = store.table("some")
+    assert "not worse by" not in table
+    assert "| three-way | 1,000,000 | 50.0% | 31.00 | -0.25 | 0.250 |" in table
+    assert "sacreBLEU's paired bootstrap of the first seed, whose p counts one side" in table
+
+
+def test_rows_of_embeddings_are_not_lost(results, run):
+    kept = records.embeddings()
     store.keep(run(kept))
     last = kept["rows"][-1]["name"]
     with pytest.raises(UserError, match=f"^some: the row {last} of the record that is kept would"):
@@ -172,6 +190,24 @@ def test_every_record_is_shown():
         assert f"<!-- table: {path.stem} -->" in text
 
 
+def test_a_table_of_the_mean_over_experiments(results, run):
+    for name, subsets in (("one", ("a", "b")), ("two", ("c", "d"))):
+        store.keep(run({**records.translation(seeds=3, subsets=subsets), "experiment": name}))
+    lines = store.table("one+two").split("\n")
+    head, _, none, three_way = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines)
+    assert head == ["", "mean BLEU", "against none", "not worse by more than (95 %)", "p"]
+    assert none == ["none", "28.83", "", "", ""]
+    alone = store.table("one").split("\n")[7].split("|")
+    assert "mean" in alone[2] and three_way[:3] == ["three-way", "28.58", "-0.25"]
+    assert float(three_way[3]) < float(alone[7])  # two corpora tell more than one
+    store.keep(run({**records.translation_before_seeds(), "experiment": "old"}))
+    with pytest.raises(UserError, match=r"^old: not scored by seed"):
+        store.table("one+old")
+    store.keep(run({**records.embeddings(), "experiment": "other"}))
+    with pytest.raises(UserError, match=r"^only translation experiments have a table"):
+        store.table("one+other")
+
+
 def test_missing_record_is_named():
     with pytest.raises(UserError, match=r"asks for the table nothing"):
         store.with_tables("<!-- table: nothing -->\nold\n<!-- end -->")
@@ -212,7 +248,7 @@ def test_the_command_checks_and_renews_the_pages(page, monkeypatch):
 
 def old_translation():
     """As it was written before."""
-    old = {"task": "translation", **records.translation()}
+    old = {"task": "translation", **records.translation_before_seeds()}
     for key in ("format", "kind"):
         del old[key]
     for row in old["rows"]:
@@ -252,7 +288,7 @@ def test_an_old_translation_is_converted(tmp_path):
         "optimization": {"lr": 0.002},
     }
     assert record.rows[1].seeds == (1,)
-    wanted = records.translation()
+    wanted = records.translation_before_seeds()
     assert to_json(record)["comparisons"] == wanted["comparisons"]
 
 

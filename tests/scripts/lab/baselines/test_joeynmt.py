@@ -20,7 +20,8 @@ def test_joeynmt_trains_from_the_source_language_on_the_same_vocabulary(tmp_path
     (data_bin / "train.en-de.en.idx").touch()
     (data_bin / "dict.de.txt").write_text("eine 7\nzwei 3\n", encoding="utf-8")
     sizes = Sizes(
-        embed_dim=20, encoder_hidden_size=30, decoder_hidden_size=40, layers=2, dropout=0.1
+        **{"embed_dim": 20, "encoder_hidden_size": 30, "decoder_hidden_size": 40, "layers": 2},
+        **{"decoder_layers": 2, "ffn_dim": 50, "heads": 4, "dropout": 0.1},
     )
     joeynmt.write_inputs(text, tmp_path, sizes, max_tokens=4000, updates=50)
     written = yaml.safe_load((tmp_path / "joeynmt.yaml").read_text(encoding="utf-8"))

@@ -21,6 +21,27 @@ def test_the_lstm_is_the_row_of_the_experiment():
     assert stock.translation(rows["three-way"], "lstm") == expected
 
 
+def test_beside_our_lstm_it_is_the_same_model():
+    rows = load_experiment("multi30k-en-de-lstm").rows
+    found = stock.translation(rows["three-way"], "lstm")["model"]
+    row = {name: value for name, value in rows["fairseq lstm"]["model"].items() if value}
+    assert row.items() <= found.items()
+    one_way = merge(rows["three-way"], {"model": {"encoder_bidirectional": False}})
+    assert stock.translation(one_way, "lstm")["model"]["encoder_bidirectional"] is False
+
+
+def test_the_transformer_is_the_row_of_the_experiment():
+    rows = load_experiment("multi30k-en-de-transformer").rows
+    expected = rows["fairseq transformer"]["model"] | {"decoder_embed_dim": 128}
+    del expected["embed_dim"]
+    found = stock.translation(rows["three-way"], "transformer")
+    assert found["model"] == expected
+    larger = merge(rows["none"], {"model": {"decoder_layers": 2, "encoder_ffn_embed_dim": 300}})
+    found = stock.translation(larger, "transformer")["model"]
+    assert (found["encoder_layers"], found["decoder_layers"]) == (4, 2)
+    assert found["decoder_ffn_embed_dim"] == 300
+
+
 @pytest.mark.parametrize("architecture", stock.TRANSLATION)
 def test_translation_models_are_as_large_as_ours_and_use_nothing_of_the_plugin(architecture):
     recipe = load_experiment("multi30k-en-de").rows["three-way"]

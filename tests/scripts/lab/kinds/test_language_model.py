@@ -12,6 +12,7 @@ import pytest
 
 from scripts import report, reproduce
 from scripts.lab.kinds.language_model import join
+from scripts.lab.records.gradients import GradientShares
 from scripts.lab.records.schema import LanguageModelRecord
 from scripts.lab.records.seeds import over_seeds
 from scripts.lab.records.typed import from_json, to_json
@@ -246,6 +247,29 @@ def test_further_seeds_join():
     assert [part.command for part in again.earlier] == ["first", "second"]
 
 
+def with_gradients(record, *outputs, scales=None):
+    """The record, as if each seed had measured its gradients and learned its scales."""
+    measured = [from_json(GradientShares, records.gradients(output=[norm] * 3)) for norm in outputs]
+    rows = [
+        replace(row, input_scales={"input embedding": over_seeds(scales)}) for row in record.rows
+    ]
+    return replace(record, rows=rows, gradients={"wt": measured})
+
+
+def test_what_further_seeds_measured_joins():
+    kept = with_gradients(trained("wt", [100.0], [1]), 1.0, scales=[3.0])
+    new = with_gradients(trained("wt", [103.0, 102.0], [2, 3]), 2.0, 3.0, scales=[4.0, 5.0])
+    record = join(kept, new)
+    norms = [run.uses["output embedding"].norms[0] for run in record.gradients["wt"]]
+    assert norms == [1.0, 2.0, 3.0]
+    scales = record.rows[0].input_scales["input embedding"]
+    assert asdict(scales) == pytest.approx(asdict(over_seeds([3.0, 4.0, 5.0])), abs=2e-4)
+    assert join(kept, trained("wt", [103.0], [2])).gradients is None  # not of all seeds
+    other = trained("wt", [99.0], [1], recipe={"optimization": {"lr": [0.5]}})
+    assert join(kept, other).gradients is None
+    assert join(kept, trained("none", [110.0], [1])).gradients == kept.gradients
+
+
 def test_seeds_are_not_lost():
     kept = trained("wt", [100.0, 103.0], [1, 2])
     with pytest.raises(UserError, match=r"^wt: seeds 1 would take the place of 1, 2; run the oth"):
@@ -260,7 +284,7 @@ def test_another_training_takes_the_place_of_a_row(changes):
     record = join(trained("wt", [100.0], [1]), new)
     assert record.rows == [*new.rows]
     assert record.curves == new.curves
-    assert record.earlier == []
+    assert not record.earlier
 
 
 def test_other_rows_stay():

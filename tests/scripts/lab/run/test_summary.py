@@ -22,6 +22,14 @@ def test_validations_add_up(tmp_path):
     assert summary.validations == (validation(5), validation(10))
 
 
+def test_learned_scales_are_those_of_the_last_validation(tmp_path):
+    add_validation(tmp_path, validation(5), 1, 1.0)
+    assert read_summary(tmp_path).input_scales is None
+    for update, scale in ((5, 4.0), (10, 3.25)):
+        add_validation(tmp_path, validation(update), 1, 1.0, {"input embedding": scale})
+    assert read_summary(tmp_path).input_scales == {"input embedding": 3.25}
+
+
 def test_a_resumed_training_replaces_what_it_does_again(tmp_path):
     """Cut off after the validation at 10, before it was saved."""
     for update, nll in ((5, 4.0), (10, 3.0), (10, 2.0), (15, 1.0)):

@@ -111,3 +111,9 @@ def test_charts_of_a_picture_stand_beside_each_other(drawn):
     figure = drawn(LINES, DOTS, MAP)
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert titles == ["Curves", "Dots", "Map"]
+
+
+def test_a_panel_without_a_chart_is_left_empty(drawn):
+    """Three charts in two columns."""
+    panels = drawn(LINES, LINES, LINES).axes
+    assert [axes.axison for axes in panels] == [True, True, True, False]

@@ -6,6 +6,8 @@ import math
 
 import pytest
 
+from scripts.lab.records.seeds import over_seeds as statistics
+from scripts.lab.score.significance import RunScore, difference, mean_of_test_sets, mean_score
 from tests.scripts.lab.show.html.reading import axis, error_bars, pictures, positions, table
 
 
@@ -106,21 +108,91 @@ def _require_dots(page, html, record):
     assert len(bars) == sum(figure["sd"] is not None for figure in figures)
 
 
+METRICS = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER"}
+
+
+def _by_seed(record):
+    return "seeds" in next(iter(record["rows"][0]["test"].values()))["bleu"]
+
+
+def _places(record):
+    subsets = [*record["rows"][0]["test"]]
+    return [*subsets, "mean"] if len(subsets) > 1 and _by_seed(record) else subsets
+
+
+def _runs(record, name, place, metric):
+    (row,) = (row for row in record["rows"] if row["name"] == name)
+    subsets = [*row["test"]] if place == "mean" else [place]
+    return mean_of_test_sets(
+        [
+            [
+                RunScore(one["score"], [int(n) / 1000 for n in one["influences"].split()])
+                for one in row["test"][subset][metric]["seeds"]
+            ]
+            for subset in subsets
+        ]
+    )
+
+
+def _mean_and_interval(record, row, place, metric):
+    if _by_seed(record):
+        runs = _runs(record, row["name"], place, metric)
+        return vars(statistics([run.score for run in runs])), mean_score(runs).interval
+    score = row["test"][place][metric]
+    return score["over_seeds"], score["ci"]
+
+
+def _score(record, row, place, metric):
+    mean, (low, high) = _mean_and_interval(record, row, place, metric)
+    return minus(f"{_mean_and_sd(mean, 2)}|{low:.2f}–{high:.2f}")
+
+
+def _apart(record, name, baseline, place, metric):
+    """The difference, what it is at worst, p, and the interval; what is known of them."""
+    if _by_seed(record):
+        found = difference(*(_runs(record, row, place, metric) for row in (name, baseline)))
+        worst = found.not_worse_by("lower" if metric == "ter" else "higher")
+        return found.value, worst, found.p_value, found.interval
+    (c,) = (
+        c
+        for c in record["comparisons"][place]
+        if (c["baseline"], c["system"], c["metric"]) == (baseline, name, metric)
+    )
+    return c["delta"], None, c["p_value"], None
+
+
 def _require_scores(page, html, record):
-    subsets = list(record["rows"][0]["test"])
     head, *lines = table(page, "Sizes and scores")
-    assert head[1:4] == ["parameters", f"of {record['baseline']}", "checkpoint"]
-    assert head[4:-1] == [name for subset in subsets for name in (f"{subset} BLEU", "chrF")]
+    places, baseline = _places(record), record["baseline"]
+    several, others = len(places) > 1, len(record["rows"]) > 1
+    assert head[: 2 + several] == ["", *["test set"] * several, "parameters"]
+    columns = [f"against {baseline}", *["not worse by more than (95 %)"] * _by_seed(record), "p"]
+    assert head[4 + several :] == columns * others
+    expected = []
+    for place in places:
+        for row in record["rows"]:
+            line = [row["name"], *[place] * several, f"{row['parameters']:,}"]
+            line += [f"{row['share'] * 100:.1f}%", _score(record, row, place, "bleu")]
+            if row["name"] == baseline:
+                expected.append(line + [""] * len(columns) * others)
+                continue
+            value, worst, p, _ = _apart(record, row["name"], baseline, place, "bleu")
+            line.append(minus(f"{value:+.2f}"))
+            if worst is not None:
+                line.append(f"{worst:.2f}" if worst > 0 else f"better by {-worst:.2f}")
+            expected.append([*line, f"{p:.3f}" if p >= 0.0005 else "<0.001"])
+    assert lines == expected
+
+
+def _require_further_scores(page, html, record):
+    subsets = list(record["rows"][0]["test"])
+    metrics = [m for m in ("chrf", "ter") if m in record["rows"][0]["test"][subsets[0]]]
+    head, *lines = table(page, "Checkpoints and further scores")
+    every = [(subset, metric) for subset in subsets for metric in metrics]
+    assert head == ["", "checkpoint", "training", *(f"{s} {METRICS[m]}" for s, m in every)]
     for line, row in zip(lines, record["rows"], strict=True):
-        assert line[:2] == [row["name"], f"{row['parameters']:,}"]
-        assert line[2] == f"{row['share'] * 100:.1f}%"
-        expected = []
-        for subset in subsets:
-            for metric in ("bleu", "chrf"):
-                score = row["test"][subset][metric]
-                low, high = score["ci"]
-                expected.append(f"{score['over_seeds']['mean']:.2f}|{low:.2f}–{high:.2f}")
-        assert line[4:-1] == expected
+        assert line[0] == row["name"]
+        assert line[3:] == [_score(record, row, subset, metric) for subset, metric in every]
 
 
 def _require_perplexities(page, html, record):
@@ -144,22 +216,29 @@ def _require_perplexities(page, html, record):
 
 
 def _require_comparisons(page, html, record):
-    for baseline in {c["baseline"] for of in record["comparisons"].values() for c in of}:
-        head, *lines = table(page, f"Score less that of {baseline}; p")
-        shown = {
-            (line[0], column): cell
-            for line in lines
-            for column, cell in zip(head[1:], line[1:], strict=True)
-        }
-        names = {"bleu": "BLEU", "chrf": "chrF"}
-        expected = {
-            (c["system"], f"{subset} {names[c['metric']]}"): minus(f"{c['delta']:+.2f}")
-            + f"|p = {c['p_value']:.3f}"
-            for subset, comparisons in record["comparisons"].items()
-            for c in comparisons
-            if c["baseline"] == baseline and c["metric"] in names
-        }
-        assert shown == expected
+    if len(record["rows"]) == 1:
+        return
+    if _by_seed(record):
+        baselines = [record["baseline"], *record.get("also_compared_with", [])]
+    else:
+        baselines = {c["baseline"] for of in record["comparisons"].values() for c in of}
+    metrics = [m for m in METRICS if m in next(iter(record["rows"][0]["test"].values()))]
+    for baseline in baselines:
+        head, *lines = table(page, f"Score less that of {baseline}; ")
+        assert head == ["", "test set", *(METRICS[metric] for metric in metrics)]
+        expected = []
+        for place in _places(record):
+            for row in record["rows"]:
+                if row["name"] == baseline:
+                    continue
+                cells = []
+                for metric in metrics:
+                    value, _, p, interval = _apart(record, row["name"], baseline, place, metric)
+                    told = "{:+.2f} to {:+.2f}, ".format(*interval) if interval else ""
+                    p_text = f"{p:.3f}" if p >= 0.0005 else "<0.001"
+                    cells.append(minus(f"{value:+.2f}|{told}p = {p_text}"))
+                expected.append([row["name"], place, *cells])
+        assert lines == expected
 
 
 def _require_panels(page, html, record):
@@ -172,12 +251,14 @@ def _require_panels(page, html, record):
         bars = error_bars(svg)
         for i, (row, (at_x, at_y)) in enumerate(zip(record["rows"], positions(svg), strict=True)):
             assert math.isclose(x(at_x), row["parameters"] / 1e6, rel_tol=1e-3)
-            score = row["test"][subset]["bleu"] if metric == "BLEU" else row["perplexity"][subset]
-            mean = score.get("over_seeds", score)["mean"]
-            assert math.isclose(y(at_y), mean, rel_tol=1e-3)
-            if "ci" in score:
-                for end, value in zip(bars[i], score["ci"], strict=True):
+            if metric == "BLEU":
+                _, interval = _mean_and_interval(record, row, subset, "bleu")
+                mean = row["test"][subset]["bleu"]["over_seeds"]["mean"]
+                for end, value in zip(bars[i], interval, strict=True):
                     assert math.isclose(y(end), value, rel_tol=1e-3)
+            else:
+                mean = row["perplexity"][subset]["mean"]
+            assert math.isclose(y(at_y), mean, rel_tol=1e-3)
 
 
 def _require_curves(page, html, record):
@@ -239,7 +320,13 @@ def _require_sides(page, html, record):
 
 _EMBEDDINGS = (_require_similarity, _require_correlation, _require_directions, _require_dots)
 REQUIRED = {
-    "translation": (_require_scores, _require_comparisons, _require_panels, _require_curves),
+    "translation": (
+        _require_scores,
+        _require_further_scores,
+        _require_comparisons,
+        _require_panels,
+        _require_curves,
+    ),
     "tied_language_modeling": (_require_perplexities, _require_panels, _require_curves),
     "first-updates": (_require_first_updates, _require_curves),
     "embeddings": _EMBEDDINGS,

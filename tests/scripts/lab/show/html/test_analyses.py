@@ -7,6 +7,7 @@ import pytest
 
 from scripts.report import main
 from tests.scripts.lab.show.html.reading import axis, pictures, positions, read, table, tables
+from tests.support.records import gradients
 
 BANDS = [[1, 10], [11, 100], [101, 250]]
 
@@ -38,6 +39,7 @@ ANALYSIS = {
             },
             "subwords": False,
             "matrices": {"U": matrix(0.5), "V": matrix(1.5)},
+            "gradients": gradients(),
             "row_movement": {
                 "updates": 10,
                 "matrices": {
@@ -154,6 +156,29 @@ def test_norms_are_drawn(folder, tmp_path):
     ]
     expected = [[0.5, 0.75, 1.0], [1.5, 1.75, 2.0], [2.5, 2.75]]
     assert [pytest.approx(line, abs=0.01) for line in expected] == drawn
+
+
+def test_gradients_by_use_are_drawn_and_named(folder, tmp_path):
+    """Three lines of one model, which the section's legend does not know."""
+    html = html_of(folder, out=tmp_path / "page.html")
+    svg = dict(pictures(html))["none: shares of the gradient"]
+    y = axis(svg, "y")
+    ends = [y(float(line.get("points").split()[-1].split(",")[1])) for line in svg.iter("polyline")]
+    assert ends == pytest.approx([25, 25, 50], abs=0.1)
+    (figure,) = (
+        figure
+        for figure in read(html).all("figure")
+        if figure.all("figcaption")[0].text == "none: shares of the gradient"
+    )
+    (legend,) = figure.all("ul")
+    assert [one.text.strip() for one in legend.all("li")] == [
+        *("source input", "target input", "output")
+    ]
+    colours = [one["class"] for one in legend.all("svg")]
+    assert colours == ["key look-0", "key look-1", "key look-2"]
+    assert table(read(html), "Share of each use in the gradient, over")[-1] == [
+        *("none", "output", "75", "67", "50")
+    ]
 
 
 def test_similarity_is_drawn(folder, tmp_path):

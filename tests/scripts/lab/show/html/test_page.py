@@ -9,6 +9,7 @@ import pytest
 from scripts.lab.store import RESULTS
 from tests.scripts.lab.show.html.figures import require_figures
 from tests.scripts.lab.show.html.reading import axis, error_bars, pictures, read, table, tables
+from tests.support import records
 
 KEPT = sorted(RESULTS.glob("*.json"))
 
@@ -20,14 +21,42 @@ def test_figures_of_the_kept_records(path, make_page):
     require_figures(read(html), html, record)
 
 
-def test_figures_of_a_translation_experiment(translation, make_page):
-    html = make_page(translation)
-    require_figures(read(html), html, translation)
+@pytest.mark.parametrize(
+    "record",
+    [
+        records.translation(),
+        records.translation(seeds=3),
+        records.translation(seeds=3, subsets=("test", "other")),
+        records.translation_before_seeds(),
+    ],
+    ids=["one seed", "three seeds", "two test sets", "before seeds"],
+)
+def test_figures_of_a_translation_experiment(record, make_page):
+    html = make_page(record)
+    require_figures(read(html), html, record)
 
 
 def test_figures_of_a_language_model_experiment(language_model, make_page):
     html = make_page(language_model)
     require_figures(read(html), html, language_model)
+
+
+def test_gradients_of_an_experiment(translation, make_page):
+    """A chart per use whose lines are those of the rows, so that the page has one legend."""
+    translation["gradients"] = {"three-way": [records.gradients()]}
+    html = make_page(translation)
+    svg = dict(pictures(html))["Gradient from the output"]
+    x, y = axis(svg, "x"), axis(svg, "y")
+    (line,) = svg.iter("polyline")
+    points = [tuple(map(float, point.split(","))) for point in line.get("points").split()]
+    assert [x(at) for at, _ in points] == pytest.approx([0, 100, 200], abs=0.5)
+    assert [y(at) for _, at in points] == pytest.approx([75, 200 / 3, 50], abs=0.1)
+    page = read(html)
+    assert len(page.all("ul", class_="legend own")) == 0
+    assert table(page, "Share of each use in the gradient of the rows")[0][2:] == [
+        *("source only (5 rows)", "target only (6 rows)", "both (7 rows)")
+    ]
+    require_figures(page, html, translation)
 
 
 def test_error_bars_over_seeds_are_students_interval(language_model, make_page):
@@ -58,12 +87,15 @@ def test_findings_stand_first(translation, make_page):
     (findings,) = page.all("ul", aria_label="Findings")
     text = findings.text
     assert "50.0% of the parameters of none" in text
-    assert "BLEU, test−0.2531.00, p = 0.250" in text
+    # standard error .3406 with four degrees of freedom, whose t is 2.1318 at 95 %
+    told = "−0.2531.00, not worse by more than (95 %): 0.98, p = 0.504"
+    assert f"BLEU, test{told}" in text
     assert not findings.all("strong")  # p is above 0.05
 
 
 def test_significant_change_is_bold(translation, make_page):
-    translation["comparisons"]["test"][0]["p_value"] = 0.049
+    none, three_way = (row["test"]["test"]["bleu"]["seeds"] for row in translation["rows"])
+    three_way[0]["influences"] = none[0]["influences"].replace("310", "311")
     page = read(make_page(translation))
     (findings,) = page.all("ul", aria_label="Findings")
     assert [strong.text for strong in findings.all("strong")] == ["−0.25"]
@@ -139,8 +171,8 @@ def test_structure_for_screen_readers(translation, language_model, make_page):
 
 
 def test_structure_of_the_page_of_all_kept_records(make_page):
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in KEPT]
-    page = read(make_page(*records))
+    kept = [json.loads(path.read_text(encoding="utf-8")) for path in KEPT]
+    page = read(make_page(*kept))
     assert len(page.all("section")) == len(KEPT) >= 23
     require_structure(page)
 
@@ -197,7 +229,6 @@ def test_contrast(scheme, translation, make_page):
 
 def test_one_row_is_compared_with_nothing(translation, make_page):
     translation["rows"] = translation["rows"][:1]
-    translation["comparisons"] = {"test": []}
     del translation["curves"]["three-way"]
     html = make_page(translation)
     page = read(html)

@@ -1,0 +1,144 @@
+"""Which tying fits a language pair, by its vocabulary and by the pairs that were measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from preprocess.advice import Difference, MeasuredPair, MeasuredRow, advise
+from preprocess.corpus import Options as Preparation
+from preprocess.overlap import scripts_of
+from scripts.lab.architectures import (
+    VocabularySizes,
+    is_language_model,
+    model_size,
+    model_sizes,
+    tied_architectures,
+)
+from scripts.lab.figures.advice import figures
+from scripts.lab.options import option, positive
+from scripts.lab.records import settings
+from scripts.lab.records.figures import Figures
+from scripts.lab.records.schema import BETTER, TranslationRecord, TranslationRow
+from scripts.lab.run.specs import options as options_of
+from scripts.lab.score.overlap import pair_in
+from scripts.lab.score.significance import difference
+from scripts.lab.store import RESULTS, read_record
+from tiednmt.tying import NONE, TYINGS
+
+TRANSLATION = tuple(name for name in tied_architectures() if not is_language_model(name))
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked for advice on, and for which model."""
+
+    advise: tuple[Path, ...] = option(
+        "instead: say which tying fits the pair of languages of a prepared folder, a data-bin, or "
+        "two text files (source, target)",
+        default=(),
+    )
+    arch: str = option("of --advise: the model", default="tied_gru", choices=TRANSLATION)
+    merges: int = option(
+        "of --advise: merges that raw text is segmented with",
+        default=Preparation.merges,
+        type=positive,
+    )
+
+
+def advice_on(asked: Options, results: Path = RESULTS) -> Figures:
+    """What the languages have in common, the sizes under each tying, and which one to take.
+
+    Raises:
+        UserError: there is no such pair, or a record cannot be read.
+    """
+    pair, overlap = pair_in(asked.advise, asked.merges)
+    sizes = pair.vocabulary
+    apart = VocabularySizes(sizes["target"], sizes["source"], sizes["joint"])
+    joint = {t: model_size(asked.arch, t, sizes["joint"], sizes["joint"]) for t in TYINGS}
+    measured = measured_pairs(results)
+    advice = advise(pair, measured, {tying: size.total for tying, size in joint.items()})
+    return figures(
+        pair, overlap, asked.arch, joint, model_sizes(asked.arch, apart), measured, advice
+    )
+
+
+# --- what was measured -------------------------------------------------------------------------
+
+
+def measured_pairs(results: Path) -> list[MeasuredPair]:
+    """Of every kept translation experiment that has an untied row of ours and a tied one."""
+    records = map(read_record, sorted(results.glob("*.json")))
+    pairs = (_measured(one) for one in records if isinstance(one, TranslationRecord))
+    return [pair for pair in pairs if pair is not None]
+
+
+def _measured(record: TranslationRecord) -> MeasuredPair | None:
+    by_tying: dict[str, list[TranslationRow]] = {}
+    for row in record.rows:
+        by_tying.setdefault(str(row.recipe["model"].get("tying")), []).append(row)
+    ours = [row for tying in TYINGS for row in by_tying.get(tying, ())]
+    if NONE not in by_tying or len(ours) == len(by_tying[NONE]):
+        return None
+    untied = max(by_tying[NONE], key=_mean_bleu)
+    apart = _options_apart(ours)
+    sides = [
+        scripts_of({sample[side]: 1 for sample in record.samples})
+        for side in ("source", "reference")
+    ]
+    return MeasuredPair(
+        name=record.experiment,
+        vocabulary=vars(record.vocabulary),
+        scripts=(sides[0], sides[1]),
+        updates=untied.updates,
+        rows=[
+            MeasuredRow(
+                name=row.name,
+                tying=str(row.recipe["model"]["tying"]),
+                share=row.parameters / untied.parameters,
+                differences={
+                    subset: _difference(record, row, untied, subset) for subset in row.test
+                },
+                options=apart[row.name],
+            )
+            for row in ours
+            if row not in by_tying[NONE]
+        ],
+    )
+
+
+def _mean_bleu(row: TranslationRow) -> float:
+    return fmean(scores.bleu.over_seeds.mean for scores in row.test.values())
+
+
+def _difference(
+    record: TranslationRecord, row: TranslationRow, untied: TranslationRow, subset: str
+) -> Difference:
+    """Over seeds and sentences; of a record that does not tell them, the paired bootstrap's."""
+    one, other = (each.test[subset].bleu for each in (row, untied))
+    if one.seeds and other.seeds:
+        found = difference([seed.run for seed in one.seeds], [seed.run for seed in other.seeds])
+        return Difference(found.value, found.p_value, found.not_worse_by(BETTER["bleu"]))
+    compared = (untied.name, row.name, "bleu")
+    p_values = (
+        test.p_value
+        for test in (record.comparisons or {}).get(subset, ())
+        if (test.baseline, test.system, test.metric) == compared
+    )
+    return Difference(one.over_seeds.mean - other.over_seeds.mean, next(p_values, None))
+
+
+def _options_apart(rows: Sequence[TranslationRow]) -> Mapping[str, str]:
+    """By row the options of its model, beside --tying, that other rows have not."""
+    models = [{"model": row.recipe["model"]} for row in rows]
+    apart = settings.compare(models).apart
+    return {
+        row.name: " ".join(
+            f"{name} {' '.join(words)}".strip()
+            for name, words in options_of(model).items()
+            if name in apart and name != "--tying"
+        )
+        for row, model in zip(rows, models, strict=True)
+    }

@@ -1,0 +1,119 @@
+"""What ``--measure-gradients`` costs a training.
+
+A process makes two updates on each of several batches, in turn without measuring and with the
+first of the two measured, which is written down before the second. The fastest of three turns
+counts: what else goes on in the machine only adds to the time.
+
+  python -m scripts.lab.benchmarks.gradients --data runs/multi30k-en-de/data --max-tokens 4000
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from dataclasses import dataclass, fields
+from itertools import islice
+from statistics import median
+from typing import Any
+
+import torch
+from fairseq.tasks import setup_task
+from fairseq.trainer import Trainer
+
+from scripts.lab.benchmarks.compare import Measured, figures, printed_by_module, ratios
+from scripts.lab.benchmarks.options import OurModel, PreparedData, Threads, in_batches
+from scripts.lab.benchmarks.trainer import trainer_of
+from scripts.lab.options import add_options, command_words, from_arguments, option, positive
+from scripts.lab.run.specs import merge
+
+TURNS = 3
+WHAT = "updates a second, processor time, measured updates among them"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batches(OurModel, PreparedData):
+    """What one process trains, and on how many batches."""
+
+    experiment: str | None = option("experiment whose recipe is trained", default="multi30k-en-de")
+    max_tokens: int = option("tokens per batch", default=1000, type=positive)
+    batches: int = option("batches, each trained on with and without", default=10, type=positive)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gradients(Batches, Threads):
+    """Options of ``scripts.benchmark gradients``."""
+
+    every: int = option("N of --measure-gradients N", default=100, type=positive)
+
+
+def measure(options: Gradients) -> dict[str, Any]:
+    """Updates per second with every so many of them measured, and without."""
+    batches = Batches(**{each.name: getattr(options, each.name) for each in fields(Batches)})
+    command = ["scripts.lab.benchmarks.gradients", *command_words(batches)]
+    seconds = printed_by_module(command, options.threads)
+    plain = [Measured(1 / update) for update, _ in seconds]
+    ours = [Measured(1 / (update + more / options.every)) for update, more in seconds]
+    update, more = (1000 * median(column) for column in zip(*seconds, strict=True))
+    parts = {"without measuring": round(update, 2), "more, where measured": round(more, 2)}
+    name = options.name
+    return {
+        "ours": {**figures(f"{name}, --measure-gradients {options.every}", ours), "parts": parts},
+        "against": figures(f"{name}, without", plain),
+        **ratios(ours, plain),
+    }
+
+
+def measure_batches(options: Batches) -> list[tuple[float, float]]:
+    """By batch the seconds of an update, and how many more a measured one takes.
+
+    The first batch warms up, and is where the training text is read; it is not counted.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        recipe = merge(
+            in_batches(options.recipe_in_precision(), options.max_tokens),
+            {"criterion": {"measure_gradients": 2}, "checkpoint": {"save_dir": folder}},
+        )
+        data_bin = str(options.data / "data-bin")
+        trainer = trainer_of(recipe, data_bin, lambda config: setup_task(config.task))
+        iterator = trainer.get_train_iterator(epoch=1).next_epoch_itr(shuffle=True)
+        trainer.begin_epoch(1)
+        seconds = [_with_and_without(trainer, b) for b in islice(iterator, options.batches + 1)]
+    return seconds[1:]
+
+
+def _with_and_without(trainer: Trainer, batch: Any) -> tuple[float, float]:
+    criterion = trainer.get_criterion()
+    shares = criterion.gradient_shares
+    plain: list[float] = []
+    measured: list[float] = []
+    for _ in range(TURNS + 1):
+        for observer, seconds in ((None, plain), (shares, measured)):
+            criterion.gradient_shares = observer
+            seconds.append(_two_updates(trainer, batch))
+    # the first turn makes the kernels for the shapes of the batch
+    fastest = min(plain[1:])
+    return fastest / 2, min(measured[1:]) - fastest
+
+
+def _two_updates(trainer: Trainer, batch: Any) -> float:
+    """Seconds of the processor, or of the clock where a GPU computes."""
+    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
+    started = clock()
+    for _ in range(2):
+        trainer.train_step([batch])
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return clock() - started
+
+
+def main() -> None:
+    """Print the seconds as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_options(parser, Batches)
+    print(json.dumps(measure_batches(from_arguments(Batches, parser.parse_args()))))
+
+
+if __name__ == "__main__":
+    main()

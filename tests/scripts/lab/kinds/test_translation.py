@@ -1,0 +1,177 @@
+"""How further rows and seeds of a translation experiment join the record that is kept."""
+
+import copy
+import json
+
+import pytest
+
+from scripts import record as command
+from scripts.lab import store
+from scripts.lab.records.schema import TranslationRecord
+from scripts.lab.records.typed import from_json, to_json
+from tests.support import records
+
+
+@pytest.fixture
+def keep(monkeypatch, tmp_path):
+    """``scripts.record`` of runs that left these records, one after the other; what is kept."""
+    monkeypatch.setattr(store, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(store, "PAGES", ())
+    store.RESULTS.mkdir()
+
+    def make(*contents):
+        for i, content in enumerate(contents):
+            folder = tmp_path / f"run-{i}"
+            folder.mkdir()
+            (folder / "record.json").write_text(json.dumps(content))
+            monkeypatch.setattr("sys.argv", ["record", str(folder)])
+            command.main()
+        return json.loads((store.RESULTS / "some.json").read_text())
+
+    return make
+
+
+def only(content, seeds, rows=None):
+    """What a run of these seeds and rows would have left."""
+    content = copy.deepcopy(content)
+    chosen = [seed - 1 for seed in seeds]
+    content["rows"] = [row for row in content["rows"] if rows is None or row["name"] in rows]
+    for row in content["rows"]:
+        row["seeds"] = [*seeds]
+        for scores in row["test"].values():
+            for score in scores.values():
+                score["seeds"] = [score["seeds"][i] for i in chosen]
+                values = [seed["score"] for seed in score["seeds"]]
+                score["over_seeds"] = records.over_seeds(values)
+    content["curves"] = {
+        row["name"]: [content["curves"][row["name"]][i] for i in chosen] for row in content["rows"]
+    }
+    content["command"] += f" --seeds {seeds}"
+    return content
+
+
+WHOLE = records.translation(seeds=3, subsets=("test", "other"))
+
+
+def of_scores(content):
+    return {row["name"]: (row["seeds"], row["share"], row["test"]) for row in content["rows"]}
+
+
+def test_seeds_join_one_after_the_other(keep):
+    kept = keep(only(WHOLE, [1]), only(WHOLE, [2, 3]))
+    assert of_scores(kept) == of_scores(WHOLE)
+    assert kept["curves"] == WHOLE["curves"]
+    assert [one["command"] for one in kept["earlier"]] == [WHOLE["command"] + " --seeds [1]"]
+    record = from_json(TranslationRecord, {k: v for k, v in kept.items() if k != "format"})
+    assert to_json(record)["rows"] == kept["rows"]
+    at_once = {**WHOLE, "command": kept["command"]}
+    del at_once["format"]
+    assert store.summary_of(record) == store.summary_of(from_json(TranslationRecord, at_once))
+
+
+def test_all_seeds_again_take_the_place_of_what_was_kept(keep):
+    kept = keep(only(WHOLE, [1]), WHOLE)
+    assert of_scores(kept) == of_scores(WHOLE)
+    assert "earlier" not in kept
+
+
+def test_some_of_the_seeds_again_are_refused(keep):
+    with pytest.raises(SystemExit, match=r"none: seeds 1, 3 would take the place of 1, 2; run"):
+        keep(only(WHOLE, [1, 2]), only(WHOLE, [1, 3]))
+
+
+def test_a_row_is_added_with_its_own_seeds(keep):
+    """The baseline has three seeds, the other row one."""
+    one = only(WHOLE, [1])
+    one["rows"][0] = only(WHOLE, [1, 2, 3])["rows"][0]
+    one["curves"]["none"] = WHOLE["curves"]["none"]
+    first = only(WHOLE, [1, 2, 3], rows=["none"])
+    kept = keep(first, only(WHOLE, [1]) | {"rows": one["rows"], "curves": one["curves"]})
+    assert [len(row["seeds"]) for row in kept["rows"]] == [3, 1]
+    shown = store.table("some")
+    assert "mean ± standard deviation of 3 seeds where a spread stands" in shown
+    assert "Differences: over seeds and test sentences\n" in shown
+
+
+def test_another_recipe_takes_the_place_and_the_other_row_stays(keep):
+    changed = only(WHOLE, [1])
+    changed["rows"][0]["recipe"]["model"]["embed_dim"] = 8
+    changed["rows"][0]["parameters"] = 1_600_000
+    changed["samples"][0]["none"] = "Anders."
+    changed["rows"] = changed["rows"][:1]
+    del changed["curves"]["three-way"]
+    kept = keep(WHOLE, changed)
+    none, three_way = kept["rows"]
+    assert (none["seeds"], three_way["seeds"]) == ([1], [1, 2, 3])
+    assert (none["share"], three_way["share"]) == (1, 0.625)
+    assert kept["samples"] == [{**WHOLE["samples"][0], "none": "Anders."}]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda new: new.update(beam=4), "some: beam 4, but 5 in the record that is kept; run all"),
+        (
+            lambda new: new["samples"][0].update(source="Another."),
+            "some: the test sets are not those of the record that is kept; run all of its",
+        ),
+        (
+            lambda new: [row["test"].pop("other") for row in new["rows"]],
+            "its rows have not the same test sets",
+        ),
+        (
+            lambda new: [
+                seed.update(influences="1 2 3")
+                for row in new["rows"]
+                for scores in row["test"].values()
+                for score in scores.values()
+                for seed in score["seeds"]
+            ],
+            "its rows were not scored on the same sentences of test",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_does_not_join(keep, change, message):
+    kept = only(WHOLE, [1])
+    new = only(WHOLE, [2, 3])
+    change(new)
+    with pytest.raises(SystemExit, match=message) as stopped:
+        keep(kept, new)
+    assert "\n" not in str(stopped.value)
+    assert of_scores(json.loads((store.RESULTS / "some.json").read_text())) == of_scores(kept)
+
+
+def test_seeds_do_not_join_rows_that_are_not_scored_by_seed(keep):
+    old = records.translation_before_seeds()
+    more = only(records.translation(seeds=3), [2, 3])
+    with pytest.raises(SystemExit, match=r"none: seeds 2, 3 would take the place of 1; run the"):
+        keep(old, more)
+
+
+def test_rows_do_not_join_rows_that_are_not_scored_by_seed(keep):
+    old = records.translation_before_seeds()
+    new = only(records.translation(seeds=3), [1, 2, 3], rows=["none"])
+    with pytest.raises(SystemExit, match=r"the row three-way of the record that is kept is not"):
+        keep(old, new)
+
+
+def test_an_older_record_is_replaced_by_one_of_all_rows(keep):
+    kept = keep(records.translation_before_seeds(), records.translation(seeds=3))
+    assert of_scores(kept) == of_scores(records.translation(seeds=3))
+    assert "comparisons" not in kept
+
+
+def test_a_third_row_that_others_are_compared_with(keep):
+    content = records.translation(seeds=3)
+    extra = copy.deepcopy(content["rows"][1]) | {"name": "lstm"}
+    for seed in extra["test"]["test"]["bleu"]["seeds"]:
+        seed["score"] -= 2
+    extra["test"]["test"]["bleu"]["over_seeds"] = records.over_seeds([29.0, 29.5, 28.75])
+    content["rows"].append(extra)
+    content["curves"]["lstm"] = content["curves"]["none"]
+    content["samples"][0]["lstm"] = "Er."
+    content["also_compared_with"] = ["lstm"]
+    keep(content)
+    text = store.table("some")
+    assert "- test, BLEU against lstm: none +2.25 (p = 0.0" in text
+    assert ", three-way +2.00 (p = 0.0" in text

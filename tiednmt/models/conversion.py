@@ -1,0 +1,136 @@
+"""Checkpoints of fairseq's own models as those of ours, and back: weights and configuration."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from fairseq.models import (
+    ARCH_CONFIG_REGISTRY,
+    ARCH_MODEL_NAME_REGISTRY,
+    ARCH_MODEL_REGISTRY,
+    MODEL_DATACLASS_REGISTRY,
+    MODEL_REGISTRY,
+)
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from tiednmt.checkpoints import registered_name
+from tiednmt.errors import UserError
+from tiednmt.models.habits import SAME, TIES, UNSCALED, translated
+from tiednmt.models.parameters import ADAPTIVE_SOFTMAX, OURS, matrices_of, tie_map_of
+from tiednmt.models.stock import StockModel
+from tiednmt.models.tied_model import TiedModel
+from tiednmt.modules.lookup import SQRT_DIM
+from tiednmt.tying import OUTPUT, SOURCE_INPUT, TARGET_INPUT, equal_matrices
+
+Checkpoint = dict[str, Any]
+
+
+def convert(state: Mapping[str, Any]) -> tuple[Checkpoint, str]:
+    """A checkpoint of fairseq's own model as one of ours, or one of ours as one of fairseq's.
+
+    It can be translated with and fine-tuned, but not resumed: the state of the optimizer is left
+    out.
+
+    Args:
+        state: what :func:`tiednmt.checkpoints.read_checkpoint` read.
+
+    Returns:
+        The other checkpoint and its architecture.
+
+    Raises:
+        UserError: there is no such model on the other side, or it lacks what this one has.
+    """
+    if state["cfg"] is None:
+        raise UserError("it holds no configuration, so it is no checkpoint of fairseq-train")
+    name = registered_name(state["cfg"]["model"]) or ""
+    model = ARCH_MODEL_REGISTRY.get(name) or MODEL_REGISTRY.get(name)
+    options = _options(state["cfg"]["model"])
+    config: Any
+    if model is not None and issubclass(model, TiedModel):
+        if model.stock is None:
+            raise UserError(f"fairseq has no model of its own like {name}")
+        architecture = model.stock.architecture
+        options["criterion"] = registered_name(state["cfg"]["criterion"])  # fairseq's lstm asks
+        weights, config = _to_stock(model.stock, state["model"], options)
+    else:
+        architecture = _like(ARCH_MODEL_NAME_REGISTRY.get(name, name))
+        stock = MODEL_REGISTRY[architecture].stock
+        weights, config = _to_ours(architecture, stock, state["model"], options)
+    whole = OmegaConf.to_container(state["cfg"], resolve=True, enum_to_str=True)
+    assert isinstance(whole, dict)
+    extra = {key: v for key, v in state["extra_state"].items() if not key.startswith("ema")}
+    converted = {
+        **state,
+        "cfg": {**whole, "model": config},
+        "model": weights,
+        "extra_state": extra,
+        "last_optimizer_state": None,
+    }
+    return converted, architecture
+
+
+def _options(config: Any) -> dict[str, Any]:
+    """The options of a model, which fairseq keeps as a namespace where it has no dataclass."""
+    if isinstance(config, argparse.Namespace):
+        return vars(config)
+    return dict(OmegaConf.to_container(config, resolve=True, enum_to_str=True))  # type: ignore[arg-type]
+
+
+def _like(stock: str) -> str:
+    """Our architecture that stands in for fairseq's."""
+    for name, model in MODEL_REGISTRY.items():
+        of_model = model.stock if issubclass(model, TiedModel) else None
+        if of_model is not None and of_model.architecture == stock:
+            return name
+    raise UserError(f"this package has no model like {stock or 'that of the checkpoint'}")
+
+
+def _to_ours(
+    name: str, stock: StockModel, weights: Mapping[str, Tensor], options: Mapping[str, Any]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Weights and configuration."""
+    defaults = vars(MODEL_DATACLASS_REGISTRY[name]())
+    same = {key: options[key] for key in defaults if options.get(key) is not None}
+    if not any(key.startswith(ADAPTIVE_SOFTMAX) for key in weights):  # a default of fairseq's lstm
+        options = {key: v for key, v in options.items() if not key.startswith("adaptive_softmax")}
+    said = translated(options, defaults)
+    is_scaled = stock.scales_lookups and not options.get(UNSCALED)
+    dim = weights[str(stock.names.source)].size(1)
+    ours = stock.to_ours(weights, math.sqrt(dim) if is_scaled else 1.0)
+    tied = {"tying": tie_map_of(ours, OURS).tying, "input_scale": SQRT_DIM if is_scaled else "1"}
+    config = OmegaConf.create({"model": {**defaults, **same, **said, **tied, "_name": name}})
+    return _stored_once(ours), _options(config.model)
+
+
+def _stored_once(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict of ours without further names of a matrix."""
+    names = {SOURCE_INPUT: OURS.source, TARGET_INPUT: OURS.target, OUTPUT: OURS.output}
+    tied = equal_matrices(matrices_of(weights, OURS))
+    further = {names[use] for uses in tied for use in uses[1:]}
+    return {name: weight for name, weight in weights.items() if name not in further}
+
+
+def _to_stock(
+    stock: StockModel, weights: Mapping[str, Tensor], options: Mapping[str, Any]
+) -> tuple[dict[str, Tensor], argparse.Namespace]:
+    """Weights and configuration."""
+    model = MODEL_REGISTRY[stock.architecture]
+    parser = argparse.ArgumentParser()
+    model.add_args(parser)
+    known = {action.dest for action in parser._actions}
+    given = {name: value for name, value in options.items() if name in {*known, "criterion"}}
+    given |= {
+        name: options[ours]
+        for name, ours in SAME.items()
+        if name in known and name not in options and ours in options
+    }
+    given |= {flag: options["tying"] == tying for flag, tying in TIES.items()}
+    if stock.scales(weights) != stock.scales_lookups:
+        given[UNSCALED] = True
+    config = argparse.Namespace(**given, arch=stock.architecture, _name=stock.architecture)
+    ARCH_CONFIG_REGISTRY[stock.architecture](config)
+    return stock.to_stock(weights), config

@@ -1,0 +1,187 @@
+"""State dicts of fairseq's own models as those of ours, and back."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tiednmt.errors import CheckpointError
+from tiednmt.models.parameters import (
+    OURS,
+    ParameterNames,
+    matrices_of,
+    names_of,
+    take,
+    tie_map_of,
+)
+from tiednmt.modules.lookup import CONSTANT, FACTOR
+from tiednmt.tying import DECODER, OUTPUT, SOURCE_INPUT, TARGET_INPUT, THREE_WAY
+
+_SCALES = ("encoder.input_scale.", "decoder.input_scale.")
+_IGNORED = ("version", "_float_tensor", "embed_positions.weights")  # buffers
+
+
+class Rule:
+    """A tensor of ours and those of fairseq's that are its rows, one after the other.
+
+    Args:
+        ours: its name; each ``*`` stands for a part between dots, the same part in all names.
+        stock: the names of fairseq's.
+        left_out: rows of fairseq's, the first ones, that are never used.
+    """
+
+    def __init__(self, ours: str, *stock: str, left_out: int = 0) -> None:
+        self.ours, self.stock, self.left_out = ours, stock, left_out
+
+    def to_ours(self, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor, list[str]]]:
+        """Each tensor of ours that ``weights`` hold, with the names of fairseq's used up for it."""
+        for parts in _matches(self.stock[0], weights):
+            names = [_filled(name, parts) for name in self.stock]
+            if missing := [name for name in names if name not in weights]:
+                raise CheckpointError(f"the checkpoint lacks {', '.join(missing)}")
+            joined = torch.cat([weights[name] for name in names])
+            yield _filled(self.ours, parts), joined[self.left_out :], names
+
+    def to_stock(self, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+        """Each tensor of fairseq's that ``weights`` of ours hold."""
+        for parts in _matches(self.ours, weights):
+            joined = weights[_filled(self.ours, parts)]
+            lead = joined.new_zeros(self.left_out, *joined.shape[1:])
+            pieces = torch.cat((lead, joined)).chunk(len(self.stock))
+            for name, piece in zip(self.stock, pieces, strict=True):
+                yield _filled(name, parts), piece.clone()
+
+
+def _matches(pattern: str, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, ...]]:
+    """What the stars stand for in each name that fits."""
+    regex = re.compile(re.escape(pattern).replace(r"\*", r"([^.]+)"))
+    return (found.groups() for name in weights if (found := regex.fullmatch(name)))
+
+
+def _filled(pattern: str, parts: tuple[str, ...]) -> str:
+    for part in parts:
+        pattern = pattern.replace("*", part, 1)
+    return pattern
+
+
+@dataclass(frozen=True)
+class StockModel:
+    """A model of fairseq's own that an architecture of this package computes the same as.
+
+    Attributes:
+        architecture: what fairseq registered it under.
+        names: where it keeps its matrices.
+        rules: where it keeps the rest.
+        constants: what its state dicts hold beside parameters.
+        biased: ways of tying in which it has an output bias; in others ours must be zero.
+        scales_lookups: whether it can multiply what it looks up by √dim.
+        names_tied_output: whether its output embedding has a name of its own where it is tied.
+    """
+
+    architecture: str
+    names: ParameterNames
+    rules: tuple[Rule, ...]
+    constants: Mapping[str, Tensor]
+    biased: frozenset[str] = frozenset()
+    scales_lookups: bool = False
+    names_tied_output: bool = True
+
+    def is_held_by(self, weights: Mapping[str, Tensor]) -> bool:
+        """Whether a state dict is that of such a model."""
+        return self.names.source in weights and OURS.source not in weights
+
+    def to_ours(self, weights: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:
+        """A state dict of fairseq's model as one of ours.
+
+        Args:
+            weights: of fairseq's model, tied in any way.
+            scale: what it multiplies lookups by.
+
+        Raises:
+            CheckpointError: it has parts that ours has not, or lacks some.
+        """
+        names = names_of(weights) or self.names  # those of an older version, perhaps
+        matrices = matrices_of(weights, names)
+        if OUTPUT not in matrices:
+            raise CheckpointError(
+                "the checkpoint has an adaptive softmax, which this architecture has not"
+            )
+        bias = take(weights, self.names.bias)
+        ours = {
+            OURS.source: matrices[SOURCE_INPUT],
+            OURS.target: matrices[TARGET_INPUT],
+            OURS.output: matrices[OUTPUT],
+            OURS.bias: matrices[OUTPUT].new_zeros(len(matrices[OUTPUT])) if bias is None else bias,
+        }
+        used = {names.source, names.target, names.output, self.names.bias}
+        for rule in self.rules:
+            for name, tensor, of in rule.to_ours(weights):
+                ours[name] = tensor
+                used.update(of)
+        if left := [n for n in weights if n not in used and not n.endswith(_IGNORED)]:
+            raise CheckpointError(
+                f"the checkpoint has parts that this architecture has not: {', '.join(left[:3])}"
+            )
+        scales = {prefix + CONSTANT: torch.tensor(scale) for prefix in _SCALES if scale != 1}
+        return {**{str(name): tensor for name, tensor in ours.items()}, **scales}
+
+    def to_stock(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A state dict of ours as one of fairseq's model.
+
+        Raises:
+            CheckpointError: it has what fairseq's model has not.
+        """
+        if OURS.projection in weights:
+            raise CheckpointError(f"--projection: fairseq's {self.architecture} has no P")
+        tie = tie_map_of(weights, OURS)
+        if tie.between:
+            raise CheckpointError(
+                f"fairseq's {self.architecture} has nothing between a matrix and its uses, as the "
+                f"checkpoint has ({tie.between})"
+            )
+        matrices, bias, tying = matrices_of(weights, OURS), weights[str(OURS.bias)], tie.tying
+        is_biased = tying in self.biased
+        if not is_biased and bias.any():
+            raise CheckpointError(
+                f"fairseq's {self.architecture} has no output bias, and that of the checkpoint is "
+                "not zero; train with --no-output-bias"
+            )
+        stock = {
+            str(self.names.source): matrices[SOURCE_INPUT],
+            str(self.names.target): matrices[TARGET_INPUT],
+            **({str(self.names.bias): bias} if is_biased else {}),
+        }
+        if self.names_tied_output or tying not in (DECODER, THREE_WAY):
+            stock[str(self.names.output)] = matrices[OUTPUT]
+        for rule in self.rules:
+            stock.update(rule.to_stock(weights))
+        return {**stock, **self.constants}
+
+    def scales(self, weights: Mapping[str, Tensor]) -> bool:
+        """Whether a state dict of ours multiplies lookups by √dim (or by 1, as fairseq's can).
+
+        Raises:
+            CheckpointError: by something else.
+        """
+        dim = weights[str(OURS.source)].size(1)
+        factors = {
+            float(weights.get(prefix + CONSTANT, weights.get(prefix + FACTOR, torch.tensor(1.0))))
+            for prefix in _SCALES
+        }
+        if all(math.isclose(factor, 1, rel_tol=1e-5) for factor in factors):
+            return False
+        if self.scales_lookups and all(
+            math.isclose(factor, math.sqrt(dim), rel_tol=1e-5) for factor in factors
+        ):
+            return True
+        shown = " and ".join(f"{factor:g}" for factor in sorted(factors))
+        possible = "1 and √dim" if self.scales_lookups else "1"
+        raise CheckpointError(
+            f"--input-scale {shown}: lookups of fairseq's {self.architecture} are scaled by "
+            f"{possible} alone"
+        )

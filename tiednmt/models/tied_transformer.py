@@ -1,0 +1,447 @@
+"""The Transformer with fairseq's options and sizes (Vaswani et al. 2017)."""
+
+import math
+from argparse import Namespace
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Optional
+
+import torch
+from fairseq.data import Dictionary
+from fairseq.dataclass import ChoiceEnum
+from fairseq.models import (
+    FairseqEncoder,
+    FairseqEncoderDecoderModel,
+    register_model,
+    register_model_architecture,
+)
+from omegaconf import II
+from torch import Tensor, nn
+
+from tiednmt.errors import UserError
+from tiednmt.models.parameters import TRANSFORMER
+from tiednmt.models.stock import Rule, StockModel
+from tiednmt.models.tied_model import (
+    EncoderOut,
+    SteppingDecoder,
+    TiedModel,
+    TiedModelConfig,
+    check_ranges,
+    embeddings_of,
+    input_scale_field,
+    lookup_scale_of,
+    preset,
+    select_sentences,
+)
+from tiednmt.modules.lookup import SQRT_DIM
+from tiednmt.modules.packing import (
+    Packing,
+    move_padding_right,
+    restore_columns,
+)
+from tiednmt.modules.transformer import (
+    ACTIVATIONS,
+    DecoderStack,
+    EncoderStack,
+    InputLayer,
+    LayerOptions,
+    LearnedPositions,
+    Past,
+    SinusoidalPositions,
+    Source,
+)
+from tiednmt.search.stepper import Shared, StepOutput
+from tiednmt.tying import Embeddings
+
+
+@dataclass
+class TransformerEncoderConfig(TiedModelConfig):
+    """Options of the encoder and of all layers, with the names and defaults of fairseq's own."""
+
+    input_scale: str = input_scale_field(SQRT_DIM)  # as in fairseq
+    embed_dim: int = field(
+        default=512, metadata={"help": "size of the embeddings and of all layers"}
+    )
+    encoder_layers: int = field(default=6, metadata={"help": "number of encoder layers"})
+    encoder_attention_heads: int = field(
+        default=8, metadata={"help": "number of attention heads of the encoder"}
+    )
+    encoder_ffn_embed_dim: int = field(
+        default=2048, metadata={"help": "size inside of the encoder's feed-forward networks"}
+    )
+    encoder_normalize_before: bool = field(
+        default=False, metadata={"help": "normalise what a layer of the encoder reads"}
+    )
+    encoder_learned_pos: bool = field(
+        default=False, metadata={"help": "learn positions of the encoder (else: sinusoids)"}
+    )
+    encoder_layerdrop: float = field(
+        default=0.0, metadata={"help": "probability that training leaves out an encoder layer"}
+    )
+    activation_fn: ChoiceEnum(list(ACTIVATIONS)) = field(  # type: ignore[valid-type]
+        default="relu", metadata={"help": "activation of the feed-forward networks"}
+    )
+    dropout: float = field(default=0.1, metadata={"help": "dropout on the sums that layers add to"})
+    attention_dropout: float = field(default=0.0, metadata={"help": "dropout on attention weights"})
+    activation_dropout: float = field(
+        default=0.0,
+        metadata={"help": "dropout behind the activation", "argparse_alias": "--relu-dropout"},
+    )
+    no_token_positional_embeddings: bool = field(
+        default=False, metadata={"help": "add no positions"}
+    )
+    layernorm_embedding: bool = field(
+        default=False, metadata={"help": "normalise the sum of embedding and position"}
+    )
+    checkpoint_activations: bool = field(
+        default=False,
+        metadata={"help": "compute the inside of a layer again going backward, to save memory"},
+    )
+    max_source_positions: int = field(
+        default=1024, metadata={"help": "longest source sentence, in subword units"}
+    )
+
+
+@dataclass
+class TiedTransformerConfig(TransformerEncoderConfig):
+    """Options of ``--arch tied_transformer``, with the names and defaults of fairseq's own."""
+
+    decoder_layers: int = field(default=6, metadata={"help": "number of decoder layers"})
+    decoder_attention_heads: int = field(
+        default=8, metadata={"help": "number of attention heads of the decoder"}
+    )
+    decoder_ffn_embed_dim: int = field(
+        default=II("model.encoder_ffn_embed_dim"),
+        metadata={"help": "size inside of the decoder's feed-forward networks"},
+    )
+    decoder_normalize_before: bool = field(
+        default=False, metadata={"help": "normalise what a layer of the decoder reads"}
+    )
+    decoder_learned_pos: bool = field(
+        default=False, metadata={"help": "learn positions of the decoder (else: sinusoids)"}
+    )
+    decoder_layerdrop: float = field(
+        default=0.0, metadata={"help": "probability that training leaves out a decoder layer"}
+    )
+    alignment_layer: Optional[int] = field(  # noqa: UP045
+        default=None,
+        metadata={"help": "decoder layer whose attention is told, from 0 on (default: the last)"},
+    )
+    alignment_heads: Optional[int] = field(  # noqa: UP045
+        default=None, metadata={"help": "how many heads of it are averaged (default: all)"}
+    )
+    max_target_positions: int = field(
+        default=1024, metadata={"help": "longest target sentence, in subword units"}
+    )
+
+
+_LAYERS = "*.stack.layers.*."
+_STOCK_LAYERS = "*.layers.*."
+_STOCK_OF_LAYER = {
+    "self_attention.qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "self_attention.out": ("self_attn.out_proj",),
+    "self_residual.norm": ("self_attn_layer_norm",),
+    "source_attention.query": ("encoder_attn.q_proj",),
+    "source_attention.key_value": ("encoder_attn.k_proj", "encoder_attn.v_proj"),
+    "source_attention.out": ("encoder_attn.out_proj",),
+    "source_residual.norm": ("encoder_attn_layer_norm",),
+    "feed_forward.up": ("fc1",),
+    "feed_forward.down": ("fc2",),
+    "ffn_residual.norm": ("final_layer_norm",),
+}
+STOCK = StockModel(
+    architecture="transformer",
+    names=TRANSFORMER,
+    rules=(
+        *(
+            Rule(f"{_LAYERS}{ours}.*", *(f"{_STOCK_LAYERS}{name}.*" for name in stock))
+            for ours, stock in _STOCK_OF_LAYER.items()
+        ),
+        Rule("*.stack.norm.*", "*.layer_norm.*"),
+        Rule("*.inputs.norm.*", "*.layernorm_embedding.*"),
+        # fairseq counts positions from the index after that of padding
+        Rule("*.inputs.positions.weight", "*.embed_positions.weight", left_out=2),
+    ),
+    constants={f"{side}.version": torch.tensor([3.0]) for side in ("encoder", "decoder")},
+    scales_lookups=True,
+)
+
+
+@register_model("tied_transformer", dataclass=TiedTransformerConfig)
+class TiedTransformerModel(TiedModel, FairseqEncoderDecoderModel):
+    """Encoder and decoder of Transformer layers, one to three embedding matrices."""
+
+    stock = STOCK
+
+    @classmethod
+    def build(
+        cls, cfg: TiedTransformerConfig, source: Dictionary | None, target: Dictionary
+    ) -> "TiedTransformerModel":
+        """Build the model for these dictionaries; see :meth:`TiedModel.build`."""
+        _check(cfg)
+        embeddings = embeddings_of(cfg, source, target, cfg.embed_dim)
+        assert source is not None and embeddings.source is not None
+        encoder = TiedTransformerEncoder(cfg, source, embeddings.source)
+        decoder = TiedTransformerDecoder(cfg, target, embeddings)
+        model = cls(encoder, decoder)
+        model.complete(cfg, source, target)
+        return model
+
+    @property
+    def embeddings(self) -> Embeddings:
+        """The three matrices, as tied."""
+        return Embeddings(self.encoder.embedding, self.decoder.embedding, self.decoder.output)
+
+    @property
+    def stepper(self) -> "TiedTransformerDecoder":
+        """The decoder."""
+        return self.decoder
+
+
+class TiedTransformerEncoder(FairseqEncoder):
+    """Transformer layers over the source.
+
+    Args:
+        cfg: options of the model.
+        dictionary: of the source language.
+        embedding: of source tokens.
+    """
+
+    def __init__(
+        self, cfg: TransformerEncoderConfig, dictionary: Dictionary, embedding: nn.Embedding
+    ) -> None:
+        super().__init__(dictionary)
+        owner = type(self).__name__
+        self.embedding = embedding
+        self.input_scale = lookup_scale_of(cfg, dictionary, learned_from=math.sqrt(cfg.embed_dim))
+        self.max_source_positions = cfg.max_source_positions
+        self.inputs = _input_layer(
+            cfg, cfg.encoder_learned_pos, cfg.max_source_positions, dictionary, owner
+        )
+        self.stack = EncoderStack(
+            cfg.encoder_layers,
+            _layer_options(cfg, "encoder", owner),
+            cfg.encoder_layerdrop,
+            cfg.checkpoint_activations,
+        )
+
+    def forward(self, src_tokens: Tensor, src_lengths: Tensor, **_: Any) -> EncoderOut:
+        """Encode ``src_tokens`` (B × S), padded on any side.
+
+        Returns:
+            ``states`` (B × S × dim) and ``padding`` (B × S), both with the padding moved to the
+            right, and ``columns`` (B × S): where each stood in ``src_tokens``.
+        """
+        tokens, padding, columns = move_padding_right(src_tokens, self.dictionary.pad())
+        packing = Packing(padding)
+        units = packing.rows(tokens)
+        embedded = self.input_scale(self.embedding(units), units)
+        rows = self.inputs(embedded, packing.positions, tokens.size(1))
+        states = packing.padded(self.stack(rows, packing))
+        return {"states": [states], "padding": [padding], "columns": [columns]}
+
+    def reorder_encoder_out(self, encoder_out: EncoderOut, new_order: Tensor) -> EncoderOut:
+        """Select and order sentences, for beam search."""
+        return select_sentences(encoder_out, new_order)
+
+    def max_positions(self) -> int:
+        """Longest source sentence, in subword units."""
+        return self.max_source_positions
+
+
+class _Memory(NamedTuple):
+    """What a sentence's hypotheses attend to."""
+
+    source: Source
+    columns: Tensor | None  # B × S: where each of its tokens stood in the source, if not in order
+
+
+class _State(NamedTuple):
+    """:class:`Past`, as the search takes it."""
+
+    slots: Tensor
+    kept: Shared
+
+
+class TiedTransformerDecoder(SteppingDecoder):
+    """Transformer layers over the target, with attention to the source; output layer.
+
+    Args:
+        cfg: options of the model.
+        dictionary: of the target language.
+        embeddings: of the model.
+    """
+
+    def __init__(
+        self, cfg: TiedTransformerConfig, dictionary: Dictionary, embeddings: Embeddings
+    ) -> None:
+        super().__init__(dictionary, embeddings, cfg.max_target_positions)
+        owner = type(self).__name__
+        self.input_scale = lookup_scale_of(cfg, learned_from=math.sqrt(cfg.embed_dim))
+        self.inputs = _input_layer(
+            cfg, cfg.decoder_learned_pos, cfg.max_target_positions, dictionary, owner
+        )
+        self.stack = DecoderStack(
+            cfg.decoder_layers,
+            _layer_options(cfg, "decoder", owner),
+            cfg.decoder_layerdrop,
+            cfg.checkpoint_activations,
+            -1 if cfg.alignment_layer is None else cfg.alignment_layer,
+            cfg.alignment_heads or 0,
+        )
+        self.aligns_in_training = cfg.alignment_heads is not None
+
+    def decode(
+        self, prev_output_tokens: Tensor, encoder_out: EncoderOut
+    ) -> tuple[Tensor, Tensor | None]:
+        """Features (B × T × dim) and, but for most trainings, attention (B × T × S)."""
+        tokens, padding, columns = move_padding_right(prev_output_tokens, self.dictionary.pad())
+        packing, memory = Packing(padding), self._read(encoder_out)
+        embedded = self.input_scale(self.embedding(packing.rows(tokens)))
+        rows = self.inputs(embedded, packing.positions, tokens.size(1))
+        align = self.aligns_in_training or not self.training
+        rows, attention = self.stack(rows, packing, memory.source, align)
+        features = packing.padded(rows)
+        if not torch.equal(tokens, prev_output_tokens):
+            order = columns.argsort(1).unsqueeze(2)
+            features = features.gather(1, order.expand_as(features))
+            if attention is not None:
+                attention = attention.gather(1, order.expand_as(attention))
+        return features, self._as_given(attention, memory)
+
+    def extract_features(self, *args: Any, **kwargs: Any) -> tuple[Tensor, dict[str, Any]]:
+        """See :class:`SteppingDecoder`; the attention in a list, as fairseq's Transformer has it.
+
+        So does its criterion that trains it on alignments.
+        """
+        features, extra = super().extract_features(*args, **kwargs)
+        return features, {"attn": [extra["attn"]]}
+
+    def _read(self, encoder_out: EncoderOut) -> _Memory:
+        packing = Packing(encoder_out["padding"][0])
+        source = self.stack.read(packing.rows(encoder_out["states"][0]), packing)
+        columns = None if source.tokens is None else encoder_out["columns"][0]
+        return _Memory(source, columns)
+
+    @staticmethod
+    def _as_given(attention: Tensor | None, memory: _Memory) -> Tensor | None:
+        """Attention over the columns of the source as it was given."""
+        if attention is None or memory.columns is None:
+            return attention
+        return restore_columns(attention, memory.columns)
+
+    # --- step by step: tiednmt.search.stepper.Stepper ------------------------------------------
+
+    def start(self, encoder_out: EncoderOut) -> tuple[_Memory, _State]:
+        """Keys and values of the sources, and a state without any of the target."""
+        memory = self._read(encoder_out)
+        past = self.stack.start(memory.source)
+        return memory, _State(past.slots, Shared(past.kept))
+
+    def step(self, tokens: Tensor, memory: _Memory, state: _State, position: int) -> StepOutput:
+        """One step of K hypotheses for each of B sources; see :class:`Stepper`."""
+        embedded = self.input_scale(self.embedding(tokens))
+        rows = self.inputs(embedded, tokens.new_tensor(position), position + 1)
+        past = Past(state.slots, state.kept.tree)
+        features, past, attention = self.stack.step(rows, memory.source, past)
+        state = _State(past.slots, Shared(past.kept))
+        return StepOutput(features, state, self._as_given(attention, memory))
+
+
+def _input_layer(
+    cfg: TransformerEncoderConfig, learned: bool, count: int, dictionary: Dictionary, owner: str
+) -> InputLayer:
+    positions: LearnedPositions | SinusoidalPositions | None
+    if cfg.no_token_positional_embeddings:
+        positions = None
+    elif learned:
+        positions = LearnedPositions(count, cfg.embed_dim)
+    else:  # fairseq counts from the index after that of padding
+        positions = SinusoidalPositions(dictionary.pad() + 1)
+    norm = cfg.embed_dim if cfg.layernorm_embedding else None
+    return InputLayer(positions, norm, cfg.dropout, owner)
+
+
+def _layer_options(cfg: TransformerEncoderConfig, side: str, owner: str) -> LayerOptions:
+    return LayerOptions(
+        dim=cfg.embed_dim,
+        heads=getattr(cfg, f"{side}_attention_heads"),
+        ffn_dim=getattr(cfg, f"{side}_ffn_embed_dim"),
+        activation=str(cfg.activation_fn),
+        pre_norm=getattr(cfg, f"{side}_normalize_before"),
+        dropout=cfg.dropout,
+        attention_dropout=cfg.attention_dropout,
+        activation_dropout=cfg.activation_dropout,
+        owner=owner,
+    )
+
+
+def check_encoder(cfg: TransformerEncoderConfig) -> None:
+    """Refuse what the encoder, or any layer, cannot be.
+
+    Raises:
+        UserError: with the name of the option.
+    """
+    rates = ("dropout", "attention_dropout", "activation_dropout")
+    check_ranges(cfg, ("embed_dim", "max_source_positions"), rates)
+    _check_layers(cfg, "encoder")
+
+
+def _check_layers(cfg: TransformerEncoderConfig, side: str) -> None:
+    sizes = (f"{side}_{size}" for size in ("layers", "attention_heads", "ffn_embed_dim"))
+    check_ranges(cfg, sizes, (f"{side}_layerdrop",))
+    heads = getattr(cfg, f"{side}_attention_heads")
+    if cfg.embed_dim % heads:
+        raise UserError(
+            f"--{side}-attention-heads {heads}: must divide --embed-dim {cfg.embed_dim}"
+        )
+
+
+def _check(cfg: TiedTransformerConfig) -> None:
+    check_encoder(cfg)
+    _check_layers(cfg, "decoder")
+    check_ranges(cfg, ("max_target_positions",), ())
+    layer, heads = cfg.alignment_layer, cfg.alignment_heads
+    if layer is not None and not 0 <= layer < cfg.decoder_layers:
+        raise UserError(f"--alignment-layer {layer}: must be from 0 to {cfg.decoder_layers - 1}")
+    if heads is not None and not 0 < heads <= cfg.decoder_attention_heads:
+        raise UserError(
+            f"--alignment-heads {heads}: must be from 1 to {cfg.decoder_attention_heads}"
+        )
+
+
+def _sizes(dim: int, ffn: int, layers: int, heads: int) -> dict[str, int]:
+    sides = {"layers": layers, "attention_heads": heads, "ffn_embed_dim": ffn}
+    return {
+        "embed_dim": dim,
+        **{f"{side}_{name}": n for side in ("encoder", "decoder") for name, n in sides.items()},
+    }
+
+
+@register_model_architecture("tied_transformer", "tied_transformer_tiny")
+def tied_transformer_tiny(args: Namespace) -> None:
+    """For corpora of Multi30k's size (Wu et al. 2021)."""
+    preset(args, **_sizes(dim=128, ffn=256, layers=4, heads=4))
+
+
+@register_model_architecture("tied_transformer", "tied_transformer_small")
+def tied_transformer_small(args: Namespace) -> None:
+    """Between the two."""
+    preset(args, **_sizes(dim=256, ffn=1024, layers=3, heads=4))
+
+
+@register_model_architecture("tied_transformer", "tied_transformer_iwslt_de_en")
+def tied_transformer_iwslt_de_en(args: Namespace) -> None:
+    """fairseq's ``transformer_iwslt_de_en``."""
+    preset(args, **_sizes(dim=512, ffn=1024, layers=6, heads=4))
+
+
+@register_model_architecture("tied_transformer", "tied_transformer_base")
+def tied_transformer_base(args: Namespace) -> None:
+    """fairseq's ``transformer``, the base model of the paper."""
+    preset(args, **_sizes(dim=512, ffn=2048, layers=6, heads=8))
+
+
+@register_model_architecture("tied_transformer", "tied_transformer_big")
+def tied_transformer_big(args: Namespace) -> None:
+    """fairseq's ``transformer_vaswani_wmt_en_de_big``, the big model of the paper."""
+    preset(args, **_sizes(dim=1024, ffn=4096, layers=6, heads=16), dropout=0.3)

@@ -1,0 +1,520 @@
+"""The Transformer (Vaswani et al. 2017): over whole batches in training, step by step in search.
+
+A batch goes from layer to layer as the rows of its tokens (N × dim), so that linear layers, norms
+and dropout see no padding; attention alone needs the shape of the batch, which
+:class:`~tiednmt.modules.packing.Packing` knows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from tiednmt.modules.dropout import Dropout
+from tiednmt.modules.linear import linear
+from tiednmt.modules.packing import Packing
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "gelu_accurate": partial(F.gelu, approximate="tanh"),
+    "tanh": torch.tanh,
+    "linear": lambda rows: rows,
+}
+
+
+@dataclass(frozen=True)
+class LayerOptions:
+    """What all layers of a stack have in common."""
+
+    dim: int
+    heads: int  # of attention, each dim / heads wide
+    ffn_dim: int
+    activation: str = "relu"  # one of ACTIVATIONS
+    pre_norm: bool = False  # normalise what a sublayer reads, instead of the sum behind it
+    dropout: float = 0.0  # on what a sublayer adds
+    attention_dropout: float = 0.0  # on the weights of the attention
+    activation_dropout: float = 0.0  # behind the activation
+    owner: str | None = None  # see tiednmt.modules.dropout.Dropping
+
+
+# --- stacks of layers --------------------------------------------------------------------------
+
+
+class EncoderStack(nn.Module):
+    """Layers in which every token attends to its whole sentence.
+
+    Args:
+        layers: how many.
+        options: of each.
+        layerdrop: probability that a layer is left out in training (Fan et al. 2020).
+        checkpointing: compute what is inside of a layer again in the backward pass, to keep less.
+    """
+
+    def __init__(
+        self,
+        layers: int,
+        options: LayerOptions,
+        layerdrop: float = 0.0,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(EncoderLayer(options) for _ in range(layers))
+        self.norm = nn.LayerNorm(options.dim) if options.pre_norm else None
+        self.layerdrop, self.checkpointing = layerdrop, checkpointing
+
+    def forward(self, rows: Tensor, packing: Packing) -> Tensor:
+        """The rows (N × dim) of the tokens of ``packing`` after all layers."""
+        for _, layer in _kept_layers(self):
+            rows = _run(self, layer, rows, packing)
+        return rows if self.norm is None else self.norm(rows)
+
+
+class KeysAndValues(NamedTuple):
+    """What queries of a layer attend to, each B × heads × length × dim / heads."""
+
+    keys: Tensor
+    values: Tensor
+
+
+class Source(NamedTuple):
+    """What the layers of a decoder attend to of B sources."""
+
+    read: tuple[KeysAndValues, ...]  # by each layer
+    tokens: Tensor | None  # B × 1 × 1 × S, False where there is padding; None: nowhere
+
+
+class Past(NamedTuple):
+    """The tokens so far of K hypotheses for each of B sources.
+
+    The hypotheses of a source share the slots in which keys and values of their tokens are kept,
+    so that none need be copied when hypotheses branch: it suffices to say which slots are whose.
+    """
+
+    slots: Tensor  # B × K × t: where each hypothesis' tokens are
+    kept: tuple[KeysAndValues, ...]  # of each layer; the length is that of the slots, or more
+
+
+class DecoderStack(nn.Module):
+    """Layers in which a token attends to those before it and to a source.
+
+    Args:
+        layers: how many.
+        options: of each.
+        layerdrop: see :class:`EncoderStack`.
+        checkpointing: see :class:`EncoderStack`.
+        aligned_layer: the layer whose attention to the source is told; −1 is the last.
+        aligned_heads: how many of its heads are averaged, from the first on; 0 is all.
+    """
+
+    def __init__(
+        self,
+        layers: int,
+        options: LayerOptions,
+        layerdrop: float = 0.0,
+        checkpointing: bool = False,
+        aligned_layer: int = -1,
+        aligned_heads: int = 0,
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(DecoderLayer(options) for _ in range(layers))
+        self.norm = nn.LayerNorm(options.dim) if options.pre_norm else None
+        self.layerdrop, self.checkpointing = layerdrop, checkpointing
+        self.aligned_layer = range(layers)[aligned_layer]
+        self.aligned_heads = aligned_heads or options.heads
+
+    def read(self, rows: Tensor, packing: Packing) -> Source:
+        """What the layers attend to of an encoder's rows (N × dim)."""
+        layers: Any = self.layers
+        read = tuple(layer.source_attention.read(rows, packing) for layer in layers)
+        return Source(read, packing.tokens)
+
+    def forward(
+        self, rows: Tensor, packing: Packing, source: Source, align: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """The rows (N × dim) of the tokens of ``packing`` after all layers.
+
+        With ``align`` also the attention to the source, B × T × S.
+        """
+        attention = None
+        for i, layer in _kept_layers(self):
+            heads = self.aligned_heads if align and i == self.aligned_layer else 0
+            given = (rows, packing, source.read[i], source.tokens, heads)
+            rows, told = _run(self, layer, *given)
+            attention = attention if told is None else told
+        return rows if self.norm is None else self.norm(rows), attention
+
+    def start(self, source: Source) -> Past:
+        """The past of one hypothesis for each source before the first token."""
+        empty = [part[:, :, :0] for part in source.read[0]]
+        slots = torch.zeros(len(empty[0]), 1, 0, dtype=torch.int64, device=empty[0].device)
+        return Past(slots, tuple(KeysAndValues(*empty) for _ in self.layers))
+
+    def step(self, rows: Tensor, source: Source, past: Past) -> tuple[Tensor, Past, Tensor | None]:
+        """The last token (B × K × dim) of K hypotheses for each source after all layers.
+
+        Also the past with it in its place, and its attention to the source, B × K × S. Slots that
+        no living hypothesis has are written again, so that what follows a past follows it once.
+        """
+        slots, first, visible = _claim_slots(past.slots, rows.size(1), rows.dtype)
+        kept, attention = [], None
+        layers: Any = self.layers
+        for i, layer in enumerate(layers):
+            heads = self.aligned_heads if i == self.aligned_layer else 0
+            before = layer.self_residual.read(rows)
+            update, now = layer.self_attention.step(before, past.kept[i], first, visible)
+            rows = layer.self_residual.add(rows, update)
+            before = layer.source_residual.read(rows)
+            update, told = layer.source_attention(before, source.read[i], source.tokens, heads)
+            rows = layer.feed(layer.source_residual.add(rows, update))
+            kept.append(now)
+            attention = attention if told is None else told
+        rows = rows if self.norm is None else self.norm(rows)
+        return rows, Past(slots, tuple(kept)), attention
+
+
+def _kept_layers(stack: EncoderStack | DecoderStack) -> Iterator[tuple[int, Any]]:
+    """The layers that a batch goes through, with their numbers."""
+    drops = stack.training and stack.layerdrop > 0
+    chances = torch.rand(len(stack.layers), device="cpu") if drops else None
+    for i, layer in enumerate(stack.layers):
+        if chances is None or chances[i] >= stack.layerdrop:
+            yield i, layer
+
+
+def _run(stack: EncoderStack | DecoderStack, layer: nn.Module, *given: Any) -> Any:
+    if stack.checkpointing and torch.is_grad_enabled():
+        return checkpoint(layer, *given, use_reentrant=False)
+    return layer(*given)
+
+
+def _claim_slots(
+    slots: Tensor, hypotheses: int, dtype: torch.dtype
+) -> tuple[Tensor, int, Tensor | None]:
+    """The slots with one more per hypothesis, the first of these, and what each may attend to.
+
+    The last is B × 1 × K × slots, 0 or −∞ as it is added to scores; None where each may attend to
+    all slots.
+    """
+    first = int(slots.amax()) + 1 if slots.numel() else 0
+    own = first + torch.arange(hypotheses, device=slots.device)
+    slots = torch.cat((slots, own.expand(len(slots), -1).unsqueeze(2)), 2)
+    if first + hypotheses == slots.size(2):
+        return slots, first, None
+    hidden = torch.full(
+        (*slots.shape[:2], first + hypotheses), -math.inf, dtype=dtype, device=slots.device
+    )
+    return slots, first, hidden.scatter_(2, slots, 0.0).unsqueeze(1)
+
+
+# --- layers ------------------------------------------------------------------------------------
+
+
+class Residual(nn.Module):
+    """A way around a sublayer f: norm(x + dropout(f(x))), or x + dropout(f(norm(x)))."""
+
+    def __init__(self, options: LayerOptions) -> None:
+        super().__init__()
+        self.pre_norm = options.pre_norm
+        self.norm = nn.LayerNorm(options.dim)
+        self.dropout = Dropout(options.dropout, options.owner)
+
+    def read(self, rows: Tensor) -> Tensor:
+        """What the sublayer reads, … × dim."""
+        return self.norm(rows) if self.pre_norm else rows
+
+    def add(self, rows: Tensor, update: Tensor) -> Tensor:
+        """The rows with what the sublayer made of them, … × dim."""
+        rows = rows + self.dropout(update)
+        return rows if self.pre_norm else self.norm(rows)
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and feed-forward network."""
+
+    def __init__(self, options: LayerOptions) -> None:
+        super().__init__()
+        self.self_attention, self.self_residual = SelfAttention(options), Residual(options)
+        self.feed_forward, self.ffn_residual = FeedForward(options), Residual(options)
+
+    def forward(self, rows: Tensor, packing: Packing) -> Tensor:
+        """The rows (N × dim) of the tokens of ``packing``."""
+        update = self.self_attention(self.self_residual.read(rows), packing)
+        return self.feed(self.self_residual.add(rows, update))
+
+    def feed(self, rows: Tensor) -> Tensor:
+        """The feed-forward network and the way around it, … × dim."""
+        return self.ffn_residual.add(rows, self.feed_forward(self.ffn_residual.read(rows)))
+
+
+class DecoderLayer(EncoderLayer):
+    """Self-attention to earlier tokens, attention to the source, feed-forward network."""
+
+    def __init__(self, options: LayerOptions) -> None:
+        super().__init__(options)
+        self.source_attention, self.source_residual = SourceAttention(options), Residual(options)
+
+    def forward(  # type: ignore[override]
+        self,
+        rows: Tensor,
+        packing: Packing,
+        source: KeysAndValues,
+        tokens: Tensor | None,
+        aligned_heads: int = 0,
+    ) -> tuple[Tensor, Tensor | None]:
+        """The rows (N × dim) of the tokens of ``packing``; see :class:`SourceAttention`."""
+        update = self.self_attention(self.self_residual.read(rows), packing, causal=True)
+        rows = self.self_residual.add(rows, update)
+        query = packing.padded(self.source_residual.read(rows))
+        update, attention = self.source_attention(query, source, tokens, aligned_heads)
+        rows = self.feed(self.source_residual.add(rows, packing.rows(update)))
+        return rows, attention
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with an activation between them."""
+
+    def __init__(self, options: LayerOptions) -> None:
+        super().__init__()
+        self.up = nn.Linear(options.dim, options.ffn_dim)
+        self.activation = options.activation
+        self.dropout = Dropout(options.activation_dropout, options.owner)
+        self.down = nn.Linear(options.ffn_dim, options.dim)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """… × dim to … × dim."""
+        inner = ACTIVATIONS[self.activation](linear(self.up, rows))
+        return linear(self.down, self.dropout(inner))
+
+
+# --- attention ---------------------------------------------------------------------------------
+
+
+class SelfAttention(nn.Module):
+    """Tokens attend to tokens of their own sentence; one product makes queries, keys and values."""
+
+    def __init__(self, options: LayerOptions) -> None:
+        super().__init__()
+        self.heads = options.heads
+        self.qkv = nn.Linear(options.dim, 3 * options.dim)
+        self.dropout = Dropout(options.attention_dropout, options.owner)
+        self.out = nn.Linear(options.dim, options.dim)
+        _initialise(self.qkv, parts=3)
+        _initialise_output(self.out)
+
+    def forward(self, rows: Tensor, packing: Packing, causal: bool = False) -> Tensor:
+        """What the tokens of ``packing`` find, N × dim; if ``causal``, none looks ahead."""
+        padded = packing.padded(linear(self.qkv, rows))
+        query, keys, values = split_heads(padded, self.heads, parts=3)
+        mask = None if causal else packing.tokens  # all padding is ahead of all tokens
+        context = attend(query, keys, values, mask, causal, self.dropout)
+        return linear(self.out, packing.rows(merge_heads(context)))
+
+    def step(
+        self, rows: Tensor, kept: KeysAndValues, first: int, visible: Tensor | None
+    ) -> tuple[Tensor, KeysAndValues]:
+        """What the last tokens (B × K × dim) find, and what is kept with them from slot ``first``.
+
+        ``visible`` is B × 1 × K × slots, added to the scores.
+        """
+        query, *new = split_heads(linear(self.qkv, rows), self.heads, parts=3)
+        kept = KeysAndValues(*(_put(*pair, first) for pair in zip(kept, new, strict=True)))
+        slots = first + rows.size(1)
+        keys, values = (part[:, :, :slots] for part in kept)
+        context = attend(query, keys, values, visible, dropout=self.dropout)
+        return linear(self.out, merge_heads(context)), kept
+
+
+class SourceAttention(nn.Module):
+    """Tokens attend to those of a source, of which keys and values are made once."""
+
+    def __init__(self, options: LayerOptions) -> None:
+        super().__init__()
+        self.heads = options.heads
+        self.query = nn.Linear(options.dim, options.dim)
+        self.key_value = nn.Linear(options.dim, 2 * options.dim)
+        self.dropout = Dropout(options.attention_dropout, options.owner)
+        self.out = nn.Linear(options.dim, options.dim)
+        _initialise(self.query, parts=1)
+        _initialise(self.key_value, parts=2)
+        _initialise_output(self.out)
+
+    def read(self, rows: Tensor, packing: Packing) -> KeysAndValues:
+        """Keys and values of a source's tokens (N × dim)."""
+        padded = packing.padded(linear(self.key_value, rows))
+        return KeysAndValues(*split_heads(padded, self.heads, parts=2))
+
+    def forward(
+        self, rows: Tensor, source: KeysAndValues, tokens: Tensor | None, aligned_heads: int = 0
+    ) -> tuple[Tensor, Tensor | None]:
+        """What B × T × dim find in the source, where ``tokens`` (B × 1 × 1 × S) is not False.
+
+        Also the mean of the weights of the first ``aligned_heads``, B × T × S, if any.
+        """
+        (query,) = split_heads(linear(self.query, rows), self.heads)
+        if not aligned_heads:
+            context = attend(query, *source, tokens, dropout=self.dropout)
+            return linear(self.out, merge_heads(context)), None
+        weights = attention_weights(query, source.keys, tokens)
+        context = self.dropout(weights) @ source.values
+        return linear(self.out, merge_heads(context)), weights[:, :aligned_heads].mean(1)
+
+
+def attend(
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    mask: Tensor | None = None,
+    causal: bool = False,
+    dropout: Dropout | None = None,
+) -> Tensor:
+    """Scaled dot-product attention of B × heads × T × size to B × heads × S × size.
+
+    Args:
+        query: what is looked for.
+        keys: where.
+        values: what is found there.
+        mask: either False where nothing is attended to, or added to the scores.
+        causal: attend to the first t + 1 alone at t.
+        dropout: on the weights.
+    """
+    if dropout is None or not dropout.rate or not dropout.drops:
+        return F.scaled_dot_product_attention(query, keys, values, mask, is_causal=causal)
+    if causal:  # torch's own dropout takes more time
+        mask = torch.ones(query.size(2), keys.size(2), dtype=torch.bool, device=query.device).tril()
+    return dropout(attention_weights(query, keys, mask)) @ values
+
+
+def attention_weights(query: Tensor, keys: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The weights of :func:`attend`, B × heads × T × S."""
+    scores = query * query.size(-1) ** -0.5 @ keys.transpose(2, 3)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
+    return scores.softmax(-1)
+
+
+def split_heads(rows: Tensor, heads: int, parts: int = 1) -> tuple[Tensor, ...]:
+    """B × T × (parts · dim) as so many of B × heads × T × dim / heads."""
+    return rows.unflatten(2, (parts, heads, -1)).permute(2, 0, 3, 1, 4).unbind()
+
+
+def merge_heads(rows: Tensor) -> Tensor:
+    """B × heads × T × dim / heads as B × T × dim."""
+    return rows.transpose(1, 2).flatten(2)
+
+
+def _put(kept: Tensor, new: Tensor, first: int) -> Tensor:
+    """``kept`` (B × heads × at least ``first`` × size) with ``new`` (B × heads × K × size)."""
+    if torch.is_grad_enabled():
+        return torch.cat((kept[:, :, :first], new), 2)
+    batch, heads, hypotheses, size = new.shape
+    needed = first + hypotheses
+    if needed > kept.size(2):  # rarely: there is room for as many again
+        roomy = kept.new_empty(batch, heads, 2 * needed, size)
+        roomy[:, :, :first] = kept[:, :, :first]
+        kept = roomy
+    kept[:, :, first:needed] = new
+    return kept
+
+
+def _initialise(layer: nn.Linear, parts: int) -> None:
+    """As fairseq does: queries, keys and values each by themselves."""
+    for part in layer.weight.chunk(parts):
+        nn.init.xavier_uniform_(part, gain=2**-0.5)
+
+
+def _initialise_output(layer: nn.Linear) -> None:
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+
+
+# --- what enters the first layer ---------------------------------------------------------------
+
+
+class InputLayer(nn.Module):
+    """Adds positions to what is looked up of tokens, normalises it if asked, and drops.
+
+    Args:
+        positions: what is added; None for nothing.
+        norm: dim, to normalise the sum; None not to.
+        dropout: on the result.
+        owner: see :class:`~tiednmt.modules.dropout.Dropping`.
+    """
+
+    def __init__(
+        self,
+        positions: SinusoidalPositions | LearnedPositions | None,
+        norm: int | None,
+        dropout: float,
+        owner: str | None,
+    ) -> None:
+        super().__init__()
+        self.positions = positions
+        self.norm = None if norm is None else nn.LayerNorm(norm)
+        self.dropout = Dropout(dropout, owner)
+
+    def forward(self, rows: Tensor, positions: Tensor, length: int) -> Tensor:
+        """N × dim of tokens at ``positions`` (N), all below ``length``.
+
+        For the tokens of one position, rows are … × dim and ``positions`` is a single number.
+        """
+        if self.positions is not None:
+            rows = rows + F.embedding(positions, self.positions(rows, length))
+        if self.norm is not None:
+            rows = self.norm(rows)
+        return self.dropout(rows)
+
+
+class SinusoidalPositions(nn.Module):
+    """Sines and cosines of the position in the wave lengths of tensor2tensor and fairseq.
+
+    Args:
+        first: the number of the first position.
+    """
+
+    def __init__(self, first: int) -> None:
+        super().__init__()
+        self.first = first
+
+    def forward(self, like: Tensor, length: int) -> Tensor:
+        """The rows of ``length`` positions or more, of the kind of ``like`` (… × dim)."""
+        roomy = max(64, 1 << (length - 1).bit_length())
+        return _sinusoids(self.first, roomy, like.size(-1), like.device, like.dtype)
+
+
+@lru_cache(maxsize=16)
+def _sinusoids(first: int, rows: int, dim: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Positions × dim; half sines, half cosines. Not a buffer, which every copy would carry."""
+    with torch.inference_mode(False), torch.no_grad():
+        half = dim // 2
+        lengths = torch.arange(half, dtype=torch.float, device="cpu")
+        frequencies = torch.exp(lengths * -(math.log(10_000) / max(half - 1, 1)))
+        positions = torch.arange(first, first + rows, dtype=torch.float, device="cpu")
+        angles = positions.unsqueeze(1) * frequencies
+        waves = F.pad(torch.cat((angles.sin(), angles.cos()), 1), (0, dim % 2))
+        return waves.to(device, dtype)
+
+
+class LearnedPositions(nn.Module):
+    """A learned row for each position.
+
+    Args:
+        count: of positions.
+        dim: numbers per row.
+    """
+
+    def __init__(self, count: int, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(count, dim).normal_(std=dim**-0.5))
+
+    def forward(self, like: Tensor, length: int) -> Tensor:
+        """All rows, count × dim."""
+        return self.weight
