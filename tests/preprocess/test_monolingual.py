@@ -269,6 +269,15 @@ def test_bad_files_are_refused(raw, refused, tmp_path, content, expected):
     assert expected in refused(text.main, dest, *given(raw, dest))
 
 
+@pytest.mark.parametrize("more", [(), ("--tokenise", "en")])
+def test_a_line_is_named_in_its_own_file(raw, refused, tmp_path, more):
+    (raw / "more.txt").write_text("good\na </s> b\n")
+    command = given(raw, tmp_path / "dest", *more)
+    command.insert(command.index(str(raw / "train.txt")) + 1, str(raw / "more.txt"))
+    message = refused(text.main, tmp_path / "dest", *command)
+    assert f"{raw}/more.txt, line 2 of the train text: holds the word </s>" in message
+
+
 def test_a_gzip_file_that_ends_early_is_refused(raw, refused, tmp_path):
     whole = gzip.compress(os.urandom(5000).hex().encode())
     (raw / "cut.gz").write_bytes(whole[: len(whole) // 2])

@@ -45,12 +45,27 @@ def line_ends(prepared: Path) -> bool:
     Raises:
         UserError: where the manifest is another corpus'.
     """
+    return bool(_of_one_language(prepared, "line_ends", True))
+
+
+def language(prepared: Path) -> str | None:
+    """The language whose rules made the words of a corpus in one language; None: white space did.
+
+    Raises:
+        UserError: where the manifest is another corpus'.
+    """
+    code = _of_one_language(prepared, "language", None)
+    return None if code is None else str(code)
+
+
+def _of_one_language(prepared: Path, option: str, default: Any) -> Any:
+    """An option of a corpus in one language; ``default`` where there is no manifest."""
     path = prepared / MANIFEST
     manifest = _read(path)
     if manifest is None:
-        return True
+        return default
     try:
-        return bool(manifest["options"]["line_ends"])
+        return manifest["options"][option]
     except (KeyError, TypeError):
         raise UserError(f"{path}: not the manifest of a corpus in one language") from None
 
@@ -75,6 +90,11 @@ def data_bins(prepared: Path) -> list[Path]:
     """
     parts = takewhile(Path.is_dir, (part_folder(prepared, number) for number in count()))
     return list(parts) or [prepared / "data-bin"]
+
+
+def reference_file(target: Path, number: int) -> Path:
+    """The raw file of a test set's reference of this number, of which ``target`` is the first."""
+    return target if number == 1 else target.with_name(f"{target.name}.{number}")
 
 
 def part_folder(prepared: Path, number: int) -> Path:
