@@ -8,6 +8,7 @@ first. Both sides are in one file with the ending .tsv (two columns, or the ones
 names by the languages' codes), .tmx (translation memory) or .jsonl (an object a line:
 {"en": "…", "cs": "…"}). Any of them may be compressed by gzip, xz, bzip2 or Zstandard. Several are
 read one after the other. ``--valid 2000`` holds so many pairs out of the training text instead.
+More files of a test set are further references.
 """
 
 from __future__ import annotations
@@ -102,6 +103,7 @@ def corpus_from(args: argparse.Namespace) -> Corpus:
     """
     languages = args.source, args.target
     subsets = {TRAIN: sources_of(args.train, *languages, "--train")}
+    references: dict[str, list[TextFile]] = {}
     held_out = _number(args.valid)
     if held_out is None:
         paths = [Path(text) for text in args.valid]
@@ -110,8 +112,13 @@ def corpus_from(args: argparse.Namespace) -> Corpus:
         name, paths = _test_set(text)
         if name in subsets or name == VALID:
             raise UserError(f"--test {text}: another set is called {name}; write NAME=FILES")
-        subsets[name] = sources_of(paths, *languages, f"--test {name}")
-    return Corpus("bitext", *languages, subsets, held_out or 0)
+        first = 1 if _ending(paths[0]) in FORMATS else 2
+        subsets[name] = sources_of(paths[:first], *languages, f"--test {name}")
+        if paths[first:]:
+            for path in paths[first:]:
+                _require_file(path, f"--test {name}")
+            references[name] = [TextFile(path) for path in paths[first:]]
+    return Corpus("bitext", *languages, subsets, held_out or 0, references)
 
 
 def _number(texts: Sequence[str]) -> int | None:
@@ -147,7 +154,7 @@ def main(argv: list[str] | None = None) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--test", action="append", default=[], metavar="NAME=FILE,FILE",
-        help="a test set; may be repeated",
+        help="a test set, perhaps with more references; may be repeated",
     )  # fmt: skip
     add_options(parser, Options)
     add_share_arguments(parser)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
@@ -25,7 +25,8 @@ class Corpus:
 
     ``subsets``: name → sources, one after the other. ``train`` must be there, and ``valid`` unless
     so many pairs as ``held_out`` says are to be held out of the training text; every other subset
-    is a test set, in the order given.
+    is a test set, in the order given. ``references``: test set → its further references, line by
+    line.
 
     Raises:
         UserError: where a code is none that fairseq takes, or a subset is missing.
@@ -36,6 +37,7 @@ class Corpus:
     target: str
     subsets: Mapping[str, Sequence[PairSource]]
     held_out: int = 0
+    references: Mapping[str, Sequence[TextFile]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for code in (self.source, self.target):
@@ -65,7 +67,8 @@ class Corpus:
     def paths(self, subset: str) -> list[Path]:
         """The files that hold a subset."""
         paths = chain.from_iterable(source.paths for source in self.sources(subset))
-        return list(dict.fromkeys(paths))
+        more = (file.path for file in self.references.get(subset, ()))
+        return list(dict.fromkeys((*paths, *more)))
 
     def sources(self, subset: str) -> Sequence[PairSource]:
         """Where the pairs of a subset come from: of a held-out one, the training text."""

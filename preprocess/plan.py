@@ -19,7 +19,7 @@ from preprocess.files import write_whole
 from preprocess.filters import Filters
 from preprocess.held_out import hold_out, without
 from preprocess.manifest import package_version
-from preprocess.pairs import Pair
+from preprocess.pairs import Pair, TextFile
 from preprocess.report import RoundTrip
 from preprocess.stages import Stage, Stages
 from preprocess.subwords import (
@@ -33,7 +33,7 @@ from preprocess.subwords import (
 from preprocess.tokenisation import Tokenisation, Tokenised, tokenise_pairs
 from tiednmt.errors import UserError
 from tiednmt.text.lines import read_lines
-from tiednmt.text.manifest import part_folder
+from tiednmt.text.manifest import part_folder, reference_file
 from tiednmt.text.normalise import APOSTROPHE, ASCII, TYPOGRAPHIC, apostrophe_of
 from tiednmt.text.pipeline import BPE, PACKAGES, VERSION, TextPipeline, TextSettings
 
@@ -170,6 +170,11 @@ class Plan:
         sources = self.corpus.sources(subset)
         parts = [self._files("raw", subset, number) for number in self._parts(subset)]
         held_out = self._files("raw", VALID, 0) if subset == TRAIN and self.corpus.held_out else []
+        target = self._files("raw", subset, 0)[1]
+        more = [
+            reference_file(target, number)
+            for number, _ in enumerate(self.corpus.references.get(subset, ()), start=2)
+        ]
 
         def act() -> dict[str, Any]:
             pairs = chain.from_iterable(source.pairs() for source in sources)
@@ -177,13 +182,15 @@ class Plan:
             if not any(read["parts"]):
                 files = " and ".join(map(str, self.corpus.paths(subset)))
                 raise UserError(f"{files}: no pairs are there for the {subset} set")
+            for file, path in zip(self.corpus.references.get(subset, ()), more, strict=True):
+                copy_reference(file, path, lines=read["parts"][0])
             return read
 
         return Stage(
             f"read {subset}",
             act,
             inputs=[*self.corpus.paths(subset), *held_out],
-            outputs=[path for part in parts for path in part],
+            outputs=[*(path for part in parts for path in part), *more],
             options={"languages": list(self.languages)},
             step=READ,
         )
@@ -451,6 +458,23 @@ def read_pairs(pairs: Iterable[Pair], parts: Sequence[Sequence[Path]]) -> dict[s
                 if "'" in line:
                     apostrophes[side][1] += len(ASCII.findall(line))
     return {"parts": counts, "apostrophes": apostrophes}
+
+
+def copy_reference(file: TextFile, path: Path, lines: int) -> None:
+    """Write a further reference of a set of so many lines.
+
+    Raises:
+        UserError: where it has not as many.
+    """
+    count = 0
+    with write_whole(path) as copy:
+        for line in file.lines():
+            copy.write(line + "\n")
+            count += 1
+    if count != lines:
+        raise UserError(
+            f"{file} has {count:,} lines, and the set that it is a reference of {lines:,}"
+        )
 
 
 def round_trip(pipeline: TextPipeline, language: str, path: Path, lines: int) -> RoundTrip:

@@ -63,6 +63,7 @@ def prepare(corpus: Corpus, dest: Path, options: Options, share: WorkShard | Non
             "source": corpus.source,
             "target": corpus.target,
             "subsets": {name: split for name, split in plan.splits.items() if name != TRAIN},
+            "references": {name: 1 + len(more) for name, more in corpus.references.items()},
             "options": options.of_content(),
             "text": plan.settings().for_manifest(),
             "originals": plan.originals(),

@@ -497,3 +497,29 @@ def test_a_target_with_its_own_apostrophe_is_written_so(files, tmp_path):
     text = "L’homme n’a pas l’air d’un chat."
     assert pipeline.decode(pipeline.encode(text, "fr"), "fr") == text
     assert manifest_of(tmp_path / "dest")["round_trip"]["fr"]["same"] == 0  # of mixed apostrophes
+
+
+def test_further_references_are_kept(files, refused, tmp_path):
+    given = files("en", "cs")
+    more = write(tmp_path / "other.cs.gz", ["Jinak."] * 3, gzip.compress)
+    given["test"].append(more)
+    bitext.main(arguments("en", "cs", given, tmp_path / "dest"))
+    assert manifest_of(tmp_path / "dest")["references"] == {"news": 2}
+    assert lines(tmp_path / "dest/raw/news.cs.2") == ["Jinak."] * 3
+    assert "other.cs.gz" in manifest_of(tmp_path / "dest")["originals"]
+    write(more, ["Jinak."] * 2)
+    command = arguments("en", "cs", given, tmp_path / "d")
+    assert "other.cs.gz has 2 lines, and the set" in refused(bitext.main, tmp_path / "d", *command)
+
+
+def test_a_reader_that_stops_early_costs_no_manifest(files, tmp_path, monkeypatch):
+    class Closed:
+        def write(self, _):
+            raise BrokenPipeError(32, "Broken pipe")
+
+        flush = write
+
+    monkeypatch.setattr("sys.stdout", Closed())
+    with pytest.raises(SystemExit):
+        bitext.main(arguments("en", "cs", files("en", "cs"), tmp_path / "dest"))
+    assert manifest_of(tmp_path / "dest")["counts"]["train"]["kept"] == 30
