@@ -123,7 +123,7 @@ def translations(trainings, data_bin, prepared, work, background):
     def translate(mode):
         trainings[mode].result()
         path = work / mode / "resumed" / "checkpoint_last.pt"
-        options = (data_bin, *PLUGIN, "--path", path, "--beam", 3, "--max-len-a", 1)
+        options = (data_bin, *PLUGIN, "--path", path, "--beam", 3, "--max-len-b", 20)
         batched = ("--batch-size", 4)
         return (
             run("fairseq-generate", *options, *batched, "--gen-subset", "test").check(),

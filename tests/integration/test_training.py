@@ -130,7 +130,7 @@ def learnt_by_heart(work):
     learning = ("--lr", "0.01", "--lr-scheduler", "cosine", "--warmup-updates", 20)
     done = train(
         *(few / "data-bin", work / "by-heart", *THREE_WAY, *learning, "--max-update", 200),
-        *("--dropout", 0, "--label-smoothing", 0, "--max-tokens", 500),
+        *("--dropout", 0, "--label-smoothing", 0, "--max-tokens", 500, "--input-scale", 1),
         *("--disable-validation", "--no-epoch-checkpoints", "--log-format", "json"),
     ).check()
     return few / "data-bin", work / "by-heart" / LAST, done.output

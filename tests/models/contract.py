@@ -572,7 +572,7 @@ def test_adapted_layers_are_searched_with(arch):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_layers_quantised_by_type(arch):
     """By torch's own ``quantize_dynamic``."""
-    model = build(arch, dtype=torch.float32).eval()
+    model = build(arch, dtype=torch.float32, input_scale="1").eval()  # no hypothesis near another
     exact, given = evaluated(model, arch), inputs_for(arch)[0]
     quantised = torch.ao.quantization.quantize_dynamic(model, {nn.Linear})
     assert linear_layers(model) and not linear_layers(quantised)

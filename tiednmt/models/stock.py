@@ -127,7 +127,8 @@ class StockModel:
             raise CheckpointError(
                 f"the checkpoint has parts that this architecture has not: {', '.join(left[:3])}"
             )
-        scales = {prefix + CONSTANT: torch.tensor(scale) for prefix in _SCALES if scale != 1}
+        constant = torch.tensor(scale, dtype=torch.float64)
+        scales = {prefix + CONSTANT: constant for prefix in _SCALES if scale != 1}
         return {**{str(name): tensor for name, tensor in ours.items()}, **scales}
 
     def to_stock(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -492,8 +492,11 @@ def _units_in(path: Path, dictionary: Dictionary) -> list[int]:
 
 def _with_found_units(cfg: Any, task: FairseqTask) -> Any:
     """The options, with the path of the file of units, which may be in the data-bin."""
-    name, data = getattr(cfg, "private_units", ""), getattr(task.cfg, "data", "")
-    if not name or not data or Path(name).is_file():
+    name = getattr(cfg, "private_units", "")
+    if not name or Path(name).is_file():
+        return cfg
+    data = getattr(task.cfg, "data", "")
+    if not data:
         return cfg
     found = Path(split_paths(data)[0]) / name
     if not found.is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, groupby
@@ -63,7 +64,7 @@ def render(sections: Sequence[Section], command: str) -> str:
 
 def _minus(text: str) -> str:
     """A figure with the minus that typographers want."""
-    return f"−{text[1:]}" if text[:1] == "-" and text[1:2].isdigit() else text
+    return re.sub(r"(?<![\w-])-(?=\d)", "−", text)
 
 
 def _pieces(text: str) -> Iterator[tuple[str, bool]]:
