@@ -201,14 +201,14 @@ class Plan:
             "text": VERSION,
             "version": package_version("sacremoses"),
         }
-        filters, keys = None, None
+        drops, keys = subset == TRAIN, None
+        recorded |= {"drops": drops, **self._filter_options}
         if subset == TRAIN:
-            filters = self._filters
             keys = self._keys(number) if self.options.deduplicate else None
-            recorded |= {**self._filter_options, "deduplicate": self.options.deduplicate}
+            recorded |= {"deduplicate": self.options.deduplicate}
         raw = self._files("raw", subset, number)
         tokenised = self._files("tokenised", subset, number)
-        tokenisation = Tokenisation(self.pipeline, filters, with_keys=keys is not None)
+        tokenisation = Tokenisation(self.pipeline, self._filters, drops, keys is not None)
         return Stage(
             f"tokenise {self._name(subset, number)}",
             lambda: tokenise_pairs(

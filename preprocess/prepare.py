@@ -123,11 +123,12 @@ def _advice(dest: Path, pair: Pair, overlap: Overlap) -> str:
 def _held_out_warnings(plan: Plan, subset: str) -> list[str]:
     tokenised, applied = plan.tokenised(subset), plan.applied(subset)[0]
     lines = []
-    if tokenised.blank:
-        lines.append(
-            f"WARNING: {tokenised.blank:,} pair(s) of {subset} with an empty side, the first at"
-            f" {plan.place(subset, tokenised.first_blank)}"
-        )
+    for reason, number in tokenised.faulty.items():
+        if reason in report.WHAT_IS_WRONG:
+            lines.append(
+                f"WARNING: {number:,} pair(s) of {subset} {report.WHAT_IS_WRONG[reason]}, the first"
+                f" at {plan.place(subset, tokenised.first_faulty[reason])}"
+            )
     if applied["longest"] > LONGEST_HELD_OUT:
         lines.append(
             f"WARNING: {plan.place(subset, applied['place'])}: {applied['longest']:,} subword"

@@ -17,6 +17,11 @@ WHAT_HELPS = {
     "script": "--no-check-script; are the languages the right way round?",
     "duplicate": "--no-deduplicate",
 }
+WHAT_IS_WRONG = {  # with pairs of held-out sets; long ones are fair
+    "empty": "with an empty side",
+    "ratio": "with sides of very different lengths (--max-ratio; are the files aligned?)",
+    "script": "with a side mostly in letters that its language does not use",
+}
 
 
 @dataclass(frozen=True)

@@ -423,12 +423,25 @@ def test_a_line_that_no_model_takes_is_named_before_training(files, refused, tmp
 
 def test_blank_sides_of_held_out_sets_are_counted_and_kept(files, tmp_path, capsys):
     given = files("en", "cs")
-    write(given["test"][1], ["Muž.", " ", "\u200b"])
+    write(given["test"][1], ["Muž najde strom.", " ", "\u200b"])
     bitext.main(arguments("en", "cs", given, tmp_path / "dest"))
-    assert f"2 pair(s) of news with an empty side, the first at {given['test'][0]}" in (
-        capsys.readouterr().err
-    )
+    said = capsys.readouterr().err
+    assert f"2 pair(s) of news with an empty side, the first at {given['test'][0]}" in said
+    assert f"{given['test'][1]}, line 2" in said
     assert len(lines(tmp_path / "dest/bpe/news.cs")) == 3
+
+
+def test_held_out_pairs_that_do_not_match_are_counted_and_kept(files, tmp_path, capsys):
+    given = files("en", "ru")
+    write(given["valid"][1], ["Пёс видит шляпу.", "Кот видит. " * 5, "The cat sees hats."])
+    options = ("--max-ratio", "2", "--check-script")
+    bitext.main(arguments("en", "ru", given, tmp_path / "dest", *options))
+    said = capsys.readouterr().err
+    for reason, number in (("with sides of very different", 2), ("with a side mostly in let", 3)):
+        found = re.search(rf"WARNING: 1 pair\(s\) of valid {reason}.*, line (\d)$", said, re.M)
+        assert int(found[1]) == number
+    assert manifest_of(tmp_path / "dest")["counts"]["valid"] == {"read": 3, "kept": 3}
+    assert len(lines(tmp_path / "dest/bpe/valid.ru")) == 3
 
 
 # --- as the corpora of WMT ---------------------------------------------------------------------
