@@ -483,16 +483,20 @@ def round_trip(pipeline: TextPipeline, language: str, path: Path, lines: int) ->
     White space is not compared: all of it becomes single spaces.
     """
     every = max(1, lines // ROUND_TRIPS)
-    tried = same = 0
-    example = None
+    tried = same = normalised = 0
+    example, normalised_example = None, None
     for line in islice(read_lines(path), 0, every * ROUND_TRIPS, every):
         line = " ".join(line.split())
         decoded = pipeline.decode(pipeline.encode(line, language), language)
         tried += 1
-        same += decoded == line
-        if decoded != line and example is None:
-            example = _difference(line, decoded)
-    return RoundTrip(tried, same, example)
+        if decoded == line:
+            same += 1
+        elif decoded == pipeline.as_written(line, language):
+            normalised += 1
+            normalised_example = normalised_example or _difference(line, decoded)
+        else:
+            example = example or _difference(line, decoded)
+    return RoundTrip(tried, same, example, normalised, normalised_example)
 
 
 def _difference(one: str, other: str) -> Pair:

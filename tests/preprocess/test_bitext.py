@@ -100,7 +100,13 @@ def test_files_in_two_scripts_to_a_data_bin(files, tmp_path, capsys, source, tar
     assert manifest["counts"]["train"]["kept"] == manifest["counts"]["train"]["read"] == 30
     assert manifest["subsets"] == {"valid": "valid", "news": "test"}
     for code in (source, target):
-        assert manifest["round_trip"][code] == {"lines": 30, "same": 30, "example": None}
+        assert manifest["round_trip"][code] == {
+            "lines": 30,
+            "same": 30,
+            "example": None,
+            "normalised": 0,
+            "normalised_example": None,
+        }
     report = capsys.readouterr().out
     assert f"{source} 100.0%, {target} 100.0%" in report
     assert f"fairseq-train {dest}/data-bin --user-dir tiednmt" in report
@@ -339,6 +345,27 @@ def test_little_that_is_dropped_is_said_quietly(files, tmp_path, capsys):
     row = next(line.split() for line in said.out.splitlines() if line.startswith("train"))
     assert row == ["train", "30", "29", "1", "empty", "1"]
     assert "WARNING" not in said.err
+
+
+def test_what_does_not_come_back_is_said_with_what_helps(files, tmp_path, capsys):
+    given = files("en", "cs")
+    english = ["A dog,cat or hat."] + ["A dog."] * 28 + ["A cafe\u0301."]
+    czech = ["E\u0301."] * 10 + sentences("cs")[10:29] + ["Pes,kocour."]
+    for path, text in zip(given["train"], (english, czech), strict=True):
+        write(path, text)
+    dest = tmp_path / "dest"
+    bitext.main(arguments("en", "cs", given, dest))
+    said = capsys.readouterr().err
+    for code, lost, changed in (("en", "3.3%", "3.3%"), ("cs", "3.3%", "33.3%")):
+        assert f"{lost} of the {code} lines do not come back from their units as they were" in said
+        assert f"{changed} of the {code} lines have what is changed for good" in said
+    assert "'Pes,kocour.', which becomes 'Pes, kocour.'; --segmentation sentencepiece" in said
+    assert "'E\\u0301.', which becomes '\\xc9.'; scripts.evaluate does the same" in said
+    bitext.main([*arguments("en", "cs", given, dest), "--segmentation", "sentencepiece",
+                 "--merges", "60"])  # fmt: skip
+    said = capsys.readouterr().err
+    assert "do not come back" not in said
+    assert "33.3% of the cs lines have what is changed for good" in said
 
 
 def test_lengths_are_not_counted_in_spaces_where_there_are_none(files, tmp_path):
