@@ -205,6 +205,30 @@ def test_one_file_may_have_both_sides(files, tmp_path, name):
     assert lines(tmp_path / "dest/raw/train.ja") == [other for _, other in PAIRS]
 
 
+@pytest.mark.parametrize("name", ["b.tsv", "c.jsonl", "d.json", "f.tmx"])
+def test_the_content_says_what_a_file_is_and_not_its_name(files, tmp_path, name):
+    held_out = files("en", "ja")
+    for wrong in ("corpus", "corpus.txt.gz", "corpus.tmx", "corpus.xml", "corpus.jsonl"):
+        if name == "b.tsv" and wrong.endswith(("tmx", "jsonl")):
+            continue  # columns may hold anything, so their name counts
+        path = write(tmp_path / wrong, FORMATS[name](PAIRS), lzma.compress)
+        both = [*held_out["test"], path]
+        found = [pair for source in bitext.sources_of(both, "en", "ja", "--train")
+                 for pair in source.pairs()]  # fmt: skip
+        assert found[3:] == PAIRS
+    command = arguments("en", "ja", held_out, tmp_path / "dest", "--test", f"alone={path}")
+    bitext.main(command)
+    assert lines(tmp_path / "dest/raw/alone.ja") == [other for _, other in PAIRS]
+
+
+def test_plain_text_with_tabs_is_plain_text(files, tmp_path):
+    given = files("en", "cs")
+    for path in given["train"]:
+        write(path, [f"{line}\t{line}" for line in lines(path)])
+    bitext.main(arguments("en", "cs", given, tmp_path / "dest"))
+    assert lines(tmp_path / "dest/raw/train.cs") == lines(given["train"][1])
+
+
 def test_several_files_of_several_kinds_are_one_set(files, tmp_path):
     held_out = files("en", "ja")
     paths = [write(tmp_path / name, FORMATS[name](PAIRS[i * 5 : i * 5 + 5]))
@@ -232,7 +256,7 @@ def test_text_of_tmx_has_no_markup_and_ends_nowhere_within(tmp_path):
 
 BAD = {
     "columns": ("x.tsv", "a\tb\na\tb\tc\n", r"x\.tsv, line 2: 3 column\(s\), not 2"),
-    "no columns": ("x.tsv", '{"en": "a", "ja": "b"}\n', r"x\.tsv, line 1: 1 column"),
+    "no columns": ("x.tsv", '{"en": "a", "de": "b"}\n', r"x\.tsv, line 1: 1 column"),
     "named columns": ("x.tsv", "en\tja\tid\na\tb\n", r"x\.tsv, line 2: 2 column\(s\), not 3"),
     "no JSON": ("x.jsonl", '{"en": "a", "ja": "b"}\nen\tja\n', r"x\.jsonl, line 2: not JSON"),
     "cut JSON": ("x.jsonl", '{"en": "a", "ja": "', r"x\.jsonl, line 1: not JSON"),
