@@ -26,7 +26,7 @@ from preprocess.manifest import write_manifest
 from preprocess.overlap import Overlap
 from preprocess.plan import JOIN, LONGEST_HELD_OUT, READ, Plan
 from preprocess.stages import Stages, WorkShard
-from preprocess.training import training_command
+from preprocess.training import scoring_command, training_command
 from tiednmt.errors import UserError
 from tiednmt.text.manifest import FORMAT, data_bins
 from tiednmt.text.pipeline import BPE, PACKAGES
@@ -108,7 +108,9 @@ def _report(plan: Plan) -> None:
     applied = plan.applied(TRAIN)
     units = max(sum(part["units"][side] for part in applied) for side in (0, 1))
     longest = plan.applied(VALID)[0]["longest"]
-    print("", training_command(data_bins(plan.dest), tying, units, longest), sep="\n")
+    folders, tests = data_bins(plan.dest), [*plan.splits][2:]
+    print("", training_command(folders, tying, units, longest), sep="\n")
+    print(scoring_command(folders, tying, tests or [VALID]))
 
 
 def _advice(dest: Path, pair: Pair, overlap: Overlap) -> str:
