@@ -498,7 +498,7 @@ def test_held_out_pairs_that_do_not_match_are_counted_and_kept(files, tmp_path, 
 # --- as the corpora of WMT ---------------------------------------------------------------------
 
 
-def test_filters_duplicates_and_parts_are_those_of_wmt(files, tmp_path):
+def test_filters_duplicates_and_parts_are_those_of_wmt(files, tmp_path, capsys):
     given = files("en", "ru")
     for side, more in enumerate((["The dog sees hats.", "Собака."], ["Пёс видит шляпу.", "Пёс."])):
         write(given["train"][side], lines(given["train"][side]) + more)
@@ -514,6 +514,12 @@ def test_filters_duplicates_and_parts_are_those_of_wmt(files, tmp_path):
         "kept": 30,
     }
     assert (tmp_path / "dest/data-bin/shard1/train.en-ru.en.bin").exists()
+    train, score = capsys.readouterr().out.replace("\\\n", "").splitlines()[-2:]
+    shards = [f"{tmp_path}/dest/data-bin/shard{number}" for number in (0, 1)]
+    assert train.split()[:2] == ["fairseq-train", ":".join(shards)]
+    save_dir = train.split()[-1]
+    expected = f"scripts.evaluate {save_dir}/checkpoint_best.pt --data {tmp_path}/dest"
+    assert score.split()[2:] == f"{expected} --subset news".split()
 
 
 def test_in_shares_it_is_the_same(files, tmp_path):
