@@ -19,7 +19,6 @@ import torch
 from fairseq.tasks import TASK_REGISTRY
 
 import tiednmt.plugin  # noqa: F401
-from preprocess.manifest import data_bins
 from preprocess.parallel import cores
 from scripts.lab.kinds import KINDS
 from scripts.lab.kinds.kind import Scoring, Trained
@@ -42,6 +41,7 @@ from scripts.lab.run.summary import RunSummary, read_summary
 from scripts.lab.run.training import Run, train
 from scripts.lab.store import write_figures, write_record
 from tiednmt.errors import UserError
+from tiednmt.text.manifest import data_bins
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from preprocess.files import read_lines
 from scripts.lab.figures.translation import figures
 from scripts.lab.kinds.kind import Kind, Trained
 from scripts.lab.records.joining import Joined, by_row, require_all_seeds
@@ -27,6 +26,7 @@ from scripts.lab.run.processes import call
 from scripts.lab.run.training import Run
 from scripts.lab.score.significance import RunScore
 from tiednmt.errors import UserError
+from tiednmt.text.lines import read_lines
 
 SAMPLES = 5
 OF_FIRST_SEED = ("score", "mean", "ci", "signature")
