@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from preprocess.files import write_whole
 from scripts.lab.advice import Options as Advising
 from scripts.lab.advice import advice_on
 from scripts.lab.commandline import command_parser, quiet_libraries
@@ -29,6 +28,7 @@ from scripts.lab.score.embeddings import Options, analyse, export, load_all, rea
 from scripts.lab.show.markdown import page
 from scripts.lab.show.pictures import draw
 from tiednmt.errors import one_line_errors
+from tiednmt.files import write_whole
 
 
 @one_line_errors

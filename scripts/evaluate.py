@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from preprocess.files import write_json
 from scripts.lab.commandline import command_parser, quiet_libraries
 from scripts.lab.options import add_options, from_arguments
 from scripts.lab.score.evaluate import Options, ScoringOptions, evaluate, load_systems
@@ -22,6 +21,7 @@ from scripts.lab.score.prepared import Prepared
 from scripts.lab.score.translate import Search, translate_to_stdout
 from scripts.lab.show.plain_text import scores
 from tiednmt.errors import one_line_errors
+from tiednmt.files import write_json
 
 
 @one_line_errors

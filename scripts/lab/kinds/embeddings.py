@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from preprocess.files import write_json
 from scripts.lab.figures.embeddings import figures
 from scripts.lab.kinds.kind import Kind, Trained
 from scripts.lab.records import joining
@@ -28,6 +27,7 @@ from tiednmt.analysis.embeddings import Embedding, whole
 from tiednmt.analysis.likeness import likeness
 from tiednmt.analysis.word_similarity import WordPairs
 from tiednmt.errors import UserError
+from tiednmt.files import write_json
 
 Named = Mapping[str, Embedding]
 

@@ -11,7 +11,6 @@ from typing import Any
 import tiednmt.analysis.checkpoints as checkpoints
 import tiednmt.analysis.word_vectors as word_vectors
 import tiednmt.plugin  # noqa: F401
-from preprocess.files import named_when_whole
 from preprocess.wordsim import set_name
 from scripts.lab.options import option, positive
 from scripts.lab.records.analysis import (
@@ -43,6 +42,7 @@ from tiednmt.analysis.word_similarity import WordPairs, parse_pairs, word_simila
 from tiednmt.analysis.word_vectors import EXPORTS
 from tiednmt.criterions.row_movement import read_row_movement
 from tiednmt.errors import UserError
+from tiednmt.files import named_when_whole
 from tiednmt.text.lines import read_lines
 from tiednmt.text.pipeline import TextPipeline
 from tiednmt.tying import TieMap

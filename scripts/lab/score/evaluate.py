@@ -14,7 +14,6 @@ import fairseq
 import sacrebleu
 import torch
 
-from preprocess.files import write_whole
 from scripts.lab.options import option
 from scripts.lab.score.bleu import (
     Scores,
@@ -35,6 +34,7 @@ from scripts.lab.score.translate import (
     load_system,
 )
 from tiednmt.errors import UserError
+from tiednmt.files import write_whole
 from tiednmt.text.lines import read_lines
 
 

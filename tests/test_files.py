@@ -2,8 +2,8 @@ import os
 
 import pytest
 
-from preprocess.files import sha256, write_whole
 from tiednmt.errors import UserError
+from tiednmt.files import sha256, write_whole
 
 
 def test_a_file_gets_its_name_only_when_whole(tmp_path):
