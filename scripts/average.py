@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 
 import tiednmt.plugin  # noqa: F401
-from scripts.lab.commandline import command_parser, positive
 from tiednmt.averaging import average, last_checkpoints
+from tiednmt.commandline import command_parser, positive
 from tiednmt.errors import one_line_errors
 from tiednmt.files import named_when_whole
 

@@ -13,9 +13,9 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.lab.commandline import command_parser, quiet_libraries
 from scripts.lab.runs import load
 from scripts.lab.show.html.page import render
+from tiednmt.commandline import command_parser, quiet_libraries
 from tiednmt.errors import UserError, one_line_errors
 from tiednmt.files import write_whole
 

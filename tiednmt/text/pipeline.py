@@ -148,6 +148,14 @@ class TextPipeline:
         return TextPipeline, (self.settings, self.folder)
 
     @property
+    def files(self) -> list[Path]:
+        """What it reads: all that is needed to make it again elsewhere."""
+        model = "sentencepiece.model" if self._on_raw_lines else "codes"
+        needs_vocabularies = not self._on_raw_lines or self.settings.version > 1
+        vocabularies = [f"vocab.{code}" for code in self.languages] if needs_vocabularies else []
+        return [self.folder / name for name in (model, *vocabularies)]
+
+    @property
     def source(self) -> str:
         """Code of the source language."""
         return self.settings.source

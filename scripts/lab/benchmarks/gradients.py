@@ -25,8 +25,8 @@ from fairseq.trainer import Trainer
 from scripts.lab.benchmarks.compare import Measured, figures, printed_by_module, ratios
 from scripts.lab.benchmarks.options import OurModel, PreparedData, Threads, in_batches
 from scripts.lab.benchmarks.trainer import trainer_of
-from scripts.lab.options import add_options, command_words, from_arguments, option, positive
 from scripts.lab.run.specs import merge
+from tiednmt.options import add_options, command_words, from_arguments, option, positive
 
 TURNS = 3
 WHAT = "updates a second, processor time, measured updates among them"

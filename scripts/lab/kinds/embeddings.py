@@ -20,7 +20,6 @@ from scripts.lab.records.schema import (
     SetSimilarity,
     SkipGramRecord,
 )
-from scripts.lab.records.seeds import SeedStatistics, over_seeds
 from scripts.lab.run.processes import Child, Place, side_by_side
 from scripts.lab.score.embeddings import load, read_sets, similarity
 from tiednmt.analysis.embeddings import Embedding, whole
@@ -28,6 +27,7 @@ from tiednmt.analysis.likeness import likeness
 from tiednmt.analysis.word_similarity import WordPairs
 from tiednmt.errors import UserError
 from tiednmt.files import write_json
+from tiednmt.translation.seeds import SeedStatistics, over_seeds
 
 Named = Mapping[str, Embedding]
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.lab.score.standard_sets import is_standard, standard_pairs
 from tiednmt.errors import UserError
 from tiednmt.files import sha256
 from tiednmt.text.lines import read_lines
 from tiednmt.text.manifest import data_bins, read_manifest, reference_file
 from tiednmt.text.pipeline import TextPipeline
+from tiednmt.translation.standard_sets import is_standard, standard_pairs
 
 
 @dataclass(frozen=True)

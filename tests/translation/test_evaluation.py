@@ -23,8 +23,12 @@ import torch
 
 from preprocess import multi30k
 from scripts import evaluate
-from scripts.lab.score import translate
-from scripts.lab.score.bleu import (
+from tiednmt.errors import UserError
+from tiednmt.translation import streams
+from tiednmt.translation.evaluation import evaluate as evaluate_systems
+from tiednmt.translation.evaluation import load_system
+from tiednmt.translation.prepared import Prepared
+from tiednmt.translation.scoring import (
     METRICS,
     Scoring,
     compare,
@@ -32,13 +36,11 @@ from scripts.lab.score.bleu import (
     score,
     tokenizer_for,
 )
-from scripts.lab.score.evaluate import evaluate as evaluate_systems
-from scripts.lab.score.prepared import Prepared
-from scripts.lab.score.systems import file_name, parse_system, parse_systems
-from scripts.lab.score.translate import Search, System, equal_length_batches, load_system
-from tiednmt.errors import UserError
+from tiednmt.translation.settings import Search
+from tiednmt.translation.systems import file_name, parse_system, parse_systems
+from tiednmt.translation.translator import Translator, equal_length_batches
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 NOUNS = {"dog": "Hund", "man": "Mann", "boy": "Junge", "bus": "Bus", "hat": "Hut", "tree": "Baum"}
 VERBS = {"sees": "sieht", "finds": "findet", "likes": "mag", "paints": "malt", "hides": "versteckt"}
 MODELS = {
@@ -106,14 +108,14 @@ def prepared(folder: Path) -> Prepared:
 
 
 @pytest.fixture(scope="module")
-def systems(prepared: Prepared, checkpoints: dict[str, Path]) -> dict[str, System]:
+def systems(prepared: Prepared, checkpoints: dict[str, Path]) -> dict[str, Translator]:
     return {
         name: load_system(name, [path], prepared, cpu=True) for name, path in checkpoints.items()
     }
 
 
 @pytest.fixture(params=MODELS)
-def system(systems: dict[str, System], request: pytest.FixtureRequest) -> System:
+def system(systems: dict[str, Translator], request: pytest.FixtureRequest) -> Translator:
     return systems[request.param]
 
 
@@ -135,12 +137,12 @@ def test_one_line_out_for_each_line_in(folder: Path, checkpoints: dict[str, Path
 def test_a_file_is_translated_as_the_api_does(
     folder: Path,
     checkpoints: dict[str, Path],
-    systems: dict[str, System],
+    systems: dict[str, Translator],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(translate, "LINES_AT_ONCE", 7)
+    monkeypatch.setattr(streams, "LINES_AT_ONCE", 7)
     source, _ = Prepared(folder).pairs("test_2016_flickr")
     file = tmp_path / "text"
     file.write_text("\n".join(source), encoding="utf-8")
@@ -148,7 +150,7 @@ def test_a_file_is_translated_as_the_api_does(
     assert capsys.readouterr().out.splitlines() == systems["tied"].translate(source)
 
 
-def test_raw_text_goes_through_the_stored_pipeline(system: System, folder: Path) -> None:
+def test_raw_text_goes_through_the_stored_pipeline(system: Translator, folder: Path) -> None:
     source, references = Prepared(folder).pairs("test_2016_flickr")
     assert all(line.startswith("The ") for line in source)
     assert all(line.startswith("Der ") for line in references)
@@ -158,12 +160,14 @@ def test_raw_text_goes_through_the_stored_pipeline(system: System, folder: Path)
     assert system.translate(source) == expected
 
 
-def test_translations_do_not_depend_on_batches_or_order(system: System, prepared: Prepared) -> None:
+def test_translations_do_not_depend_on_batches_or_order(
+    system: Translator, prepared: Prepared
+) -> None:
     source, _ = prepared.pairs("test_2016_flickr")
     expected = system.translate(source)
     assert len(set(expected)) > 1
-    assert system.translate(source, Search(max_sentences=1)) == expected
-    assert system.translate(source, Search(max_tokens=30)) == expected
+    assert system.translate(source, max_sentences=1) == expected
+    assert system.translate(source, max_tokens=30) == expected
     order = random.Random(2).sample(range(len(source)), len(source))
     shuffled = system.translate([source[i] for i in order])
     assert shuffled == [expected[i] for i in order]
@@ -226,7 +230,7 @@ def test_batches_hold_each_sentence_once_and_keep_the_limits() -> None:
 
 
 def test_the_units_are_those_of_fairseq_generate(
-    systems: dict[str, System], folder: Path, checkpoints: dict[str, Path]
+    systems: dict[str, Translator], folder: Path, checkpoints: dict[str, Path]
 ) -> None:
     beam, lenpen = 4, 0.3
     # with a multiple above 1, the default, fairseq leaves the last batch out
@@ -242,7 +246,7 @@ def test_the_units_are_those_of_fairseq_generate(
 
 
 def test_an_ensemble_of_a_model_with_itself_translates_as_it(
-    systems: dict[str, System], prepared: Prepared, checkpoints: dict[str, Path]
+    systems: dict[str, Translator], prepared: Prepared, checkpoints: dict[str, Path]
 ) -> None:
     path, other = checkpoints["tied"], checkpoints["lstm"]
     source, _ = prepared.pairs("test_2016_flickr")
@@ -254,7 +258,7 @@ def test_an_ensemble_of_a_model_with_itself_translates_as_it(
 
 
 def test_a_tied_matrix_is_counted_once(
-    systems: dict[str, System], checkpoints: dict[str, Path]
+    systems: dict[str, Translator], checkpoints: dict[str, Path]
 ) -> None:
     state = torch.load(checkpoints["tied"])["model"]
     stored = sum(
@@ -268,16 +272,16 @@ def test_a_tied_matrix_is_counted_once(
 
 
 def test_an_over_long_line_is_cut_with_a_warning(
-    systems: dict[str, System], caplog: pytest.LogCaptureFixture
+    systems: dict[str, Translator], caplog: pytest.LogCaptureFixture
 ) -> None:
     long, short = " ".join(["dog"] * 1500), "The dog sees bus."
     system = systems["lstm"]
-    translations = system.translate([long, short], Search(beam=1))
+    translations = system.translate([long, short], beam=1)
     (warning,) = caplog.messages
     assert "1,500 subword units" in warning
     assert "first 1,023" in warning
-    assert translations[1] == system.translate([short], Search(beam=1))[0]
-    assert translations[0] == system.translate([" ".join(["dog"] * 1023)], Search(beam=1))[0]
+    assert translations[1] == system.translate([short], beam=1)[0]
+    assert translations[0] == system.translate([" ".join(["dog"] * 1023)], beam=1)[0]
 
 
 # --- scoring -----------------------------------------------------------------------------------
@@ -457,7 +461,7 @@ def test_lines_that_cannot_be_scored(hypotheses: list[str], references: list[str
 def test_the_record_of_two_systems(
     folder: Path,
     checkpoints: dict[str, Path],
-    systems: dict[str, System],
+    systems: dict[str, Translator],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -481,7 +485,7 @@ def test_the_record_of_two_systems(
         assert f"a tied: {first['tie']}" in table
         assert second["tie"] is None
         assert first["sentences"] == len(source)
-        translations = systems["tied"].translate(source, Search(beam=2, lenpen=0.8))
+        translations = systems["tied"].translate(source, beam=2, lenpen=0.8)
         written = Path(first["translations"]).read_text(encoding="utf-8")
         assert written == "".join(line + "\n" for line in translations)
         assert first["bleu"]["score"] == score(translations, references)["bleu"].score
@@ -573,7 +577,7 @@ def test_references_have_the_form_that_translations_have(
         reference.write_text("\n".join(text) + "\n", encoding="utf-8")
         written = [line.replace("’", "'").replace("e\u0301\x01", "é") for line in text]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(System, "translate", lambda *_, text=written: text)
+            patch.setattr(Translator, "translate", lambda *_, text=written, **__: text)
             record = evaluate_systems([system], prepared, ["test_2016_flickr"])
         (row,) = record["subset"]["test_2016_flickr"]["systems"]
         for metric in METRICS:
@@ -634,8 +638,8 @@ def test_lines_of_the_input_are_counted_from_its_start(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(translate, "LINES_AT_ONCE", 2)
-    monkeypatch.setattr(translate.System, "translate", lambda system, lines, search: list(lines))
+    monkeypatch.setattr(streams, "LINES_AT_ONCE", 2)
+    monkeypatch.setattr(Translator, "stream", lambda system, lines, **_: lines)
     (tmp_path / "text").write_bytes(b"a\n" * 4 + b"\xff\n")
     with pytest.raises(SystemExit) as stopped:
         evaluate.main([str(checkpoints["tied"]), "--data", str(folder), "--cpu", "--input",

@@ -14,8 +14,12 @@ import fairseq
 import sacrebleu
 import torch
 
-from scripts.lab.options import option
-from scripts.lab.score.bleu import (
+from tiednmt.errors import UserError
+from tiednmt.files import write_whole
+from tiednmt.text.lines import read_lines
+from tiednmt.translation.loading import load_translator
+from tiednmt.translation.prepared import Prepared
+from tiednmt.translation.scoring import (
     Scores,
     Scoring,
     compare,
@@ -23,87 +27,25 @@ from scripts.lab.score.bleu import (
     score,
     tokenizer_for,
 )
-from scripts.lab.score.prepared import Prepared
-from scripts.lab.score.systems import file_name, parse_systems, run_name
-from scripts.lab.score.translate import (
+from tiednmt.translation.settings import (
+    DEFAULT_SCORING_OPTIONS,
     DEFAULT_SEARCH,
     MAX_LEN_A,
     MAX_LEN_B,
+    Evaluation,
+    ScoringOptions,
     Search,
-    System,
-    load_system,
 )
-from tiednmt.errors import UserError
-from tiednmt.files import write_whole
-from tiednmt.text.lines import read_lines
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoringOptions:
-    """How test sets are scored."""
-
-    tokenize: str | None = option(
-        "sacreBLEU's tokeniser for BLEU (default: by target language zh, ja-mecab, ko-mecab, char"
-        " where words are not set apart, else 13a)",
-        default=None,
-        metavar="NAME",
-    )
-    lowercase: bool = option("score without regard to case", default=False)
-    chrf_word_order: int = option("2 makes chrF++ of chrF", default=0)
-    domains: Path | None = option(
-        "a label per line of the subset: lines of one label are scored by themselves too",
-        default=None,
-        metavar="FILE",
-    )
-
-
-DEFAULT_SCORING_OPTIONS = ScoringOptions()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """Options of ``scripts.evaluate``, beside the systems and the search.
-
-    Raises:
-        UserError: options that exclude each other.
-    """
-
-    data: Path = option("folder of preprocess.*", metavar="PREPARED")
-    subset: tuple[str, ...] = option(
-        "test set to score, of the folder or of sacreBLEU (wmt14/full); may be repeated",
-        default=(),
-        repeated=True,
-    )
-    input: str | None = option(
-        "plain text to translate instead; - reads stdin", default=None, metavar="FILE"
-    )
-    baseline: tuple[str, ...] = option(
-        "system that the others are compared with; may be repeated (default: the first)",
-        default=(),
-        repeated=True,
-    )
-    cpu: bool = option("run on the CPU, even with a GPU", default=False)
-    int8: bool = option("decode with int8 weights, on the CPU", default=False)
-    json: Path | None = option("write scores as JSON", default=None, metavar="FILE")
-    output: Path | None = option(
-        "write translations, a file per system and subset", default=None, metavar="DIR"
-    )
-
-    def __post_init__(self) -> None:
-        if bool(self.subset) == (self.input is not None):
-            raise UserError("give either --subset, to score, or --input, to translate")
-        if self.input is not None and (self.json or self.output):
-            raise UserError("--json and --output go with --subset; --input writes to stdout")
-        if self.json and self.json.is_dir():
-            raise UserError(f"--json {self.json}: a folder; give the name of a file")
+from tiednmt.translation.systems import file_name, parse_systems, run_name
+from tiednmt.translation.translator import Translator
 
 
 def load_systems(
     texts: Sequence[str],
-    options: Options,
+    options: Evaluation,
     prepared: Prepared,
     scoring: ScoringOptions = DEFAULT_SCORING_OPTIONS,
-) -> list[System]:
+) -> list[Translator]:
     """The systems that a command line names, once all that can be checked before is checked.
 
     The runs of one system follow each other and have its name.
@@ -134,12 +76,36 @@ def load_systems(
         _set(prepared, subset, scoring)
     prepared.require_as_prepared(options.subset)
     systems = [
-        load_system(name, paths, prepared, options.cpu, int8=options.int8)
+        load_system(name, paths, prepared, options.cpu, options.int8)
         for name, runs in named.items()
         for paths in runs
     ]
     prepared.require_dictionaries_as_prepared()
     return systems
+
+
+def load_system(
+    name: str,
+    paths: Sequence[Path],
+    prepared: Prepared,
+    cpu: bool = False,
+    int8: bool = False,
+    attention: bool = False,
+) -> Translator:
+    """Load checkpoints or model folders, several as an ensemble, to translate ``prepared``.
+
+    See :func:`~tiednmt.translation.loading.load_translator`.
+
+    Raises:
+        UserError: they cannot be loaded, or translate another pair of languages.
+    """
+    translator = load_translator(
+        paths, prepared.folder, name=name, int8=int8 or None, cpu=cpu, attention=attention
+    )
+    if translator.languages != prepared.pipeline.languages:
+        trained, wanted = (" to ".join(p.languages) for p in (translator, prepared.pipeline))
+        raise UserError(f"{paths[0]}: translates {trained}, but {prepared.folder} holds {wanted}")
+    return translator
 
 
 @dataclass(frozen=True)
@@ -200,7 +166,7 @@ def _labels(path: Path, lines: int) -> list[str]:
 class _Scored:
     """What a run of a system made of a subset."""
 
-    system: System
+    system: Translator
     run: str  # what it is called in the names of files
     hypotheses: list[str]
     seconds: float
@@ -208,7 +174,7 @@ class _Scored:
 
 
 def evaluate(
-    systems: Sequence[System],
+    systems: Sequence[Translator],
     prepared: Prepared,
     subsets: Sequence[str],
     output: Path | None = None,
@@ -264,7 +230,7 @@ def evaluate(
     }
 
 
-def _run_names(systems: Sequence[System]) -> list[str]:
+def _run_names(systems: Sequence[Translator]) -> list[str]:
     """What each run is called in the names of files."""
     names = [system.name for system in systems]
     return [run_name(name, names[:i].count(name)) for i, name in enumerate(names)]
@@ -286,14 +252,15 @@ def _require_writable(folder: Path) -> None:
 
 
 def _score(
-    system: System,
+    system: Translator,
     run: str,
     search: Search,
     subset: str,
     test_set: _Set,
 ) -> _Scored:
     started = time.perf_counter()
-    hypotheses = system.translate(test_set.source, search, f"{run}, {subset}")
+    progress = f"{run}, {subset}"
+    hypotheses = system.translate(test_set.source, progress=progress, **vars(search))
     seconds = time.perf_counter() - started
     return _Scored(system, run, hypotheses, seconds, test_set.score(hypotheses))
 
@@ -321,7 +288,7 @@ def _row(scored: _Scored) -> dict[str, Any]:
     system = scored.system
     return {
         "name": system.name,
-        "checkpoint": ":".join(map(str, system.checkpoints)),
+        "checkpoint": ":".join(map(str, system.paths)),
         "parameters": system.parameters,
         "tie": system.tie_signature,
         **{metric: asdict(each) for metric, each in scored.scores.items()},

@@ -1,32 +1,30 @@
-"""Tables for a terminal."""
+"""The scores of an evaluation, for a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from scripts.lab.figures.parts import METRICS, NOT_WORSE, loss, what_was_sampled
-from scripts.lab.records.figures import Table
-from scripts.lab.records.seeds import mean_and_sd, over_seeds
-from scripts.lab.show.markdown import texts
+from tiednmt.translation.metrics import METRICS, NOT_WORSE, loss, what_was_sampled
+from tiednmt.translation.seeds import mean_and_sd, over_seeds
 
 
-def columns(table: Table) -> str:
-    """The table with its columns below each other."""
-    rows = [list(table.head), *(texts(row) for row in table.rows)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+def columns(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    """A table with its columns below each other, the first ``left`` of them flush left."""
+    lines = [head, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if i < table.left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         )
-        for row in rows
+        for line in lines
     )
 
 
 def scores(record: Mapping[str, Any]) -> str:
-    """What :func:`scripts.lab.score.evaluate.evaluate` records.
+    """What :func:`tiednmt.translation.evaluation.evaluate` records.
 
     A table per subset, the comparisons with each baseline, the signatures; in the end the
     comparisons of the mean over the subsets.
@@ -67,7 +65,7 @@ def _domains(domains: Mapping[str, Any]) -> list[str]:
         for domain, of in domains.items()
         for run in of["systems"]
     ]
-    table = columns(Table(["domain", "sentences", "system", *names.values()], rows))
+    table = columns(["domain", "sentences", "system", *names.values()], rows)
     compared = (_comparisons(of["comparisons"], f"{d}, ") for d, of in domains.items())
     return [table, *(block for blocks in compared for block in blocks)]
 
@@ -95,7 +93,7 @@ def _systems(runs: Iterable[Mapping[str, Any]]) -> str:
                 f"{sentences / max(seconds, 0.001):.1f}",
             ]
         )
-    return columns(Table([*head, "seconds", "sentences/s"], rows))
+    return columns([*head, "seconds", "sentences/s"], rows)
 
 
 def _comparisons(comparisons: Iterable[Mapping[str, Any]], of: str = "") -> list[str]:
@@ -119,4 +117,4 @@ def _table(comparisons: Iterable[Mapping[str, Any]]) -> str:
         ]
         for one in several
     ]
-    return f"{about} (for TER, less is better)\n{columns(Table(head, rows))}"
+    return f"{about} (for TER, less is better)\n{columns(head, rows)}"

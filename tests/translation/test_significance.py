@@ -5,18 +5,7 @@ import pytest
 from sacrebleu.metrics import BLEU
 from scipy import stats
 
-from scripts.lab.score.bleu import METRICS, score
-from scripts.lab.score.significance import (
-    BLOCKS,
-    Estimate,
-    RunScore,
-    difference,
-    jackknife,
-    mean_of_independent,
-    mean_of_test_sets,
-    mean_score,
-)
-from tests.scripts.lab.score.simulation import (
+from tests.translation.simulation import (
     Effects,
     coverage,
     draw,
@@ -25,6 +14,17 @@ from tests.scripts.lab.score.simulation import (
     ours,
     runs,
     summed,
+)
+from tiednmt.translation.scoring import METRICS, score
+from tiednmt.translation.significance import (
+    BLOCKS,
+    Estimate,
+    RunScore,
+    difference,
+    jackknife,
+    mean_of_independent,
+    mean_of_test_sets,
+    mean_score,
 )
 
 

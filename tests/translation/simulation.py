@@ -1,6 +1,6 @@
 """Scores with known effects of systems, seeds and sentences, and other ways to compare them.
 
-``python -m tests.scripts.lab.score.simulation`` prints the table of ``docs/significance.md``: how
+``python -m tests.translation.simulation`` prints the table of ``docs/significance.md``: how
 often the 95 % intervals of each way hold the true difference, and how wide they are.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from scripts.lab.score.significance import RunScore, difference
+from tiednmt.translation.significance import RunScore, difference
 
 Row = np.ndarray  # runs × sentences; a run's score is the mean over its sentences
 

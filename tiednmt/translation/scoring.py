@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF, TER
 
-from scripts.lab.records.schema import BETTER
-from scripts.lab.records.seeds import Interval
-from scripts.lab.score.significance import (
+from tiednmt.errors import UserError
+from tiednmt.text.pipeline import base_language
+from tiednmt.text.subwords import looks_segmented
+from tiednmt.text.writing import mostly_unspaced
+from tiednmt.translation.metrics import BETTER
+from tiednmt.translation.seeds import Interval
+from tiednmt.translation.significance import (
     Estimate,
     RunScore,
     difference,
     jackknife,
     mean_of_test_sets,
 )
-from tiednmt.errors import UserError
-from tiednmt.text.pipeline import base_language
-from tiednmt.text.subwords import looks_segmented
-from tiednmt.text.writing import mostly_unspaced
 
 METRICS = {"bleu": BLEU, "chrf": CHRF, "ter": TER}
 RESAMPLES = 1000
@@ -34,7 +34,7 @@ class Score:
     """A corpus score, and what resampling of the sentences says of its spread.
 
     ``mean`` and ``ci`` (the 95% confidence interval) are over 1,000 resamples; ``signature`` is
-    sacreBLEU's. ``influences`` are those of :class:`~scripts.lab.score.significance.RunScore`.
+    sacreBLEU's. ``influences`` are those of :class:`~tiednmt.translation.significance.RunScore`.
     """
 
     score: float

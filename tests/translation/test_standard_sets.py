@@ -6,10 +6,10 @@ import threading
 import pytest
 from sacrebleu.dataset import DATASETS
 
-from scripts.lab.score.standard_sets import is_standard, standard_pairs
 from tests.preprocess.local_server import Server
 from tests.preprocess.miniatures import Miniatures
 from tiednmt.errors import UserError
+from tiednmt.translation.standard_sets import is_standard, standard_pairs
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
-"""What the commands of this folder have in common."""
+"""What commands have in common."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 
-from scripts.lab.options import positive
+from tiednmt.options import positive
 
 __all__ = ["add_cpu", "command_parser", "positive", "quiet_libraries", "seed_numbers"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.lab.options import add_options, command_words, from_arguments, option, positive
+from tiednmt.options import add_options, command_words, from_arguments, option, positive
 
 
 @dataclass(frozen=True, kw_only=True)
