@@ -3,7 +3,7 @@ import os
 import pytest
 
 from tiednmt.errors import UserError
-from tiednmt.files import sha256, write_whole
+from tiednmt.files import folder_when_whole, sha256, write_whole
 
 
 def test_a_file_gets_its_name_only_when_whole(tmp_path):
@@ -38,3 +38,18 @@ def test_sha256_of_a_known_text(tmp_path):
     assert sha256(tmp_path / "abc") == (
         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     )
+
+
+def test_a_folder_gets_its_name_only_when_whole(tmp_path):
+    folder = tmp_path / "a" / "folder"
+    with pytest.raises(RuntimeError), folder_when_whole(folder) as partial:
+        (partial / "file").write_text("half")
+        raise RuntimeError
+    assert list(folder.parent.iterdir()) == []
+    folder.mkdir()
+    with folder_when_whole(folder) as partial:
+        (partial / "file").write_text("whole")
+    assert (folder / "file").read_text() == "whole"
+    assert list(folder.parent.iterdir()) == [folder]
+    with pytest.raises(UserError, match="exists"), folder_when_whole(folder):
+        pass

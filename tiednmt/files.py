@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,26 @@ def named_when_whole(path: Path) -> Iterator[Path]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def folder_when_whole(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside ``folder`` that is renamed when the block has ended without error.
+
+    Raises:
+        UserError: there is something of that name (but an empty folder), or the disk is full.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise UserError(f"{folder}: exists; give the name of a new folder")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as beside:
+            partial = Path(beside) / folder.name  # with the permissions of any other folder
+            partial.mkdir()
+            yield partial
+            os.replace(partial, folder)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror}") from error
 
 
 @contextmanager

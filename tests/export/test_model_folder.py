@@ -185,7 +185,6 @@ def test_a_changed_file_is_refused(folder, tmp_path, name):
         ({"architecture": "transformer"}, "knows no transformer"),
         ({"files": {"../x": ""}}, "names files outside of the folder"),
         ({"model": []}, "model .*: not what a model folder has"),
-        ({"text": {}}, "not what a prepared corpus has"),
     ],
     ids=str,
 )

@@ -2,9 +2,9 @@
 
 =====================  =========================================================================
 ``model.safetensors``  every matrix once; the metadata say which other names each has
-``config.json``        architecture and options, how text is made into units, the hash of each file
+``config.json``        architecture and options, the hash of each file
 ``dict.*.txt``         the dictionaries
-``segmentation/``      byte-pair codes or a model of sentencepiece, with what each language uses
+``segmentation/``      how text is made into units: byte-pair codes or a model of sentencepiece
 ``card.json``          parameters, tie signature, size, scores
 ``README.md``          the card for people
 =====================  =========================================================================
@@ -16,9 +16,7 @@ serves lookups and scores alike.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,10 +31,10 @@ from tiednmt.errors import UserError
 from tiednmt.export.card import Scores, card, page
 from tiednmt.export.safetensors import TensorFile, write_tensors
 from tiednmt.export.trained import TrainedModel
-from tiednmt.files import sha256, write_json
+from tiednmt.files import folder_when_whole, sha256, write_json
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.modules.frozen_linear import round_rows
-from tiednmt.text.pipeline import TextPipeline, TextSettings
+from tiednmt.text.pipeline import TextPipeline
 
 CONFIG, WEIGHTS, SEGMENTATION = "config.json", "model.safetensors", "segmentation"
 CARD, README = "card.json", "README.md"
@@ -64,26 +62,8 @@ def write_model_folder(
     Raises:
         UserError: there is something of that name, or it cannot be written.
     """
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UserError(f"{folder}: exists; give the name of a new folder")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
-            partial.chmod(0o777 & ~_umask())
-            _fill(partial, trained, int8 or trained.int8, scores or {})
-            os.replace(partial, folder)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror}") from error
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+    with folder_when_whole(folder) as partial:
+        _fill(partial, trained, int8 or trained.int8, scores or {})
 
 
 def _fill(folder: Path, trained: TrainedModel, int8: bool, scores: Scores) -> None:
@@ -93,9 +73,7 @@ def _fill(folder: Path, trained: TrainedModel, int8: bool, scores: Scores) -> No
     pipeline = trained.pipeline
     for code, file in zip(pipeline.languages, trained.dictionaries, strict=True):
         shutil.copyfile(file, folder / f"dict.{code}.txt")
-    (folder / SEGMENTATION).mkdir()
-    for file in pipeline.files:
-        shutil.copyfile(file, folder / SEGMENTATION / file.name)
+    pipeline.save(folder / SEGMENTATION)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     write_json(
         folder / CONFIG,
@@ -104,7 +82,6 @@ def _fill(folder: Path, trained: TrainedModel, int8: bool, scores: Scores) -> No
             "tiednmt": __version__,
             "architecture": trained.architecture,
             "weights": INT8 if int8 else FLOAT32,
-            "text": pipeline.settings.for_manifest(),
             "model": dict(trained.options),
             "files": {path.relative_to(folder).as_posix(): sha256(path) for path in files},
         },
@@ -174,8 +151,8 @@ def read_model_folder(folder: Path) -> TrainedModel:
                 f"{file}: not the file that was written, by the hash in {folder / CONFIG}; "
                 "copy the folder again or export the model anew"
             )
-    settings = TextSettings.from_manifest({"text": config["text"]}, folder / CONFIG)
-    source, target = (folder / f"dict.{code}.txt" for code in (settings.source, settings.target))
+    pipeline = TextPipeline.saved(folder / SEGMENTATION)
+    source, target = (folder / f"dict.{code}.txt" for code in pipeline.languages)
     dictionaries = Dictionary.load(str(source)), Dictionary.load(str(target))
     tensors = TensorFile(folder / WEIGHTS).read_all()
     is_int8 = config["weights"] == INT8
@@ -191,7 +168,7 @@ def read_model_folder(folder: Path) -> TrainedModel:
         source=dictionaries[0],
         target=dictionaries[1],
         dictionaries=(source, target),
-        pipeline=TextPipeline(settings, folder / SEGMENTATION),
+        pipeline=pipeline,
         int8=is_int8,
     )
 

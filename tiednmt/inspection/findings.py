@@ -13,7 +13,7 @@ from torch import Tensor
 from tiednmt.errors import UserError
 from tiednmt.inspection.files import StoredModel, read_model
 from tiednmt.inspection.toolkits import Claim, Layout, layout_of
-from tiednmt.models.parameters import ADAPTIVE_SOFTMAX
+from tiednmt.models.parameters import ADAPTIVE_SOFTMAX, NOT_PARAMETERS
 from tiednmt.tying import INPUT, OUTPUT, SOURCE_INPUT, TARGET_INPUT
 
 ONE, EQUAL, DIFFERENT = "one matrix", "equal, stored twice", "different"
@@ -223,6 +223,8 @@ def _parameters(stored: StoredModel, wasted: Mapping[str, int]) -> int:
     distinct = {
         _place(tensor): tensor.numel()
         for name, tensor in stored.tensors.items()
-        if (tensor.is_floating_point() or tensor.dtype == torch.int8) and name not in wasted
+        if (tensor.is_floating_point() or tensor.dtype == torch.int8)
+        and name not in wasted
+        and not name.endswith(NOT_PARAMETERS)
     }
     return sum(distinct.values())
