@@ -37,8 +37,8 @@ class OnnxTranslator:
             return "", 0.0
         source = [self.numbers.get(unit, self.source["unk"]) for unit in units]
         score, tokens = self.search([*source, self.source["eos"]], beam, lenpen)
-        text = " ".join(self.target["units"][token] for token in tokens)
-        return self.pipeline.decode(text, self.pipeline.target), score
+        found = [self.target["units"][token] for token in tokens if token != self.target["bos"]]
+        return self.pipeline.decode(" ".join(found), self.pipeline.target), score
 
     def search(self, source: list[int], beam: int, lenpen: float) -> tuple[float, list[int]]:
         """Score and units of the best hypothesis of a source that ends in its end of sentence."""

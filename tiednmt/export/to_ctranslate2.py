@@ -142,7 +142,8 @@ def _norm(spec: Any, norm: nn.LayerNorm) -> None:
 
 
 def _numbers(tensor: Tensor) -> Any:
-    return tensor.detach().float().cpu().contiguous().numpy()
+    """A copy, since CTranslate2 rounds in place."""
+    return tensor.detach().float().cpu().contiguous().numpy().copy()
 
 
 def _symbols(dictionary: Dictionary) -> list[str]:

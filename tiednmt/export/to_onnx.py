@@ -51,5 +51,5 @@ def write_onnx(folder: Path, trained: TrainedModel) -> None:
 
 
 def _vocabulary(dictionary: Dictionary) -> dict[str, object]:
-    special = {name: getattr(dictionary, name)() for name in ("pad", "eos", "unk")}
+    special = {name: getattr(dictionary, name)() for name in ("bos", "pad", "eos", "unk")}
     return {**special, "units": dictionary.symbols}
