@@ -94,6 +94,7 @@ VARIANTS = {
     "no positions": (
         *("tied_transformer", "--no-token-positional-embeddings", "--activation-fn", "tanh"),
     ),
+    "factorised embeddings": ("tied_gru", "--embedding-rank", 3),
     "learned scale": ("tied_transformer_gru", "--input-scale", "learned"),
     "odd dimensions": ("tied_transformer_gru", "--embed-dim", 7, "--encoder-attention-heads", 1),
 }

@@ -24,24 +24,27 @@ def package(name: str, extra: str) -> Any:
         ) from None
 
 
-def require_plain_matrices(trained: TrainedModel, engine: str, projection: bool = False) -> None:
+def require_plain_matrices(trained: TrainedModel, engine: str, linear_layers: bool = False) -> None:
     """Refuse what stands between a matrix and its uses, but for a factor.
 
     Args:
         trained: the model.
         engine: that is to read it.
-        projection: whether it can have P.
+        linear_layers: whether it can have P, and the layers of factorised embeddings.
 
     Raises:
         UserError: names what is in the way.
     """
     tie_map = trained.model.tie_map
-    if tie_map.between:
+    between = [part for part in tie_map.between.split("|") if part]
+    if linear_layers:
+        between = [part for part in between if not part.startswith("embed:")]
+    if between:
         raise UserError(
             f"{engine} has nothing between a matrix and its uses, as the model has "
-            f"({tie_map.between}); it can be exported as a model folder"
+            f"({', '.join(between)}); it can be exported as a model folder"
         )
-    if tie_map.others[PROJECTION] and not projection:
+    if tie_map.others[PROJECTION] and not linear_layers:
         raise UserError(
             f"{engine} has no matrix P before the output embedding, as the model has "
             "(--projection); it can be exported as a model folder"
