@@ -24,7 +24,6 @@ from scripts.lab.kinds import KINDS
 from scripts.lab.kinds.kind import Scoring, Trained
 from scripts.lab.records.gradients import GradientShares
 from scripts.lab.records.schema import Record, TrainedRow
-from scripts.lab.records.seeds import SeedStatistics, over_seeds
 from scripts.lab.run.gradients import gradient_shares_in
 from scripts.lab.run.processes import call, gpus
 from scripts.lab.run.provenance import provenance
@@ -42,6 +41,7 @@ from scripts.lab.run.training import Run, train
 from scripts.lab.store import write_figures, write_record
 from tiednmt.errors import UserError
 from tiednmt.text.manifest import data_bins
+from tiednmt.translation.seeds import SeedStatistics, over_seeds
 
 
 @dataclass(frozen=True)

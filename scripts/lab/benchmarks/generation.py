@@ -13,9 +13,9 @@ import torch
 
 from scripts.lab.benchmarks.compare import Measured, Side, compare, run_module
 from scripts.lab.benchmarks.options import Paired
-from scripts.lab.options import option, positive
 from tiednmt.checkpoints import read_checkpoint, registered_name
 from tiednmt.errors import UserError
+from tiednmt.options import option, positive
 
 WHAT = "sentences a second by fairseq-generate, beam 5, test set"
 

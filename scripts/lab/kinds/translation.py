@@ -20,13 +20,13 @@ from scripts.lab.records.schema import (
     TranslationRow,
     VocabularySizes,
 )
-from scripts.lab.records.seeds import over_seeds
 from scripts.lab.records.typed import Fault
 from scripts.lab.run.processes import call
 from scripts.lab.run.training import Run
-from scripts.lab.score.significance import RunScore
 from tiednmt.errors import UserError
 from tiednmt.text.lines import read_lines
+from tiednmt.translation.seeds import over_seeds
+from tiednmt.translation.significance import RunScore
 
 SAMPLES = 5
 OF_FIRST_SEED = ("score", "mean", "ci", "signature")

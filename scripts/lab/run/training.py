@@ -12,9 +12,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from preprocess.files import write_json
 from scripts.lab.run.processes import Child, Place, side_by_side
 from tiednmt.errors import UserError
+from tiednmt.files import write_json
 
 
 @dataclass(frozen=True)
