@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-METRICS = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER"}
-BETTER = {"bleu": "higher", "chrf": "higher", "ter": "lower"}  # which scores are, by metric
+METRICS = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER", "comet": "COMET"}
+# which scores are, by metric
+BETTER = {"bleu": "higher", "chrf": "higher", "ter": "lower", "comet": "higher"}
 
 NOT_WORSE = "not worse by more than (95 %)"  # the head of what loss() makes
 

@@ -54,6 +54,12 @@ class ScoringOptions:
     )
     lowercase: bool = option("score without regard to case", default=False)
     chrf_word_order: int = option("2 makes chrF++ of chrF", default=0)
+    comet: str | None = option(
+        "score by this model of COMET too, such as Unbabel/wmt22-comet-da, or a checkpoint file of"
+        " one that you trust (pip install unbabel-comet)",
+        default=None,
+        metavar="MODEL",
+    )
     domains: Path | None = option(
         "a label per line of the subset: lines of one label are scored by themselves too",
         default=None,
