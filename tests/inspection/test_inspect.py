@@ -209,6 +209,7 @@ def test_ours(tmp_path):
             assert found.agrees and found.wasted == 0
             assert [pair.found for pair in found.pairs] == expected
             assert [pair.claimed for pair in found.pairs] == [tying == "three-way", True]
+            assert found.parameters == sum(p.numel() for p in model.parameters())
         found = inspect(path)
         assert found.agrees and found.wasted == 0
         assert [pair.found for pair in found.pairs] == expected

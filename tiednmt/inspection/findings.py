@@ -226,5 +226,12 @@ def _parameters(stored: StoredModel, wasted: Mapping[str, int]) -> int:
         if (tensor.is_floating_point() or tensor.dtype == torch.int8)
         and name not in wasted
         and not name.endswith(NOT_PARAMETERS)
+        and not _is_scale(name, stored)
     }
     return sum(distinct.values())
+
+
+def _is_scale(name: str, stored: StoredModel) -> bool:
+    """Whether a tensor only says what the whole numbers of another are multiplied by."""
+    scaled = stored.tensors.get(name.removesuffix(".scale"))
+    return name.endswith(".scale") and scaled is not None and scaled.dtype == torch.int8
