@@ -14,15 +14,15 @@ from tiednmt.tying import Embeddings, Vocabulary
 VECTORS = ("encoder_embed_path", "decoder_embed_path")  # options of fairseq's own models
 
 
-def read_vectors(path: Path, wanted: Collection[str]) -> dict[str, Tensor]:
-    """The vectors of these units: a unit and its numbers a line, as word2vec and fastText write.
+def read_vectors(path: Path, wanted: Collection[str] | None = None) -> dict[str, Tensor]:
+    """The vectors of these units, or of all: a unit and its numbers a line, as word2vec writes.
 
     The first line may have the two sizes.
 
     Raises:
         UserError: the file is missing or is not such a one.
     """
-    units = set(wanted)
+    units = None if wanted is None else set(wanted)
     vectors: dict[str, Tensor] = {}
     size = None
     try:
@@ -34,7 +34,7 @@ def read_vectors(path: Path, wanted: Collection[str]) -> dict[str, Tensor]:
                 size = size or len(values)
                 if len(values) != size:
                     raise ValueError(f"{len(values)} numbers, where others have {size}")
-                if unit in units:
+                if units is None or unit in units:
                     vectors[unit] = torch.tensor([float(value) for value in values])
     except FileNotFoundError:
         raise UserError(f"{path}: no such file of word vectors") from None

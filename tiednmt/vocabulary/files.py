@@ -242,7 +242,8 @@ def write(
         private = _write_private_units(model, data_bin)
         if isinstance(segmentation, Subwords) and found.prepared is not None:
             segmentation.write(partial / "bpe")
-            model.target.save(str(partial / "bpe" / "dict.txt"))
+            if model.is_joint:
+                model.target.save(str(partial / "bpe" / "dict.txt"))
             _write_manifest(found.prepared, segmentation.settings, partial)
         options = {**_ready_to_train(model).options, **private}
         state = _state(found, model, options, optimizer, output / "data-bin", languages)

@@ -278,6 +278,16 @@ class Subwords:
         symbol = _symbol(unit)
         return split(symbol) if symbol in reverse else [unit]
 
+    def spelled(self, unit: str, known: Collection[str]) -> list[str]:
+        """The units of ``known`` that any string is written in."""
+        end = SEPARATOR if unit.endswith(SEPARATOR) else ""
+        symbols = self.merged(unit.removesuffix(SEPARATOR))
+        if self.model:
+            return [part for symbol in symbols for part in self.parts_of(symbol, known)]
+        body = [symbol + SEPARATOR for symbol in symbols[:-1]]
+        last = symbols[-1].removesuffix(END_OF_WORD) + end
+        return [part for each in (*body, last) for part in self.parts_of(each, known)]
+
     def _split_piece(self, unit: str, known: Collection[str]) -> list[str]:
         ranks = {piece: 0 if len(piece) == 1 else i for i, piece in enumerate(self._pieces)}
 

@@ -7,7 +7,7 @@ others, so a beam may weigh two hypotheses otherwise where that was not small.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from fairseq.data import Dictionary
@@ -75,6 +75,13 @@ class Coverage:
     unknown: int
     examples: tuple[str, ...] = ()
 
+    @classmethod
+    def sum(cls, parts: Sequence[Coverage]) -> Coverage:
+        """Of several texts together."""
+        numbers = ("tokens", "units", "units_after", "changed", "unknown")
+        sums = {name: sum(getattr(part, name) for part in parts) for name in numbers}
+        return cls(**sums, examples=tuple(e for part in parts for e in part.examples)[:3])
+
     def __str__(self) -> str:
         text = (
             f"{self.tokens:,} tokens: {_share(self.changed, self.tokens)} written in other units "
@@ -117,8 +124,3 @@ def coverage(
         unknown=sum(lost.values()),
         examples=tuple(token for token, _ in lost.most_common(3)),
     )
-
-
-def without_special(units: Iterable[str], model: TrainedModel) -> set[str]:
-    """Units as they stand in a text, less the special symbols."""
-    return set(units) - {s for d in model.dictionaries for s in d.symbols[: d.nspecial]}

@@ -1,0 +1,30 @@
+"""Change the vocabulary of a trained model, or say what it is used for.
+
+  python -m scripts.vocabulary trim runs/x/checkpoint_best.pt --text test.en --translate --output y
+  python -m scripts.vocabulary tie runs/none/checkpoint_best.pt --tying three-way --output y
+
+See docs/vocabulary.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tiednmt.plugin  # noqa: F401
+from scripts.lab.commandline import command_parser, quiet_libraries
+from tiednmt.errors import one_line_errors
+from tiednmt.vocabulary.command import add_commands
+
+
+@one_line_errors
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line ``argv`` (default: the process's own arguments)."""
+    parser = command_parser("python -m scripts.vocabulary", __doc__)
+    add_commands(parser)
+    args = parser.parse_args(argv)
+    quiet_libraries()
+    args.run(args)
+
+
+if __name__ == "__main__":
+    main()
