@@ -46,7 +46,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     trim.add_argument(
         "--translate",
         action="store_true",
-        help="keep what the model writes for the source text, too, and compare the translations",
+        help="keep what the model writes for the source text, too, and compare its translations",
     )
     trim.add_argument(
         "--no-characters",

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tiednmt.errors import UserError
 from tiednmt.frequency import is_padding_entry
-from tiednmt.models.parameters import OURS
+from tiednmt.models.parameters import OURS, tie_map_of
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.tying import DIGEST, vocabulary_digest
 from tiednmt.vocabulary.moments import Moments
@@ -68,8 +68,8 @@ class TrainedModel:
 
     @property
     def parameters(self) -> int:
-        """Numbers that it holds."""
-        return sum(w.numel() for name, w in self.weights.items() if "version" not in name)
+        """How many it has, shared ones counted once."""
+        return tie_map_of(self.weights, OURS).total
 
     def build(self) -> TiedModel:
         """The model itself, with its weights.

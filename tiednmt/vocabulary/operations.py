@@ -17,10 +17,11 @@ from tiednmt.vocabulary import trim as trimming
 from tiednmt.vocabulary.extend import BOTH, SOURCE, TARGET, VECTORS, Start, extend
 from tiednmt.vocabulary.files import CHECKPOINT, Folder, require_new, write
 from tiednmt.vocabulary.model import TrainedModel, units_of
-from tiednmt.vocabulary.search import hypotheses
+from tiednmt.vocabulary.search import hypotheses, likely_units
 from tiednmt.vocabulary.segmentation import Segmentation, Subwords, is_character, language_of
 
 Say = Callable[[str], None]
+FURTHER_UNITS = 8  # kept where a translation would change; twice as many each time
 
 
 def trim_files(
@@ -66,14 +67,14 @@ def trim_files(
                 of_language.update(found.segmentation.tokens(line, language))
         if found.languages and language == found.languages[0]:
             sources += units
-    before: list[list[list[str]]] = []
+    if characters:
+        kept.update(unit for unit in known if is_character(unit))
+    told = ""
     if translate:
         if not sources:
             raise UserError("--translate: no --text is in the source language")
-        before = hypotheses(model, sources)
-        kept.update(unit for line in before for each in line for unit in each)
-    if characters:
-        kept.update(unit for unit in known if is_character(unit))
+        further, told = _of_own_translations(model, sources, kept, known)
+        kept |= further
     trimmed = trimming.trim(model, kept & known)
     segmentation = found.segmentation
     if isinstance(segmentation, Subwords):
@@ -83,13 +84,41 @@ def trim_files(
     note = write(found, trimmed, output, segmentation)
     _say_sizes(say, found, trimmed, output)
     _say_coverage(say, found, trimmed, segmentation)
-    if before:
-        after = hypotheses(trimmed, sources)
-        same = sum(one[:1] == other[:1] for one, other in zip(before, after, strict=True))
-        say(f"translations: {same:,} of {len(before):,} lines are the same as before")
+    if told:
+        say(told)
     if note:
         say(note)
     return trimmed
+
+
+def _of_own_translations(
+    model: TrainedModel, sources: Sequence[Sequence[str]], kept: set[str], known: set[str]
+) -> tuple[set[str], str]:
+    """The units of the model's own hypotheses, and how many translations stay as they were.
+
+    What a smaller model does not know has no part in its probabilities, so two hypotheses of about
+    one score may change places. Where that happens, further units are kept: those that had most of
+    the probability. In the end that would be all, so it ends.
+    """
+    before = hypotheses(model, sources)
+    units = _units_in(before)
+    further = FURTHER_UNITS
+    while True:
+        smaller = trimming.trim(model, (kept | units) & known)
+        after = hypotheses(smaller, sources)
+        pairs = enumerate(zip(before, after, strict=True))
+        others = [line for line, (one, other) in pairs if one[:1] != other[:1]]
+        if not others:
+            return units, f"translations: all of {len(sources):,} lines are the same as before"
+        ways = [(sources[i], way) for i in others for way in (*before[i][:1], *after[i][:1])]
+        ranked = likely_units(model, ways)
+        gone = [unit for unit in ranked if unit not in smaller.target.indices]
+        units |= set(gone[:further])
+        further *= 2
+
+
+def _units_in(lines: Sequence[Sequence[Sequence[str]]]) -> set[str]:
+    return {unit for line in lines for hypothesis in line for unit in hypothesis}
 
 
 def _lines(path: Path) -> list[str]:

@@ -46,3 +46,30 @@ def hypotheses(
     if hasattr(generator, "close"):
         generator.close()
     return found
+
+
+def likely_units(
+    model: TrainedModel, ways: Iterable[tuple[Sequence[str], Sequence[str]]]
+) -> list[str]:
+    """All target units, those first that the model finds likely on the way of some translations.
+
+    Args:
+        model: asked.
+        ways: source units and the units of a translation of them.
+    """
+    source, target = model.source, model.target
+    assert source is not None
+    built = model.build().eval()
+    total = torch.zeros(len(target), dtype=torch.float64)
+    with torch.no_grad():
+        for units, translation in ways:
+            tokens = source.encode_line(" ".join(units), add_if_not_exist=False).long()
+            written = target.encode_line(" ".join(translation), add_if_not_exist=False).long()
+            previous = torch.cat((written[-1:], written[:-1]))
+            scores, _ = built(
+                src_tokens=tokens[None],
+                src_lengths=torch.tensor([len(tokens)]),
+                prev_output_tokens=previous[None],
+            )
+            total += scores[0].double().softmax(dim=-1).sum(dim=0)
+    return [target.symbols[row] for row in total.argsort(descending=True).tolist()]
