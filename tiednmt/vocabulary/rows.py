@@ -34,7 +34,8 @@ class Rows:
 
     def of(self, old: Tensor) -> Tensor:
         """The new rows of ``old`` (rows × …)."""
-        first = torch.tensor([part[0] for part in self.parts], device=old.device)
+        firsts = [part[0] for part in self.parts]
+        first = torch.tensor(firsts, dtype=torch.long, device=old.device)
         made = old.index_select(0, first)
         for row, part in enumerate(self.parts):
             if len(part) > 1:

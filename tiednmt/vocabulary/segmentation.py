@@ -158,6 +158,7 @@ class Subwords:
         for token in set(tokens):
             reached.update(part for symbol in self.merged(token) for part in _parts(symbol))
         merges = [pair for pair in self.merges if "".join(pair) in reached]
+        merges = merges or self.merges[:1]  # subword-nmt reads no empty file; it is undone again
         return replace(self, vocabularies=vocabularies, merges=merges)
 
     # --- larger --------------------------------------------------------------------------------
@@ -281,9 +282,13 @@ class Subwords:
     def spelled(self, unit: str, known: Collection[str]) -> list[str]:
         """The units of ``known`` that any string is written in."""
         end = SEPARATOR if unit.endswith(SEPARATOR) else ""
-        symbols = self.merged(unit.removesuffix(SEPARATOR))
         if self.model:
+            symbols = self.merged(unit.removeprefix(SENTENCEPIECE_SPACE))
+            if not unit.startswith(SENTENCEPIECE_SPACE):  # it begins lines with a space
+                first = symbols[0].removeprefix(SENTENCEPIECE_SPACE)
+                symbols = [*([first] if first else []), *symbols[1:]]
             return [part for symbol in symbols for part in self.parts_of(symbol, known)]
+        symbols = self.merged(unit.removesuffix(SEPARATOR))
         body = [symbol + SEPARATOR for symbol in symbols[:-1]]
         last = symbols[-1].removesuffix(END_OF_WORD) + end
         return [part for each in (*body, last) for part in self.parts_of(each, known)]

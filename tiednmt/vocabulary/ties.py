@@ -150,8 +150,8 @@ def _groups(tying: str, model: TrainedModel) -> list[tuple[str, ...]]:
 
 
 def _counts_of(model: TrainedModel) -> tuple[dict[str, int], dict[str, int]]:
-    first, last = (dict(zip(d.symbols, d.count, strict=True)) for d in model.dictionaries[:2])
-    return first, last
+    counts = [dict(zip(d.symbols, d.count, strict=True)) for d in model.dictionaries]
+    return counts[0], counts[-1]
 
 
 class _Use:
