@@ -60,6 +60,11 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     extend.add_argument("--merges", type=int, default=0, metavar="N", help="learn further merges")
     extend.add_argument("--language", metavar="CODE", help="of --text, if a new one")
     extend.add_argument("--pair", metavar="SRC-TGT", help="what the new folder is to translate")
+    extend.add_argument(
+        "--resegment",
+        action="store_true",
+        help="let words of the old text have new units, too; by default it stays as it was",
+    )
     extend.add_argument("--symbols", type=Path, metavar="FILE", help="units, one per line")
     extend.add_argument("--side", choices=SIDES, default=BOTH, help="which dictionary gets them")
     extend.add_argument(
@@ -120,7 +125,8 @@ def _extend(args: argparse.Namespace) -> None:
         if not (source and dash and target):
             raise UserError(f"--pair {args.pair}: write it as en-cs")
         pair = source, target
-    do.extend_by_text(_read(args), args.output, args.text, start, args.merges, args.language, pair)
+    merges, language, resegment = args.merges, args.language, args.resegment
+    do.extend_by_text(_read(args), args.output, args.text, start, merges, language, pair, resegment)
 
 
 def _join(args: argparse.Namespace) -> None:

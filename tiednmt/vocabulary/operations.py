@@ -185,6 +185,7 @@ def extend_by_text(
     merges: int = 0,
     language: str | None = None,
     pair: tuple[str, str] | None = None,
+    resegment: bool = False,
     say: Say = print,
 ) -> TrainedModel:
     """Write the model with the units that further text is written in.
@@ -198,6 +199,7 @@ def extend_by_text(
         language: of the text, where it is one that the model does not know, or its name does not
             end in it.
         pair: of the new folder; the model's own by default.
+        resegment: let words of the old text have the new units, too.
         say: what is told.
 
     Raises:
@@ -222,8 +224,8 @@ def extend_by_text(
                 f"--language {language}: the model translates {' to '.join(found.languages)}; say "
                 f"which side it takes, as --pair {found.languages[0]}-{language}"
             )
-        old = found.old_tokens(language)
-        if old is None and language in segmentation.vocabularies:
+        old = None if resegment else found.old_tokens(language)
+        if old is None and not resegment and language in segmentation.vocabularies:
             say(f"the old text of {language} is not at hand: it may be segmented otherwise now")
         extended = segmentation.extended(lines, language, merges, old)
         counts = Counter(unit for line in lines for unit in extended.units(line, language))

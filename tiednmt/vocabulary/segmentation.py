@@ -158,7 +158,8 @@ class Subwords:
         for token in set(tokens):
             reached.update(part for symbol in self.merged(token) for part in _parts(symbol))
         merges = [pair for pair in self.merges if "".join(pair) in reached]
-        merges = merges or self.merges[:1]  # subword-nmt reads no empty file; it is undone again
+        if not merges:  # subword-nmt reads no empty file; what this one merges is split again
+            merges = list(self.merges[:1])
         return replace(self, vocabularies=vocabularies, merges=merges)
 
     # --- larger --------------------------------------------------------------------------------
