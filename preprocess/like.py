@@ -11,6 +11,7 @@ sentence, which says what it is to be translated to.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,6 +53,27 @@ def prepare_like(
     known = {line.rsplit(" ", 1)[0] for line in read_lines(dictionaries[0])}
     if tag and tag not in known:
         raise UserError(f"--tag {tag}: is no unit of the model; add it with --symbols")
+    partial = dest.with_name(dest.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        _fill(partial, model, pipeline, dictionaries[0], texts, tag, workers)
+        os.replace(partial, dest)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _fill(
+    dest: Path,
+    model: Path,
+    pipeline: TextPipeline,
+    dictionary: Path,
+    texts: dict[str, tuple[Path, Path]],
+    tag: str,
+    workers: int,
+) -> None:
+    languages = pipeline.languages
+    known = {line.rsplit(" ", 1)[0] for line in read_lines(dictionary)}
     seen: list[set[str]] = [set(), set()]
     for name, files in texts.items():
         sides = [list(read_lines(file)) for file in files]
@@ -80,7 +102,7 @@ def prepare_like(
         languages,
         {split: dest / "bpe" / name for name, split in splits.items()},
     )
-    binarise_pairs(data_bin, dictionaries[0], dest / "bpe" / SHARED_UNITS, workers)
+    binarise_pairs(data_bin, dictionary, dest / "bpe" / SHARED_UNITS, workers)
     manifest = json.loads((model / MANIFEST).read_text(encoding="utf-8"))
     subsets = {name: split for name, split in splits.items() if name != "train"}
     gone = ("files", "counts", "vocabulary", "overlap", "originals", "references")

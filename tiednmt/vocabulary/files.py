@@ -112,6 +112,8 @@ def read(path: Path, data: Path | None = None) -> Folder:
             "changed; make it one with python -m scripts.convert_checkpoint"
         )
     options = _plain(state["cfg"]["model"])
+    if data is None and (path.parent / "data-bin").is_dir():  # a folder that surgery wrote
+        data = path.parent
     data = data or Path(str(state["cfg"]["task"].data).split(os.pathsep)[0])
     prepared = _prepared_folder(data)
     data_bin = data if prepared is None else data_bins(prepared)[0]
@@ -288,8 +290,9 @@ def _state(
     if languages:
         task |= {"source_lang": languages[0], "target_lang": languages[1]}
     extra = {**found.state["extra_state"], **(model.averages or {})}
-    # what was best is best no longer: another vocabulary has another loss
+    # another vocabulary has another loss, so that what was best is best no longer, and other batches
     extra = {key: value for key, value in extra.items() if key not in ("best", "val_loss")}
+    extra["train_iterator"] = {**extra["train_iterator"], "iterations_in_epoch": 0}
     return {
         **found.state,
         "cfg": {**whole, "model": dict(options), "task": task},
