@@ -102,6 +102,10 @@ def test_training_goes_on_after_an_extension(prepared, checkpoint, tmp_path, cap
     assert state["last_optimizer_state"]["state"][0]["step"] == 64
     units = [old.segmentation.units(line, "en") for line in sentences("en", 10)]
     assert hypotheses(old.model, units, 1) == hypotheses(new.model, units, 1)
+    options = ("--units", prepared / "data-bin" / "dict.en.txt", "--output", tmp_path / "back")
+    command("trim", tmp_path / "larger" / "checkpoint.pt", *options)
+    back = load(tmp_path / "back" / "checkpoint.pt")["model"]
+    assert all(torch.equal(weight, back[name]) for name, weight in old.model.weights.items())
     same = [new.segmentation.units(line, "de") for line in sentences("de", 10)]
     assert same == [old.segmentation.units(line, "de") for line in sentences("de", 10)]
 

@@ -143,6 +143,17 @@ def test_the_most_frequent():
         most_frequent(model, 4)
 
 
+def test_entries_that_fill_a_dictionary_up_stay_if_they_are_named():
+    """So that an extended model can be what it was."""
+    filled = dictionary_of(JOINT, [("a", 3), ("madeupword0000", 0), ("madeupword0001", 0)])
+    model = trained(tying=NONE, source=filled, target=filled)
+    larger = extend(model, {"new": 5}, lambda unit: ("a",), Start())
+    back = trim(larger, set(filled.symbols))
+    assert back.target.symbols == filled.symbols
+    assert torch.equal(back.weights["vocabulary_version"], model.weights["vocabulary_version"])
+    assert trim(model, {"a"}).target.symbols == [*SPECIAL, "a"]
+
+
 def test_nothing_left():
     with pytest.raises(UserError, match="none of these units"):
         trim(trained(), {"nothing"})

@@ -44,6 +44,9 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     trim.add_argument("--text", type=Path, nargs="+", default=[], metavar="FILE", help=_TEXT)
     trim.add_argument("--keep", type=int, metavar="N", help="the N most frequent units, too")
     trim.add_argument(
+        "--units", type=Path, metavar="FILE", help="a dictionary or list of units: these alone"
+    )
+    trim.add_argument(
         "--translate",
         action="store_true",
         help="keep what the model writes for the source text, too, and compare its translations",
@@ -107,8 +110,9 @@ def _read(args: argparse.Namespace) -> Folder:
 
 
 def _trim(args: argparse.Namespace) -> None:
+    characters = not args.no_characters
     do.trim_files(
-        _read(args), args.output, args.text, args.keep, args.translate, not args.no_characters
+        _read(args), args.output, args.text, args.keep, args.translate, characters, args.units
     )
 
 

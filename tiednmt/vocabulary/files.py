@@ -113,7 +113,7 @@ def read(path: Path, data: Path | None = None) -> Folder:
         )
     options = _plain(state["cfg"]["model"])
     if data is None and (path.parent / "data-bin").is_dir():  # a folder that surgery wrote
-        data = path.parent
+        data = path.parent / "data-bin"
     data = data or Path(str(state["cfg"]["task"].data).split(os.pathsep)[0])
     prepared = _prepared_folder(data)
     data_bin = data if prepared is None else data_bins(prepared)[0]
@@ -290,7 +290,7 @@ def _state(
     if languages:
         task |= {"source_lang": languages[0], "target_lang": languages[1]}
     extra = {**found.state["extra_state"], **(model.averages or {})}
-    # another vocabulary has another loss, so that what was best is best no longer, and other batches
+    # another vocabulary has other batches and another loss: what was best is best no longer
     extra = {key: value for key, value in extra.items() if key not in ("best", "val_loss")}
     extra["train_iterator"] = {**extra["train_iterator"], "iterations_in_epoch": 0}
     return {

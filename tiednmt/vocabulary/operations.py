@@ -31,6 +31,7 @@ def trim_files(
     keep: int | None = None,
     translate: bool = False,
     characters: bool = True,
+    units: Path | None = None,
     say: Say = print,
 ) -> TrainedModel:
     """Write the model with the units of some texts, or the most frequent ones, alone.
@@ -43,30 +44,34 @@ def trim_files(
         translate: keep the units of the model's own translations of source text, too, and compare
             them with those of the smaller model.
         characters: keep all units that are single characters.
+        units: a dictionary, or a list of units: keep these alone, without further characters.
         say: what is told.
 
     Raises:
         UserError: a text is empty or of no language of the model's; nothing is asked for.
     """
     require_new(output)
-    if not texts and keep is None:
-        raise UserError("say what is to stay: --text FILE…, --keep N, or both")
+    if not texts and keep is None and units is None:
+        raise UserError("say what is to stay: --text FILE…, --keep N, or --units FILE")
     model = found.model
     lines = {path: _lines(path) for path in texts}
     known = {symbol for dictionary in model.dictionaries for symbol in dictionary.symbols}
     kept = set() if keep is None else trimming.most_frequent(model, keep)
+    if units is not None:
+        kept.update(line.rsplit(" ", 1)[0] for line in _lines(units))
+        characters = False
     tokens: dict[str, Counter[str]] = {}
     sources: list[list[str]] = []
     for path, of_path in lines.items():
         language = _language(path, found)
-        units = [found.segmentation.units(line, language) for line in of_path]
-        kept.update(unit for line in units for unit in line)
+        segmented = [found.segmentation.units(line, language) for line in of_path]
+        kept.update(unit for line in segmented for unit in line)
         if isinstance(found.segmentation, Subwords):
             of_language = tokens.setdefault(language, Counter())
             for line in of_path:
                 of_language.update(found.segmentation.tokens(line, language))
         if found.languages and language == found.languages[0]:
-            sources += units
+            sources += segmented
     if characters:
         kept.update(unit for unit in known if is_character(unit))
     told = ""

@@ -14,7 +14,7 @@ from fairseq.data import Dictionary
 
 from tiednmt.errors import UserError
 from tiednmt.frequency import frequency_order
-from tiednmt.vocabulary.model import TrainedModel, dictionary_of, units_of
+from tiednmt.vocabulary.model import TrainedModel, dictionary_of
 from tiednmt.vocabulary.rows import Rows
 
 
@@ -36,8 +36,10 @@ def trim(model: TrainedModel, kept: Collection[str]) -> TrainedModel:
 
 def _trimmed(dictionary: Dictionary, kept: Collection[str]) -> Dictionary:
     wanted = set(kept)
-    units = (unit for unit in units_of(dictionary) if unit in wanted)
-    return dictionary_of(dictionary, ((u, dictionary.count[dictionary.index(u)]) for u in units))
+    entries = zip(dictionary.symbols, dictionary.count, strict=True)
+    units = [entry for entry in entries if entry[0] in wanted]
+    special = dictionary.symbols[: dictionary.nspecial]
+    return dictionary_of(dictionary, [entry for entry in units if entry[0] not in special])
 
 
 def most_frequent(model: TrainedModel, number: int) -> set[str]:
