@@ -4,9 +4,9 @@
 --valid v.en v.cs [--test NAME=t.en,t.cs]… --dest DIR``
 
 Plain text comes in two files, line N of one the translation of line N of the other, the source
-first. Both sides are in one file with the ending .tsv (two columns, or the ones that a first line
-names by the languages' codes), .tmx (translation memory) or .jsonl (an object a line:
-{"en": "…", "cs": "…"}). Any of them may be compressed by gzip, xz, bzip2 or Zstandard. Several are
+first. One file may have both sides: columns (.tsv: two, or the ones that a first line names by
+the languages' codes), a translation memory (.tmx) or JSON lines (.jsonl: {"en": "…", "cs": "…"}).
+Any of them may be compressed by gzip, xz, bzip2 or Zstandard, whatever its name is. Several are
 read one after the other. ``--valid 2000`` holds so many pairs out of the training text instead.
 More files of a test set are further references.
 """
@@ -21,19 +21,11 @@ from pathlib import Path
 from preprocess.command import add_share_arguments, parser_of, share_from
 from preprocess.corpus import TRAIN, VALID, Corpus, Options
 from preprocess.options import add_options
-from preprocess.pair_files import read_jsonl, read_tmx, read_tsv
+from preprocess.pair_files import FORMATS, reader_of
 from preprocess.pairs import Bitext, PairFile, PairSource, TextFile, line_by_line
 from preprocess.prepare import prepare
 from tiednmt.errors import UserError, one_line_errors
 
-COMPRESSED = (".gz", ".xz", ".bz2", ".zst")  # left out before the format's ending; content decides
-FORMATS = {
-    ".tsv": read_tsv,
-    ".tmx": read_tmx,
-    ".jsonl": read_jsonl,
-    ".ndjson": read_jsonl,
-    ".json": read_jsonl,
-}
 _TEST = re.compile(r"(?:([\w.+-]+)=)?(.+)")
 
 
@@ -54,26 +46,24 @@ def sources_of(paths: Sequence[Path], source: str, target: str, option: str) -> 
 
 def _sources(paths: Iterator[Path], source: str, target: str, option: str) -> Iterator[PairSource]:
     for path in paths:
-        reader = FORMATS.get(_ending(path))
+        _require_file(path, option)
+        reader = reader_of(path, source, target)
         if reader:
-            _require_file(path, option)
             yield PairFile(TextFile(path), source, target, reader)
             continue
         other = next(paths, None)
-        if other is None or _ending(other) in FORMATS:
+        if other is None and (reader := reader_of(path, source, target, alone=True)):
+            yield PairFile(TextFile(path), source, target, reader)
+            return
+        if other is not None:
+            _require_file(other, option)
+        if other is None or reader_of(other, source, target):
             raise UserError(
                 f"{option} {path}: plain text comes with its other side, {source} first and"
-                f" {target} next; one file with both ends in {', '.join(FORMATS)}"
+                f" {target} next; one file with both is {', '.join(FORMATS)}"
             )
-        for side in (path, other):
-            _require_file(side, option)
         _require_names(path, other, source, target, option)
         yield Bitext(TextFile(path), TextFile(other), line_by_line)
-
-
-def _ending(path: Path) -> str:
-    stem = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
-    return stem.suffix.lower()
 
 
 def _require_file(path: Path, option: str) -> None:
@@ -112,11 +102,13 @@ def corpus_from(args: argparse.Namespace) -> Corpus:
         name, paths = _test_set(text)
         if name in subsets or name == VALID:
             raise UserError(f"--test {text}: another set is called {name}; write NAME=FILES")
-        first = 1 if _ending(paths[0]) in FORMATS else 2
-        subsets[name] = sources_of(paths[:first], *languages, f"--test {name}")
+        option = f"--test {name}"
+        _require_file(paths[0], option)
+        first = 1 if reader_of(paths[0], *languages) else 2
+        subsets[name] = sources_of(paths[:first], *languages, option)
         if paths[first:]:
             for path in paths[first:]:
-                _require_file(path, f"--test {name}")
+                _require_file(path, option)
             references[name] = [TextFile(path) for path in paths[first:]]
     return Corpus("bitext", *languages, subsets, held_out or 0, references)
 

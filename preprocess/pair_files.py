@@ -1,20 +1,59 @@
 """Files that have both sides of a bitext: columns (TSV), JSON lines and translation memories (TMX).
 
-Each reader yields the pairs of two languages with the line that they begin in.
+Each reader yields the pairs of two languages with the line that they begin in; :func:`reader_of`
+knows which one a file is for.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
 from preprocess.pairs import Numbered, Pair, TextFile
 from tiednmt.errors import UserError
-from tiednmt.text.lines import LONGEST_LINE, open_bytes
+from tiednmt.text.lines import BYTE_ORDER_MARK, LONGEST_LINE, open_bytes
 
 BLOCK_BYTES = 1 << 16
+COMPRESSED = (".gz", ".xz", ".bz2", ".zst")  # left out before the format's ending
+
+Reader = Callable[[TextFile, str, str], Iterator[Numbered]]
+
+_TMX = re.compile(rb"\s*(<\?xml\b[^>]*>|<!DOCTYPE\b[^>]*>|<!--.*?-->|\s)*<tmx\b", re.DOTALL)
+
+
+def reader_of(path: Path, source: str, target: str, alone: bool = False) -> Reader | None:
+    """What reads a file of both sides, by its content, else by its ending; None of plain text.
+
+    Args:
+        path: a file that is there.
+        source: code of a language.
+        target: code of the other.
+        alone: there is no other file for its other side, so columns are told by their tab.
+
+    Raises:
+        UserError: where it cannot be decompressed.
+    """
+    with open_bytes(path) as data:
+        start = data.read(BLOCK_BYTES).removeprefix(BYTE_ORDER_MARK)
+    if _TMX.match(start.lstrip(b"\xff\xfe").replace(b"\0", b"")):  # UTF-16 too
+        return read_tmx
+    first, *_ = start.lstrip().split(b"\n")
+    if first.startswith(b"{") and _is_record(first, source, target):
+        return read_jsonl
+    stem = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
+    by_ending = FORMATS.get(stem.suffix.lower())
+    return by_ending or (read_tsv if alone and b"\t" in first else None)
+
+
+def _is_record(line: bytes, source: str, target: str) -> bool:
+    try:
+        return _texts(json.loads(line), _keys(source, target)) is not None
+    except (ValueError, RecursionError):
+        return False
 
 
 # --- columns -----------------------------------------------------------------------------------
@@ -56,7 +95,7 @@ def read_jsonl(file: TextFile, source: str, target: str) -> Iterator[Numbered]:
     Raises:
         UserError: where a line is no such object.
     """
-    keys = ((source, target), ("source", "target"), ("src", "tgt"))
+    keys = _keys(source, target)
     for number, line in enumerate(file.lines(), start=1):
         if not line.strip():
             yield number, ("", "")
@@ -78,6 +117,10 @@ def read_jsonl(file: TextFile, source: str, target: str) -> Iterator[Numbered]:
         for text in pair:
             _require_text(text, f"{file}, line {number}")
         yield number, (_one_line(pair[0]), _one_line(pair[1]))
+
+
+def _keys(source: str, target: str) -> tuple[tuple[str, str], ...]:
+    return (source, target), ("source", "target"), ("src", "tgt")
 
 
 def _texts(record: Any, keys: tuple[tuple[str, str], ...]) -> Pair | None:
@@ -211,3 +254,12 @@ class _Memory:
 
 def _code(language: str) -> str:
     return language.replace("-", "_").lower()
+
+
+FORMATS: dict[str, Reader] = {  # ending → reader
+    ".tsv": read_tsv,
+    ".tmx": read_tmx,
+    ".jsonl": read_jsonl,
+    ".ndjson": read_jsonl,
+    ".json": read_jsonl,
+}

@@ -201,14 +201,14 @@ class Plan:
             "text": VERSION,
             "version": package_version("sacremoses"),
         }
-        filters, keys = None, None
+        drops, keys = subset == TRAIN, None
+        recorded |= {"drops": drops, **self._filter_options}
         if subset == TRAIN:
-            filters = self._filters
             keys = self._keys(number) if self.options.deduplicate else None
-            recorded |= {**self._filter_options, "deduplicate": self.options.deduplicate}
+            recorded |= {"deduplicate": self.options.deduplicate}
         raw = self._files("raw", subset, number)
         tokenised = self._files("tokenised", subset, number)
-        tokenisation = Tokenisation(self.pipeline, filters, with_keys=keys is not None)
+        tokenisation = Tokenisation(self.pipeline, self._filters, drops, keys is not None)
         return Stage(
             f"tokenise {self._name(subset, number)}",
             lambda: tokenise_pairs(
@@ -483,16 +483,20 @@ def round_trip(pipeline: TextPipeline, language: str, path: Path, lines: int) ->
     White space is not compared: all of it becomes single spaces.
     """
     every = max(1, lines // ROUND_TRIPS)
-    tried = same = 0
-    example = None
+    tried = same = normalised = 0
+    example, normalised_example = None, None
     for line in islice(read_lines(path), 0, every * ROUND_TRIPS, every):
         line = " ".join(line.split())
         decoded = pipeline.decode(pipeline.encode(line, language), language)
         tried += 1
-        same += decoded == line
-        if decoded != line and example is None:
-            example = _difference(line, decoded)
-    return RoundTrip(tried, same, example)
+        if decoded == line:
+            same += 1
+        elif decoded == pipeline.as_written(line, language):
+            normalised += 1
+            normalised_example = normalised_example or _difference(line, decoded)
+        else:
+            example = example or _difference(line, decoded)
+    return RoundTrip(tried, same, example, normalised, normalised_example)
 
 
 def _difference(one: str, other: str) -> Pair:

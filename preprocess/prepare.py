@@ -26,7 +26,7 @@ from preprocess.manifest import write_manifest
 from preprocess.overlap import Overlap
 from preprocess.plan import JOIN, LONGEST_HELD_OUT, READ, Plan
 from preprocess.stages import Stages, WorkShard
-from preprocess.training import training_command
+from preprocess.training import scoring_command, training_command
 from tiednmt.errors import UserError
 from tiednmt.text.manifest import FORMAT, data_bins
 from tiednmt.text.pipeline import BPE, PACKAGES
@@ -108,7 +108,9 @@ def _report(plan: Plan) -> None:
     applied = plan.applied(TRAIN)
     units = max(sum(part["units"][side] for part in applied) for side in (0, 1))
     longest = plan.applied(VALID)[0]["longest"]
-    print("", training_command(data_bins(plan.dest), tying, units, longest), sep="\n")
+    folders, tests = data_bins(plan.dest), [*plan.splits][2:]
+    print("", training_command(folders, tying, units, longest), sep="\n")
+    print(scoring_command(folders, tying, tests or [VALID]))
 
 
 def _advice(dest: Path, pair: Pair, overlap: Overlap) -> str:
@@ -123,11 +125,12 @@ def _advice(dest: Path, pair: Pair, overlap: Overlap) -> str:
 def _held_out_warnings(plan: Plan, subset: str) -> list[str]:
     tokenised, applied = plan.tokenised(subset), plan.applied(subset)[0]
     lines = []
-    if tokenised.blank:
-        lines.append(
-            f"WARNING: {tokenised.blank:,} pair(s) of {subset} with an empty side, the first at"
-            f" {plan.place(subset, tokenised.first_blank)}"
-        )
+    for reason, number in tokenised.faulty.items():
+        if reason in report.WHAT_IS_WRONG:
+            lines.append(
+                f"WARNING: {number:,} pair(s) of {subset} {report.WHAT_IS_WRONG[reason]}, the first"
+                f" at {plan.place(subset, tokenised.first_faulty[reason])}"
+            )
     if applied["longest"] > LONGEST_HELD_OUT:
         lines.append(
             f"WARNING: {plan.place(subset, applied['place'])}: {applied['longest']:,} subword"

@@ -17,23 +17,49 @@ WHAT_HELPS = {
     "script": "--no-check-script; are the languages the right way round?",
     "duplicate": "--no-deduplicate",
 }
+WHAT_IS_WRONG = {  # with pairs of held-out sets; long ones are fair
+    "empty": "with an empty side",
+    "ratio": "with sides of very different lengths (--max-ratio; are the files aligned?)",
+    "script": "with a side mostly in letters that its language does not use",
+}
 
 
 @dataclass(frozen=True)
 class RoundTrip:
     """How many of the lines of a side, encoded and decoded, are what they were.
 
-    ``example``: the first that is not, and what came of it.
+    Attributes:
+        lines: that were tried.
+        same: come back as they were.
+        example: the first that does not but for what is normalised, and what came of it.
+        normalised: have only what is changed for good: decomposed letters, control characters, the
+            rarer apostrophe.
+        normalised_example: the first of these, and what came of it.
     """
 
     lines: int
     same: int
     example: Pair | None = None
+    normalised: int = 0
+    normalised_example: Pair | None = None
 
     @property
     def share(self) -> float:
-        """Of the lines."""
-        return self.same / self.lines if self.lines else 1.0
+        """Of the lines, how many come back as they were."""
+        return self._share(self.same)
+
+    @property
+    def lost(self) -> float:
+        """Of the lines, how many do not, beyond what is normalised."""
+        return self._share(self.lines - self.same - self.normalised, of_none=0.0)
+
+    @property
+    def changed(self) -> float:
+        """Of the lines, how many are only normalised."""
+        return self._share(self.normalised, of_none=0.0)
+
+    def _share(self, lines: int, of_none: float = 1.0) -> float:
+        return lines / self.lines if self.lines else of_none
 
 
 def counts_table(counts: Mapping[str, Mapping[str, int]]) -> str:
@@ -69,14 +95,19 @@ def warnings(
             beginning = f", such as {' ||| '.join(map(repr, example))}" if example else ""
             yield f"  {reason} {number:,}{beginning}: {WHAT_HELPS[reason]}"
     for language, trip in trips.items():
-        if trip.share < ENOUGH and trip.example:
-            way_out = (
-                "; --segmentation sentencepiece keeps lines as they are" if method == "bpe" else ""
-            )
+        if trip.lost > 1 - ENOUGH and trip.example:
+            way_out = "; --segmentation sentencepiece keeps them" if method == "bpe" else ""
             yield (
-                f"WARNING: {1 - trip.share:.1%} of the {language} lines do not come back from their"
+                f"WARNING: {trip.lost:.1%} of the {language} lines do not come back from their"
                 f" units as they were, such as {trip.example[0]!r}, which becomes"
                 f" {trip.example[1]!r}{way_out}"
+            )
+        if trip.changed > 1 - ENOUGH and trip.normalised_example:
+            yield (
+                f"WARNING: {trip.changed:.1%} of the {language} lines have what is changed for good"
+                " (letters and accents apart, control characters, the rarer apostrophe), such as"
+                f" {trip.normalised_example[0]!a}, which becomes {trip.normalised_example[1]!a};"
+                " scripts.evaluate does the same to references"
             )
 
 

@@ -15,7 +15,6 @@ from preprocess.pairs import Pair
 from preprocess.parallel import map_in_order
 from tiednmt.text.lines import read_lines
 from tiednmt.text.pipeline import TextPipeline
-from tiednmt.text.writing import visible
 
 KEY_BYTES = 8  # of two different pairs among 40 million, some have one key once in 20,000 corpora
 EXAMPLE_LENGTH = 60  # characters of a side
@@ -23,24 +22,29 @@ EXAMPLE_LENGTH = 60  # characters of a side
 
 @dataclass(frozen=True)
 class Tokenisation:
-    """How a subset is tokenised; without ``filters`` every pair is kept.
+    """How a subset is tokenised.
 
-    ``with_keys``: pairs get a key, by which equal ones are found afterwards.
+    ``drops``: pairs that ``filters`` find fault with are left out; of held-out sets they are
+    counted and kept. ``with_keys``: pairs get a key, by which equal ones are found afterwards.
     """
 
     pipeline: TextPipeline
-    filters: Filters | None = None
+    filters: Filters
+    drops: bool = True
     with_keys: bool = False
 
     def __call__(self, pair: Pair) -> tuple[str | None, Pair, bytes]:
-        """Why the pair is dropped or None, its tokenised lines, its key."""
+        """The filters' fault with the pair or None, its tokenised lines, its key."""
         pipeline = self.pipeline
         tokenised = (
             pipeline.tokenise(pair[0], pipeline.source),
             pipeline.tokenise(pair[1], pipeline.target),
         )
-        fault = self.filters.fault(tokenised) if self.filters else None
-        return fault, tokenised, pair_key(tokenised) if self.with_keys else b""
+        return (
+            self.filters.fault(tokenised),
+            tokenised,
+            pair_key(tokenised) if self.with_keys else b"",
+        )
 
 
 @dataclass
@@ -50,21 +54,20 @@ class Tokenised:
     Attributes:
         counts: pairs ``read``, ``kept`` and dropped for each reason.
         examples: how the first pair begins that is dropped for each reason.
-        blank: how many pairs are kept with a side of which nothing can be seen.
-        first_blank: the number of the first of them, from 1; 0 if there is none.
+        faulty: pairs that are kept though training would drop them, for each reason.
+        first_faulty: the number of the first of them for each reason, from 1.
     """
 
     counts: dict[str, int]
     examples: dict[str, Pair] = field(default_factory=dict)
-    blank: int = 0
-    first_blank: int = 0
+    faulty: dict[str, int] = field(default_factory=dict)
+    first_faulty: dict[str, int] = field(default_factory=dict)
 
     def __add__(self, other: Tokenised) -> Tokenised:
+        """Of two parts of the training text."""
         return Tokenised(
             {reason: count + other.counts[reason] for reason, count in self.counts.items()},
             {**other.examples, **self.examples},
-            self.blank + other.blank,
-            self.first_blank or other.first_blank,
         )
 
 
@@ -95,8 +98,9 @@ def tokenise_pairs(
         :class:`Tokenised`, as JSON.
     """
     tokenisation.pipeline.load_tokenisers()  # once, before workers are forked
-    reasons = tokenisation.filters.reasons if tokenisation.filters else []
-    done = Tokenised({"read": 0, **dict.fromkeys(reasons, 0), "kept": 0})
+    reasons = tokenisation.filters.reasons
+    dropped = dict.fromkeys(reasons, 0) if tokenisation.drops else {}
+    done = Tokenised({"read": 0, **dropped, "kept": 0})
     with ExitStack() as stack:
         files = [stack.enter_context(write_whole(path)) for path in outputs]
         key_file = keys and stack.enter_context(
@@ -107,15 +111,17 @@ def tokenise_pairs(
             tokenisation, pairs, workers, "tokenise", "pairs", total
         ):
             done.counts["read"] += 1
-            done.counts[fault or "kept"] += 1
-            if fault is None:
-                for file, line in zip(files, lines, strict=True):
-                    file.write(line + "\n")
-                if key_file:
-                    key_file.write(key)
-                if tokenisation.filters is None and not all(map(visible, lines)):
-                    done.blank += 1
-                    done.first_blank = done.first_blank or done.counts["read"]
-            elif fault not in done.examples:
-                done.examples[fault] = (lines[0][:EXAMPLE_LENGTH], lines[1][:EXAMPLE_LENGTH])
+            if fault and not tokenisation.drops:
+                done.faulty[fault] = done.faulty.get(fault, 0) + 1
+                done.first_faulty.setdefault(fault, done.counts["read"])
+            elif fault:
+                done.counts[fault] += 1
+                begin = (lines[0][:EXAMPLE_LENGTH], lines[1][:EXAMPLE_LENGTH])
+                done.examples.setdefault(fault, begin)
+                continue
+            done.counts["kept"] += 1
+            for file, line in zip(files, lines, strict=True):
+                file.write(line + "\n")
+            if key_file:
+                key_file.write(key)
     return asdict(done)

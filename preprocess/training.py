@@ -1,4 +1,4 @@
-"""A command that trains a model on what has been prepared: a beginning that suits its size."""
+"""Commands that train a model on what has been prepared, and score it: a beginning."""
 
 from __future__ import annotations
 
@@ -42,12 +42,36 @@ def training_command(
             f"--lr 0.002 --lr-scheduler cosine --warmup-updates 300 --max-update {updates}",
         )
     data = os.pathsep.join(map(str, data_bins))
-    save_dir = f"runs/{data_bins[0].parent.name}-{tying}"
     return " \\\n  ".join(
         (
             f"fairseq-train {quote(data)} --user-dir tiednmt",
             *recipe,
             f"--max-tokens {batch} --required-batch-size-multiple 1 --grouped-shuffling",
-            f"--no-epoch-checkpoints --save-dir {quote(save_dir)}",
+            f"--no-epoch-checkpoints --save-dir {quote(_save_dir(data_bins[0], tying))}",
         )
     )
+
+
+def scoring_command(data_bins: Sequence[Path], tying: str, subsets: Sequence[str]) -> str:
+    """``scripts.evaluate`` of what :func:`training_command` leaves.
+
+    Args:
+        data_bins: of one corpus.
+        tying: as there.
+        subsets: to score.
+    """
+    prepared = _prepared(data_bins[0])
+    checkpoint = f"{_save_dir(data_bins[0], tying)}/checkpoint_best.pt"
+    sets = " ".join(f"--subset {quote(subset)}" for subset in subsets)
+    return (
+        f"python -m scripts.evaluate {quote(checkpoint)} \\\n  --data {quote(str(prepared))} {sets}"
+    )
+
+
+def _save_dir(data_bin: Path, tying: str) -> str:
+    return f"runs/{_prepared(data_bin).absolute().name}-{tying}"
+
+
+def _prepared(data_bin: Path) -> Path:
+    """The prepared folder of ``data-bin`` or of one of its parts."""
+    return data_bin.parent if data_bin.name == "data-bin" else data_bin.parent.parent

@@ -100,7 +100,13 @@ def test_files_in_two_scripts_to_a_data_bin(files, tmp_path, capsys, source, tar
     assert manifest["counts"]["train"]["kept"] == manifest["counts"]["train"]["read"] == 30
     assert manifest["subsets"] == {"valid": "valid", "news": "test"}
     for code in (source, target):
-        assert manifest["round_trip"][code] == {"lines": 30, "same": 30, "example": None}
+        assert manifest["round_trip"][code] == {
+            "lines": 30,
+            "same": 30,
+            "example": None,
+            "normalised": 0,
+            "normalised_example": None,
+        }
     report = capsys.readouterr().out
     assert f"{source} 100.0%, {target} 100.0%" in report
     assert f"fairseq-train {dest}/data-bin --user-dir tiednmt" in report
@@ -199,6 +205,30 @@ def test_one_file_may_have_both_sides(files, tmp_path, name):
     assert lines(tmp_path / "dest/raw/train.ja") == [other for _, other in PAIRS]
 
 
+@pytest.mark.parametrize("name", ["b.tsv", "c.jsonl", "d.json", "f.tmx"])
+def test_the_content_says_what_a_file_is_and_not_its_name(files, tmp_path, name):
+    held_out = files("en", "ja")
+    for wrong in ("corpus", "corpus.txt.gz", "corpus.tmx", "corpus.xml", "corpus.jsonl"):
+        if name == "b.tsv" and wrong.endswith(("tmx", "jsonl")):
+            continue  # columns may hold anything, so their name counts
+        path = write(tmp_path / wrong, FORMATS[name](PAIRS), lzma.compress)
+        both = [*held_out["test"], path]
+        found = [pair for source in bitext.sources_of(both, "en", "ja", "--train")
+                 for pair in source.pairs()]  # fmt: skip
+        assert found[3:] == PAIRS
+    command = arguments("en", "ja", held_out, tmp_path / "dest", "--test", f"alone={path}")
+    bitext.main(command)
+    assert lines(tmp_path / "dest/raw/alone.ja") == [other for _, other in PAIRS]
+
+
+def test_plain_text_with_tabs_is_plain_text(files, tmp_path):
+    given = files("en", "cs")
+    for path in given["train"]:
+        write(path, [f"{line}\t{line}" for line in lines(path)])
+    bitext.main(arguments("en", "cs", given, tmp_path / "dest"))
+    assert lines(tmp_path / "dest/raw/train.cs") == lines(given["train"][1])
+
+
 def test_several_files_of_several_kinds_are_one_set(files, tmp_path):
     held_out = files("en", "ja")
     paths = [write(tmp_path / name, FORMATS[name](PAIRS[i * 5 : i * 5 + 5]))
@@ -226,7 +256,7 @@ def test_text_of_tmx_has_no_markup_and_ends_nowhere_within(tmp_path):
 
 BAD = {
     "columns": ("x.tsv", "a\tb\na\tb\tc\n", r"x\.tsv, line 2: 3 column\(s\), not 2"),
-    "no columns": ("x.tsv", '{"en": "a", "ja": "b"}\n', r"x\.tsv, line 1: 1 column"),
+    "no columns": ("x.tsv", '{"en": "a", "de": "b"}\n', r"x\.tsv, line 1: 1 column"),
     "named columns": ("x.tsv", "en\tja\tid\na\tb\n", r"x\.tsv, line 2: 2 column\(s\), not 3"),
     "no JSON": ("x.jsonl", '{"en": "a", "ja": "b"}\nen\tja\n', r"x\.jsonl, line 2: not JSON"),
     "cut JSON": ("x.jsonl", '{"en": "a", "ja": "', r"x\.jsonl, line 1: not JSON"),
@@ -341,6 +371,27 @@ def test_little_that_is_dropped_is_said_quietly(files, tmp_path, capsys):
     assert "WARNING" not in said.err
 
 
+def test_what_does_not_come_back_is_said_with_what_helps(files, tmp_path, capsys):
+    given = files("en", "cs")
+    english = ["A dog,cat or hat."] + ["A dog."] * 28 + ["A cafe\u0301."]
+    czech = ["E\u0301."] * 10 + sentences("cs")[10:29] + ["Pes,kocour."]
+    for path, text in zip(given["train"], (english, czech), strict=True):
+        write(path, text)
+    dest = tmp_path / "dest"
+    bitext.main(arguments("en", "cs", given, dest))
+    said = capsys.readouterr().err
+    for code, lost, changed in (("en", "3.3%", "3.3%"), ("cs", "3.3%", "33.3%")):
+        assert f"{lost} of the {code} lines do not come back from their units as they were" in said
+        assert f"{changed} of the {code} lines have what is changed for good" in said
+    assert "'Pes,kocour.', which becomes 'Pes, kocour.'; --segmentation sentencepiece" in said
+    assert "'E\\u0301.', which becomes '\\xc9.'; scripts.evaluate does the same" in said
+    bitext.main([*arguments("en", "cs", given, dest), "--segmentation", "sentencepiece",
+                 "--merges", "60"])  # fmt: skip
+    said = capsys.readouterr().err
+    assert "do not come back" not in said
+    assert "33.3% of the cs lines have what is changed for good" in said
+
+
 def test_lengths_are_not_counted_in_spaces_where_there_are_none(files, tmp_path):
     source = ["The dog that belongs to the man who lives near the old school sees a cat ."] * 20
     target = ["古い学校の近くに住んでいる男の人の犬は猫を見る。"] * 20
@@ -423,18 +474,31 @@ def test_a_line_that_no_model_takes_is_named_before_training(files, refused, tmp
 
 def test_blank_sides_of_held_out_sets_are_counted_and_kept(files, tmp_path, capsys):
     given = files("en", "cs")
-    write(given["test"][1], ["Muž.", " ", "\u200b"])
+    write(given["test"][1], ["Muž najde strom.", " ", "\u200b"])
     bitext.main(arguments("en", "cs", given, tmp_path / "dest"))
-    assert f"2 pair(s) of news with an empty side, the first at {given['test'][0]}" in (
-        capsys.readouterr().err
-    )
+    said = capsys.readouterr().err
+    assert f"2 pair(s) of news with an empty side, the first at {given['test'][0]}" in said
+    assert f"{given['test'][1]}, line 2" in said
     assert len(lines(tmp_path / "dest/bpe/news.cs")) == 3
+
+
+def test_held_out_pairs_that_do_not_match_are_counted_and_kept(files, tmp_path, capsys):
+    given = files("en", "ru")
+    write(given["valid"][1], ["Пёс видит шляпу.", "Кот видит. " * 5, "The cat sees hats."])
+    options = ("--max-ratio", "2", "--check-script")
+    bitext.main(arguments("en", "ru", given, tmp_path / "dest", *options))
+    said = capsys.readouterr().err
+    for reason, number in (("with sides of very different", 2), ("with a side mostly in let", 3)):
+        found = re.search(rf"WARNING: 1 pair\(s\) of valid {reason}.*, line (\d)$", said, re.M)
+        assert int(found[1]) == number
+    assert manifest_of(tmp_path / "dest")["counts"]["valid"] == {"read": 3, "kept": 3}
+    assert len(lines(tmp_path / "dest/bpe/valid.ru")) == 3
 
 
 # --- as the corpora of WMT ---------------------------------------------------------------------
 
 
-def test_filters_duplicates_and_parts_are_those_of_wmt(files, tmp_path):
+def test_filters_duplicates_and_parts_are_those_of_wmt(files, tmp_path, capsys):
     given = files("en", "ru")
     for side, more in enumerate((["The dog sees hats.", "Собака."], ["Пёс видит шляпу.", "Пёс."])):
         write(given["train"][side], lines(given["train"][side]) + more)
@@ -450,6 +514,12 @@ def test_filters_duplicates_and_parts_are_those_of_wmt(files, tmp_path):
         "kept": 30,
     }
     assert (tmp_path / "dest/data-bin/shard1/train.en-ru.en.bin").exists()
+    train, score = capsys.readouterr().out.replace("\\\n", "").splitlines()[-2:]
+    shards = [f"{tmp_path}/dest/data-bin/shard{number}" for number in (0, 1)]
+    assert train.split()[:2] == ["fairseq-train", ":".join(shards)]
+    save_dir = train.split()[-1]
+    expected = f"scripts.evaluate {save_dir}/checkpoint_best.pt --data {tmp_path}/dest"
+    assert score.split()[2:] == f"{expected} --subset news".split()
 
 
 def test_in_shares_it_is_the_same(files, tmp_path):

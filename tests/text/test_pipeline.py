@@ -146,7 +146,7 @@ def test_sentencepiece_brings_any_line_back(sentencepiece):
 
 
 @pytest.mark.parametrize(
-    "line", ["@@ a@@ b", "▁x ▁ a▁b", "M&S, @name, Face++", "soft\u00adhyphen a\u200bb"]
+    "line", ["@@ a@@ b", "▁x ▁ a▁b", "M&S, @name, Face++, C#", "soft\u00adhyphen a\u200bb"]
 )
 def test_marks_and_odd_words_in_raw_text_come_back(pipeline, line):
     for code in ("en", pipeline.target):

@@ -29,7 +29,7 @@ JOINER = "￭"  # on the side of a token that touches its neighbour
 
 # A word is looked at for joiners if it holds a symbol other than these, or is an address. These
 # are set by the rules below: corpora put spaces before them carelessly, and tidying that is good.
-_UNUSUAL = re.compile(r"[^\w\s.,\-'\"();!&#?:`%$=/“„–”’‘«»°]")
+_UNUSUAL = re.compile(r"[^\w\s.,\-'\"();!&#?:`%$=/“„–”’‘«»°]|(?<=\w)#")
 _ADDRESS = re.compile(r"://|\bwww\.|\.\.[^\W_]")
 _ONLY_AT = re.compile(r"@+")
 

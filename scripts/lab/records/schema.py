@@ -127,7 +127,8 @@ def _require_some(values: Iterable[object], place: str) -> None:
 
 # --- translation -------------------------------------------------------------------------------
 
-BETTER = {"bleu": "higher", "chrf": "higher", "ter": "lower"}  # which scores are, by metric
+# which scores are, by metric
+BETTER = {"bleu": "higher", "chrf": "higher", "ter": "lower", "comet": "higher"}
 
 
 @dataclass(frozen=True, kw_only=True)

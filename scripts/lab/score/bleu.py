@@ -44,7 +44,7 @@ class Score:
     influences: Sequence[float]
 
 
-Scores = dict[str, Score]  # by the keys of METRICS
+Scores = dict[str, Score]  # by the keys of METRICS, and perhaps comet
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Scoring:
             BLEU(tokenize=self.tokenize)
         except (ImportError, RuntimeError, OSError, SystemExit) as error:
             extra = {"ja-mecab": "ja", "ko-mecab": "ko"}.get(self.tokenize)
-            install = f"pip install 'sacrebleu[{extra}]', or " if extra else ""
+            install = f"pip install 'tiednmt[{extra}]', or " if extra else ""
             raise UserError(
                 f"--tokenize {self.tokenize}: sacreBLEU cannot load it"
                 f" ({' '.join(str(error).split())[:80]}); {install}give another, such as char"
@@ -156,11 +156,11 @@ def score(
     for name, metric in scoring.metrics().items():
         found: Any = metric.corpus_score(hypotheses, all_references, n_bootstrap=RESAMPLES)
         scores[name] = Score(
-            score=_figure(found.score),
-            mean=_figure(found._mean),
-            ci=(_figure(found._mean - found._ci), _figure(found._mean + found._ci)),
+            score=figure(found.score),
+            mean=figure(found._mean),
+            ci=(figure(found._mean - found._ci), figure(found._mean + found._ci)),
             signature=scoring.signature(metric),
-            influences=[*map(_figure, _influences(metric, hypotheses, all_references))],
+            influences=[*map(figure, _influences(metric, hypotheses, all_references))],
         )
     return scores
 
@@ -182,7 +182,7 @@ def compare(
     """
     runs = {
         metric: {name: [_run(one[metric]) for one in of] for name, of in systems.items()}
-        for metric in METRICS
+        for metric in _measured(systems)
     }
     return _comparisons(runs, baselines)
 
@@ -197,9 +197,15 @@ def compare_means(
             name: mean_of_test_sets([[_run(one[metric]) for one in of[name]] for of in sets])
             for name in sets[0]
         }
-        for metric in METRICS
+        for metric in _measured(sets[0])
     }
     return _comparisons(runs, baselines)
+
+
+def _measured(systems: Mapping[str, Sequence[Scores]]) -> list[str]:
+    """The metrics that every run has."""
+    (first, *_), *_ = systems.values()
+    return [*first]
 
 
 def _run(score: Score) -> RunScore:
@@ -225,10 +231,10 @@ def _comparison(baseline: str, system: str, metric: str, found: Estimate) -> Com
         baseline=baseline,
         system=system,
         metric=metric,
-        difference=_figure(found.value),
-        interval=(_figure(low), _figure(high)),
-        not_worse_by=_figure(found.not_worse_by(BETTER[metric])),
-        p_value=_figure(found.p_value),
+        difference=figure(found.value),
+        interval=(figure(low), figure(high)),
+        not_worse_by=figure(found.not_worse_by(BETTER[metric])),
+        p_value=figure(found.p_value),
         over_seeds=found.over_seeds,
     )
 
@@ -247,7 +253,7 @@ def refuse_subword_units(lines: Sequence[str], what: str) -> None:
         )
 
 
-def _figure(number: float) -> float:
+def figure(number: float) -> float:
     """A plain float (sacreBLEU also gives numpy's) with as many places as can mean something."""
     return round(float(number), 4)
 

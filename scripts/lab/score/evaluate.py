@@ -24,6 +24,7 @@ from scripts.lab.score.bleu import (
     score,
     tokenizer_for,
 )
+from scripts.lab.score.comet import Comet
 from scripts.lab.score.prepared import Prepared
 from scripts.lab.score.systems import file_name, parse_systems, run_name
 from scripts.lab.score.translate import (
@@ -50,6 +51,12 @@ class ScoringOptions:
     )
     lowercase: bool = option("score without regard to case", default=False)
     chrf_word_order: int = option("2 makes chrF++ of chrF", default=0)
+    comet: str | None = option(
+        "score by this model of COMET too, such as Unbabel/wmt22-comet-da, or a checkpoint file of"
+        " one that you trust (pip install unbabel-comet)",
+        default=None,
+        metavar="MODEL",
+    )
     domains: Path | None = option(
         "a label per line of the subset: lines of one label are scored by themselves too",
         default=None,
@@ -130,6 +137,7 @@ def load_systems(
             _require_writable(folder)
     if scoring.domains and len(options.subset) != 1:
         raise UserError(f"--domains {scoring.domains}: goes with one --subset")
+    _comet(scoring, options.cpu)
     for subset in options.subset:
         _set(prepared, subset, scoring)
     prepared.require_as_prepared(options.subset)
@@ -150,17 +158,27 @@ class _Set:
     references: list[list[str]]
     scoring: Scoring
     domains: Mapping[str, Sequence[int]]
+    comet: Comet | None
 
     def score(self, hypotheses: Sequence[str], lines: Sequence[int] | None = None) -> Scores:
         """The scores of all hypotheses, or of those of some lines."""
-        texts = [hypotheses, *self.references]
+        texts = [hypotheses, *self.references, self.source]
         if lines is not None:
             texts = [[text[i] for i in lines] for text in texts]
-        first, second, *more = texts
-        return score(first, second, self.scoring, more)
+        first, second, *more, source = texts
+        scores = score(first, second, self.scoring, more)
+        if self.comet:
+            scores["comet"] = self.comet.score(first, source, second, self.scoring.normalised)
+        return scores
 
 
-def _set(prepared: Prepared, subset: str, options: ScoringOptions) -> _Set:
+def _comet(options: ScoringOptions, cpu: bool) -> Comet | None:
+    return Comet(options.comet, cpu) if options.comet else None
+
+
+def _set(
+    prepared: Prepared, subset: str, options: ScoringOptions, comet: Comet | None = None
+) -> _Set:
     """A test set, its references in the form that translations have.
 
     Where they have what no translation can have (’ for ', say, decomposed letters), this is taken
@@ -186,7 +204,7 @@ def _set(prepared: Prepared, subset: str, options: ScoringOptions) -> _Set:
     if options.domains:
         for i, label in enumerate(_labels(options.domains, len(found.source))):
             domains.setdefault(label, []).append(i)
-    return _Set(found.source, references, scoring, domains)
+    return _Set(found.source, references, scoring, domains, comet)
 
 
 def _labels(path: Path, lines: int) -> list[str]:
@@ -235,7 +253,8 @@ def evaluate(
     Raises:
         UserError: no such subset, or it cannot be scored so.
     """
-    sets = {subset: _set(prepared, subset, options) for subset in subsets}
+    comet = _comet(options, systems[0].device.type == "cpu")
+    sets = {subset: _set(prepared, subset, options, comet) for subset in subsets}
     scored: dict[str, list[_Scored]] = {subset: [] for subset in subsets}
     for system, run in zip(systems, _run_names(systems), strict=True):
         with closing(system):

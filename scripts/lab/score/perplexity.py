@@ -98,10 +98,10 @@ class Scorer:
         self.task.args.data = str(data_bin)
         self.task.load_dataset(subset)
         nll, tokens, unknown = 0.0, 0, 0
-        batches = self._batches(self.task.dataset(subset))
         with torch.no_grad(), warnings.catch_warnings():
             # fairseq's loader asks for pinned memory with or without a GPU
             warnings.filterwarnings("ignore", message=".*pin_memory.*")
+            batches = self._batches(self.task.dataset(subset))
             for batch in tqdm(batches, desc=subset, unit=" batches", disable=None):
                 target = self._target(batch)
                 nll += self._nll(batch["net_input"], target).item()

@@ -54,7 +54,8 @@ def scores(record: Mapping[str, Any]) -> str:
 def _metrics(scored: Mapping[str, Any]) -> dict[str, str]:
     """What the metrics of a run are called: chrF is chrF++ where it looks at pairs of words."""
     plus = "|nw:2|" in scored["chrf"]["signature"]
-    return {**METRICS, "chrf": "chrF++"} if plus else METRICS
+    names = {**METRICS, "chrf": "chrF++"} if plus else METRICS
+    return {key: name for key, name in names.items() if key in scored}
 
 
 def _domains(domains: Mapping[str, Any]) -> list[str]:
@@ -84,7 +85,7 @@ def _systems(runs: Iterable[Mapping[str, Any]]) -> str:
     for name, of in by_name.items():
         seconds = sum(run["seconds"] for run in of)
         sentences = sum(run["sentences"] for run in of)
-        means = [over_seeds([run[metric]["score"] for run in of]) for metric in METRICS]
+        means = [over_seeds([run[metric]["score"] for run in of]) for metric in names]
         rows.append(
             [
                 name,

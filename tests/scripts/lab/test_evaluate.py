@@ -6,6 +6,7 @@ import pickle
 import random
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 from argparse import Namespace
@@ -444,7 +445,7 @@ def test_a_tokeniser_that_is_not_installed_is_named_with_its_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, "MeCab", None)
     monkeypatch.delitem(sys.modules, "sacrebleu.tokenizers.tokenizer_ja_mecab", raising=False)
-    with pytest.raises(UserError, match=r"--tokenize ja-mecab: .*sacrebleu\[ja\].*such as char"):
+    with pytest.raises(UserError, match=r"--tokenize ja-mecab: .*tiednmt\[ja\].*such as char"):
         Scoring("ja-mecab")
 
 
@@ -616,6 +617,84 @@ def test_domains_and_more_references(
     assert list(result["domains"]) == ["talks", "news"]
     out = capsys.readouterr().out
     assert "chrF++" in out and "news, against a" in out
+
+
+COMET = """
+import json
+from types import SimpleNamespace
+CALLS = []
+def download_model(name):
+    if name != "a/model":
+        raise KeyError("no such model")
+    return "path"
+def load_from_checkpoint(path):
+    return SimpleNamespace(predict=predict)
+def predict(data, batch_size, gpus):
+    CALLS.append(data)
+    return SimpleNamespace(scores=[similarity(**one) for one in data])
+def similarity(src, mt, ref):
+    return len({*mt.split()} & {*ref.split()}) / 10 + len(src) / 1000
+"""
+
+
+@pytest.fixture
+def comet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A package with the interface of unbabel-comet 2.2, which loads no model of 2 GB."""
+    packages = tmp_path / "packages"
+    (packages / "unbabel_comet-2.2.7.dist-info").mkdir(parents=True)
+    metadata = "Metadata-Version: 2.1\nName: unbabel-comet\nVersion: 2.2.7\n"
+    (packages / "unbabel_comet-2.2.7.dist-info/METADATA").write_text(metadata)
+    (packages / "comet.py").write_text(COMET)
+    monkeypatch.syspath_prepend(packages)
+    yield packages
+    sys.modules.pop("comet", None)
+
+
+def test_comet_is_a_metric_where_it_is_installed(
+    folder: Path,
+    checkpoints: dict[str, Path],
+    comet: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    subset = "test_2016_flickr"
+    source, references = Prepared(folder).pairs(subset)
+    (tmp_path / "labels").write_text("\n".join(f"{i % 2}" for i in range(len(source))))
+    command = f"a={checkpoints['tied']} b={checkpoints['lstm']} --data {folder} --cpu --beam 1"
+    command += f" --subset {subset} --domains {tmp_path}/labels --comet a/model"
+    evaluate.main([*command.split(), "--json", str(tmp_path / "s.json"), "--output", str(tmp_path)])
+    result = json.loads((tmp_path / "s.json").read_text())["subset"][subset]
+    fake = sys.modules["comet"]
+    means = []
+    for i, row in enumerate(result["systems"]):
+        translations = Path(row["translations"]).read_text(encoding="utf-8").splitlines()
+        triples = [*zip(source, translations, references, strict=True)]
+        scores = [100 * fake.similarity(*triple) for triple in triples]
+        means.append(sum(scores) / len(scores))
+        found = row["comet"]
+        assert found["score"] == pytest.approx(means[i], abs=1e-4)
+        assert found["signature"] == "model:a/model|bs:1000|seed:12345|version:2.2.7"
+        low, high = found["ci"]
+        error = statistics.stdev(scores) / len(scores) ** 0.5
+        assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.2)
+        assert sum(x * x for x in found["influences"]) == pytest.approx(error**2, rel=0.2)
+        halves = [of["systems"][i]["comet"]["score"] for of in result["domains"].values()]
+        assert sum(halves) / 2 == pytest.approx(means[i], abs=1e-3)
+    (compared,) = [one for one in result["comparisons"] if one["metric"] == "comet"]
+    assert compared["difference"] == pytest.approx(means[1] - means[0], abs=2e-4)
+    asked = [tuple(one.values()) for call in fake.CALLS for one in call]
+    assert len(asked) == len(set(asked))
+    assert " COMET " in capsys.readouterr().out
+
+
+def test_comet_that_cannot_be_had(
+    folder: Path, checkpoints: dict[str, Path], refusal: Callable[..., str], comet: Path
+) -> None:
+    given = (checkpoints["tied"], "--subset", "test_2016_flickr", "--comet", "b/model")
+    message = refusal(*given)
+    assert "--comet b/model: COMET cannot load it ('no such model'); give a name such" in message
+    shutil.rmtree(comet / "unbabel_comet-2.2.7.dist-info")
+    assert "--comet b/model: pip install unbabel-comet first" in refusal(*given)
 
 
 def test_marks_in_the_input_are_text(
