@@ -14,7 +14,7 @@ from torch import Tensor
 from tiednmt.errors import UserError
 from tiednmt.frequency import frequency_order
 from tiednmt.models.parameters import OURS, matrices_of
-from tiednmt.tying import equal_matrices
+from tiednmt.tying import INPUT, OUTPUT, SOURCE_INPUT, TARGET_INPUT, equal_matrices
 from tiednmt.vocabulary import trim as trimming
 from tiednmt.vocabulary.files import Folder
 from tiednmt.vocabulary.segmentation import Subwords, is_character
@@ -22,6 +22,7 @@ from tiednmt.vocabulary.segmentation import Subwords, is_character
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # of the units that are left, in the table of costs
 NEAR = 0.9  # cosine from which on two rows are near-duplicates
 _ROWS_AT_ONCE = 1024
+_LETTERS = {INPUT: "U", SOURCE_INPUT: "$U_{src}$", TARGET_INPUT: "$U_{tgt}$", OUTPUT: "V"}
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,12 @@ class Matrix:
 
     Attributes:
         name: all that it is.
+        symbols: of its rows.
+        counts: how often the text has each.
         norms: of the rows.
-        nearest: by row, the row of greatest cosine, and the cosine.
+        nearest: by row, the row of greatest cosine.
+        cosines: and that cosine.
+        units: the rows of units, the most frequent first.
     """
 
     name: str
@@ -40,7 +45,7 @@ class Matrix:
     norms: Tensor
     nearest: Tensor
     cosines: Tensor
-    units: Sequence[int]  # rows of units, the most frequent first
+    units: Sequence[int]
 
     @property
     def unused(self) -> list[str]:
@@ -123,9 +128,9 @@ class Report:
         for matrix in self.matrices:
             norms = matrix.norms[list(matrix.units)]
             ranks = range(1, len(norms) + 1)
-            axes[0].scatter(ranks, norms, s=4, alpha=0.5, label=matrix.name)
+            axes[0].scatter(ranks, norms, s=4, alpha=0.5, label=_short(matrix.name))
         axes[0].set(xscale="log", xlabel="rank by frequency", ylabel="norm of the row")
-        axes[0].legend()
+        axes[0].legend(loc="lower left")
         if self.costs:
             units = [cost.units for cost in self.costs]
             per_token = [c.coverage.units_after / max(c.coverage.tokens, 1) for c in self.costs]
@@ -135,9 +140,14 @@ class Report:
             other = axes[1].twinx()
             other.plot(units, lost, marker="s", color="tab:red", label="not covered")
             other.set_ylabel("tokens not covered, %")
-            axes[1].legend(loc="upper left")
-            other.legend(loc="upper right")
+            lines = [*axes[1].get_lines(), *other.get_lines()]
+            axes[1].legend(handles=lines, loc="upper right")
         figure.savefig(path, dpi=150)
+
+
+def _short(name: str) -> str:
+    """The names of a matrix by the letters of the papers."""
+    return " = ".join(_LETTERS[use] for use in name.split(" = "))
 
 
 def _examples(words: Sequence[str]) -> str:
@@ -158,7 +168,7 @@ def report(found: Folder, texts: Mapping[str, Sequence[str]] | None = None) -> R
     by_side = found.unit_counts()
     matrices = []
     for uses, weight in equal_matrices(matrices_of(model.weights, OURS)).items():
-        sides = {0 if use == "source input embedding" else 1 for use in uses}
+        sides = {0 if use == SOURCE_INPUT else 1 for use in uses}
         dictionary = model.dictionaries[-1 if 1 in sides else 0]
         counts = list(dictionary.count)
         if by_side is not None:
