@@ -34,7 +34,7 @@ UNSCALED = "no_scale_embedding"
 
 _TRANSFORMER = "--arch tied_transformer has it"
 _ADAPTIVE = "--criterion tied_cross_entropy never holds all scores, and --tying saves the weights"
-_START = "start from trained weights with --finetune-from-model"
+_FROZEN = "--freeze-embeddings leaves all matrices as they are"
 _DROPOUTS = "see --dropout and what is below it in --help"
 # fairseq's → the value that leaves it off, and the nearest thing
 NOT_OFFERED: dict[str, tuple[Any, str]] = {
@@ -48,10 +48,8 @@ NOT_OFFERED: dict[str, tuple[Any, str]] = {
         False,
         "prepare the data with fairseq-preprocess --joined-dictionary and use --tying three-way",
     ),
-    "encoder_embed_path": (None, _START),
-    "decoder_embed_path": (None, _START),
-    "encoder_freeze_embed": (False, "--input-gradient-scale 0 holds back what lookups add"),
-    "decoder_freeze_embed": (False, "--input-gradient-scale 0 holds back what lookups add"),
+    "encoder_freeze_embed": (False, _FROZEN),
+    "decoder_freeze_embed": (False, _FROZEN),
     "encoder_layers_to_keep": (None, "train fewer --encoder-layers"),
     "decoder_layers_to_keep": (None, "train fewer --decoder-layers"),
     "encoder_xformers_att_config": (None, "attention is torch's scaled_dot_product_attention"),

@@ -9,11 +9,9 @@ frequent pairs another way: 2 % of the merges are others, and from the 184th on 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
-
-from tqdm import tqdm
 
 END_OF_WORD = "</w>"
 LEAST_FREQUENT = 2  # a pair seen once is not worth a merge
@@ -30,13 +28,32 @@ def learn_merges(words: Iterable[tuple[str, int]], merges: int) -> Iterator[Symb
         words: distinct words and how often each was seen.
         merges: how many at most; there are fewer where no pair is left that was seen twice.
     """
+    split = (([*word[:-1], word[-1] + END_OF_WORD], count) for word, count in words)
+    return continued_merges(split, merges, lambda _: True)
+
+
+def continued_merges(
+    words: Iterable[tuple[Sequence[str], int]],
+    merges: int,
+    is_fit: Callable[[Symbols], bool],
+) -> Iterator[Symbols]:
+    """As :func:`learn_merges`, from words that are merged to some extent.
+
+    Args:
+        words: distinct words as symbols, and how often each was seen.
+        merges: how many at most.
+        is_fit: whether a pair may be merged.
+    """
     table = _PairTable(words)
-    for _ in tqdm(range(merges), desc="learn", unit=" merges", disable=None):
+    learnt = 0
+    while learnt < merges:
         pair = table.most_frequent()
         if pair is None:
             return
-        yield pair
-        table.merge(pair)
+        if is_fit(pair):
+            yield pair
+            table.merge(pair)
+            learnt += 1
 
 
 class _Candidate:
@@ -57,17 +74,16 @@ class _Candidate:
 class _PairTable:
     """How often each pair of neighbouring symbols is seen, and in which words."""
 
-    def __init__(self, words: Iterable[tuple[str, int]]):
+    def __init__(self, words: Iterable[tuple[Sequence[str], int]]):
         self.words: list[list[str]] = []
         self.frequencies: list[int] = []
         self.counts: defaultdict[Symbols, int] = defaultdict(int)
         self.places: defaultdict[Symbols, set[int]] = defaultdict(set)  # some are out of date
-        for word, frequency in words:
-            symbols = [*word[:-1], word[-1] + END_OF_WORD]
+        for symbols, frequency in words:
             for pair in pairwise(symbols):
                 self.counts[pair] += frequency
                 self.places[pair].add(len(self.words))
-            self.words.append(symbols)
+            self.words.append(list(symbols))
             self.frequencies.append(frequency)
         self.heap = [_Candidate(pair, count) for pair, count in self.counts.items()]
         heapify(self.heap)

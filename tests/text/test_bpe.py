@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 from subword_nmt.learn_bpe import learn_bpe
 
-from preprocess.bpe import learn_merges
+from tiednmt.text.bpe import learn_merges
 
 
 def merges_of_the_library(words, merges):
