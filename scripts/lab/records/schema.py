@@ -70,7 +70,8 @@ class TrainedRow:
 
     ``recipe`` is all of fairseq's settings but the seed, ``training_command`` says the same to
     ``fairseq-train``. ``training_seconds`` is the mean over the seeds. ``input_scales`` are those
-    learned, as they ended, by the use that they are of.
+    learned, as they ended, by the use that they are of. ``averaged``: scored is the mean of as many
+    last checkpoints; 0: the checkpoint of the lowest validation loss.
     """
 
     name: str
@@ -83,6 +84,7 @@ class TrainedRow:
     recipe: Recipe
     training_command: str
     input_scales: Mapping[str, SeedStatistics] | None = None
+    averaged: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,9 +193,9 @@ class TestScores:
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationRow(TrainedRow):
-    """``share`` is of the baseline's parameters; ``test`` is by test set."""
+    """``share`` is of the baseline's parameters, None without one; ``test`` is by test set."""
 
-    share: float
+    share: float | None = None
     test: Mapping[str, TestScores]
 
     def __post_init__(self) -> None:
@@ -242,9 +244,10 @@ class VocabularySizes:
 class TranslationRecord(ExperimentRecord):
     """Translation models; ``samples`` have ``source``, ``reference`` and a translation per row.
 
-    The others are compared with ``baseline``, and with each row of ``also_compared_with``: from the
-    scores of the seeds, or where those are not known from ``comparisons``, which has them by test
-    set. ``earlier`` tells of the runs whose rows or seeds this record joined.
+    The others are compared with ``baseline``, and with each row of ``also_compared_with``, where
+    these were trained: from the scores of the seeds, or where those are not known from
+    ``comparisons``, which has them by test set. ``earlier`` tells of the runs whose rows or seeds
+    this record joined.
     """
 
     rows: Sequence[TranslationRow]
@@ -260,9 +263,6 @@ class TranslationRecord(ExperimentRecord):
         _require_some(self.rows, "rows")
         super().__post_init__()
         names, subsets = self.row_names, [*self.rows[0].test]
-        for baseline in (self.baseline, *self.also_compared_with):
-            if baseline not in names:
-                raise Fault(f"its baseline {baseline} is none of its rows")
         if not subsets or any([*row.test] != subsets for row in self.rows):
             raise Fault("its rows have not the same test sets")
         if self.scored_by_seed:
@@ -271,6 +271,12 @@ class TranslationRecord(ExperimentRecord):
             self._require_comparisons()
         if any({"source", "reference", *names} - sample.keys() for sample in self.samples):
             raise Fault("a sample lacks a row's translation")
+
+    @property
+    def baselines(self) -> list[str]:
+        """The rows that the others are compared with; sizes with the first."""
+        wanted = (self.baseline, *self.also_compared_with)
+        return [name for name in wanted if name in self.row_names]
 
     @property
     def scored_by_seed(self) -> bool:

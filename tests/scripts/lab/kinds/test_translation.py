@@ -161,6 +161,30 @@ def test_an_older_record_is_replaced_by_one_of_all_rows(keep):
     assert "comparisons" not in kept
 
 
+def test_rows_without_their_baseline_show_no_difference(keep):
+    alone = only(WHOLE, [1, 2], rows=["three-way"])
+    del alone["rows"][0]["share"]
+    keep(alone)
+    text = store.table("some")
+    assert "| three-way | test | 1,000,000 |" in text
+    assert "against" not in text and "of none" not in text and "Differences" not in text
+
+
+def test_the_baseline_may_join_later(keep):
+    kept = keep(only(WHOLE, [1, 2], rows=["three-way"]), only(WHOLE, [1, 2, 3], rows=["none"]))
+    shares = [(row["name"], row["share"]) for row in kept["rows"]]
+    assert shares == [("three-way", 0.5), ("none", 1)]
+    text = store.table("some")
+    assert "| against none | not worse by more than (95 %) | p |" in text
+    assert "Differences: over seeds and test sentences" in text
+
+
+def test_without_the_first_baseline_the_next_one_counts(keep):
+    kept = keep({**copy.deepcopy(WHOLE), "baseline": "other", "also_compared_with": ["three-way"]})
+    assert [row["share"] for row in kept["rows"]] == [1, 0.5]  # as the run had them
+    assert "| against three-way | not worse" in store.table("some")
+
+
 def test_a_third_row_that_others_are_compared_with(keep):
     content = records.translation(seeds=3)
     extra = copy.deepcopy(content["rows"][1]) | {"name": "lstm"}

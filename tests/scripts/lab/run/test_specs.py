@@ -117,6 +117,12 @@ def test_an_experiment_that_says_too_little(monkeypatch, tmp_path):
     (tmp_path / "short.yaml").write_text("title: Short\nprepare: [preprocess.demo]\nrows: {}\n")
     with pytest.raises(UserError, match=r"short.yaml: lacks kind"):
         load_experiment("short")
+    (tmp_path / "short.yaml").write_text(
+        "title: Short\nkind: translation\nprepare: [preprocess.demo]\nrecipe: tied_gru_demo\n"
+        "rows: {none: {}}\nbaselines: [non]\n"
+    )
+    with pytest.raises(UserError, match=r"short.yaml: baselines: there are no rows non"):
+        load_experiment("short")
 
 
 def test_every_experiment_is_of_a_kind_that_is_scored():
