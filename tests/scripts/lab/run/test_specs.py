@@ -81,7 +81,10 @@ def test_language_model_rows_are_what_they_are_called(experiment):
         assert config.model.projection == (penalty > 0)
         assert config.criterion.projection_penalty == penalty
         assert parts.get("wt") != "1 bias" or config.model.single_bias
-        assert config.model.variational_dropout == ("bd" in parts)
+        if "attention_span" in config.model:
+            assert (config.model.attention_span > 0) == (parts.get("wt") != "without memory")
+        else:
+            assert config.model.variational_dropout == ("bd" in parts)
         assert (config.optimizer.weight_decay > 0) == ("wd" in parts or "rhn" in parts)
         assert config.dataset.batch_size == 20
 
