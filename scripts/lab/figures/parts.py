@@ -26,7 +26,12 @@ from tiednmt.tying import INPUT, OUTPUT, SOURCE_INPUT, TARGET_INPUT, TieMap
 
 MEGABYTE = 1_000_000
 
-METRICS = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER"}
+METRICS = {
+    "bleu": "BLEU",
+    "tokenised_bleu": "BLEU of lower-cased tokens",
+    "chrf": "chrF",
+    "ter": "TER",
+}
 
 SYMBOLS = {  # of the matrices, as in the README; "_" sets off a subscript
     SOURCE_INPUT: "U_src",

@@ -65,7 +65,7 @@ def figures(record: TranslationRecord) -> Figures:
             Picture("learning-curves", [curves]),
             _sizes_and_scores(record),
             conditions(record),
-            Bullets([*_notes(record), *_signatures(record, ["bleu"])]),
+            Bullets([*_notes(record), *_signatures(record, _shown_first(record))]),
             *uses.in_summary(record),
         ],
         parts=[
@@ -224,7 +224,10 @@ def _measure(record: TranslationRecord, place: str) -> Measure:
 
 
 def _sizes_and_scores(record: TranslationRecord) -> Table:
-    """A line per row and test set: its size, its BLEU, and how far that is from the baseline's."""
+    """A line per row and test set: its size, its BLEU, and how far that is from the baseline's.
+
+    The difference is in BLEU of cased text.
+    """
     places = _places(record)
     several, others, shares = len(places) > 1, _is_compared(record), bool(record.baselines)
     lines: list[list[str | Cell]] = []
@@ -237,13 +240,14 @@ def _sizes_and_scores(record: TranslationRecord) -> Table:
                     *[place] * several,
                     f"{row.parameters:,}",
                     *["–" if row.share is None else f"{row.share:.1%}"] * shares,
-                    _score_cell(row, place, "bleu"),
+                    *(_score_cell(row, place, metric) for metric in _shown_first(record)),
                     *(_difference_cells(record, found) if others else []),
                 ]
             )
     head = ["", *["test set"] * several, "parameters"]
     head += [f"of {name}" for name in record.baselines[:1]]
-    head.append("BLEU" if several else f"{places[0]} BLEU")
+    shown = [METRICS[metric] for metric in _shown_first(record)]
+    head += shown if several else [f"{places[0]} {metric}" for metric in shown]
     head += _difference_heads(record) if others else []
     caption = "Sizes and scores; below each score its 95 % interval"
     return Table(head, lines, left=1 + several, caption=caption)
@@ -268,7 +272,7 @@ def _score_cell(row: TranslationRow, place: str, metric: str) -> Cell:
 
 def _further_scores(record: TranslationRecord) -> Part:
     """What the table of sizes and scores leaves out."""
-    metrics = [metric for metric in _metrics(record) if metric != "bleu"]
+    metrics = [metric for metric in _metrics(record) if metric not in _shown_first(record)]
     places = [*record.rows[0].test]
     rows: list[list[str | Cell]] = [
         [
@@ -290,6 +294,11 @@ def _metrics(record: TranslationRecord) -> list[str]:
     """Those that every row was scored by."""
     every = [of.by_metric for row in record.rows for of in row.test.values()]
     return [metric for metric in METRICS if all(metric in of for of in every)]
+
+
+def _shown_first(record: TranslationRecord) -> list[str]:
+    """BLEU of cased text, and of lower-cased tokens where it is known."""
+    return [metric for metric in _metrics(record) if metric in ("bleu", "tokenised_bleu")]
 
 
 def _baselines(record: TranslationRecord) -> list[str]:

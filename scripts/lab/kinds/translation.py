@@ -14,6 +14,7 @@ from scripts.lab.figures.translation import figures
 from scripts.lab.kinds.kind import Kind, Trained
 from scripts.lab.records.joining import Joined, by_row, require_all_seeds
 from scripts.lab.records.schema import (
+    BETTER,
     MetricScore,
     SeedScore,
     TestScores,
@@ -83,7 +84,7 @@ class TranslationScoring:
         wanted = {(name, str(run.checkpoint)) for name, run in runs.items()}
         return {*self.subsets} <= found.keys() and all(
             wanted <= {(system["name"], system["checkpoint"]) for system in of["systems"]}
-            and all("influences" in system["bleu"] for system in of["systems"])
+            and all(_says_enough(system) for system in of["systems"])
             for of in found.values()
         )
 
@@ -114,6 +115,10 @@ class TranslationScoring:
         ]
 
 
+def _says_enough(system: Mapping[str, Any]) -> bool:
+    return all("influences" in system.get(metric, ()) for metric in BETTER)
+
+
 def _shares(rows: Sequence[TrainedRow], baselines: Sequence[str]) -> dict[str, float | None]:
     """Of the parameters of the first baseline that is among the rows, by row."""
     sizes = {row.name: row.parameters for row in rows}
@@ -132,7 +137,7 @@ def _test_scores(systems: Sequence[Mapping[str, Any]]) -> TestScores:
                     for system in systems
                 ],
             )
-            for metric in ("bleu", "chrf", "ter")
+            for metric in BETTER
         }
     )
 
@@ -207,6 +212,7 @@ def _both(old: TestScores, new: TestScores) -> TestScores:
                 (*score.seeds, *new.by_metric[metric].seeds),
             )
             for metric, score in old.by_metric.items()
+            if metric in new.by_metric
         }
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,8 +41,12 @@ class Score:
     signature: str
     influences: Sequence[float]
 
+    def with_note(self, note: str) -> Score:
+        """The same, with something more in its signature."""
+        return replace(self, signature=f"{self.signature}|{note}")
 
-Scores = dict[str, Score]  # by the keys of METRICS
+
+Scores = dict[str, Score]  # by metric: the keys of METRICS, and further ones
 
 
 @dataclass(frozen=True)
@@ -73,18 +77,19 @@ def score(hypotheses: Sequence[str], references: Sequence[str]) -> Scores:
             marks of subword segmentation.
     """
     _require_scorable(hypotheses, references)
-    scores = {}
-    for name, metric_class in METRICS.items():
-        metric = metric_class()
-        found: Any = metric.corpus_score(hypotheses, [references], n_bootstrap=RESAMPLES)
-        scores[name] = Score(
-            score=_figure(found.score),
-            mean=_figure(found._mean),
-            ci=(_figure(found._mean - found._ci), _figure(found._mean + found._ci)),
-            signature=str(metric.get_signature()),
-            influences=[*map(_figure, _influences(metric, hypotheses, references))],
-        )
-    return scores
+    return {name: score_by(of(), hypotheses, references) for name, of in METRICS.items()}
+
+
+def score_by(metric: Any, hypotheses: Sequence[str], references: Sequence[str]) -> Score:
+    """The score by a metric of sacreBLEU."""
+    found: Any = metric.corpus_score(hypotheses, [references], n_bootstrap=RESAMPLES)
+    return Score(
+        score=_figure(found.score),
+        mean=_figure(found._mean),
+        ci=(_figure(found._mean - found._ci), _figure(found._mean + found._ci)),
+        signature=str(metric.get_signature()),
+        influences=[*map(_figure, _influences(metric, hypotheses, references))],
+    )
 
 
 def _influences(
@@ -104,7 +109,7 @@ def compare(
     """
     runs = {
         metric: {name: [_run(one[metric]) for one in of] for name, of in systems.items()}
-        for metric in METRICS
+        for metric in _metrics(systems)
     }
     return _comparisons(runs, baselines)
 
@@ -119,9 +124,13 @@ def compare_means(
             name: mean_of_test_sets([[_run(one[metric]) for one in of[name]] for of in sets])
             for name in sets[0]
         }
-        for metric in METRICS
+        for metric in _metrics(sets[0])
     }
     return _comparisons(runs, baselines)
+
+
+def _metrics(systems: Mapping[str, Sequence[Scores]]) -> list[str]:
+    return [*next(iter(systems.values()))[0]]
 
 
 def _run(score: Score) -> RunScore:

@@ -19,6 +19,7 @@ from scripts.lab.options import option
 from scripts.lab.score.bleu import Scores, compare, compare_means, score
 from scripts.lab.score.prepared import Prepared
 from scripts.lab.score.systems import file_name, parse_systems, run_name
+from scripts.lab.score.tokenised import TOKENISED_BLEU, tokenised_bleu
 from scripts.lab.score.translate import (
     DEFAULT_SEARCH,
     MAX_LEN_A,
@@ -198,7 +199,9 @@ def _score(
     started = time.perf_counter()
     hypotheses = system.translate(source, search, f"{run}, {subset}")
     seconds = time.perf_counter() - started
-    return _Scored(system, run, hypotheses, seconds, score(hypotheses, references))
+    scores = score(hypotheses, references)
+    scores[TOKENISED_BLEU] = tokenised_bleu(hypotheses, references, system.pipeline.target)
+    return _Scored(system, run, hypotheses, seconds, scores)
 
 
 def _row(scored: _Scored) -> dict[str, Any]:
