@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fairseq.data.data_utils import infer_language_pair
 
 import tiednmt.plugin  # noqa: F401
 from tiednmt.checkpoints import read_checkpoint
@@ -65,6 +66,11 @@ def write_model(checkpoint: Path, data_bin: Path, folder: Path, int8: bool) -> N
     bias = state["model"][str(OURS.bias)].clone()
     state["model"][str(OURS.bias)].zero_()  # which fairseq's Transformer has not
     stock, _ = convert(state)
+    source, target = infer_language_pair(str(data_bin))
+    task = {"task": "translation", "source_lang": source, "target_lang": target}
+    stock["args"] = argparse.Namespace(
+        **vars(stock["cfg"]["model"]), **task
+    )  # where it looks for all options
     path = folder / "transformer.pt"
     torch.save(stock, path)
 
