@@ -9,7 +9,7 @@ question of measurement, and answered by the pairs that are like the one in ques
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log2
 from statistics import fmean
 
@@ -248,17 +248,26 @@ def _unmeasured(
 
 
 def _by_measurement(joined: str, nearest: Sequence[MeasuredPair]) -> Advice:
-    """The smallest of the modes whose best row is not below the untied one but by chance."""
+    """The smallest of the modes that have no significant loss, in the longest trainings."""
     longest = [pair for pair in nearest if pair.updates == nearest[0].updates]
-    rows = [row for pair in longest for row in pair.rows]
-    best = {row.tying: row for row in sorted(rows, key=lambda row: row.mean)}
+    every = [row for pair in longest for row in pair.rows]
+    rows = {row.tying: row for row in sorted(every, key=_rank, reverse=True)}  # the best is last
     tried, fits = [], None
-    for row in sorted(best.values(), key=lambda row: row.share):
-        tried.append(str(row))
+    for row in sorted(rows.values(), key=lambda row: row.share):
+        tried.append(row)
         if not row.worse:
             fits = row
             break
-    on = f"On {nearest[0]}, which is like this pair, against the untied model: {'; '.join(tried)}."
+    names = " and ".join(p.name for p in longest if any(row in p.rows for row in tried))
+    on = (
+        f"On {replace(longest[0], name=names)}, which is like this pair, against the untied model: "
+        f"{'; '.join(map(str, tried))}."
+    )
     if fits is None:
         return Advice(NONE, [joined, on], nearest)
     return Advice(fits.tying, [joined, on], nearest, fits.options)
+
+
+def _rank(row: MeasuredRow) -> tuple[bool, bool, float]:
+    """Lower is better: without loss first, then without options, then by score."""
+    return row.worse, bool(row.options), -row.mean

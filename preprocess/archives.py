@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocess.bitext import Bitext, Reader, TextFile, line_by_line
 from preprocess.corpus import Corpus
 from preprocess.download import Download
+from preprocess.pairs import Bitext, Reader, TextFile, line_by_line
 
 
 @dataclass(frozen=True)

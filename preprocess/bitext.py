@@ -1,138 +1,159 @@
-"""Sentence pairs as corpora publish them: line by line, or in the segments of sgm and XML files."""
+"""Text of your own in any two languages, from files to data-bin.
+
+``python -m preprocess.bitext --source en --target cs --train a.en a.cs [b.tsv c.tmx d.jsonl …]
+--valid v.en v.cs [--test NAME=t.en,t.cs]… --dest DIR``
+
+Plain text comes in two files, line N of one the translation of line N of the other, the source
+first. One file may have both sides: columns (.tsv: two, or the ones that a first line names by
+the languages' codes), a translation memory (.tmx) or JSON lines (.jsonl: {"en": "…", "cs": "…"}).
+Any of them may be compressed by gzip, xz, bzip2 or Zstandard, whatever its name is. Several are
+read one after the other. ``--valid 2000`` holds so many pairs out of the training text instead.
+More files of a test set are further references.
+"""
 
 from __future__ import annotations
 
-import html
+import argparse
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import zip_longest
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from preprocess.files import read_lines
-from tiednmt.errors import UserError
+from preprocess.command import add_share_arguments, parser_of, share_from
+from preprocess.corpus import TRAIN, VALID, Corpus, Options
+from preprocess.options import add_options
+from preprocess.pair_files import FORMATS, reader_of
+from preprocess.pairs import Bitext, PairFile, PairSource, TextFile, line_by_line
+from preprocess.prepare import prepare
+from tiednmt.errors import UserError, one_line_errors
 
-Pair = tuple[str, str]
-
-_DOCUMENT = re.compile(r"<doc\b[^>]*\bdocid=\"([^\"]*)\"", re.IGNORECASE)
-_SEGMENT = re.compile(r"<seg\b[^>]*\bid=\"([^\"]*)\"[^>]*>(.*?)</seg>", re.IGNORECASE)
-_SEGMENT_START = re.compile(r"<seg\b", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class TextFile:
-    """A text file, plain or ``.gz``, or a member of an archive."""
-
-    path: Path
-    member: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.path}, {self.member}" if self.member else str(self.path)
-
-    def lines(self) -> Iterator[str]:
-        """Its lines, as :func:`preprocess.files.read_lines` reads them."""
-        return read_lines(self.path, self.member)
+_TEST = re.compile(r"(?:([\w.+-]+)=)?(.+)")
 
 
-Reader = Callable[[TextFile, TextFile], Iterator[Pair]]
+def sources_of(paths: Sequence[Path], source: str, target: str, option: str) -> list[PairSource]:
+    """The pairs of files: alone, or two and two, by their endings.
 
-
-@dataclass(frozen=True)
-class Bitext:
-    """Sentence pairs, source first, that ``pairs`` reads out of two files.
+    Args:
+        paths: as given.
+        source: code of the language of the first of two.
+        target: code of the language of the second.
+        option: what gives them, for errors.
 
     Raises:
-        UserError: from ``pairs``, where a side is bad or lacks what the other one has.
+        UserError: where a file is missing, or a plain text has no other side or the wrong name.
     """
-
-    source: TextFile
-    target: TextFile
-    reader: Reader
-
-    @property
-    def paths(self) -> list[Path]:
-        """The files on disk that hold the two sides, perhaps one archive."""
-        return list(dict.fromkeys((self.source.path, self.target.path)))
-
-    def pairs(self) -> Iterator[Pair]:
-        """The pairs, in the order of the files."""
-        return self.reader(self.source, self.target)
+    return list(_sources(iter(paths), source, target, option))
 
 
-def line_by_line(source: TextFile, target: TextFile) -> Iterator[Pair]:
-    """Line N of one is the translation of line N of the other.
-
-    Raises:
-        UserError: where one has more lines.
-    """
-    numbers = [0, 0]
-    for pair in zip_longest(source.lines(), target.lines()):
-        for side, line in enumerate(pair):
-            numbers[side] += line is not None
-        if numbers[0] == numbers[1]:
-            yield pair
-    if numbers[0] != numbers[1]:
-        raise UserError(
-            f"{source} has {numbers[0]} lines and {target} has {numbers[1]}:"
-            " line N of one must be the translation of line N of the other"
-        )
-
-
-def segment_by_segment(source: TextFile, target: TextFile) -> Iterator[Pair]:
-    """The segments of the same document and number in two sgm or XML files.
-
-    Raises:
-        UserError: where a segment is missing in one of them, or they stand in another order.
-    """
-    for one, other in zip_longest(segments(source), segments(target)):
-        if one is None or other is None or one.name != other.name:
-            raise UserError(_mismatch(source, one, target, other))
-        yield one.text, other.text
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A segment: its document and number, the line it stands in, and its text."""
-
-    document: str
-    number: str
-    line: int
-    text: str
-
-    @property
-    def name(self) -> tuple[str, str]:
-        """What the same segment has in all languages."""
-        return self.document, self.number
-
-
-def segments(file: TextFile) -> Iterator[Segment]:
-    """The segments of an sgm or XML file (one per line), entities resolved.
-
-    Raises:
-        UserError: where a segment does not end in the line it begins in.
-    """
-    document = ""
-    for number, line in enumerate(file.lines(), start=1):
-        opened = _DOCUMENT.search(line)
-        if opened:
-            document = opened[1]
-        segment = _SEGMENT.search(line)
-        if segment:
-            text = html.unescape(segment[2]).strip()
-            yield Segment(document, segment[1], number, text)
-        elif _SEGMENT_START.search(line):
+def _sources(paths: Iterator[Path], source: str, target: str, option: str) -> Iterator[PairSource]:
+    for path in paths:
+        _require_file(path, option)
+        reader = reader_of(path, source, target)
+        if reader:
+            yield PairFile(TextFile(path), source, target, reader)
+            continue
+        other = next(paths, None)
+        if other is None and (reader := reader_of(path, source, target, alone=True)):
+            yield PairFile(TextFile(path), source, target, reader)
+            return
+        if other is not None:
+            _require_file(other, option)
+        if other is None or reader_of(other, source, target):
             raise UserError(
-                f"{file}, line {number}: a <seg> without number or end; get the right file"
+                f"{option} {path}: plain text comes with its other side, {source} first and"
+                f" {target} next; one file with both is {', '.join(FORMATS)}"
+            )
+        _require_names(path, other, source, target, option)
+        yield Bitext(TextFile(path), TextFile(other), line_by_line)
+
+
+def _require_file(path: Path, option: str) -> None:
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "no such file"
+        raise UserError(f"{option} {path}: {what}")
+
+
+def _require_names(one: Path, other: Path, source: str, target: str, option: str) -> None:
+    """Refuse two files whose names say that they are something else."""
+    if one == other:
+        raise UserError(f"{option} {one}: given as both sides")
+    for path, code, wrong in ((one, source, target), (other, target, source)):
+        parts = re.split(r"[^a-z0-9_]", path.name.lower())
+        if wrong.lower() in parts and code.lower() not in parts:
+            raise UserError(
+                f"{option} {path}: stands where {code} is wanted, but is named {wrong}; of two"
+                f" files the {source} one comes first"
             )
 
 
-def _mismatch(
-    source: TextFile, one: Segment | None, target: TextFile, other: Segment | None
-) -> str:
-    sides = [
-        f"{file}, line {segment.line}, has segment {segment.number} of document {segment.document}"
-        if segment
-        else f"{file} has ended"
-        for file, segment in ((source, one), (target, other))
-    ]
-    return f"{' where '.join(sides)}: a segment is missing on one side; get the right files"
+def corpus_from(args: argparse.Namespace) -> Corpus:
+    """The corpus that the command line names.
+
+    Raises:
+        UserError: where it contradicts itself or a file is missing.
+    """
+    languages = args.source, args.target
+    subsets = {TRAIN: sources_of(args.train, *languages, "--train")}
+    references: dict[str, list[TextFile]] = {}
+    held_out = _number(args.valid)
+    if held_out is None:
+        paths = [Path(text) for text in args.valid]
+        subsets[VALID] = sources_of(paths, *languages, "--valid")
+    for text in args.test:
+        name, paths = _test_set(text)
+        if name in subsets or name == VALID:
+            raise UserError(f"--test {text}: another set is called {name}; write NAME=FILES")
+        option = f"--test {name}"
+        _require_file(paths[0], option)
+        first = 1 if reader_of(paths[0], *languages) else 2
+        subsets[name] = sources_of(paths[:first], *languages, option)
+        if paths[first:]:
+            for path in paths[first:]:
+                _require_file(path, option)
+            references[name] = [TextFile(path) for path in paths[first:]]
+    return Corpus("bitext", *languages, subsets, held_out or 0, references)
+
+
+def _number(texts: Sequence[str]) -> int | None:
+    """How many pairs to hold out, where that is what is given."""
+    if len(texts) != 1 or not texts[0].lstrip("-").isdecimal() or Path(texts[0]).exists():
+        return None
+    number = int(texts[0])
+    if number < 1:
+        raise UserError(f"--valid {number}: hold 1 pair or more out")
+    return number
+
+
+def _test_set(text: str) -> tuple[str, list[Path]]:
+    match = _TEST.fullmatch(text)
+    if match is None:
+        raise UserError(f"--test {text!r}: write NAME=FILE,FILE")
+    return match[1] or "test", [Path(path) for path in match[2].split(",")]
+
+
+@one_line_errors
+def main(argv: list[str] | None = None) -> None:
+    """The command line."""
+    parser = parser_of("bitext", __doc__)
+    for side in ("source", "target"):
+        parser.add_argument(f"--{side}", required=True, metavar="CODE", help="such as en or pt_BR")
+    parser.add_argument(
+        "--train", type=Path, nargs="+", action="extend", required=True, metavar="FILE",
+        help="files of the training text",
+    )  # fmt: skip
+    parser.add_argument(
+        "--valid", nargs="+", action="extend", required=True, metavar="FILE",
+        help="files that validate, or how many pairs to hold out of the training text",
+    )  # fmt: skip
+    parser.add_argument(
+        "--test", action="append", default=[], metavar="NAME=FILE,FILE",
+        help="a test set, perhaps with more references; may be repeated",
+    )  # fmt: skip
+    add_options(parser, Options)
+    add_share_arguments(parser)
+    args = parser.parse_args(argv)
+    options, share = Options.from_arguments(args), share_from(args)
+    prepare(corpus_from(args), args.dest, options, share)
+
+
+if __name__ == "__main__":
+    main()

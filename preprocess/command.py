@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from preprocess import corpus as parallel
-from preprocess import monolingual
+from preprocess import monolingual, plan
 from preprocess.download import Download, at_address, fetch_all
 from preprocess.options import add_options
+from preprocess.prepare import prepare, reads
 from preprocess.stages import WorkShard, claim
 from tiednmt.errors import UserError
 
@@ -36,7 +37,7 @@ def parallel_command(
         defaults: options that are other than in :class:`preprocess.corpus.Options`.
 
     Raises:
-        UserError: where the pair is unknown, or see :func:`preprocess.corpus.prepare`.
+        UserError: where the pair is unknown, or see :func:`preprocess.prepare.prepare`.
     """
     parser = parser_of(name, description)
     default, *others = pairs
@@ -44,14 +45,14 @@ def parallel_command(
     parser.add_argument("--pair", default=default, metavar="PAIR", help=listed)
     add_raw_arguments(parser)
     add_options(parser, parallel.Options)
-    _add_share_arguments(parser)
+    add_share_arguments(parser)
     parser.set_defaults(**defaults)
     args = parser.parse_args(argv)
-    options, share = parallel.Options.from_arguments(args), _shard_from(args)
+    options, share = parallel.Options.from_arguments(args), share_from(args)
     if args.pair not in pairs:
         raise UserError(f"--pair {args.pair}: unknown pair; choose one of {', '.join(pairs)}")
-    wanted = downloads(args.pair) if parallel.reads(share) else []
-    parallel.prepare(corpus_in(raw_folder(args, wanted), args.pair), args.dest, options, share)
+    wanted = downloads(args.pair) if reads(share) else []
+    prepare(corpus_in(raw_folder(args, wanted), args.pair), args.dest, options, share)
 
 
 def monolingual_command(
@@ -116,20 +117,20 @@ def raw_folder(args: argparse.Namespace, downloads: Sequence[Download]) -> Path:
     return folder
 
 
-def _add_share_arguments(parser: argparse.ArgumentParser) -> None:
+def add_share_arguments(parser: argparse.ArgumentParser) -> None:
     """Which share of the work a call does, for corpora that several machines prepare."""
     parser.add_argument(
         "--step",
-        choices=parallel.STEPS,
+        choices=plan.STEPS,
         metavar="STEP",
-        help=f"only this one of {', '.join(parallel.STEPS)} (default: all of them, in this order)",
+        help=f"only this one of {', '.join(plan.STEPS)} (default: all of them, in this order)",
     )
     parser.add_argument(
         "--shard",
         type=_fraction,
         default=(1, 1),
         metavar="I/N",
-        help=f"of --step {' and '.join(parallel.DIVIDED_STEPS)}: only the I-th of N shares of the"
+        help=f"of --step {' and '.join(plan.DIVIDED_STEPS)}: only the I-th of N shares of the"
         " parts",
     )
 
@@ -141,10 +142,10 @@ def _fraction(text: str) -> tuple[int, int]:
     return int(number), int(of)
 
 
-def _shard_from(args: argparse.Namespace) -> WorkShard:
+def share_from(args: argparse.Namespace) -> WorkShard:
     """The share of the work as given on the command line."""
     number, of = args.shard
-    if of > 1 and args.step not in parallel.DIVIDED_STEPS:
-        steps = " or --step ".join(parallel.DIVIDED_STEPS)
+    if of > 1 and args.step not in plan.DIVIDED_STEPS:
+        steps = " or --step ".join(plan.DIVIDED_STEPS)
         raise UserError(f"--shard {number}/{of}: needs --step {steps}")
     return WorkShard(args.step, number, of)

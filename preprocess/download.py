@@ -17,8 +17,9 @@ from threading import Event
 
 from tqdm import tqdm
 
-from preprocess.files import read_lines, sha256, write_whole
+from preprocess.files import sha256, write_whole
 from tiednmt.errors import UserError
+from tiednmt.text.lines import read_lines
 
 ATTEMPTS = 6
 CONNECTIONS = 4

@@ -2,22 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from preprocess.bitext import Pair
+from preprocess.pairs import Pair
 from tiednmt.errors import UserError
+from tiednmt.text.pipeline import base_language
+from tiednmt.text.writing import visible, words
 
-SCRIPTS = {"de": "Latin", "en": "Latin", "fr": "Latin"}
+_LANGUAGES = {
+    "Arabic": "ar fa ps ur",
+    "Armenian": "hy",
+    "Bengali": "as bn",
+    "Cyrillic": "be bg kk ky mk mn ru tg uk",
+    "Devanagari": "hi mr ne",
+    "Ethiopic": "am",
+    "Georgian": "ka",
+    "Greek": "el",
+    "Gujarati": "gu",
+    "Gurmukhi": "pa",
+    "Han": "yue zh",
+    "Hebrew": "he",
+    "Kannada": "kn",
+    "Khmer": "km",
+    "Lao": "lo",
+    "Latin": "ca cs da de en es et eu fi fr ga gl hr hu id is it lt lv ms mt nb nl nn no pl pt ro"
+    " sk sl sq sv sw tdt tr uz vi",
+    "Malayalam": "ml",
+    "Myanmar": "my",
+    "Sinhala": "si",
+    "Tamil": "ta",
+    "Telugu": "te",
+    "Thai": "th",
+    "Tibetan": "bo",
+}
+SCRIPTS = {code: (script,) for script, codes in _LANGUAGES.items() for code in codes.split()} | {
+    "ja": ("Han", "Hiragana", "Katakana"),
+    "ko": ("Hangul", "Han"),
+    "sr": ("Cyrillic", "Latin"),
+}
 
 
 @dataclass(frozen=True)
 class Filters:
     """Bounds on a pair; ``languages``, where given, whose script each side must be written in.
 
-    ``max_length`` counts tokens, ``max_ratio`` bounds the longer side of a pair over the shorter.
-    A side passes where at least half of its letters are of its language's script.
+    ``max_length`` counts words or tokens, estimated where a script does not set them apart (see
+    :func:`tiednmt.text.writing.words`), ``max_ratio`` bounds the longer side of a pair over the
+    shorter. A side passes where at least half of its letters are of its language's script.
 
     Raises:
         UserError: where the script of a language is not known.
@@ -29,7 +63,7 @@ class Filters:
 
     def __post_init__(self) -> None:
         for language in self.languages or ():
-            if language not in SCRIPTS:
+            if base_language(language) not in SCRIPTS:
                 raise UserError(
                     f"--check-script: the script of {language} is not known;"
                     " add it to preprocess/filters.py or leave the option out"
@@ -42,27 +76,28 @@ class Filters:
 
     def fault(self, pair: Pair) -> str | None:
         """Why a pair is to be dropped; None where it is not."""
-        shorter, longer = sorted(len(line.split()) for line in pair)
-        if shorter == 0:
+        if not all(map(visible, pair)):
             return "empty"
+        shorter, longer = sorted(map(words, pair))
         if longer > self.max_length:
             return "over_long"
         if longer > self.max_ratio * shorter:
             return "ratio"
         for line, language in zip(pair, self.languages or (), strict=False):
-            if not written_in(SCRIPTS[language], line):
+            if not written_in(SCRIPTS[base_language(language)], line):
                 return "script"
         return None
 
 
-def written_in(script: str, line: str) -> bool:
-    """Whether at least half of the letters are of ``script``, as Unicode names it."""
-    return 2 * len(_letters(script).findall(line)) >= len(_letters().findall(line))
+def written_in(scripts: Sequence[str], line: str) -> bool:
+    """Whether at least half of the letters are of ``scripts``, as Unicode names them."""
+    return 2 * len(_letters(*scripts).findall(line)) >= len(_letters().findall(line))
 
 
 @cache
-def _letters(script: str | None = None) -> Any:
-    """The pattern of a letter, of a script where one is named."""
+def _letters(*scripts: str) -> Any:
+    """The pattern of a letter, of one of the scripts where any are named."""
     import regex
 
-    return regex.compile(rf"[\p{{L}}&&\p{{{script}}}]" if script else r"\p{L}", regex.V1)
+    of_scripts = "".join(rf"\p{{{script}}}" for script in scripts)
+    return regex.compile(rf"[\p{{L}}&&[{of_scripts}]]" if scripts else r"\p{L}", regex.V1)

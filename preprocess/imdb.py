@@ -21,9 +21,10 @@ from pathlib import Path
 
 from preprocess.command import monolingual_command
 from preprocess.download import files_at
-from preprocess.files import decode, find_file, open_bytes
+from preprocess.files import find_file
 from preprocess.monolingual import SUBSETS, MonolingualCorpus, SubsetLine
 from tiednmt.errors import one_line_errors
+from tiednmt.text.lines import decode, open_bytes
 
 URL = "https://ai.stanford.edu/~amaas/data/sentiment"
 SHA256 = {"aclImdb_v1.tar.gz": "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe"}

@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from functools import partial
 
 from preprocess.archives import Published, PublishedCorpus, with_reverses
-from preprocess.bitext import Pair, TextFile, line_by_line, segment_by_segment
 from preprocess.command import parallel_command
 from preprocess.download import Download
+from preprocess.pairs import Pair, TextFile, line_by_line, segment_by_segment
 from tiednmt.errors import UserError, one_line_errors
 
 ARCHIVE = Download("http://dl.fbaipublicfiles.com/fairseq/data/iwslt14/de-en.tgz")

@@ -10,24 +10,27 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
-from preprocess.files import named_when_whole, read_lines, write_whole
+from preprocess.files import named_when_whole, write_whole
 from preprocess.manifest import package_version, write_manifest
 from preprocess.options import CommonOptions, option
 from preprocess.parallel import map_in_order
-from preprocess.pipeline import tokenise
 from preprocess.stages import Stage, Stages
 from preprocess.vocabulary import PADDING_FACTOR
 from tiednmt.errors import UserError
+from tiednmt.text.lines import read_lines
+from tiednmt.text.moses import MosesTokeniser
+from tiednmt.text.normalise import normalise
 
 SUBSETS = ("train", "valid", "test")
+FORMAT = 1  # of a manifest
 
 # fairseq's symbols of structure, which it would take for its own; the text's <unk> is its <unk>
 _RESERVED = re.compile(r"(?<!\S)(<s>|<pad>|</s>)(?!\S)")
@@ -42,7 +45,8 @@ class MonolingualCorpus:
     ``lines`` yields subset and line, in the order of training; ``sources`` are the files it
     reads. Words are what white space separates, or with ``language`` what Moses' rules for that
     language make of it. With ``line_ends`` the end of a line is a token, ``</s>``. The dictionary
-    is padded with unused entries to a multiple of ``padding_factor``.
+    is padded with unused entries to a multiple of ``padding_factor``. ``files`` has those of each
+    subset where its lines are all of theirs.
     """
 
     name: str
@@ -52,6 +56,18 @@ class MonolingualCorpus:
     language: str | None = None
     line_ends: bool = True
     padding_factor: int = PADDING_FACTOR
+    files: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+
+    def place(self, subset: str, number: int) -> str:
+        """Names the line of this number of a subset, from 1, and the file if that is known."""
+        where: object = self.name
+        for path in self.files.get(subset, ()):
+            lines = sum(1 for _ in read_lines(path))
+            where = path
+            if number <= lines:
+                break
+            number -= lines
+        return f"{where}, line {number} of the {subset} text"
 
 
 @dataclass(frozen=True)
@@ -73,11 +89,11 @@ class Options(CommonOptions):
 
 def corpus_of_files(
     name: str,
-    files: dict[str, list[Path]],
+    files: Mapping[str, Sequence[Path]],
     language: str | None = None,
     padding_factor: int = PADDING_FACTOR,
 ) -> MonolingualCorpus:
-    """A corpus whose subsets are text files, plain or ``.gz``, one after the other."""
+    """A corpus whose subsets are text files, compressed or not, one after the other."""
     return MonolingualCorpus(
         name=name,
         subsets=tuple(files),
@@ -85,10 +101,11 @@ def corpus_of_files(
         lines=partial(_lines_of_files, files),
         language=language,
         padding_factor=padding_factor,
+        files=files,
     )
 
 
-def _lines_of_files(files: dict[str, list[Path]]) -> Iterator[SubsetLine]:
+def _lines_of_files(files: Mapping[str, Sequence[Path]]) -> Iterator[SubsetLine]:
     for subset, paths in files.items():
         for path in paths:
             for line in read_lines(path):
@@ -121,6 +138,7 @@ def prepare(corpus: MonolingualCorpus, dest: Path, options: Options) -> None:
     write_manifest(
         dest,
         {
+            "format": FORMAT,
             "kind": "language model",
             "corpus": corpus.name,
             "subsets": {subset: subset for subset in corpus.subsets if subset != "train"},
@@ -183,25 +201,16 @@ def read(corpus: MonolingualCorpus, texts: dict[str, Path], workers: int) -> Non
     Raises:
         UserError: where the text is bad or a subset holds no words.
     """
-    if corpus.language is None:
-        words, workers = _white_space, 1
-    else:
-        from sacremoses import MosesTokenizer
-
-        words = partial(tokenise, tokeniser=MosesTokenizer(corpus.language))
+    words = line_splitter(corpus.language)
+    workers = workers if corpus.language else 1
     lines = map_in_order(partial(_words, words), corpus.lines(), workers, "read", "lines")
     numbers: Counter[str] = Counter()
     filled = set()
     with ExitStack() as stack:
         files = {subset: stack.enter_context(write_whole(path)) for subset, path in texts.items()}
-        for subset, line in lines:
+        for subset, line, bad in lines:
             numbers[subset] += 1
-            reserved = _RESERVED.search(line)
-            if reserved:
-                raise UserError(
-                    f"{corpus.name}, line {numbers[subset]} of the {subset} text: holds the word"
-                    f" {reserved[0]}, which fairseq keeps for itself; remove it"
-                )
+            refuse_reserved_words(bad, partial(corpus.place, subset, numbers[subset]))
             files[subset].write(line + "\n")
             if line:
                 filled.add(subset)
@@ -210,9 +219,34 @@ def read(corpus: MonolingualCorpus, texts: dict[str, Path], workers: int) -> Non
                 raise UserError(f"{corpus.name}: the {subset} text holds no words")
 
 
-def _words(words: Callable[[str], str], item: SubsetLine) -> SubsetLine:
+def line_splitter(language: str | None) -> Callable[[str], str]:
+    """What makes words of a raw line: white space, or Moses' rules for a language."""
+    if language is None:
+        return _white_space
+    return partial(_moses_words, MosesTokeniser(language, joiners=False))
+
+
+def refuse_reserved_words(line: str, place: Callable[[], str]) -> None:
+    """Refuse a raw line with a word that fairseq takes for its own.
+
+    Raises:
+        UserError: names the word and ``place``.
+    """
+    reserved = _RESERVED.search(line)
+    if reserved:
+        raise UserError(
+            f"{place()}: holds the word {reserved[0]}, which fairseq keeps for itself; remove it"
+        )
+
+
+def _words(words: Callable[[str], str], item: SubsetLine) -> tuple[str, str, str]:
+    """Subset, the line's words, and the line again where one of its words is reserved."""
     subset, line = item
-    return subset, words(line)
+    return subset, words(line), line if _RESERVED.search(line) else ""
+
+
+def _moses_words(tokenise: MosesTokeniser, line: str) -> str:
+    return tokenise(normalise(line))
 
 
 def _white_space(line: str) -> str:

@@ -16,9 +16,19 @@ if TYPE_CHECKING:
 Value = TypeVar("Value", int, float, bool, str)
 
 
-def option(default: Value, help: str, metavar: str = "N") -> Value:
-    """A field of a class of options, and how the command line explains it."""
-    metadata = {"help": help, "metavar": metavar}
+def option(
+    default: Value, help: str, metavar: str = "N", also: str = "", kind: Any = None
+) -> Value:
+    """A field of a class of options, and how the command line explains it.
+
+    Args:
+        default: its value where it is not given.
+        help: what ``--help`` says.
+        metavar: stands for the value there.
+        also: another name of the option.
+        kind: makes the value of what is given; by default the type of ``default``.
+    """
+    metadata = {"help": help, "metavar": metavar, "also": also, "kind": kind or type(default)}
     return field(default=default, metadata=metadata)
 
 
@@ -75,9 +85,11 @@ def add_options(parser: argparse.ArgumentParser, options: type[CommonOptions]) -
             switch = argparse.BooleanOptionalAction
             parser.add_argument(flag, action=switch, default=item.default, help=text)
         else:
+            flags = [flag, *([item.metadata["also"]] if item.metadata["also"] else [])]
             parser.add_argument(
-                flag,
-                type=type(item.default),
+                *flags,
+                dest=item.name,
+                type=item.metadata["kind"],
                 default=item.default,
                 metavar=item.metadata["metavar"],
                 help=text,

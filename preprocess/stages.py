@@ -180,10 +180,10 @@ class Stages:
         """What the action of the stage of this name returned when it last ran."""
         return _read(self._record_path(name))["result"]
 
-    def input_hashes(self, name: str) -> dict[str, str]:
-        """File name → SHA-256 of what the stage of this name read when it last ran."""
+    def input_hashes(self, name: str) -> dict[Path, str]:
+        """File → SHA-256 of what the stage of this name read when it last ran."""
         inputs = _read(self._record_path(name))["inputs"]
-        return {Path(name).name: digest for name, (_, _, digest) in inputs.items()}
+        return {self.folder / name: digest for name, (_, _, digest) in inputs.items()}
 
     def _record_path(self, name: str) -> Path:
         return self._records / f"{name}.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,15 +16,17 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from preprocess.bitext import Pair
 from preprocess.bpe import learn_merges
 from preprocess.duplicates import unmarked_lines
-from preprocess.files import named_when_whole, read_lines, write_whole
+from preprocess.files import named_when_whole, write_whole
 from preprocess.overlap import Overlap
+from preprocess.pairs import Pair
 from preprocess.parallel import map_in_order
-from preprocess.pipeline import TextPipeline
 from preprocess.vocabulary import PADDING_FACTOR, vocabulary_sizes
 from tiednmt.errors import UserError
+from tiednmt.text.lines import read_lines
+from tiednmt.text.pipeline import TextPipeline
+from tiednmt.text.subwords import SentencePiece, load_codes
 
 WORDS_IN_MEMORY = 500_000  # counted by a process before it writes them down, about 60 MB
 LEARNED_WORDS = 1_000_000  # the most frequent; merges are learnt from these, in about 2 GB
@@ -150,13 +153,20 @@ def learn_subword_nmt(
     Raises:
         UserError: where there is nothing to merge.
     """
-    from subword_nmt.apply_bpe import BPE
-
     learn_codes(words, folder / "codes", merges)
-    with open(folder / "codes", encoding="utf-8", newline="\n") as codes:
-        segmenter = BPE(codes)
+    _write_vocabularies(words, folder, languages, load_codes(folder / "codes").segment, workers)
+
+
+def _write_vocabularies(
+    words: Sequence[Path],
+    folder: Path,
+    languages: tuple[str, str],
+    segment: Callable[[str], str],
+    workers: int,
+) -> None:
+    """Write how often each side has each unit, the most frequent first."""
     for path, language in zip(words, languages, strict=True):
-        units = count_units(read_counts(path), segmenter.segment, workers)
+        units = count_units(read_counts(path), segment, workers)
         with write_whole(folder / f"vocab.{language}") as file:
             for unit, count in sorted(units.items(), key=lambda item: (-item[1], item[0])):
                 file.write(f"{unit} {count}\n")
@@ -184,39 +194,79 @@ def learn_codes(words: Sequence[Path], codes: Path, merges: int) -> None:
 
 
 def learn_sentencepiece(
-    parts: Sequence[TextPart], model: Path, vocab_size: int, workers: int
+    parts: Sequence[TextPart],
+    words: Sequence[Path],
+    folder: Path,
+    languages: tuple[str, str],
+    vocab_size: int,
+    workers: int,
+    near: bool = False,
 ) -> None:
     """Learn a joint sentencepiece BPE model on both sides. It holds the text in memory.
 
+    Args:
+        parts: of the text.
+        words: of each side, from :func:`count_words`.
+        folder: gets ``sentencepiece.model`` and ``vocab.<language>``.
+        languages: of the two sides.
+        vocab_size: types of the model.
+        workers: processes.
+        near: where the text gives no vocabulary of that size, learn the nearest that it gives.
+
     Raises:
-        UserError: where the text does not give so large a vocabulary.
+        UserError: where the text does not give so large a vocabulary, or has more characters.
     """
+    try:
+        content = _trained(parts, vocab_size, workers, near)
+    except RuntimeError as error:
+        least = _TOO_FEW.search(str(error))
+        if not (near and least):
+            raise UserError(
+                f"sentencepiece cannot learn --merges {vocab_size} types: {_reason(str(error))}"
+            ) from None
+        content = _trained(parts, int(least[1]), workers, near)
+    model = folder / "sentencepiece.model"
+    with named_when_whole(model) as partial_model:
+        partial_model.write_bytes(content)
+    _write_vocabularies(words, folder, languages, SentencePiece(model).segment, workers)
+
+
+_TOO_FEW = re.compile(r"smaller than required_chars\. \d+ vs (\d+)")
+_TOO_MANY = re.compile(r"value <= (\d+)")
+
+
+def _trained(parts: Sequence[TextPart], vocab_size: int, workers: int, at_most: bool) -> bytes:
     from sentencepiece import SentencePieceTrainer
 
     content = BytesIO()
-    try:
-        SentencePieceTrainer.train(
-            sentence_iterator=(
-                line
-                for side in (0, 1)
-                for part in parts
-                for line in unmarked_lines(part.sides[side], part.marks)
-            ),
-            model_writer=content,
-            model_type="bpe",
-            vocab_size=vocab_size,
-            character_coverage=1.0,
-            normalization_rule_name="identity",
-            num_threads=workers,
-            minloglevel=2,
-        )
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"sentencepiece cannot learn --merges {vocab_size} types: {reason}"
-        ) from None
-    with named_when_whole(model) as partial_model:
-        partial_model.write_bytes(content.getvalue())
+    soft: dict[str, Any] = {"hard_vocab_limit": False} if at_most else {}
+    SentencePieceTrainer.train(
+        sentence_iterator=(
+            line
+            for side in (0, 1)
+            for part in parts
+            for line in unmarked_lines(part.sides[side], part.marks)
+        ),
+        model_writer=content,
+        model_type="bpe",
+        vocab_size=vocab_size,
+        character_coverage=1.0,
+        normalization_rule_name="identity",
+        num_threads=workers,
+        minloglevel=2,
+        **soft,
+    )
+    return content.getvalue()
+
+
+def _reason(error: str) -> str:
+    """What sentencepiece says, with a way out that this command has."""
+    too_few, too_many = _TOO_FEW.search(error), _TOO_MANY.search(error)
+    if too_few:
+        return f"the text has more characters; give --merges {too_few[1]} or more"
+    if too_many:
+        return f"the text has fewer; give --merges {too_many[1]} or less"
+    return " ".join(error.split())
 
 
 def write_dictionary(
@@ -239,21 +289,23 @@ def write_dictionary(
     """
     from fairseq.data import Dictionary
 
-    units = [
+    source, target = (
         count_units(read_counts(side), partial(pipeline.segment, language=language), workers)
-        for side, language in zip(words, (pipeline.source, pipeline.target), strict=True)
-    ]
+        for side, language in zip(words, pipeline.languages, strict=True)
+    )
     dictionary = Dictionary()
-    for unit, count in (units[0] + units[1]).items():
+    for unit, count in (source + target).items():
         dictionary.add_symbol(unit, count)
+    for unit in pipeline.characters:  # other text may need those that are always merged in this
+        dictionary.add_symbol(unit, 0)
     dictionary.finalize(padding_factor=PADDING_FACTOR)
     with write_whole(path) as file:
         dictionary.save(file)
-    both = units[0].keys() & units[1].keys()
+    both = source.keys() & target.keys()
     with write_whole(shared) as file:
         file.writelines(f"{unit}\n" for unit in dictionary.symbols if unit in both)
-    sizes = vocabulary_sizes(set(units[0]), set(units[1]))
-    return {**sizes, "overlap": asdict(Overlap.of(*units))}
+    sizes = {**vocabulary_sizes(set(source), set(target)), "joint": len(dictionary)}
+    return {**sizes, "overlap": asdict(Overlap.of(source, target))}
 
 
 # --- applying ----------------------------------------------------------------------------------
@@ -265,19 +317,29 @@ def apply_pairs(
     pipeline: TextPipeline,
     workers: int,
     total: int | None = None,
-) -> None:
+) -> dict[str, Any]:
     """Segment both tokenised sides into subword units.
 
     ``total``: pairs there are, for the progress bar.
+
+    Returns:
+        ``units`` of each side, ``longest``: how many the longest line of the two has, and
+        ``place``: the number of its pair, from 1.
     """
+    counts, longest, place = [0, 0], 0, 0
     segmented = map_in_order(
         partial(_segment_both, pipeline), part.pairs(), workers, "segment", "pairs", total
     )
     with ExitStack() as stack:
         files = [stack.enter_context(write_whole(path)) for path in outputs]
-        for pair in segmented:
-            for file, line in zip(files, pair, strict=True):
-                file.write(line + "\n")
+        for number, pair in enumerate(segmented, start=1):
+            for side, line in enumerate(pair):
+                files[side].write(line + "\n")
+                units = line.count(" ") + bool(line)
+                counts[side] += units
+                if units > longest:
+                    longest, place = units, number
+    return {"units": counts, "longest": longest, "place": place}
 
 
 def _segment_both(pipeline: TextPipeline, pair: Pair) -> Pair:

@@ -22,9 +22,10 @@ from typing import IO
 
 from preprocess.command import monolingual_command
 from preprocess.download import files_at
-from preprocess.files import find_file, open_bytes
+from preprocess.files import find_file
 from preprocess.monolingual import MonolingualCorpus, SubsetLine
 from tiednmt.errors import UserError, one_line_errors
+from tiednmt.text.lines import open_bytes
 
 URL = "http://mattmahoney.net/dc"
 SHA256 = {"text8.zip": "a6640522afe85d1963ad56c05b0ede0a0c000dddc9671758a6cc09b7a38e5232"}

@@ -4,39 +4,71 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
-from preprocess.bitext import Pair
-from preprocess.files import named_when_whole, read_lines, write_whole
+from preprocess.files import named_when_whole, write_whole
 from preprocess.filters import Filters
+from preprocess.pairs import Pair
 from preprocess.parallel import map_in_order
-from preprocess.pipeline import TextPipeline
+from tiednmt.text.lines import read_lines
+from tiednmt.text.pipeline import TextPipeline
 
 KEY_BYTES = 8  # of two different pairs among 40 million, some have one key once in 20,000 corpora
+EXAMPLE_LENGTH = 60  # characters of a side
 
 
 @dataclass(frozen=True)
 class Tokenisation:
-    """How a subset is tokenised; without ``filters`` every pair is kept.
+    """How a subset is tokenised.
 
-    ``with_keys``: pairs get a key, by which equal ones are found afterwards.
+    ``drops``: pairs that ``filters`` find fault with are left out; of held-out sets they are
+    counted and kept. ``with_keys``: pairs get a key, by which equal ones are found afterwards.
     """
 
     pipeline: TextPipeline
-    filters: Filters | None = None
+    filters: Filters
+    drops: bool = True
     with_keys: bool = False
 
     def __call__(self, pair: Pair) -> tuple[str | None, Pair, bytes]:
-        """Why the pair is dropped or None, its tokenised lines, its key."""
+        """The filters' fault with the pair or None, its tokenised lines, its key."""
         pipeline = self.pipeline
         tokenised = (
             pipeline.tokenise(pair[0], pipeline.source),
             pipeline.tokenise(pair[1], pipeline.target),
         )
-        fault = self.filters.fault(tokenised) if self.filters else None
-        return fault, tokenised, pair_key(tokenised) if self.with_keys else b""
+        return (
+            self.filters.fault(tokenised),
+            tokenised,
+            pair_key(tokenised) if self.with_keys else b"",
+        )
+
+
+@dataclass
+class Tokenised:
+    """What came of the pairs of a subset or of a part of it.
+
+    Attributes:
+        counts: pairs ``read``, ``kept`` and dropped for each reason.
+        examples: how the first pair begins that is dropped for each reason.
+        faulty: pairs that are kept though training would drop them, for each reason.
+        first_faulty: the number of the first of them for each reason, from 1.
+    """
+
+    counts: dict[str, int]
+    examples: dict[str, Pair] = field(default_factory=dict)
+    faulty: dict[str, int] = field(default_factory=dict)
+    first_faulty: dict[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: Tokenised) -> Tokenised:
+        """Of two parts of the training text."""
+        return Tokenised(
+            {reason: count + other.counts[reason] for reason, count in self.counts.items()},
+            {**other.examples, **self.examples},
+        )
 
 
 def pair_key(pair: Pair) -> bytes:
@@ -51,7 +83,7 @@ def tokenise_pairs(
     keys: Path | None = None,
     workers: int = 1,
     total: int | None = None,
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """Tokenise both sides line by line.
 
     Args:
@@ -63,26 +95,33 @@ def tokenise_pairs(
         total: pairs there are, for the progress bar.
 
     Returns:
-        Pairs ``read``, ``kept`` and dropped for each reason.
+        :class:`Tokenised`, as JSON.
     """
-    pipeline = tokenisation.pipeline
-    pipeline.tokenise("", pipeline.source)  # loads the tokenisers once, before workers are forked
-    reasons = tokenisation.filters.reasons if tokenisation.filters else []
-    counts = {"read": 0, **dict.fromkeys(reasons, 0), "kept": 0}
-    pairs = zip(*(read_lines(path) for path in inputs), strict=True)
+    tokenisation.pipeline.load_tokenisers()  # once, before workers are forked
+    reasons = tokenisation.filters.reasons
+    dropped = dict.fromkeys(reasons, 0) if tokenisation.drops else {}
+    done = Tokenised({"read": 0, **dropped, "kept": 0})
     with ExitStack() as stack:
         files = [stack.enter_context(write_whole(path)) for path in outputs]
         key_file = keys and stack.enter_context(
             open(stack.enter_context(named_when_whole(keys)), "wb")
         )
+        pairs = zip(*(read_lines(path) for path in inputs), strict=True)
         for fault, lines, key in map_in_order(
             tokenisation, pairs, workers, "tokenise", "pairs", total
         ):
-            counts["read"] += 1
-            counts[fault or "kept"] += 1
-            if fault is None:
-                for file, line in zip(files, lines, strict=True):
-                    file.write(line + "\n")
-                if key_file:
-                    key_file.write(key)
-    return counts
+            done.counts["read"] += 1
+            if fault and not tokenisation.drops:
+                done.faulty[fault] = done.faulty.get(fault, 0) + 1
+                done.first_faulty.setdefault(fault, done.counts["read"])
+            elif fault:
+                done.counts[fault] += 1
+                begin = (lines[0][:EXAMPLE_LENGTH], lines[1][:EXAMPLE_LENGTH])
+                done.examples.setdefault(fault, begin)
+                continue
+            done.counts["kept"] += 1
+            for file, line in zip(files, lines, strict=True):
+                file.write(line + "\n")
+            if key_file:
+                key_file.write(key)
+    return asdict(done)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from preprocess.command import monolingual_command
 from preprocess.download import files_at
-from preprocess.files import find_file, read_lines
+from preprocess.files import find_file
 from preprocess.monolingual import (
     SUBSETS,
     MonolingualCorpus,
@@ -21,6 +21,7 @@ from preprocess.monolingual import (
     corpus_of_files,
 )
 from tiednmt.errors import one_line_errors
+from tiednmt.text.lines import read_lines
 
 URL = "https://wikitext.smerity.com"  # of the corpus' author; the address in its paper is gone
 ARCHIVE = "wikitext-2-v1.zip"

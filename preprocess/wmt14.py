@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from preprocess import wmt
 from preprocess.archives import Published, PublishedCorpus, with_reverses
-from preprocess.bitext import segment_by_segment
 from preprocess.command import parallel_command
 from preprocess.download import Download
+from preprocess.pairs import segment_by_segment
 from tiednmt.errors import one_line_errors
 
 # SHA-256: from the checksums of TensorFlow Datasets; MD5: from sacreBLEU

@@ -11,8 +11,7 @@
 
 Both sides do the same work with the same sizes, batches and threads, in turn (A B A B …); the first
 pair warms up and is not counted. Quoted are the medians, and the ratio pair by pair.
-(growth: one process per side and cell, in turn; its first update warms up. gradients: one process,
-batches in turn with and without.)
+(growth: one process per side and cell, in turn; its first update warms up. gradients: one process.)
 """
 
 from __future__ import annotations

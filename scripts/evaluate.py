@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from preprocess.files import write_json
 from scripts.lab.commandline import command_parser, quiet_libraries
 from scripts.lab.options import add_options, from_arguments
-from scripts.lab.score.evaluate import Options, evaluate, load_systems
+from scripts.lab.score.evaluate import Options, ScoringOptions, evaluate, load_systems
 from scripts.lab.score.prepared import Prepared
 from scripts.lab.score.translate import Search, translate_to_stdout
 from scripts.lab.show.plain_text import scores
@@ -35,16 +35,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="a system; after commas further runs of it, trained with other seeds; checkpoints "
         "joined by : are an ensemble",
     )
-    for each in (Options, Search):
+    for each in (Options, Search, ScoringOptions):
         add_options(parser, each)
     args = parser.parse_args(argv)
     quiet_libraries()
     options, search = from_arguments(Options, args), from_arguments(Search, args)
+    scoring = from_arguments(ScoringOptions, args)
     prepared = Prepared(options.data)
-    systems = load_systems(args.systems, options, prepared)
+    systems = load_systems(args.systems, options, prepared, scoring)
     if options.input is not None:
         return translate_to_stdout(systems[0], options.input, search)
-    record = evaluate(systems, prepared, options.subset, options.output, search, options.baseline)
+    record = evaluate(
+        systems, prepared, options.subset, options.output, search, options.baseline, scoring
+    )
     if options.json:
         write_json(options.json, record)
     print(scores(record))

@@ -10,6 +10,7 @@ every token counts, the ends of lines included where training had them.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--subset", metavar="NAME", help="train, valid or test")
     what.add_argument(
-        "--input", type=Path, metavar="FILE", help="tokenised text, a line a sentence"
+        "--input", type=Path, metavar="FILE", help="raw text, as the corpus was prepared from"
     )
     add_cpu(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
@@ -40,7 +41,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     figures = scorer.subset(args.subset) if args.subset else scorer.text(args.input)
     if args.json:
         write_json(args.json, {**figures, "tie": scorer.tie_signature})
-    print(f"{figures['tokens']:,} tokens, perplexity {figures['perplexity']:.2f}")
+    tokens, unknown = figures["tokens"], figures["unknown"]
+    if unknown:
+        share = f"{unknown:,} of the tokens ({unknown / tokens:.2%})"
+        print(f"{share} are unknown words, all of which are one to the model", file=sys.stderr)
+    print(f"{tokens:,} tokens, perplexity {figures['perplexity']:.2f}")
     print(scorer.tie_signature)
 
 

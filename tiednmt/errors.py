@@ -45,6 +45,13 @@ def explain(error: BaseException) -> str | None:
     return None
 
 
+def shown(text: str) -> str:
+    """``text`` with control characters written out, so that a terminal does not obey them."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """The error and those it was raised from: fairseq wraps what went wrong inside a load."""
     link: BaseException | None = error
@@ -84,7 +91,7 @@ def one_line_errors(main: Callable[..., None]) -> Callable[..., None]:
             line = explain(error)
             if line is None:
                 raise
-            sys.exit(f"error: {line}")
+            sys.exit(f"error: {shown(line)}")
 
     return wrapped
 
@@ -100,7 +107,7 @@ def explain_uncaught_errors() -> None:
         if line is None:
             previous(kind, error, trace)
         else:
-            print(f"error: {line}", file=sys.stderr)
+            print(f"error: {shown(line)}", file=sys.stderr)
             if not (hasattr(sys, "ps1") or sys.flags.interactive):
                 _end_at_once()
 

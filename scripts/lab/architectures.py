@@ -20,9 +20,9 @@ from fairseq.models import (
 from omegaconf import DictConfig, OmegaConf
 
 import tiednmt.plugin  # noqa: F401
-from preprocess.manifest import read_manifest
 from tiednmt.errors import UserError
 from tiednmt.models.tied_model import TiedModel
+from tiednmt.text.manifest import read_manifest
 from tiednmt.tying import JOINT, TYINGS, TieMap, tie_map
 
 

@@ -20,7 +20,6 @@ import torch
 from fairseq.tasks import TASK_REGISTRY
 
 import tiednmt.plugin  # noqa: F401
-from preprocess.manifest import data_bins
 from preprocess.parallel import cores
 from scripts.lab.kinds import KINDS
 from scripts.lab.kinds.kind import Scoring, Trained
@@ -45,6 +44,7 @@ from scripts.lab.run.summary import RunSummary, read_summary
 from scripts.lab.run.training import Run, train
 from scripts.lab.store import read_record, write_figures, write_record
 from tiednmt.errors import UserError
+from tiednmt.text.manifest import data_bins
 
 R = TypeVar("R", bound=Record)
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from preprocess.files import read_lines
 from scripts.lab.figures import analysis as of_analysis
 from scripts.lab.figures.parts import tie_blocks
 from scripts.lab.records.analysis import FILE, read_analysis
@@ -20,6 +19,7 @@ from scripts.lab.show.html.samples import Samples, make_sample, where_rows_diffe
 from scripts.lab.store import figures_of, read_record
 from tiednmt.analysis.checkpoints import load as load_checkpoint
 from tiednmt.errors import UserError
+from tiednmt.text.lines import read_lines
 
 DIFFERENT = 6  # samples shown where the rows differ
 

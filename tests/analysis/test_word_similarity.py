@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from preprocess.files import read_lines
 from preprocess.wordsim import SETS
 from tiednmt.analysis.embeddings import Embedding, nearest
 from tiednmt.analysis.word_similarity import WordPairs, parse_pairs, word_similarity
 from tiednmt.errors import UserError
+from tiednmt.text.lines import read_lines
 
 # unit vectors at 0, 10, 30, 60 and 100 degrees: the cosine falls with the angle between them
 ANGLES = dict(zip("abcde", (0, 10, 30, 60, 100), strict=True))

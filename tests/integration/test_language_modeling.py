@@ -271,6 +271,31 @@ def test_sentences_that_stand_alone(data, folder, tmp_path):
         assert ours.stdout.splitlines()[0] == result
 
 
+def test_raw_text_is_scored_as_it_was_prepared(tmp_path):
+    """Moses' tokens, unknown words and all; what preparing refuses is refused."""
+    words = random.Random(3)
+    nouns = ["dog's", "man", "boy", "U.S.", "hat (red)"]
+    lines = [f"The {words.choice(nouns)} isn't a {words.choice(nouns)}, is it?" for _ in range(60)]
+    files = {"train": lines, "valid": lines[:9], "test": ["The cat's isn't (red), really?", *lines]}
+    for name, content in files.items():
+        (tmp_path / name).write_text("\n".join(content) + "\n")
+    given = [word for name in files for word in (f"--{name}", str(tmp_path / name))]
+    run("-m", "preprocess.text", *given, "--dest", tmp_path / "data", "--tokenise", "en").check()
+    train(tmp_path / "data" / "data-bin", tmp_path / "run", "--max-update", 5).check()
+    command = ("-m", "scripts.perplexity", tmp_path / "run" / LAST, "--data", tmp_path / "data")
+    subset = run(*command, "--subset", "test").check()
+    raw = run(*command, "--input", tmp_path / "test").check()
+    assert raw.stdout == subset.stdout
+    tokens = len((tmp_path / "data/tokenised/test.txt").read_text().split()) + 61
+    assert raw.stdout.startswith(f"{tokens} tokens, perplexity ")
+    for done in (subset, raw):
+        assert f"2 of the tokens ({2 / tokens:.2%}) are unknown words" in done.stderr
+    (tmp_path / "bad").write_text("The dog.\nThe dog </s>\n")
+    refused = run(*command, "--input", tmp_path / "bad")
+    assert refused.status == 1
+    assert f"{tmp_path}/bad, line 2: holds the word </s>" in refused.output
+
+
 def test_text_without_lines_is_scored_without_lines(tmp_path):
     words = random.Random(2)
     raw = "".join(f"{'abcdefgh'[min(int(words.expovariate(0.5)), 7)]} " for _ in range(1500))

@@ -166,6 +166,7 @@ def test_looking_at_the_loss_differentiates_nothing():
     assert not linear_cross_entropy(*tensors, target, PAD).nll.requires_grad
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("epsilon", [0.0, 0.1])
 @pytest.mark.parametrize("types", [50, 30_000])

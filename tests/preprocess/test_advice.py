@@ -103,14 +103,26 @@ def test_the_smallest_that_loses_nothing_on_a_pair_like_it(three, two, tying):
     assert advice.nearest == [known]
 
 
-def test_the_best_row_of_a_tying_counts_with_its_options():
-    known = measured(
-        pair(both=1500),
-        (*THREE, (-1.1, 0.001)),
-        ("three-way x 4", THREE_WAY, 0.47, (0.2, 0.3), "--input-scale 4"),
-    )
-    advice = advise(pair(both=1500), [known])
-    assert str(advice) == "--tying three-way --input-scale 4"
+@pytest.mark.parametrize(
+    ("plain", "advised"),
+    [
+        ((-1.1, 0.001), "--tying three-way --input-scale 4"),
+        ((-0.1, 0.4), "--tying three-way"),  # which does without, if by chance with less BLEU
+    ],
+)
+def test_options_are_advised_where_it_takes_them(plain, advised):
+    known = [
+        measured(pair(both=1500), (*THREE, plain), name="plain"),
+        measured(
+            pair(both=1500),
+            ("three-way x 2", THREE_WAY, 0.47, (0.1, 0.3), "--input-scale 2"),
+            ("three-way x 4", THREE_WAY, 0.47, (0.2, 0.3), "--input-scale 4"),
+            name="scaled",
+        ),
+    ]
+    advice = advise(pair(both=1500), known)
+    assert str(advice) == advised
+    assert f"On {'scaled' if 'scale' in advised else 'plain'} (20.0%" in advice.reasons[1]
 
 
 def test_of_one_pair_the_longest_training_counts():

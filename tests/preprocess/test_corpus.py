@@ -15,16 +15,17 @@ from sacrebleu import corpus_bleu
 
 from preprocess import multi30k
 from preprocess.corpus import Options
-from preprocess.corpus import prepare as library_prepare
-from preprocess.files import read_lines
+from preprocess.filters import Filters
 from preprocess.options import add_options
 from preprocess.parallel import map_in_order
-from preprocess.pipeline import TextPipeline
+from preprocess.prepare import prepare as library_prepare
 from preprocess.subwords import TextPart, count_words, learn_sentencepiece, learn_subword_nmt
 from preprocess.tokenisation import Tokenisation, tokenise_pairs
 from preprocess.vocabulary import vocab_size
 from tests.preprocess.misfortunes import kill_when_there, run_with_little_space
 from tiednmt.errors import UserError
+from tiednmt.text.lines import read_lines
+from tiednmt.text.pipeline import TextPipeline, TextSettings
 from tiednmt.tying import TYINGS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,27 +51,27 @@ def lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").split("\n")[:-1]
 
 
-@pytest.fixture(params=["subword-nmt", "sentencepiece"])
+@pytest.fixture(params=["bpe", "sentencepiece"])
 def method(request):
     return request.param
 
 
 @pytest.fixture
 def prepared(files, write, prepare, tmp_path, method):
-    prepare(write(files), tmp_path / "dest", "--bpe", method)
+    prepare(write(files), tmp_path / "dest", "--segmentation", method)
     return tmp_path / "dest"
 
 
 def test_a_prepared_folder(prepared, files, method, capsys):
     manifest = json.loads((prepared / "manifest.json").read_text())
-    assert manifest["format"] == 1
+    assert manifest["format"] == 2
     assert (manifest["corpus"], manifest["source"], manifest["target"]) == ("multi30k", "en", "de")
     assert manifest["subsets"] == {
         "valid": "valid",
         "test_2016_flickr": "test",
         "test_2017_flickr": "test1",
     }
-    assert manifest["options"]["bpe"] == method
+    assert manifest["text"]["segmentation"] == manifest["options"]["segmentation"] == method
     assert manifest["counts"]["train"] == {
         "read": 150,
         "empty": 0,
@@ -111,7 +112,7 @@ def test_a_prepared_folder(prepared, files, method, capsys):
 
 def test_the_vocabulary_report_counts_types(files, write, prepare, tmp_path, capsys):
     prepare(write(files), tmp_path / "dest")
-    report = capsys.readouterr().out
+    report = capsys.readouterr().out.split("fairseq-train")[0]
     types = [
         {unit for line in lines(tmp_path / "dest/bpe" / f"train.{code}") for unit in line.split()}
         for code in ("en", "de")
@@ -125,14 +126,14 @@ def test_the_vocabulary_report_counts_types(files, write, prepare, tmp_path, cap
     assert len(shared) == vocabulary["both"] and {*shared} == types[0] & types[1]
     assert shared == lines(tmp_path / "dest/bpe/shared-units.txt")
     joint, source, target = (vocabulary[key] for key in ("joint", "source", "target"))
-    rows = {  # as prepared, and with a dictionary per language where the tying allows it
-        "none": (3 * joint, source + 2 * target),
-        "inputs": (2 * joint, 2 * joint),
-        "decoder": (2 * joint, source + target),
-        "three-way": (joint, joint),
+    rows = {  # as prepared, of none, and with a dictionary per language where the tying allows it
+        "none": (3 * joint, "0%", source + 2 * target),
+        "inputs": (2 * joint, "33%", 2 * joint),
+        "decoder": (2 * joint, "33%", source + target),
+        "three-way": (joint, "67%", joint),
     }
     assert [line.split()[1:] for line in report.splitlines() if line.startswith("  --tying")] == [
-        [tying, *(f"{figure:,}" for figure in rows[tying])] for tying in TYINGS
+        [tying, *(f if isinstance(f, str) else f"{f:,}" for f in rows[tying])] for tying in TYINGS
     ]
 
 
@@ -210,9 +211,8 @@ def test_a_second_run_does_nothing_and_an_option_redoes_what_follows(
     tokenised = dest / "tokenised/train.en"
     assert tokenised.stat().st_mtime_ns == times[tokenised]
 
-    prepare(raw, dest, "--bpe", "sentencepiece")
+    prepare(raw, dest, "--segmentation", "sentencepiece")
     assert not (dest / "bpe/codes").exists()
-    assert not (dest / "bpe/vocab.en").exists()
 
     prepare(raw, dest)
     assert contents(dest) == first
@@ -324,7 +324,8 @@ def test_a_gzip_file_that_ends_early_is_refused(files, write, refusal, tmp_path)
     [
         ("--pair", "en-xx", "--pair en-xx: unknown pair; choose one of en-de"),
         ("--pair", "en", "--pair en: unknown pair"),
-        ("--bpe", "wordpiece", "--bpe wordpiece: choose one of subword-nmt, sentencepiece"),
+        ("--segmentation", "wordpiece", "--segmentation wordpiece: choose one of auto, bpe, sent"),
+        ("--bpe", "wordpiece", "--segmentation wordpiece: choose one of auto, bpe, sentencepiece"),
         ("--merges", "0", "--merges 0: must be 1 or more"),
         ("--max-ratio", "0.5", "--max-ratio 0.5: must be 1 or more"),
         ("--max-ratio", "nan", "--max-ratio nan: must be 1 or more"),
@@ -337,8 +338,12 @@ def test_bad_options_are_refused(files, write, refusal, tmp_path, option, value,
 
 
 def test_too_many_sentencepiece_types_for_the_text(files, write, refusal, tmp_path):
-    message = refusal(write(files), tmp_path / "d", "--bpe", "sentencepiece", "--merges", "9999")
-    assert "sentencepiece cannot learn --merges 9999 types" in message
+    method = ("--segmentation", "sentencepiece")
+    message = refusal(write(files), tmp_path / "d", *method, "--merges", "9999")
+    most = re.search(r"cannot learn --merges 9999 types: .*give --merges (\d+) or less", message)
+    message = refusal(write(files), tmp_path / "d", *method, "--merges", "9")
+    least = re.search(r"cannot learn --merges 9 types: .*give --merges (\d+) or more", message)
+    assert most and least and int(most[1]) > int(least[1]) > 9
 
 
 def test_more_merges_than_the_text_has_are_all_of_them(files, write, prepare, tmp_path):
@@ -406,7 +411,7 @@ def test_options_on_the_command_line_are_those_of_the_library():
     add_options(parser, Options)
     assert Options.from_arguments(parser.parse_args(["--dest", "x"])) == Options()
     with pytest.raises(UserError):
-        Options(bpe="words")
+        Options(segmentation="words")
 
 
 def test_dictionary_sizes_are_those_of_fairseq():
@@ -429,25 +434,43 @@ def multi30k_files(data_folder):
 @pytest.mark.parametrize("target", ["de", "fr"])
 def test_real_text_goes_through_and_back(multi30k_files, tmp_path, target, method):
     corpus = multi30k.corpus_in(multi30k_files, f"en-{target}")
-    options = Options(bpe=method, merges=500, workers=1)
-    pipeline = TextPipeline("en", target, method, tmp_path / "bpe", threshold=0)
+    options = Options(segmentation=method, merges=500, workers=1)
+    pipeline = TextPipeline(TextSettings("en", target, method, threshold=0), tmp_path / "bpe")
     for subset in SUBSETS[1:]:
         paths = corpus.paths(subset)
         originals = [list(read_lines(path)) for path in paths]
         outputs = tmp_path / f"{subset}.en", tmp_path / f"{subset}.{target}"
-        tokenise_pairs(paths, outputs, Tokenisation(pipeline))
-        if subset == "valid" and method == "subword-nmt":
-            words = [tmp_path / "words.en", tmp_path / f"words.{target}"]
+        tokenise_pairs(paths, outputs, Tokenisation(pipeline, Filters(100, 5.0), drops=False))
+        if subset == "valid":
+            words, folder = [tmp_path / "words.en", tmp_path / f"words.{target}"], tmp_path / "bpe"
             count_words([TextPart(outputs)], words, workers=1)
-            learn_subword_nmt(words, tmp_path / "bpe", ("en", target), options.merges, workers=1)
-        elif subset == "valid":
-            model = tmp_path / "bpe/sentencepiece.model"
-            learn_sentencepiece([TextPart(outputs)], model, options.merges, workers=1)
+            given = (words, folder, ("en", target), options.merges, 1)
+            if method == "bpe":
+                learn_subword_nmt(*given)
+            else:
+                learn_sentencepiece([TextPart(outputs)], *given)
         for code, raw in zip(("en", target), originals, strict=True):
             decoded = [pipeline.decode(pipeline.encode(line, code), code) for line in raw]
             same = sum(" ".join(a.split()) == b for a, b in zip(raw, decoded, strict=True))
             assert same / len(raw) > 0.996
             assert corpus_bleu(decoded, [raw]).score > 99.9
+
+
+@pytest.mark.parametrize("pair", ["cs-en", "fr-cs", "de-fr"])
+def test_any_two_languages_of_the_dataset(files, write, tmp_path, pair):
+    source, target = pair.split("-")
+    sets = ("train", "val", "test_2016_flickr")
+    sets += () if "cs" in pair else ("test_2017_flickr",)
+    named = {
+        f"{name}.{code}": files[f"{name}.{given}"]
+        for name in sets
+        for code, given in ((source, "en"), (target, "de"))
+    }
+    assert [each.name for each in multi30k.downloads(pair)] == [f"{name}.gz" for name in named]
+    raw, dest = write(named), tmp_path / "dest"
+    multi30k.main(["--pair", pair, "--raw", str(raw), "--dest", str(dest), "--merges", "60"])
+    manifest = json.loads((dest / "manifest.json").read_text())
+    assert list(manifest["counts"]) == ["train", "valid", *sets[2:]]
 
 
 @pytest.mark.real_data
@@ -458,6 +481,11 @@ def test_the_real_corpus_is_prepared_by_one_command(multi30k_files, tmp_path, ca
     manifest = json.loads((dest / "manifest.json").read_text())
     kept = {subset: counts["kept"] for subset, counts in manifest["counts"].items()}
     assert kept == dict(zip(SUBSETS, (29_000, 1014, 1000, 1000), strict=True))
+    # as commit 48b0358 prepared it
+    hashes = {name: digest[:16] for name, digest in manifest["files"].items()}
+    assert hashes["bpe/codes"] == "2144cb4303a49789"
+    assert hashes["data-bin/train.en-de.de.bin"] == "c0ad86a71942a667"
+    assert hashes["data-bin/test1.en-de.en.bin"] == "5ddfd299dd09b26e"
     vocabulary = manifest["vocabulary"]
     assert 0.1 < vocabulary["both"] / vocabulary["joint"] < 0.3
     assert vocabulary["joint"] <= 8000 + 8

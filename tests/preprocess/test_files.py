@@ -1,63 +1,9 @@
-import gzip
 import os
 
 import pytest
 
-from preprocess import files
-from preprocess.files import read_lines, sha256, write_whole
+from preprocess.files import sha256, write_whole
 from tiednmt.errors import UserError
-
-
-def lines_of(tmp_path, content, name="text.en"):
-    (tmp_path / name).write_bytes(content)
-    return list(read_lines(tmp_path / name))
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (b"", []),
-        (b"a\nb\n", ["a", "b"]),
-        (b"a\nb", ["a", "b"]),
-        (b"a\n\nb\n", ["a", "", "b"]),
-        (b"\xef\xbb\xbfa\nb\n", ["a", "b"]),
-        (b"a\r\nb\r\n", ["a", "b"]),
-        (b"a\rb\n", ["a b"]),
-        ("a\u2028b\x85c\x0bd\x0ce\x1cf\n".encode(), ["a\u2028b\x85c\x0bd\x0ce\x1cf"]),
-    ],
-)
-def test_lines_end_at_line_feeds_only(tmp_path, content, expected):
-    assert lines_of(tmp_path, content) == expected
-    assert lines_of(tmp_path, gzip.compress(content), "text.en.gz") == expected
-
-
-@pytest.mark.parametrize(
-    ("content", "fault"),
-    [
-        (b"good\nb\xe4d\n", r"text\.en, line 2: not UTF-8 \(byte 0xe4 at byte 2"),
-        (b"good\ngood\nb\0d\n", r"text\.en, line 3: holds a NUL"),
-        (b"\xed\xa0\x80\n", r"text\.en, line 1: not UTF-8"),  # a lone surrogate
-        ("text".encode("utf-16"), r"text\.en, line 1: not UTF-8"),
-    ],
-)
-def test_bad_bytes_are_refused_by_file_and_line(tmp_path, content, fault):
-    with pytest.raises(UserError, match=fault):
-        lines_of(tmp_path, content)
-
-
-def test_lines_that_would_fill_the_memory_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "LONGEST_LINE", 2 << 20)
-    most = b"a" * (2 << 20)
-    assert lines_of(tmp_path, b"b\n" + most) == ["b", most.decode()]
-    with pytest.raises(UserError, match=r"text\.en, line 2: longer than 2 MB; divide it, .*fold"):
-        lines_of(tmp_path, b"b\n" + most + b"a\nc\n")
-
-
-def test_a_gzip_file_cut_short_or_damaged_is_refused(tmp_path):
-    whole = gzip.compress(os.urandom(5000).hex().encode() + b"\n")
-    for content in (whole[:-20], whole[:2000], b"not gzip", whole[:500] + bytes(100) + whole[600:]):
-        with pytest.raises(UserError, match=r"text\.en\.gz: damaged or cut short"):
-            lines_of(tmp_path, content, "text.en.gz")
 
 
 def test_a_file_gets_its_name_only_when_whole(tmp_path):

@@ -18,7 +18,7 @@ from tiednmt.errors import UserError
     ],
 )
 def test_at_least_half_of_the_letters_are_of_the_script(line, latin):
-    assert written_in("Latin", line) == latin
+    assert written_in(("Latin",), line) == latin
 
 
 @pytest.mark.parametrize(

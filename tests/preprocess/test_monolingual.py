@@ -15,8 +15,8 @@ from fairseq.options import get_preprocessing_parser
 from fairseq_cli import preprocess as fairseq_preprocess
 
 from preprocess import text
-from preprocess.pipeline import TextPipeline
 from tests.preprocess.misfortunes import kill_when_there, run_with_little_space
+from tiednmt.text.pipeline import TextPipeline, TextSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 SUBSETS = ("train", "valid", "test")
@@ -185,7 +185,7 @@ def test_moses_tokens_are_those_of_translation_whatever_the_workers(many, tmp_pa
     prepare(many, tmp_path / "one", "--tokenise", "en", "--workers", "1")
     prepare(many, tmp_path / "three", "--tokenise", "en", "--workers", "3")
     assert contents(tmp_path / "three") == contents(tmp_path / "one")
-    pipeline = TextPipeline("en", "de", "subword-nmt", tmp_path, threshold=0)
+    pipeline = TextPipeline(TextSettings("en", "de", "bpe", 0, version=1), tmp_path)
     lines = (many / "train.txt").read_text().split("\n")[:-1]
     tokenised = (tmp_path / "one/tokenised/train.txt").read_text().split("\n")[:-1]
     assert len(tokenised) == len(lines) == 21_600
@@ -267,6 +267,15 @@ def test_bad_files_are_refused(raw, refused, tmp_path, content, expected):
         (raw / "valid.txt").write_bytes(content)
     dest = tmp_path / "dest"
     assert expected in refused(text.main, dest, *given(raw, dest))
+
+
+@pytest.mark.parametrize("more", [(), ("--tokenise", "en")])
+def test_a_line_is_named_in_its_own_file(raw, refused, tmp_path, more):
+    (raw / "more.txt").write_text("good\na </s> b\n")
+    command = given(raw, tmp_path / "dest", *more)
+    command.insert(command.index(str(raw / "train.txt")) + 1, str(raw / "more.txt"))
+    message = refused(text.main, tmp_path / "dest", *command)
+    assert f"{raw}/more.txt, line 2 of the train text: holds the word </s>" in message
 
 
 def test_a_gzip_file_that_ends_early_is_refused(raw, refused, tmp_path):

@@ -14,9 +14,9 @@ from fairseq.data import Dictionary, data_utils
 
 from preprocess import iwslt14, wmt14, wmt17
 from preprocess.files import write_json
-from preprocess.manifest import data_bins
-from preprocess.pipeline import TextPipeline
 from tests.preprocess.miniatures import Miniatures
+from tiednmt.text.manifest import data_bins
+from tiednmt.text.pipeline import TextPipeline
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--merges", "80", "--vocabulary-threshold", "2", "--workers", "1")

@@ -9,14 +9,15 @@ from __future__ import annotations
 import logging
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gensim.models import KeyedVectors, Word2Vec
-from gensim.utils import SaveLoad
 
 from tiednmt.analysis.embeddings import Embedding
 from tiednmt.errors import UserError
+
+if TYPE_CHECKING:  # loaded where a file needs it: it takes a second, and most commands read none
+    from gensim.models import KeyedVectors
 
 for _noisy in ("gensim", "smart_open"):  # fairseq shows what others log as well
     logging.getLogger(_noisy).setLevel(logging.WARNING)
@@ -63,7 +64,7 @@ def load(path: Path) -> tuple[Embedding, ...]:
         raise UserError(
             f"{path}: damaged or cut short ({error}); get the file again, or export it again"
         ) from error
-    vectors = found.wv if isinstance(found, Word2Vec) else found
+    vectors = getattr(found, "wv", found)
     words = tuple(vectors.index_to_key)
     embeddings = [Embedding("U", words, vectors.vectors)]
     if hasattr(found, "syn1neg"):
@@ -102,6 +103,8 @@ def _sizes(start: bytes) -> tuple[int, int] | None:
 
 
 def _read_word2vec(path: Path) -> KeyedVectors:
+    from gensim.models import KeyedVectors
+
     with path.open("rb") as file:
         sizes = _sizes(file.readline())
         assert sizes is not None
@@ -115,6 +118,9 @@ def _read_word2vec(path: Path) -> KeyedVectors:
 
 def _read_pickle(path: Path) -> Any:
     """What gensim saved; as its ``SaveLoad.load``, with the check of classes in between."""
+    from gensim.models import KeyedVectors, Word2Vec
+    from gensim.utils import SaveLoad
+
     compressed, subname = SaveLoad._adapt_by_suffix(str(path))
     with path.open("rb") as file:
         found = _Checked(file, path).load()

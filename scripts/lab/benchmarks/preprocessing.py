@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from preprocess.binarise import SHARED_UNITS
-from preprocess.files import find_file, read_lines, write_whole
+from preprocess.files import find_file, write_whole
 from preprocess.parallel import cores
 from preprocess.vocabulary import PADDING_FACTOR
 from scripts.lab.benchmarks.compare import Measured, Side, compare, printed_by_module
@@ -30,6 +30,7 @@ from scripts.lab.benchmarks.options import Paired
 from scripts.lab.options import option, positive
 from scripts.lab.run.specs import ROOT
 from tiednmt.errors import UserError
+from tiednmt.text.lines import read_lines
 
 LANGUAGES = ("en", "de")
 HELD_OUT = ("val", "test_2016_flickr", "test_2017_flickr")
@@ -39,11 +40,11 @@ OURS, USUAL = "tiednmt", "sacremoses, subword-nmt, fairseq-preprocess"
 
 _TOKENISE = """\
 import sys
-from sacremoses import MosesTokenizer
-from preprocess.pipeline import tokenise
-tokeniser = MosesTokenizer(sys.argv[1])
+from tiednmt.text.moses import MosesTokeniser
+from tiednmt.text.normalise import normalise
+tokenise = MosesTokeniser(sys.argv[1])
 for line in sys.stdin:
-    print(tokenise(line, tokeniser))
+    print(tokenise(normalise(line)))
 """
 
 

@@ -31,6 +31,7 @@ METRICS = {
     "tokenised_bleu": "BLEU of lower-cased tokens",
     "chrf": "chrF",
     "ter": "TER",
+    "comet": "COMET",
 }
 
 SYMBOLS = {  # of the matrices, as in the README; "_" sets off a subscript

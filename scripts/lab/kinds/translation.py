@@ -9,12 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from preprocess.files import read_lines
 from scripts.lab.figures.translation import figures
 from scripts.lab.kinds.kind import Kind, Trained
 from scripts.lab.records.joining import Joined, by_row, require_all_seeds
 from scripts.lab.records.schema import (
-    BETTER,
     MetricScore,
     SeedScore,
     TestScores,
@@ -27,8 +25,11 @@ from scripts.lab.records.seeds import over_seeds
 from scripts.lab.records.typed import Fault
 from scripts.lab.run.processes import call
 from scripts.lab.run.training import Run
+from scripts.lab.score.bleu import METRICS
 from scripts.lab.score.significance import RunScore
+from scripts.lab.score.tokenised import TOKENISED_BLEU
 from tiednmt.errors import UserError
+from tiednmt.text.lines import read_lines
 
 SAMPLES = 5
 OF_FIRST_SEED = ("score", "mean", "ci", "signature")
@@ -116,7 +117,8 @@ class TranslationScoring:
 
 
 def _says_enough(system: Mapping[str, Any]) -> bool:
-    return all("influences" in system.get(metric, ()) for metric in BETTER)
+    is_tokenised = TOKENISED_BLEU in system or "|tok:13a|" not in system["bleu"]["signature"]
+    return is_tokenised and all("influences" in system[metric] for metric in METRICS)
 
 
 def _shares(rows: Sequence[TrainedRow], baselines: Sequence[str]) -> dict[str, float | None]:
@@ -137,7 +139,8 @@ def _test_scores(systems: Sequence[Mapping[str, Any]]) -> TestScores:
                     for system in systems
                 ],
             )
-            for metric in BETTER
+            for metric in (*METRICS, TOKENISED_BLEU)
+            if metric in systems[0]
         }
     )
 

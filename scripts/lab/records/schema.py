@@ -130,7 +130,13 @@ def _require_some(values: Iterable[object], place: str) -> None:
 # --- translation -------------------------------------------------------------------------------
 
 # which scores are, by metric
-BETTER = {"bleu": "higher", "tokenised_bleu": "higher", "chrf": "higher", "ter": "lower"}
+BETTER = {
+    "bleu": "higher",
+    "tokenised_bleu": "higher",
+    "chrf": "higher",
+    "ter": "lower",
+    "comet": "higher",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,11 +19,14 @@ from scripts.lab.score.significance import (
     mean_of_test_sets,
 )
 from tiednmt.errors import UserError
+from tiednmt.text.pipeline import base_language
+from tiednmt.text.subwords import looks_segmented
+from tiednmt.text.writing import mostly_unspaced
 
 METRICS = {"bleu": BLEU, "chrf": CHRF, "ter": TER}
 RESAMPLES = 1000
-
-_SUBWORD_MARK = re.compile(r"@@(?= |$)|▁")
+UNSPACED = ("zh", "ja-mecab", "char")  # tokenisers of text whose words are not set apart
+LOOKED_AT = 100  # lines that tell how a language is written
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,8 @@ class Score:
     signature: str
     influences: Sequence[float]
 
-    def with_note(self, note: str) -> Score:
-        """The same, with something more in its signature."""
-        return replace(self, signature=f"{self.signature}|{note}")
 
-
-Scores = dict[str, Score]  # by metric: the keys of METRICS, and further ones
+Scores = dict[str, Score]  # by the keys of METRICS, and perhaps tokenised_bleu and comet
 
 
 @dataclass(frozen=True)
@@ -69,34 +67,116 @@ class Comparison:
     over_seeds: bool
 
 
-def score(hypotheses: Sequence[str], references: Sequence[str]) -> Scores:
-    """BLEU (cased, tokeniser 13a), chrF2 and TER of detokenised text, each with its signature.
+@dataclass(frozen=True)
+class Scoring:
+    """How hypotheses are compared with references.
+
+    Attributes:
+        tokenize: sacreBLEU's tokeniser, for BLEU.
+        lowercase: compare without regard to case (TER always does).
+        chrf_word_order: 2 makes chrF++ of chrF.
+        normalised: what was done to the references beforehand; the signatures say it.
 
     Raises:
-        UserError: no lines, not as many hypotheses as references, or text that still holds the
-            marks of subword segmentation.
+        UserError: sacreBLEU has no such tokeniser, or lacks what it needs.
     """
-    _require_scorable(hypotheses, references)
-    return {name: score_by(of(), hypotheses, references) for name, of in METRICS.items()}
+
+    tokenize: str = "13a"
+    lowercase: bool = False
+    chrf_word_order: int = 0
+    normalised: str = ""
+
+    def __post_init__(self) -> None:
+        if self.tokenize not in BLEU.TOKENIZERS:
+            known = ", ".join(BLEU.TOKENIZERS)
+            raise UserError(f"--tokenize {self.tokenize}: choose one of {known}")
+        if self.chrf_word_order < 0:
+            raise UserError(f"--chrf-word-order {self.chrf_word_order}: must be 0 or more")
+        try:
+            BLEU(tokenize=self.tokenize)
+        except (ImportError, RuntimeError, OSError, SystemExit) as error:
+            extra = {"ja-mecab": "ja", "ko-mecab": "ko"}.get(self.tokenize)
+            install = f"pip install 'tiednmt[{extra}]', or " if extra else ""
+            raise UserError(
+                f"--tokenize {self.tokenize}: sacreBLEU cannot load it"
+                f" ({' '.join(str(error).split())[:80]}); {install}give another, such as char"
+            ) from None
+
+    def metrics(self) -> dict[str, Any]:
+        """sacreBLEU's metrics, by the keys of METRICS."""
+        asian = self.tokenize in UNSPACED
+        return {
+            "bleu": BLEU(tokenize=self.tokenize, lowercase=self.lowercase),
+            "chrf": CHRF(lowercase=self.lowercase, word_order=self.chrf_word_order),
+            "ter": TER(normalized=asian, asian_support=asian),
+        }
+
+    @property
+    def note(self) -> str:
+        """What signatures say beside what sacreBLEU makes them say."""
+        return f"|refs:{self.normalised}" if self.normalised else ""
 
 
-def score_by(metric: Any, hypotheses: Sequence[str], references: Sequence[str]) -> Score:
-    """The score by a metric of sacreBLEU."""
-    found: Any = metric.corpus_score(hypotheses, [references], n_bootstrap=RESAMPLES)
+DEFAULT_SCORING = Scoring()
+
+
+def tokenizer_for(language: str, references: Sequence[str]) -> str:
+    """sacreBLEU's tokeniser for a target language; ``char`` where words are not set apart.
+
+    Languages that sacreBLEU has no tokeniser of are told by the references.
+    """
+    by_language = {"zh": "zh", "yue": "zh", "ja": "ja-mecab", "ko": "ko-mecab"}
+    if base_language(language) in by_language:
+        return by_language[base_language(language)]
+    return "char" if mostly_unspaced(" ".join(references[:LOOKED_AT])) else "13a"
+
+
+def score(
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    scoring: Scoring = DEFAULT_SCORING,
+    more_references: Sequence[Sequence[str]] = (),
+) -> Scores:
+    """BLEU, chrF2 and TER of detokenised text, each with its signature.
+
+    Args:
+        hypotheses: a line each.
+        references: of the same lines.
+        scoring: how; by default cased, with the tokeniser 13a.
+        more_references: further ones of the same lines.
+
+    Raises:
+        UserError: no lines, not as many hypotheses as references, or text that is still split into
+            subword units.
+    """
+    all_references = [references, *more_references]
+    for each in all_references:
+        _require_scorable(hypotheses, each)
+    return {
+        name: score_by(metric, hypotheses, all_references, scoring.note)
+        for name, metric in scoring.metrics().items()
+    }
+
+
+def score_by(
+    metric: Any, hypotheses: Sequence[str], references: Sequence[Sequence[str]], note: str = ""
+) -> Score:
+    """The score by a metric of sacreBLEU, whose signature gets a ``note``."""
+    found: Any = metric.corpus_score(hypotheses, references, n_bootstrap=RESAMPLES)
     return Score(
-        score=_figure(found.score),
-        mean=_figure(found._mean),
-        ci=(_figure(found._mean - found._ci), _figure(found._mean + found._ci)),
-        signature=str(metric.get_signature()),
-        influences=[*map(_figure, _influences(metric, hypotheses, references))],
+        score=figure(found.score),
+        mean=figure(found._mean),
+        ci=(figure(found._mean - found._ci), figure(found._mean + found._ci)),
+        signature=str(metric.get_signature()) + note,
+        influences=[*map(figure, _influences(metric, hypotheses, references))],
     )
 
 
 def _influences(
-    metric: Any, hypotheses: Sequence[str], references: Sequence[str]
+    metric: Any, hypotheses: Sequence[str], references: Sequence[Sequence[str]]
 ) -> tuple[float, ...]:
     """From sacreBLEU's counts by sentence, which its own resampling is made of."""
-    counts = np.array(metric._extract_corpus_statistics(hypotheses, [references]), dtype=float)
+    counts = np.array(metric._extract_corpus_statistics(hypotheses, references), dtype=float)
     return jackknife(counts, lambda sums: metric._compute_score_from_stats(sums).score)
 
 
@@ -109,7 +189,7 @@ def compare(
     """
     runs = {
         metric: {name: [_run(one[metric]) for one in of] for name, of in systems.items()}
-        for metric in _metrics(systems)
+        for metric in _measured(systems)
     }
     return _comparisons(runs, baselines)
 
@@ -124,13 +204,15 @@ def compare_means(
             name: mean_of_test_sets([[_run(one[metric]) for one in of[name]] for of in sets])
             for name in sets[0]
         }
-        for metric in _metrics(sets[0])
+        for metric in _measured(sets[0])
     }
     return _comparisons(runs, baselines)
 
 
-def _metrics(systems: Mapping[str, Sequence[Scores]]) -> list[str]:
-    return [*next(iter(systems.values()))[0]]
+def _measured(systems: Mapping[str, Sequence[Scores]]) -> list[str]:
+    """The metrics that every run has."""
+    (first, *_), *_ = systems.values()
+    return [*first]
 
 
 def _run(score: Score) -> RunScore:
@@ -156,30 +238,29 @@ def _comparison(baseline: str, system: str, metric: str, found: Estimate) -> Com
         baseline=baseline,
         system=system,
         metric=metric,
-        difference=_figure(found.value),
-        interval=(_figure(low), _figure(high)),
-        not_worse_by=_figure(found.not_worse_by(BETTER[metric])),
-        p_value=_figure(found.p_value),
+        difference=figure(found.value),
+        interval=(figure(low), figure(high)),
+        not_worse_by=figure(found.not_worse_by(BETTER[metric])),
+        p_value=figure(found.p_value),
         over_seeds=found.over_seeds,
     )
 
 
-def refuse_subword_marks(lines: Sequence[str], what: str) -> None:
-    """Refuse text that is still split into subword units (``@@ `` or ``▁``).
+def refuse_subword_units(lines: Sequence[str], what: str) -> None:
+    """Refuse text that is still split into subword units (``@@ `` or ``▁`` in many lines).
 
     Raises:
-        UserError: names ``what`` and the line.
+        UserError: names ``what`` and a line.
     """
-    for number, line in enumerate(lines, start=1):
-        mark = _SUBWORD_MARK.search(line)
-        if mark:
-            raise UserError(
-                f"{what}, line {number}: holds the subword mark {mark[0]}, so it is not raw text "
-                f"({line[:60]!r}); join the subword units and detokenise first"
-            )
+    if looks_segmented(lines):
+        number = next(i for i, line in enumerate(lines, start=1) if looks_segmented([line]))
+        raise UserError(
+            f"{what}, line {number}: holds a subword mark, as many lines do, so it is not raw text"
+            f" ({lines[number - 1][:60]!r}); join the subword units and detokenise first"
+        )
 
 
-def _figure(number: float) -> float:
+def figure(number: float) -> float:
     """A plain float (sacreBLEU also gives numpy's) with as many places as can mean something."""
     return round(float(number), 4)
 
@@ -192,5 +273,5 @@ def _require_scorable(hypotheses: Sequence[str], references: Sequence[str]) -> N
         )
     if not references:
         raise UserError("there are no lines to score")
-    refuse_subword_marks(hypotheses, "the hypotheses")
-    refuse_subword_marks(references, "the references")
+    refuse_subword_units(hypotheses, "the hypotheses")
+    refuse_subword_units(references, "the references")

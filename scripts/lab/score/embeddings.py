@@ -11,8 +11,7 @@ from typing import Any
 import tiednmt.analysis.checkpoints as checkpoints
 import tiednmt.analysis.word_vectors as word_vectors
 import tiednmt.plugin  # noqa: F401
-from preprocess.files import named_when_whole, read_lines
-from preprocess.pipeline import TextPipeline
+from preprocess.files import named_when_whole
 from preprocess.wordsim import set_name
 from scripts.lab.options import option, positive
 from scripts.lab.records.analysis import (
@@ -44,6 +43,8 @@ from tiednmt.analysis.word_similarity import WordPairs, parse_pairs, word_simila
 from tiednmt.analysis.word_vectors import EXPORTS
 from tiednmt.criterions.row_movement import read_row_movement
 from tiednmt.errors import UserError
+from tiednmt.text.lines import read_lines
+from tiednmt.text.pipeline import TextPipeline
 from tiednmt.tying import TieMap
 
 PACKAGES = ("scipy", "gensim")
@@ -294,7 +295,7 @@ def _manifest(checkpoint: checkpoints.Checkpoint) -> dict[str, Any]:
 
 
 def _pipeline(checkpoint: checkpoints.Checkpoint) -> TextPipeline | None:
-    translates = "bpe" in _manifest(checkpoint).get("options", {})
+    translates = "source" in _manifest(checkpoint)
     return TextPipeline.load(checkpoint.data_bin.parent) if translates else None
 
 

@@ -12,14 +12,16 @@ from fairseq.data import Dictionary, data_utils
 
 from preprocess.advice import Pair
 from preprocess.corpus import Options
-from preprocess.files import read_lines, write_whole
-from preprocess.manifest import data_bins, read_manifest
+from preprocess.files import write_whole
 from preprocess.overlap import Overlap
-from preprocess.pipeline import SENTENCEPIECE_SPACE, SEPARATOR, TextPipeline
 from preprocess.subwords import learn_subword_nmt, write_dictionary
 from preprocess.vocabulary import vocabulary_sizes
 from tiednmt.errors import UserError
 from tiednmt.frequency import occurrences
+from tiednmt.text.lines import read_lines
+from tiednmt.text.manifest import data_bins, read_manifest
+from tiednmt.text.pipeline import BPE, TextPipeline, TextSettings
+from tiednmt.text.subwords import looks_segmented
 
 LOOKED_AT = 1000  # lines that tell whether a text is segmented
 
@@ -101,9 +103,8 @@ def _in_texts(source: Path, target: Path, merges: int) -> tuple[Pair, Overlap]:
     if _is_segmented(source) and _is_segmented(target):
         return _pair(name, _units(source), _units(target))
     with tempfile.TemporaryDirectory() as folder:
-        pipeline = TextPipeline(
-            *languages, "subword-nmt", Path(folder), Options.vocabulary_threshold
-        )
+        settings = TextSettings(*languages, BPE, Options.vocabulary_threshold)
+        pipeline = TextPipeline(settings, Path(folder))
         words = [
             _write_words(path, pipeline, language, Path(folder) / f"words.{side}")
             for side, (path, language) in enumerate(zip((source, target), languages, strict=True))
@@ -124,8 +125,7 @@ def _languages(source: Path, target: Path) -> tuple[str, str]:
 
 def _is_segmented(path: Path) -> bool:
     """Whether a text has marks of subwords."""
-    lines = islice(read_lines(path), LOOKED_AT)
-    return any(SENTENCEPIECE_SPACE in line or f"{SEPARATOR} " in line for line in lines)
+    return looks_segmented(list(islice(read_lines(path), LOOKED_AT)))
 
 
 def _units(path: Path) -> Counts:

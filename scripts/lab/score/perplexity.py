@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 import tiednmt.plugin  # noqa: F401
-from preprocess.manifest import line_ends
-from preprocess.monolingual import binarise_lines
+from preprocess.files import write_whole
+from preprocess.monolingual import binarise_lines, line_splitter, refuse_reserved_words
 from scripts.lab.records.figures import perplexity
 from tiednmt.checkpoints import build, preferred_device, read_checkpoint, require_task
 from tiednmt.errors import UserError
 from tiednmt.models.language_model import LanguageModel
 from tiednmt.tasks.tied_language_modeling import TiedLanguageModelingTask
+from tiednmt.text.lines import read_lines
+from tiednmt.text.manifest import language, line_ends
 
 # of a stream whose state is carried, or lines: bounds the memory, changes no figure
 TOKENS_AT_A_TIME = 500
@@ -60,7 +63,10 @@ class Scorer:
         return self.model.tie_map.signature
 
     def subset(self, name: str) -> Figures:
-        """``tokens``, ``nll`` (nats per token) and ``perplexity`` of a subset of the folder."""
+        """The figures of a subset of the folder.
+
+        ``tokens``, how many of them are ``unknown``, ``nll`` (nats per token) and ``perplexity``.
+        """
         data_bin = self.prepared / "data-bin"
         if not (data_bin / f"{name}.bin").is_file():
             known = ", ".join(sorted(path.stem for path in data_bin.glob("*.bin")))
@@ -68,11 +74,21 @@ class Scorer:
         return self._score(data_bin, name)
 
     def text(self, path: Path) -> Figures:
-        """The same of a text file, split at spaces, each line ended as in training."""
+        """The same of a raw text file, made into words and ended line by line as in training.
+
+        Raises:
+            UserError: it holds no words, or such as fairseq keeps for itself.
+        """
         dictionary = self.prepared / "data-bin" / "dict.txt"
+        words = line_splitter(language(self.prepared))
         with tempfile.TemporaryDirectory() as folder:
+            split = Path(folder, "words")
+            with write_whole(split) as file:
+                for number, line in enumerate(read_lines(path), start=1):
+                    refuse_reserved_words(line, partial("{}, line {}".format, path, number))
+                    file.write(words(line) + "\n")
             counts = binarise_lines(
-                path, dictionary, Path(folder, "text"), line_ends(self.prepared)
+                split, dictionary, Path(folder, "text"), line_ends(self.prepared)
             )
             if not counts["tokens"]:
                 raise UserError(f"{path}: holds no text")
@@ -81,17 +97,18 @@ class Scorer:
     def _score(self, data_bin: Path, subset: str) -> Figures:
         self.task.args.data = str(data_bin)
         self.task.load_dataset(subset)
-        nll, tokens = 0.0, 0
-        batches = self._batches(self.task.dataset(subset))
+        nll, tokens, unknown = 0.0, 0, 0
         with torch.no_grad(), warnings.catch_warnings():
             # fairseq's loader asks for pinned memory with or without a GPU
             warnings.filterwarnings("ignore", message=".*pin_memory.*")
+            batches = self._batches(self.task.dataset(subset))
             for batch in tqdm(batches, desc=subset, unit=" batches", disable=None):
                 target = self._target(batch)
                 nll += self._nll(batch["net_input"], target).item()
                 tokens += int(target.ne(self.task.dictionary.pad()).sum())
+                unknown += int(target.eq(self.task.dictionary.unk()).sum())
         mean = nll / tokens
-        return {"tokens": tokens, "nll": mean, "perplexity": perplexity(mean)}
+        return {"tokens": tokens, "unknown": unknown, "nll": mean, "perplexity": perplexity(mean)}
 
     def _batches(self, dataset: FairseqDataset) -> Any:
         options: dict[str, Any] = {"num_workers": 0, "data_buffer_size": 0}

@@ -7,8 +7,8 @@ from pathlib import Path
 import sacrebleu
 from sacrebleu.utils import SACREBLEU_DIR
 
-from preprocess.files import read_lines
 from tiednmt.errors import UserError
+from tiednmt.text.lines import read_lines
 
 
 def is_standard(name: str) -> bool:

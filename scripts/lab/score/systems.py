@@ -29,6 +29,8 @@ def parse_systems(texts: Sequence[str]) -> dict[str, list[Run]]:
     systems: dict[str, list[Run]] = {}
     files: set[str] = set()
     for name, paths in map(_named, texts):
+        if not name.isprintable():
+            raise UserError(f"{name}: a system's name has no control characters")
         systems[name] = [_run(path) for path in paths.split(",")]
         for i in range(len(systems[name])):
             file = file_name(run_name(name, i))

@@ -15,22 +15,26 @@ from typing import Any
 from sacrebleu.metrics import BLEU
 
 from scripts.lab.score.bleu import Score, score_by
+from tiednmt.text.pipeline import base_language
 
 TOKENISED_BLEU = "tokenised_bleu"  # beside the keys of METRICS
 
 
-def tokenised_bleu(hypotheses: Sequence[str], references: Sequence[str], language: str) -> Score:
-    """BLEU of detokenised text once both sides are lower-cased, normalised and tokenised.
+def tokenised_bleu(
+    hypotheses: Sequence[str], references: Sequence[Sequence[str]], language: str, note: str = ""
+) -> Score:
+    """BLEU of detokenised text once all of it is lower-cased, normalised and tokenised.
 
     Args:
         hypotheses: a line each, cased.
-        references: of the same lines, cased.
+        references: those of the same lines, cased; a list per reference.
         language: whose rules of Moses are followed.
+        note: for the signature.
     """
     metric = BLEU(tokenize="none", lowercase=True, force=True)
-    texts = [[tokens(line, language) for line in side] for side in (hypotheses, references)]
-    found = score_by(metric, *texts)
-    return found.with_note(f"text:lc.norm.tok.{language}|sacremoses:{version('sacremoses')}")
+    texts = [[tokens(line, language) for line in side] for side in (hypotheses, *references)]
+    moses = f"|text:lc.norm.tok.{language}|sacremoses:{version('sacremoses')}"
+    return score_by(metric, texts[0], texts[1:], moses + note)
 
 
 def tokens(line: str, language: str) -> str:
@@ -44,5 +48,5 @@ def tokens(line: str, language: str) -> str:
 def _moses(language: str) -> tuple[Any, Any]:
     from sacremoses import MosesPunctNormalizer, MosesTokenizer  # takes a second
 
-    code = language.partition("_")[0]
+    code = base_language(language)
     return MosesPunctNormalizer(code), MosesTokenizer(code)

@@ -15,22 +15,23 @@ from typing import Any
 
 import torch
 from fairseq import utils
+from fairseq.data import data_utils
 from fairseq.dataclass.configs import GenerationConfig
+from fairseq.dataclass.utils import overwrite_args_by_name
 from fairseq.tasks.translation import TranslationTask
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
 import tiednmt.plugin  # noqa: F401
-from preprocess.files import read_lines
-from preprocess.pipeline import TextPipeline
 from scripts.lab.options import option, positive
-from scripts.lab.score.bleu import refuse_subword_marks
 from scripts.lab.score.prepared import Prepared
 from tiednmt.checkpoints import build, preferred_device, read_checkpoint, require_task
 from tiednmt.errors import UserError
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.tasks.sequence_generator import TiedSequenceGenerator
 from tiednmt.tasks.tied_translation import TiedTranslationConfig, TiedTranslationTask, quantise
+from tiednmt.text.lines import read_lines
+from tiednmt.text.pipeline import TextPipeline
 
 logger = logging.getLogger(__name__)
 
@@ -94,10 +95,7 @@ class System:
             search: how.
             progress: shown before a bar on stderr; no bar without it.
 
-        Raises:
-            UserError: a line is split into subword units already.
         """
-        refuse_subword_marks(lines, "the input")
         pipeline = self.pipeline
         units = [pipeline.encode(line, pipeline.source) for line in lines]
         translations = self.translate_units(units, search, progress)
@@ -246,8 +244,9 @@ def load_system(
     generation = {"no_beamable_mm": True, "print_alignment": attention}
     paths = tuple(paths)
     for path in paths:
-        state = read_checkpoint(path, data=str(prepared.data_bin), eval_bleu=False)
+        state = read_checkpoint(path)
         _require_translation_model(path, state, prepared)
+        overwrite_args_by_name(state["cfg"], {"data": str(prepared.data_bin), "eval_bleu": False})
         model, task = build(path, state, prepared.data_bin, task)
         model.to(device)
         model.prepare_for_inference_(OmegaConf.create({"generation": generation}))
@@ -255,8 +254,7 @@ def load_system(
             quantise(model)
         models.append(model)
     # its tools are loaded at first use, which is not to count as translating
-    pipeline = prepared.pipeline
-    pipeline.decode(pipeline.encode("", pipeline.source), pipeline.target)
+    prepared.pipeline.load_tools()
     return System(name, paths, models, _with_our_search(task), prepared.pipeline, device)
 
 
@@ -273,11 +271,23 @@ def _with_our_search(task: TranslationTask) -> TranslationTask:
     return TiedTranslationTask(config, task.source_dictionary, task.target_dictionary)
 
 
+def _direction(task: Any) -> tuple[str | None, str | None]:
+    """The languages that a model was trained on, None where neither it nor its data says so.
+
+    ``fairseq-train`` without -s and -t finds them out by its data-bin and does not store them.
+    """
+    data_bin = str(task.data).split(os.pathsep)[0]
+    if task.source_lang is None and os.path.isdir(data_bin):
+        source, target = data_utils.infer_language_pair(data_bin)
+        return source, target
+    return task.source_lang, task.target_lang
+
+
 def _require_translation_model(path: Path, state: dict[str, Any], prepared: Prepared) -> None:
     require_task(path, state, TranslationTask, "translation models")
-    wanted = (prepared.pipeline.source, prepared.pipeline.target)
-    trained = (state["cfg"].task.source_lang, state["cfg"].task.target_lang)
-    if trained not in (wanted, (None, None)):  # fairseq-train without -s and -t stores None
+    wanted = prepared.pipeline.languages
+    trained = _direction(state["cfg"].task)
+    if trained not in (wanted, (None, None)):
         raise UserError(
             f"{path}: translates {trained[0]} to {trained[1]}, but {prepared.folder} holds "
             f"{wanted[0]} to {wanted[1]}"

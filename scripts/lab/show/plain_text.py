@@ -39,7 +39,9 @@ def scores(record: Mapping[str, Any]) -> str:
             f"length penalty {record['lenpen']}\n{_systems(systems)}"
         )
         blocks += _comparisons(result["comparisons"])
-        signatures = [f"{name}: {systems[0][key]['signature']}" for key, name in METRICS.items()]
+        blocks += _domains(result.get("domains", {}))
+        names = _metrics(systems[0])
+        signatures = [f"{name}: {systems[0][key]['signature']}" for key, name in names.items()]
         ties = {each["name"]: each["tie"] for each in systems if each["tie"]}
         signatures += [f"{name}: {tie}" for name, tie in ties.items()]
         blocks.append("\n".join(signatures))
@@ -49,18 +51,41 @@ def scores(record: Mapping[str, Any]) -> str:
     return "\n\n".join(blocks)
 
 
+def _metrics(scored: Mapping[str, Any]) -> dict[str, str]:
+    """What the metrics of a run are called: chrF is chrF++ where it looks at pairs of words."""
+    plus = "|nw:2|" in scored["chrf"]["signature"]
+    names = {**METRICS, "chrf": "chrF++"} if plus else METRICS
+    return {key: name for key, name in names.items() if key in scored}
+
+
+def _domains(domains: Mapping[str, Any]) -> list[str]:
+    """A table of all domains, and the comparisons in each."""
+    if not domains:
+        return []
+    names = _metrics(next(iter(domains.values()))["systems"][0])
+    rows = [
+        [domain, f"{of['sentences']:,}", run["name"], *(f"{run[m]['score']:.2f}" for m in names)]
+        for domain, of in domains.items()
+        for run in of["systems"]
+    ]
+    table = columns(Table(["domain", "sentences", "system", *names.values()], rows))
+    compared = (_comparisons(of["comparisons"], f"{d}, ") for d, of in domains.items())
+    return [table, *(block for blocks in compared for block in blocks)]
+
+
 def _systems(runs: Iterable[Mapping[str, Any]]) -> str:
     """A row per system; its runs have its name."""
     by_name: dict[str, list[Mapping[str, Any]]] = {}
     for run in runs:
         by_name.setdefault(run["name"], []).append(run)
     several = any(len(of) > 1 for of in by_name.values())
-    head = ["system", *["runs"] * several, "parameters", *METRICS.values()]
+    names = _metrics(next(iter(by_name.values()))[0])
+    head = ["system", *["runs"] * several, "parameters", *names.values()]
     rows = []
     for name, of in by_name.items():
         seconds = sum(run["seconds"] for run in of)
         sentences = sum(run["sentences"] for run in of)
-        means = [over_seeds([run[metric]["score"] for run in of]) for metric in METRICS]
+        means = [over_seeds([run[metric]["score"] for run in of]) for metric in names]
         rows.append(
             [
                 name,

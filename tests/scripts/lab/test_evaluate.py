@@ -6,6 +6,7 @@ import pickle
 import random
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 from argparse import Namespace
@@ -24,7 +25,15 @@ import torch
 from preprocess import multi30k
 from scripts import evaluate
 from scripts.lab.score import translate
-from scripts.lab.score.bleu import METRICS, compare, compare_means, score
+from scripts.lab.score.bleu import (
+    METRICS,
+    Scoring,
+    compare,
+    compare_means,
+    score,
+    tokenizer_for,
+)
+from scripts.lab.score.evaluate import evaluate as evaluate_systems
 from scripts.lab.score.prepared import Prepared
 from scripts.lab.score.systems import file_name, parse_system, parse_systems
 from scripts.lab.score.translate import Search, System, equal_length_batches, load_system
@@ -360,15 +369,84 @@ def test_one_sentence_tells_no_difference() -> None:
 
 @pytest.mark.parametrize("mark", ["The d@@ og sleeps.", "The d@@", "▁The ▁dog ▁sleeps ."])
 @pytest.mark.parametrize("side", ["hypotheses", "references"])
-def test_subword_marks_are_refused(mark: str, side: str) -> None:
-    spoilt = [*GOOD[:4], mark, *GOOD[5:]]
+def test_segmented_text_is_refused(mark: str, side: str) -> None:
+    spoilt = [*GOOD[:4], *[mark] * 9, *GOOD[13:]]
     given = (spoilt, REFERENCES) if side == "hypotheses" else (GOOD, spoilt)
-    with pytest.raises(UserError, match=f"^the {side}, line 5: holds the subword mark (@@|▁)"):
+    with pytest.raises(UserError, match=f"^the {side}, line 5: holds a subword mark"):
         score(*given)
 
 
-def test_an_address_is_no_subword_mark() -> None:
-    assert score(["mail a@@b.c to me"], ["mail a@@b.c to me"])["bleu"].score == 100
+@pytest.mark.parametrize("line", ["mail a@@b.c to me", "@@ -1,3 @@ foo@@ and ▁bar"])
+def test_marks_are_text_where_few_lines_have_them(line: str) -> None:
+    text = [*REFERENCES, line]
+    assert score(text, text)["bleu"].score == pytest.approx(100)
+    score([*REFERENCES, "else"], text)
+    score(text, [*REFERENCES, "else"])
+
+
+@pytest.mark.parametrize(
+    ("language", "line", "tokenizer"),
+    [
+        ("de", "Ein Hund.", "13a"),
+        ("zh", "一只狗。", "zh"),
+        ("zh_CN", "一只狗。", "zh"),
+        ("ja", "犬。", "ja-mecab"),
+        ("ko", "개가 있다.", "ko-mecab"),
+        ("th", "สุนัข", "char"),
+        ("my_words", "一只狗。", "char"),
+    ],
+)
+def test_the_tokeniser_is_that_of_the_target_language(
+    language: str, line: str, tokenizer: str
+) -> None:
+    assert tokenizer_for(language, [line]) == tokenizer
+
+
+def test_chinese_is_scored_as_sacrebleu_does(tmp_path: Path) -> None:
+    references = ["他们会在今天下午去学校。", "一只狗在雪地里奔跑。", "你好，世界！"] * 5
+    hypotheses = ["他们今天下午会去学校。", "一只狗在雪地奔跑。", "你好世界！"] * 5
+    for name, lines in (("ref", references), ("hyp", hypotheses)):
+        (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    command = f"sacrebleu {tmp_path}/ref -i {tmp_path}/hyp -tok zh -w 4 -b --chrf-word-order 2 -m"
+    found = score(hypotheses, references, Scoring("zh", chrf_word_order=2))
+    for metric in ("bleu", "chrf"):
+        assert float(run(*command.split(), metric)) == found[metric].score
+    assert "tok:zh" in found["bleu"].signature and "nw:2" in found["chrf"].signature
+    assert score(hypotheses, references)["bleu"].score < 30 < 50 < found["bleu"].score
+
+
+def test_lower_case_and_several_references() -> None:
+    upper = [line.upper() for line in REFERENCES]
+    assert score(upper, REFERENCES)["bleu"].score < 5
+    found = score(upper, REFERENCES, Scoring(lowercase=True))
+    assert found["bleu"].score == pytest.approx(100)
+    assert "case:lc" in found["bleu"].signature
+    mixed = [upper[0], *REFERENCES[1:]]
+    found = score(mixed, REFERENCES, more_references=[upper])
+    assert found["bleu"].score == pytest.approx(100)
+    assert "nrefs:2" in found["bleu"].signature
+    assert sum(map(abs, found["bleu"].influences)) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"tokenize": "moses"}, "--tokenize moses: choose one of none, zh, 13a"),
+        ({"chrf_word_order": -1}, "--chrf-word-order -1: must be 0 or more"),
+    ],
+)
+def test_scoring_that_cannot_be_done(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Scoring(**given)
+
+
+def test_a_tokeniser_that_is_not_installed_is_named_with_its_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "MeCab", None)
+    monkeypatch.delitem(sys.modules, "sacrebleu.tokenizers.tokenizer_ja_mecab", raising=False)
+    with pytest.raises(UserError, match=r"--tokenize ja-mecab: .*tiednmt\[ja\].*such as char"):
+        Scoring("ja-mecab")
 
 
 @pytest.mark.parametrize("hypotheses, references", [(["a"], ["a", "b"]), ([], [])])
@@ -477,6 +555,171 @@ def test_runs_of_one_system(
     assert compared["difference"] == pytest.approx(sum(means.values()) / 2, abs=2e-4)
     assert f"mean of {subsets[0]}, {subsets[1]}, against one; over seeds and test" in table
     assert "not worse by more than (95 %)" in table
+
+
+def test_references_have_the_form_that_translations_have(
+    folder: Path, checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    """What the pipeline changes for good costs a perfect system nothing, and is told."""
+    data = shutil.copytree(folder, tmp_path / "data")
+    manifest = json.loads((data / "manifest.json").read_text(encoding="utf-8"))
+    del manifest["files"]
+    (data / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    reference = data / "raw" / "test_2016_flickr.de"
+    lines = reference.read_text(encoding="utf-8").splitlines()
+    odd = [f"{line} l’ete\u0301\x01 d'un" for line in lines]
+    prepared = Prepared(data)
+    system = load_system("tied", [checkpoints["tied"]], prepared, cpu=True)
+    for text, told in ((lines, False), (odd, True)):
+        reference.write_text("\n".join(text) + "\n", encoding="utf-8")
+        written = [line.replace("’", "'").replace("e\u0301\x01", "é") for line in text]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(System, "translate", lambda *_, text=written: text)
+            record = evaluate_systems([system], prepared, ["test_2016_flickr"])
+        (row,) = record["subset"]["test_2016_flickr"]["systems"]
+        for metric in METRICS:
+            assert row[metric]["score"] == pytest.approx(0 if metric == "ter" else 100)
+            assert row[metric]["signature"].endswith("|refs:NFC+control+apostrophe") == told
+
+
+def test_domains_and_more_references(
+    folder: Path,
+    checkpoints: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = shutil.copytree(folder, tmp_path / "data")
+    reference = data / "raw" / "test_2016_flickr.de"
+    lines = reference.read_text(encoding="utf-8").splitlines()
+    second = data / "raw" / "test_2016_flickr.de.2"
+    second.write_text("\n".join(lines[::-1]) + "\n", encoding="utf-8")
+    manifest = json.loads((data / "manifest.json").read_text(encoding="utf-8"))
+    manifest["references"] = {"test_2016_flickr": 2}
+    (data / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    labels = ["news" if i % 3 else "talks" for i in range(len(lines))]
+    (tmp_path / "labels").write_text("\n".join(labels), encoding="utf-8")
+    command = f"a={checkpoints['tied']} b={checkpoints['lstm']} --data {data} --cpu --beam 1"
+    command += f" --subset test_2016_flickr --domains {tmp_path}/labels --chrf-word-order 2"
+    evaluate.main([*command.split(), "--json", str(tmp_path / "s.json"), "--output", str(tmp_path)])
+    result = json.loads((tmp_path / "s.json").read_text())["subset"]["test_2016_flickr"]
+    scoring = Scoring(chrf_word_order=2)
+    for i, row in enumerate(result["systems"]):
+        translations = Path(row["translations"]).read_text(encoding="utf-8").splitlines()
+        expected = score(translations, lines, scoring, [lines[::-1]])
+        assert row["bleu"]["score"] == expected["bleu"].score
+        assert "nrefs:2" in row["bleu"]["signature"]
+        for domain, of in result["domains"].items():
+            chosen = [i for i, label in enumerate(labels) if label == domain]
+            parts = [[text[i] for i in chosen] for text in (translations, lines, lines[::-1])]
+            expected = score(*parts[:2], scoring, parts[2:])
+            assert of["sentences"] == len(chosen)
+            assert of["systems"][i]["chrf"]["score"] == expected["chrf"].score
+    assert list(result["domains"]) == ["talks", "news"]
+    out = capsys.readouterr().out
+    assert "chrF++" in out and "news, against a" in out
+
+
+COMET = """
+import json
+from types import SimpleNamespace
+CALLS = []
+def download_model(name):
+    if name != "a/model":
+        raise KeyError("no such model")
+    return "path"
+def load_from_checkpoint(path):
+    return SimpleNamespace(predict=predict)
+def predict(data, batch_size, gpus):
+    CALLS.append(data)
+    return SimpleNamespace(scores=[similarity(**one) for one in data])
+def similarity(src, mt, ref):
+    return len({*mt.split()} & {*ref.split()}) / 10 + len(src) / 1000
+"""
+
+
+@pytest.fixture
+def comet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A package with the interface of unbabel-comet 2.2, which loads no model of 2 GB."""
+    packages = tmp_path / "packages"
+    (packages / "unbabel_comet-2.2.7.dist-info").mkdir(parents=True)
+    metadata = "Metadata-Version: 2.1\nName: unbabel-comet\nVersion: 2.2.7\n"
+    (packages / "unbabel_comet-2.2.7.dist-info/METADATA").write_text(metadata)
+    (packages / "comet.py").write_text(COMET)
+    monkeypatch.syspath_prepend(packages)
+    yield packages
+    sys.modules.pop("comet", None)
+
+
+def test_comet_is_a_metric_where_it_is_installed(
+    folder: Path,
+    checkpoints: dict[str, Path],
+    comet: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    subset = "test_2016_flickr"
+    source, references = Prepared(folder).pairs(subset)
+    (tmp_path / "labels").write_text("\n".join(f"{i % 2}" for i in range(len(source))))
+    command = f"a={checkpoints['tied']} b={checkpoints['lstm']} --data {folder} --cpu --beam 1"
+    command += f" --subset {subset} --domains {tmp_path}/labels --comet a/model"
+    evaluate.main([*command.split(), "--json", str(tmp_path / "s.json"), "--output", str(tmp_path)])
+    result = json.loads((tmp_path / "s.json").read_text())["subset"][subset]
+    fake = sys.modules["comet"]
+    means = []
+    for i, row in enumerate(result["systems"]):
+        translations = Path(row["translations"]).read_text(encoding="utf-8").splitlines()
+        triples = [*zip(source, translations, references, strict=True)]
+        scores = [100 * fake.similarity(*triple) for triple in triples]
+        means.append(sum(scores) / len(scores))
+        found = row["comet"]
+        assert found["score"] == pytest.approx(means[i], abs=1e-4)
+        assert found["signature"] == "model:a/model|bs:1000|seed:12345|version:2.2.7"
+        low, high = found["ci"]
+        error = statistics.stdev(scores) / len(scores) ** 0.5
+        assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.2)
+        assert sum(x * x for x in found["influences"]) == pytest.approx(error**2, rel=0.2)
+        halves = [of["systems"][i]["comet"]["score"] for of in result["domains"].values()]
+        assert sum(halves) / 2 == pytest.approx(means[i], abs=1e-3)
+    (compared,) = [one for one in result["comparisons"] if one["metric"] == "comet"]
+    assert compared["difference"] == pytest.approx(means[1] - means[0], abs=2e-4)
+    asked = [tuple(one.values()) for call in fake.CALLS for one in call]
+    assert len(asked) == len(set(asked))
+    assert " COMET " in capsys.readouterr().out
+
+
+def test_comet_that_cannot_be_had(
+    folder: Path, checkpoints: dict[str, Path], refusal: Callable[..., str], comet: Path
+) -> None:
+    given = (checkpoints["tied"], "--subset", "test_2016_flickr", "--comet", "b/model")
+    message = refusal(*given)
+    assert "--comet b/model: COMET cannot load it ('no such model'); give a name such" in message
+    shutil.rmtree(comet / "unbabel_comet-2.2.7.dist-info")
+    assert "--comet b/model: pip install unbabel-comet first" in refusal(*given)
+
+
+def test_marks_in_the_input_are_text(
+    folder: Path, checkpoints: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "text"
+    text.write_text("The dog.\n@@ a@@ ▁b\n▁\nThe man.\n", encoding="utf-8")
+    evaluate.main([str(checkpoints["tied"]), "--data", str(folder), "--cpu", "--input", str(text)])
+    assert capsys.readouterr().out.count("\n") == 4
+
+
+def test_lines_of_the_input_are_counted_from_its_start(
+    folder: Path,
+    checkpoints: dict[str, Path],
+    refusal: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(translate, "LINES_AT_ONCE", 2)
+    monkeypatch.setattr(translate.System, "translate", lambda system, lines, search: list(lines))
+    (tmp_path / "text").write_bytes(b"a\n" * 4 + b"\xff\n")
+    with pytest.raises(SystemExit) as stopped:
+        evaluate.main([str(checkpoints["tied"]), "--data", str(folder), "--cpu", "--input",
+                       str(tmp_path / "text")])  # fmt: skip
+    assert "line 5: not UTF-8" in str(stopped.value.code)
 
 
 # --- bad input ---------------------------------------------------------------------------------
@@ -647,6 +890,7 @@ def test_other_bad_input(
     text = ("--input", tmp_path / "none")
     assert "either --subset, to score, or --input" in refusal(good)
     assert "either --subset, to score, or --input" in refusal(good, *subset, *text)
+    assert refusal(f"a\x1b[31m={good}", *subset).startswith("error: a\\x1b[31m: a system's name")
     assert "--input translates with one system" in refusal(f"a={good}", f"b={good}", *text)
     assert "--input translates with one system" in refusal(f"{good},{good}", *text)
     assert "--json and --output go with --subset" in refusal(good, *text, "--json", "s.json")
@@ -656,12 +900,60 @@ def test_other_bad_input(
     assert str(tmp_path) in refusal(good, *subset, "--json", tmp_path)
     assert str(file) in refusal(good, *subset, "--output", file)
     assert "no such file" in refusal(good, "--input", tmp_path / "none")
-    marked = tmp_path / "marked"
-    marked.write_text("A dog.\nA d@@ og.\n")
-    assert "line 2: holds the subword mark @@" in refusal(good, "--input", marked)
+    assert "--tokenize x: choose" in refusal(good, *subset, "--tokenize", "x")
+    (tmp_path / "labels").write_text("news\n")
+    assert "1 labels for 30 lines" in refusal(good, *subset, "--domains", tmp_path / "labels")
+    two = (*subset, "--subset", "test_2017_flickr")
+    assert "goes with one --subset" in refusal(good, *two, "--domains", tmp_path / "labels")
     short = shutil.copytree(folder, tmp_path / "data")
     (short / "raw" / "test_2016_flickr.de").write_text("Ein Hund.\n")
     assert "lines" in refusal(good, *subset, data=short)
+
+
+@pytest.mark.parametrize(
+    "name", ["bpe/codes", "bpe/vocab.en", "raw/test_2016_flickr.de", "data-bin/dict.de.txt"]
+)
+@pytest.mark.parametrize("model", MODELS)
+def test_a_folder_that_is_not_as_it_was_prepared(
+    name: str,
+    model: str,
+    folder: Path,
+    checkpoints: dict[str, Path],
+    refusal: Callable[..., str],
+    tmp_path: Path,
+) -> None:
+    data = shutil.copytree(folder, tmp_path / "data")
+    first, second, *rest = (data / name).read_text(encoding="utf-8").splitlines(keepends=True)
+    (data / name).write_text("".join([second, first, *rest]), encoding="utf-8")
+    message = refusal(checkpoints[model], "--subset", "test_2016_flickr", data=data)
+    if model == "tied" and "dict" in name:  # which the model itself sees
+        assert str(checkpoints[model]) in message
+    else:
+        assert f"{data / name}: not the file that was prepared" in message
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_is_not_scored_on_the_other_direction(
+    model: str,
+    folder: Path,
+    checkpoints: dict[str, Path],
+    refusal: Callable[..., str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    originals = tmp_path / "originals"
+    originals.mkdir()
+    for path in (folder / "raw").iterdir():
+        name = path.name.replace("valid", "val")
+        (originals / name).write_bytes(path.read_bytes())
+    options = f"--pair de-en --raw {originals} --dest {tmp_path}/reverse --merges 60"
+    multi30k.main([*options.split(), "--vocabulary-threshold", "2", "--workers", "1"])
+    reverse = tmp_path / "reverse"
+    capsys.readouterr()
+    dictionaries = [f / "data-bin" / "dict.de.txt" for f in (folder, reverse)]
+    assert dictionaries[0].read_bytes() == dictionaries[1].read_bytes()  # which tell nothing
+    message = refusal(checkpoints[model], "--subset", "test_2016_flickr", data=reverse)
+    assert "translates en to de" in message and f"{reverse} holds de to en" in message
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

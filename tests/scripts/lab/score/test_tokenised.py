@@ -44,7 +44,7 @@ def test_the_score_is_that_of_the_sacrebleu_command(tmp_path):
     command += ["--tokenize", "none", "-lc", "--force"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
     expected = json.loads(done.stdout)
-    found = tokenised_bleu(HYPOTHESES, REFERENCES, "de")
+    found = tokenised_bleu(HYPOTHESES, [REFERENCES], "de")
     assert found.score == pytest.approx(expected["score"], abs=0.05)  # of one decimal
     assert 0 < found.score < 100 and len(found.influences) == 4
     assert "|case:lc|" in found.signature and "|tok:none|" in found.signature
@@ -54,5 +54,5 @@ def test_the_score_is_that_of_the_sacrebleu_command(tmp_path):
 def test_case_and_the_shape_of_quotation_marks_do_not_count():
     shouted = [line.upper().replace("„", '"').replace("“", '"') for line in REFERENCES]
     lower = [line.lower() for line in REFERENCES]
-    assert tokenised_bleu(lower, REFERENCES, "de").score == 100
-    assert tokenised_bleu([shouted[0]], [REFERENCES[0]], "de").score == 100
+    assert tokenised_bleu(lower, [REFERENCES], "de").score == 100
+    assert tokenised_bleu([shouted[0]], [[REFERENCES[0]]], "de").score == 100

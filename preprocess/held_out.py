@@ -1,0 +1,67 @@
+"""Hold pairs out of the training text, to validate on: chosen by chance, and all their copies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import heappush, heappushpop
+from itertools import chain
+from pathlib import Path
+
+from tqdm import tqdm
+
+from preprocess.files import write_whole
+from preprocess.filters import Filters
+from preprocess.pairs import Pair, PairSource
+from preprocess.tokenisation import pair_key
+from tiednmt.errors import UserError
+from tiednmt.text.lines import read_lines
+from tiednmt.text.normalise import CONTROL, NFC, normalise
+
+
+def hold_out(
+    sources: Sequence[PairSource], number: int, filters: Filters, outputs: Sequence[Path]
+) -> None:
+    """Write ``number`` different pairs of ``sources``, in their order, to the two ``outputs``.
+
+    Those that the filters would drop, of raw text, are not taken. Which are taken depends on the
+    pairs alone and not on their order, since those of the smallest hashes are. Memory: that of the
+    chosen pairs.
+
+    Raises:
+        UserError: where there are too few.
+    """
+    chosen: list[tuple[int, int, Pair]] = []  # a heap, the largest key first; place; pair
+    keys: set[int] = set()
+    pairs = chain.from_iterable(source.pairs() for source in sources)
+    for place, pair in enumerate(tqdm(pairs, "hold out", unit=" pairs", disable=None)):
+        if filters.fault(pair) is not None:
+            continue
+        key = held_out_key(pair)
+        if key in keys or (len(chosen) == number and key > -chosen[0][0]):
+            continue
+        keys.add(key)
+        if len(chosen) < number:
+            heappush(chosen, (-key, place, pair))
+        else:
+            keys.remove(-heappushpop(chosen, (-key, place, pair))[0])
+    if len(chosen) < number:
+        raise UserError(
+            f"--valid {number}: the training text has only {len(chosen)} different pairs that are"
+            " fit for it; hold fewer out"
+        )
+    held_out = [pair for _, _, pair in sorted(chosen, key=lambda item: item[1])]
+    for side, path in enumerate(outputs):
+        with write_whole(path) as file:
+            file.writelines(pair[side] + "\n" for pair in held_out)
+
+
+def without(pairs: Iterable[Pair], held_out: Sequence[Path]) -> Iterator[Pair]:
+    """The pairs that are not in the two files of :func:`hold_out`, white space aside."""
+    keys = set(map(held_out_key, zip(*map(read_lines, held_out), strict=True)))
+    return (pair for pair in pairs if held_out_key(pair) not in keys)
+
+
+def held_out_key(pair: Pair) -> int:
+    """A number that equal pairs have in common."""
+    source, target = (normalise(line, (NFC, CONTROL)) for line in pair)
+    return int.from_bytes(pair_key((source, target)), "big")

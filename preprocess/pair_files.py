@@ -1,0 +1,265 @@
+"""Files that have both sides of a bitext: columns (TSV), JSON lines and translation memories (TMX).
+
+Each reader yields the pairs of two languages with the line that they begin in; :func:`reader_of`
+knows which one a file is for.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from xml.parsers import expat
+
+from preprocess.pairs import Numbered, Pair, TextFile
+from tiednmt.errors import UserError
+from tiednmt.text.lines import BYTE_ORDER_MARK, LONGEST_LINE, open_bytes
+
+BLOCK_BYTES = 1 << 16
+COMPRESSED = (".gz", ".xz", ".bz2", ".zst")  # left out before the format's ending
+
+Reader = Callable[[TextFile, str, str], Iterator[Numbered]]
+
+_TMX = re.compile(rb"\s*(<\?xml\b[^>]*>|<!DOCTYPE\b[^>]*>|<!--.*?-->|\s)*<tmx\b", re.DOTALL)
+
+
+def reader_of(path: Path, source: str, target: str, alone: bool = False) -> Reader | None:
+    """What reads a file of both sides, by its content, else by its ending; None of plain text.
+
+    Args:
+        path: a file that is there.
+        source: code of a language.
+        target: code of the other.
+        alone: there is no other file for its other side, so columns are told by their tab.
+
+    Raises:
+        UserError: where it cannot be decompressed.
+    """
+    with open_bytes(path) as data:
+        start = data.read(BLOCK_BYTES).removeprefix(BYTE_ORDER_MARK)
+    if _TMX.match(start.lstrip(b"\xff\xfe").replace(b"\0", b"")):  # UTF-16 too
+        return read_tmx
+    first, *_ = start.lstrip().split(b"\n")
+    if first.startswith(b"{") and _is_record(first, source, target):
+        return read_jsonl
+    stem = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
+    by_ending = FORMATS.get(stem.suffix.lower())
+    return by_ending or (read_tsv if alone and b"\t" in first else None)
+
+
+def _is_record(line: bytes, source: str, target: str) -> bool:
+    try:
+        return _texts(json.loads(line), _keys(source, target)) is not None
+    except (ValueError, RecursionError):
+        return False
+
+
+# --- columns -----------------------------------------------------------------------------------
+
+
+def read_tsv(file: TextFile, source: str, target: str) -> Iterator[Numbered]:
+    """Two columns, or those that a first line of names gives the codes of the languages.
+
+    There are no quotation marks around columns, and no tabs within them.
+
+    Raises:
+        UserError: where a line has other columns.
+    """
+    columns, width = (0, 1), 2
+    for number, line in enumerate(file.lines(), start=1):
+        cells = line.split("\t")
+        names = [cell.strip().lower() for cell in cells]
+        if number == 1 and source.lower() in names and target.lower() in names:
+            columns, width = (names.index(source.lower()), names.index(target.lower())), len(names)
+        elif not line.strip():
+            yield number, ("", "")
+        elif len(cells) != width:
+            raise UserError(
+                f"{file}, line {number}: {len(cells)} column(s), not {width}; the source and the"
+                f" target stand in two, or are named {source} and {target} in a first line"
+            )
+        else:
+            yield number, (cells[columns[0]], cells[columns[1]])
+
+
+# --- JSON lines --------------------------------------------------------------------------------
+
+
+def read_jsonl(file: TextFile, source: str, target: str) -> Iterator[Numbered]:
+    """An object a line: ``{"en": …, "ja": …}``, also within ``"translation"``.
+
+    The keys may be ``source`` and ``target`` or ``src`` and ``tgt`` too.
+
+    Raises:
+        UserError: where a line is no such object.
+    """
+    keys = _keys(source, target)
+    for number, line in enumerate(file.lines(), start=1):
+        if not line.strip():
+            yield number, ("", "")
+            continue
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(
+                f"{file}, line {number}: not JSON ({error.msg} at character {error.pos + 1})"
+            ) from None
+        except (ValueError, RecursionError):
+            raise UserError(f"{file}, line {number}: not JSON that can be read") from None
+        pair = _texts(record, keys)
+        if pair is None:
+            raise UserError(
+                f"{file}, line {number}: has no texts {source} and {target}; write"
+                f' {{"{source}": "…", "{target}": "…"}}'
+            )
+        for text in pair:
+            _require_text(text, f"{file}, line {number}")
+        yield number, (_one_line(pair[0]), _one_line(pair[1]))
+
+
+def _keys(source: str, target: str) -> tuple[tuple[str, str], ...]:
+    return (source, target), ("source", "target"), ("src", "tgt")
+
+
+def _texts(record: Any, keys: tuple[tuple[str, str], ...]) -> Pair | None:
+    holders = [record, record.get("translation")] if isinstance(record, dict) else []
+    for holder in holders:
+        for one, other in keys:
+            if isinstance(holder, dict) and {one, other} <= holder.keys():
+                texts = holder[one], holder[other]
+                return texts if all(isinstance(text, str) for text in texts) else None
+    return None
+
+
+def _require_text(text: str, place: str) -> None:
+    if "\0" in text:
+        raise UserError(f"{place}: holds a NUL character; remove it")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise UserError(f"{place}: holds half a surrogate pair, which is no character; remove it")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.splitlines())
+
+
+# --- translation memories ----------------------------------------------------------------------
+
+
+def read_tmx(file: TextFile, source: str, target: str) -> Iterator[Numbered]:
+    """The translation units that have both languages (``en`` is ``en-US`` too), markup left out.
+
+    Entities are not expanded but those of XML itself, and nothing outside of the file is read.
+
+    Raises:
+        UserError: where it is not XML, or no unit has both languages.
+    """
+    memory = _Memory(file, source, target)
+    found = False
+    with open_bytes(file.path, file.member) as data:
+        while not memory.ended:
+            memory.feed(data.read(BLOCK_BYTES))
+            found = found or bool(memory.units)
+            yield from memory.units
+            memory.units.clear()
+    if not found:
+        languages = ", ".join(sorted(memory.languages)) or "no language"
+        raise UserError(
+            f"{file}: no translation unit has both {source} and {target}, only {languages}; give"
+            " these codes to --source and --target"
+        )
+
+
+class _Memory:
+    """A parser of TMX: ``units`` has what the bytes so far have completed."""
+
+    NATIVE = ("bpt", "ept", "it", "ph", "ut")  # codes of the format that a text came from
+
+    def __init__(self, file: TextFile, source: str, target: str):
+        self.units: list[Numbered] = []
+        self.languages: set[str] = set()
+        self.ended = False
+        self._file = file
+        self._wanted = (source, target)
+        self._line = 0
+        self._texts: dict[str, str] = {}  # of the unit: language → text
+        self._language = ""
+        self._text: list[str] | None = None
+        self._length = 0
+        self._native = 0  # how deep within native codes
+        self._parser = expat.ParserCreate()
+        self._parser.buffer_text = True
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._parser.CharacterDataHandler = self._characters
+        self._parser.EntityDeclHandler = self._refuse_entity
+        self._parser.SkippedEntityHandler = self._refuse_entity
+
+    def feed(self, data: bytes) -> None:
+        """Parse on; no bytes are the end."""
+        self.ended = not data
+        try:
+            self._parser.Parse(data, self.ended)
+        except expat.ExpatError as error:
+            reason = expat.errors.messages[error.code]
+            raise UserError(f"{self._file}, line {error.lineno}: not XML ({reason})") from None
+        except (LookupError, ValueError) as error:  # an encoding that Python does not know
+            raise UserError(f"{self._place}: not to be decoded ({error})") from None
+
+    @property
+    def _place(self) -> str:
+        return f"{self._file}, line {self._parser.CurrentLineNumber}"
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        if name == "tu":
+            self._line, self._texts = self._parser.CurrentLineNumber, {}
+        elif name == "tuv":
+            self._language = attributes.get("xml:lang") or attributes.get("lang") or ""
+            self.languages.add(self._language)
+        elif name == "seg":
+            self._text, self._length, self._native = [], 0, 0
+        elif name in self.NATIVE:
+            self._native += 1
+
+    def _end(self, name: str) -> None:
+        if name == "seg" and self._text is not None:
+            self._texts.setdefault(_code(self._language), _one_line("".join(self._text)).strip())
+            self._text = None
+        elif name == "tu":
+            pair = [self._text_in(language) for language in self._wanted]
+            if pair[0] is not None and pair[1] is not None:
+                self.units.append((self._line, (pair[0], pair[1])))
+        elif name in self.NATIVE:
+            self._native -= 1
+
+    def _text_in(self, language: str) -> str | None:
+        """That of the language itself, or else of the first of its varieties."""
+        wanted = _code(language)
+        varieties = (code for code in self._texts if code.startswith(f"{wanted}_"))
+        return self._texts.get(wanted, self._texts.get(next(varieties, "")))
+
+    def _characters(self, text: str) -> None:
+        if self._text is not None and not self._native:
+            self._length += len(text)
+            if self._length > LONGEST_LINE:
+                raise UserError(f"{self._place}: a segment longer than {LONGEST_LINE >> 20} MB")
+            self._text.append(text)
+
+    def _refuse_entity(self, name: str, *_: object) -> None:
+        raise UserError(
+            f"{self._place}: entity {name}, which is not expanded; write the characters themselves"
+        )
+
+
+def _code(language: str) -> str:
+    return language.replace("-", "_").lower()
+
+
+FORMATS: dict[str, Reader] = {  # ending → reader
+    ".tsv": read_tsv,
+    ".tmx": read_tmx,
+    ".jsonl": read_jsonl,
+    ".ndjson": read_jsonl,
+    ".json": read_jsonl,
+}

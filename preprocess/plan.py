@@ -1,0 +1,509 @@
+"""The stages that prepare a parallel corpus, and what came of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from functools import cached_property, partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from preprocess.binarise import SHARED_UNITS, DataBin, binarise_pairs
+from preprocess.corpus import TRAIN, VALID, Corpus, Options, split_names
+from preprocess.duplicates import mark_duplicates
+from preprocess.files import write_whole
+from preprocess.filters import Filters
+from preprocess.held_out import hold_out, without
+from preprocess.manifest import package_version
+from preprocess.pairs import Pair, TextFile
+from preprocess.report import RoundTrip
+from preprocess.stages import Stage, Stages
+from preprocess.subwords import (
+    TextPart,
+    apply_pairs,
+    count_words,
+    learn_sentencepiece,
+    learn_subword_nmt,
+    write_dictionary,
+)
+from preprocess.tokenisation import Tokenisation, Tokenised, tokenise_pairs
+from tiednmt.errors import UserError
+from tiednmt.text.lines import read_lines
+from tiednmt.text.manifest import part_folder, reference_file
+from tiednmt.text.normalise import APOSTROPHE, ASCII, TYPOGRAPHIC, apostrophe_of
+from tiednmt.text.pipeline import BPE, PACKAGES, VERSION, TextPipeline, TextSettings
+
+READ, TOKENISE, LEARN, ENCODE, JOIN = STEPS = ("read", "tokenise", "learn", "encode", "join")
+DIVIDED_STEPS = (TOKENISE, ENCODE)
+
+LONGEST_HELD_OUT = 1023  # units; with the end of the sentence what fairseq's models take by default
+ROUND_TRIPS = 1000  # lines of each side that are encoded and decoded
+
+
+class Plan:
+    """The stages of a corpus, and what came of them."""
+
+    def __init__(self, corpus: Corpus, results: Stages, options: Options):
+        self.corpus = corpus
+        self.options = options
+        self.dest = results.folder
+        self.languages = corpus.languages
+        self.splits = split_names(corpus.names)
+        self.segmentation = options.segmentation_of(*corpus.languages)
+        settings = TextSettings(*corpus.languages, self.segmentation, options.vocabulary_threshold)
+        self.pipeline = TextPipeline(settings, self.dest / "bpe")
+        self._results = results
+
+    @cached_property
+    def stages(self) -> list[Stage]:
+        """All stages, in order."""
+        parts = [(subset, number) for subset in self.splits for number in self._parts(subset)]
+        return [
+            *([self._holding_out()] if self.corpus.held_out else []),
+            *(self._reading(subset) for subset in self.splits if subset in self.corpus.subsets),
+            *(self._tokenising(*part) for part in parts),
+            *([self._finding_duplicates()] if self.options.deduplicate else []),
+            self._counting(),
+            self._learning(),
+            self._making_dictionary(),
+            self._measuring_round_trips(),
+            *(self._applying(*part) for part in parts),
+            *(self._binarising(number) for number in self._parts(TRAIN)),
+        ]
+
+    # --- what came of them ---------------------------------------------------------------------
+
+    def originals(self) -> dict[str, str]:
+        """Name of each file that the corpus comes from → its SHA-256; with folders where it must.
+
+        Files of one name in several folders are told apart by these.
+        """
+        hashes: dict[Path, str] = {}
+        for subset in self.splits:
+            hashes |= self._results.input_hashes(f"read {subset}")
+        originals = [path for path in hashes if not path.is_relative_to(self.dest / "raw")]
+        names = [path.name for path in originals]
+        return {
+            str(path) if names.count(path.name) > 1 else path.name: hashes[path]
+            for path in originals
+        }
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Subset → pairs read, kept and dropped for each reason."""
+        counts = {subset: self.tokenised(subset).counts for subset in self.splits}
+        if self.options.deduplicate:
+            duplicates = sum(self._results.result("find duplicates"))
+            kept = counts[TRAIN].pop("kept") - duplicates
+            counts[TRAIN] |= {"duplicate": duplicates, "kept": kept}
+        return counts
+
+    def tokenised(self, subset: str) -> Tokenised:
+        """What came of a subset's pairs when they were tokenised."""
+        first, *others = (self._tokenised(subset, number) for number in self._parts(subset))
+        for other in others:
+            first = first + other
+        return first
+
+    def vocabulary(self) -> dict[str, int]:
+        """How many units the sides have, see :func:`preprocess.vocabulary.vocabulary_sizes`."""
+        result = self._results.result("dictionary")
+        return {name: size for name, size in result.items() if name != "overlap"}
+
+    def overlap(self) -> dict[str, Any] | None:
+        """A :class:`preprocess.overlap.Overlap`, as JSON; folders of before have none."""
+        overlap: dict[str, Any] | None = self._results.result("dictionary").get("overlap")
+        return overlap
+
+    def settings(self) -> TextSettings:
+        """How the text is made into units, and what is put back in text that was decoded."""
+        if APOSTROPHE not in self.pipeline.settings.normalisation:
+            return self.pipeline.settings
+        counted = self._results.result(f"read {TRAIN}")["apostrophes"]
+        apostrophes = {
+            language: apostrophe_of(*counts)
+            for language, counts in zip(self.languages, counted, strict=True)
+        }
+        return replace(self.pipeline.settings, apostrophes=apostrophes)
+
+    def round_trips(self) -> dict[str, RoundTrip]:
+        """Language → how training lines come back from their units."""
+        trips = self._results.result("round trip")
+        return {language: RoundTrip(**trip) for language, trip in trips.items()}
+
+    def applied(self, subset: str) -> list[dict[str, Any]]:
+        """Of each part of a subset, what :func:`preprocess.subwords.apply_pairs` says."""
+        names = [self._name(subset, number) for number in self._parts(subset)]
+        return [self._results.result(f"apply {name}") for name in names]
+
+    def place(self, subset: str, number: int) -> str:
+        """Names the file and where in it the pair of this number is, from 1."""
+        if subset in self.corpus.subsets:
+            return self.corpus.place(subset, number)
+        return f"{' and '.join(map(str, self._files('raw', subset, 0)))}, line {number}"
+
+    def _tokenised(self, subset: str, number: int) -> Tokenised:
+        return Tokenised(**self._results.result(f"tokenise {self._name(subset, number)}"))
+
+    # --- stages --------------------------------------------------------------------------------
+
+    def _holding_out(self) -> Stage:
+        outputs, number = self._files("raw", VALID, 0), self.corpus.held_out
+
+        def act() -> dict[str, Any]:
+            hold_out(self.corpus.sources(TRAIN), number, self._filters, outputs)
+            return {"parts": [number]}
+
+        return Stage(
+            f"read {VALID}",
+            act,
+            inputs=self.corpus.paths(TRAIN),
+            outputs=outputs,
+            options={"held_out": number, **self._filter_options},
+            step=READ,
+        )
+
+    def _reading(self, subset: str) -> Stage:
+        sources = self.corpus.sources(subset)
+        parts = [self._files("raw", subset, number) for number in self._parts(subset)]
+        held_out = self._files("raw", VALID, 0) if subset == TRAIN and self.corpus.held_out else []
+        target = self._files("raw", subset, 0)[1]
+        more = [
+            reference_file(target, number)
+            for number, _ in enumerate(self.corpus.references.get(subset, ()), start=2)
+        ]
+
+        def act() -> dict[str, Any]:
+            pairs = chain.from_iterable(source.pairs() for source in sources)
+            read = read_pairs(without(pairs, held_out) if held_out else pairs, parts)
+            if not any(read["parts"]):
+                files = " and ".join(map(str, self.corpus.paths(subset)))
+                raise UserError(f"{files}: no pairs are there for the {subset} set")
+            for file, path in zip(self.corpus.references.get(subset, ()), more, strict=True):
+                copy_reference(file, path, lines=read["parts"][0])
+            return read
+
+        return Stage(
+            f"read {subset}",
+            act,
+            inputs=[*self.corpus.paths(subset), *held_out],
+            outputs=[*(path for part in parts for path in part), *more],
+            options={"languages": list(self.languages)},
+            step=READ,
+        )
+
+    def _tokenising(self, subset: str, number: int) -> Stage:
+        recorded: dict[str, Any] = {
+            "segmentation": self.segmentation,
+            "text": VERSION,
+            "version": package_version("sacremoses"),
+        }
+        drops, keys = subset == TRAIN, None
+        recorded |= {"drops": drops, **self._filter_options}
+        if subset == TRAIN:
+            keys = self._keys(number) if self.options.deduplicate else None
+            recorded |= {"deduplicate": self.options.deduplicate}
+        raw = self._files("raw", subset, number)
+        tokenised = self._files("tokenised", subset, number)
+        tokenisation = Tokenisation(self.pipeline, self._filters, drops, keys is not None)
+        return Stage(
+            f"tokenise {self._name(subset, number)}",
+            lambda: tokenise_pairs(
+                raw,
+                tokenised,
+                tokenisation,
+                keys,
+                self.options.processes,
+                self._results.result(f"read {subset}")["parts"][number],
+            ),
+            inputs=raw,
+            outputs=[*tokenised, *([keys] if keys else [])],
+            options=recorded,
+            step=TOKENISE,
+            part=number,
+        )
+
+    def _finding_duplicates(self) -> Stage:
+        parts = self._parts(TRAIN)
+        keys = [self._keys(number) for number in parts]
+        marks = [self._marks(number) for number in parts]
+        return Stage(
+            "find duplicates",
+            partial(mark_duplicates, keys, marks),
+            inputs=keys,
+            outputs=marks,
+            step=LEARN,
+        )
+
+    def _counting(self) -> Stage:
+        parts = self._training_parts
+
+        def count() -> None:
+            counts = self.counts()[TRAIN]
+            if counts["kept"] == 0:
+                reasons = ", ".join(f"{name} {n:,}" for name, n in counts.items() if n)
+                raise UserError(
+                    f"{self.corpus.name}: no training pair is left after filtering ({reasons});"
+                    " look at the files, --max-length and --max-ratio"
+                )
+            count_words(parts, self._words, self.options.processes)
+
+        return Stage(
+            "count words",
+            count,
+            inputs=[path for part in parts for path in part.files],
+            outputs=self._words,
+            step=LEARN,
+        )
+
+    def _learning(self) -> Stage:
+        options, parts = self.options, self._training_parts
+        if self.segmentation == BPE:
+            inputs, outputs = self._words, self._model
+            learn = partial(
+                learn_subword_nmt,
+                *(self._words, self.dest / "bpe", self.languages),
+                *(options.merges, options.processes),
+            )
+        else:
+            inputs = [path for part in parts for path in part.files] + self._words
+            outputs = self._model
+            learn = partial(
+                learn_sentencepiece,
+                *(parts, self._words, self.dest / "bpe", self.languages),
+                *(options.merges, options.processes),
+                near=options.segmentation != self.segmentation,
+            )
+        return Stage(
+            "learn",
+            learn,
+            inputs=inputs,
+            outputs=outputs,
+            options={
+                "segmentation": self.segmentation,
+                "text": VERSION,
+                "merges": options.merges,
+                "version": package_version(PACKAGES[self.segmentation]),
+            },
+            step=LEARN,
+        )
+
+    def _making_dictionary(self) -> Stage:
+        path, shared, workers = self._dictionary, self._shared_units, self.options.processes
+        return Stage(
+            "dictionary",
+            partial(write_dictionary, self._words, path, shared, self.pipeline, workers),
+            inputs=self._words + self._model,
+            outputs=[path, shared],
+            options={
+                "threshold": self.options.vocabulary_threshold,
+                "version": package_version("fairseq"),
+            },
+            step=LEARN,
+        )
+
+    def _measuring_round_trips(self) -> Stage:
+        raw = self._files("raw", TRAIN, 0)
+
+        def measure() -> dict[str, Any]:
+            pipeline = TextPipeline(self.settings(), self.pipeline.folder)
+            lines = self._results.result(f"read {TRAIN}")["parts"][0]
+            return {
+                language: asdict(round_trip(pipeline, language, path, lines))
+                for language, path in zip(self.languages, raw, strict=True)
+            }
+
+        return Stage(
+            "round trip",
+            measure,
+            inputs=[*raw, *self._model],
+            outputs=[],
+            options={"text": VERSION},
+            step=LEARN,
+        )
+
+    def _applying(self, subset: str, number: int) -> Stage:
+        part = self._part(subset, number)
+        units = self._files("bpe", subset, number)
+
+        def apply() -> dict[str, Any]:
+            kept = self._tokenised(subset, number).counts["kept"]
+            applied = apply_pairs(part, units, self.pipeline, self.options.processes, kept)
+            if subset == VALID and applied["longest"] > LONGEST_HELD_OUT:
+                raise UserError(
+                    f"{self.place(VALID, applied['place'])}: {applied['longest']:,} subword units,"
+                    f" and models take {LONGEST_HELD_OUT:,}; training would stop at it when it"
+                    " validates: divide the line, or leave it out"
+                )
+            return applied
+
+        return Stage(
+            f"apply {self._name(subset, number)}",
+            apply,
+            inputs=part.files + self._model,
+            outputs=units,
+            options={"threshold": self.options.vocabulary_threshold, "version": VERSION},
+            step=ENCODE,
+            part=number,
+        )
+
+    def _binarising(self, number: int) -> Stage:
+        whole = self.options.parts == 1
+        subsets = self.splits if number == 0 else [TRAIN]
+        dictionary = (self._dictionary, self._shared_units)
+        data_bin = DataBin(
+            self.dest / "data-bin" if whole else part_folder(self.dest, number),
+            self.languages,
+            {
+                self.splits[subset]: self.dest / "bpe" / self._name(subset, number)
+                for subset in subsets
+            },
+        )
+        return Stage(
+            "binarise" if whole else f"binarise {number}",
+            partial(binarise_pairs, data_bin, *dictionary, self.options.processes),
+            inputs=[
+                *dictionary,
+                *(path for subset in subsets for path in self._files("bpe", subset, number)),
+            ],
+            outputs=data_bin.files,
+            options={"version": package_version("fairseq")},
+            step=ENCODE,
+            part=number,
+        )
+
+    # --- files ---------------------------------------------------------------------------------
+
+    def _parts(self, subset: str) -> range:
+        """Numbers of the parts of a subset; the held-out sets go with the first."""
+        return range(self.options.parts if subset == TRAIN else 1)
+
+    def _name(self, subset: str, number: int) -> str:
+        return subset if len(self._parts(subset)) == 1 else f"{subset}.{number}"
+
+    def _files(self, kind: str, subset: str, number: int) -> list[Path]:
+        name = self._name(subset, number)
+        return [self.dest / kind / f"{name}.{language}" for language in self.languages]
+
+    def _keys(self, number: int) -> Path:
+        return self.dest / "tokenised" / f"{self._name(TRAIN, number)}.keys"
+
+    def _marks(self, number: int) -> Path:
+        return self.dest / "tokenised" / f"{self._name(TRAIN, number)}.duplicates"
+
+    def _part(self, subset: str, number: int) -> TextPart:
+        marked = subset == TRAIN and self.options.deduplicate
+        source, target = self._files("tokenised", subset, number)
+        return TextPart((source, target), self._marks(number) if marked else None)
+
+    @property
+    def _filters(self) -> Filters:
+        options = self.options
+        languages = self.languages if options.check_script else None
+        return Filters(options.max_length, options.max_ratio, languages)
+
+    @property
+    def _filter_options(self) -> dict[str, Any]:
+        names = ("max_length", "max_ratio", "check_script")
+        return {name: getattr(self.options, name) for name in names}
+
+    @property
+    def _training_parts(self) -> list[TextPart]:
+        return [self._part(TRAIN, number) for number in self._parts(TRAIN)]
+
+    @property
+    def _dictionary(self) -> Path:
+        return self.dest / "bpe" / "dict.txt"
+
+    @property
+    def _shared_units(self) -> Path:
+        return self.dest / "bpe" / SHARED_UNITS
+
+    @cached_property
+    def _words(self) -> list[Path]:
+        return [self.dest / "tokenised" / f"words.{language}" for language in self.languages]
+
+    @cached_property
+    def _model(self) -> list[Path]:
+        model = "codes" if self.segmentation == BPE else "sentencepiece.model"
+        vocabularies = [self.dest / "bpe" / f"vocab.{language}" for language in self.languages]
+        return [self.dest / "bpe" / model, *vocabularies]
+
+
+def read_pairs(pairs: Iterable[Pair], parts: Sequence[Sequence[Path]]) -> dict[str, Any]:
+    """Deal pairs out to ``parts``, one after the other.
+
+    Args:
+        pairs: of raw text.
+        parts: files of the two sides of each.
+
+    Returns:
+        ``parts``: how many pairs each got; ``apostrophes``: of each side, how many typographic and
+        how many ASCII ones stand inside of words.
+    """
+    counts = [0] * len(parts)
+    apostrophes = [[0, 0], [0, 0]]
+    with ExitStack() as stack:
+        files = [[stack.enter_context(write_whole(path)) for path in part] for part in parts]
+        for number, pair in enumerate(tqdm(pairs, "read", unit=" pairs", disable=None)):
+            part = number % len(parts)
+            counts[part] += 1
+            for side, line in enumerate(pair):
+                files[part][side].write(line + "\n")
+                if "’" in line:
+                    apostrophes[side][0] += len(TYPOGRAPHIC.findall(line))
+                if "'" in line:
+                    apostrophes[side][1] += len(ASCII.findall(line))
+    return {"parts": counts, "apostrophes": apostrophes}
+
+
+def copy_reference(file: TextFile, path: Path, lines: int) -> None:
+    """Write a further reference of a set of so many lines.
+
+    Raises:
+        UserError: where it has not as many.
+    """
+    count = 0
+    with write_whole(path) as copy:
+        for line in file.lines():
+            copy.write(line + "\n")
+            count += 1
+    if count != lines:
+        raise UserError(
+            f"{file} has {count:,} lines, and the set that it is a reference of {lines:,}"
+        )
+
+
+def round_trip(pipeline: TextPipeline, language: str, path: Path, lines: int) -> RoundTrip:
+    """Encode and decode lines of a raw file of so many, spread evenly over it.
+
+    White space is not compared: all of it becomes single spaces.
+    """
+    every = max(1, lines // ROUND_TRIPS)
+    tried = same = normalised = 0
+    example, normalised_example = None, None
+    for line in islice(read_lines(path), 0, every * ROUND_TRIPS, every):
+        line = " ".join(line.split())
+        decoded = pipeline.decode(pipeline.encode(line, language), language)
+        tried += 1
+        if decoded == line:
+            same += 1
+        elif decoded == pipeline.as_written(line, language):
+            normalised += 1
+            normalised_example = normalised_example or _difference(line, decoded)
+        else:
+            example = example or _difference(line, decoded)
+    return RoundTrip(tried, same, example, normalised, normalised_example)
+
+
+def _difference(one: str, other: str) -> Pair:
+    """The two where they begin to differ."""
+    place = next(
+        (place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b),
+        min(len(one), len(other)),
+    )
+    start = max(0, place - 20)
+    return one[start : start + 40], other[start : start + 40]

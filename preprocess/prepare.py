@@ -1,0 +1,139 @@
+"""Prepare a parallel corpus, from raw files to everything that training and scoring need.
+
+:func:`prepare` runs the stages: read, tokenise, learn, apply, binarise. A corpus is a file beside
+this one that says where its text comes from and calls it.
+
+A large training text is dealt out to parts, pair by pair in turn, so that each is a fair sample
+of the whole. A part is read, tokenised, segmented and made its own data-bin
+(``data-bin/shard0``, …), which bounds what is lost by an interruption, and parts can be divided
+among machines. Memory depends neither on the size of the text nor on that of a part: at most
+about 2 GB, for learning merges from the million most frequent words, and 300 MB per process.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import asdict
+from itertools import chain
+from pathlib import Path
+from textwrap import fill
+
+from preprocess import report, vocabulary
+from preprocess.advice import THREE_WAY, Pair, advise, what_is_shared
+from preprocess.corpus import TRAIN, VALID, Corpus, Options
+from preprocess.manifest import write_manifest
+from preprocess.overlap import Overlap
+from preprocess.plan import JOIN, LONGEST_HELD_OUT, READ, Plan
+from preprocess.stages import Stages, WorkShard
+from preprocess.training import scoring_command, training_command
+from tiednmt.errors import UserError
+from tiednmt.text.manifest import FORMAT, data_bins
+from tiednmt.text.pipeline import BPE, PACKAGES
+
+
+def reads(share: WorkShard) -> bool:
+    """Whether the raw files are needed for this share of the work."""
+    return share.step in (None, READ)
+
+
+def prepare(corpus: Corpus, dest: Path, options: Options, share: WorkShard | None = None) -> None:
+    """Fill ``dest`` from the raw files and print what came of it.
+
+    Stages that are up to date are skipped; killed at any moment and called again, it leaves the
+    same bytes, in however many shares. Without ``share`` all is done.
+
+    Raises:
+        UserError: where a file is bad, the folder cannot be written, nothing is left to train on or
+            another share has not done what this one needs.
+    """
+    share = share or WorkShard()
+    _check(corpus, dest, options, share)
+    stages = Stages(dest)
+    plan = Plan(corpus, stages, options)
+    stages.run_shard(plan.stages, share)
+    if share.step not in (None, JOIN):
+        return
+    files = stages.finish(plan.stages)
+    write_manifest(
+        dest,
+        {
+            "format": FORMAT,
+            "corpus": corpus.name,
+            "source": corpus.source,
+            "target": corpus.target,
+            "subsets": {name: split for name, split in plan.splits.items() if name != TRAIN},
+            "references": {name: 1 + len(more) for name, more in corpus.references.items()},
+            "options": options.of_content(),
+            "text": plan.settings().for_manifest(),
+            "originals": plan.originals(),
+            "counts": plan.counts(),
+            "round_trip": {name: asdict(trip) for name, trip in plan.round_trips().items()},
+            "vocabulary": plan.vocabulary(),
+            **({"overlap": plan.overlap()} if plan.overlap() else {}),
+        },
+        packages=("fairseq", "sacremoses", "subword-nmt", "sentencepiece"),
+        files=files,
+    )
+    _report(plan)
+
+
+def _check(corpus: Corpus, dest: Path, options: Options, share: WorkShard) -> None:
+    for sign in ",:"[: 2 if options.parts > 1 else 1]:
+        if sign in str(dest):
+            raise UserError(f"{dest}: fairseq takes no {sign!r} in a path; rename --dest")
+    if reads(share):
+        for path in chain.from_iterable(map(corpus.paths, corpus.names)):
+            if not path.exists():
+                raise UserError(f"{path}: no such file")
+
+
+def _report(plan: Plan) -> None:
+    """Print what was kept, how text comes back, the vocabulary, and how to go on."""
+    counts, trips = plan.counts(), plan.round_trips()
+    words = "Moses' tokens" if plan.segmentation == BPE else "raw lines"
+    method = f"segmentation: {PACKAGES[plan.segmentation]} on {words}"
+    print("", report.counts_table(counts), "", report.trips_line(trips, method), sep="\n")
+    print(vocabulary.report(*plan.languages, plan.vocabulary()))
+    tying = THREE_WAY
+    if overlap := plan.overlap():
+        pair = Pair.of("-".join(plan.languages), plan.vocabulary(), Overlap.from_json(overlap))
+        tying = advise(pair).tying
+        print(f"\n{_advice(plan.dest, pair, Overlap.from_json(overlap))}")
+    for line in report.warnings(counts[TRAIN], plan.tokenised(TRAIN), trips, plan.segmentation):
+        print(line, file=sys.stderr)
+    for subset in plan.splits:
+        for line in _held_out_warnings(plan, subset) if subset != TRAIN else ():
+            print(line, file=sys.stderr)
+    applied = plan.applied(TRAIN)
+    units = max(sum(part["units"][side] for part in applied) for side in (0, 1))
+    longest = plan.applied(VALID)[0]["longest"]
+    folders, tests = data_bins(plan.dest), [*plan.splits][2:]
+    print("", training_command(folders, tying, units, longest), sep="\n")
+    print(scoring_command(folders, tying, tests or [VALID]))
+
+
+def _advice(dest: Path, pair: Pair, overlap: Overlap) -> str:
+    """What the languages have in common, and which tying fits them by that."""
+    advice = advise(pair)
+    texts = [what_is_shared(pair, overlap), f"By this {advice} fits. {' '.join(advice.reasons)}"]
+    lines = [fill(text, width=88, break_on_hyphens=False) for text in texts]
+    command = f"python -m scripts.analyse --advise {shlex.quote(str(dest))}"
+    return "\n".join([*lines, f"Parameters, and what was measured: {command}"])
+
+
+def _held_out_warnings(plan: Plan, subset: str) -> list[str]:
+    tokenised, applied = plan.tokenised(subset), plan.applied(subset)[0]
+    lines = []
+    for reason, number in tokenised.faulty.items():
+        if reason in report.WHAT_IS_WRONG:
+            lines.append(
+                f"WARNING: {number:,} pair(s) of {subset} {report.WHAT_IS_WRONG[reason]}, the first"
+                f" at {plan.place(subset, tokenised.first_faulty[reason])}"
+            )
+    if applied["longest"] > LONGEST_HELD_OUT:
+        lines.append(
+            f"WARNING: {plan.place(subset, applied['place'])}: {applied['longest']:,} subword"
+            f" units; models take {LONGEST_HELD_OUT:,}, and translate no more of it"
+        )
+    return lines

@@ -1,0 +1,126 @@
+"""What preparing a bitext prints at its end: what was kept, how text comes back, how to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from preprocess.pairs import Pair
+from preprocess.tokenisation import Tokenised
+
+LOUD = 0.2  # dropping a larger share of the training pairs is said loudly
+ENOUGH = 0.99  # of the lines come back as they were
+WHAT_HELPS = {
+    "over_long": "--max-length",
+    "ratio": "--max-ratio; are the files aligned line by line?",
+    "empty": "are the files aligned line by line?",
+    "script": "--no-check-script; are the languages the right way round?",
+    "duplicate": "--no-deduplicate",
+}
+WHAT_IS_WRONG = {  # with pairs of held-out sets; long ones are fair
+    "empty": "with an empty side",
+    "ratio": "with sides of very different lengths (--max-ratio; are the files aligned?)",
+    "script": "with a side mostly in letters that its language does not use",
+}
+
+
+@dataclass(frozen=True)
+class RoundTrip:
+    """How many of the lines of a side, encoded and decoded, are what they were.
+
+    Attributes:
+        lines: that were tried.
+        same: come back as they were.
+        example: the first that does not but for what is normalised, and what came of it.
+        normalised: have only what is changed for good: decomposed letters, control characters, the
+            rarer apostrophe.
+        normalised_example: the first of these, and what came of it.
+    """
+
+    lines: int
+    same: int
+    example: Pair | None = None
+    normalised: int = 0
+    normalised_example: Pair | None = None
+
+    @property
+    def share(self) -> float:
+        """Of the lines, how many come back as they were."""
+        return self._share(self.same)
+
+    @property
+    def lost(self) -> float:
+        """Of the lines, how many do not, beyond what is normalised."""
+        return self._share(self.lines - self.same - self.normalised, of_none=0.0)
+
+    @property
+    def changed(self) -> float:
+        """Of the lines, how many are only normalised."""
+        return self._share(self.normalised, of_none=0.0)
+
+    def _share(self, lines: int, of_none: float = 1.0) -> float:
+        return lines / self.lines if self.lines else of_none
+
+
+def counts_table(counts: Mapping[str, Mapping[str, int]]) -> str:
+    """Subset → pairs read, kept and dropped, with the reasons."""
+    width = max(map(len, counts))
+    lines = [f"{'pairs':<{width}}{'read':>12}{'kept':>12}{'dropped':>12}"]
+    for subset, count in counts.items():
+        dropped = count["read"] - count["kept"]
+        reasons = ", ".join(f"{reason} {number:,}" for reason, number in _reasons(count))
+        lines.append(
+            f"{subset:<{width}}{count['read']:>12,}{count['kept']:>12,}{dropped:>12,}"
+            f"{'  ' + reasons if reasons else ''}"
+        )
+    return "\n".join(lines)
+
+
+def warnings(
+    counts: Mapping[str, int], tokenised: Tokenised, trips: Mapping[str, RoundTrip], method: str
+) -> Iterator[str]:
+    """What is to be said loudly, a paragraph each.
+
+    Args:
+        counts: of the training text.
+        tokenised: more of the training text.
+        trips: by language.
+        method: how it is segmented.
+    """
+    dropped = counts["read"] - counts["kept"]
+    if dropped > LOUD * counts["read"]:
+        yield f"WARNING: {dropped / counts['read']:.0%} of the training pairs were dropped:"
+        for reason, number in _reasons(counts):
+            example = tokenised.examples.get(reason)
+            beginning = f", such as {' ||| '.join(map(repr, example))}" if example else ""
+            yield f"  {reason} {number:,}{beginning}: {WHAT_HELPS[reason]}"
+    for language, trip in trips.items():
+        if trip.lost > 1 - ENOUGH and trip.example:
+            way_out = "; --segmentation sentencepiece keeps them" if method == "bpe" else ""
+            yield (
+                f"WARNING: {trip.lost:.1%} of the {language} lines do not come back from their"
+                f" units as they were, such as {trip.example[0]!r}, which becomes"
+                f" {trip.example[1]!r}{way_out}"
+            )
+        if trip.changed > 1 - ENOUGH and trip.normalised_example:
+            yield (
+                f"WARNING: {trip.changed:.1%} of the {language} lines have what is changed for good"
+                " (letters and accents apart, control characters, the rarer apostrophe), such as"
+                f" {trip.normalised_example[0]!a}, which becomes {trip.normalised_example[1]!a};"
+                " scripts.evaluate does the same to references"
+            )
+
+
+def trips_line(trips: Mapping[str, RoundTrip], segmentation: str) -> str:
+    """How the text was segmented and how it comes back."""
+    lines = max(trip.lines for trip in trips.values())
+    shares = ", ".join(f"{language} {trip.share:.1%}" for language, trip in trips.items())
+    return f"{segmentation}; of {lines:,} training lines come back as they were: {shares}"
+
+
+def _reasons(counts: Mapping[str, int]) -> Sequence[tuple[str, int]]:
+    return [
+        (reason, number)
+        for reason, number in counts.items()
+        if number and reason not in ("read", "kept")
+    ]

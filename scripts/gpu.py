@@ -1,0 +1,47 @@
+"""What is proved on a GPU, a part at a time; scripts/gpu.sh brings what a bare machine lacks.
+
+  scripts/gpu.sh check                     # kernels, dtypes, memory, CUDA beside CPU: 3 minutes
+  scripts/gpu.sh multi30k --raw multi30k   # three modes and three seeds of two models
+  scripts/gpu.sh speed --raw multi30k      # beside fairseq's models
+  scripts/gpu.sh ptb --raw ptb             # the paper's large language models
+
+A part is a list of commands. One that is done is not done again, one that does not fit into
+--minutes is left for the next time, and one that is cut off goes on from its last checkpoint.
+Records lie in the folder --out, a file each.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from scripts.lab.commandline import command_parser, positive
+from scripts.lab.gpu import PARTS, lacking, run_part
+from tiednmt.errors import UserError, one_line_errors
+
+
+@one_line_errors
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a part; the exit status is 1 where a command failed, 3 where one is left to do."""
+    parser = command_parser("python -m scripts.gpu", __doc__)
+    parser.add_argument("part", choices=PARTS, help="what to prove")
+    parser.add_argument("--raw", type=Path, metavar="DIR", help="the corpus' raw files")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/gpu"), metavar="DIR", help="folder to fill"
+    )
+    parser.add_argument(
+        "--minutes", type=positive, default=9, metavar="N", help="time to use at most (default: 9)"
+    )
+    parser.add_argument(
+        "--rehearse", action="store_true", help="everything in small, on the CPU where need be"
+    )
+    args = parser.parse_args(argv)
+    missing = lacking(rehearsed=args.rehearse)
+    if missing:
+        raise UserError(f"this machine lacks {'; '.join(missing)}")
+    sys.exit(run_part(args.part, args.out, args.raw, args.minutes, args.rehearse))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""What there is to prove on a GPU, as commands whose outcome is kept."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from preprocess.files import write_json
+from scripts.lab.run.processes import cores
+from scripts.lab.run.specs import ROOT
+
+REHEARSAL = "TIEDNMT_REHEARSE"  # tests that need a GPU run on a CPU where it is set
+NEEDED = (
+    *("fairseq", "hydra", "omegaconf", "torchaudio", "sacrebleu", "tabulate", "sacremoses"),
+    *("subword_nmt", "sentencepiece", "regex", "yaml", "scipy", "matplotlib", "jinja2", "tqdm"),
+    *("pytest",),
+)
+DONE, FAILED, CUT_OFF, LEFT = "done", "failed", "cut off", "left"
+GRACE = 20  # seconds that a command has to end once it is told to
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command, and the minutes without which it is not begun."""
+
+    name: str
+    command: tuple[str, ...]  # of python
+    minutes: float = 0.5
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a part finds its corpus and leaves its files, and whether it is rehearsed."""
+
+    out: Path
+    raw: Path | None
+    rehearsed: bool
+
+    def record(self, name: str) -> str:
+        """Where the record of a benchmark goes."""
+        return str(self.out / f"{name}.json")
+
+    def corpus(self, module: str, name: str, *options: str) -> Step:
+        """Prepares a corpus, of which the demo is the small one."""
+        if self.rehearsed:
+            return Step(f"prepare-{name}", ("preprocess.demo", "--dest", str(self.data(name))))
+        raw = [] if self.raw is None else ["--raw", str(self.raw)]
+        command = (module, *options, *raw, "--dest", str(self.data(name)))
+        return Step(f"prepare-{name}", command)
+
+    def data(self, name: str) -> Path:
+        """The prepared corpus, where an experiment of that name looks for it too."""
+        return self.out / name / "data"
+
+    def experiment(self, name: str, minutes: float, *options: str) -> Step:
+        """Trains and scores all rows of an experiment."""
+        out = ("--out", str(self.out / name))
+        if self.rehearsed:
+            rows = ("--rows", "none", "three-way", "--jobs", "2")
+            return Step(name, ("scripts.reproduce", "demo", *out, *rows))
+        raw = [] if self.raw is None else ["--raw", str(self.raw)]
+        return Step(name, ("scripts.reproduce", name, *raw, *out, *options), minutes)
+
+    def benchmark(self, name: str, what: str, *options: str) -> Step:
+        """Measures speed, once to warm up and five times for the clock."""
+        runs = ("--runs", "1") if self.rehearsed else ()
+        command = ("scripts.benchmark", what, *options, *runs, "--json", self.record(name))
+        return Step(name, command, 1)
+
+
+def _check(place: Place) -> Iterator[Step]:
+    xml = str(place.out / "check.xml")
+    tests = ("-q", "-m", "gpu", "-p", "no:cacheprovider", "tests/gpu", "tests/modules")
+    yield Step("tests", ("pytest", *tests, "--junitxml", xml))
+
+
+def _multi30k(place: Place) -> Iterator[Step]:
+    """Small models leave most of a GPU idle, so several train at the same time."""
+    jobs = ("--seeds", "3", "--jobs", str(min(cores(), 9)))
+    modes = ("--rows", "none", "decoder", "three-way")
+    yield place.experiment("multi30k-en-de-transformer", 3, *modes, *jobs)
+    yield place.experiment("multi30k-en-de", 3, *modes, *jobs)
+
+
+def _speed(place: Place) -> Iterator[Step]:
+    yield place.corpus("preprocess.multi30k", "multi30k-en-de", "--pair", "en-de")
+    data = ("--data", str(place.data("multi30k-en-de")))
+    gru, transformer = "multi30k-en-de", "multi30k-en-de-transformer"
+    if place.rehearsed:
+        gru = transformer = "demo"
+    tokens = "200" if place.rehearsed else "4000"
+    for model, experiment, against in (
+        ("gru", gru, "lstm"),
+        ("transformer", transformer, "transformer"),
+    ):
+        for precision in ("highest", "bf16"):
+            options = ("--experiment", experiment, "--against", against, "--max-tokens", tokens)
+            updates = ("--updates", "3" if place.rehearsed else "200")
+            name = f"benchmark-train-{model}-{precision}"
+            yield place.benchmark(
+                name, "train", *data, *options, *updates, "--precision", precision
+            )
+    sizes = ("64", "500", "16") if place.rehearsed else ("8192", "94000", "512")
+    named = [w for pair in zip(("--tokens", "--types", "--dim"), sizes, strict=True) for w in pair]
+    yield place.benchmark("benchmark-output-layer", "output-layer", *named)
+
+
+def _ptb(place: Place) -> Iterator[Step]:
+    yield place.experiment("ptb-large", 3, "--jobs", "5")
+
+
+PARTS: Mapping[str, Callable[[Place], Iterator[Step]]] = {
+    "check": _check,
+    "speed": _speed,
+    "ptb": _ptb,
+    "multi30k": _multi30k,
+}
+
+
+def lacking(rehearsed: bool) -> list[str]:
+    """What has to be there before any part begins."""
+    found = [] if torch.cuda.is_available() or rehearsed else ["a GPU that its torch can use"]
+    return found + [f"the Python package {name}" for name in NEEDED if not find_spec(name)]
+
+
+def run_part(part: str, out: Path, raw: Path | None, minutes: float, rehearsed: bool) -> int:
+    """Run what of ``part`` is not done yet.
+
+    Returns:
+        0 where all of it is done now, 1 where a command failed, 3 where something is left.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    end = time.monotonic() + 60 * minutes
+    outcomes: dict[str, str] = {}
+    for step in PARTS[part](Place(out.resolve(), raw and raw.resolve(), rehearsed)):
+        outcomes[step.name] = _outcome(step, out, end, rehearsed)
+        print(f"{step.name}: {outcomes[step.name]}", flush=True)
+        if outcomes[step.name] in (CUT_OFF, LEFT):
+            break
+    _write_summary(part, out, outcomes)
+    if FAILED in outcomes.values():
+        return 1
+    return 0 if {*outcomes.values()} <= {DONE} else 3
+
+
+def _outcome(step: Step, out: Path, end: float, rehearsed: bool) -> str:
+    mark = out / "done" / step.name
+    if mark.exists():
+        return DONE
+    if time.monotonic() + 60 * step.minutes > end and not rehearsed:
+        return LEFT
+    outcome = _run(step, out / "logs" / f"{step.name}.log", end, rehearsed)
+    if outcome == DONE:
+        mark.parent.mkdir(exist_ok=True)
+        mark.touch()
+    return outcome
+
+
+def _run(step: Step, log: Path, end: float, rehearsed: bool) -> str:
+    log.parent.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", *step.command]
+    print(f"python -m {shlex.join(step.command)}", flush=True)
+    environment = {
+        **os.environ,
+        "PYTHONWARNINGS": "ignore",
+        **({REHEARSAL: "1"} if rehearsed else {}),
+    }
+    with log.open("a", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
+        try:
+            process.wait(timeout=max(1.0, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)  # so that it ends what it has begun
+            _wait_or_kill(process)
+            return CUT_OFF
+    if process.returncode:
+        tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-25:]
+        print("\n".join(f"  {line}" for line in tail), flush=True)
+        return FAILED
+    return DONE
+
+
+def _wait_or_kill(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(timeout=GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _write_summary(part: str, out: Path, outcomes: Mapping[str, str]) -> None:
+    card = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU (rehearsal)"
+    content = {"part": part, "device": card, "torch": torch.__version__, "steps": dict(outcomes)}
+    write_json(out / f"{part}.json", content)

@@ -1,0 +1,102 @@
+"""The manifest of a prepared folder, read: what the folder holds and what made it so."""
+
+from __future__ import annotations
+
+import json
+from itertools import count, takewhile
+from pathlib import Path
+from typing import Any
+
+from tiednmt.errors import UserError
+
+MANIFEST = "manifest.json"
+FORMAT = 2
+
+
+def read_manifest(prepared: Path) -> dict[str, Any]:
+    """The manifest of a prepared translation corpus.
+
+    Raises:
+        UserError: where the folder is not one, or not prepared to the end.
+    """
+    path = prepared / MANIFEST
+    manifest = _read(path)
+    if manifest is None:
+        raise UserError(f"{path}: no such file; prepare the corpus to the end first")
+    try:
+        manifest["source"], manifest["target"], manifest["options"].get
+        found = manifest.get("format", 1)
+        if found == 1:
+            manifest["options"]["bpe"], manifest["options"]["vocabulary_threshold"]
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(f"{path}: not the manifest of a prepared corpus") from None
+    if found not in (1, FORMAT):
+        raise UserError(
+            f"{path}: of format {found}, not {FORMAT}; install the version of tiednmt that wrote it"
+        )
+    return {"format": found, **manifest}
+
+
+def line_ends(prepared: Path) -> bool:
+    """Whether the ends of lines are tokens of a corpus in one language.
+
+    They are where there is no manifest, that is where fairseq's own command prepared it.
+
+    Raises:
+        UserError: where the manifest is another corpus'.
+    """
+    return bool(_of_one_language(prepared, "line_ends", True))
+
+
+def language(prepared: Path) -> str | None:
+    """The language whose rules made the words of a corpus in one language; None: white space did.
+
+    Raises:
+        UserError: where the manifest is another corpus'.
+    """
+    code = _of_one_language(prepared, "language", None)
+    return None if code is None else str(code)
+
+
+def _of_one_language(prepared: Path, option: str, default: Any) -> Any:
+    """An option of a corpus in one language; ``default`` where there is no manifest."""
+    path = prepared / MANIFEST
+    manifest = _read(path)
+    if manifest is None:
+        return default
+    try:
+        return manifest["options"][option]
+    except (KeyError, TypeError):
+        raise UserError(f"{path}: not the manifest of a corpus in one language") from None
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """What is in the file; None where there is none."""
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError):
+        manifest = None
+    if not isinstance(manifest, dict):
+        raise UserError(f"{path}: not the manifest of a prepared corpus")
+    return manifest
+
+
+def data_bins(prepared: Path) -> list[Path]:
+    """The folders of a prepared corpus for fairseq: ``data-bin``, or ``data-bin/shard0`` and on.
+
+    The first has the dictionaries and the held-out sets.
+    """
+    parts = takewhile(Path.is_dir, (part_folder(prepared, number) for number in count()))
+    return list(parts) or [prepared / "data-bin"]
+
+
+def reference_file(target: Path, number: int) -> Path:
+    """The raw file of a test set's reference of this number, of which ``target`` is the first."""
+    return target if number == 1 else target.with_name(f"{target.name}.{number}")
+
+
+def part_folder(prepared: Path, number: int) -> Path:
+    """The folder of one of several parts of the training text, which fairseq calls shards."""
+    return prepared / "data-bin" / f"shard{number}"

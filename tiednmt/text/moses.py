@@ -1,0 +1,368 @@
+"""Tokens by Moses' rules (sacremoses), and text out of tokens again.
+
+The detokeniser is our own. It decides for every two neighbours whether they touch: by what they
+are, and where quotation marks and apostrophes stand by weighing all of a line's readings. What it
+would guess wrong in names, addresses and symbols is marked when the text is tokenised: ``C++``
+becomes ``C ￭+ ￭+``. Ordinary punctuation is never marked.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+from tiednmt.text.writing import CJK_PUNCTUATION, HAN_AND_KANA, UNSPACED_LETTERS
+
+if TYPE_CHECKING:
+    from sacremoses import MosesTokenizer
+
+# Languages with rules in sacremoses that set words apart by spaces. Those of India are left out:
+# their rules are young, and how their text comes back has not been measured.
+LANGUAGES = frozenset(
+    re.findall(r"\w+", "ca cs de el en es et fi fr ga hu is it lt lv nl pl pt ro ru sk sl sv tdt")
+)
+
+JOINER = "￭"  # on the side of a token that touches its neighbour
+
+# A word is looked at for joiners if it holds a symbol other than these, or is an address. These
+# are set by the rules below: corpora put spaces before them carelessly, and tidying that is good.
+_UNUSUAL = re.compile(r"[^\w\s.,\-'\"();!&#?:`%$=/“„–”’‘«»°]|(?<=\w)#")
+_ADDRESS = re.compile(r"://|\bwww\.|\.\.[^\W_]")
+_ONLY_AT = re.compile(r"@+")
+
+
+class MosesTokeniser:
+    """Normalised lines to tokens.
+
+    Args:
+        language: a code, whose rules for apostrophes and abbreviations are used where sacremoses
+            has any.
+        joiners: mark what :func:`detokenise` would not restore, and keep words whole at soft
+            hyphens, joiners of zero width and combining marks.
+    """
+
+    def __init__(self, language: str, joiners: bool = True):
+        self.language = language
+        self.joiners = joiners
+        self._moses = _moses(language, joiners)
+
+    def __call__(self, line: str) -> str:
+        """Space-separated tokens of a normalised line."""
+        tokens = str(self._moses.tokenize(line, escape=False, return_str=True))
+        if self.joiners and _needs_joiners(line):
+            return " ".join(_marked(line, tokens.split(), self.language))
+        return tokens
+
+
+def _needs_joiners(text: str) -> bool:
+    if _UNUSUAL.search(text):
+        return True
+    return ("://" in text or "www." in text or ".." in text) and bool(_ADDRESS.search(text))
+
+
+def _moses(language: str, joiners: bool) -> MosesTokenizer:
+    from sacremoses import MosesTokenizer
+
+    tokeniser = MosesTokenizer(language)
+    if joiners:
+        within = tokeniser.IsAlnum + _within_words()
+        tokeniser.PAD_NOT_ISALNUM = re.compile(_split_off(within)), r" \1 "
+    return tokeniser
+
+
+def _split_off(within: str) -> str:
+    """A pattern of what is a token by itself: a symbol with what belongs to it, as emoji have."""
+    more = (
+        r"[\u0300-\u036f\u20d0-\u20ff\ufe00-\ufe0f\U0001f1e6-\U0001f1ff\U0001f3fb-\U0001f3ff"
+        r"\U000e0020-\U000e007f]"
+    )
+    return rf"([^{_ranges(within)}\s.'`,\-]{more}*(?:\u200d\S{more}*)*)"
+
+
+@cache
+def _within_words() -> str:
+    """Characters that sacremoses tears words apart at though they are part of them.
+
+    Combining marks, characters that only format, ½ and the like, and letters that its tables lack;
+    not letters of scripts without spaces.
+    """
+    kinds = ("Cf", "Mn", "Mc", "No", "Lu", "Ll", "Lt", "Lm", "Lo")
+    unspaced = re.compile(f"[{UNSPACED_LETTERS}]")
+    return "".join(
+        character
+        for character in map(chr, range(0x80, 0x10000))
+        if unicodedata.category(character) in kinds
+        and not (unspaced.match(character) and unicodedata.category(character) == "Lo")
+    )
+
+
+def _ranges(characters: str) -> str:
+    """The inside of a character class, short."""
+    numbers = sorted(set(map(ord, characters)))
+    starts = [b for a, b in zip([-2, *numbers], numbers, strict=False) if b != a + 1]
+    ends = [a for a, b in zip(numbers, [*numbers[1:], -2], strict=True) if b != a + 1]
+    return "".join(
+        f"{re.escape(chr(a))}-{re.escape(chr(b))}" for a, b in zip(starts, ends, strict=True)
+    )
+
+
+def _marked(line: str, tokens: list[str], language: str) -> list[str]:
+    """The tokens with joiners in the words that need them."""
+    together = touching(tokens, language)
+    marked, start = list(tokens), 0
+    for word in line.split():
+        end, length = start, 0
+        while end < len(tokens) and length < len(word):
+            length += len(tokens[end])
+            end += 1
+        if "".join(tokens[start:end]) != word:  # Moses has changed it
+            return tokens
+        if _needs_joiners(word) and not _ONLY_AT.fullmatch(word) and JOINER not in word:
+            for place in range(start + 1, end):
+                if not together[place]:
+                    _mark(marked, place)
+        start = end
+    return marked
+
+
+def _mark(tokens: list[str], place: int) -> None:
+    """Join the token at ``place`` with the one before it; the mark goes to a symbol, if one is."""
+    if tokens[place][0].isalnum():
+        tokens[place - 1] += JOINER
+    else:
+        tokens[place] = JOINER + tokens[place]
+
+
+# --- and back ------------------------------------------------------------------------------------
+
+
+def detokenise(tokens: Sequence[str], language: str) -> str:
+    """Text out of tokens."""
+    bare = [token.strip(JOINER) or token for token in tokens]
+    together = touching(bare, language)
+    text = bare[:1]
+    for place in range(1, len(bare)):
+        joined = _ends_joined(tokens[place - 1]) or _begins_joined(tokens[place])
+        text += [bare[place]] if joined or together[place] else [" ", bare[place]]
+    return "".join(text)
+
+
+def _begins_joined(token: str) -> bool:
+    return token[0] == JOINER and len(token) > 1
+
+
+def _ends_joined(token: str) -> bool:
+    return token[-1] == JOINER and len(token) > 1
+
+
+_CLOSING = re.compile(r"[,.?!:;\\%}\])…।॥]+")
+_SPACED_IN_FRENCH = re.compile(r"[?!:;\\%]")
+_OPENING = re.compile(r"[(\[{¿¡]+")
+_ENTITY = re.compile(r"#\d+|amp|apos|gt|lt|quot")
+_INITIALS = re.compile(r"[A-Z0-9]{1,2}|[a-z]")
+_INITIAL = re.compile(r"[A-Z0-9a-z](?![A-Za-z0-9])|[A-Z](?![A-Za-z0-9])")
+_CJK = re.compile(f"[{CJK_PUNCTUATION}]")
+_HAN_OR_KANA = re.compile(f"[{HAN_AND_KANA}]")  # which Moses sets apart
+_ELISION = re.compile(r"[^\W\d_]'")  # l' in French, dell' in Italian
+_CONTRACTION = re.compile(r"'[^\W\d_]")
+_ELIDING = ("fr", "it", "ga")
+
+
+def touching(tokens: Sequence[str], language: str) -> list[bool]:
+    """Whether each token touches the one before it, by the rules alone; the first: False."""
+    before, after = [False] * len(tokens), [False] * len(tokens)  # touches what is before, after it
+    for place, token in enumerate(tokens):
+        if token in _MARKS or not (token[0].isalnum() and token[-1].isalnum()):
+            _set_symbol(tokens, place, language, before, after)
+        elif place and _HAN_OR_KANA.match(token) and _HAN_OR_KANA.match(tokens[place - 1][-1]):
+            before[place] = True
+    _set_marks(tokens, language, before, after)
+    for place in range(1, len(tokens)):
+        if after[place - 1] or _is_tail(tokens, place, before):
+            before[place] = True
+    if before:
+        before[0] = False
+    return before
+
+
+def _set_symbol(
+    tokens: Sequence[str], place: int, language: str, before: list[bool], after: list[bool]
+) -> None:
+    """What a token that is no plain word does, quotation marks apart."""
+    token = tokens[place]
+    previous = tokens[place - 1] if place else ""
+    following = tokens[place + 1] if place + 1 < len(tokens) else ""
+    between = bool(previous and following)
+    if _CJK.match(token[0]):
+        before[place] = True
+        after[place] = bool(_CJK.match(token[-1]))
+    elif token == ":" and previous[-1:].isdigit() and following[:1].isdigit():
+        before[place] = after[place] = True  # 11:27
+    elif token == ":" and language in ("fi", "sv") and _is_case_ending(previous, following):
+        before[place] = after[place] = True  # EU:n
+    elif token == ";" and _ENTITY.fullmatch("".join(tokens[max(0, place - 2) : place])[-5:]):
+        before[place] = True
+    elif _CLOSING.fullmatch(token):
+        before[place] = not (language == "fr" and _SPACED_IN_FRENCH.fullmatch(token))
+    elif _OPENING.fullmatch(token):
+        after[place] = True
+    elif unicodedata.category(token[0]) == "Sc":
+        after[place] = not previous[-1:].isdigit() or following[:1].isdigit()
+    elif token == "#":
+        after[place] = following[:1].isalnum() or following[:1] == "_"
+    elif token == "/":
+        before[place] = after[place] = between
+    elif token == "_":
+        before[place] = after[place] = between and previous[-1].isalnum() and following[0].isalnum()
+    elif token == "°":
+        before[place] = previous[-1:].isdigit()
+        after[place] = following in ("C", "F")
+    elif token == "@":
+        before[place] = previous == "@"
+    elif token == "&":
+        _set_ampersand(tokens, place, before, after)
+    elif language in _ELIDING and _ELISION.search(token[-2:]):
+        after[place] = following[:1].isalpha()
+    elif language == "en" and place and _CONTRACTION.match(token):
+        before[place] = True
+
+
+def _set_ampersand(
+    tokens: Sequence[str], place: int, before: list[bool], after: list[bool]
+) -> None:
+    """``M & S`` are initials and touch; so are those with an entity of XML in between."""
+    entity = re.match(r"(amp|apos|gt|lt|quot|# ?\d+) ;", " ".join(tokens[place + 1 : place + 4]))
+    end = place + (len(entity[0].split()) if entity else 0)
+    for inside in range(place, end):
+        after[inside] = True
+    if place > 0 and end + 1 < len(tokens):
+        initials = _INITIALS.fullmatch(tokens[place - 1].rpartition("-")[2])
+        before[place] = after[end] = bool(initials and _INITIAL.match(tokens[end + 1]))
+
+
+def _is_case_ending(previous: str, following: str) -> bool:
+    return (previous.isupper() or previous.isdigit()) and following.islower() and len(following) < 5
+
+
+def _is_tail(tokens: Sequence[str], place: int, before: Sequence[bool]) -> bool:
+    """Whether this is what follows a closed quotation or bracket: ``-Banner`` after ``„X“``."""
+    token, previous = tokens[place], tokens[place - 1]
+    closed = previous == ")" or (previous in _DOUBLE and before[place - 1])
+    return len(token) > 1 and token[0] == "-" and token[1].isalnum() and closed
+
+
+# --- quotation marks and apostrophes -------------------------------------------------------------
+
+_DOUBLE = ('"', "„", "“", "”", "«", "»", "``", "''")
+_FAMILIES = (('"', "``", "''"), ("„", "“", "”"), ("«", "»"), ("'", "`"), ("‚", "‘", "’"))
+_MARKS = frozenset(mark for family in _FAMILIES for mark in family)
+_SINGLE = ("'", "`", "‘", "’", "‚")
+_WITH_APOSTROPHES = ("az", "be", "tr", "uk", "uz")  # which they write before endings, in words
+_SUFFIXES = ("s", "t", "m", "re", "ve", "ll", "d", "n")
+_SHORTENED = re.compile(r"em|til|tis|twas|cause|bout|round|\d\ds", re.IGNORECASE)
+_PAUSE = re.compile(r"[.,!?]+")
+_SAYING = re.compile(
+    r"said|says?|told|ask(s|ed)|add(s|ed)|continued|wrote|writes|replied|answered|explained|tweeted"
+)
+
+_OPEN, _CLOSE = "open", "close"
+_INSIDE, _LEADING, _TRAILING = "inside a word", "at its beginning", "at its end"
+_NEVER = 9.0
+
+
+def _set_marks(tokens: Sequence[str], language: str, before: list[bool], after: list[bool]) -> None:
+    """Which side of each quotation mark touches: that of the line's least unlikely reading."""
+    for family in _FAMILIES:
+        places = [place for place, token in enumerate(tokens) if token in family]
+        if not places or (language == "fr" and family == ("«", "»")):
+            continue
+        single = family[0] in _SINGLE
+        opened = single and len(tokens[0]) > 1 and tokens[0][0] in family
+        doubled = [place for place in places if place - 1 in places and not single]
+        places = [place for place in places if place not in doubled]
+        for place, role in zip(
+            places, _likely_roles(tokens, places, language, opened), strict=True
+        ):
+            before[place] = role not in (_OPEN, _LEADING)
+            after[place] = role in (_OPEN, _INSIDE, _LEADING)
+        for place in doubled:  # "" is one mark
+            before[place], after[place] = True, after[place - 1]
+            after[place - 1] = True
+
+
+def _likely_roles(
+    tokens: Sequence[str], places: Sequence[int], language: str, opened: bool
+) -> list[str]:
+    """The cheapest sequence of roles, found in one walk over the marks (Viterbi).
+
+    ``opened``: whether a quotation has begun before the first of them.
+    """
+    paths: dict[bool, tuple[float, list[str]]] = {opened: (0.0, [])}  # within one or not → the best
+    if places[0] == 0:  # as in dialogue; or it goes on in the next paragraph and is not closed
+        letter = tokens[0] in _SINGLE and tokens[1:2] and tokens[1] in _SUFFIXES  # 's avonds
+        paths, places = {True: (0.0, [_OPEN]), False: (0.0 if letter else 0.6, [_OPEN])}, places[1:]
+    for place in places:
+        longer: dict[bool, tuple[float, list[str]]] = {}
+        for within, (cost, roles) in paths.items():
+            for role, more in _costs(tokens, place, within, language).items():
+                now = role == _OPEN or (within and role != _CLOSE)
+                if now not in longer or cost + more < longer[now][0]:
+                    longer[now] = (cost + more, [*roles, role])
+        paths = longer
+    unclosed = 0.0 if opened else 0.9
+    return min((cost + unclosed * within, roles) for within, (cost, roles) in paths.items())[1]
+
+
+def _costs(tokens: Sequence[str], place: int, within: bool, language: str) -> dict[str, float]:
+    """What each role of the mark at ``place`` costs, ``within`` a quotation or not."""
+    token = tokens[place]
+    previous = tokens[place - 1] if place else ""
+    following = tokens[place + 1] if place + 1 < len(tokens) else ""
+    pause = bool(_PAUSE.fullmatch(previous))
+    opening = 1.2 if within else 0.0
+    closing = 0.0 if within else 1.0
+    if not following or _CLOSING.fullmatch(following):
+        opening += 3
+    if not previous or _OPENING.fullmatch(previous):
+        closing += 3
+    opening += 0.3 * pause + 0.4 * (pause and following[:1].islower())
+    closing += 0.6 * bool(previous == ":" or (pause and _SAYING.fullmatch(tokens[place - 2])))
+    if token in ("„", "‚", "``"):
+        closing = _NEVER
+    elif token in ("”", "''") and language not in ("sv", "fi"):
+        opening += 2
+    costs: dict[str, float] = {}
+    if token in _SINGLE:
+        costs = _as_apostrophe(previous, following, language)
+        ending, shortened = following in _SUFFIXES, _LEADING in costs
+        opening += 0.5 * (_TRAILING in costs) + 0.5 * ending + 0.5 * shortened
+        closing += 0.2 * (_INSIDE in costs and ending) + 0.5 * shortened
+    elif previous[:1].isupper() and previous[-1] == "s":
+        closing -= 0.2  # where nothing is open: the Lakers" game, a slip for s'
+    return {**costs, _OPEN: opening, _CLOSE: closing}
+
+
+def _as_apostrophe(previous: str, following: str, language: str) -> dict[str, float]:
+    """What the roles of an apostrophe cost, those that it can have."""
+    costs: dict[str, float] = {}
+    if _SHORTENED.fullmatch(following):  # 'em, '90s
+        costs[_LEADING] = 0.1
+    if not previous or not (previous[-1].isalnum() or previous[-1] == "-"):
+        return costs
+    if following[:1].isalnum() or following[:1] == "-":
+        costs[_INSIDE] = _cost_inside(previous, following, language)
+    if previous[-1] in "sSxXzZß" or previous[-1].isdigit() or language == "it":
+        costs[_TRAILING] = 0.1 if previous[0].isupper() else 0.3  # Waters' house, 4', un po'
+    return costs
+
+
+def _cost_inside(previous: str, following: str, language: str) -> float:
+    """Of an apostrophe between two words; where Moses keeps contractions whole, it is none."""
+    if language in ("en", *_ELIDING) and following[:1].isalpha():
+        return 0.1 if following in _SUFFIXES and following != "n" else 2.0
+    if following in _SUFFIXES or previous in _SUFFIXES or len(previous) == 1:
+        return 0.1
+    return 0.1 if language in _WITH_APOSTROPHES else 0.6

@@ -1,0 +1,247 @@
+"""Raw text to subword units and back: the one definition that preparing and scoring share.
+
+Raw line → normalised → tokens (Moses' rules) → subword units (subword-nmt), and the same way back.
+With sentencepiece there are no tokens: the model works on the normalised line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tiednmt.errors import UserError
+from tiednmt.text import moses, normalise
+from tiednmt.text.manifest import MANIFEST, read_manifest
+from tiednmt.text.moses import MosesTokeniser, detokenise
+from tiednmt.text.subwords import BytePairs, SentencePiece, escape
+
+BPE, SENTENCEPIECE = SEGMENTATIONS = ("bpe", "sentencepiece")
+PACKAGES = {BPE: "subword-nmt", SENTENCEPIECE: "sentencepiece"}
+VERSION = 2
+# 1, of folders prepared before: no joiners and escapes; sentencepiece had ASCII apostrophes and no
+# threshold
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    """How the text of a language pair is made into units, as a manifest says it.
+
+    Attributes:
+        source: code of the source language.
+        target: code of the target language.
+        segmentation: ``bpe`` (Moses' tokens, subword-nmt) or ``sentencepiece`` (raw lines).
+        threshold: units seen fewer times than this in a language's training text are split
+            further in that language.
+        apostrophes: by language, the one that its text is written with inside of words: where
+            Moses' rules need the ASCII one, it is put back.
+        version: of this definition. A folder is read by the one that it was prepared with.
+    """
+
+    source: str
+    target: str
+    segmentation: str
+    threshold: int
+    apostrophes: Mapping[str, str] = field(default_factory=dict)
+    version: int = VERSION
+
+    @property
+    def normalisation(self) -> tuple[str, ...]:
+        """The steps of :func:`tiednmt.text.normalise.normalise`."""
+        if self.segmentation == SENTENCEPIECE and self.version > 1:
+            return normalise.NFC, normalise.CONTROL
+        return normalise.STEPS
+
+    def for_manifest(self) -> dict[str, Any]:
+        """These settings, as :meth:`from_manifest` reads them."""
+        return {**asdict(self), "normalisation": list(self.normalisation)}
+
+    @classmethod
+    def from_manifest(cls, manifest: Mapping[str, Any], path: Path) -> TextSettings:
+        """The settings of a manifest, of this format or of the one before.
+
+        ``path``: names the manifest, for the error.
+
+        Raises:
+            UserError: where it says something else than it can.
+        """
+        if manifest.get("format") == 1:
+            options = manifest["options"]
+            old = {"subword-nmt": BPE, "sentencepiece": SENTENCEPIECE}
+            text = {
+                "source": manifest["source"],
+                "target": manifest["target"],
+                "segmentation": old.get(options["bpe"], options["bpe"]),
+                "threshold": options["vocabulary_threshold"],
+                "version": 1,
+            }
+        else:
+            text = manifest.get("text", {})
+        fields = (
+            ("source", str),
+            ("target", str),
+            ("segmentation", str),
+            ("threshold", int),
+            ("version", int),
+        )
+        if not isinstance(text, dict):
+            raise _not_a_manifest(path, "text", text)
+        for name, kind in fields:
+            if not isinstance(text.get(name), kind):
+                raise _not_a_manifest(path, name, text.get(name))
+        if text["segmentation"] not in SEGMENTATIONS:
+            raise _not_a_manifest(path, "segmentation", text["segmentation"])
+        if not 1 <= text["version"] <= VERSION:
+            raise UserError(
+                f"{path}: prepared by a later version of tiednmt (text {text['version']});"
+                " install that or prepare the corpus again"
+            )
+        apostrophes = text.get("apostrophes", {})
+        if not isinstance(apostrophes, dict):
+            raise _not_a_manifest(path, "apostrophes", apostrophes)
+        return cls(**{name: text[name] for name, _ in fields}, apostrophes=apostrophes)
+
+
+def _not_a_manifest(path: Path, name: str, value: object) -> UserError:
+    return UserError(f"{path}: {name} {value!r}: not what a prepared corpus has; prepare it again")
+
+
+def segmentation_for(*languages: str) -> str:
+    """What suits languages: ``bpe`` where Moses has rules for all of them, else sentencepiece."""
+    return BPE if moses.LANGUAGES.issuperset(map(base_language, languages)) else SENTENCEPIECE
+
+
+def base_language(code: str) -> str:
+    """``pt`` of ``pt_BR``: what rules go by."""
+    return code.split("_")[0].lower()
+
+
+class TextPipeline:
+    """Encodes and decodes the two languages of a prepared folder.
+
+    Cheap to make and to pickle: tokenisers and subword models are loaded at first use.
+
+    Args:
+        settings: what is done.
+        folder: the ``bpe`` folder, with ``codes`` of subword-nmt or ``sentencepiece.model``, and
+            with ``vocab.<language>``.
+    """
+
+    def __init__(self, settings: TextSettings, folder: Path):
+        self.settings = settings
+        self.folder = Path(folder)
+
+    @classmethod
+    def load(cls, prepared: Path) -> TextPipeline:
+        """The pipeline of a prepared folder, read from its manifest.
+
+        Raises:
+            UserError: where the folder is not a prepared one.
+        """
+        prepared = Path(prepared)
+        settings = TextSettings.from_manifest(read_manifest(prepared), prepared / MANIFEST)
+        return cls(settings, prepared / "bpe")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TextPipeline, (self.settings, self.folder)
+
+    @property
+    def source(self) -> str:
+        """Code of the source language."""
+        return self.settings.source
+
+    @property
+    def target(self) -> str:
+        """Code of the target language."""
+        return self.settings.target
+
+    @property
+    def languages(self) -> tuple[str, str]:
+        """Both, the source first."""
+        return self.source, self.target
+
+    def encode(self, line: str, language: str) -> str:
+        """Raw line → space-separated subword units, as they stand in the ``bpe`` folder."""
+        return self.segment(self.tokenise(line, language), language)
+
+    def decode(self, units: str, language: str) -> str:
+        """Space-separated subword units → raw text.
+
+        Raises:
+            UserError: where marks of subword segmentation are left in the outcome.
+        """
+        if self._on_raw_lines:
+            return self._sentencepieces[language].join(units)
+        text = detokenise(BytePairs.join(units).split(), base_language(language))
+        return self._with_apostrophes(text, language)
+
+    def tokenise(self, line: str, language: str) -> str:
+        """Raw line → normalised, space-separated tokens (no tokens with sentencepiece)."""
+        line = self.normalise(line)
+        if self._on_raw_lines:
+            return escape(line) if self.settings.version > 1 else line
+        return self._tokenisers[language](line)
+
+    def segment(self, tokens: str, language: str) -> str:
+        """The outcome of :meth:`tokenise` → space-separated subword units."""
+        if self._on_raw_lines:
+            return self._sentencepieces[language].segment(tokens)
+        return self._byte_pairs[language].segment(tokens)
+
+    def normalise(self, line: str) -> str:
+        """Raw line → what is left of it for good, white space and invisible things aside."""
+        return normalise.normalise(line, self.settings.normalisation)
+
+    def as_written(self, line: str, language: str) -> str:
+        """A raw line in the form that :meth:`decode` gives: how a perfect translation looks."""
+        return self._with_apostrophes(self.normalise(line), language)
+
+    @property
+    def characters(self) -> list[str]:
+        """Units that are single characters, where the subword model knows them all."""
+        pieces = self._sentencepieces[self.source].pieces if self._on_raw_lines else []
+        return [piece for piece in pieces if len(piece) == 1]
+
+    def load_tokenisers(self) -> None:
+        """Load the tokenisers now and not at first use."""
+        if not self._on_raw_lines:
+            _ = self._tokenisers
+
+    def load_tools(self) -> None:
+        """Load tokenisers and subword models now and not at first use."""
+        for language in self.languages:
+            self.decode(self.encode("", language), language)
+
+    @property
+    def _on_raw_lines(self) -> bool:
+        return self.settings.segmentation == SENTENCEPIECE
+
+    def _with_apostrophes(self, text: str, language: str) -> str:
+        if normalise.APOSTROPHE not in self.settings.normalisation or "'" not in text:
+            return text
+        return normalise.ASCII.sub(self.settings.apostrophes.get(language, "'"), text)
+
+    @cached_property
+    def _tokenisers(self) -> dict[str, MosesTokeniser]:
+        joiners = self.settings.version > 1
+        return {code: MosesTokeniser(base_language(code), joiners) for code in self.languages}
+
+    @cached_property
+    def _byte_pairs(self) -> dict[str, BytePairs]:
+        codes, threshold = self.folder / "codes", self.settings.threshold
+        return {
+            code: BytePairs(codes, self.folder / f"vocab.{code}", threshold)
+            for code in self.languages
+        }
+
+    @cached_property
+    def _sentencepieces(self) -> dict[str, SentencePiece]:
+        model, settings = self.folder / "sentencepiece.model", self.settings
+        if settings.version == 1:
+            return dict.fromkeys(self.languages, SentencePiece(model, escapes=False))
+        return {
+            code: SentencePiece(model, self.folder / f"vocab.{code}", settings.threshold)
+            for code in self.languages
+        }

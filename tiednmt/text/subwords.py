@@ -1,0 +1,212 @@
+"""Subword units: tokens of subword-nmt's byte-pair encoding, or lines of sentencepiece."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tiednmt.errors import UserError
+
+if TYPE_CHECKING:
+    from subword_nmt.apply_bpe import BPE
+
+SEPARATOR = "@@"
+SENTENCEPIECE_SPACE = "▁"
+CACHED_WORDS = 100_000  # of each language, about 30 MB
+
+MARKED_LINES = 0.1  # a text of which more have marks is segmented
+
+_MERGE = re.compile(r"@@( |$)")
+_ANY_MARK = re.compile(rf"{SEPARATOR}(?= |$)|{SENTENCEPIECE_SPACE}")
+_RESERVED = frozenset(("<s>", "<pad>", "</s>", "<unk>"))  # what fairseq takes for its own
+_ESCAPE = "\uf581"  # a character of private use: no text has it
+_ESCAPED = {SENTENCEPIECE_SPACE: _ESCAPE + "1", _ESCAPE: _ESCAPE + "0"}
+_TO_ESCAPE = re.compile(f"[{SENTENCEPIECE_SPACE}{_ESCAPE}]")
+_TO_UNESCAPE = re.compile(f"{_ESCAPE}([01])")
+
+
+class _BoundedCache(dict[str, tuple[str, ...]]):
+    """The units of words seen of late: forgets all when full, so that memory is bounded."""
+
+    def __setitem__(self, word: str, units: tuple[str, ...]) -> None:
+        if len(self) >= CACHED_WORDS:
+            self.clear()
+        super().__setitem__(word, units)
+
+
+class BytePairs:
+    """Tokens to units of one language and back, by codes of subword-nmt.
+
+    Args:
+        codes: the merges.
+        vocabulary: the language's units and how often each was seen.
+        threshold: units seen fewer times are split further.
+
+    Raises:
+        UserError: where a file is missing or damaged.
+    """
+
+    def __init__(self, codes: Path, vocabulary: Path, threshold: int):
+        self._bpe = load_codes(codes, _read_vocabulary(vocabulary, threshold))
+
+    def segment(self, tokens: str) -> str:
+        """Space-separated tokens → space-separated units."""
+        return str(self._bpe.segment(tokens))
+
+    @staticmethod
+    def join(units: str) -> str:
+        """And back.
+
+        Raises:
+            UserError: where marks of segmentation are left.
+        """
+        tokens = _MERGE.sub("", units.strip())
+        _refuse_mark(SEPARATOR, tokens)
+        return tokens
+
+
+def load_codes(codes: Path, vocabulary: set[str] | None = None) -> BPE:
+    """The segmenter of a file of merges, for units of ``vocabulary`` alone where it is given.
+
+    Raises:
+        UserError: where the file is missing or damaged.
+    """
+    from subword_nmt.apply_bpe import BPE
+
+    try:
+        with open(codes, encoding="utf-8", newline="\n") as file:
+            segmenter = BPE(file, separator=SEPARATOR, vocab=vocabulary)
+    except FileNotFoundError:
+        raise _no_such_file(codes) from None
+    except (ValueError, IndexError, SystemExit):  # it ends the process at a line that is no merge
+        raise _damaged(codes, "no merges of subword-nmt") from None
+    segmenter.cache = _BoundedCache()
+    return segmenter
+
+
+def _read_vocabulary(path: Path, threshold: int) -> set[str]:
+    from subword_nmt.apply_bpe import read_vocabulary
+
+    try:
+        with open(path, encoding="utf-8", newline="\n") as file:
+            return set(read_vocabulary(file, threshold))
+    except FileNotFoundError:
+        raise _no_such_file(path) from None
+    except ValueError:
+        raise _damaged(path, "no units with their counts") from None
+
+
+class SentencePiece:
+    """Lines to pieces and back.
+
+    Args:
+        model: a file of sentencepiece.
+        vocabulary: a language's pieces and how often each was seen; None lets it have all.
+        threshold: pieces seen fewer times are split further, but for single characters.
+        escapes: let ``▁`` in raw text come back, by a character of private use in its place.
+
+    Raises:
+        UserError: where a file is missing or damaged.
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        vocabulary: Path | None = None,
+        threshold: int = 0,
+        escapes: bool = True,
+    ):
+        from sentencepiece import SentencePieceProcessor
+
+        if not model.is_file():
+            raise _no_such_file(model)
+        try:
+            self._processor = SentencePieceProcessor(model_file=str(model))
+        except (RuntimeError, OSError):
+            raise _damaged(model, "no model of sentencepiece") from None
+        self._escapes = escapes
+        self._parts: dict[str, list[str]] = {}  # of pieces that are not to be used
+        if escapes:
+            self._parts = {piece: list(piece) for piece in _RESERVED}
+        if vocabulary is not None:
+            self._split_all_but(_read_vocabulary(vocabulary, threshold))
+
+    @property
+    def pieces(self) -> list[str]:
+        """All pieces of the model, the first merged first and single characters at the end."""
+        return [self._processor.id_to_piece(i) for i in range(self._processor.get_piece_size())]
+
+    def segment(self, line: str) -> str:
+        """A line, escaped, → space-separated pieces, none of which fairseq takes for its own."""
+        pieces: list[str] = self._processor.encode(line, out_type=str)
+        if not self._parts.keys().isdisjoint(pieces):
+            pieces = [part for piece in pieces for part in self._parts.get(piece, [piece])]
+        return " ".join(pieces)
+
+    def _split_all_but(self, vocabulary: set[str]) -> None:
+        """Use no pieces of several characters but these.
+
+        A piece is split into two others, those that were merged first, as often as is needed.
+        """
+        rank = {piece: 0 if len(piece) == 1 else i for i, piece in enumerate(self.pieces)}
+
+        def split(piece: str) -> list[str]:
+            if len(piece) == 1 or piece in vocabulary:
+                return [piece]
+            halves = [
+                (piece[:middle], piece[middle:])
+                for middle in range(1, len(piece))
+                if piece[:middle] in rank and piece[middle:] in rank
+            ]
+            if not halves:
+                return list(piece)
+            one, other = min(halves, key=lambda pair: max(rank[pair[0]], rank[pair[1]]))
+            return split(one) + split(other)
+
+        for piece in rank:
+            if len(piece) > 1 and piece not in vocabulary and piece not in _RESERVED:
+                self._parts[piece] = split(piece)
+
+    def join(self, units: str) -> str:
+        """And back.
+
+        Raises:
+            UserError: where marks of segmentation are left.
+        """
+        text = str(self._processor.decode_pieces(units.split())).strip()
+        _refuse_mark(SENTENCEPIECE_SPACE, text)
+        return unescape(text) if self._escapes else text
+
+
+def looks_segmented(lines: Sequence[str]) -> bool:
+    """Whether a text is split into units: raw text may hold their marks, but in few lines."""
+    marked = sum(_ANY_MARK.search(line) is not None for line in lines)
+    return marked > MARKED_LINES * len(lines)
+
+
+def escape(line: str) -> str:
+    """A line in which ``▁`` is not taken for a space."""
+    return _TO_ESCAPE.sub(lambda match: _ESCAPED[match[0]], line)
+
+
+def unescape(line: str) -> str:
+    """What :func:`escape` was given."""
+    return _TO_UNESCAPE.sub(lambda match: SENTENCEPIECE_SPACE if match[1] == "1" else _ESCAPE, line)
+
+
+def _refuse_mark(mark: str, text: str) -> None:
+    if mark in text:
+        raise UserError(
+            f"subword marks ({mark}) are left in the text, which would falsify its score: "
+            f"{text[:100]!r}; pass the units exactly as the model wrote them"
+        )
+
+
+def _no_such_file(path: Path) -> UserError:
+    return UserError(f"{path}: no such file; prepare the corpus to the end first")
+
+
+def _damaged(path: Path, lack: str) -> UserError:
+    return UserError(f"{path}: damaged ({lack}); copy it again or prepare the corpus anew")
