@@ -491,10 +491,10 @@ def test_the_record_of_two_systems(
         assert written == "".join(line + "\n" for line in translations)
         assert first["bleu"]["score"] == score(translations, references)["bleu"].score
         compared = record["subset"][subset]["comparisons"]
-        assert [c["metric"] for c in compared] == ["bleu", "chrf", "ter"]
+        assert [c["metric"] for c in compared] == ["bleu", "chrf", "ter", "tokenised_bleu"]
         assert {c["baseline"] for c in compared} == {"a tied"}
         assert f"{subset}: {len(source)} sentences" in table
-        for metric in METRICS:
+        for metric in (*METRICS, "tokenised_bleu"):
             assert first[metric]["signature"] in table
             assert f"{first[metric]['score']:.2f}" in table
 

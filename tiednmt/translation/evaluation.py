@@ -38,6 +38,7 @@ from tiednmt.translation.settings import (
     Search,
 )
 from tiednmt.translation.systems import file_name, parse_systems, run_name
+from tiednmt.translation.tokenised import TOKENISED_BLEU, tokenised_bleu
 from tiednmt.translation.translator import Translator
 
 
@@ -119,6 +120,7 @@ class _Set:
     scoring: Scoring
     domains: Mapping[str, Sequence[int]]
     comet: Comet | None
+    language: str  # of the references
 
     def score(self, hypotheses: Sequence[str], lines: Sequence[int] | None = None) -> Scores:
         """The scores of all hypotheses, or of those of some lines."""
@@ -127,6 +129,9 @@ class _Set:
             texts = [[text[i] for i in lines] for text in texts]
         first, second, *more, source = texts
         scores = score(first, second, self.scoring, more)
+        if self.scoring.tokenize == "13a":  # and not a tokeniser of some language's own
+            note = self.scoring.note
+            scores[TOKENISED_BLEU] = tokenised_bleu(first, [second, *more], self.language, note)
         if self.comet:
             scores["comet"] = self.comet.score(first, source, second, self.scoring.normalised)
         return scores
@@ -164,7 +169,7 @@ def _set(
     if options.domains:
         for i, label in enumerate(_labels(options.domains, len(found.source))):
             domains.setdefault(label, []).append(i)
-    return _Set(found.source, references, scoring, domains, comet)
+    return _Set(found.source, references, scoring, domains, comet, pipeline.target)
 
 
 def _labels(path: Path, lines: int) -> list[str]:

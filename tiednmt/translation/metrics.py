@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-METRICS = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER", "comet": "COMET"}
+METRICS = {
+    "bleu": "BLEU",
+    "tokenised_bleu": "BLEU of lower-cased tokens",
+    "chrf": "chrF",
+    "ter": "TER",
+    "comet": "COMET",
+}
 # which scores are, by metric
-BETTER = {"bleu": "higher", "chrf": "higher", "ter": "lower", "comet": "higher"}
+BETTER = {
+    "bleu": "higher",
+    "tokenised_bleu": "higher",
+    "chrf": "higher",
+    "ter": "lower",
+    "comet": "higher",
+}
 
 NOT_WORSE = "not worse by more than (95 %)"  # the head of what loss() makes
 

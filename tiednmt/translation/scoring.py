@@ -44,7 +44,7 @@ class Score:
     influences: Sequence[float]
 
 
-Scores = dict[str, Score]  # by the keys of METRICS, and perhaps comet
+Scores = dict[str, Score]  # by the keys of METRICS, and perhaps tokenised_bleu and comet
 
 
 @dataclass(frozen=True)
@@ -111,10 +111,10 @@ class Scoring:
             "ter": TER(normalized=asian, asian_support=asian),
         }
 
-    def signature(self, metric: Any) -> str:
-        """sacreBLEU's, and what was done to the references."""
-        signature = str(metric.get_signature())
-        return f"{signature}|refs:{self.normalised}" if self.normalised else signature
+    @property
+    def note(self) -> str:
+        """What signatures say beside what sacreBLEU makes them say."""
+        return f"|refs:{self.normalised}" if self.normalised else ""
 
 
 DEFAULT_SCORING = Scoring()
@@ -152,17 +152,24 @@ def score(
     all_references = [references, *more_references]
     for each in all_references:
         _require_scorable(hypotheses, each)
-    scores = {}
-    for name, metric in scoring.metrics().items():
-        found: Any = metric.corpus_score(hypotheses, all_references, n_bootstrap=RESAMPLES)
-        scores[name] = Score(
-            score=figure(found.score),
-            mean=figure(found._mean),
-            ci=(figure(found._mean - found._ci), figure(found._mean + found._ci)),
-            signature=scoring.signature(metric),
-            influences=[*map(figure, _influences(metric, hypotheses, all_references))],
-        )
-    return scores
+    return {
+        name: score_by(metric, hypotheses, all_references, scoring.note)
+        for name, metric in scoring.metrics().items()
+    }
+
+
+def score_by(
+    metric: Any, hypotheses: Sequence[str], references: Sequence[Sequence[str]], note: str = ""
+) -> Score:
+    """The score by a metric of sacreBLEU, whose signature gets a ``note``."""
+    found: Any = metric.corpus_score(hypotheses, references, n_bootstrap=RESAMPLES)
+    return Score(
+        score=figure(found.score),
+        mean=figure(found._mean),
+        ci=(figure(found._mean - found._ci), figure(found._mean + found._ci)),
+        signature=str(metric.get_signature()) + note,
+        influences=[*map(figure, _influences(metric, hypotheses, references))],
+    )
 
 
 def _influences(

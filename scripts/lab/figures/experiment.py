@@ -206,6 +206,17 @@ def trained_on(machine: Machine) -> str:
     return f"trained on {device}, {machine.runs_side_by_side} run(s) side by side"
 
 
+def scored_checkpoints(rows: Sequence[TrainedRow]) -> str:
+    """Which weights were scored: ``the checkpoint that is …``, in words."""
+    best = "the checkpoint that is best on the validation set"
+    counts = sorted({row.averaged for row in rows} - {0})
+    if not counts:
+        return best
+    means = f"the mean of the last {' or '.join(map(str, counts))} checkpoints"
+    others = ", ".join(row.name for row in rows if not row.averaged)
+    return f"{means} ({others}: {best})" if others else means
+
+
 def spread(rows: Sequence[TrainedRow]) -> str:
     """Of how many seeds the means are: the end of a sentence, or nothing."""
     counts = {len(row.seeds) for row in rows}

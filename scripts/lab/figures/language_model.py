@@ -15,6 +15,7 @@ from scripts.lab.figures.experiment import (
     learning_curves,
     over_parameters,
     repeated,
+    scored_checkpoints,
     spread,
     trained_on,
 )
@@ -80,7 +81,7 @@ def figures_of_first_updates(record: LanguageModelRecord) -> Figures:
 def conditions(record: LanguageModelRecord) -> str:
     """How it was scored, seeds, machine, and the experiment's note."""
     sentences = (
-        f"{record.title}. Perplexity of the checkpoint that is best on the validation set, "
+        f"{record.title}. Perplexity of {scored_checkpoints(record.rows)}, "
         f"in one stream, its state carried{spread(record.rows)}; {trained_on(record.machine)}.",
         record.note,
     )
