@@ -32,6 +32,7 @@ from tiednmt.modules.frozen_linear import FrozenLinear, PackedLinear
 from tiednmt.modules.linear import PRECISIONS, freeze, set_matmul_precision
 from tiednmt.modules.lookup import LookupScale, PrivateRows
 from tiednmt.modules.output_maps import NO_MAP, OUTPUT_MAPS, OutputMapOptions
+from tiednmt.options import option_name
 from tiednmt.search.stepper import StepOutput, Stepper, Tree, keep
 from tiednmt.tying import (
     INPUT,
@@ -522,7 +523,7 @@ def lookup_scale_of(
     # older checkpoints do not have the options
     asked = str(getattr(cfg, option, "1"))
     gradient_scale = getattr(cfg, "input_gradient_scale", 1.0)
-    dim, name = dim or cfg.embed_dim, habits.option_of(option)
+    dim, name = dim or cfg.embed_dim, option_name(option)
     rank = getattr(cfg, "embedding_rank", 0)
     up = nn.Linear(rank, dim, bias=False) if rank else None
     private = None if source is None else _private_rows_of(cfg, source, rank or dim)
@@ -619,12 +620,10 @@ def check_ranges(cfg: Any, sizes: Iterable[str], dropouts: Iterable[str]) -> Non
     """
     for name in sizes:
         if getattr(cfg, name) < 1:
-            raise UserError(f"{habits.option_of(name)} {getattr(cfg, name)}: must be 1 or more")
+            raise UserError(f"{option_name(name)} {getattr(cfg, name)}: must be 1 or more")
     for name in dropouts:
         if not 0 <= getattr(cfg, name) < 1:
-            raise UserError(
-                f"{habits.option_of(name)} {getattr(cfg, name)}: must be from 0 to below 1"
-            )
+            raise UserError(f"{option_name(name)} {getattr(cfg, name)}: must be from 0 to below 1")
 
 
 def preset(args: Namespace, **defaults: Any) -> None:

@@ -27,6 +27,7 @@ from tiednmt.analysis.likeness import likeness
 from tiednmt.analysis.word_similarity import WordPairs
 from tiednmt.errors import UserError
 from tiednmt.files import write_json
+from tiednmt.options import option_name
 from tiednmt.translation.seeds import SeedStatistics, over_seeds
 
 Named = Mapping[str, Embedding]
@@ -132,7 +133,9 @@ class _SkipGram(Child):
     @staticmethod
     def command(text: Path, out: Path, seed: int, options: Mapping[str, Any]) -> list[str]:
         """The arguments of the interpreter; the file to write is the last."""
-        given = [word for name, value in options.items() for word in (_option(name), str(value))]
+        given = [
+            word for name, value in options.items() for word in (option_name(name), str(value))
+        ]
         command = ["-m", "scripts.skip_gram", "--text", str(text), "--seed", str(seed), *given]
         return [*command, "--out", str(out)]
 
@@ -150,10 +153,6 @@ class _SkipGram(Child):
         if ended:
             write_json(self.out(self.told).with_suffix(".json"), self.told)
         return ended
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 # --- further seeds -----------------------------------------------------------------------------
