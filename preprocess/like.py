@@ -18,8 +18,8 @@ from pathlib import Path
 
 from preprocess.binarise import SHARED_UNITS, DataBin, binarise_pairs
 from preprocess.command import parser_of
-from preprocess.files import write_json, write_whole
 from tiednmt.errors import UserError, one_line_errors
+from tiednmt.files import write_json, write_whole
 from tiednmt.text.lines import read_lines
 from tiednmt.text.manifest import MANIFEST, data_bins
 from tiednmt.text.pipeline import TextPipeline

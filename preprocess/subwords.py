@@ -19,12 +19,12 @@ from typing import Any
 from tqdm import tqdm
 
 from preprocess.duplicates import unmarked_lines
-from preprocess.files import named_when_whole, write_whole
 from preprocess.overlap import Overlap
 from preprocess.pairs import Pair
 from preprocess.parallel import map_in_order
 from preprocess.vocabulary import PADDING_FACTOR, vocabulary_sizes
 from tiednmt.errors import UserError
+from tiednmt.files import named_when_whole, write_whole
 from tiednmt.text.bpe import learn_merges
 from tiednmt.text.lines import read_lines
 from tiednmt.text.pipeline import TextPipeline

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import tiednmt.plugin  # noqa: F401
 from scripts.lab import vocabulary
-from scripts.lab.commandline import command_parser, positive, quiet_libraries
 from scripts.lab.vocabulary import Trained, require_run, show
+from tiednmt.commandline import command_parser, positive, quiet_libraries
 from tiednmt.errors import UserError, one_line_errors
 from tiednmt.tying import THREE_WAY, TYINGS
 

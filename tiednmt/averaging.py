@@ -52,13 +52,22 @@ def last_checkpoints(folder: Path, count: int) -> list[Path]:
     Raises:
         UserError: there are fewer.
     """
-    recent: list[str] = next(filter(None, (checkpoint_paths(str(folder), n) for n in NAMES)), [])
+    recent = intermediate_checkpoints(folder)
     if len(recent) < count:
         raise UserError(
             f"{folder}: has {len(recent)} checkpoints, not {count}; let fairseq-train keep more"
             " (--save-interval-updates, --keep-interval-updates)"
         )
-    return [Path(path) for path in reversed(recent[:count])]
+    return recent[-count:]
+
+
+def intermediate_checkpoints(folder: Path) -> list[Path]:
+    """Those of a run's folder that are named by updates, or by epoch if there are no others.
+
+    The newest is the last.
+    """
+    paths: list[str] = next(filter(None, (checkpoint_paths(str(folder), n) for n in NAMES)), [])
+    return [Path(path) for path in reversed(paths)]
 
 
 def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:

@@ -34,6 +34,7 @@ import tiednmt.models.tied_lstm_lm
 import tiednmt.models.tied_rhn_lm
 import tiednmt.models.tied_transformer
 import tiednmt.models.tied_transformer_gru
+import tiednmt.models.tied_transformer_lm
 import tiednmt.tasks.tied_language_modeling
 import tiednmt.tasks.tied_translation  # noqa: F401
 from tiednmt.errors import explain_uncaught_errors

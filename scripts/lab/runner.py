@@ -6,14 +6,15 @@ interruption.
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from fairseq.tasks import TASK_REGISTRY
@@ -23,8 +24,9 @@ from preprocess.parallel import cores
 from scripts.lab.kinds import KINDS
 from scripts.lab.kinds.kind import Scoring, Trained
 from scripts.lab.records.gradients import GradientShares
-from scripts.lab.records.schema import Record, TrainedRow
-from scripts.lab.records.seeds import SeedStatistics, over_seeds
+from scripts.lab.records.schema import ExperimentRecord, Record, TrainedRow
+from scripts.lab.records.settings import compare
+from scripts.lab.records.typed import Fault
 from scripts.lab.run.gradients import gradient_shares_in
 from scripts.lab.run.processes import call, gpus
 from scripts.lab.run.provenance import provenance
@@ -39,9 +41,12 @@ from scripts.lab.run.specs import (
 )
 from scripts.lab.run.summary import RunSummary, read_summary
 from scripts.lab.run.training import Run, train
-from scripts.lab.store import write_figures, write_record
+from scripts.lab.store import read_record, write_figures, write_record
 from tiednmt.errors import UserError
 from tiednmt.text.manifest import data_bins
+from tiednmt.translation.seeds import SeedStatistics, over_seeds
+
+R = TypeVar("R", bound=Record)
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ def run_experiment(
     options = options or Options()
     scoring = scoring_of(experiment)
     _require_task(experiment)
+    _require_checkpoints(experiment)
     prepare(experiment, scoring, out, options)
     trained = train_rows(experiment, out, options)
     about = provenance(command, trained.jobs, tuple(scoring.packages))
@@ -92,9 +98,44 @@ def run_experiment(
         **scoring.score(trained),
         **vars(about),
     )
+    record = _with_earlier_baselines(record, experiment, out / "record.json")
     record = write_record(out / "record.json", record)
     write_figures(record, out)
     return record
+
+
+def _with_earlier_baselines(new: R, experiment: Experiment, path: Path) -> R:
+    """With the baselines that an earlier call trained and scored and this one did not.
+
+    Those of another recipe, or whose scores cannot be compared with the new ones, are left alone.
+    """
+    wanted = {*experiment.settings.get("baselines", ())} & experiment.left_out.keys()
+    earlier = read_record(path) if wanted and path.is_file() else None
+    if not isinstance(earlier, ExperimentRecord) or earlier.kind != new.kind:
+        return new
+    rows = [
+        row
+        for row in earlier.rows
+        if row.name in wanted
+        and row.averaged == experiment.average_last
+        and not compare([row.recipe, without_seed(experiment.left_out[row.name])]).apart
+    ]
+    if not rows:
+        return new
+    names = [row.name for row in rows]
+    gradients = {name: of for name, of in (earlier.gradients or {}).items() if name in names}
+    kept = replace(
+        earlier,
+        rows=rows,
+        curves={name: earlier.curves[name] for name in names},
+        gradients=gradients or None,
+    )
+    try:
+        joined: R = KINDS[new.kind].join(kept, new)
+    except (Fault, UserError) as reason:
+        print(f"not compared with {', '.join(names)} of an earlier call: {reason}", file=sys.stderr)
+        return new
+    return joined
 
 
 def scoring_of(experiment: Experiment) -> Scoring:
@@ -129,6 +170,27 @@ def _require_task(experiment: Experiment) -> None:
             )
 
 
+def _require_checkpoints(experiment: Experiment) -> None:
+    """Refuse rows that keep fewer checkpoints than are to be averaged."""
+    for name, recipe in experiment.rows.items():
+        if _kept(recipe.get("checkpoint", {})) < experiment.average_last:
+            raise UserError(
+                f"{experiment.name}: average_last is {experiment.average_last}, but the recipe of "
+                f"the row {name} keeps fewer checkpoints; raise checkpoint.keep_last_epochs"
+            )
+
+
+def _kept(checkpoint: Mapping[str, Any]) -> float:
+    """Checkpoints that fairseq keeps to the end, beside the last and the best."""
+    if checkpoint.get("save_interval_updates"):
+        limit = checkpoint.get("keep_interval_updates", -1)
+    else:
+        limit = checkpoint.get("keep_last_epochs", -1)
+        if checkpoint.get("no_epoch_checkpoints"):
+            limit = 0
+    return math.inf if limit < 0 else float(limit)
+
+
 def prepare(experiment: Experiment, scoring: Scoring, out: Path, options: Options) -> None:
     """Prepare the corpus, and the word-similarity sets where they are needed."""
     _preprocess(experiment.prepare, _trained_in(experiment, out) / "data", options.raw)
@@ -151,7 +213,7 @@ def train_rows(experiment: Experiment, out: Path, options: Options) -> Trained:
     """Train every row with every seed; all rows of the first seed come first."""
     folder = _trained_in(experiment, out)
     runs = {
-        name: [_run(name, recipe, seed, folder) for seed in options.seeds]
+        name: [_run(name, recipe, seed, folder, experiment.average_last) for seed in options.seeds]
         for name, recipe in experiment.rows.items()
     }
     seed_by_seed = [run for of_seed in zip(*runs.values(), strict=True) for run in of_seed]
@@ -164,7 +226,7 @@ def train_rows(experiment: Experiment, out: Path, options: Options) -> Trained:
     return Trained(rows, runs, folder / "data", out, options.seeds, jobs)
 
 
-def _run(row: str, recipe: Recipe, seed: int, folder: Path) -> Run:
+def _run(row: str, recipe: Recipe, seed: int, folder: Path, average_last: int) -> Run:
     arguments = fairseq_train_arguments(merge(recipe, {"common": {"seed": seed}}))
     if not torch.cuda.is_available():
         arguments.append("--cpu")
@@ -175,6 +237,7 @@ def _run(row: str, recipe: Recipe, seed: int, folder: Path) -> Run:
         arguments=(os.pathsep.join(map(str, data_bins(folder / "data"))), *arguments),
         max_update=limits.get("max_update", 0),
         max_epoch=limits.get("max_epoch", 0),
+        average_last=average_last,
     )
 
 
@@ -185,7 +248,7 @@ def _row(name: str, recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -
     return TrainedRow(
         name=name,
         parameters=summaries[0].parameters,
-        checkpoint_bytes=first.checkpoint.stat().st_size,
+        checkpoint_bytes=first.best.stat().st_size,
         updates=summaries[0].updates,
         epochs=summaries[0].epochs,
         training_seconds=round(seconds),
@@ -193,6 +256,7 @@ def _row(name: str, recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -
         recipe=without_seed(recipe),
         training_command=shlex.join(first.command),
         input_scales=_input_scales(summaries),
+        averaged=first.average_last,
     )
 
 

@@ -17,14 +17,14 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from preprocess.files import write_json
 from preprocess.like import prepare_like
 from scripts.lab.records.figures import Axis, Chart, Picture, Point, Series, Table
 from scripts.lab.run.processes import call
-from scripts.lab.score.prepared import Prepared
-from scripts.lab.score.translate import load_system
 from scripts.lab.show import markdown, pictures
 from tiednmt.errors import UserError
+from tiednmt.files import write_json
+from tiednmt.translation.evaluation import load_system
+from tiednmt.translation.prepared import Prepared
 from tiednmt.vocabulary import operations
 from tiednmt.vocabulary.extend import STARTS, VECTORS, Start
 from tiednmt.vocabulary.files import CHECKPOINT, read, write

@@ -15,7 +15,10 @@ pytestmark = pytest.mark.slow
 MODELS = {
     "tied_gru": ("--arch", "tied_gru_tiny", "--tying", "three-way"),
     "tied_transformer": ("--arch", "tied_transformer_tiny", "--tying", "three-way"),
-    "tied_lstm": ("--arch", "tied_lstm_tiny", "--decoder-out-embed-dim", 96),
+    "tied_lstm": (
+        *("--arch", "tied_lstm_tiny", "--encoder-embed-dim", 24, "--decoder-embed-dim", 40),
+        *("--decoder-out-embed-dim", 56),
+    ),
     "lstm": ("--arch", "lstm", "--decoder-out-embed-dim", 512),
     "transformer": ("--arch", "transformer_iwslt_de_en", "--share-all-embeddings"),
 }

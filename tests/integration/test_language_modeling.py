@@ -397,3 +397,26 @@ def test_an_empty_corpus(data, folder, tmp_path):
     done = train(tmp_path / "data-bin", tmp_path / "run")
     assert done.status == 1
     assert re.search(r"train\.bin holds no tokens", done.stderr.strip().splitlines()[-1])
+
+
+def test_a_transformer_that_remembers(data, folder, tmp_path):
+    """Resumed within an epoch, with the memory it had; scored in windows of another length."""
+    model = ("--arch", "tied_transformer_lm", "--embed-dim", 8, "--decoder-ffn-embed-dim", 8)
+    model += ("--decoder-layers", 2, "--decoder-attention-heads", 2, "--attention-span", 7)
+    options = (*TRAIN[:5], *model, "--tying", "decoder", *TRAIN[TRAIN.index("--criterion") :])
+    for name, updates in (("plain", 9), ("resumed", 5), ("resumed", 9)):
+        run(
+            *("fairseq-train", data, *options, "--save-dir", tmp_path / name),
+            *("--max-update", updates, "--disable-validation", "--lr", 0.1),
+        ).check()
+    assert_same(tmp_path / "plain" / LAST, tmp_path / "resumed" / LAST)
+    state = load(tmp_path / "plain" / LAST)["extra_state"]["train_iterator"]
+    assert [part.shape for part in state["carried"]] == [(2, 4, 2, 7, 4)] * 2
+    checkpoint = tmp_path / "plain" / LAST
+    ours = run("-m", "scripts.perplexity", checkpoint, "--data", folder, "--subset", "test").check()
+    theirs = run(
+        *("fairseq-eval-lm", data, "--path", checkpoint, "--user-dir", "tiednmt", "--cpu"),
+        *("--task", "tied_language_modeling", "--gen-subset", "test", "--tokens-per-sample", 3),
+    ).check()
+    (found,) = re.findall(r"perplexity ([\d.]+)", ours.stdout)
+    assert f"Perplexity: {found}" in theirs.output

@@ -73,8 +73,15 @@ ARCHITECTURES = {
         "decoder_hidden_size": 5,
         "attention_size": 7,
     },
+    "tied_transformer_lm": {
+        "embed_dim": 6,
+        "decoder_layers": 2,
+        "decoder_attention_heads": 2,
+        "decoder_ffn_embed_dim": 7,
+        "attention_span": 3,
+    },
 }
-LANGUAGE_MODELS = {"tied_lstm_lm", "tied_rhn_lm"}
+LANGUAGE_MODELS = {"tied_lstm_lm", "tied_rhn_lm", "tied_transformer_lm"}
 MATRICES = {NONE: 3, INPUTS: 2, DECODER: 2, THREE_WAY: 1}  # of a translation model
 CASES = [
     (arch, tying)

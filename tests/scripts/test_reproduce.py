@@ -97,13 +97,11 @@ def test_unknown_experiment_is_one_line(capsys):
     [
         (["wt", "wd"], "ptb-small has no rows wd; it has none, wt, pr, wt+pr"),
         (["wt", ""], "ptb-small has no rows ; it has none, wt, pr, wt+pr"),
-        (["three-way"], "multi30k-en-de: rows are compared with none, fairseq lstm: name it too"),
     ],
 )
-def test_rows_that_cannot_be_alone(world, rows, message):
-    name = "ptb-small" if "wt" in rows else "multi30k-en-de"
+def test_rows_that_there_are_not(world, rows, message):
     with pytest.raises(SystemExit) as stop:
-        reproduce.main([name, "--rows", *rows])
+        reproduce.main(["ptb-small", "--rows", *rows])
     assert str(stop.value) == f"error: {message}"
     assert not world["commands"] and not world["runs"]
 

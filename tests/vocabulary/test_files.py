@@ -8,9 +8,9 @@ import pytest
 import torch
 from fairseq import checkpoint_utils
 
-from scripts.vocabulary import main
 from tests.support.small_prepared import prepare, sentences, trained_on
 from tests.support.small_training import train, write_corpus
+from tiednmt.commands.vocabulary import main
 from tiednmt.errors import CheckpointError, UserError
 from tiednmt.vocabulary import files, operations
 from tiednmt.vocabulary.extend import Start

@@ -1,4 +1,4 @@
-"""What the recurrent language models share: input embedding, recurrent network, output layer."""
+"""What language models share: embeddings, output layer, a state that windows hand on."""
 
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -23,11 +23,129 @@ from tiednmt.modules import (
     WordDropout,
 )
 from tiednmt.modules.linear import linear
+from tiednmt.modules.lookup import LookupScale
 from tiednmt.tying import Embeddings
 
-ANY_LENGTH = 100_000  # fairseq's own models say the same: a recurrent network has no limit
+ANY_LENGTH = 100_000  # fairseq's own recurrent models say the same: there is no limit
 
 Self = TypeVar("Self", bound="RecurrentLanguageModel")
+
+
+class LanguageModel(TiedModel, FairseqLanguageModel):
+    """A model over a :class:`LanguageModelDecoder`, which can read a text in windows."""
+
+    @property
+    def embeddings(self) -> Embeddings:
+        """The two matrices, as tied."""
+        return Embeddings(None, self.decoder.embedding, self.decoder.output)
+
+    @property
+    def carries_state(self) -> bool:
+        """Whether a window is read from where the one before it ended.
+
+        If so, how a text is cut into windows changes nothing but the gradient.
+        """
+        carries: bool = self.decoder.carries_state
+        return carries
+
+
+class LanguageModelDecoder(FairseqIncrementalDecoder):
+    """Embeddings, and what happens to a state between windows and between steps of generation.
+
+    Args:
+        dictionary: of the text.
+        embeddings: of the model.
+        input_scale: of what is looked up.
+        carries_state: whether a window begins with the state that the one before it left.
+    """
+
+    def __init__(
+        self,
+        dictionary: Dictionary,
+        embeddings: Embeddings,
+        input_scale: LookupScale,
+        carries_state: bool = True,
+    ) -> None:
+        super().__init__(dictionary)
+        self.embedding = embeddings.target
+        self.output = embeddings.output
+        self.input_scale = input_scale
+        self.carries_state = carries_state
+
+    def run(self, tokens: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """The features (B × T × embedding) of tokens (B × T) read from a state (None: the start).
+
+        Also the state they leave; sentences lie along dimension 1 of its parts.
+        """
+        raise NotImplementedError
+
+    def forward(
+        self,
+        prev_output_tokens: Tensor,
+        incremental_state: IncrementalState | None = None,
+        carried: CarriedState | None = None,
+        features_only: bool = False,
+        **_: Any,
+    ) -> tuple[Tensor, dict[str, None]]:
+        """Scores (B × T × vocabulary), or features (B × T × embedding) if ``features_only``.
+
+        Args:
+            prev_output_tokens: B × T.
+            incremental_state: for generation: only the last column is run.
+            carried: the state that the window before left; replaced by the one this window leaves.
+                Without it the window starts from zeros.
+            features_only: leave out the output layer.
+        """
+        features, extra = self.extract_features(prev_output_tokens, incremental_state, carried)
+        return (features if features_only else self.output_layer(features)), extra
+
+    def extract_features(
+        self,
+        prev_output_tokens: Tensor,
+        incremental_state: IncrementalState | None = None,
+        carried: CarriedState | None = None,
+        **_: Any,
+    ) -> tuple[Tensor, dict[str, None]]:
+        """What the output layer reads (B × T × embedding); there is no attention."""
+        state = None
+        if carried is not None:
+            state = carried.read(prev_output_tokens.size(0), prev_output_tokens.device)
+        if incremental_state is not None:
+            prev_output_tokens = prev_output_tokens[:, -1:]
+            state = self._cached(incremental_state)
+        features, state = self.run(prev_output_tokens, state or None)
+        if carried is not None:
+            carried.keep(state if self.carries_state else ())
+        if incremental_state is not None:
+            self._cache(incremental_state, state)
+        return features, {"attn": None}
+
+    def _cached(self, incremental_state: IncrementalState) -> State | None:
+        cached = self.get_incremental_state(incremental_state, "network")
+        return None if cached is None else tuple(cached[name] for name in sorted(cached))
+
+    def _cache(self, incremental_state: IncrementalState, state: State) -> None:
+        parts = {f"part{i}": part for i, part in enumerate(state)}
+        self.set_incremental_state(incremental_state, "network", parts)
+
+    def reorder_incremental_state(
+        self, incremental_state: IncrementalState, new_order: Tensor
+    ) -> None:
+        """Select and order the cached states, for beam search."""
+        state = self._cached(incremental_state)
+        if state is not None:
+            self._cache(incremental_state, tuple(p.index_select(1, new_order) for p in state))
+
+    def output_layer(self, features: Tensor, **_: Any) -> Tensor:
+        """Scores (… × vocabulary) of features (… × embedding)."""
+        return self.output(features)
+
+    def max_positions(self) -> int:
+        """No limit of the model's own."""
+        return ANY_LENGTH
+
+
+# --- recurrent ---------------------------------------------------------------------------------
 
 
 @dataclass
@@ -66,7 +184,7 @@ class RecurrentLanguageModelConfig(TiedModelConfig):
     )
 
 
-class RecurrentLanguageModel(TiedModel, FairseqLanguageModel):
+class RecurrentLanguageModel(LanguageModel):
     """Embedding, recurrent network, output layer."""
 
     @classmethod
@@ -103,13 +221,8 @@ class RecurrentLanguageModel(TiedModel, FairseqLanguageModel):
         """The recurrent network from ``embed_dim`` to ``hidden_size``."""
         raise NotImplementedError
 
-    @property
-    def embeddings(self) -> Embeddings:
-        """The two matrices, as tied."""
-        return Embeddings(None, self.decoder.embedding, self.decoder.output)
 
-
-class RecurrentDecoder(FairseqIncrementalDecoder):
+class RecurrentDecoder(LanguageModelDecoder):
     """Predicts each next token from those before it."""
 
     def __init__(
@@ -119,10 +232,7 @@ class RecurrentDecoder(FairseqIncrementalDecoder):
         embeddings: Embeddings,
         network: RecurrentNetwork,
     ) -> None:
-        super().__init__(dictionary)
-        self.embedding = embeddings.target
-        self.output = embeddings.output
-        self.input_scale = lookup_scale_of(cfg)
+        super().__init__(dictionary, embeddings, lookup_scale_of(cfg))
         self.network = network
         owner = type(self).__name__
         self.word_dropout = WordDropout(cfg.word_dropout, owner)
@@ -133,70 +243,10 @@ class RecurrentDecoder(FairseqIncrementalDecoder):
             else nn.Identity()
         )
 
-    def forward(
-        self,
-        prev_output_tokens: Tensor,
-        incremental_state: IncrementalState | None = None,
-        carried: CarriedState | None = None,
-        features_only: bool = False,
-        **_: Any,
-    ) -> tuple[Tensor, dict[str, None]]:
-        """Scores (B × T × vocabulary), or features (B × T × embedding) if ``features_only``.
-
-        Args:
-            prev_output_tokens: B × T.
-            incremental_state: for generation: only the last column is run.
-            carried: the state that the window before left; replaced by the one this window leaves.
-                Without it the window starts from zeros.
-            features_only: leave out the output layer.
-        """
-        features, extra = self.extract_features(prev_output_tokens, incremental_state, carried)
-        return (features if features_only else self.output_layer(features)), extra
-
-    def extract_features(
-        self,
-        prev_output_tokens: Tensor,
-        incremental_state: IncrementalState | None = None,
-        carried: CarriedState | None = None,
-        **_: Any,
-    ) -> tuple[Tensor, dict[str, None]]:
-        """What the output layer reads (B × T × embedding); there is no attention."""
-        state = None
-        if carried is not None:
-            state = carried.read(prev_output_tokens.size(0), prev_output_tokens.device)
-        if incremental_state is not None:
-            prev_output_tokens = prev_output_tokens[:, -1:]
-            state = self._cached(incremental_state)
-        tokens = prev_output_tokens.t()
+    def run(self, tokens: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """See :class:`LanguageModelDecoder`; each part of the state is layers × B × hidden."""
+        tokens = tokens.t()
         looked_up = self.input_scale(self.embedding(tokens))
         embedded = self.word_dropout(looked_up, tokens, self.embedding.num_embeddings)
         outputs, state = self.network(self.dropout(embedded), state)
-        if carried is not None:
-            carried.keep(state)
-        if incremental_state is not None:
-            self._cache(incremental_state, state)
-        return linear(self.down, self.dropout(outputs)).transpose(0, 1), {"attn": None}
-
-    def _cached(self, incremental_state: IncrementalState) -> State | None:
-        cached = self.get_incremental_state(incremental_state, "network")
-        return None if cached is None else tuple(cached[name] for name in sorted(cached))
-
-    def _cache(self, incremental_state: IncrementalState, state: State) -> None:
-        parts = {f"part{i}": part for i, part in enumerate(state)}
-        self.set_incremental_state(incremental_state, "network", parts)
-
-    def reorder_incremental_state(
-        self, incremental_state: IncrementalState, new_order: Tensor
-    ) -> None:
-        """Select and order the cached states, for beam search."""
-        state = self._cached(incremental_state)
-        if state is not None:
-            self._cache(incremental_state, tuple(p.index_select(1, new_order) for p in state))
-
-    def output_layer(self, features: Tensor, **_: Any) -> Tensor:
-        """Scores (… × vocabulary) of features (… × embedding)."""
-        return self.output(features)
-
-    def max_positions(self) -> int:
-        """No limit of the network's own."""
-        return ANY_LENGTH
+        return linear(self.down, self.dropout(outputs)).transpose(0, 1), state

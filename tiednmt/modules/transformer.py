@@ -78,6 +78,54 @@ class EncoderStack(nn.Module):
         return rows if self.norm is None else self.norm(rows)
 
 
+class WindowStack(nn.Module):
+    """Layers in which a token attends to those before it, over the borders of windows too.
+
+    Keys and values of the last tokens are handed from window to window without a gradient, as the
+    hidden states of Transformer-XL are (Dai et al. 2019). No position is added to tokens: scores
+    fall linearly with the distance (ALiBi, Press et al. 2022), so that what was computed in one
+    window holds in the next. With a span, how a text is cut into windows changes no feature.
+
+    Args:
+        layers: how many.
+        options: of each.
+        span: how many tokens before it a token attends to; 0 is all of its window.
+        checkpointing: see :class:`EncoderStack`.
+    """
+
+    layerdrop = 0.0
+
+    def __init__(
+        self, layers: int, options: LayerOptions, span: int = 0, checkpointing: bool = False
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(WindowLayer(options) for _ in range(layers))
+        self.norm = nn.LayerNorm(options.dim) if options.pre_norm else None
+        self.heads, self.span, self.checkpointing = options.heads, span, checkpointing
+
+    def forward(
+        self, rows: Tensor, packing: Packing, past: tuple[Tensor, ...] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The rows (N × dim) of the tokens of ``packing`` after all layers.
+
+        Also all keys and all values that the next token attends to, ``past`` of the next window:
+        layers × B × heads × length × dim / heads each.
+        """
+        length, before = packing.padding.size(1), past[0].size(3) if past else 0
+        span = self.span or before + length
+        biases = _linear_biases(self.heads, length, before, span, rows.device, rows.dtype)
+        reached = []
+        for i, layer in enumerate(self.layers):
+            earlier = KeysAndValues(past[0][i], past[1][i]) if past else None
+            rows, found = _run(self, layer, rows, packing, biases, earlier)
+            reached.append(found)
+        state = tuple(
+            torch.stack([part[:, :, -span:].detach() for part in parts])
+            for parts in zip(*reached, strict=True)
+        )
+        return rows if self.norm is None else self.norm(rows), state
+
+
 class KeysAndValues(NamedTuple):
     """What queries of a layer attend to, each B × heads × length × dim / heads."""
 
@@ -190,7 +238,7 @@ def _kept_layers(stack: EncoderStack | DecoderStack) -> Iterator[tuple[int, Any]
             yield i, layer
 
 
-def _run(stack: EncoderStack | DecoderStack, layer: nn.Module, *given: Any) -> Any:
+def _run(stack: EncoderStack | WindowStack | DecoderStack, layer: nn.Module, *given: Any) -> Any:
     if stack.checkpointing and torch.is_grad_enabled():
         return checkpoint(layer, *given, use_reentrant=False)
     return layer(*given)
@@ -255,6 +303,18 @@ class EncoderLayer(nn.Module):
         return self.ffn_residual.add(rows, self.feed_forward(self.ffn_residual.read(rows)))
 
 
+class WindowLayer(EncoderLayer):
+    """Self-attention to earlier tokens, feed-forward network."""
+
+    def forward(  # type: ignore[override]
+        self, rows: Tensor, packing: Packing, biases: Tensor, past: KeysAndValues | None
+    ) -> tuple[Tensor, KeysAndValues]:
+        """The rows (N × dim) of the tokens of ``packing``; see :meth:`SelfAttention.over`."""
+        given = self.self_residual.read(rows)
+        update, reached = self.self_attention.over(past, given, packing, biases)
+        return self.feed(self.self_residual.add(rows, update)), reached
+
+
 class DecoderLayer(EncoderLayer):
     """Self-attention to earlier tokens, attention to the source, feed-forward network."""
 
@@ -317,6 +377,21 @@ class SelfAttention(nn.Module):
         mask = None if causal else packing.tokens  # all padding is ahead of all tokens
         context = attend(query, keys, values, mask, causal, self.dropout)
         return linear(self.out, packing.rows(merge_heads(context)))
+
+    def over(
+        self, past: KeysAndValues | None, rows: Tensor, packing: Packing, biases: Tensor
+    ) -> tuple[Tensor, KeysAndValues]:
+        """What the tokens of ``packing`` (N × dim) find in a past and in themselves.
+
+        Also keys and values of both. ``biases`` (heads × T × length of both) are added to scores.
+        """
+        padded = packing.padded(linear(self.qkv, rows))
+        query, keys, values = split_heads(padded, self.heads, parts=3)
+        if past is not None:
+            keys, values = torch.cat((past.keys, keys), 2), torch.cat((past.values, values), 2)
+        context = attend(query, keys, values, biases, dropout=self.dropout)
+        update = linear(self.out, packing.rows(merge_heads(context)))
+        return update, KeysAndValues(keys, values)
 
     def step(
         self, rows: Tensor, kept: KeysAndValues, first: int, visible: Tensor | None
@@ -399,6 +474,29 @@ def attention_weights(query: Tensor, keys: Tensor, mask: Tensor | None = None) -
     if mask is not None:
         scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
     return scores.softmax(-1)
+
+
+@lru_cache(maxsize=8)
+def _linear_biases(
+    heads: int, length: int, before: int, span: int, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """What is added to the scores of ``length`` tokens with themselves and those ``before``.
+
+    Heads × T × all tokens: the distance times the slope of the head, −∞ ahead and beyond ``span``.
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        tokens = torch.arange(before + length, device=device)
+        distances = tokens[before:, None] - tokens
+        slopes = torch.tensor(_slopes(heads), device=device)[:, None, None]
+        hidden = (distances < 0) | (distances > span)
+        return (-slopes * distances).masked_fill(hidden, -math.inf).to(dtype)
+
+
+def _slopes(heads: int) -> list[float]:
+    """Those of the paper: 2^(−8i/n); where n is no power of 2, others of 2n between them."""
+    power = 1 << (heads.bit_length() - 1)
+    between = [2 ** (-4 * i / power) for i in range(1, 2 * (heads - power), 2)]
+    return [2 ** (-8 * i / power) for i in range(1, power + 1)] + between
 
 
 def split_heads(rows: Tensor, heads: int, parts: int = 1) -> tuple[Tensor, ...]:

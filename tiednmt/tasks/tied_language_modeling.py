@@ -16,7 +16,7 @@ from omegaconf import II
 
 from tiednmt.checkpoints import registered_name
 from tiednmt.errors import UserError
-from tiednmt.models.language_model import RecurrentLanguageModel
+from tiednmt.models.language_model import LanguageModel
 from tiednmt.modules import CarriedState
 from tiednmt.tasks.streams import Batch, CarriedStreams, StreamIterator, StreamWindows, TokenStream
 
@@ -49,9 +49,9 @@ class TiedLanguageModelingConfig(LanguageModelingConfig):
 class TiedLanguageModelingTask(LanguageModelingTask):
     """``--sample-break-mode none`` (the default): the corpus is one sequence, cut into streams.
 
-    The order is fixed, every token is predicted once an epoch, and the recurrent state goes on
-    from window to window; an epoch and a validation begin with an empty state. With ``eos``,
-    ``complete`` or ``complete_doc`` every sample stands alone, as in fairseq's
+    The order is fixed, every token is predicted once an epoch, and the state of a model that
+    carries one goes on from window to window; an epoch and a validation begin with an empty state.
+    With ``eos``, ``complete`` or ``complete_doc`` every sample stands alone, as in fairseq's
     ``language_modeling``: for corpora of sentences that do not continue each other.
     """
 
@@ -82,13 +82,13 @@ class TiedLanguageModelingTask(LanguageModelingTask):
         """fairseq's.
 
         Raises:
-            UserError: an architecture that carries no state.
+            UserError: an architecture that cannot carry a state.
         """
         arch = registered_name(args)
-        if not issubclass(ARCH_MODEL_REGISTRY.get(arch, object), RecurrentLanguageModel):
+        if not issubclass(ARCH_MODEL_REGISTRY.get(arch, object), LanguageModel):
             raise UserError(
-                f"--arch {arch}: carries no state from window to window; use tied_lstm_lm or "
-                "tied_rhn_lm, or --task language_modeling"
+                f"--arch {arch}: carries no state from window to window; use tied_lstm_lm, "
+                "tied_rhn_lm or tied_transformer_lm, or --task language_modeling"
             )
         return super().build_model(args, from_checkpoint)
 
@@ -126,7 +126,7 @@ class TiedLanguageModelingTask(LanguageModelingTask):
     ) -> Any:
         """Windows over streams, ``max_sentences`` streams a worker (or what ``max_tokens`` holds).
 
-        Where nothing is learnt a window may be shorter than ``--tokens-per-sample``: with the state
+        Where nothing is learnt a window may be shorter than ``--tokens-per-sample``: with a state
         carried along, its length changes no figure.
 
         Raises:

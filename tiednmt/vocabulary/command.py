@@ -16,9 +16,6 @@ from tiednmt.vocabulary.report import report
 from tiednmt.vocabulary.segmentation import Subwords, language_of
 from tiednmt.vocabulary.ties import MEAN, ORIGINS
 
-DESCRIPTION = """Change the vocabulary of a trained model: what is written is a new folder, with the
-checkpoint, its dictionaries and its segmentation. See docs/vocabulary.md."""
-
 
 def add_commands(parser: argparse.ArgumentParser) -> None:
     """Add the commands and their options; each sets ``run``, to be called with what was parsed."""

@@ -51,10 +51,17 @@ def rates_in(log: str) -> list[float]:
     return [float(rate) for rate in re.findall(r"Tokens per Sec:\s*([\d.]+)", log)]
 
 
-def write_inputs(text: Path, folder: Path, sizes: Sizes, max_tokens: int, updates: int) -> Path:
+def write_inputs(
+    text: Path,
+    folder: Path,
+    sizes: Sizes,
+    max_tokens: int,
+    updates: int,
+    is_transformer: bool = False,
+) -> Path:
     """The vocabulary and the configuration of a training, whose path is returned.
 
-    Trained is JoeyNMT's recurrent model with all embeddings tied.
+    Trained is JoeyNMT's Transformer, or its recurrent model, with all embeddings tied.
 
     Args:
         text: folder of ``train`` and ``valid`` in both languages, in subword units; data-bin
@@ -63,19 +70,49 @@ def write_inputs(text: Path, folder: Path, sizes: Sizes, max_tokens: int, update
         sizes: of the model.
         max_tokens: of a batch, padding included.
         updates: of the training.
+        is_transformer: which of its models.
     """
     # the dictionary of either language is the joint one
     lines = next((text.parent / "data-bin").glob("dict.*.txt")).read_text("utf-8").splitlines()
     types = "".join(line.rpartition(" ")[0] + "\n" for line in lines)
     (folder / "vocabulary").write_text(types, encoding="utf-8")
     path = folder / "joeynmt.yaml"
-    content = yaml.safe_dump(_configuration(text, folder, sizes, max_tokens, updates))
+    model = _transformer(sizes) if is_transformer else _recurrent(sizes)
+    content = yaml.safe_dump(_configuration(text, folder, model, max_tokens, updates))
     path.write_text(content, encoding="utf-8")
     return path
 
 
+def _recurrent(sizes: Sizes) -> dict[str, Any]:
+    """JoeyNMT's encoder and decoder of LSTMs."""
+    rnn = {
+        "rnn_type": "lstm",
+        "embeddings": {"embedding_dim": sizes.embed_dim, "dropout": sizes.dropout},
+        "num_layers": sizes.layers,
+        "dropout": sizes.dropout,
+    }
+    encoder = {**rnn, "hidden_size": sizes.encoder_hidden_size, "bidirectional": True}
+    decoder = {**rnn, "hidden_size": sizes.decoder_hidden_size, "hidden_dropout": sizes.dropout}
+    return {"encoder": encoder, "decoder": {**decoder, "attention": "luong"}}
+
+
+def _transformer(sizes: Sizes) -> dict[str, Any]:
+    """JoeyNMT's encoder and decoder of Transformer layers, normalised behind each sum."""
+    side = {
+        "type": "transformer",
+        "num_heads": sizes.heads,
+        "embeddings": {"embedding_dim": sizes.embed_dim, "scale": True, "dropout": sizes.dropout},
+        "hidden_size": sizes.embed_dim,
+        "ff_size": sizes.ffn_dim,
+        "dropout": sizes.dropout,
+        "layer_norm": "post",
+    }
+    layers = {"encoder": sizes.layers, "decoder": sizes.decoder_layers}
+    return {name: {**side, "num_layers": count} for name, count in layers.items()}
+
+
 def _configuration(
-    text: Path, folder: Path, sizes: Sizes, max_tokens: int, updates: int
+    text: Path, folder: Path, model: dict[str, Any], max_tokens: int, updates: int
 ) -> dict[str, Any]:
     """What it does not say is left as JoeyNMT has it."""
     source, target = infer_language_pair(text.parent / "data-bin")
@@ -85,14 +122,6 @@ def _configuration(
         "max_length": -1,
         "voc_file": str(folder / "vocabulary"),
     }
-    rnn = {
-        "rnn_type": "lstm",
-        "embeddings": {"embedding_dim": sizes.embed_dim, "dropout": sizes.dropout},
-        "num_layers": sizes.layers,
-        "dropout": sizes.dropout,
-    }
-    encoder = {**rnn, "hidden_size": sizes.encoder_hidden_size, "bidirectional": True}
-    decoder = {**rnn, "hidden_size": sizes.decoder_hidden_size, "hidden_dropout": sizes.dropout}
     log_interval = max(1, updates // 10)
     return {
         "name": "benchmark",
@@ -105,12 +134,7 @@ def _configuration(
             "src": {"lang": source, **language},
             "trg": {"lang": target, **language},
         },
-        "model": {
-            "tied_embeddings": True,
-            "tied_softmax": True,
-            "encoder": encoder,
-            "decoder": {**decoder, "attention": "luong"},
-        },
+        "model": {"tied_embeddings": True, "tied_softmax": True, **model},
         "training": {
             "optimizer": "adam",
             "adam_betas": [0.9, 0.98],

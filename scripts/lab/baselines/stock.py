@@ -30,8 +30,7 @@ class Sizes:
 
         Of a Transformer as large as a model that is none, four heads and twice the embedding size.
         """
-        options = dict(recipe["model"])
-        config = model_config(options.pop("_name"), **options)
+        config = config_of(recipe)
         embed_dim = config.embed_dim
         return cls(
             embed_dim=embed_dim,
@@ -44,6 +43,12 @@ class Sizes:
             heads=config.get("encoder_attention_heads", 4),
             bidirectional=config.get("encoder_bidirectional", True),
         )
+
+
+def config_of(recipe: Recipe) -> Any:
+    """The complete configuration of the model in ``recipe``."""
+    options = dict(recipe["model"])
+    return model_config(options.pop("_name"), **options)
 
 
 def _lstm(sizes: Sizes) -> dict[str, Any]:
@@ -94,8 +99,7 @@ def translation(recipe: Recipe, architecture: str) -> Recipe:
 
 def lstm_lm(recipe: Recipe) -> Recipe:
     """``recipe`` with fairseq's LSTM language model of the same sizes, on fairseq's task."""
-    options = dict(recipe["model"])
-    config = model_config(options.pop("_name"), **options)
+    config = config_of(recipe)
     return {
         **_without_plugin(recipe),
         "task": {**recipe["task"], "_name": "language_modeling"},

@@ -16,10 +16,10 @@ from scripts.lab.benchmarks import (
     start_up,
     training,
 )
-from scripts.lab.options import command_words
 from scripts.lab.records.schema import BenchmarkRecord
 from scripts.lab.records.typed import from_json, to_json
 from scripts.lab.run.provenance import machine, package_versions
+from tiednmt.options import command_words
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Benchmark:
 
 BENCHMARKS = {
     "train": Benchmark(
-        help="training a translation model, beside fairseq's or JoeyNMT's",
+        help="training a translation model, beside fairseq's, JoeyNMT's or torch's",
         what=training.WHAT,
         options=training.Translation,
         measure=training.measure_translation,
@@ -58,7 +58,7 @@ BENCHMARKS = {
         measure=training.measure_language_model,
     ),
     "generate": Benchmark(
-        help="beam search, beside fairseq's with its own lstm",
+        help="beam search, beside fairseq's or CTranslate2's",
         what=generation.WHAT,
         options=generation.Generation,
         measure=generation.measure,

@@ -1,8 +1,9 @@
-"""Beam search beside fairseq's: ``fairseq-generate`` on a real test set."""
+"""Beam search beside fairseq's, or CTranslate2's on the same weights, on a real test set."""
 
 from __future__ import annotations
 
 import re
+import sys
 import tempfile
 from dataclasses import dataclass
 from functools import partial
@@ -10,14 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fairseq.data import Dictionary, data_utils
+from fairseq.data.data_utils import infer_language_pair
 
-from scripts.lab.benchmarks.compare import Measured, Side, compare, run_module
+from scripts.lab.baselines import ctranslate2
+from scripts.lab.benchmarks.compare import Measured, Side, compare, last_json, run_module
 from scripts.lab.benchmarks.options import Paired
-from scripts.lab.options import option, positive
+from scripts.lab.run.specs import folder_name
 from tiednmt.checkpoints import read_checkpoint, registered_name
 from tiednmt.errors import UserError
+from tiednmt.files import write_whole
+from tiednmt.options import option, positive
 
-WHAT = "sentences a second by fairseq-generate, beam 5, test set"
+WHAT = "sentences a second by fairseq-generate (or CTranslate2), beam 5, test set"
+CTRANSLATE2 = "ctranslate2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +37,18 @@ class Generation(Paired):
 
     run: Path = option("folder of an experiment on translation, trained", metavar="DIR")
     row: str = option("row of the experiment whose model is ours", default="three-way")
-    against: str = option("row whose model ours is compared with", default="fairseq lstm")
+    against: str = option(
+        "row whose model ours is compared with, or ctranslate2: our weights in that engine",
+        default="fairseq lstm",
+    )
     batch_size: int = option("sentences per batch", default=128, type=positive)
-    int8: bool = option("ours with int8 weights", default=False)
+    int8: bool = option("int8 weights, ours and CTranslate2's", default=False)
+    ctranslate2_python: str = option(
+        "the interpreter that has CTranslate2 beside this package",
+        metavar="PATH",
+        default=sys.executable,
+        recorded=False,
+    )
 
     def __post_init__(self) -> None:
         if not (self.run / "data" / "data-bin").is_dir():
@@ -42,20 +58,51 @@ class Generation(Paired):
             )
 
     def checkpoint(self, row: str) -> Path:
-        """Of a row of the experiment."""
-        return self.run / row.replace(" ", "-") / "checkpoint_best.pt"
+        """Of a row of the experiment; the mean of its last ones, if that was made."""
+        folder = self.run / folder_name(row)
+        means = sorted(folder.glob("mean_of_last_*.pt"))
+        return means[-1] if means else folder / "checkpoint_best.pt"
 
 
 def measure(options: Generation) -> dict[str, Any]:
-    """Our model with our search, and fairseq's with its own, as an experiment left them."""
+    """Our model with our search, and another with its own, as an experiment left them."""
     ours = ["--task", "tied_translation", *(["--int8"] if options.int8 else [])]
     architecture = registered_name(read_checkpoint(options.checkpoint(options.row))["cfg"]["model"])
     name = f"{architecture} {options.row}" + (", int8" if options.int8 else "")
-    return compare(
-        Side(name, partial(_rate, options, options.row, ours)),
-        Side(options.against, partial(_rate, options, options.against, [])),
-        options.runs,
-    )
+    our_side = Side(name, partial(_rate, options, options.row, ours))
+    with tempfile.TemporaryDirectory() as folder:
+        if options.against == CTRANSLATE2:
+            other = _ctranslate2(options, Path(folder))
+        else:
+            other = Side(options.against, partial(_rate, options, options.against, []))
+        return compare(our_side, other, options.runs)
+
+
+def _ctranslate2(options: Generation, folder: Path) -> Side:
+    """CTranslate2 on our weights and the sentences of the same subset."""
+    version = ctranslate2.version(options.ctranslate2_python)
+    data_bin = options.run / "data" / "data-bin"
+    source, target = infer_language_pair(str(data_bin))
+    dictionary = Dictionary.load(str(data_bin / f"dict.{source}.txt"))
+    prefix = data_bin / f"test.{source}-{target}.{source}"
+    sentences = data_utils.load_indexed_dataset(str(prefix), dictionary)
+    with write_whole(folder / "text") as file:
+        file.writelines(dictionary.string(tokens) + "\n" for tokens in sentences)
+    command = [ctranslate2.MODULE, str(options.checkpoint(options.row)), "--data", str(data_bin)]
+    command += ["--folder", str(folder), *(["--int8"] if options.int8 else [])]
+    log = folder / "convert.log"
+    run_module(command, options.threads, log, python=options.ctranslate2_python)
+    name = f"CTranslate2 {version}, the same weights" + (", int8" if options.int8 else "")
+    return Side(name, partial(_ctranslate2_rate, options, folder))
+
+
+def _ctranslate2_rate(options: Generation, folder: Path) -> Measured:
+    command = [ctranslate2.MODULE, "--folder", str(folder), "--text", str(folder / "text")]
+    command += ["--beam", "5", "--batch-size", str(options.batch_size)]
+    command += ["--threads", str(options.threads)]
+    log = folder / "translate.log"
+    run_module(command, options.threads, log, python=options.ctranslate2_python)
+    return Measured(last_json(log)["sentences_per_second"])
 
 
 def _rate(options: Generation, row: str, more: list[str]) -> Measured:

@@ -1,4 +1,4 @@
-"""Training beside what one would train instead: fairseq's own models, JoeyNMT, or a bare loop."""
+"""Training beside what one would train instead: fairseq's own models, JoeyNMT, a bare loop."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from scripts.lab.benchmarks.options import (
     TranslationModels,
     in_batches,
 )
-from scripts.lab.options import option, positive
 from scripts.lab.run.specs import ROOT, Recipe, fairseq_train_arguments, merge
 from scripts.lab.run.training import log_entries
 from tiednmt.errors import UserError
+from tiednmt.options import option, positive
 
 WHAT = "tokens predicted a second by the training command, updates 10 % to 100 %"
-JOEYNMT = "joeynmt"
+JOEYNMT, TORCH = "joeynmt", "torch"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +44,9 @@ class Translation(TranslationModels, Training):
     """Options of ``scripts.benchmark train``."""
 
     against: str = option(
-        "what ours is compared with, as large as ours: a model of fairseq, or JoeyNMT's",
-        choices=(*stock.TRANSLATION, JOEYNMT),
+        "what ours is compared with, as large as ours: a model of fairseq, JoeyNMT's like ours, or "
+        "torch's nn.Transformer in a bare loop",
+        choices=(*stock.TRANSLATION, JOEYNMT, TORCH),
         default="lstm",
     )
     max_tokens: int = option("tokens per batch", default=1000, type=positive)
@@ -87,14 +88,14 @@ def measure_translation(options: Translation) -> dict[str, Any]:
 
 
 def _other_translation(options: Translation) -> Side:
-    """fairseq's model or JoeyNMT's, equal in sizes, every embedding tied."""
+    """fairseq's model, JoeyNMT's or torch's, equal in sizes, every embedding tied."""
     if options.against == JOEYNMT:
-        if "encoder_ffn_embed_dim" in options.recipe()["model"]:
-            raise UserError("--against joeynmt: with its recurrent model alone")
         version = joeynmt.version(options.joeynmt_python)
         text = joeynmt.text_of(options.data)
         run = partial(_joeynmt_rate, text, options)
         return Side(f"JoeyNMT {version}, tied_embeddings, tied_softmax", run)
+    if options.against == TORCH:
+        return Side("nn.Transformer in a bare loop, tied", partial(_torch_rate, options))
     recipe = in_batches(options.stock_recipe(), options.max_tokens)
     name = f"fairseq {options.against} --share-all-embeddings"
     return Side(name, partial(fairseq_rate, recipe, options))
@@ -186,7 +187,12 @@ def _joeynmt_rate(text: Path, options: Translation) -> Measured:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         configuration = joeynmt.write_inputs(
-            text, folder, sizes, options.max_tokens, options.updates
+            text,
+            folder,
+            sizes,
+            options.max_tokens,
+            options.updates,
+            is_transformer="encoder_attention_heads" in stock.config_of(options.recipe()),
         )
         command = ["joeynmt", "train", str(configuration), "--skip-test"]
         log = folder / "train.log"
@@ -195,6 +201,28 @@ def _joeynmt_rate(text: Path, options: Translation) -> Measured:
     if not rates:
         raise _too_short(options.updates)
     return Measured(statistics.harmonic_mean(rates), memory)
+
+
+def _torch_rate(options: Translation) -> Measured:
+    """Target tokens per second of torch's Transformer after a tenth of the updates, and memory."""
+    sizes = stock.Sizes.of(options.recipe())
+    given = {
+        "data": options.data,
+        "updates": options.updates,
+        "max-tokens": options.max_tokens,
+        "embed-dim": sizes.embed_dim,
+        "layers": sizes.layers,
+        "decoder-layers": sizes.decoder_layers,
+        "ffn-dim": sizes.ffn_dim,
+        "heads": sizes.heads,
+        "dropout": sizes.dropout,
+    }
+    command = ["scripts.lab.baselines.plain_transformer"]
+    command += [word for name, value in given.items() for word in (f"--{name}", str(value))]
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "train.log"
+        memory = run_module(command, options.threads, log)
+        return Measured(last_json(log)["tokens_per_second"], memory)
 
 
 def _loop_rate(options: LanguageModel) -> Measured:

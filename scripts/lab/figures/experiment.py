@@ -7,10 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scripts.lab.figures.parts import (
-    NOT_WORSE,
     curve_table,
     label,
-    loss,
     over_training,
     p_text,
 )
@@ -35,7 +33,8 @@ from scripts.lab.records.schema import (
     TrainedRow,
     Validation,
 )
-from scripts.lab.records.seeds import Interval
+from tiednmt.translation.metrics import NOT_WORSE, loss
+from tiednmt.translation.seeds import Interval
 
 NOTE_OF_SEEDS = "Error bars: 95 % confidence interval of the mean over seeds (Student's t)."
 
@@ -205,6 +204,17 @@ def trained_on(machine: Machine) -> str:
     if device == "CPU":
         device = f"{machine.processor} (CPU, {machine.threads_per_run} thread(s) a run)"
     return f"trained on {device}, {machine.runs_side_by_side} run(s) side by side"
+
+
+def scored_checkpoints(rows: Sequence[TrainedRow]) -> str:
+    """Which weights were scored: ``the checkpoint that is …``, in words."""
+    best = "the checkpoint that is best on the validation set"
+    counts = sorted({row.averaged for row in rows} - {0})
+    if not counts:
+        return best
+    means = f"the mean of the last {' or '.join(map(str, counts))} checkpoints"
+    others = ", ".join(row.name for row in rows if not row.averaged)
+    return f"{means} ({others}: {best})" if others else means
 
 
 def spread(rows: Sequence[TrainedRow]) -> str:

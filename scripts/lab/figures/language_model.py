@@ -15,12 +15,13 @@ from scripts.lab.figures.experiment import (
     learning_curves,
     over_parameters,
     repeated,
+    scored_checkpoints,
     spread,
     trained_on,
 )
 from scripts.lab.records.figures import Axis, Cell, Chart, Figures, Picture, Table, perplexity
 from scripts.lab.records.schema import LanguageModelRecord, LanguageModelRow
-from scripts.lab.records.seeds import interval_of_mean, mean_and_sd
+from tiednmt.translation.seeds import interval_of_mean, mean_and_sd
 
 SUBSETS = ("train", "valid", "test")
 PERPLEXITY = Axis("validation perplexity", logarithmic=True)
@@ -80,7 +81,7 @@ def figures_of_first_updates(record: LanguageModelRecord) -> Figures:
 def conditions(record: LanguageModelRecord) -> str:
     """How it was scored, seeds, machine, and the experiment's note."""
     sentences = (
-        f"{record.title}. Perplexity of the checkpoint that is best on the validation set, "
+        f"{record.title}. Perplexity of {scored_checkpoints(record.rows)}, "
         f"in one stream, its state carried{spread(record.rows)}; {trained_on(record.machine)}.",
         record.note,
     )

@@ -15,20 +15,23 @@ from scripts.lab.figures.experiment import (
     learning_curves,
     over_parameters,
     repeated,
+    scored_checkpoints,
     spread,
     trained_on,
 )
-from scripts.lab.figures.parts import MEGABYTE, METRICS, NOT_WORSE, loss, p_text, what_was_sampled
+from scripts.lab.figures.parts import MEGABYTE, p_text
 from scripts.lab.records.figures import Axis, Bullets, Cell, Figures, Part, Picture, Table
-from scripts.lab.records.schema import BETTER, TranslationRecord, TranslationRow
-from scripts.lab.records.seeds import (
+from scripts.lab.records.schema import TranslationRecord, TranslationRow
+from tiednmt.errors import UserError
+from tiednmt.translation.metrics import BETTER, METRICS, NOT_WORSE, loss, what_was_sampled
+from tiednmt.translation.seeds import (
     Interval,
     SeedStatistics,
     interval_of_mean,
     mean_and_sd,
     over_seeds,
 )
-from scripts.lab.score.significance import (
+from tiednmt.translation.significance import (
     Estimate,
     RunScore,
     difference,
@@ -36,7 +39,6 @@ from scripts.lab.score.significance import (
     mean_of_test_sets,
     mean_score,
 )
-from tiednmt.errors import UserError
 from tiednmt.tying import NONE, TYINGS, embedding_rows
 
 MEAN = "mean"  # of all test sets
@@ -45,15 +47,16 @@ LOSS = Axis("validation loss (nats a subword)")
 
 def figures(record: TranslationRecord) -> Figures:
     """Sizes, scores with their signatures, times and the comparisons with the baselines."""
-    rows, baseline = record.rows, _row(record, record.baseline)
+    rows = record.rows
+    baseline = _row(record, record.baselines[0]) if record.baselines else None
     measures = [_measure(record, place) for place in _places(record)]
     curves = learning_curves(record, "update", LOSS, lambda point: point.nll)
-    others = len(rows) > 1
+    others = _is_compared(record)
     return Figures(
         title=record.title,
         names=record.row_names,
-        lead=lead(baseline, measures, others) + " Bold: p < 0.05." * others,
-        findings=findings(rows, baseline, measures),
+        lead=lead(baseline, measures, others) + " Bold: p < 0.05." * others if baseline else "",
+        findings=findings(rows, baseline, measures) if baseline else (),
         summary=[
             Picture(
                 "bleu-over-parameters",
@@ -63,7 +66,7 @@ def figures(record: TranslationRecord) -> Figures:
             Picture("learning-curves", [curves]),
             _sizes_and_scores(record),
             conditions(record),
-            Bullets([*_notes(record), *_signatures(record, ["bleu"])]),
+            Bullets([*_notes(record), *_signatures(record, _shown_first(record))]),
             *uses.in_summary(record),
         ],
         parts=[
@@ -81,10 +84,17 @@ def conditions(record: TranslationRecord) -> str:
     seconds = [row.training_seconds for row in record.rows]
     times = dict.fromkeys(map(duration, (min(seconds), max(seconds))))
     return (
-        f"{record.title}. Beam {record.beam}{spread(record.rows)}; "
+        f"{record.title}. {_scored(record)}Beam {record.beam}{spread(record.rows)}; "
         f"{record.rows[0].updates:,} updates a row ({' to '.join(times)}), "
         f"{trained_on(record.machine)}. {_embedding_rows(record)}"
     )
+
+
+def _scored(record: TranslationRecord) -> str:
+    """Which weights were scored, where it is not those of the lowest validation loss."""
+    text = scored_checkpoints(record.rows)
+    averaged = any(row.averaged for row in record.rows)
+    return f"Scored is {text} (`scripts.average`). " if averaged else ""
 
 
 def _embedding_rows(record: TranslationRecord) -> str:
@@ -106,6 +116,11 @@ _TIMES = {1: "once", 2: "twice", 3: "three times"}
 
 def _row(record: TranslationRecord, name: str) -> TranslationRow:
     return next(row for row in record.rows if row.name == name)
+
+
+def _is_compared(record: TranslationRecord) -> bool:
+    """Whether there is a baseline, and another row to compare with it."""
+    return bool(record.baselines) and len(record.rows) > 1
 
 
 def _places(record: TranslationRecord) -> list[str]:
@@ -161,6 +176,15 @@ def _difference(
     return None
 
 
+def _first_difference(
+    record: TranslationRecord, row: TranslationRow, place: str
+) -> _Difference | None:
+    """In BLEU, from the first baseline, if there is one."""
+    if not record.baselines:
+        return None
+    return _difference(record, row.name, record.baselines[0], place, "bleu")
+
+
 def _estimated(found: Estimate, metric: str) -> _Difference:
     worst = found.not_worse_by(BETTER[metric])
     return _Difference(found.value, found.p_value, found.interval, worst)
@@ -171,7 +195,7 @@ def _about_differences(record: TranslationRecord) -> str:
     if not record.scored_by_seed:
         return "sacreBLEU's paired bootstrap of the first seed, whose p counts one side"
     seeds = {row.name: len(row.seeds) for row in record.rows}
-    first = seeds.pop(record.baseline)
+    first = seeds.pop(record.baselines[0])
     return what_was_sampled({first + count > 2 for count in seeds.values()})
 
 
@@ -184,11 +208,11 @@ def _about_scores(record: TranslationRecord) -> str:
 
 
 def _measure(record: TranslationRecord, place: str) -> Measure:
-    """BLEU on a test set; differences are to the baseline."""
+    """BLEU on a test set; differences are to the first baseline."""
     scores = {}
     for row in record.rows:
         over, interval = _score(row, place, "bleu")
-        found = _difference(record, row.name, record.baseline, place, "bleu")
+        found = _first_difference(record, row, place)
         scores[row.name] = Score(
             over.mean,
             interval,
@@ -201,32 +225,37 @@ def _measure(record: TranslationRecord, place: str) -> Measure:
 
 
 def _sizes_and_scores(record: TranslationRecord) -> Table:
-    """A line per row and test set: its size, its BLEU, and how far that is from the baseline's."""
+    """A line per row and test set: its size, its BLEU, and how far that is from the baseline's.
+
+    The difference is in BLEU of cased text.
+    """
     places = _places(record)
-    several, others = len(places) > 1, len(record.rows) > 1
+    several, others, shares = len(places) > 1, _is_compared(record), bool(record.baselines)
     lines: list[list[str | Cell]] = []
     for place in places:
         for row in record.rows:
-            found = _difference(record, row.name, record.baseline, place, "bleu")
+            found = _first_difference(record, row, place)
             lines.append(
                 [
                     row.name,
                     *[place] * several,
                     f"{row.parameters:,}",
-                    f"{row.share:.1%}",
-                    _score_cell(row, place, "bleu"),
-                    *_difference_cells(record, found) * others,
+                    *["–" if row.share is None else f"{row.share:.1%}"] * shares,
+                    *(_score_cell(row, place, metric) for metric in _shown_first(record)),
+                    *(_difference_cells(record, found) if others else []),
                 ]
             )
-    head = ["", *["test set"] * several, "parameters", f"of {record.baseline}"]
-    head.append("BLEU" if several else f"{places[0]} BLEU")
-    head += _difference_heads(record) * others
+    head = ["", *["test set"] * several, "parameters"]
+    head += [f"of {name}" for name in record.baselines[:1]]
+    shown = [METRICS[metric] for metric in _shown_first(record)]
+    head += shown if several else [f"{places[0]} {metric}" for metric in shown]
+    head += _difference_heads(record) if others else []
     caption = "Sizes and scores; below each score its 95 % interval"
     return Table(head, lines, left=1 + several, caption=caption)
 
 
 def _difference_heads(record: TranslationRecord) -> list[str]:
-    return [f"against {record.baseline}", *[NOT_WORSE] * record.scored_by_seed, "p"]
+    return [f"against {record.baselines[0]}", *[NOT_WORSE] * record.scored_by_seed, "p"]
 
 
 def _difference_cells(record: TranslationRecord, found: _Difference | None) -> list[str]:
@@ -244,7 +273,7 @@ def _score_cell(row: TranslationRow, place: str, metric: str) -> Cell:
 
 def _further_scores(record: TranslationRecord) -> Part:
     """What the table of sizes and scores leaves out."""
-    metrics = [metric for metric in _metrics(record) if metric != "bleu"]
+    metrics = [metric for metric in _metrics(record) if metric not in _shown_first(record)]
     places = [*record.rows[0].test]
     rows: list[list[str | Cell]] = [
         [
@@ -268,9 +297,14 @@ def _metrics(record: TranslationRecord) -> list[str]:
     return [metric for metric in METRICS if all(metric in of for of in every)]
 
 
+def _shown_first(record: TranslationRecord) -> list[str]:
+    """BLEU of cased text, and of lower-cased tokens where it is known."""
+    return [metric for metric in _metrics(record) if metric in ("bleu", "tokenised_bleu")]
+
+
 def _baselines(record: TranslationRecord) -> list[str]:
     if record.scored_by_seed:
-        return [record.baseline, *record.also_compared_with]
+        return record.baselines
     return [*dict.fromkeys(c.baseline for of in (record.comparisons or {}).values() for c in of)]
 
 
@@ -307,11 +341,11 @@ def _test_cell(found: _Difference | None) -> str | Cell:
 
 def _notes(record: TranslationRecord) -> list[str]:
     """What the differences are about, and those with further baselines."""
-    if len(record.rows) == 1:
+    if not _is_compared(record):
         return []
     lines = [f"Differences: {_about_differences(record)}"]
     for baseline in _baselines(record):
-        if baseline == record.baseline:
+        if baseline == record.baselines[0]:
             continue
         for place in _places(record):
             found = {
@@ -341,7 +375,7 @@ def mean_over_experiments(records: Sequence[TranslationRecord]) -> Table:
     """
     first = records[0]
     for record in records:
-        if record.baseline != first.baseline or not record.scored_by_seed:
+        if record.baselines[:1] != [first.baseline] or not record.scored_by_seed:
             raise UserError(
                 f"{record.experiment}: not scored by seed, or its baseline is not that of "
                 f"{first.experiment}, so that it is in no common table"

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from preprocess.files import write_json
 from scripts.lab.figures.embeddings import figures
 from scripts.lab.kinds.kind import Kind, Trained
 from scripts.lab.records import joining
@@ -21,13 +20,14 @@ from scripts.lab.records.schema import (
     SetSimilarity,
     SkipGramRecord,
 )
-from scripts.lab.records.seeds import SeedStatistics, over_seeds
 from scripts.lab.run.processes import Child, Place, side_by_side
 from scripts.lab.score.embeddings import load, read_sets, similarity
 from tiednmt.analysis.embeddings import Embedding, whole
 from tiednmt.analysis.likeness import likeness
 from tiednmt.analysis.word_similarity import WordPairs
 from tiednmt.errors import UserError
+from tiednmt.files import write_json
+from tiednmt.translation.seeds import SeedStatistics, over_seeds
 
 Named = Mapping[str, Embedding]
 

@@ -16,17 +16,20 @@ from scripts.lab.records.schema import (
     MetricScore,
     SeedScore,
     TestScores,
+    TrainedRow,
     TranslationRecord,
     TranslationRow,
     VocabularySizes,
 )
-from scripts.lab.records.seeds import over_seeds
 from scripts.lab.records.typed import Fault
 from scripts.lab.run.processes import call
 from scripts.lab.run.training import Run
-from scripts.lab.score.significance import RunScore
 from tiednmt.errors import UserError
 from tiednmt.text.lines import read_lines
+from tiednmt.translation.scoring import METRICS
+from tiednmt.translation.seeds import over_seeds
+from tiednmt.translation.significance import RunScore
+from tiednmt.translation.tokenised import TOKENISED_BLEU
 
 SAMPLES = 5
 OF_FIRST_SEED = ("score", "mean", "ci", "signature")
@@ -68,16 +71,22 @@ class TranslationScoring:
         suffix = "" if trained.seeds[i] == 1 else f"-seed-{trained.seeds[i]}"
         scores = trained.out / f"scores{suffix}.json"
         newest = max(run.checkpoint.stat().st_mtime for run in runs.values())
-        if not scores.exists() or scores.stat().st_mtime < newest or not self._covers(scores):
+        known = scores.exists() and scores.stat().st_mtime >= newest
+        if not known or not self._covers(scores, runs):
             output = trained.out / f"translations{suffix}"
             call(self._evaluate(runs, trained.data, scores, output))
         return json.loads(scores.read_text(encoding="utf-8"))
 
-    def _covers(self, scores: Path) -> bool:
-        """Whether the scores of an earlier run are of all test sets and say what is needed."""
+    def _covers(self, scores: Path, runs: Mapping[str, Run]) -> bool:
+        """Whether the scores of an earlier call are of these runs on all test sets, and say what is
+        needed.
+        """
         found = json.loads(scores.read_text(encoding="utf-8"))["subset"]
+        wanted = {(name, str(run.checkpoint)) for name, run in runs.items()}
         return {*self.subsets} <= found.keys() and all(
-            "influences" in system["bleu"] for of in found.values() for system in of["systems"]
+            wanted <= {(system["name"], system["checkpoint"]) for system in of["systems"]}
+            and all(_says_enough(system) for system in of["systems"])
+            for of in found.values()
         )
 
     def _evaluate(
@@ -93,11 +102,11 @@ class TranslationScoring:
         return command
 
     def _rows(self, trained: Trained, scores: Sequence[Scores]) -> list[TranslationRow]:
-        whole = next(row.parameters for row in trained.rows if row.name == self.baselines[0])
+        shares = _shares(trained.rows, self.baselines)
         return [
             TranslationRow(
                 **vars(row),
-                share=_share(row.parameters, whole),
+                share=shares[row.name],
                 test={
                     subset: _test_scores([_system(one, subset, row.name) for one in scores])
                     for subset in self.subsets
@@ -107,8 +116,16 @@ class TranslationScoring:
         ]
 
 
-def _share(parameters: int, whole: int) -> float:
-    return round(parameters / whole, 4)
+def _says_enough(system: Mapping[str, Any]) -> bool:
+    is_tokenised = TOKENISED_BLEU in system or "|tok:13a|" not in system["bleu"]["signature"]
+    return is_tokenised and all("influences" in system[metric] for metric in METRICS)
+
+
+def _shares(rows: Sequence[TrainedRow], baselines: Sequence[str]) -> dict[str, float | None]:
+    """Of the parameters of the first baseline that is among the rows, by row."""
+    sizes = {row.name: row.parameters for row in rows}
+    whole = next((sizes[name] for name in baselines if name in sizes), None)
+    return {name: whole and round(size / whole, 4) for name, size in sizes.items()}
 
 
 def _test_scores(systems: Sequence[Mapping[str, Any]]) -> TestScores:
@@ -122,7 +139,8 @@ def _test_scores(systems: Sequence[Mapping[str, Any]]) -> TestScores:
                     for system in systems
                 ],
             )
-            for metric in ("bleu", "chrf", "ter")
+            for metric in (*METRICS, TOKENISED_BLEU)
+            if metric in systems[0]
         }
     )
 
@@ -163,8 +181,8 @@ def join(kept: TranslationRecord, new: TranslationRecord) -> TranslationRecord:
         UserError: what would stay of the kept record cannot be compared with what is new.
     """
     joined: Joined[TranslationRow] = by_row(kept, new, _with_further_seeds)
-    whole = next(row.parameters for row in joined.rows if row.name == new.baseline)
-    rows = [replace(row, share=_share(row.parameters, whole)) for row in joined.rows]
+    shares = _shares(joined.rows, (new.baseline, *new.also_compared_with))
+    rows = [replace(row, share=shares[row.name]) for row in joined.rows]
     samples = new.samples
     if joined.from_kept:
         _require_comparable(kept, new, rows)
@@ -197,6 +215,7 @@ def _both(old: TestScores, new: TestScores) -> TestScores:
                 (*score.seeds, *new.by_metric[metric].seeds),
             )
             for metric, score in old.by_metric.items()
+            if metric in new.by_metric
         }
     )
 

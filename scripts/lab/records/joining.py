@@ -16,8 +16,8 @@ from scripts.lab.records.schema import (
     TranslationRecord,
     Validation,
 )
-from scripts.lab.records.seeds import pooled
 from tiednmt.errors import UserError
+from tiednmt.translation.seeds import pooled
 
 R = TypeVar("R", bound=Record)
 E = TypeVar("E", bound=ExperimentRecord)
@@ -69,8 +69,8 @@ def by_row(
 ) -> Joined[Row]:
     """What is kept with what ``new`` adds: rows, and further seeds of the same recipe.
 
-    A row of another recipe, or with all the seeds that are there and perhaps more, takes the place
-    of the one that was kept.
+    A row of another recipe or of another number of averaged checkpoints, or with all the seeds that
+    are there and perhaps more, takes the place of the one that was kept.
 
     Args:
         kept: a record, and
@@ -105,7 +105,8 @@ def by_row(
 
 def _is_further(old: TrainedRow, new: TrainedRow) -> bool:
     """Whether two rows are the same training with different seeds."""
-    if old.recipe != new.recipe or {*new.seeds} >= {*old.seeds}:
+    same = (old.recipe, old.averaged) == (new.recipe, new.averaged)
+    if not same or {*new.seeds} >= {*old.seeds}:
         return False
     if {*new.seeds} & {*old.seeds}:
         require_all_seeds(new.name, old.seeds, new.seeds)

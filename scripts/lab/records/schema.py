@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import product
 
 from scripts.lab.records.gradients import GradientShares
-from scripts.lab.records.seeds import SeedStatistics
 from scripts.lab.records.typed import Fault
-from scripts.lab.score.significance import RunScore
+from tiednmt.translation.seeds import SeedStatistics
+from tiednmt.translation.significance import RunScore
 
 FORMAT = 1
 
@@ -70,7 +70,8 @@ class TrainedRow:
 
     ``recipe`` is all of fairseq's settings but the seed, ``training_command`` says the same to
     ``fairseq-train``. ``training_seconds`` is the mean over the seeds. ``input_scales`` are those
-    learned, as they ended, by the use that they are of.
+    learned, as they ended, by the use that they are of. ``averaged``: scored is the mean of as many
+    last checkpoints; 0: the checkpoint of the lowest validation loss.
     """
 
     name: str
@@ -83,6 +84,7 @@ class TrainedRow:
     recipe: Recipe
     training_command: str
     input_scales: Mapping[str, SeedStatistics] | None = None
+    averaged: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,15 +129,12 @@ def _require_some(values: Iterable[object], place: str) -> None:
 
 # --- translation -------------------------------------------------------------------------------
 
-# which scores are, by metric
-BETTER = {"bleu": "higher", "chrf": "higher", "ter": "lower", "comet": "higher"}
-
 
 @dataclass(frozen=True, kw_only=True)
 class SeedScore:
     """The score of a seed; ``influences`` of the test sentences, in thousandths, as a line of text.
 
-    See :class:`~scripts.lab.score.significance.RunScore`.
+    See :class:`~tiednmt.translation.significance.RunScore`.
     """
 
     score: float
@@ -178,11 +177,12 @@ class MetricScore:
 
 @dataclass(frozen=True, kw_only=True)
 class TestScores:
-    """The scores of a test set by metric."""
+    """The scores of a test set by metric; those that may lack are not in older records."""
 
     bleu: MetricScore
     chrf: MetricScore
     ter: MetricScore | None = None
+    tokenised_bleu: MetricScore | None = None  # see tiednmt.translation.tokenised
 
     @property
     def by_metric(self) -> dict[str, MetricScore]:
@@ -192,9 +192,9 @@ class TestScores:
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationRow(TrainedRow):
-    """``share`` is of the baseline's parameters; ``test`` is by test set."""
+    """``share`` is of the baseline's parameters, None without one; ``test`` is by test set."""
 
-    share: float
+    share: float | None = None
     test: Mapping[str, TestScores]
 
     def __post_init__(self) -> None:
@@ -243,9 +243,10 @@ class VocabularySizes:
 class TranslationRecord(ExperimentRecord):
     """Translation models; ``samples`` have ``source``, ``reference`` and a translation per row.
 
-    The others are compared with ``baseline``, and with each row of ``also_compared_with``: from the
-    scores of the seeds, or where those are not known from ``comparisons``, which has them by test
-    set. ``earlier`` tells of the runs whose rows or seeds this record joined.
+    The others are compared with ``baseline``, and with each row of ``also_compared_with``, where
+    these were trained: from the scores of the seeds, or where those are not known from
+    ``comparisons``, which has them by test set. ``earlier`` tells of the runs whose rows or seeds
+    this record joined.
     """
 
     rows: Sequence[TranslationRow]
@@ -261,9 +262,6 @@ class TranslationRecord(ExperimentRecord):
         _require_some(self.rows, "rows")
         super().__post_init__()
         names, subsets = self.row_names, [*self.rows[0].test]
-        for baseline in (self.baseline, *self.also_compared_with):
-            if baseline not in names:
-                raise Fault(f"its baseline {baseline} is none of its rows")
         if not subsets or any([*row.test] != subsets for row in self.rows):
             raise Fault("its rows have not the same test sets")
         if self.scored_by_seed:
@@ -272,6 +270,12 @@ class TranslationRecord(ExperimentRecord):
             self._require_comparisons()
         if any({"source", "reference", *names} - sample.keys() for sample in self.samples):
             raise Fault("a sample lacks a row's translation")
+
+    @property
+    def baselines(self) -> list[str]:
+        """The rows that the others are compared with; sizes with the first."""
+        wanted = (self.baseline, *self.also_compared_with)
+        return [name for name in wanted if name in self.row_names]
 
     @property
     def scored_by_seed(self) -> bool:
@@ -290,15 +294,17 @@ class TranslationRecord(ExperimentRecord):
             raise Fault(f"its comparisons with {self.baseline} leave out a row, test set or metric")
 
     def _require_the_same_sentences(self) -> None:
-        for subset, first in self.rows[0].test.items():
+        for subset in self.rows[0].test:
             blocks = {
                 len(seed.run.influences)
                 for row in self.rows
                 for score in row.test[subset].by_metric.values()
                 for seed in score.seeds
             }
-            metrics = {tuple(row.test[subset].by_metric) for row in self.rows}
-            if len(blocks) > 1 or metrics != {tuple(first.by_metric)}:
+            metrics = {
+                frozenset(row.test[subset].by_metric) - {"tokenised_bleu"} for row in self.rows
+            }
+            if len(blocks) > 1 or len(metrics) > 1:
                 raise Fault(f"its rows were not scored on the same sentences of {subset}")
 
 

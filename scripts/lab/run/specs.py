@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,22 +37,25 @@ class Experiment:
     rows: Mapping[str, Recipe]  # a recipe per row of the table
     settings: Mapping[str, Any]  # of the scoring; what there is depends on the kind
     runs_of: str | None = None  # the experiment whose data and trained rows these are
+    left_out: Mapping[str, Recipe] = field(default_factory=dict)  # rows not trained this time
+    average_last: int = 0  # checkpoints whose mean is scored; 0: that of the lowest loss is
 
     def only(self, rows: Sequence[str]) -> Experiment:
         """The same with these rows alone, in their own order.
 
         Raises:
-            UserError: there is no such row, or one is left out that the others are compared with.
+            UserError: there is no such row.
         """
         unknown = [row for row in rows if row not in self.rows]
         if unknown:
             raise UserError(
                 f"{self.name} has no rows {', '.join(unknown)}; it has {', '.join(self.rows)}"
             )
-        needed = [row for row in self.settings.get("baselines", ()) if row not in rows]
-        if needed:
-            raise UserError(f"{self.name}: rows are compared with {', '.join(needed)}: name it too")
-        return replace(self, rows={row: self.rows[row] for row in self.rows if row in rows})
+        chosen, left_out = (
+            {row: recipe for row, recipe in self.rows.items() if (row in rows) == is_chosen}
+            for is_chosen in (True, False)
+        )
+        return replace(self, rows=chosen, left_out=left_out)
 
 
 def experiment_names() -> list[str]:
@@ -67,7 +70,15 @@ def load_recipe(name: str) -> Recipe:
 
 def load_experiment(name: str) -> Experiment:
     """Read ``configs/experiments/<name>.yaml`` with the recipes it names."""
-    data = _read(EXPERIMENTS, name, "experiment")
+    experiment = _experiment(name, _read(EXPERIMENTS, name, "experiment"))
+    baselines = experiment.settings.get("baselines", ())
+    unknown = ", ".join(row for row in baselines if row not in experiment.rows)
+    if unknown:
+        raise UserError(f"{EXPERIMENTS / name}.yaml: baselines: there are no rows {unknown}")
+    return experiment
+
+
+def _experiment(name: str, data: dict[str, Any]) -> Experiment:
     if "runs_of" in data:
         return _on_runs_of(load_experiment(data.pop("runs_of")), name, data)
     if "rows_of" in data:
@@ -80,6 +91,7 @@ def load_experiment(name: str) -> Experiment:
         kind=data.pop("kind"),
         prepare=tuple(data.pop("prepare")),
         rows={row: _row(changes, recipe) for row, changes in data.pop("rows", {}).items()},
+        average_last=data.pop("average_last", 0),
         settings=data,
     )
 

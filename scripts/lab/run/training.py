@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import torch
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.options import get_training_parser, parse_args_and_arch
+from omegaconf import OmegaConf
 from tqdm import tqdm
 
-from preprocess.files import write_json
+import tiednmt.plugin  # noqa: F401
 from scripts.lab.run.processes import Child, Place, side_by_side
+from tiednmt.averaging import average, intermediate_checkpoints, last_checkpoints
 from tiednmt.errors import UserError
+from tiednmt.files import named_when_whole, write_json
 
 
 @dataclass(frozen=True)
 class Run:
     """One call of ``fairseq-train`` with ``arguments``; all it leaves is in ``folder``.
 
-    It ends after ``max_update`` updates or ``max_epoch`` epochs, where those are above zero.
+    It ends after ``max_update`` updates or ``max_epoch`` epochs, where those are above zero. With
+    ``average_last`` above zero its model is the mean of as many last checkpoints.
     """
 
     name: str
@@ -29,11 +39,21 @@ class Run:
     arguments: tuple[str, ...]
     max_update: int = 0
     max_epoch: int = 0
+    average_last: int = 0
 
     @property
     def checkpoint(self) -> Path:
+        """The one that is scored: the mean, or that of the lowest validation loss."""
+        return self._mean if self.average_last else self.best
+
+    @property
+    def best(self) -> Path:
         """The checkpoint of the lowest validation loss."""
         return self.folder / "checkpoint_best.pt"
+
+    @property
+    def _mean(self) -> Path:
+        return self.folder / f"mean_of_last_{self.average_last}.pt"
 
     @property
     def log(self) -> Path:
@@ -45,17 +65,36 @@ class Run:
         """The command line with which anybody can repeat it."""
         return ["fairseq-train", *self.arguments, "--save-dir", str(self.folder)]
 
+    def average(self) -> None:
+        """Make the mean of a finished run, if it is to have one, in the place of what it is of.
 
-def train(runs: Iterable[Run], jobs: int) -> None:
+        Raises:
+            UserError: there are not as many checkpoints.
+        """
+        if not self.average_last:
+            return
+        if not self._mean.exists():
+            mean = average(last_checkpoints(self.folder, self.average_last))
+            with named_when_whole(self._mean) as partial_file:
+                torch.save(mean, partial_file)
+        for path in intermediate_checkpoints(self.folder):
+            path.unlink()
+
+
+def train(runs: Sequence[Run], jobs: int) -> None:
     """Train ``runs``, ``jobs`` at a time.
 
     A run that is finished is left alone, one that was cut off goes on from its last checkpoint.
 
     Raises:
-        UserError: a run failed (its last lines are shown), its folder holds another recipe's, or
-            another process is training it.
+        UserError: a run failed (its last lines are shown), its folder holds another recipe's, it
+            left too few checkpoints for their mean, or another process is training it.
     """
-    side_by_side([partial(_Training, run) for run in runs if not _finished(run)], jobs)
+    finished = {run: _finished(run) for run in runs}
+    for run, is_finished in finished.items():
+        if is_finished:
+            run.average()
+    side_by_side([partial(_Training, run) for run in runs if not finished[run]], jobs)
 
 
 def _finished(run: Run) -> bool:
@@ -63,11 +102,31 @@ def _finished(run: Run) -> bool:
     if not record.exists():
         return False
     known = json.loads(record.read_text(encoding="utf-8"))
-    if known["command"] != run.command:
+    if not _mean_the_same(known["command"], run.command):
         raise UserError(
             f"{run.folder} holds a run of another command line; remove it or choose another --out"
         )
     return known["finished"]
+
+
+def _mean_the_same(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether two command lines give every option the same value, spelt out or by default."""
+    if one == other:
+        return True
+    values = _values(one)
+    return values is not None and values == _values(other)
+
+
+def _values(command: Sequence[str]) -> Any:
+    """The value of every option of ``fairseq-train``; None where it refuses the command."""
+    try:
+        with redirect_stderr(StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # hydra's, of what fairseq asks of it
+            args = parse_args_and_arch(get_training_parser(), list(command[1:]))
+            config = convert_namespace_to_omegaconf(args)
+    except (SystemExit, UserError):
+        return None
+    return OmegaConf.to_container(config, resolve=True, enum_to_str=True)
 
 
 class _Training(Child):
@@ -92,6 +151,7 @@ class _Training(Child):
         ended = super().ended()
         if ended:
             self._record(finished=True)
+            self.run.average()
         return ended
 
     def show_progress(self) -> None:

@@ -14,17 +14,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 import tiednmt.plugin  # noqa: F401
-from preprocess.files import write_whole
 from preprocess.monolingual import binarise_lines, line_splitter, refuse_reserved_words
 from scripts.lab.records.figures import perplexity
 from tiednmt.checkpoints import build, preferred_device, read_checkpoint, require_task
 from tiednmt.errors import UserError
-from tiednmt.models.tied_model import TiedModel
+from tiednmt.files import write_whole
+from tiednmt.models.language_model import LanguageModel
 from tiednmt.tasks.tied_language_modeling import TiedLanguageModelingTask
 from tiednmt.text.lines import read_lines
 from tiednmt.text.manifest import language, line_ends
 
-# of a stream, or lines: bounds the memory, changes no figure
+# of a stream whose state is carried, or lines: bounds the memory, changes no figure
 TOKENS_AT_A_TIME = 500
 LINES_AT_A_TIME = 32
 
@@ -54,7 +54,7 @@ class Scorer:
         require_task(checkpoint, state, TiedLanguageModelingTask, "language models")
         model, self.task = build(checkpoint, state, data_bin)
         self.device = preferred_device(cpu)
-        self.model: TiedModel = model.to(self.device).eval()
+        self.model: LanguageModel = model.to(self.device).eval()
         self.prepared = prepared
 
     @property
@@ -113,7 +113,10 @@ class Scorer:
     def _batches(self, dataset: FairseqDataset) -> Any:
         options: dict[str, Any] = {"num_workers": 0, "data_buffer_size": 0}
         if self.task.continuous:
-            self.task.args.tokens_per_sample = min(TOKENS_AT_A_TIME, len(dataset))
+            window = self.task.args.tokens_per_sample
+            if self.model.carries_state:
+                window = TOKENS_AT_A_TIME
+            self.task.args.tokens_per_sample = min(window, len(dataset))
         else:
             options.update(max_tokens=None, batch_size=LINES_AT_A_TIME)
         return self.task.eval_lm_dataloader(dataset, **options)

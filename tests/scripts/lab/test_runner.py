@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -30,7 +31,11 @@ pytestmark = pytest.mark.slow
 def experiment(updates=6):
     recipe = merge(
         load_recipe("tied_gru_demo"),
-        {"optimization": {"max_update": updates}, "common": {"log_interval": 1}},
+        {
+            "optimization": {"max_update": updates},
+            "common": {"log_interval": 1},
+            "checkpoint": {"save_interval_updates": 2, "keep_interval_updates": 2},
+        },
     )
     rows = {
         "none": {"model": {"tying": "none"}},
@@ -48,6 +53,7 @@ def experiment(updates=6):
         prepare=("preprocess.demo", "--pairs", "200", "--merges", "200"),
         rows={name: merge(recipe, changes) for name, changes in rows.items()},
         settings={"baselines": ["none"], "subsets": ["test"], "beam": 1},
+        average_last=2,
     )
 
 
@@ -87,6 +93,26 @@ def test_record(record, out):
     assert set(record.samples[0]) == {"source", "reference", "none", "three-way"}
     assert record.command == "the command"
     assert read_record(out / "record.json") == record
+
+
+def test_the_mean_of_the_last_checkpoints_is_scored(record, out):
+    mean = torch.load(out / "none" / "mean_of_last_2.pt", map_location="cpu")
+    last = torch.load(out / "none" / "checkpoint_last.pt", map_location="cpu")
+    assert mean["last_optimizer_state"] is None
+    one, other = (state["model"]["decoder.output.bias"] for state in (mean, last))
+    assert not torch.equal(one, other)
+    assert [row.averaged for row in record.rows] == [2, 2]
+    scores = json.loads((out / "scores.json").read_text())
+    scored = [system["checkpoint"] for system in scores["subset"]["test"]["systems"]]
+    assert [path.rpartition("/")[2] for path in scored] == ["mean_of_last_2.pt"] * 2
+    assert "Scored is the mean of the last 2 checkpoints" in (out / "table.md").read_text()
+
+
+def test_a_recipe_that_keeps_too_few_checkpoints_is_refused_at_once(tmp_path):
+    more = replace(experiment(), average_last=3)
+    with pytest.raises(UserError, match=r"average_last is 3.*row none keeps fewer"):
+        run_experiment(more, tmp_path / "out", "the command")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_was_measured_in_training(record, out):
@@ -189,6 +215,30 @@ def test_scores_that_do_not_say_what_is_needed_are_made_anew(record, folder):
     again = run_experiment(experiment(), folder, "the command")
     assert again.rows[0].test == record.rows[0].test
     assert json.loads(scores.read_text())["subset"]["test"]["comparisons"]
+
+
+def test_a_row_alone_is_compared_with_a_baseline_of_an_earlier_call(record, folder):
+    run_experiment(experiment(), folder, "all rows")
+    alone = experiment().only(["three-way"])
+    again = run_experiment(alone, folder, "one row")
+    assert {row.name: row.test for row in again.rows} == {r.name: r.test for r in record.rows}
+    assert [one.command for one in again.earlier] == ["all rows"] and again.command == "one row"
+    assert "| against none |" in (folder / "table.md").read_text()
+    other = replace(alone, left_out={"none": experiment(updates=9).rows["none"]})
+    assert run_experiment(other, folder, "one row").row_names == ["three-way"]
+    (folder / "record.json").unlink()
+    assert run_experiment(alone, folder, "one row").row_names == ["three-way"]
+    assert "against" not in (folder / "table.md").read_text()
+
+
+def test_scores_of_other_rows_do_not_cover_those_asked_for(record, folder):
+    """A row that was trained before, and is scored now."""
+    scores = json.loads((folder / "scores.json").read_text())
+    for of in scores["subset"].values():
+        of["systems"] = [system for system in of["systems"] if system["name"] == "none"]
+    (folder / "scores.json").write_text(json.dumps(scores))
+    again = run_experiment(experiment(), folder, "the command")
+    assert [row.test for row in again.rows] == [row.test for row in record.rows]
 
 
 def test_a_run_without_a_summary_is_named(record, out):

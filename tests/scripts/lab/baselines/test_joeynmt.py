@@ -31,3 +31,10 @@ def test_joeynmt_trains_from_the_source_language_on_the_same_vocabulary(tmp_path
     encoder, decoder = (written["model"][side] for side in ("encoder", "decoder"))
     assert (encoder["hidden_size"], decoder["hidden_size"]) == (30, 40)
     assert encoder["embeddings"] == decoder["embeddings"] == {"embedding_dim": 20, "dropout": 0.1}
+    joeynmt.write_inputs(text, tmp_path, sizes, 4000, updates=50, is_transformer=True)
+    model = yaml.safe_load((tmp_path / "joeynmt.yaml").read_text(encoding="utf-8"))["model"]
+    assert model["tied_embeddings"] and model["tied_softmax"]
+    for side in ("encoder", "decoder"):
+        assert model[side]["type"] == "transformer" and model[side]["num_layers"] == 2
+        found = [model[side][name] for name in ("hidden_size", "ff_size", "num_heads", "dropout")]
+        assert found == [20, 50, 4, 0.1]

@@ -161,6 +161,65 @@ def test_an_older_record_is_replaced_by_one_of_all_rows(keep):
     assert "comparisons" not in kept
 
 
+def with_tokenised(content, by=1.25):
+    """Each score of BLEU of cased text, and one of lower-cased tokens that is higher."""
+    content = copy.deepcopy(content)
+    for row in content["rows"]:
+        for scores in row["test"].values():
+            more = copy.deepcopy(scores["bleu"]) | {"signature": "nrefs:1|case:lc|tok:none"}
+            for seed in more["seeds"]:
+                seed["score"] += by
+            more["over_seeds"] = records.over_seeds([seed["score"] for seed in more["seeds"]])
+            scores["tokenised_bleu"] = more
+    return content
+
+
+def test_both_scorings_stand_in_the_table(keep):
+    keep(with_tokenised(WHOLE))
+    text = store.table("some")
+    assert "| BLEU | BLEU of lower-cased tokens | against none |" in text
+    none = next(line for line in text.splitlines() if line.startswith("| none | test |"))
+    cased, lower = (float(cell.split()[0]) for cell in none.split("|")[5:7])
+    assert lower == pytest.approx(cased + 1.25, abs=0.011)
+    assert "- BLEU of lower-cased tokens: `nrefs:1|case:lc|tok:none`" in text
+
+
+def test_a_scoring_that_an_older_row_lacks_is_not_shown(keep):
+    kept = keep(only(WHOLE, [1], rows=["none"]), with_tokenised(only(WHOLE, [1], ["three-way"])))
+    assert [*kept["rows"][1]["test"]["test"]][-1] == "tokenised_bleu"
+    text = store.table("some")
+    assert "| BLEU | against none |" in text and "lower-cased" not in text
+
+
+def test_further_seeds_of_a_row_that_lacks_a_scoring(keep):
+    kept = keep(only(WHOLE, [1]), with_tokenised(only(WHOLE, [2, 3])))
+    assert of_scores(kept) == of_scores(WHOLE)
+
+
+def test_rows_without_their_baseline_show_no_difference(keep):
+    alone = only(WHOLE, [1, 2], rows=["three-way"])
+    del alone["rows"][0]["share"]
+    keep(alone)
+    text = store.table("some")
+    assert "| three-way | test | 1,000,000 |" in text
+    assert "against" not in text and "of none" not in text and "Differences" not in text
+
+
+def test_the_baseline_may_join_later(keep):
+    kept = keep(only(WHOLE, [1, 2], rows=["three-way"]), only(WHOLE, [1, 2, 3], rows=["none"]))
+    shares = [(row["name"], row["share"]) for row in kept["rows"]]
+    assert shares == [("three-way", 0.5), ("none", 1)]
+    text = store.table("some")
+    assert "| against none | not worse by more than (95 %) | p |" in text
+    assert "Differences: over seeds and test sentences" in text
+
+
+def test_without_the_first_baseline_the_next_one_counts(keep):
+    kept = keep({**copy.deepcopy(WHOLE), "baseline": "other", "also_compared_with": ["three-way"]})
+    assert [row["share"] for row in kept["rows"]] == [1, 0.5]  # as the run had them
+    assert "| against three-way | not worse" in store.table("some")
+
+
 def test_a_third_row_that_others_are_compared_with(keep):
     content = records.translation(seeds=3)
     extra = copy.deepcopy(content["rows"][1]) | {"name": "lstm"}

@@ -81,7 +81,10 @@ def test_language_model_rows_are_what_they_are_called(experiment):
         assert config.model.projection == (penalty > 0)
         assert config.criterion.projection_penalty == penalty
         assert parts.get("wt") != "1 bias" or config.model.single_bias
-        assert config.model.variational_dropout == ("bd" in parts)
+        if "attention_span" in config.model:
+            assert (config.model.attention_span > 0) == (parts.get("wt") != "without memory")
+        else:
+            assert config.model.variational_dropout == ("bd" in parts)
         assert (config.optimizer.weight_decay > 0) == ("wd" in parts or "rhn" in parts)
         assert config.dataset.batch_size == 20
 
@@ -116,6 +119,12 @@ def test_an_experiment_that_says_too_little(monkeypatch, tmp_path):
         load_experiment("short")
     (tmp_path / "short.yaml").write_text("title: Short\nprepare: [preprocess.demo]\nrows: {}\n")
     with pytest.raises(UserError, match=r"short.yaml: lacks kind"):
+        load_experiment("short")
+    (tmp_path / "short.yaml").write_text(
+        "title: Short\nkind: translation\nprepare: [preprocess.demo]\nrecipe: tied_gru_demo\n"
+        "rows: {none: {}}\nbaselines: [non]\n"
+    )
+    with pytest.raises(UserError, match=r"short.yaml: baselines: there are no rows non"):
         load_experiment("short")
 
 

@@ -1,0 +1,137 @@
+"""CTranslate2 with the weights of a Transformer of ours, in an interpreter that has both.
+
+  python -m scripts.lab.baselines.ctranslate2 CHECKPOINT --data DATA-BIN --folder FOLDER --int8
+  python -m scripts.lab.baselines.ctranslate2 --folder FOLDER --text UNITS --beam 5 --threads 1
+
+The first converts, by way of the Transformer of fairseq's own whose weights they could be; the
+second translates lines in subword units, and prints how many a second as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq.data.data_utils import infer_language_pair
+
+import tiednmt.plugin  # noqa: F401
+from tiednmt.checkpoints import read_checkpoint
+from tiednmt.errors import UserError, one_line_errors
+from tiednmt.models.conversion import convert
+from tiednmt.models.parameters import OURS
+
+MODULE = "scripts.lab.baselines.ctranslate2"
+_VERSION = "import ctranslate2; print(ctranslate2.__version__)"
+
+
+def version(python: str) -> str:
+    """The version of CTranslate2 that the interpreter ``python`` has.
+
+    Raises:
+        UserError: none.
+    """
+    try:
+        command = [python, "-c", _VERSION]
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise UserError(
+            f"--against ctranslate2: {python} cannot import ctranslate2; install it there (pip "
+            "install ctranslate2), or name another interpreter that has it and this package with "
+            "--ctranslate2-python"
+        ) from error
+    return done.stdout.split()[-1]
+
+
+def write_model(checkpoint: Path, data_bin: Path, folder: Path, int8: bool) -> None:
+    """Write the model of a checkpoint as CTranslate2 reads it.
+
+    Args:
+        checkpoint: of ``tied_transformer``.
+        data_bin: with its dictionaries.
+        folder: for the model, and on the way for a checkpoint of fairseq's.
+        int8: round every matrix.
+
+    Raises:
+        UserError: the model is one that CTranslate2 has not.
+    """
+    from ctranslate2.converters import FairseqConverter
+
+    state = read_checkpoint(checkpoint, data=str(data_bin))
+    bias = state["model"][str(OURS.bias)].clone()
+    state["model"][str(OURS.bias)].zero_()  # which fairseq's Transformer has not
+    stock, _ = convert(state)
+    source, target = infer_language_pair(str(data_bin))
+    task = {"task": "translation", "source_lang": source, "target_lang": target}
+    stock["args"] = argparse.Namespace(
+        **vars(stock["cfg"]["model"]), **task
+    )  # where it looks for all options
+    path = folder / "transformer.pt"
+    torch.save(stock, path)
+
+    class Converter(FairseqConverter):
+        """With the output bias."""
+
+        def _load(self) -> Any:
+            spec = super()._load()
+            spec.decoder.projection.bias = bias.float().numpy()
+            return spec
+
+    converter = Converter(str(path), str(data_bin))
+    converter.convert(str(folder / "model"), quantization="int8" if int8 else None)
+
+
+def translate(
+    folder: Path, sentences: Sequence[list[str]], beam: int, batch_size: int, threads: int
+) -> tuple[list[list[str]], float]:
+    """The best translations, and the seconds they took.
+
+    Args:
+        folder: see :func:`write_model`.
+        sentences: subword units.
+        beam: hypotheses.
+        batch_size: sentences per batch.
+        threads: of one translation.
+    """
+    import ctranslate2
+
+    translator = ctranslate2.Translator(
+        str(folder / "model"), device="cpu", inter_threads=1, intra_threads=threads
+    )
+    started = time.perf_counter()
+    found = translator.translate_batch(sentences, beam_size=beam, max_batch_size=batch_size)
+    seconds = time.perf_counter() - started
+    return [one.hypotheses[0] for one in found], seconds
+
+
+@one_line_errors
+def main() -> None:
+    """Convert, or translate."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", nargs="?", type=Path)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--int8", action="store_true")
+    parser.add_argument("--text", type=Path)
+    parser.add_argument("--beam", type=int, default=5)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    if args.checkpoint:
+        write_model(args.checkpoint, args.data, args.folder, args.int8)
+        return
+    lines = args.text.read_text(encoding="utf-8").splitlines()
+    sentences = [line.split() for line in lines]
+    found, seconds = translate(args.folder, sentences, args.beam, args.batch_size, args.threads)
+    output = "".join(" ".join(units) + "\n" for units in found)
+    (args.folder / "translations").write_text(output, encoding="utf-8")
+    print(json.dumps({"sentences_per_second": len(sentences) / seconds}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""The model of a finished run: its best checkpoint, or the mean of its last ones."""
+
+import json
+
+import pytest
+import torch
+
+from scripts.lab.run.training import Run, train
+from tiednmt.errors import UserError
+
+WEIGHTS = {1: 1.0, 2: 5.0, 3: 2.0}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A run of three epochs that is finished, without its command."""
+    for epoch, value in WEIGHTS.items():
+        state = {
+            "cfg": None,
+            "model": {"weight": torch.full((2,), value)},
+            "optimizer_history": [{"num_updates": epoch, "lr_scheduler_state": {}}],
+            "last_optimizer_state": {"moments": torch.ones(2)},
+            "extra_state": {"train_iterator": {"epoch": epoch}},
+            "task_state": {},
+        }
+        names = [f"checkpoint{epoch}.pt", "checkpoint_last.pt"]
+        for name in [*names, "checkpoint_best.pt"] if epoch == 1 else names:
+            torch.save(state, tmp_path / name)
+    return tmp_path
+
+
+def finished(folder, average_last):
+    run = Run("some", folder, ("data",), average_last=average_last)
+    (folder / "command.json").write_text(json.dumps({"command": run.command, "finished": True}))
+    train([run], 1)
+    return run
+
+
+def weight(path):
+    return torch.load(path)["model"]["weight"]
+
+
+def test_without_average_the_best_one_counts(folder):
+    run = finished(folder, 0)
+    assert weight(run.checkpoint).tolist() == [WEIGHTS[1]] * 2
+    assert len([*folder.glob("*.pt")]) == 5
+
+
+def test_the_mean_takes_the_place_of_what_it_is_of(folder):
+    run = finished(folder, 2)
+    assert weight(run.checkpoint).tolist() == [(WEIGHTS[2] + WEIGHTS[3]) / 2] * 2
+    assert {path.name for path in folder.glob("*.pt")} == {
+        *("checkpoint_best.pt", "checkpoint_last.pt", run.checkpoint.name)
+    }
+    made = run.checkpoint.stat().st_mtime_ns
+    assert finished(folder, 2).checkpoint.stat().st_mtime_ns == made
+
+
+def test_cut_off_between_the_mean_and_the_tidying(folder):
+    """What is left over is removed, and is not averaged again."""
+    left = {path: path.read_bytes() for path in folder.glob("checkpoint[0-9].pt")}
+    run = finished(folder, 2)
+    for path, content in left.items():
+        path.write_bytes(content)
+    torch.save({}, folder / "checkpoint3.pt")  # cannot be averaged
+    finished(folder, 2)
+    assert weight(run.checkpoint).tolist() == [(WEIGHTS[2] + WEIGHTS[3]) / 2] * 2
+    assert not any(path.exists() for path in left)
+
+
+def test_too_few_checkpoints(folder):
+    with pytest.raises(UserError, match="has 3 checkpoints, not 4"):
+        finished(folder, 4)
+    assert len([*folder.glob("*.pt")]) == 5, "nothing is deleted"
+
+
+@pytest.mark.parametrize(
+    ("options", "known"),
+    [
+        (("--encoder-layers", "1", "--label-smoothing", "0.0"), True),  # spelt out
+        (("--label-smoothing", "0"), True),
+        (("--encoder-layers", "2"), False),
+        (("--no-such-option",), False),
+    ],
+)
+def test_a_command_line_is_known_by_what_it_means(tmp_path, options, known):
+    arguments = ("DATA", "--arch", "tied_gru_tiny", "--criterion", "tied_cross_entropy")
+    before = ["fairseq-train", *arguments, "--save-dir", str(tmp_path)]
+    text = json.dumps({"command": before, "finished": True})
+    (tmp_path / "command.json").write_text(text)
+    run = Run("some", tmp_path, (*arguments, *options))
+    if known:
+        train([run], 1)
+    else:
+        with pytest.raises(UserError, match="holds a run of another command line"):
+            train([run], 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["command.json"]

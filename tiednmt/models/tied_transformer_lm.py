@@ -1,0 +1,151 @@
+"""A Transformer language model whose attention reaches over the borders of windows."""
+
+import math
+from argparse import Namespace
+from dataclasses import dataclass, field
+
+from fairseq.data import Dictionary
+from fairseq.dataclass import ChoiceEnum
+from fairseq.models import register_model, register_model_architecture
+from torch import Tensor
+
+from tiednmt.errors import UserError
+from tiednmt.models.language_model import LanguageModel, LanguageModelDecoder
+from tiednmt.models.tied_model import (
+    TiedModelConfig,
+    check_ranges,
+    embeddings_of,
+    input_scale_field,
+    lookup_scale_of,
+    preset,
+)
+from tiednmt.modules import State
+from tiednmt.modules.lookup import SQRT_DIM
+from tiednmt.modules.packing import Packing
+from tiednmt.modules.transformer import ACTIVATIONS, InputLayer, LayerOptions, WindowStack
+from tiednmt.tying import Embeddings
+
+
+@dataclass
+class TiedTransformerLanguageModelConfig(TiedModelConfig):
+    """Options of ``--arch tied_transformer_lm``, with the names and defaults of fairseq's own."""
+
+    input_scale: str = input_scale_field(SQRT_DIM)  # as in fairseq
+    embed_dim: int = field(
+        default=512, metadata={"help": "size of the embeddings and of all layers"}
+    )
+    decoder_layers: int = field(default=6, metadata={"help": "number of layers"})
+    decoder_attention_heads: int = field(default=8, metadata={"help": "number of attention heads"})
+    decoder_ffn_embed_dim: int = field(
+        default=2048, metadata={"help": "size inside of the feed-forward networks"}
+    )
+    decoder_normalize_before: bool = field(
+        default=False, metadata={"help": "normalise what a layer reads"}
+    )
+    attention_span: int = field(
+        default=0,
+        metadata={
+            "help": "how many tokens before it a token attends to, those of the windows before its "
+            "own too, whose keys and values are carried along (0: all of its window, and no other)"
+        },
+    )
+    activation_fn: ChoiceEnum(list(ACTIVATIONS)) = field(  # type: ignore[valid-type]
+        default="relu", metadata={"help": "activation of the feed-forward networks"}
+    )
+    dropout: float = field(default=0.1, metadata={"help": "dropout on the sums that layers add to"})
+    attention_dropout: float = field(default=0.0, metadata={"help": "dropout on attention weights"})
+    activation_dropout: float = field(
+        default=0.0,
+        metadata={"help": "dropout behind the activation", "argparse_alias": "--relu-dropout"},
+    )
+    layernorm_embedding: bool = field(
+        default=False, metadata={"help": "normalise what is looked up"}
+    )
+    checkpoint_activations: bool = field(
+        default=False,
+        metadata={"help": "compute the inside of a layer again going backward, to save memory"},
+    )
+
+
+@register_model("tied_transformer_lm", dataclass=TiedTransformerLanguageModelConfig)
+class TiedTransformerLanguageModel(LanguageModel):
+    """Transformer layers between the two embeddings."""
+
+    @classmethod
+    def build(
+        cls,
+        cfg: TiedTransformerLanguageModelConfig,
+        source: Dictionary | None,
+        target: Dictionary,
+    ) -> "TiedTransformerLanguageModel":
+        """Build the model for this dictionary; see :meth:`TiedModel.build`."""
+        _check(cfg)
+        embeddings = embeddings_of(cfg, source, target, cfg.embed_dim)
+        model = cls(TransformerLanguageModelDecoder(cfg, target, embeddings))
+        model.complete(cfg, target)
+        return model
+
+
+class TransformerLanguageModelDecoder(LanguageModelDecoder):
+    """Predicts each next token from those that its attention reaches."""
+
+    def __init__(
+        self,
+        cfg: TiedTransformerLanguageModelConfig,
+        dictionary: Dictionary,
+        embeddings: Embeddings,
+    ) -> None:
+        scale = lookup_scale_of(cfg, learned_from=math.sqrt(cfg.embed_dim))
+        super().__init__(dictionary, embeddings, scale, carries_state=cfg.attention_span > 0)
+        owner = type(self).__name__
+        norm = cfg.embed_dim if cfg.layernorm_embedding else None
+        self.inputs = InputLayer(None, norm, cfg.dropout, owner)
+        options = LayerOptions(
+            dim=cfg.embed_dim,
+            heads=cfg.decoder_attention_heads,
+            ffn_dim=cfg.decoder_ffn_embed_dim,
+            activation=str(cfg.activation_fn),
+            pre_norm=cfg.decoder_normalize_before,
+            dropout=cfg.dropout,
+            attention_dropout=cfg.attention_dropout,
+            activation_dropout=cfg.activation_dropout,
+            owner=owner,
+        )
+        self.stack = WindowStack(
+            cfg.decoder_layers, options, cfg.attention_span, cfg.checkpoint_activations
+        )
+
+    def run(self, tokens: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """See :class:`LanguageModelDecoder`; padding is on the right."""
+        packing = Packing(tokens.eq(self.dictionary.pad()))
+        units = packing.rows(tokens)
+        embedded = self.input_scale(self.embedding(units))
+        rows = self.inputs(embedded, packing.positions, tokens.size(1))
+        rows, state = self.stack(rows, packing, state)
+        return packing.padded(rows), state
+
+
+def _check(cfg: TiedTransformerLanguageModelConfig) -> None:
+    sizes = ("embed_dim", "decoder_layers", "decoder_attention_heads", "decoder_ffn_embed_dim")
+    check_ranges(cfg, sizes, ("dropout", "attention_dropout", "activation_dropout"))
+    if cfg.attention_span < 0:
+        raise UserError(f"--attention-span {cfg.attention_span}: must be 0 or more")
+    if cfg.embed_dim % cfg.decoder_attention_heads:
+        raise UserError(
+            f"--decoder-attention-heads {cfg.decoder_attention_heads}: must divide --embed-dim "
+            f"{cfg.embed_dim}"
+        )
+
+
+@register_model_architecture("tied_transformer_lm", "tied_transformer_lm_small")
+def tied_transformer_lm_small(args: Namespace) -> None:
+    """For corpora of Penn Treebank's size."""
+    preset(
+        args,
+        embed_dim=256,
+        decoder_layers=4,
+        decoder_attention_heads=4,
+        decoder_ffn_embed_dim=512,
+        decoder_normalize_before=True,
+        attention_span=128,
+    )
