@@ -23,7 +23,7 @@ from scripts.lab.run.specs import folder_name
 from tiednmt.checkpoints import read_checkpoint, registered_name
 from tiednmt.errors import UserError
 
-WHAT = "sentences a second by fairseq-generate (or CTranslate2), beam 5, test set"
+WHAT = "sentences a second by the search alone, beam 5, test set"
 CTRANSLATE2 = "ctranslate2"
 
 
