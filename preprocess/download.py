@@ -17,8 +17,8 @@ from threading import Event
 
 from tqdm import tqdm
 
-from preprocess.files import sha256, write_whole
 from tiednmt.errors import UserError
+from tiednmt.files import sha256, write_whole
 from tiednmt.text.lines import read_lines
 
 ATTEMPTS = 6

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from preprocess.files import named_when_whole
+from tiednmt.files import named_when_whole
 from tiednmt.text.lines import read_lines
 
 BUCKET_KEYS = 4_000_000  # sorted at a time, in 200 MB; a larger corpus takes more rounds

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from preprocess.files import write_whole
 from preprocess.filters import Filters
 from preprocess.pairs import Pair, PairSource
 from preprocess.tokenisation import pair_key
 from tiednmt.errors import UserError
+from tiednmt.files import write_whole
 from tiednmt.text.lines import read_lines
 from tiednmt.text.normalise import CONTROL, NFC, normalise
 

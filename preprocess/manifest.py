@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from preprocess.files import write_json
+from tiednmt.files import write_json
 from tiednmt.text.manifest import MANIFEST
 
 

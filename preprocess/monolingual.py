@@ -18,13 +18,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from preprocess.files import named_when_whole, write_whole
 from preprocess.manifest import package_version, write_manifest
 from preprocess.options import CommonOptions, option
 from preprocess.parallel import map_in_order
 from preprocess.stages import Stage, Stages
 from preprocess.vocabulary import PADDING_FACTOR
 from tiednmt.errors import UserError
+from tiednmt.files import named_when_whole, write_whole
 from tiednmt.text.lines import read_lines
 from tiednmt.text.moses import MosesTokeniser
 from tiednmt.text.normalise import normalise

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from preprocess.parallel import cores
 from tiednmt.errors import UserError
+from tiednmt.options import option_name
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -30,11 +31,6 @@ def option(
     """
     metadata = {"help": help, "metavar": metavar, "also": also, "kind": kind or type(default)}
     return field(default=default, metadata=metadata)
-
-
-def option_name(name: str) -> str:
-    """How the command line spells the field ``name``."""
-    return "--" + name.replace("_", "-")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from tqdm import tqdm
 from preprocess.binarise import SHARED_UNITS, DataBin, binarise_pairs
 from preprocess.corpus import TRAIN, VALID, Corpus, Options, split_names
 from preprocess.duplicates import mark_duplicates
-from preprocess.files import write_whole
 from preprocess.filters import Filters
 from preprocess.held_out import hold_out, without
 from preprocess.manifest import package_version
@@ -32,6 +31,7 @@ from preprocess.subwords import (
 )
 from preprocess.tokenisation import Tokenisation, Tokenised, tokenise_pairs
 from tiednmt.errors import UserError
+from tiednmt.files import write_whole
 from tiednmt.text.lines import read_lines
 from tiednmt.text.manifest import part_folder, reference_file
 from tiednmt.text.normalise import APOSTROPHE, ASCII, TYPOGRAPHIC, apostrophe_of

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from preprocess.files import sha256, write_json
 from tiednmt.errors import UserError
+from tiednmt.files import sha256, write_json
 
 FORMAT = 2  # of a record
 RUN_AGAIN = "run the steps from there on again"

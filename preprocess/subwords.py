@@ -16,14 +16,16 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from preprocess.bpe import learn_merges
+from tqdm import tqdm
+
 from preprocess.duplicates import unmarked_lines
-from preprocess.files import named_when_whole, write_whole
 from preprocess.overlap import Overlap
 from preprocess.pairs import Pair
 from preprocess.parallel import map_in_order
 from preprocess.vocabulary import PADDING_FACTOR, vocabulary_sizes
 from tiednmt.errors import UserError
+from tiednmt.files import named_when_whole, write_whole
+from tiednmt.text.bpe import learn_merges
 from tiednmt.text.lines import read_lines
 from tiednmt.text.pipeline import TextPipeline
 from tiednmt.text.subwords import SentencePiece, load_codes
@@ -182,7 +184,8 @@ def learn_codes(words: Sequence[Path], codes: Path, merges: int) -> None:
     """
     joint = merged_counts(*map(read_counts, words))
     frequent = nlargest(LEARNED_WORDS, joint, key=lambda item: (item[1], item[0]))
-    learnt = list(learn_merges(frequent, merges))
+    merged = learn_merges(frequent, merges)
+    learnt = list(tqdm(merged, "learn", merges, unit=" merges", disable=None))
     if not learnt:
         raise UserError(
             f"{' and '.join(map(str, words))}: too little text for --merges {merges}: no two"

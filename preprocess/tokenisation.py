@@ -9,10 +9,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from preprocess.files import named_when_whole, write_whole
 from preprocess.filters import Filters
 from preprocess.pairs import Pair
 from preprocess.parallel import map_in_order
+from tiednmt.files import named_when_whole, write_whole
 from tiednmt.text.lines import read_lines
 from tiednmt.text.pipeline import TextPipeline
 

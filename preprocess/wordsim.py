@@ -13,8 +13,9 @@ from pathlib import Path
 
 from preprocess.command import add_raw_arguments, parser_of
 from preprocess.download import at_address, fetch_all, files_at
-from preprocess.files import find_file, named_when_whole
+from preprocess.files import find_file
 from tiednmt.errors import one_line_errors
+from tiednmt.files import named_when_whole
 
 URL = "https://raw.githubusercontent.com/mfaruqui/eval-word-vectors/master/data/word-sim"
 SHA256 = {

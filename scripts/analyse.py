@@ -18,17 +18,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from preprocess.files import write_whole
 from scripts.lab.advice import Options as Advising
 from scripts.lab.advice import advice_on
-from scripts.lab.commandline import command_parser, quiet_libraries
 from scripts.lab.figures.analysis import figures
-from scripts.lab.options import add_options, from_arguments
 from scripts.lab.records.analysis import FILE, write_analysis
 from scripts.lab.score.embeddings import Options, analyse, export, load_all, read_sets
 from scripts.lab.show.markdown import page
 from scripts.lab.show.pictures import draw
+from tiednmt.commandline import command_parser, quiet_libraries
 from tiednmt.errors import one_line_errors
+from tiednmt.files import write_whole
+from tiednmt.options import add_options, from_arguments
 
 
 @one_line_errors

@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 
 import tiednmt.plugin  # noqa: F401
-from preprocess.files import named_when_whole
-from scripts.lab.commandline import command_parser, positive
 from tiednmt.averaging import average, last_checkpoints
+from tiednmt.commandline import command_parser, positive
 from tiednmt.errors import one_line_errors
+from tiednmt.files import named_when_whole
 
 
 @one_line_errors

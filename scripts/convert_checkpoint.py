@@ -17,10 +17,10 @@ from pathlib import Path
 import torch
 
 import tiednmt.plugin  # noqa: F401
-from preprocess.files import named_when_whole
-from scripts.lab.commandline import command_parser
 from tiednmt.checkpoints import read_checkpoint
+from tiednmt.commandline import command_parser
 from tiednmt.errors import UserError, one_line_errors
+from tiednmt.files import named_when_whole
 from tiednmt.models.conversion import convert
 
 

@@ -16,8 +16,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.lab.commandline import command_parser, positive
 from scripts.lab.gpu import PARTS, lacking, run_part
+from tiednmt.commandline import command_parser, positive
 from tiednmt.errors import UserError, one_line_errors
 
 

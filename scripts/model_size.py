@@ -18,7 +18,7 @@ from scripts.lab.architectures import (
     model_sizes,
     tied_architectures,
 )
-from scripts.lab.commandline import command_parser
+from tiednmt.commandline import command_parser
 from tiednmt.errors import one_line_errors
 
 

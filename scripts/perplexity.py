@@ -14,10 +14,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from preprocess.files import write_json
-from scripts.lab.commandline import add_cpu, command_parser, quiet_libraries
 from scripts.lab.score.perplexity import Scorer
+from tiednmt.commandline import add_cpu, command_parser, quiet_libraries
 from tiednmt.errors import one_line_errors
+from tiednmt.files import write_json
 
 
 @one_line_errors

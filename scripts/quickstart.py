@@ -7,7 +7,7 @@ again after an interruption, it goes on where it was.
 from __future__ import annotations
 
 from scripts.lab.command import add_arguments, reproduce
-from scripts.lab.commandline import command_parser
+from tiednmt.commandline import command_parser
 from tiednmt.errors import one_line_errors
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scripts.lab.commandline import command_parser
 from scripts.lab.store import convert, disagreeing_pages, keep, renew_pages
+from tiednmt.commandline import command_parser
 from tiednmt.errors import UserError, one_line_errors
 
 

@@ -13,11 +13,11 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from preprocess.files import write_whole
-from scripts.lab.commandline import command_parser, quiet_libraries
 from scripts.lab.runs import load
 from scripts.lab.show.html.page import render
+from tiednmt.commandline import command_parser, quiet_libraries
 from tiednmt.errors import UserError, one_line_errors
+from tiednmt.files import write_whole
 
 
 @one_line_errors

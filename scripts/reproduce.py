@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.lab.command import add_arguments, reproduce
-from scripts.lab.commandline import command_parser
 from scripts.lab.run.specs import experiment_names
+from tiednmt.commandline import command_parser
 from tiednmt.errors import one_line_errors
 
 

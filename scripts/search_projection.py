@@ -13,10 +13,10 @@ import shlex
 import sys
 from pathlib import Path
 
-from scripts.lab.commandline import command_parser, positive
 from scripts.lab.kinds.projection_search import summary
 from scripts.lab.run.variants import VARIANTS, train, variants
 from scripts.lab.store import summary_of, write_figures, write_record
+from tiednmt.commandline import command_parser, positive
 from tiednmt.errors import UserError, one_line_errors
 
 

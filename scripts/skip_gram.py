@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.lab.baselines.skip_gram import SkipGram, save, train
-from scripts.lab.commandline import command_parser
-from scripts.lab.options import add_options, from_arguments
+from tiednmt.commandline import command_parser
 from tiednmt.errors import one_line_errors
+from tiednmt.options import add_options, from_arguments
 
 
 @one_line_errors

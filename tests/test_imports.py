@@ -45,7 +45,7 @@ def test_the_package_and_its_errors_load_the_standard_library_alone(module):
 
 
 def test_the_commands_of_preprocess_are_found():
-    assert len(COMMANDS) == 12
+    assert len(COMMANDS) == 13
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -100,6 +100,29 @@ def test_console_command_prints_the_installed_package(installed: Path, tmp_path:
     assert run(command, "--version", **options) == f"tiednmt {tiednmt.__version__}\n"
 
 
+def test_the_installed_package_translates_without_a_clone(installed: Path, tmp_path: Path) -> None:
+    from tests.support.translators import LINES, prepared_folder, save_translator
+
+    prepared = prepared_folder(tmp_path / "data")
+    save_translator(tmp_path / "c.pt", prepared)
+    (tmp_path / "text").write_text("\n".join(LINES) + "\n")
+    options = {"cwd": tmp_path, "env": installed_environment(installed)}
+    command = installed / "bin" / "tiednmt"
+    given = ("--input", "text")
+    expected = run(command, "translate", "c.pt", "--data", "data", *given, **options)
+    assert expected.count("\n") == len(LINES)
+    run(command, "export", "c.pt", "--data", "data", "--out", "folder", **options)
+    shutil.rmtree(prepared)
+    assert run(command, "translate", "folder", *given, **options) == expected
+    assert "one matrix (claimed tied)" in run(command, "inspect", "folder", **options)
+    code = """
+import importlib.util, tiednmt
+assert not any(map(importlib.util.find_spec, ("preprocess", "scripts")))
+print(*tiednmt.load("folder").translate(open("text")), sep="\\n")
+"""
+    assert run(sys.executable, "-c", code, **options) == expected
+
+
 LOAD_PLUGIN = """
 import sys
 from argparse import Namespace

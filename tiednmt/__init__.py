@@ -1,7 +1,76 @@
 """Weight tying for sequence models: a fairseq plugin (``fairseq-train --user-dir tiednmt``).
 
 Importing this package does nothing; :mod:`tiednmt.plugin` registers its models, tasks and
-criterions with fairseq.
+criterions with fairseq, and :func:`load` makes a translator of a trained model.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable
+
+    from tiednmt.translation.translator import Translator
+
 __version__ = "0.1.0"
+
+
+def load(
+    model: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    data: str | os.PathLike[str] | None = None,
+    *,
+    int8: bool | None = None,
+    cpu: bool = False,
+) -> Translator:
+    """A translator of raw text, from a trained model.
+
+    From a model folder, which ``tiednmt export`` writes and which has all that is needed::
+
+        translator = tiednmt.load("en-cs")
+        translator.translate(["A dog runs.", "Two men talk."])   # ["Pes běží.", "Dva muži mluví."]
+
+    From a checkpoint of ``fairseq-train``, with the folder that it was trained on; from several
+    models, whose probabilities are averaged at every step (they need the same dictionaries)::
+
+        tiednmt.load("runs/checkpoint_best.pt", data="data/multi30k-en-cs")
+        tiednmt.load(["en-cs", "en-cs-seed-2"])
+
+    Lines come back in the order they were given, one for each, blank for blank ones. A translation
+    does not depend on what other lines there are. Options of the search::
+
+        translator.translate(lines, beam=5, lenpen=1.0)          # list[str]; these are the defaults
+        translator.translate(lines, nbest=3)                     # list[list[str]], the best first
+        translator.translate(lines, max_tokens=4000, max_sentences=None)  # of a batch
+
+    With ``details=True`` there is a :class:`~tiednmt.translation.translator.Translation` in the
+    place of each string, with ``text``, ``score``, ``units``, ``unit_scores``, ``source_units`` and
+    ``alignment``::
+
+        (best,), = translator.translate(["A dog runs."], nbest=1, details=True)
+        [(best.source_units[i], best.units[j]) for i, j in best.alignment]
+
+    For more lines than fit in memory, ``stream`` takes an iterable and gives an iterator::
+
+        with open("in.txt") as lines:
+            for translation in translator.stream(lines):
+                print(translation)
+
+    A translator may be used by several threads; they take turns. On a CPU with several cores
+    (``torch.get_num_threads()``) the main thread's batches are shared among processes, which
+    ``close`` ends, as the end of a ``with`` block does.
+
+    Args:
+        model: a model folder or a checkpoint, or several of them.
+        data: the prepared folder of checkpoints.
+        int8: decode with int8 weights, on the CPU: faster, and nearly the same translations. By
+            default where the folder was exported with them.
+        cpu: use no GPU, even where there is one.
+
+    Raises:
+        UserError: a ValueError, of one line that says what is wrong and the way out.
+    """
+    from tiednmt.translation.loading import load_translator
+
+    return load_translator(model, data, int8=int8, cpu=cpu)

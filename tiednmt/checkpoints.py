@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 from fairseq import checkpoint_utils
+from fairseq.data import data_utils
+from fairseq.dataclass.utils import overwrite_args_by_name
 from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
 from fairseq.tasks import TASK_REGISTRY
+from fairseq.tasks.translation import TranslationTask
+from omegaconf import OmegaConf
 
 from tiednmt.errors import UserError, explain
 
@@ -72,6 +78,47 @@ def build(path: Path, state: dict[str, Any], data_bin: Path, task: Any = None) -
     return model, task
 
 
+def load_translation_model(
+    path: Path, prepared: Path, data_bin: Path, languages: tuple[str, str], task: Any = None
+) -> tuple[Any, Any, Any]:
+    """The translation model of a checkpoint, its task (or the one given) and its configuration.
+
+    Args:
+        path: of the checkpoint.
+        prepared: the folder that it is used with, for messages.
+        data_bin: the one in there, whose dictionaries it was trained with.
+        languages: what the folder holds, source and target.
+        task: of another checkpoint of the same dictionaries.
+
+    Raises:
+        UserError: missing, damaged or unsafe to read, no translation model, one of other languages
+            or of other dictionaries.
+    """
+    state = read_checkpoint(path)
+    require_task(path, state, TranslationTask, "translation models")
+    trained = _direction(state["cfg"].task)
+    if trained not in (languages, (None, None)):
+        raise UserError(
+            f"{path}: translates {trained[0]} to {trained[1]}, but {prepared} holds "
+            f"{languages[0]} to {languages[1]}"
+        )
+    overwrite_args_by_name(state["cfg"], {"data": str(data_bin), "eval_bleu": False})
+    model, task = build(path, state, data_bin, task)
+    return model, task, state["cfg"]
+
+
+def _direction(task: Any) -> tuple[str | None, str | None]:
+    """The languages that a model was trained on, None where neither it nor its data says so.
+
+    ``fairseq-train`` without -s and -t finds them out by its data-bin and does not store them.
+    """
+    data_bin = str(task.data).split(os.pathsep)[0]
+    if task.source_lang is None and os.path.isdir(data_bin):
+        source, target = data_utils.infer_language_pair(data_bin)
+        return source, target
+    return task.source_lang, task.target_lang
+
+
 def preferred_device(cpu: bool = False) -> torch.device:
     """A GPU where there is one, unless it is to be left alone."""
     return torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
@@ -80,6 +127,13 @@ def preferred_device(cpu: bool = False) -> torch.device:
 def registered_name(config: Any) -> str | None:
     """What fairseq registered a model or a task under, by its configuration."""
     return getattr(config, "_name", None) or getattr(config, "arch", None)
+
+
+def plain_options(config: Any) -> dict[str, Any]:
+    """The options of a model, which fairseq keeps as a namespace where it has no dataclass."""
+    if isinstance(config, argparse.Namespace):
+        return vars(config)
+    return dict(OmegaConf.to_container(config, resolve=True, enum_to_str=True))  # type: ignore[arg-type]
 
 
 def _reason(error: Exception) -> str:

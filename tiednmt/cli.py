@@ -1,20 +1,46 @@
-"""The console command ``tiednmt``: where the plugin is, and its version."""
+"""The console command ``tiednmt``: a word for each command, loaded when it is called."""
 
 from __future__ import annotations
 
-import argparse
+import sys
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib import import_module
 from pathlib import Path
+
+from tiednmt import __version__
+
+COMMANDS = {
+    "translate": "plain text with a trained model",
+    "evaluate": "score and compare models on test sets",
+    "export": "a trained model as a folder, or for another engine",
+    "inspect": "which matrices of a file are one, whoever wrote it",
+    "vocabulary": "trim, extend, join, tie, untie or report that of a trained model",
+    "path": 'print the folder for fairseq-train --user-dir "$(tiednmt path)"',
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
-    parser = argparse.ArgumentParser(
-        prog="tiednmt", description="Weight tying for fairseq: a plugin for fairseq-train."
+    words = [*(sys.argv[1:] if argv is None else argv)]
+    command, rest = (words[0], words[1:]) if words else ("", [])
+    if command == "path" and not rest:
+        print(Path(__file__).resolve().parent)
+    elif command in COMMANDS and command != "path":
+        import_module(f"tiednmt.commands.{command}").main(rest)
+    elif command == "--version":
+        print(f"tiednmt {__version__}")
+    elif command in ("-h", "--help"):
+        print(_usage())
+    else:
+        wrong = f"no command {command}\n" if command else ""
+        sys.exit(f"{wrong}{_usage()}")
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {name:{width}}  {what}" for name, what in COMMANDS.items())
+    return (
+        "usage: tiednmt COMMAND …\n\nWeight tying for sequence models: a plugin for fairseq-train, "
+        f"and trained models in use.\n\n{commands}\n\n"
+        "tiednmt COMMAND --help tells its options; tiednmt --version the version."
     )
-    parser.add_argument("--version", action="version", version=f"tiednmt {version('tiednmt')}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("path", help='print the folder for --user-dir "$(tiednmt path)"')
-    parser.parse_args(argv)
-    print(Path(__file__).resolve().parent)

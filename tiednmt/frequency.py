@@ -19,12 +19,17 @@ SIDES = (SOURCE_ONLY, TARGET_ONLY, BOTH, NEITHER)
 Band = tuple[int, int]  # first and last rank, from 1
 
 
+def is_padding_entry(dictionary: Dictionary, row: int) -> bool:
+    """Whether a row is of no unit, but fills the dictionary up."""
+    return dictionary.symbols[row].startswith(_PADDING_ENTRY) and not dictionary.count[row]
+
+
 def frequency_order(dictionary: Dictionary) -> NDArray[np.int64]:
     """Rows of the words of a dictionary, the most frequent first; no symbols, no padding."""
     rows = [
         row
         for row in range(dictionary.nspecial, len(dictionary))
-        if not (dictionary.symbols[row].startswith(_PADDING_ENTRY) and not dictionary.count[row])
+        if not is_padding_entry(dictionary, row)
     ]
     return np.array(sorted(rows, key=lambda row: -dictionary.count[row]), dtype=np.int64)
 

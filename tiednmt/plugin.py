@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import shutil
 from collections import defaultdict
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,8 @@ from fairseq import checkpoint_utils
 from fairseq.distributed.utils import _TensorPlaceholder
 from fairseq.file_io import PathManager
 from fairseq.models import FairseqDecoder, FairseqEncoder
+from fairseq.models.ema.ema import EMA
+from fairseq.tasks import FairseqTask
 from omegaconf import DictConfig, ListConfig
 from omegaconf.base import ContainerMetadata, Metadata
 from omegaconf.nodes import AnyNode
@@ -119,7 +122,35 @@ def load_components_of_tied_models() -> None:
     checkpoint_utils.load_pretrained_component_from_model = load_component
 
 
+def hold_rows_in_training() -> None:
+    """Put rows back that are not trained, after each update and in each average of the weights.
+
+    An update is what the task lets the optimizer do: a hook of torch's optimizers would come before
+    fairseq's half precision copies its own weights into the model. An average of equal numbers is
+    rounded, so that rows which nothing moves would drift in it.
+    """
+    optimizer_step, average = FairseqTask.optimizer_step, EMA._step_internal
+    if getattr(optimizer_step, "holds_rows", False):
+        return
+
+    def step(self: FairseqTask, optimizer: Any, model: Any, update_num: int) -> None:
+        with getattr(model, "updating", nullcontext)():
+            optimizer_step(self, optimizer, model, update_num)
+
+    def average_step(self: EMA, new_model: Any, updates: int | None = None) -> None:
+        held = getattr(new_model, "held_rows", None)
+        if held is None:
+            return average(self, new_model, updates)
+        in_model = dict(self.model.named_parameters())
+        with held.kept(in_model, whole=True), held.kept(self.fp32_params, whole=True):
+            average(self, new_model, updates)
+
+    step.holds_rows = True  # type: ignore[attr-defined]
+    FairseqTask.optimizer_step, EMA._step_internal = step, average_step
+
+
 allow_fairseq_types()
+hold_rows_in_training()
 make_checkpoint_copies_atomic()
 load_components_of_tied_models()
 patch_numpy_compat()

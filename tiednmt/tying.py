@@ -231,7 +231,8 @@ def restore_aliases(module: nn.Module, state: dict[str, Any], prefix: str, *_: o
             raise CheckpointError(
                 f"the checkpoint ties less than the model: {first} and {name} are different "
                 "matrices there and one matrix here, so that one of them would be lost; give the "
-                "--tying that it was trained with"
+                "--tying that it was trained with, or make one of them first (tiednmt vocabulary "
+                "tie)"
             )
         state[prefix + name] = one
 

@@ -18,11 +18,11 @@ from tqdm import tqdm
 from preprocess.command import parser_of
 from preprocess.corpus import Options, corpus_of_files
 from preprocess.demo.grammar import sentence_pairs
-from preprocess.files import write_whole
 from preprocess.options import add_options
 from preprocess.prepare import prepare
 from preprocess.stages import Stage, Stages, claim
 from tiednmt.errors import UserError, one_line_errors
+from tiednmt.files import write_whole
 
 SOURCE, TARGET = "en", "de"
 PAIRS = 20_000

@@ -18,14 +18,15 @@ from scripts.lab.architectures import (
     tied_architectures,
 )
 from scripts.lab.figures.advice import figures
-from scripts.lab.options import option, positive
 from scripts.lab.records import settings
 from scripts.lab.records.figures import Figures
-from scripts.lab.records.schema import BETTER, TranslationRecord, TranslationRow
+from scripts.lab.records.schema import TranslationRecord, TranslationRow
 from scripts.lab.run.specs import options as options_of
 from scripts.lab.score.overlap import pair_in
-from scripts.lab.score.significance import difference
 from scripts.lab.store import RESULTS, read_record
+from tiednmt.options import option, positive
+from tiednmt.translation.metrics import BETTER
+from tiednmt.translation.significance import difference
 from tiednmt.tying import NONE, TYINGS
 
 TRANSLATION = tuple(name for name in tied_architectures() if not is_language_model(name))

@@ -8,9 +8,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.lab.commandline import positive, seed_numbers
 from scripts.lab.run.specs import load_experiment
 from scripts.lab.runner import Options, run_experiment
+from tiednmt.commandline import positive, seed_numbers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

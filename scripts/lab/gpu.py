@@ -15,9 +15,9 @@ from pathlib import Path
 
 import torch
 
-from preprocess.files import write_json
 from scripts.lab.run.processes import cores
 from scripts.lab.run.specs import ROOT
+from tiednmt.files import write_json
 
 REHEARSAL = "TIEDNMT_REHEARSE"  # tests that need a GPU run on a CPU where it is set
 NEEDED = (

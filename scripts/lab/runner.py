@@ -25,7 +25,6 @@ from scripts.lab.kinds import KINDS
 from scripts.lab.kinds.kind import Scoring, Trained
 from scripts.lab.records.gradients import GradientShares
 from scripts.lab.records.schema import ExperimentRecord, Record, TrainedRow
-from scripts.lab.records.seeds import SeedStatistics, over_seeds
 from scripts.lab.records.settings import compare
 from scripts.lab.records.typed import Fault
 from scripts.lab.run.gradients import gradient_shares_in
@@ -45,6 +44,7 @@ from scripts.lab.run.training import Run, train
 from scripts.lab.store import read_record, write_figures, write_record
 from tiednmt.errors import UserError
 from tiednmt.text.manifest import data_bins
+from tiednmt.translation.seeds import SeedStatistics, over_seeds
 
 R = TypeVar("R", bound=Record)
 

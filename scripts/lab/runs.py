@@ -12,14 +12,14 @@ from scripts.lab.records.analysis import FILE, read_analysis
 from scripts.lab.records.figures import Part
 from scripts.lab.records.schema import ExperimentRecord, Record, TranslationRecord
 from scripts.lab.run.specs import folder_name
-from scripts.lab.score.prepared import Prepared
-from scripts.lab.score.systems import file_name
 from scripts.lab.show.html.page import Section
 from scripts.lab.show.html.samples import Samples, make_sample, where_rows_differ
 from scripts.lab.store import figures_of, read_record
 from tiednmt.analysis.checkpoints import load as load_checkpoint
 from tiednmt.errors import UserError
 from tiednmt.text.lines import read_lines
+from tiednmt.translation.prepared import Prepared
+from tiednmt.translation.systems import file_name
 
 DIFFERENT = 6  # samples shown where the rows differ
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from preprocess.files import write_json, write_whole
 from scripts.lab.figures.benchmark import summary_table
 from scripts.lab.figures.translation import mean_over_experiments
 from scripts.lab.kinds import KINDS
@@ -22,6 +21,7 @@ from scripts.lab.run.specs import ROOT
 from scripts.lab.show import markdown
 from scripts.lab.show.pictures import draw
 from tiednmt.errors import UserError
+from tiednmt.files import write_json, write_whole
 
 RESULTS = ROOT / "results"
 ON_PAGES = ("gradient-shares",)  # pictures

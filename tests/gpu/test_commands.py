@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from tests.support.commandline import run
+from tests.support.commandline import ROOT, run
 
 OPTIONS = (
     *("--user-dir", "tiednmt", "--criterion", "tied_cross_entropy", "--dropout", "0.1"),
@@ -14,7 +14,7 @@ OPTIONS = (
     *("--no-epoch-checkpoints", "--update-epoch-batch-itr", "True"),
 )
 ARCHITECTURES = ["tied_gru_tiny", "tied_lstm_tiny", "tied_transformer_tiny"]
-PRECISIONS = {"single": [], "bf16": ["--bf16"], "fp16": ["--fp16"], "amp": ["--amp"]}
+PRECISIONS = {"single": [], "fp16": ["--fp16"], "amp": ["--amp"]}
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,21 @@ def test_training_learns(prepared, tmp_path, arch, precision, device):
     assert losses[-1] < losses[0] - 0.05
     state = torch.load(tmp_path / "checkpoint_last.pt", weights_only=False, map_location="cpu")
     assert all(tensor.isfinite().all() for tensor in state["model"].values())
+
+
+@pytest.mark.parametrize("recipe", ["tied_gru_demo", "tied_transformer_multi30k"])
+def test_a_recipe_learns_in_bfloat16(prepared, tmp_path, recipe, device):
+    """Through hydra, where it is the type alone; --bf16 of fairseq-train means a TPU."""
+    done = run(
+        *("-m", "fairseq_cli.hydra_train", "--config-dir", ROOT / "configs" / "recipes"),
+        *("--config-name", recipe, f"common.user_dir={ROOT / 'tiednmt'}", "common.bf16=true"),
+        *(f"common.cpu={device.type != 'cuda'}", f"+task.data={prepared / 'data-bin'}"),
+        *("+model.tying=three-way", "optimization.max_update=40", "dataset.max_tokens=600"),
+        *("++dataset.validate_interval_updates=10", f"checkpoint.save_dir={tmp_path}"),
+        f"hydra.run.dir={tmp_path / 'hydra'}",
+    )
+    losses = [float(loss) for loss in re.findall(r'"valid_loss": "([\d.]+)"', done.check().output)]
+    assert losses[-1] < losses[0] - 0.01
 
 
 def test_a_training_that_is_cut_off_ends_with_the_same_bits(prepared, tmp_path, device):

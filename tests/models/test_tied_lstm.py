@@ -344,7 +344,6 @@ def test_command_lines_of_fairseqs(arguments, tying):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--encoder-embed-path vectors.txt", "--encoder-embed-path vectors.txt is not offered"),
         ("--decoder-freeze-embed", "--decoder-freeze-embed is not offered"),
         ("--tying none --share-all-embeddings", "--tying none contradicts --share-all-embeddings"),
     ],

@@ -13,8 +13,8 @@ import pytest
 from fairseq.data import Dictionary, data_utils
 
 from preprocess import iwslt14, wmt14, wmt17
-from preprocess.files import write_json
 from tests.preprocess.miniatures import Miniatures
+from tiednmt.files import write_json
 from tiednmt.text.manifest import data_bins
 from tiednmt.text.pipeline import TextPipeline
 

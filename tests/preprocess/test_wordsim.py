@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from preprocess import wordsim
-from preprocess.files import sha256
+from tiednmt.files import sha256
 
 
 @pytest.mark.real_data

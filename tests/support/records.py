@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from scripts.lab.records import seeds as statistics
+from tiednmt.translation import seeds as statistics
 
 MACHINE = {
     "device": "CPU",

@@ -9,8 +9,11 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 import tiednmt.plugin  # noqa: F401
 
 
-def save_untrained(path, data_bin, *arguments, seed=1):
-    """Build the model of a ``fairseq-train`` command line, save it and return it."""
+def save_untrained(path, data_bin, *arguments, seed=1, noise=0.0):
+    """Build the model of a ``fairseq-train`` command line, save it and return it.
+
+    With ``noise`` its padding rows and biases are not zero.
+    """
     args = [str(data_bin), *map(str, arguments)]
     cfg = convert_namespace_to_omegaconf(
         options.parse_args_and_arch(options.get_training_parser(), args)
@@ -18,6 +21,9 @@ def save_untrained(path, data_bin, *arguments, seed=1):
     task = tasks.setup_task(cfg.task)
     torch.manual_seed(seed)
     model = task.build_model(cfg.model)
+    with torch.no_grad():
+        for parameter in model.parameters() if noise else ():
+            parameter.add_(noise * torch.randn_like(parameter))
     torch.save(checkpoint_of(model, cfg), path)
     return model
 

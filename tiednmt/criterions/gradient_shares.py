@@ -97,6 +97,8 @@ class GradientShares:
         for use, (embedding, scale) in uses.items():
             self._hooks += _hook_lookup(embedding, scale, partial(self._add_rows, use, embedding))
         output = model.output_layer.embedding
+        if not output.weight.requires_grad:
+            raise UserError("--measure-gradients: the matrices are frozen and have no gradient")
         self._hooks.append(output.weight.register_hook(self._add_output))
         self._uses = [*uses, OUTPUT]
         self._tied = [use for use, (embedding, _) in uses.items() if embedding is output]

@@ -17,7 +17,7 @@ from fairseq.models import (
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from tiednmt.checkpoints import registered_name
+from tiednmt.checkpoints import plain_options, registered_name
 from tiednmt.errors import UserError
 from tiednmt.models.habits import SAME, TIES, UNSCALED, translated
 from tiednmt.models.parameters import ADAPTIVE_SOFTMAX, OURS, matrices_of, tie_map_of
@@ -48,7 +48,7 @@ def convert(state: Mapping[str, Any]) -> tuple[Checkpoint, str]:
         raise UserError("it holds no configuration, so it is no checkpoint of fairseq-train")
     name = registered_name(state["cfg"]["model"]) or ""
     model = ARCH_MODEL_REGISTRY.get(name) or MODEL_REGISTRY.get(name)
-    options = _options(state["cfg"]["model"])
+    options = plain_options(state["cfg"]["model"])
     config: Any
     if model is not None and issubclass(model, TiedModel):
         if model.stock is None:
@@ -71,13 +71,6 @@ def convert(state: Mapping[str, Any]) -> tuple[Checkpoint, str]:
         "last_optimizer_state": None,
     }
     return converted, architecture
-
-
-def _options(config: Any) -> dict[str, Any]:
-    """The options of a model, which fairseq keeps as a namespace where it has no dataclass."""
-    if isinstance(config, argparse.Namespace):
-        return vars(config)
-    return dict(OmegaConf.to_container(config, resolve=True, enum_to_str=True))  # type: ignore[arg-type]
 
 
 def _like(stock: str) -> str:
@@ -103,7 +96,7 @@ def _to_ours(
     ours = stock.to_ours(weights, math.sqrt(dim) if is_scaled else 1.0)
     tied = {"tying": tie_map_of(ours, OURS).tying, "input_scale": SQRT_DIM if is_scaled else "1"}
     config = OmegaConf.create({"model": {**defaults, **same, **said, **tied, "_name": name}})
-    return _stored_once(ours), _options(config.model)
+    return _stored_once(ours), plain_options(config.model)
 
 
 def _stored_once(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

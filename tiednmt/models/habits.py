@@ -15,6 +15,7 @@ from typing import Any
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 
 from tiednmt.errors import UserError
+from tiednmt.options import option_name
 from tiednmt.tying import DECODER, THREE_WAY
 
 # fairseq's → which --tying says the same; the strictest counts
@@ -34,7 +35,7 @@ UNSCALED = "no_scale_embedding"
 
 _TRANSFORMER = "--arch tied_transformer has it"
 _ADAPTIVE = "--criterion tied_cross_entropy never holds all scores, and --tying saves the weights"
-_START = "start from trained weights with --finetune-from-model"
+_FROZEN = "--freeze-embeddings leaves all matrices as they are"
 _DROPOUTS = "see --dropout and what is below it in --help"
 # fairseq's → the value that leaves it off, and the nearest thing
 NOT_OFFERED: dict[str, tuple[Any, str]] = {
@@ -48,10 +49,8 @@ NOT_OFFERED: dict[str, tuple[Any, str]] = {
         False,
         "prepare the data with fairseq-preprocess --joined-dictionary and use --tying three-way",
     ),
-    "encoder_embed_path": (None, _START),
-    "decoder_embed_path": (None, _START),
-    "encoder_freeze_embed": (False, "--input-gradient-scale 0 holds back what lookups add"),
-    "decoder_freeze_embed": (False, "--input-gradient-scale 0 holds back what lookups add"),
+    "encoder_freeze_embed": (False, _FROZEN),
+    "decoder_freeze_embed": (False, _FROZEN),
     "encoder_layers_to_keep": (None, "train fewer --encoder-layers"),
     "decoder_layers_to_keep": (None, "train fewer --decoder-layers"),
     "encoder_xformers_att_config": (None, "attention is torch's scaled_dot_product_attention"),
@@ -116,7 +115,7 @@ def add_options(parser: argparse.ArgumentParser, model: type) -> None:
         _add(parser, own, name, f"as in fairseq: {_as_ours(name)}", is_flag=True)
     for name, ours in SAME.items():
         if ours in own:
-            _add(parser, own, name, f"as in fairseq: {option_of(ours)}", type=int)
+            _add(parser, own, name, f"as in fairseq: {option_name(ours)}", type=int)
     for name, (off, _) in NOT_OFFERED.items():
         _add(parser, own, name, argparse.SUPPRESS, is_flag=off is False)
     for architecture, registered in ARCH_MODEL_REGISTRY.items():
@@ -139,9 +138,9 @@ def _add(
     is_flag: bool = False,
     **kind: Any,
 ) -> None:
-    if name not in own and option_of(name) not in parser._option_string_actions:
+    if name not in own and option_name(name) not in parser._option_string_actions:
         options = {"action": "store_true"} if is_flag else kind
-        parser.add_argument(option_of(name), default=argparse.SUPPRESS, help=text, **options)
+        parser.add_argument(option_name(name), default=argparse.SUPPRESS, help=text, **options)
 
 
 def _translating(
@@ -177,7 +176,9 @@ def translated(options: Mapping[str, Any], own: Collection[str]) -> dict[str, An
         if name in own or SAME.get(name) in own or _is_off(asked, off):
             continue
         value = "" if asked is True else f" {asked}"
-        raise UserError(f"{option_of(name)}{value} is not offered by this architecture: {instead}")
+        raise UserError(
+            f"{option_name(name)}{value} is not offered by this architecture: {instead}"
+        )
     said = _values(options, own)
     if options.get(UNSCALED):
         if options.get("input_scale") not in (None, "1"):
@@ -195,9 +196,9 @@ def _values(options: Mapping[str, Any], own: Collection[str]) -> dict[str, Any]:
         if not _says_nothing(options.get(ours)):
             said.setdefault(ours, options[ours])
         if said.setdefault(ours, options[name]) != options[name]:
-            known = f"{option_of(first.get(ours, ours))} {said[ours]}"
+            known = f"{option_name(first.get(ours, ours))} {said[ours]}"
             raise UserError(
-                f"{known} and {option_of(name)} {options[name]}: this architecture has one "
+                f"{known} and {option_name(name)} {options[name]}: this architecture has one "
                 "value for both; leave one out"
             )
         first.setdefault(ours, name)
@@ -223,7 +224,7 @@ def _tying(options: Mapping[str, Any]) -> dict[str, str]:
 
 def _contradiction(ours: str, given: Any, flag: str) -> UserError:
     return UserError(
-        f"{option_of(ours)} {given} contradicts {option_of(flag)}, which is {_as_ours(flag)}; "
+        f"{option_name(ours)} {given} contradicts {option_name(flag)}, which is {_as_ours(flag)}; "
         "leave one out"
     )
 
@@ -239,8 +240,3 @@ def _is_off(asked: Any, off: Any) -> bool:
 
 def _as_ours(flag: str) -> str:
     return "--input-scale 1" if flag == UNSCALED else f"--tying {TIES[flag]}"
-
-
-def option_of(name: str) -> str:
-    """The option of a command line that a name in a configuration stands for."""
-    return "--" + name.replace("_", "-")

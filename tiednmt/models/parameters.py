@@ -65,7 +65,7 @@ LSTM = ParameterNames(
 )
 ADAPTIVE_SOFTMAX = "decoder.adaptive_softmax."
 # fairseq's buffers, our digest and scales that are not learned
-_NOT_PARAMETERS = ("version", "_float_tensor", "input_scale.constant")
+NOT_PARAMETERS = ("version", "_float_tensor", "input_scale.constant")
 KNOWN = (OURS, TRANSFORMER, LSTM, _OLD_TRANSFORMER)
 
 
@@ -117,7 +117,7 @@ def tie_map_of(weights: Mapping[str, Tensor], names: ParameterNames) -> TieMap:
     others = sum(
         weight.numel()
         for name, weight in weights.items()
-        if name not in embeddings and not name.endswith(_NOT_PARAMETERS)
+        if name not in embeddings and not name.endswith(NOT_PARAMETERS)
     )
     return make_tie_map(
         groups,

@@ -3,7 +3,8 @@
 import copy
 import logging
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import shorten
@@ -21,14 +22,17 @@ from torch import Tensor, nn
 
 from tiednmt.errors import CheckpointError, UserError
 from tiednmt.models import habits
+from tiednmt.models.held_rows import HeldRows, is_row_range, train_rows_alone
 from tiednmt.models.parameters import OURS, ParameterNames
 from tiednmt.models.stock import StockModel
+from tiednmt.models.word_vectors import VECTORS, start_from_vectors
 from tiednmt.modules import OutputLayer
 from tiednmt.modules.dropout import Dropping, owners_in
 from tiednmt.modules.frozen_linear import FrozenLinear, PackedLinear
 from tiednmt.modules.linear import PRECISIONS, freeze, set_matmul_precision
 from tiednmt.modules.lookup import LookupScale, PrivateRows
 from tiednmt.modules.output_maps import NO_MAP, OUTPUT_MAPS, OutputMapOptions
+from tiednmt.options import option_name
 from tiednmt.search.stepper import StepOutput, Stepper, Tree, keep
 from tiednmt.tying import (
     INPUT,
@@ -42,6 +46,7 @@ from tiednmt.tying import (
     TieMap,
     build_embeddings,
     guard_checkpoints,
+    matrices,
 )
 from tiednmt.tying import tie_map as tie_map_of
 
@@ -129,6 +134,28 @@ class TiedModelConfig(FairseqDataclass):
             "both languages use"
         },
     )
+    train_rows: str = field(
+        default="",
+        metadata={
+            "help": "train these rows of the embedding matrices and of the output bias alone: "
+            "FROM:TO (the row TO not), or a file of units, one per line; all else stays as it is, "
+            "bit for bit"
+        },
+    )
+    freeze_embeddings: bool = field(
+        default=False, metadata={"help": "leave the embedding matrices as they are"}
+    )
+    encoder_embed_path: str = field(
+        default="",
+        metadata={
+            "help": "word vectors (text: a line of the two sizes, then a unit and its row a line) "
+            "that the source input embedding starts from; of a tied matrix one file for all"
+        },
+    )
+    decoder_embed_path: str = field(
+        default="",
+        metadata={"help": "the same of the target input embedding"},
+    )
     float32_matmul_precision: ChoiceEnum(PRECISIONS) = field(  # type: ignore[valid-type]
         default="highest",
         metadata={
@@ -145,6 +172,7 @@ class TiedModel(BaseFairseqModel):
     parameter_names: ClassVar[ParameterNames] = OURS
     stock: ClassVar[StockModel | None] = None  # the model of fairseq that it can stand in for
     num_updates = 0  # of training, before the batch at hand
+    held_rows: HeldRows | None = None  # that training leaves as they are
 
     # --- building ------------------------------------------------------------------------------
 
@@ -186,7 +214,44 @@ class TiedModel(BaseFairseqModel):
         set_matmul_precision(self, str(getattr(cfg, "float32_matmul_precision", "highest")))
         if getattr(cfg, "no_output_bias", False):
             nn.init.zeros_(self.output_layer.bias.requires_grad_(False))
+        source = dictionaries[0] if len(dictionaries) > 1 else None
+        paths = getattr(cfg, VECTORS[0], "") or "", getattr(cfg, VECTORS[1], "") or ""
+        fault = start_from_vectors(self.embeddings, paths, source, dictionaries[-1])
+        self.missing = {"start": fault} if fault else {}  # only training needs it
+        self._hold(cfg, source, dictionaries[-1])
         guard_checkpoints(self, *dictionaries)
+
+    def _hold(self, cfg: TiedModelConfig, source: Dictionary | None, target: Dictionary) -> None:
+        """Let training leave as it is what the options say."""
+        rows, freezes = getattr(cfg, "train_rows", ""), getattr(cfg, "freeze_embeddings", False)
+        if rows and freezes:
+            raise UserError("--train-rows trains rows that --freeze-embeddings freezes; give one")
+        if freezes:
+            tied = matrices(self.embeddings).values()
+            private = (scale.private for _, scale in self.lookups.values())
+            for weight in (*tied, *(p.weight for p in private if p is not None)):
+                weight.requires_grad_(False)
+            names = [name for name, p in self.named_parameters() if not p.requires_grad]
+            self.held_rows = HeldRows(names, {})
+        elif rows and not is_row_range(rows) and not Path(rows).is_file():
+            self.missing["rows"] = f"--train-rows {rows}: no such file, and not FROM:TO"
+        elif rows:
+            self.held_rows = train_rows_alone(self, rows, source, target)
+
+    @contextmanager
+    def updating(self) -> Iterator[None]:
+        """What the optimizer does to the model, within which some rows are held.
+
+        Raises:
+            UserError: the model was built without what its training asks for.
+        """
+        for fault in self.missing.values():
+            raise UserError(fault)
+        if self.held_rows is None:
+            yield
+            return
+        with self.held_rows.kept(dict(self.named_parameters())):
+            yield
 
     # --- what tools need of a model ------------------------------------------------------------
 
@@ -320,6 +385,7 @@ class TiedModel(BaseFairseqModel):
         Raises:
             CheckpointError: the state is that of another model, or of other dictionaries.
         """
+        self.missing.pop("start", None)
         try:
             return super().load_state_dict(*args, **kwargs)
         except UserError:
@@ -457,7 +523,7 @@ def lookup_scale_of(
     # older checkpoints do not have the options
     asked = str(getattr(cfg, option, "1"))
     gradient_scale = getattr(cfg, "input_gradient_scale", 1.0)
-    dim, name = dim or cfg.embed_dim, habits.option_of(option)
+    dim, name = dim or cfg.embed_dim, option_name(option)
     rank = getattr(cfg, "embedding_rank", 0)
     up = nn.Linear(rank, dim, bias=False) if rank else None
     private = None if source is None else _private_rows_of(cfg, source, rank or dim)
@@ -554,12 +620,10 @@ def check_ranges(cfg: Any, sizes: Iterable[str], dropouts: Iterable[str]) -> Non
     """
     for name in sizes:
         if getattr(cfg, name) < 1:
-            raise UserError(f"{habits.option_of(name)} {getattr(cfg, name)}: must be 1 or more")
+            raise UserError(f"{option_name(name)} {getattr(cfg, name)}: must be 1 or more")
     for name in dropouts:
         if not 0 <= getattr(cfg, name) < 1:
-            raise UserError(
-                f"{habits.option_of(name)} {getattr(cfg, name)}: must be from 0 to below 1"
-            )
+            raise UserError(f"{option_name(name)} {getattr(cfg, name)}: must be from 0 to below 1")
 
 
 def preset(args: Namespace, **defaults: Any) -> None:

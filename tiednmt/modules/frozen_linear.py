@@ -125,7 +125,7 @@ class Int8Linear:
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         weight = weight.detach().float().cpu()
-        whole, scale = _rounded(weight)
+        whole, scale = round_rows(weight)
         bias = weight.new_zeros(len(weight)) if bias is None else bias.detach().float().cpu()
         # transposed, but contiguous before: the layout whose product is fast
         self.weight, self.scale, self.bias = whole.t(), scale.squeeze(1), bias.clone()
@@ -137,12 +137,12 @@ class Int8Linear:
 
     def __call__(self, features: Tensor) -> Tensor:
         """… × out, for features of shape … × in."""
-        whole, scale = _rounded(features.float().reshape(-1, features.size(-1)))
+        whole, scale = round_rows(features.float().reshape(-1, features.size(-1)))
         product = _rescaled(torch._int_mm(whole, self.weight), scale, self.scale, self.bias)
         return product.view(*features.shape[:-1], len(self.scale))
 
 
-def _rounded(rows: Tensor) -> tuple[Tensor, Tensor]:
+def round_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Whole numbers of 8 bits and the scale (N × 1) that makes them ``rows`` (N × n) again."""
     kernels = cpu_kernels_for(rows)
     if kernels:

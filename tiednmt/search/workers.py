@@ -56,8 +56,16 @@ class Workers:
 
 
 def worth_forking(sentences: int) -> bool:
-    """Whether a batch of so many sentences on the CPU is better shared among processes."""
-    return sys.platform == "linux" and sentences > 1 and torch.get_num_threads() > 1
+    """Whether a batch of so many sentences on the CPU is better shared among processes.
+
+    Not beside other threads of the program: what they hold at that moment, a fork holds for ever.
+    """
+    return (
+        sys.platform == "linux"
+        and sentences > 1
+        and torch.get_num_threads() > 1
+        and threading.current_thread() is threading.main_thread()
+    )
 
 
 _chosen: Callable[..., Any]  # in a worker: its work

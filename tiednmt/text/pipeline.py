@@ -6,6 +6,8 @@ With sentencepiece there are no tokens: the model works on the normalised line.
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tiednmt.errors import UserError
+from tiednmt.files import write_json
 from tiednmt.text import moses, normalise
 from tiednmt.text.manifest import MANIFEST, read_manifest
 from tiednmt.text.moses import MosesTokeniser, detokenise
@@ -20,6 +23,7 @@ from tiednmt.text.subwords import BytePairs, SentencePiece, escape
 
 BPE, SENTENCEPIECE = SEGMENTATIONS = ("bpe", "sentencepiece")
 PACKAGES = {BPE: "subword-nmt", SENTENCEPIECE: "sentencepiece"}
+SETTINGS = "settings.json"  # in a folder that holds a pipeline and nothing else
 VERSION = 2
 # 1, of folders prepared before: no joiners and escapes; sentencepiece had ASCII apostrophes and no
 # threshold
@@ -144,8 +148,39 @@ class TextPipeline:
         settings = TextSettings.from_manifest(read_manifest(prepared), prepared / MANIFEST)
         return cls(settings, prepared / "bpe")
 
+    @classmethod
+    def saved(cls, folder: Path) -> TextPipeline:
+        """The pipeline that :meth:`save` wrote into a folder.
+
+        Raises:
+            UserError: where the folder is not one of those.
+        """
+        path = Path(folder) / SETTINGS
+        try:
+            settings = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file; copy the whole folder again") from None
+        except (ValueError, RecursionError):
+            settings = None
+        return cls(TextSettings.from_manifest({"text": settings}, path), path.parent)
+
+    def save(self, folder: Path) -> None:
+        """Write all that makes this pipeline into a folder, which is made."""
+        folder.mkdir(parents=True)
+        for file in self.files:
+            shutil.copyfile(file, folder / file.name)
+        write_json(folder / SETTINGS, self.settings.for_manifest())
+
     def __reduce__(self) -> tuple[Any, ...]:
         return TextPipeline, (self.settings, self.folder)
+
+    @property
+    def files(self) -> list[Path]:
+        """What it reads: all that is needed to make it again elsewhere."""
+        model = "sentencepiece.model" if self._on_raw_lines else "codes"
+        needs_vocabularies = not self._on_raw_lines or self.settings.version > 1
+        vocabularies = [f"vocab.{code}" for code in self.languages] if needs_vocabularies else []
+        return [self.folder / name for name in (model, *vocabularies)]
 
     @property
     def source(self) -> str:

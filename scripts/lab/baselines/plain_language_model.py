@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from fairseq.data import Dictionary, data_utils
 from torch import Tensor, nn
 
-from scripts.lab.commandline import command_parser
+from tiednmt.commandline import command_parser
 from tiednmt.errors import UserError
 
 State = tuple[Tensor, Tensor]

@@ -21,7 +21,7 @@ from fairseq.data import Dictionary, data_utils
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from scripts.lab.commandline import command_parser
+from tiednmt.commandline import command_parser
 
 Batch = tuple[Tensor, Tensor, Tensor]  # source, target input, target, B × length each
 PAD = Dictionary().pad()

@@ -8,9 +8,9 @@ from pathlib import Path
 from gensim.models import Word2Vec
 from gensim.models.word2vec import LineSentence
 
-from preprocess.files import named_when_whole
-from scripts.lab.options import option
 from tiednmt.errors import UserError
+from tiednmt.files import named_when_whole
+from tiednmt.options import option
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from scripts.lab.benchmarks import (
     start_up,
     training,
 )
-from scripts.lab.options import command_words
 from scripts.lab.records.schema import BenchmarkRecord
 from scripts.lab.records.typed import from_json, to_json
 from scripts.lab.run.provenance import machine, package_versions
+from tiednmt.options import command_words
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,14 @@ import torch
 from fairseq.data import Dictionary, data_utils
 from fairseq.data.data_utils import infer_language_pair
 
-from preprocess.files import write_whole
 from scripts.lab.baselines import ctranslate2
 from scripts.lab.benchmarks.compare import Measured, Side, compare, last_json, run_module
 from scripts.lab.benchmarks.options import Paired
-from scripts.lab.options import option, positive
 from scripts.lab.run.specs import folder_name
 from tiednmt.checkpoints import read_checkpoint, registered_name
 from tiednmt.errors import UserError
+from tiednmt.files import write_whole
+from tiednmt.options import option, positive
 
 WHAT = "sentences a second by the search alone, beam 5, test set"
 CTRANSLATE2 = "ctranslate2"

@@ -26,9 +26,9 @@ from fairseq.trainer import Trainer
 from scripts.lab.benchmarks.compare import Measured, figures, printed_by_module, ratios
 from scripts.lab.benchmarks.options import OurModel, PreparedData, Threads, in_batches
 from scripts.lab.benchmarks.trainer import trainer_of
-from scripts.lab.options import add_options, command_words, from_arguments, option, positive
 from scripts.lab.run.specs import merge
 from tiednmt.criterions.gradient_shares import GradientShares
+from tiednmt.options import add_options, command_words, from_arguments, option, positive
 
 WHAT = "updates a second, processor time, measured updates among them"
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from subword_nmt.learn_bpe import learn_bpe
 
-from preprocess.files import write_whole
 from preprocess.subwords import TextPart, count_words, learn_codes
+from tiednmt.files import write_whole
 
 
 def ours(texts: Sequence[Path], codes: Path, merges: int, workers: int) -> None:

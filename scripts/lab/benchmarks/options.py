@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.lab.baselines import stock
-from scripts.lab.options import option, positive
 from scripts.lab.run.specs import Recipe, load_experiment, merge
 from tiednmt.errors import UserError
+from tiednmt.options import option, positive
 from tiednmt.tying import TYINGS
 
 

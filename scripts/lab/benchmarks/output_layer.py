@@ -26,8 +26,8 @@ from scripts.lab.benchmarks.compare import (
     printed_by_module,
 )
 from scripts.lab.benchmarks.options import Paired
-from scripts.lab.options import add_options, command_words, from_arguments, option, positive
 from tiednmt.modules import OutputLayer
+from tiednmt.options import add_options, command_words, from_arguments, option, positive
 from tiednmt.tuned_process import use_exact_onednn
 
 WHAT = "tokens a second, loss and gradients of the output layer in single precision"

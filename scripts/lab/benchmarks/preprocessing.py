@@ -22,14 +22,15 @@ from pathlib import Path
 from typing import Any
 
 from preprocess.binarise import SHARED_UNITS
-from preprocess.files import find_file, write_whole
+from preprocess.files import find_file
 from preprocess.parallel import cores
 from preprocess.vocabulary import PADDING_FACTOR
 from scripts.lab.benchmarks.compare import Measured, Side, compare, printed_by_module
 from scripts.lab.benchmarks.options import Paired
-from scripts.lab.options import option, positive
 from scripts.lab.run.specs import ROOT
 from tiednmt.errors import UserError
+from tiednmt.files import write_whole
+from tiednmt.options import option, positive
 from tiednmt.text.lines import read_lines
 
 LANGUAGES = ("en", "de")

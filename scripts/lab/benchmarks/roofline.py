@@ -24,9 +24,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from scripts.lab.benchmarks.compare import printed_by_module
 from scripts.lab.benchmarks.options import OurModel, PreparedData, in_batches
-from scripts.lab.options import add_options, command_words, from_arguments, option, positive
 from scripts.lab.run.specs import fairseq_train_arguments
 from tiednmt.modules.linear import has_bfloat16_products
+from tiednmt.options import add_options, command_words, from_arguments, option, positive
 from tiednmt.tuned_process import use_exact_onednn
 
 SIZE = 2048  # of the square matrices

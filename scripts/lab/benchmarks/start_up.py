@@ -12,9 +12,9 @@ from typing import Any
 from scripts.lab.benchmarks.compare import Measured, Side, compare, run_module
 from scripts.lab.benchmarks.options import Paired, PreparedData, TranslationModels, in_batches
 from scripts.lab.benchmarks.training import fairseq_command
-from scripts.lab.options import option, positive
 from scripts.lab.run.specs import Recipe, merge
 from scripts.lab.run.training import log_entry
+from tiednmt.options import option, positive
 
 WHAT = "start-ups per minute, from the command to the first update of fairseq-train"
 ONE_UPDATE = {"common": {"log_interval": 1}, "optimization": {"max_update": 1}}

@@ -30,10 +30,10 @@ from scripts.lab.benchmarks.options import (
     TranslationModels,
     in_batches,
 )
-from scripts.lab.options import option, positive
 from scripts.lab.run.specs import ROOT, Recipe, fairseq_train_arguments, merge
 from scripts.lab.run.training import log_entries
 from tiednmt.errors import UserError
+from tiednmt.options import option, positive
 
 WHAT = "tokens predicted a second by the training command, updates 10 % to 100 %"
 JOEYNMT, TORCH = "joeynmt", "torch"

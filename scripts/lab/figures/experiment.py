@@ -7,10 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scripts.lab.figures.parts import (
-    NOT_WORSE,
     curve_table,
     label,
-    loss,
     over_training,
     p_text,
 )
@@ -35,7 +33,8 @@ from scripts.lab.records.schema import (
     TrainedRow,
     Validation,
 )
-from scripts.lab.records.seeds import Interval
+from tiednmt.translation.metrics import NOT_WORSE, loss
+from tiednmt.translation.seeds import Interval
 
 NOTE_OF_SEEDS = "Error bars: 95 % confidence interval of the mean over seeds (Student's t)."
 

@@ -21,7 +21,7 @@ from scripts.lab.figures.experiment import (
 )
 from scripts.lab.records.figures import Axis, Cell, Chart, Figures, Picture, Table, perplexity
 from scripts.lab.records.schema import LanguageModelRecord, LanguageModelRow
-from scripts.lab.records.seeds import interval_of_mean, mean_and_sd
+from tiednmt.translation.seeds import interval_of_mean, mean_and_sd
 
 SUBSETS = ("train", "valid", "test")
 PERPLEXITY = Axis("validation perplexity", logarithmic=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import sqrt
 from typing import Protocol, TypeVar
@@ -21,18 +21,10 @@ from scripts.lab.records.figures import (
     Series,
     Table,
 )
-from scripts.lab.records.seeds import Interval
+from tiednmt.translation.seeds import Interval
 from tiednmt.tying import INPUT, OUTPUT, SOURCE_INPUT, TARGET_INPUT, TieMap
 
 MEGABYTE = 1_000_000
-
-METRICS = {
-    "bleu": "BLEU",
-    "tokenised_bleu": "BLEU of lower-cased tokens",
-    "chrf": "chrF",
-    "ter": "TER",
-    "comet": "COMET",
-}
 
 SYMBOLS = {  # of the matrices, as in the README; "_" sets off a subscript
     SOURCE_INPUT: "U_src",
@@ -42,25 +34,9 @@ SYMBOLS = {  # of the matrices, as in the README; "_" sets off a subscript
 }
 
 
-NOT_WORSE = "not worse by more than (95 %)"  # the head of what loss() makes
-
-
-def loss(not_worse_by: float) -> str:
-    """How much worse something is at most, or how much better at least."""
-    return f"{not_worse_by:.2f}" if not_worse_by > 0 else f"better by {-not_worse_by:.2f}"
-
-
 def p_text(p_value: float) -> str:
     """To three decimals."""
     return f"{p_value:.3f}" if p_value >= 0.0005 else "<0.001"
-
-
-def what_was_sampled(over_seeds: Set[bool]) -> str:
-    """What comparisons are about that were or were not made over seeds."""
-    one_run = "over test sentences; one run each says nothing of other seeds"
-    if over_seeds == {False}:
-        return one_run
-    return "over seeds and test sentences" + (f" ({one_run})" if False in over_seeds else "")
 
 
 def rho(value: float | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from scripts.lab.figures.experiment import repeated
 from scripts.lab.records.figures import Axis, Chart, Figures, Picture, Point, Series, Table
 from scripts.lab.records.schema import ProjectionSearchRecord
-from scripts.lab.records.seeds import mean_and_sd
+from tiednmt.translation.seeds import mean_and_sd
 
 
 def figures(record: ProjectionSearchRecord) -> Figures:

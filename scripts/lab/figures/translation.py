@@ -19,17 +19,19 @@ from scripts.lab.figures.experiment import (
     spread,
     trained_on,
 )
-from scripts.lab.figures.parts import MEGABYTE, METRICS, NOT_WORSE, loss, p_text, what_was_sampled
+from scripts.lab.figures.parts import MEGABYTE, p_text
 from scripts.lab.records.figures import Axis, Bullets, Cell, Figures, Part, Picture, Table
-from scripts.lab.records.schema import BETTER, TranslationRecord, TranslationRow
-from scripts.lab.records.seeds import (
+from scripts.lab.records.schema import TranslationRecord, TranslationRow
+from tiednmt.errors import UserError
+from tiednmt.translation.metrics import BETTER, METRICS, NOT_WORSE, loss, what_was_sampled
+from tiednmt.translation.seeds import (
     Interval,
     SeedStatistics,
     interval_of_mean,
     mean_and_sd,
     over_seeds,
 )
-from scripts.lab.score.significance import (
+from tiednmt.translation.significance import (
     Estimate,
     RunScore,
     difference,
@@ -37,7 +39,6 @@ from scripts.lab.score.significance import (
     mean_of_test_sets,
     mean_score,
 )
-from tiednmt.errors import UserError
 from tiednmt.tying import NONE, TYINGS, embedding_rows
 
 MEAN = "mean"  # of all test sets

@@ -10,8 +10,8 @@ from scripts.lab.figures.parts import over_frequency, over_training
 from scripts.lab.records.figures import Axis, Block, Cell, Chart, Part, Picture, Table
 from scripts.lab.records.gradients import Curve, GradientShares, Ranks, mean_shares
 from scripts.lab.records.schema import ExperimentRecord, TrainedRow
-from scripts.lab.records.seeds import mean_and_sd, over_seeds
 from tiednmt.frequency import NEITHER
+from tiednmt.translation.seeds import mean_and_sd, over_seeds
 
 COLUMNS = 6  # updates that a table shows, spread over the training
 SHARE = Axis("% of the sum of the norms", low=0.0)

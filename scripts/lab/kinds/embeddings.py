@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from preprocess.files import write_json
 from scripts.lab.figures.embeddings import figures
 from scripts.lab.kinds.kind import Kind, Trained
 from scripts.lab.records import joining
@@ -21,13 +20,15 @@ from scripts.lab.records.schema import (
     SetSimilarity,
     SkipGramRecord,
 )
-from scripts.lab.records.seeds import SeedStatistics, over_seeds
 from scripts.lab.run.processes import Child, Place, side_by_side
 from scripts.lab.score.embeddings import load, read_sets, similarity
 from tiednmt.analysis.embeddings import Embedding, whole
 from tiednmt.analysis.likeness import likeness
 from tiednmt.analysis.word_similarity import WordPairs
 from tiednmt.errors import UserError
+from tiednmt.files import write_json
+from tiednmt.options import option_name
+from tiednmt.translation.seeds import SeedStatistics, over_seeds
 
 Named = Mapping[str, Embedding]
 
@@ -132,7 +133,9 @@ class _SkipGram(Child):
     @staticmethod
     def command(text: Path, out: Path, seed: int, options: Mapping[str, Any]) -> list[str]:
         """The arguments of the interpreter; the file to write is the last."""
-        given = [word for name, value in options.items() for word in (_option(name), str(value))]
+        given = [
+            word for name, value in options.items() for word in (option_name(name), str(value))
+        ]
         command = ["-m", "scripts.skip_gram", "--text", str(text), "--seed", str(seed), *given]
         return [*command, "--out", str(out)]
 
@@ -150,10 +153,6 @@ class _SkipGram(Child):
         if ended:
             write_json(self.out(self.told).with_suffix(".json"), self.told)
         return ended
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 # --- further seeds -----------------------------------------------------------------------------

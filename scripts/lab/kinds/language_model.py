@@ -18,9 +18,9 @@ from scripts.lab.records.schema import (
     LanguageModelRow,
     PaperFigures,
 )
-from scripts.lab.records.seeds import over_seeds, pooled
 from scripts.lab.run.processes import Child, Place, side_by_side
 from scripts.lab.run.training import Run
+from tiednmt.translation.seeds import over_seeds, pooled
 
 # --- scoring -----------------------------------------------------------------------------------
 

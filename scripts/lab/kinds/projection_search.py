@@ -9,9 +9,9 @@ from pathlib import Path
 from scripts.lab.figures.projection_search import figures
 from scripts.lab.kinds.kind import Kind
 from scripts.lab.records.schema import EpochFigures, ProjectionSearchRecord, VariantRow
-from scripts.lab.records.seeds import SeedStatistics, over_seeds
 from scripts.lab.run.provenance import provenance
 from scripts.lab.run.variants import Changes, figures_file, variants
+from tiednmt.translation.seeds import SeedStatistics, over_seeds
 
 EXPERIMENT = "projection-search"
 TITLE = "Penn Treebank, small LSTM, variants of projection regularisation"

@@ -21,15 +21,15 @@ from scripts.lab.records.schema import (
     TranslationRow,
     VocabularySizes,
 )
-from scripts.lab.records.seeds import over_seeds
 from scripts.lab.records.typed import Fault
 from scripts.lab.run.processes import call
 from scripts.lab.run.training import Run
-from scripts.lab.score.bleu import METRICS
-from scripts.lab.score.significance import RunScore
-from scripts.lab.score.tokenised import TOKENISED_BLEU
 from tiednmt.errors import UserError
 from tiednmt.text.lines import read_lines
+from tiednmt.translation.scoring import METRICS
+from tiednmt.translation.seeds import over_seeds
+from tiednmt.translation.significance import RunScore
+from tiednmt.translation.tokenised import TOKENISED_BLEU
 
 SAMPLES = 5
 OF_FIRST_SEED = ("score", "mean", "ci", "signature")

@@ -21,6 +21,7 @@ from scripts.lab.run.specs import (
     load_recipe,
     without_seed,
 )
+from tiednmt.options import option_name
 
 Json = dict[str, Any]
 _PROJECTION_SEARCH = "Penn Treebank, small LSTM, variants of projection regularisation"
@@ -106,7 +107,7 @@ def _groups() -> dict[str, str]:
     groups = {option: group for group, option in OPTION_OF_NAME.items()}
     for path in RECIPES.glob("*.yaml"):
         for group, values in load_recipe(path.stem).items():
-            groups.update({"--" + key.replace("_", "-"): group for key in values})
+            groups.update({option_name(key): group for key in values})
     return groups
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from scripts.lab.records.seeds import Interval
+from tiednmt.translation.seeds import Interval
 
 
 def perplexity(nll: float) -> float:

@@ -16,8 +16,8 @@ from scripts.lab.records.schema import (
     TranslationRecord,
     Validation,
 )
-from scripts.lab.records.seeds import pooled
 from tiednmt.errors import UserError
+from tiednmt.translation.seeds import pooled
 
 R = TypeVar("R", bound=Record)
 E = TypeVar("E", bound=ExperimentRecord)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import product
 
 from scripts.lab.records.gradients import GradientShares
-from scripts.lab.records.seeds import SeedStatistics
 from scripts.lab.records.typed import Fault
-from scripts.lab.score.significance import RunScore
+from tiednmt.translation.seeds import SeedStatistics
+from tiednmt.translation.significance import RunScore
 
 FORMAT = 1
 
@@ -129,21 +129,12 @@ def _require_some(values: Iterable[object], place: str) -> None:
 
 # --- translation -------------------------------------------------------------------------------
 
-# which scores are, by metric
-BETTER = {
-    "bleu": "higher",
-    "tokenised_bleu": "higher",
-    "chrf": "higher",
-    "ter": "lower",
-    "comet": "higher",
-}
-
 
 @dataclass(frozen=True, kw_only=True)
 class SeedScore:
     """The score of a seed; ``influences`` of the test sentences, in thousandths, as a line of text.
 
-    See :class:`~scripts.lab.score.significance.RunScore`.
+    See :class:`~tiednmt.translation.significance.RunScore`.
     """
 
     score: float
@@ -191,7 +182,7 @@ class TestScores:
     bleu: MetricScore
     chrf: MetricScore
     ter: MetricScore | None = None
-    tokenised_bleu: MetricScore | None = None  # see scripts.lab.score.tokenised
+    tokenised_bleu: MetricScore | None = None  # see tiednmt.translation.tokenised
 
     @property
     def by_metric(self) -> dict[str, MetricScore]:

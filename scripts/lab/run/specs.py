@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from tiednmt.errors import UserError
+from tiednmt.options import option_name
 
 ROOT = Path(__file__).resolve().parents[3]
 RECIPES = ROOT / "configs" / "recipes"
@@ -146,7 +147,7 @@ def options(recipe: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...
     given: dict[str, tuple[str, ...]] = {}
     for group, values in recipe.items():
         for key, value in values.items():
-            option = OPTION_OF_NAME[group] if key == "_name" else "--" + key.replace("_", "-")
+            option = OPTION_OF_NAME[group] if key == "_name" else option_name(key)
             if value is True:
                 given[option] = ()
             elif isinstance(value, list | tuple):

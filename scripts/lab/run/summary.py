@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocess.files import write_json
 from scripts.lab.records.schema import Validation
 from scripts.lab.records.typed import Fault, from_json, to_json
 from tiednmt.errors import UserError
+from tiednmt.files import write_json
 
 FILE = "run.json"
 

@@ -20,10 +20,10 @@ from omegaconf import OmegaConf
 from tqdm import tqdm
 
 import tiednmt.plugin  # noqa: F401
-from preprocess.files import named_when_whole, write_json
 from scripts.lab.run.processes import Child, Place, side_by_side
 from tiednmt.averaging import average, intermediate_checkpoints, last_checkpoints
 from tiednmt.errors import UserError
+from tiednmt.files import named_when_whole, write_json
 
 
 @dataclass(frozen=True)

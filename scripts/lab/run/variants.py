@@ -15,12 +15,12 @@ from typing import Any
 import torch
 import yaml
 
-from preprocess.files import named_when_whole, write_json
 from scripts.lab.baselines.plain_language_model import Training, Variant, dictionary, read
 from scripts.lab.records.schema import Setting
 from scripts.lab.run.processes import Child, side_by_side
 from scripts.lab.run.specs import ROOT
 from tiednmt.errors import UserError, one_line_errors
+from tiednmt.files import named_when_whole, write_json
 
 VARIANTS = ROOT / "configs" / "search" / "projection.yaml"
 

@@ -11,9 +11,7 @@ from typing import Any
 import tiednmt.analysis.checkpoints as checkpoints
 import tiednmt.analysis.word_vectors as word_vectors
 import tiednmt.plugin  # noqa: F401
-from preprocess.files import named_when_whole
 from preprocess.wordsim import set_name
-from scripts.lab.options import option, positive
 from scripts.lab.records.analysis import (
     AnalysedMatrix,
     AnalysedModel,
@@ -32,9 +30,6 @@ from scripts.lab.records.analysis import (
 from scripts.lab.records.typed import from_json
 from scripts.lab.run.gradients import gradient_shares_in
 from scripts.lab.run.provenance import package_versions
-from scripts.lab.score.prepared import Prepared
-from scripts.lab.score.systems import file_name, parse_system
-from scripts.lab.score.translate import load_system
 from tiednmt.analysis.attention import attention_of
 from tiednmt.analysis.embeddings import Embedding, EmbeddingError, Units, nearest, whole
 from tiednmt.analysis.geometry import PCA, PROJECTIONS, in_two_dimensions, norms_by_frequency
@@ -43,8 +38,13 @@ from tiednmt.analysis.word_similarity import WordPairs, parse_pairs, word_simila
 from tiednmt.analysis.word_vectors import EXPORTS
 from tiednmt.criterions.row_movement import read_row_movement
 from tiednmt.errors import UserError
+from tiednmt.files import named_when_whole
+from tiednmt.options import option, positive
 from tiednmt.text.lines import read_lines
 from tiednmt.text.pipeline import TextPipeline
+from tiednmt.translation.evaluation import load_system
+from tiednmt.translation.prepared import Prepared
+from tiednmt.translation.systems import file_name, parse_system
 from tiednmt.tying import TieMap
 
 PACKAGES = ("scipy", "gensim")

@@ -12,11 +12,11 @@ from fairseq.data import Dictionary, data_utils
 
 from preprocess.advice import Pair
 from preprocess.corpus import Options
-from preprocess.files import write_whole
 from preprocess.overlap import Overlap
 from preprocess.subwords import learn_subword_nmt, write_dictionary
 from preprocess.vocabulary import vocabulary_sizes
 from tiednmt.errors import UserError
+from tiednmt.files import write_whole
 from tiednmt.frequency import occurrences
 from tiednmt.text.lines import read_lines
 from tiednmt.text.manifest import data_bins, read_manifest

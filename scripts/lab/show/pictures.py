@@ -16,9 +16,9 @@ from matplotlib.font_manager import fontManager
 from matplotlib.ticker import LogLocator, NullLocator
 from matplotlib.transforms import Bbox
 
-from preprocess.files import named_when_whole
 from scripts.lab.records.figures import Bars, Chart, HeatMap, Picture, Point, Series
-from scripts.lab.score.systems import file_name
+from tiednmt.files import named_when_whole
+from tiednmt.translation.systems import file_name
 
 SIGNS = "os^Dv"
 MANY = 20  # points of a line, which has no signs then

@@ -13,7 +13,7 @@ from typing import ClassVar
 from matplotlib.ticker import Locator, LogLocator, MaxNLocator
 
 from scripts.lab.records.figures import Axis, Bars, Chart, HeatMap, Point
-from scripts.lab.records.seeds import Interval
+from tiednmt.translation.seeds import Interval
 
 WIDTH, HEIGHT = 360, 250
 LEFT, RIGHT, TOP, BOTTOM = 46, 350, 26, 208  # edges of the plot on the canvas

@@ -15,9 +15,9 @@ from scripts.lab.benchmarks.catalogue import BENCHMARKS, command_of
 from scripts.lab.benchmarks.options import OurModel
 from scripts.lab.benchmarks.roofline import Work
 from scripts.lab.benchmarks.training import LanguageModel, Translation
-from scripts.lab.options import from_arguments
 from scripts.lab.run.specs import ROOT, fairseq_train_arguments
 from tiednmt.errors import UserError
+from tiednmt.options import from_arguments
 
 KEPT = sorted((ROOT / "results").glob("benchmark-*.json"))
 

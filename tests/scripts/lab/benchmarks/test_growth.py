@@ -14,8 +14,8 @@ import pytest
 from scripts import benchmark
 from scripts.lab.benchmarks import growth
 from scripts.lab.benchmarks.growth import Cell, Growth
-from scripts.lab.options import add_options, from_arguments
 from scripts.lab.run.specs import ROOT
+from tiednmt.options import add_options, from_arguments
 
 
 def test_cells_cross_in_the_middle():

@@ -14,7 +14,6 @@ from scripts import report, reproduce
 from scripts.lab.kinds.language_model import join
 from scripts.lab.records.gradients import GradientShares
 from scripts.lab.records.schema import LanguageModelRecord
-from scripts.lab.records.seeds import over_seeds
 from scripts.lab.records.typed import from_json, to_json
 from scripts.lab.run import specs as recipes
 from scripts.lab.run.specs import Experiment, load_experiment
@@ -25,6 +24,7 @@ from tests.scripts.lab.show.html.reading import read
 from tests.scripts.lab.show.html.reading import table as table_of_page
 from tests.support import records
 from tiednmt.errors import UserError
+from tiednmt.translation.seeds import over_seeds
 
 EXPERIMENT = """
 title: A page

@@ -1,10 +1,7 @@
-"""Tables as Markdown and as text for a terminal."""
-
-import pytest
+"""Tables as Markdown."""
 
 from scripts.lab.records.figures import Bullets, Cell, Code, Figures, Part, Picture, Table
 from scripts.lab.show import markdown
-from scripts.lab.show.plain_text import columns
 
 TABLE = Table(
     ["model", "U", "V", "BLEU"],
@@ -55,11 +52,3 @@ def test_page():
         "## Samples",
         "- source: ein\n- reference: one\n",
     ]
-
-
-@pytest.mark.parametrize("left", [0, 1, 2])
-def test_columns(left):
-    table = Table(["a", "long", "c"], [["x", "1", "22"]], left=left)
-    head, line = columns(table).splitlines()
-    assert head == ("a  long   c")
-    assert line == ("x  1     22" if left == 2 else "x     1  22")

@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from scripts.lab.records.seeds import over_seeds as statistics
-from scripts.lab.score.significance import RunScore, difference, mean_of_test_sets, mean_score
 from tests.scripts.lab.show.html.reading import axis, error_bars, pictures, positions, table
+from tiednmt.translation.seeds import over_seeds as statistics
+from tiednmt.translation.significance import RunScore, difference, mean_of_test_sets, mean_score
 
 
 def minus(text):

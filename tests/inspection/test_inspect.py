@@ -1,0 +1,291 @@
+"""``tiednmt inspect`` on files as each toolkit writes them: tied, equal, untied, misdescribed."""
+
+import json
+import pickle
+from argparse import Namespace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support.translators import prepared_folder, save_translator
+from tiednmt.commands import inspect as command
+from tiednmt.errors import UserError
+from tiednmt.export.model_folder import write_model_folder
+from tiednmt.export.reading import read_trained
+from tiednmt.export.safetensors import write_tensors
+from tiednmt.inspection.findings import DIFFERENT, EQUAL, ONE, inspect
+
+ROWS, DIM = 40, 32
+
+
+def matrix(seed):
+    return torch.randn(ROWS, DIM, generator=torch.Generator().manual_seed(seed))
+
+
+def matrices(inputs, output, copies):
+    """Source, target and output: tied as told, as one tensor or as copies of it."""
+    again = torch.clone if copies else (lambda tensor: tensor)
+    source = matrix(1)
+    target = again(source) if inputs else matrix(2)
+    return source, target, again(target) if output else matrix(3)
+
+
+# A toolkit's way to write: folder, three matrices, what is claimed → the file
+
+
+def fairseq(folder, source, target, output, inputs, tied):
+    flags = {"share_all_embeddings": inputs and tied, "share_decoder_input_output_embed": tied}
+    model = {"_name": "transformer", **flags}
+    names = ("encoder.embed_tokens", "decoder.embed_tokens", "decoder.output_projection")
+    state = {f"{n}.weight": t for n, t in zip(names, (source, target, output), strict=True)}
+    torch.save({"model": state, "cfg": {"model": model}, "args": None}, folder / "c.pt")
+    return folder / "c.pt"
+
+
+def old_fairseq(folder, source, target, output, inputs, tied):
+    args = Namespace(
+        arch="transformer",
+        share_all_embeddings=inputs and tied,
+        share_decoder_input_output_embed=tied,
+    )
+    state = {
+        "encoder.embed_tokens.weight": source,
+        "decoder.embed_tokens.weight": target,
+        "decoder.embed_out": output,
+    }
+    content = {"model": state, "args": args, "optimizer_history": []}
+    torch.save(content, folder / "c.pt", _use_new_zipfile_serialization=False)
+    return folder / "c.pt"
+
+
+def hugging_face(folder, source, target, output, inputs, tied):
+    config = {"model_type": "marian", "tie_word_embeddings": tied}
+    config["share_encoder_decoder_embeddings"] = inputs
+    (folder / "config.json").write_text(json.dumps(config))
+    state = {
+        "model.encoder.embed_tokens.weight": source,
+        "model.decoder.embed_tokens.weight": target,
+        "lm_head.weight": output,
+        "final_logits_bias": torch.zeros(1, ROWS),
+    }
+    torch.save(state, folder / "pytorch_model.bin")
+    return folder
+
+
+def marian(folder, source, target, output, inputs, tied):
+    config = f"tied-embeddings-all: false\ntied-embeddings-src: {inputs}\ntied-embeddings: {tied}\n"
+    arrays = {"encoder_Wemb": source.numpy(), "decoder_Wemb": target.numpy()}
+    arrays["decoder_ff_logit_out_W"] = output.t().contiguous().numpy()
+    text = np.frombuffer(config.lower().encode() + b"\0", dtype=np.int8)
+    np.savez(folder / "model.npz", **arrays, **{"special:model.yml": text})
+    return folder / "model.npz"
+
+
+def joeynmt(folder, source, target, output, inputs, tied):
+    yaml = f"name: x\nmodel:\n    tied_embeddings: {inputs}\n    tied_softmax: {tied}\n"
+    (folder / "config.yaml").write_text(yaml)
+    names = ("src_embed.lut", "trg_embed.lut", "decoder.output_layer")
+    state = {f"{n}.weight": t for n, t in zip(names, (source, target, output), strict=True)}
+    torch.save({"steps": 7, "model_state": state, "optimizer_state": {}}, folder / "best.ckpt")
+    return folder / "best.ckpt"
+
+
+def opennmt(folder, source, target, output, inputs, tied):
+    lut = "embeddings.make_embedding.emb_luts.0.weight"
+    state = {f"encoder.{lut}": source, f"decoder.{lut}": target}
+    opt = Namespace(share_embeddings=inputs, share_decoder_embeddings=tied)
+    content = {"model": state, "generator": {"weight": output, "bias": torch.zeros(ROWS)}}
+    torch.save({**content, "opt": opt, "vocab": {"src": ["a"]}}, folder / "step_1.pt")
+    return folder / "step_1.pt"
+
+
+def eole(folder, source, target, output, inputs, tied):
+    model = {"share_decoder_embeddings": tied, "share_embeddings": inputs}
+    (folder / "config.json").write_text(json.dumps({"model": model}))
+    names = ("src_emb.embeddings.weight", "tgt_emb.embeddings.weight", "generator.weight")
+    state = dict(zip(names, (source, target, output), strict=True))
+    write_tensors(folder / "model.00.safetensors", state)
+    return folder / "model.00.safetensors"
+
+
+TOOLKITS = {
+    "fairseq": fairseq,
+    "old fairseq": old_fairseq,
+    "Hugging Face": hugging_face,
+    "Marian": marian,
+    "JoeyNMT": joeynmt,
+    "OpenNMT-py": opennmt,
+    "eole": eole,
+}
+SHARES = {"fairseq", "old fairseq", "Hugging Face", "JoeyNMT", "OpenNMT-py"}  # one in memory
+every_toolkit = pytest.mark.parametrize("toolkit", TOOLKITS)
+
+
+@every_toolkit
+@pytest.mark.parametrize("copies", [False, True])
+@pytest.mark.parametrize(("inputs", "tied"), [(True, True), (False, True), (False, False)])
+def test_what_is_one_equal_or_different(tmp_path, toolkit, inputs, tied, copies):
+    three = matrices(inputs, tied, copies)
+    found = inspect(TOOLKITS[toolkit](tmp_path, *three, inputs, tied))
+    assert found.toolkit == toolkit.removeprefix("old ")
+    assert found.agrees
+    same = ONE if toolkit in SHARES and not copies else EQUAL
+    assert [pair.found for pair in found.pairs] == [
+        same if inputs else DIFFERENT,
+        same if tied else DIFFERENT,
+    ]
+    assert [pair.claimed for pair in found.pairs] == [inputs, tied]
+    assert [matrix.shape for matrix in found.matrices] == [(ROWS, DIM)] * 3
+    wasted = 0 if same is ONE else inputs + tied
+    assert found.wasted == wasted * ROWS * DIM * 4
+
+
+@every_toolkit
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_wrong_claim(tmp_path, toolkit, tied, capsys):
+    """What is tied is said not to be, or the other way round."""
+    path = TOOLKITS[toolkit](tmp_path, *matrices(tied, tied, False), not tied, not tied)
+    found = inspect(path)
+    assert not found.agrees
+    assert [pair.agrees for pair in found.pairs] == [False, False]
+    with pytest.raises(SystemExit) as ended:
+        command.main([str(path)])
+    assert ended.value.code == 1
+    assert capsys.readouterr().out.count("DISAGREES") == 2
+
+
+def test_a_right_claim_has_status_zero(tmp_path, capsys):
+    path = fairseq(tmp_path, *matrices(True, True, True), True, True)
+    command.main([str(path)])
+    out = capsys.readouterr().out
+    assert "source input embedding = target input embedding? equal, stored twice" in out
+    assert f"{2 * ROWS * DIM * 4:,} bytes could be saved" in out
+
+
+# --- what is not stored, or stored once under several names ------------------------------------
+
+
+def test_marian_with_one_matrix(tmp_path):
+    text = np.frombuffer(b"tied-embeddings-all: true\n", dtype=np.int8)
+    np.savez(tmp_path / "m.npz", Wemb=matrix(1).numpy(), **{"special:model.yml": text})
+    found = inspect(tmp_path / "m.npz")
+    assert [(pair.found, pair.claimed) for pair in found.pairs] == [(ONE, True)] * 2
+    assert found.parameters == ROWS * DIM
+
+
+def test_eole_leaves_out_what_is_tied(tmp_path):
+    (tmp_path / "config.json").write_text(
+        json.dumps({"share_embeddings": True, "model": {"share_decoder_embeddings": True}})
+    )
+    write_tensors(tmp_path / "model.00.safetensors", {"src_emb.embeddings.weight": matrix(1),
+        "encoder.x": matrix(2)})  # fmt: skip
+    assert [(pair.found, pair.claimed) for pair in inspect(tmp_path).pairs] == [(ONE, True)] * 2
+
+
+def test_shards_of_a_language_model(tmp_path):
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "llama", "tie_word_embeddings": True})
+    )
+    parts = {"model.embed_tokens.weight": matrix(1), "lm_head.weight": matrix(2)}
+    for i, (name, tensor) in enumerate(parts.items()):
+        write_tensors(tmp_path / f"model-{i}.safetensors", {name: tensor})
+    index = {"weight_map": {name: f"model-{i}.safetensors" for i, name in enumerate(parts)}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    found = inspect(tmp_path)
+    assert [matrix.use for matrix in found.matrices] == ["input embedding", "output embedding"]
+    assert not found.agrees
+
+
+def test_ours(tmp_path):
+    data = prepared_folder(tmp_path / "data")
+    for tying, expected in (("three-way", [ONE, ONE]), ("decoder", [DIFFERENT, ONE])):
+        path = tmp_path / f"{tying}.pt"
+        model = save_translator(path, data, tying=tying)
+        for int8 in (False, True):
+            folder = tmp_path / f"{tying} {int8}"
+            write_model_folder(folder, read_trained(path, data), int8=int8)
+            found = inspect(folder)
+            assert found.agrees and found.wasted == 0
+            assert [pair.found for pair in found.pairs] == expected
+            assert [pair.claimed for pair in found.pairs] == [tying == "three-way", True]
+            assert found.parameters == sum(p.numel() for p in model.parameters())
+        found = inspect(path)
+        assert found.agrees and found.wasted == 0
+        assert [pair.found for pair in found.pairs] == expected
+        assert found.parameters == sum(p.numel() for p in model.parameters())
+
+
+def test_nothing_is_claimed_where_no_configuration_is(tmp_path):
+    path = hugging_face(tmp_path, *matrices(True, True, False), True, True)
+    (tmp_path / "config.json").unlink()
+    found = inspect(path)
+    assert [pair.claimed for pair in found.pairs] == [None, None]
+    assert found.agrees
+
+
+# --- what is refused ---------------------------------------------------------------------------
+
+
+class Hostile:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+@pytest.mark.parametrize("new", [False, True])
+def test_a_pickle_that_could_run_code(tmp_path, new):
+    content = {"model": {"encoder.embed_tokens.weight": matrix(1)}, "x": Hostile(tmp_path / "ran")}
+    torch.save(content, tmp_path / "c.pt", _use_new_zipfile_serialization=new)
+    with pytest.raises(UserError, match=r"c.pt: refused"):
+        inspect(tmp_path / "c.pt")
+    (tmp_path / "p.bin").write_bytes(pickle.dumps(Hostile(tmp_path / "ran")))
+    with pytest.raises(UserError, match=r"p.bin: "):
+        inspect(tmp_path / "p.bin")
+    np.savez(tmp_path / "m.npz", Wemb=np.array([Hostile(tmp_path / "ran")], dtype=object))
+    with pytest.raises(UserError, match=r"m.npz: no .npz of numbers alone"):
+        inspect(tmp_path / "m.npz")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_yaml_that_could_run_code(tmp_path):
+    text = f"!!python/object/apply:os.system ['touch {tmp_path / 'ran'}']".encode()
+    array = np.frombuffer(text, dtype=np.int8)
+    np.savez(tmp_path / "m.npz", Wemb=matrix(1).numpy(), **{"special:model.yml": array})
+    with pytest.raises(UserError, match="no YAML"):
+        inspect(tmp_path / "m.npz")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_is_no_model(tmp_path):
+    files = {"text.bin": b"hello", "empty.bin": b"", "cut.pt": b"PK\x03\x04", "m.npz": b"PK\x03"}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=name):
+            inspect(tmp_path / name)
+    torch.save({"model": {"conv.weight": matrix(1)}}, tmp_path / "image.pt")
+    with pytest.raises(UserError, match="holds no embeddings under the names of"):
+        inspect(tmp_path / "image.pt")
+    torch.save([matrix(1)], tmp_path / "list.pt")
+    with pytest.raises(UserError, match="holds a list"):
+        inspect(tmp_path / "list.pt")
+    index = {"weight_map": {"a": "../other.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(UserError, match="outside of its folder"):
+        inspect(tmp_path / "model.safetensors.index.json")
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(UserError, match="holds no file of weights"):
+        inspect(tmp_path / "nothing")
+
+
+def test_the_others_are_read_where_one_cannot_be(tmp_path, capsys):
+    good = fairseq(tmp_path, *matrices(True, True, False), True, True)
+    with pytest.raises(SystemExit):
+        command.main([str(tmp_path / "none.pt"), str(good)])
+    captured = capsys.readouterr()
+    assert "none.pt: no such file" in captured.err
+    assert "one matrix" in captured.out

@@ -1,0 +1,229 @@
+"""``tiednmt.load``: every kind of model, every form of answer."""
+
+import threading
+from itertools import count, islice
+
+import pytest
+import torch
+
+import tiednmt
+from tests.support.translators import LINES, TRANSLATORS, prepared_folder, save_translator
+from tiednmt.errors import UserError
+from tiednmt.export.model_folder import write_model_folder
+from tiednmt.export.reading import read_trained
+from tiednmt.modules.frozen_linear import Int8Linear
+from tiednmt.translation.translator import Translation
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    return prepared_folder(tmp_path_factory.mktemp("data") / "prepared")
+
+
+@pytest.fixture(scope="module")
+def checkpoints(prepared, tmp_path_factory):
+    """Of every architecture, and of a second seed."""
+    run = tmp_path_factory.mktemp("run")
+    for arch in TRANSLATORS:
+        save_translator(run / f"{arch}.pt", prepared, arch)
+    save_translator(run / "second.pt", prepared, seed=8)
+    return {path.stem: path for path in run.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def folders(prepared, checkpoints):
+    for path in checkpoints.values():
+        write_model_folder(path.with_suffix(""), read_trained(path, prepared))
+    return {name: path.with_suffix("") for name, path in checkpoints.items()}
+
+
+@pytest.fixture(scope="module")
+def translator(folders):
+    return tiednmt.load(folders["tied_gru"])
+
+
+@pytest.mark.parametrize("arch", TRANSLATORS)
+def test_a_folder_translates_as_its_checkpoint(prepared, checkpoints, folders, arch):
+    expected = tiednmt.load(checkpoints[arch], data=prepared).translate(LINES)
+    assert len(set(expected)) > 2
+    assert tiednmt.load(folders[arch]).translate(LINES) == expected
+
+
+def test_forms_of_the_answer(translator):
+    best = translator.translate(LINES)
+    several = translator.translate(LINES, nbest=3)
+    assert [len(of) for of in several] == [3, 3, 1, 3, 3]
+    assert [of[0] for of in several] == best
+    assert best[2] == ""
+    detailed = translator.translate(LINES, nbest=3, details=True)
+    assert [[one.text for one in of] for of in detailed] == several
+    assert [one.text for one in translator.translate(LINES, details=True)] == best
+    for of in detailed:
+        scores = [one.score for one in of]
+        assert scores == sorted(scores, reverse=True)
+    assert detailed[2] == [Translation("", 0.0)]
+    assert translator.translate([]) == []
+
+
+def test_details(translator):
+    (one,) = translator.translate(["w3 w7 dog"], details=True, lenpen=0.7)
+    assert one.source_units == ("w3", "w7", "d@@", "og")
+    length = len(one.units) + 1
+    assert len(one.unit_scores) == length
+    assert one.score == pytest.approx(sum(one.unit_scores) / length**0.7, abs=1e-5)
+    assert [unit for _, unit in one.alignment] == [*range(len(one.units))]
+    assert {source for source, _ in one.alignment} <= {0, 1, 2, 3}
+
+
+def test_score_and_alignment_are_the_models_own(translator):
+    """Against one forward pass over the translation."""
+    (one,) = translator.translate(["w3 w7 w1."], details=True)
+    model, task = translator.models[0], translator.task
+    source = task.source_dictionary.encode_line(" ".join(one.source_units), append_eos=True)
+    target = task.target_dictionary.encode_line(" ".join(one.units), append_eos=True)
+    previous = torch.cat((target[-1:], target[:-1])).long().unsqueeze(0)
+    with torch.no_grad():
+        scores, extra = model(
+            source.long().unsqueeze(0), torch.tensor([len(source)]), prev_output_tokens=previous
+        )
+    expected = scores[0].log_softmax(-1).gather(1, target.long().unsqueeze(1)).squeeze(1)
+    assert one.unit_scores == pytest.approx(expected.tolist(), abs=1e-5)
+    most = extra["attn"][0, : len(one.units), : len(one.source_units)].argmax(1)
+    assert [source for source, _ in one.alignment] == most.tolist()
+
+
+def test_batches_and_order_change_nothing(translator):
+    lines = [f"w{i % 30} " * (1 + i % 7) for i in range(40)]
+    expected = [translator.translate([line])[0] for line in lines]
+    assert translator.translate(lines) == expected
+    assert translator.translate(lines, max_sentences=3) == expected
+    assert translator.translate(lines, max_tokens=10) == expected
+    assert translator.translate(iter(lines)) == expected
+
+
+def test_a_stream_reads_no_more_than_it_must(translator):
+    read = []
+    lines = (read.append(i) or f"w{i % 30}" for i in count())
+    found = [*islice(translator.stream(lines, at_once=4), 6)]
+    assert found == translator.translate([f"w{i}" for i in range(6)])
+    assert len(read) == 8
+    assert [*translator.stream(["w1"], nbest=2)] == translator.translate(["w1"], nbest=2)
+
+
+def test_threads(translator):
+    """Each gets the answers to its own lines, whatever the others ask."""
+    jobs = [(beam, [f"w{(7 * beam + i) % 30} w{i}" for i in range(12)]) for beam in (1, 2, 3, 4)]
+    expected = [translator.translate(lines, beam=beam) for beam, lines in jobs]
+    found = [[] for _ in jobs]
+
+    def work(place, beam, lines):
+        for _ in range(3):
+            found[place].append(translator.translate(lines, beam=beam))
+
+    threads = [threading.Thread(target=work, args=(place, *job)) for place, job in enumerate(jobs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [[one] * 3 for one in expected]
+
+
+def test_no_gradient_is_recorded_in_a_thread(translator):
+    scores = []
+
+    def work():
+        scores.append(translator.translate(["w1"], details=True)[0].score)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert scores == [translator.translate(["w1"], details=True)[0].score]
+
+
+def test_ensembles(prepared, checkpoints, folders, translator):
+    twice = tiednmt.load([folders["tied_gru"]] * 2)
+    assert twice.translate(LINES) == translator.translate(LINES)
+    pair = tiednmt.load([folders["tied_gru"], folders["second"]])
+    alone = [tiednmt.load(folders[name]) for name in ("tied_gru", "second")]
+    (both,) = pair.translate(["w3 w7 w1."], details=True)
+    assert all(both.score != one.translate(["w3 w7 w1."], details=True)[0].score for one in alone)
+    mixed = tiednmt.load([checkpoints["tied_gru"], folders["second"]], data=prepared)
+    assert mixed.translate(LINES) == pair.translate(LINES)
+
+
+def test_int8(prepared, checkpoints, folders, tmp_path):
+    def kind(translator):
+        translator.translate(["w1"])
+        layer = translator.models[0].output_layer
+        with torch.no_grad():
+            return type(layer.frozen(layer.embedding.weight, layer.bias))
+
+    trained = read_trained(checkpoints["tied_gru"], prepared)
+    write_model_folder(tmp_path / "int8", trained, int8=True)
+    rounded = tiednmt.load(tmp_path / "int8")
+    assert kind(rounded) is Int8Linear
+    assert kind(tiednmt.load(tmp_path / "int8", int8=False)) is not Int8Linear
+    asked = tiednmt.load(folders["tied_gru"], int8=True)
+    assert kind(asked) is Int8Linear
+    scores = [one.score for one in asked.translate(LINES, details=True)]
+    found = [one.score for one in rounded.translate(LINES, details=True)]
+    assert found == pytest.approx(scores, abs=0.05)
+
+
+def test_too_long_a_line_is_cut_with_a_warning(translator, caplog):
+    (one,) = translator.translate(["w1 " * 1100], beam=1, details=True)
+    assert len(one.source_units) == 1023
+    assert "a line of 1,100 subword units is longer than the model takes" in caplog.text
+
+
+def test_a_with_block(folders):
+    with tiednmt.load(folders["tied_gru"]) as translator:
+        first = translator.translate(LINES)
+    assert translator.translate(LINES) == first
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beam": 0}, "--beam 0: must be 1 or more"),
+        ({"nbest": 0}, "nbest 0: must be from 1 to the beam, 5"),
+        ({"beam": 2, "nbest": 3}, "nbest 3: must be from 1 to the beam, 2"),
+        ({"max_tokens": -1}, "--max-tokens -1"),
+    ],
+    ids=str,
+)
+def test_numbers_out_of_range(translator, options, message):
+    with pytest.raises(UserError, match=message):
+        translator.translate(LINES, **options)
+
+
+def test_arguments_that_it_does_not_have(translator):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'beams'"):
+        translator.translate(LINES, beams=3)
+    with pytest.raises(UserError, match="a list of lines"):
+        translator.translate("w1")
+
+
+def test_what_cannot_be_loaded(prepared, checkpoints, folders, tmp_path):
+    with pytest.raises(UserError, match="a checkpoint needs the prepared folder"):
+        tiednmt.load(checkpoints["tied_gru"])
+    with pytest.raises(UserError, match=r"no such checkpoint"):
+        tiednmt.load(tmp_path / "none.pt", data=prepared)
+    with pytest.raises(UserError, match="no model folder"):
+        tiednmt.load(tmp_path)
+    with pytest.raises(UserError, match="give at least one"):
+        tiednmt.load([])
+    other = prepared_folder(tmp_path / "other", words=["a", "b", "c"])
+    save_translator(tmp_path / "other.pt", other)
+    write_model_folder(tmp_path / "folder", read_trained(tmp_path / "other.pt", other))
+    with pytest.raises(UserError, match="cannot be an ensemble"):
+        tiednmt.load([folders["tied_gru"], tmp_path / "folder"])
+
+
+def test_stock_models(prepared, tmp_path):
+    sizes = ("--encoder-layers", 1, "--decoder-layers", 1, "--encoder-embed-dim", 8)
+    heads = ("--encoder-attention-heads", 2, "--decoder-attention-heads", 2)
+    save_translator(tmp_path / "c.pt", prepared, "transformer", *sizes, *heads, tying=None)
+    translator = tiednmt.load(tmp_path / "c.pt", data=prepared)
+    found = translator.translate(LINES, details=True)
+    assert [one.text for one in found] == translator.translate(LINES)

@@ -1,0 +1,304 @@
+"""The commands on checkpoints and prepared folders, from the first file to the last."""
+
+import dataclasses
+import json
+import shutil
+
+import pytest
+import torch
+from fairseq import checkpoint_utils
+
+from tests.support.small_prepared import prepare, sentences, trained_on
+from tests.support.small_training import train, write_corpus
+from tiednmt.commands.vocabulary import main
+from tiednmt.errors import CheckpointError, UserError
+from tiednmt.vocabulary import files, operations
+from tiednmt.vocabulary.extend import Start
+from tiednmt.vocabulary.files import read
+from tiednmt.vocabulary.search import hypotheses
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    return prepare(tmp_path_factory.mktemp("corpus") / "prepared")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(prepared, tmp_path_factory):
+    return trained_on(prepared, tmp_path_factory.mktemp("three-way"), updates=60)
+
+
+@pytest.fixture(scope="module")
+def untied(prepared, tmp_path_factory):
+    return trained_on(prepared, tmp_path_factory.mktemp("none"), "none", updates=2)
+
+
+def command(*arguments):
+    main([str(argument) for argument in arguments])
+
+
+def load(path):
+    return checkpoint_utils.load_checkpoint_to_cpu(str(path))
+
+
+def content(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_trim(prepared, checkpoint, tmp_path, capsys):
+    before = checkpoint.read_bytes(), content(prepared)
+    test = prepared / "raw" / "test.en"
+    command("trim", checkpoint, "--text", test, "--translate", "--output", tmp_path / "small")
+    assert (checkpoint.read_bytes(), content(prepared)) == before
+    told = capsys.readouterr().out
+    assert "all of 10 lines are the same as before" in told
+    assert "training text, en" in told
+    old, new = read(checkpoint), read(tmp_path / "small" / "checkpoint.pt")
+    assert len(new.model.target) < len(old.model.target)
+    lines = test.read_text().splitlines()
+    units = [old.segmentation.units(line, "en") for line in lines]
+    assert units == [new.segmentation.units(line, "en") for line in lines]
+    assert hypotheses(old.model, units, 1) == hypotheses(new.model, units, 1)
+    assert (tmp_path / "small" / "raw" / "test.en").read_text() == test.read_text()
+
+
+def test_the_most_frequent_units(checkpoint, tmp_path, capsys):
+    options = ("--keep", 5, "--no-characters", "--output", tmp_path / "small")
+    command("trim", checkpoint, *options)
+    assert len(read(tmp_path / "small" / "checkpoint.pt").model.target) == 4 + 5
+    assert "no longer covered" in capsys.readouterr().out
+
+
+def test_training_goes_on_after_an_extension(prepared, checkpoint, tmp_path, capsys):
+    """By --restore-file, optimizer and all; and old text is translated as before."""
+    text = tmp_path / "text.cs"
+    text.write_text("\n".join(sentences("cs", 40, words=["zahahe", "lezhk", "hkaze"])) + "\n")
+    options = ("--merges", 20, "--language", "cs", "--pair", "en-cs")
+    command("extend", checkpoint, "--text", text, *options, "--output", tmp_path / "larger")
+    old, new = read(checkpoint), read(tmp_path / "larger" / "checkpoint.pt")
+    size = len(old.model.target)
+    assert new.languages == ("en", "cs")
+    assert f"--train-rows {size}:{len(new.model.target)}" in capsys.readouterr().out
+    assert new.model.target.symbols[:size] == old.model.target.symbols
+    assert new.model.moments is not None
+    data = tmp_path / "data"
+    shutil.copytree(tmp_path / "larger" / "data-bin", data)
+    for split in ("train", "valid"):
+        for language in ("en", "cs"):
+            lines = sentences("en", 8) if language == "en" else text.read_text().split("\n")[:8]
+            units = (" ".join(new.segmentation.units(line, language)) for line in lines)
+            (data / f"{split}.en-cs.{language}").write_text("".join(f"{u}\n" for u in units))
+    restored = train(
+        data,
+        tmp_path / "on",
+        model={"tying": "three-way"},
+        checkpoint={"restore_file": str(tmp_path / "larger" / "checkpoint.pt")},
+        optimization={"max_update": 64},
+        task={"source_lang": "en", "target_lang": "cs"},
+        dataset={"batch_size": 8},
+    )
+    state = load(restored)
+    assert state["optimizer_history"][-1]["num_updates"] == 64
+    assert state["last_optimizer_state"]["state"][0]["step"] == 64
+    units = [old.segmentation.units(line, "en") for line in sentences("en", 10)]
+    assert hypotheses(old.model, units, 1) == hypotheses(new.model, units, 1)
+    options = ("--units", prepared / "data-bin" / "dict.en.txt", "--output", tmp_path / "back")
+    command("trim", tmp_path / "larger" / "checkpoint.pt", *options)
+    back = load(tmp_path / "back" / "checkpoint.pt")["model"]
+    assert all(torch.equal(weight, back[name]) for name, weight in old.model.weights.items())
+    same = [new.segmentation.units(line, "de") for line in sentences("de", 10)]
+    assert same == [old.segmentation.units(line, "de") for line in sentences("de", 10)]
+
+
+def test_symbols_of_ones_own(checkpoint, tmp_path):
+    (tmp_path / "tags").write_text("<2cs>\nabcabc@@\n")
+    options = ("--symbols", tmp_path / "tags", "--start", "unk")
+    command("extend", checkpoint, *options, "--output", tmp_path / "larger")
+    model = read(tmp_path / "larger" / "checkpoint.pt").model
+    assert model.target.symbols[-2:] == ["<2cs>", "abcabc@@"]
+    assert torch.equal(
+        model.weights["encoder.embedding.weight"][-1],
+        model.weights["encoder.embedding.weight"][model.target.unk()],
+    )
+    with pytest.raises(SystemExit, match="'<2cs>' is a unit of the model already"):
+        again = tmp_path / "larger" / "checkpoint.pt"
+        command("extend", again, "--symbols", tmp_path / "tags", "--output", tmp_path / "no")
+
+
+def test_rows_from_a_second_model(prepared, checkpoint, tmp_path):
+    model = read(checkpoint).model
+    matrix = model.weights["encoder.embedding.weight"]
+    rows = [*enumerate(model.target.symbols[4:20], start=4)]
+    lines = [f"{unit} {' '.join(map(str, matrix[row].tolist()))}\n" for row, unit in rows]
+    new = f"zz {' '.join(map(str, matrix[5].tolist()))}\n"
+    (tmp_path / "vectors").write_text("17 6\n" + "".join(lines) + new)
+    (tmp_path / "units").write_text("zz\n")
+    options = ("--symbols", tmp_path / "units", "--start", "vectors")
+    options += ("--vectors", tmp_path / "vectors", "--output", tmp_path / "larger")
+    command("extend", checkpoint, *options)
+    made = read(tmp_path / "larger" / "checkpoint.pt").model.weights["encoder.embedding.weight"]
+    torch.testing.assert_close(made[-1], matrix[5], atol=0.1, rtol=0)
+
+
+def test_tie_is_what_the_refusal_of_a_less_tied_checkpoint_points_to(prepared, untied, tmp_path):
+    start = {"checkpoint": {"finetune_from_model": str(untied)}}
+    with pytest.raises(Exception, match="Cannot load model") as refused:
+        trained_on(prepared, tmp_path / "refused", updates=1, **start)
+    assert "tiednmt vocabulary tie" in str(refused.value.__cause__ or refused.value.__context__)
+    command("tie", untied, "--tying", "three-way", "--output", tmp_path / "tied")
+    assert read(tmp_path / "tied" / "checkpoint.pt").model.moments is not None
+    resumed = {"checkpoint": {"restore_file": str(tmp_path / "tied" / "checkpoint.pt")}}
+    after = trained_on(prepared, tmp_path / "on", updates=4, **resumed)
+    assert load(after)["last_optimizer_state"]["state"][0]["step"] == 4
+
+
+def test_untie_goes_on_as_well(prepared, checkpoint, tmp_path):
+    command("untie", checkpoint, "--tying", "decoder", "--output", tmp_path / "untied")
+    resumed = {"checkpoint": {"restore_file": str(tmp_path / "untied" / "checkpoint.pt")}}
+    after = trained_on(prepared, tmp_path / "on", "decoder", updates=62, **resumed)
+    assert load(after)["last_optimizer_state"]["state"][0]["step"] == 62
+
+
+def test_averages_are_changed_alike(prepared, tmp_path):
+    average = {"store_ema": True, "ema_decay": 0.5, "ema_fp32": True}
+    checkpoint = trained_on(prepared, tmp_path / "ema", updates=3, ema=average)
+    command("trim", checkpoint, "--keep", 9, "--output", tmp_path / "small")
+    old, new = read(checkpoint).model, read(tmp_path / "small" / "checkpoint.pt").model
+    rows = [old.target.index(symbol) for symbol in new.target.symbols]
+    for name in ("ema", "ema_fp32_params"):
+        of_old, of_new = (m.averages[name]["encoder.embedding.weight"] for m in (old, new))
+        assert torch.equal(of_old[rows], of_new)
+        assert torch.equal(
+            new.averages[name]["vocabulary_version"].long(), new.weights["vocabulary_version"]
+        )
+
+
+def test_a_data_bin_alone(tmp_path):
+    """Of text that others segmented: units are what white space separates."""
+    data = write_corpus(tmp_path / "data", source=["a", "b", "w3"])
+    checkpoint = train(
+        data, tmp_path / "run", model={"tying": "decoder"}, optimization={"max_update": 1}
+    )
+    (tmp_path / "text").write_text("w3 a w5\n")
+    command("trim", checkpoint, "--text", tmp_path / "text", "--output", tmp_path / "small")
+    model = read(tmp_path / "small" / "checkpoint.pt").model
+    assert model.source.symbols[4:] == ["a", "b", "w3"]  # b is a character
+    assert model.target.symbols[4:] == ["w3", "w5"]
+    command("join", data / "dict.en.txt", data / "dict.de.txt", "--output", tmp_path / "joint.txt")
+    assert len((tmp_path / "joint.txt").read_text().splitlines()) == 28
+    command("tie", checkpoint, "--tying", "three-way", "--output", tmp_path / "tied")
+    tied = read(tmp_path / "tied" / "checkpoint.pt").model
+    assert tied.source.symbols == tied.target.symbols
+    assert (tmp_path / "tied" / "data-bin" / "dict.en.txt").read_bytes() == (
+        tmp_path / "joint.txt"
+    ).read_bytes()
+
+
+def test_report(prepared, checkpoint, tmp_path, capsys):
+    texts = [prepared / "raw" / f"test.{language}" for language in ("en", "de")]
+    command("report", checkpoint, "--text", *texts, "--output", tmp_path / "told")
+    told = capsys.readouterr().out
+    size = len(read(checkpoint).model.target)
+    assert f"{size} rows" in told
+    assert "0 (0.0%) no longer covered" in told.splitlines()[-1]
+    assert len((tmp_path / "told" / "rows.tsv").read_text().splitlines()) == 1 + size
+    assert (tmp_path / "told" / "report.png").read_bytes().startswith(b"\x89PNG")
+
+
+# --- what is refused, and what goes wrong ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("trim",), "say what is to stay"),
+        (("trim", "--text", "{}/empty.en"), r"empty\.en: holds no text"),
+        (("trim", "--text", "{}/text.fr"), "which language is it"),
+        (("trim", "--keep", "100000"), "--keep 100000: the model has"),
+        (("trim", "--keep", "5", "--translate"), "no --text is in the source language"),
+        (("trim", "--keep", "5", "--data", "{}/other"), "trained on other dictionaries"),
+        (("trim", "--keep", "5", "--data", "{}/nowhere"), "nowhere: no such folder"),
+        (("extend",), "give either --text"),
+        (("extend", "--text", "{}/text.fr", "--language", "fr"), "as --pair en-fr"),
+        (("extend", "--text", "{}/old.en"), "there are no new units"),
+        (("extend", "--symbols", "{}/two"), "more than one unit"),
+        (("extend", "--symbols", "{}/two", "--start", "vectors"), "go together"),
+        (("tie", "--tying", "decoder"), "untie it first"),
+        (("tie", "--tying", "three-way"), "it does already"),
+    ],
+)
+def test_one_line_says_what_is_wrong(checkpoint, prepared, tmp_path, options, message):
+    (tmp_path / "empty.en").write_text("\n \n")
+    (tmp_path / "text.fr").write_text("abc\n")
+    (tmp_path / "two").write_text("one two\n")
+    (tmp_path / "old.en").write_bytes((prepared / "raw" / "test.en").read_bytes())
+    prepare_other(tmp_path / "other", prepared)
+    name, *rest = (option.format(tmp_path) for option in options)
+    with pytest.raises(SystemExit, match=message) as stopped:
+        command(name, checkpoint, *rest, "--output", tmp_path / "new")
+    assert "\n" not in str(stopped.value)
+    assert not (tmp_path / "new").exists()
+
+
+def prepare_other(folder, prepared):
+    """The same folder with one entry of its dictionaries renamed."""
+    shutil.copytree(prepared, folder)
+    for path in (folder / "data-bin").glob("dict.*"):
+        first, *lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(["another " + first.rsplit(" ", 1)[1], *lines]))
+
+
+def test_nothing_is_written_over(checkpoint, tmp_path):
+    (tmp_path / "new").mkdir()
+    with pytest.raises(SystemExit, match="is there already"):
+        command("trim", checkpoint, "--keep", 5, "--output", tmp_path / "new")
+    assert not list((tmp_path / "new").iterdir())
+
+
+def test_killed_half_way(checkpoint, prepared, tmp_path, monkeypatch):
+    """The model before is untouched, and there is no folder that looks whole."""
+    before = checkpoint.read_bytes(), content(prepared)
+
+    def killed(state, path):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files.torch, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        operations.trim_files(read(checkpoint), tmp_path / "new", keep=5)
+    assert (checkpoint.read_bytes(), content(prepared)) == before
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_ensemble_of_a_model_and_a_smaller_one(checkpoint, prepared, tmp_path):
+    operations.trim_files(read(checkpoint), tmp_path / "small", keep=5, say=lambda _: None)
+    both = [str(checkpoint), str(tmp_path / "small" / "checkpoint.pt")]
+    data = {"data": str(prepared / "data-bin")}
+    with pytest.raises(CheckpointError, match="trained on other dictionaries"):
+        checkpoint_utils.load_model_ensemble_and_task(both, arg_overrides=data)
+
+
+def test_a_damaged_optimizer_is_left_out(checkpoint, tmp_path):
+    found = read(checkpoint)
+    broken = dataclasses.replace(found, model=dataclasses.replace(found.model, moments=None))
+    told = []
+    operations.extend_by_symbols(
+        broken, tmp_path / "new", _file(tmp_path / "units", "zz\n"), Start(), say=told.append
+    )
+    assert "--finetune-from-model" in told[-1]
+    assert load(tmp_path / "new" / "checkpoint.pt")["last_optimizer_state"] is None
+
+
+def _file(path, text):
+    path.write_text(text)
+    return path
+
+
+def test_a_stock_model_is_converted_first(tmp_path, checkpoint):
+    state = load(checkpoint)
+    torch.save(
+        {**state, "cfg": json.loads(json.dumps({"model": {"_name": "transformer"}}))},
+        tmp_path / "x.pt",
+    )
+    with pytest.raises(UserError, match=r"scripts\.convert_checkpoint"):
+        read(tmp_path / "x.pt")

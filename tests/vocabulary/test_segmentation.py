@@ -1,0 +1,126 @@
+import random
+
+import pytest
+
+from tests.support.small_prepared import LETTERS, prepare, sentences, words_of
+from tiednmt.errors import UserError
+from tiednmt.text.pipeline import TextPipeline, TextSettings
+from tiednmt.vocabulary.segmentation import Subwords, is_character, language_of
+
+SETTINGS = {kind: TextSettings("en", "de", kind, 2) for kind in ("bpe", "sentencepiece")}
+
+
+@pytest.fixture(scope="module", params=["bpe", "sentencepiece"])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def folder(kind, tmp_path_factory):
+    return prepare(tmp_path_factory.mktemp("prepared") / "corpus", kind)
+
+
+@pytest.fixture(scope="module")
+def subwords(folder, kind):
+    return Subwords.read(folder / "bpe", SETTINGS[kind])
+
+
+def test_units_are_those_of_the_pipeline(folder, subwords):
+    pipeline = TextPipeline.load(folder)
+    for code in LETTERS:
+        for line in sentences(code, 20):
+            assert " ".join(subwords.units(line, code)) == pipeline.encode(line, code)
+
+
+def test_what_is_written_is_read(subwords, kind, tmp_path):
+    subwords.write(tmp_path)
+    again = Subwords.read(tmp_path, SETTINGS[kind])
+    assert list(again.merges) == list(subwords.merges)
+    assert again.model == subwords.model
+    assert again.vocabularies == {c: dict(v) for c, v in subwords.vocabularies.items()}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_text_is_segmented_as_before_by_what_it_needs(subwords, seed):
+    """Also where words were split again for want of units of their language."""
+    lines = {c: sentences(c, 5, seed, words_of(c, 15, 2 if seed % 2 else seed)) for c in LETTERS}
+    units = {c: [subwords.units(line, c) for line in lines[c]] for c in LETTERS}
+    kept = {unit for code in LETTERS for line in units[code] for unit in line}
+    tokens = [token for c in LETTERS for line in lines[c] for token in subwords.tokens(line, c)]
+    smaller = subwords.trimmed(kept, tokens)
+    for code in LETTERS:
+        assert [smaller.units(line, code) for line in lines[code]] == units[code]
+        assert set(smaller.vocabularies[code]) <= kept
+    assert smaller.model or len(smaller.merges) < len(subwords.merges)
+
+
+def test_other_text_is_split_down_to_characters(subwords):
+    kept = {unit for v in subwords.vocabularies.values() for unit in v if is_character(unit)}
+    smaller = subwords.trimmed(kept, [])
+    units = {u for c in LETTERS for line in sentences(c, 20) for u in smaller.units(line, c)}
+    assert all(is_character(unit) for unit in units)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_further_language(subwords, seed):
+    """Old text stays as it was; new text is shorter; new units are made of old ones."""
+    chance = random.Random(seed)
+    words = ["".join(chance.choices("aehklz", k=chance.randint(3, 8))) for _ in range(20)]
+    lines = [" ".join(chance.choices(words, k=5)) for _ in range(40)]
+    larger = subwords.extended(lines, "cs", 40, None)
+    for code in LETTERS:
+        for line in sentences(code, 60):
+            assert larger.units(line, code) == subwords.units(line, code)
+        assert larger.vocabularies[code] == dict(subwords.vocabularies[code])
+    before = subwords.extended(lines, "cs", 0, None)
+    plain = [before.units(line, "cs") for line in lines]
+    merged = [larger.units(line, "cs") for line in lines]
+    assert sum(map(len, merged)) < 0.8 * sum(map(len, plain))
+    known = {u for v in subwords.vocabularies.values() for u in v} | {
+        u for line in plain for u in line
+    }
+    mark = "@@" if not subwords.model else ""
+    new = {u for line in merged for u in line} - known
+    assert new
+    for unit in new:
+        parts = larger.parts_of(unit, known)
+        assert len(parts) > 1
+        assert set(parts) <= known
+        assert "".join(p.removesuffix(mark) for p in parts) == unit.removesuffix(mark)
+        spelled = larger.spelled(unit, known)
+        assert set(spelled) <= known
+        assert "".join(p.removesuffix(mark) for p in spelled) == unit.removesuffix(mark)
+
+
+def test_further_text_of_a_language_that_there_is(subwords, kind):
+    """A new unit that the old text would get is not for this language."""
+    old = sorted({t for line in sentences("en", 60) for t in subwords.tokens(line, "en")})
+    words = [*words_of("en", 30, seed=9), *words_of("en")[:10]]
+    lines = sentences("en", 60, seed=4, words=words)
+    larger = subwords.extended(lines, "en", 60, old)
+    for token in old:
+        assert larger.units_of_token(token, "en") == subwords.units_of_token(token, "en")
+    assert set(larger.vocabularies["en"]) > set(subwords.vocabularies["en"])
+
+
+def test_a_model_of_sentencepiece_that_merges_nothing(tmp_path):
+    from sentencepiece import SentencePieceTrainer
+
+    lines = sentences("en", 60)
+    prefix = str(tmp_path / "sentencepiece")
+    SentencePieceTrainer.train(
+        sentence_iterator=iter(lines), model_prefix=prefix, vocab_size=40, minloglevel=2
+    )
+    for code in LETTERS:
+        (tmp_path / f"vocab.{code}").write_text("a 5\n")
+    subwords = Subwords.read(tmp_path, SETTINGS["sentencepiece"])
+    with pytest.raises(UserError, match=r"only byte-pair models .* --symbols"):
+        subwords.extended(lines, "cs", 5, None)
+
+
+def test_which_language_a_text_is(tmp_path):
+    assert language_of(tmp_path / "test_2016.en", ["en", "de"]) == "en"
+    assert language_of(tmp_path / "train.de.gz", ["en", "de"]) == "de"
+    for name in ("text.txt", "en-de.tsv"):
+        with pytest.raises(UserError, match="which language"):
+            language_of(tmp_path / name, ["en", "de"])

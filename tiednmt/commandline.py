@@ -1,0 +1,42 @@
+"""What commands have in common."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+from tiednmt.options import positive
+
+__all__ = ["add_cpu", "command_parser", "positive", "quiet_libraries", "seed_numbers"]
+
+
+def command_parser(command: str, description: str | None) -> argparse.ArgumentParser:
+    """A parser for ``command`` as one types it; ``description`` is shown as it is written."""
+    return argparse.ArgumentParser(
+        prog=command,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_cpu(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cpu``."""
+    parser.add_argument("--cpu", action="store_true", help="run on the CPU, even with a GPU")
+
+
+def quiet_libraries() -> None:
+    """Let fairseq and tiednmt log warnings only."""
+    for package in ("fairseq", "tiednmt"):
+        logging.getLogger(package).setLevel(logging.WARNING)
+
+
+def seed_numbers(text: str) -> tuple[int, ...]:
+    """``3``: the seeds 1 to 3; ``2-3``: those; for argparse."""
+    first, dash, last = text.partition("-")
+    numbers = range(positive(first) if dash else 1, positive(last if dash else first) + 1)
+    if not numbers:
+        raise ValueError
+    return tuple(numbers)
+
+
+seed_numbers.__name__ = "number of seeds or range of them (3, 2-3)"  # in argparse's messages

@@ -1,0 +1,1 @@
+"""The commands of ``tiednmt``: each loads what it needs once its options are read."""

@@ -1,0 +1,74 @@
+"""Write a trained model as a folder that has all it needs to translate raw text.
+
+  tiednmt export runs/checkpoint_best.pt --data data/multi30k-en-cs --out en-cs
+  tiednmt export en-cs --out en-cs-int8 --int8
+  tiednmt export en-cs --out en-cs-onnx --to onnx
+
+By default it is a model folder, which tiednmt.load, tiednmt translate and tiednmt evaluate take:
+weights (model.safetensors), dictionaries, segmentation and a card. --to writes for another engine:
+ctranslate2 (Transformers; also --int8), marian (Transformers, as Hugging Face's MarianMTModel) or
+onnx (every architecture). A tied matrix is in each of them once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tiednmt.commandline import command_parser, quiet_libraries
+from tiednmt.errors import one_line_errors
+
+ENGINES = ("tiednmt", "ctranslate2", "marian", "onnx")
+
+
+@one_line_errors
+def main(argv: Sequence[str] | None = None, command: str = "tiednmt export") -> None:
+    """Run the command line ``argv`` (default: the process's own arguments)."""
+    parser = command_parser(command, __doc__)
+    parser.add_argument(
+        "model", type=Path, metavar="MODEL", help="checkpoint of fairseq-train, or model folder"
+    )
+    parser.add_argument(
+        "--data", type=Path, metavar="PREPARED", help="folder of preprocess.*, for a checkpoint"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
+    parser.add_argument(
+        "--int8", action="store_true", help="round matrices to 8 bits, with a scale per row"
+    )
+    parser.add_argument(
+        "--to", choices=ENGINES, default=ENGINES[0], help="what is to read it (default: tiednmt)"
+    )
+    parser.add_argument(
+        "--scores", type=Path, metavar="FILE", help="what evaluate --json wrote, for the card"
+    )
+    args = parser.parse_args(argv)
+    if args.scores and args.to != "tiednmt":
+        parser.error(f"--scores is for the card of a model folder, not for --to {args.to}")
+    if args.int8 and args.to not in ("tiednmt", "ctranslate2"):
+        parser.error(f"--int8 is for model folders and ctranslate2, not for --to {args.to}")
+    quiet_libraries()
+
+    import tiednmt.plugin  # noqa: F401
+    from tiednmt.export.card import scores_in
+    from tiednmt.export.model_folder import write_model_folder
+    from tiednmt.export.reading import read_trained
+    from tiednmt.export.to_ctranslate2 import write_ctranslate2
+    from tiednmt.export.to_marian import write_marian
+    from tiednmt.export.to_onnx import write_onnx
+
+    trained = read_trained(args.model, args.data)
+    if args.to == "tiednmt":
+        scores = scores_in(args.scores, args.model) if args.scores else None
+        write_model_folder(args.out, trained, args.int8, scores)
+    elif args.to == "ctranslate2":
+        write_ctranslate2(args.out, trained, args.int8 or trained.int8)
+    elif args.to == "marian":
+        write_marian(args.out, trained)
+    else:
+        write_onnx(args.out, trained)
+    size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
+    print(f"{args.out}: {size / 1e6:.1f} MB, {trained.model.tie_map.signature}")
+
+
+if __name__ == "__main__":
+    main()

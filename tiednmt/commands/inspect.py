@@ -1,0 +1,49 @@
+"""Say which matrices of a model are one: in memory, by their numbers, and by what is claimed.
+
+  tiednmt inspect runs/checkpoint_best.pt
+  tiednmt inspect opus-mt-en-de/ model.npz joey/best.ckpt eole/model.00.safetensors
+
+Reads checkpoints of fairseq, safetensors and PyTorch files of Hugging Face, .npz of Marian,
+checkpoints of JoeyNMT, OpenNMT-py and eole, and folders that hold one. The claim is that of the
+configuration in the file or beside it. The exit status is 1 where claim and tensors disagree or a
+file cannot be read. A pickle that could run code is refused.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tiednmt.commandline import command_parser, quiet_libraries
+from tiednmt.errors import UserError, one_line_errors, shown
+
+
+@one_line_errors
+def main(argv: Sequence[str] | None = None, command: str = "tiednmt inspect") -> None:
+    """Run the command line ``argv`` (default: the process's own arguments)."""
+    parser = command_parser(command, __doc__)
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="file, or folder")
+    args = parser.parse_args(argv)
+    quiet_libraries()
+
+    from tiednmt.inspection.findings import inspect
+
+    faults = 0
+    for file in args.files:
+        try:
+            findings = inspect(file)
+        except (UserError, OSError) as error:
+            if len(args.files) == 1:
+                raise
+            print(f"error: {shown(str(error))}", file=sys.stderr)
+            faults += 1
+            continue
+        print(shown(str(findings)))
+        faults += not findings.agrees
+    if faults:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Translate plain text with a trained model: one line out for each line in.
+
+  tiednmt translate en-cs < in.txt > out.txt
+  tiednmt translate en-cs --input in.txt --nbest 3
+  tiednmt translate runs/checkpoint_best.pt --data data/multi30k-en-cs --input in.txt
+
+Several models are an ensemble. In Python: tiednmt.load("en-cs").translate(["…"]).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tiednmt.commandline import add_cpu, command_parser, positive, quiet_libraries
+from tiednmt.errors import one_line_errors
+from tiednmt.options import add_options, from_arguments
+from tiednmt.translation.settings import Search
+
+
+@one_line_errors
+def main(argv: Sequence[str] | None = None, command: str = "tiednmt translate") -> None:
+    """Run the command line ``argv`` (default: the process's own arguments)."""
+    parser = command_parser(command, __doc__)
+    parser.add_argument(
+        "models", nargs="+", type=Path, metavar="MODEL", help="model folder, or checkpoint"
+    )
+    parser.add_argument(
+        "--data", type=Path, metavar="PREPARED", help="folder of preprocess.*, for checkpoints"
+    )
+    parser.add_argument(
+        "--input", default="-", metavar="FILE", help="plain text (default: -, which is stdin)"
+    )
+    parser.add_argument(
+        "--nbest",
+        type=positive,
+        metavar="N",
+        help="print N translations of each line: its number, score and text, set apart by tabs",
+    )
+    add_options(parser, Search)
+    parser.add_argument("--int8", action="store_true", help="decode with int8 weights, on the CPU")
+    add_cpu(parser)
+    args = parser.parse_args(argv)
+    search = from_arguments(Search, args)
+    quiet_libraries()
+
+    from tiednmt.translation.loading import load_translator
+    from tiednmt.translation.streams import translate_to_stdout
+
+    translator = load_translator(args.models, args.data, int8=args.int8 or None, cpu=args.cpu)
+    with translator:
+        translate_to_stdout(translator, args.input, args.nbest, **vars(search))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""What a model folder says of its model: for programs, and for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tiednmt import __version__
+from tiednmt.errors import UserError
+from tiednmt.export.trained import TrainedModel
+
+Scores = Mapping[str, Mapping[str, Mapping[str, Any]]]  # test set → metric → score and signature
+_METRICS = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER"}
+
+
+def card(trained: TrainedModel, weights: str, size: int, scores: Scores) -> dict[str, Any]:
+    """The card of a model whose files have ``size`` bytes, as JSON has it."""
+    tie_map, settings = trained.model.tie_map, trained.pipeline.settings
+    return {
+        "source": settings.source,
+        "target": settings.target,
+        "architecture": trained.architecture,
+        "tying": tie_map.tying,
+        "tie": tie_map.signature,
+        "tie_map": tie_map.to_json(),
+        "parameters": tie_map.total,
+        "parameters_untied": tie_map.untied_total,
+        "weights": weights,
+        "bytes": size,
+        "segmentation": settings.segmentation,
+        "vocabulary": {"source": len(trained.source), "target": len(trained.target)},
+        "scores": scores,
+        "tiednmt": __version__,
+    }
+
+
+def scores_in(path: Path, checkpoint: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """The scores of a checkpoint in what ``evaluate --json`` wrote, by test set and metric.
+
+    Raises:
+        UserError: no such file, or none of its systems is this checkpoint alone.
+    """
+    try:
+        subsets = json.loads(path.read_text(encoding="utf-8"))["subset"]
+        found = {
+            subset: next(
+                {name: {key: one[name][key] for key in ("score", "signature")} for name in _METRICS}
+                for one in result["systems"]
+                if Path(one["checkpoint"]).absolute() == checkpoint.absolute()
+            )
+            for subset, result in subsets.items()
+        }
+    except StopIteration:
+        raise UserError(f"--scores {path}: has none of {checkpoint}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UserError(f"--scores {path}: not what tiednmt evaluate --json wrote") from None
+    return found
+
+
+def page(content: Mapping[str, Any]) -> str:
+    """The card as Markdown, with the front matter that model hubs read."""
+    source, target = content["source"], content["target"]
+    saved = 1 - content["parameters"] / content["parameters_untied"]
+    rows = {
+        "languages": f"{source} → {target}",
+        "architecture": f"`{content['architecture']}`",
+        "tying": content["tying"],
+        "parameters": f"{content['parameters']:,}"
+        + (f" ({saved:.0%} fewer than untied)" if saved else ""),
+        "weights": content["weights"],
+        "size": f"{content['bytes'] / 1e6:.1f} MB",
+        "units": f"{content['segmentation']}, "
+        + " and ".join(f"{size:,} {side}" for side, size in content["vocabulary"].items()),
+        "tie signature": _code(content["tie"]),
+    }
+    scored = [
+        f"| {subset} | {_METRICS[name]} | {one['score']:.2f} | {_code(one['signature'])} |"
+        for subset, metrics in content["scores"].items()
+        for name, one in metrics.items()
+    ]
+    table = ["", "## Scores", "", "| test set | metric | score | signature |", "|---|---|---|---|"]
+    lines = [
+        "---",
+        f"language: [{source}, {target}]",
+        "library_name: tiednmt",
+        "tags: [translation, weight-tying]",
+        "---",
+        "",
+        f"# {source} → {target}, `{content['architecture']}`",
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {name} | {value} |" for name, value in rows.items()),
+        *([*table, *scored] if scored else []),
+        "",
+        "## Use",
+        "",
+        "```python",
+        "import tiednmt",
+        "",
+        'translator = tiednmt.load("FOLDER")  # this one',
+        'print(translator.translate(["…"]))',
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _code(text: str) -> str:
+    """In a cell of a table."""
+    return f"`{text}`".replace("|", r"\|")

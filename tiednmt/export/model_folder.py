@@ -1,0 +1,212 @@
+"""Model folders: all that a translator needs, and nothing that could run.
+
+=====================  =========================================================================
+``model.safetensors``  every matrix once; the metadata say which other names each has
+``config.json``        architecture and options, the hash of each file
+``dict.*.txt``         the dictionaries
+``segmentation/``      how text is made into units: byte-pair codes or a model of sentencepiece
+``card.json``          parameters, tie signature, size, scores
+``README.md``          the card for people
+=====================  =========================================================================
+
+With int8 weights a matrix is a table of whole numbers, NAME, and a scale per row, NAME.scale. It
+serves lookups and scores alike.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fairseq.data import Dictionary
+from fairseq.models import ARCH_MODEL_REGISTRY
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from tiednmt import __version__
+from tiednmt.errors import UserError
+from tiednmt.export.card import Scores, card, page
+from tiednmt.export.safetensors import TensorFile, write_tensors
+from tiednmt.export.trained import TrainedModel
+from tiednmt.files import folder_when_whole, sha256, write_json
+from tiednmt.models.tied_model import TiedModel
+from tiednmt.modules.frozen_linear import round_rows
+from tiednmt.text.pipeline import TextPipeline
+
+CONFIG, WEIGHTS, SEGMENTATION = "config.json", "model.safetensors", "segmentation"
+CARD, README = "card.json", "README.md"
+FORMAT = 1
+FLOAT32, INT8 = "float32", "int8"
+_SCALE = ".scale"
+
+
+def is_model_folder(path: Path) -> bool:
+    """Whether a path is that of a model folder."""
+    return (path / CONFIG).is_file()
+
+
+def write_model_folder(
+    folder: Path, trained: TrainedModel, int8: bool = False, scores: Scores | None = None
+) -> None:
+    """Write a model folder, which gets its name when it is whole.
+
+    Args:
+        folder: to be made; an empty one may be there.
+        trained: what to write.
+        int8: round every matrix to 8 bits, with a scale per row.
+        scores: of the model, for the card.
+
+    Raises:
+        UserError: there is something of that name, or it cannot be written.
+    """
+    with folder_when_whole(folder) as partial:
+        _fill(partial, trained, int8 or trained.int8, scores or {})
+
+
+def _fill(folder: Path, trained: TrainedModel, int8: bool, scores: Scores) -> None:
+    state = {name: tensor.detach().cpu() for name, tensor in trained.model.state_dict().items()}
+    tensors = _rounded(state) if int8 else _single(state)
+    write_tensors(folder / WEIGHTS, tensors, {"format": "pt", **other_names(trained.model)})
+    pipeline = trained.pipeline
+    for code, file in zip(pipeline.languages, trained.dictionaries, strict=True):
+        shutil.copyfile(file, folder / f"dict.{code}.txt")
+    pipeline.save(folder / SEGMENTATION)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    write_json(
+        folder / CONFIG,
+        {
+            "format": FORMAT,
+            "tiednmt": __version__,
+            "architecture": trained.architecture,
+            "weights": INT8 if int8 else FLOAT32,
+            "model": dict(trained.options),
+            "files": {path.relative_to(folder).as_posix(): sha256(path) for path in files},
+        },
+    )
+    size = sum(path.stat().st_size for path in files)
+    content = card(trained, INT8 if int8 else FLOAT32, size, scores)
+    write_json(folder / CARD, content)
+    (folder / README).write_text(page(content), encoding="utf-8")
+
+
+def other_names(model: TiedModel) -> dict[str, str]:
+    """Each further name of a tensor, and the one that it is stored under."""
+    stored: dict[int, str] = {}
+    named = model.named_parameters(remove_duplicate=False)
+    return {
+        name: first
+        for name, tensor in named
+        if (first := stored.setdefault(id(tensor), name)) != name
+    }
+
+
+def _single(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """In single precision, but for whole numbers and scalars."""
+    return {
+        name: tensor.float() if tensor.is_floating_point() and tensor.dim() else tensor
+        for name, tensor in state.items()
+    }
+
+
+def _rounded(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Every matrix as whole numbers and a scale per row."""
+    tensors = {}
+    for name, tensor in _single(state).items():
+        if tensor.is_floating_point() and tensor.dim() > 1:
+            whole, scale = round_rows(tensor.flatten(0, -2))
+            tensors[name] = whole.view(tensor.shape)
+            tensors[name + _SCALE] = scale.view(tensor.shape[:-1])
+        else:
+            tensors[name] = tensor
+    return tensors
+
+
+def _unrounded(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    state = {}
+    for name, tensor in tensors.items():
+        if name.endswith(_SCALE) and name.removesuffix(_SCALE) in tensors:
+            continue
+        scale = tensors.get(name + _SCALE)
+        state[name] = tensor if scale is None else tensor * scale.unsqueeze(-1)
+    return state
+
+
+# --- reading -----------------------------------------------------------------------------------
+
+
+def read_model_folder(folder: Path) -> TrainedModel:
+    """Read what :func:`write_model_folder` wrote.
+
+    Raises:
+        UserError: no such folder, a later version of it, or a file that is not the one written.
+    """
+    config = _read_config(folder)
+    for name, digest in config["files"].items():
+        file = folder / name
+        if not file.is_file() or sha256(file) != digest:
+            raise UserError(
+                f"{file}: not the file that was written, by the hash in {folder / CONFIG}; "
+                "copy the folder again or export the model anew"
+            )
+    pipeline = TextPipeline.saved(folder / SEGMENTATION)
+    source, target = (folder / f"dict.{code}.txt" for code in pipeline.languages)
+    dictionaries = Dictionary.load(str(source)), Dictionary.load(str(target))
+    tensors = TensorFile(folder / WEIGHTS).read_all()
+    is_int8 = config["weights"] == INT8
+    model = _build(folder, config, dictionaries)
+    try:
+        model.load_state_dict(_unrounded(tensors) if is_int8 else tensors)
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from error
+    return TrainedModel(
+        architecture=config["architecture"],
+        options=config["model"],
+        model=model.eval(),
+        source=dictionaries[0],
+        target=dictionaries[1],
+        dictionaries=(source, target),
+        pipeline=pipeline,
+        int8=is_int8,
+    )
+
+
+def _build(
+    folder: Path, config: Mapping[str, Any], dictionaries: tuple[Dictionary, Dictionary]
+) -> TiedModel:
+    name = config["architecture"]
+    model_class: Any = ARCH_MODEL_REGISTRY.get(name)
+    if model_class is None or not issubclass(model_class, TiedModel):
+        raise UserError(
+            f"{folder / CONFIG}: this version of tiednmt ({__version__}) knows no {name}; it was "
+            f"written by {config['tiednmt']}"
+        )
+    options = OmegaConf.create({"model": config["model"]}).model
+    model: TiedModel = model_class.build(options, *dictionaries)
+    return model
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file, so {folder} is no model folder") from None
+    except (ValueError, RecursionError):
+        raise UserError(f"{path}: no JSON; copy the folder again") from None
+    fields = {"tiednmt": str, "architecture": str, "weights": str, "model": dict, "files": dict}
+    if not isinstance(config, dict) or not isinstance(config.get("format"), int):
+        raise UserError(f"{path}: not the configuration of a model folder of tiednmt export")
+    if config["format"] > FORMAT:
+        raise UserError(
+            f"{path}: of format {config['format']}, not {FORMAT}; install the version of tiednmt "
+            f"that wrote it ({config.get('tiednmt')})"
+        )
+    for name, kind in fields.items():
+        if not isinstance(config.get(name), kind):
+            raise UserError(f"{path}: {name} {config.get(name)!r}: not what a model folder has")
+    if any(Path(name).is_absolute() or ".." in Path(name).parts for name in config["files"]):
+        raise UserError(f"{path}: names files outside of the folder")
+    return config

@@ -1,0 +1,67 @@
+"""What an export needs: packages that are not installed with this one, and models it can hold."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from tiednmt.errors import UserError
+from tiednmt.export.trained import TrainedModel
+from tiednmt.tying import PROJECTION
+
+
+def package(name: str, extra: str) -> Any:
+    """An optional package.
+
+    Raises:
+        UserError: it is not installed; names the extra that installs it.
+    """
+    try:
+        return import_module(name)
+    except ImportError:
+        raise UserError(
+            f"{name} is not installed; pip install 'tiednmt[{extra}]' installs it"
+        ) from None
+
+
+def require_plain_matrices(trained: TrainedModel, engine: str, linear_layers: bool = False) -> None:
+    """Refuse what stands between a matrix and its uses, but for a factor.
+
+    Args:
+        trained: the model.
+        engine: that is to read it.
+        linear_layers: whether it can have P, and the layers of factorised embeddings.
+
+    Raises:
+        UserError: names what is in the way.
+    """
+    tie_map = trained.model.tie_map
+    between = [part for part in tie_map.between.split("|") if part]
+    if linear_layers:
+        between = [part for part in between if not part.startswith("embed:")]
+    if between:
+        raise UserError(
+            f"{engine} has nothing between a matrix and its uses, as the model has "
+            f"({', '.join(between)}); it can be exported as a model folder"
+        )
+    if tie_map.others[PROJECTION] and not linear_layers:
+        raise UserError(
+            f"{engine} has no matrix P before the output embedding, as the model has "
+            "(--projection); it can be exported as a model folder"
+        )
+
+
+def require_transformer(trained: TrainedModel, engine: str) -> Any:
+    """The model, which is to be a Transformer.
+
+    Raises:
+        UserError: it is none.
+    """
+    from tiednmt.models.tied_transformer import TiedTransformerModel
+
+    if not isinstance(trained.model, TiedTransformerModel):
+        raise UserError(
+            f"{engine} has Transformers alone, not {trained.architecture}; ONNX has all "
+            "architectures"
+        )
+    return trained.model

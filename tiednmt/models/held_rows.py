@@ -1,0 +1,130 @@
+"""Rows that training leaves as they are, bit for bit: all but those of ``--train-rows``.
+
+To mask their gradients is not enough: weight decay moves rows without a gradient, and so do the
+moments of an optimizer that goes on. So the rows are put back after each update, whatever made it;
+their gradients are masked beside that, for the norm that is clipped and the moments to be those of
+the rows that train.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tiednmt.errors import UserError
+from tiednmt.models.parameters import OURS
+from tiednmt.modules.lookup import PrivateRows
+from tiednmt.tying import Vocabulary
+
+PER_SOURCE_ENTRY = (OURS.source,)
+PER_TARGET_ENTRY = (OURS.target, OURS.output, OURS.bias, f"{OURS.output_map}left")
+
+
+@dataclass(frozen=True)
+class HeldRows:
+    """What training leaves as it is.
+
+    Attributes:
+        whole: names of the parameters that are not trained at all.
+        rows: of parameters that are trained in part, the rows that are not.
+    """
+
+    whole: Sequence[str]
+    rows: Mapping[str, Tensor]
+
+    @contextmanager
+    def kept(self, tensors: Mapping[str, Tensor], whole: bool = False) -> Iterator[None]:
+        """Put the rows back at the end of the block.
+
+        Args:
+            tensors: by name of the parameter.
+            whole: whether what is not trained at all moves, too: in an average, where the mean of
+                equal numbers is rounded.
+        """
+        rows = {name: tensors[name] for name in self.rows if name in tensors}
+        before = {n: t.detach().index_select(0, self.rows[n].to(t.device)) for n, t in rows.items()}
+        names = [name for name in self.whole if whole and name in tensors]
+        copies = {name: tensors[name].detach().clone() for name in names}
+        yield
+        with torch.no_grad():
+            for name, tensor in rows.items():
+                tensor.index_copy_(0, self.rows[name].to(tensor.device), before[name])
+            for name, copy in copies.items():
+                tensors[name].copy_(copy)
+
+
+def train_rows_alone(
+    model: nn.Module, option: str, source: Vocabulary | None, target: Vocabulary
+) -> HeldRows:
+    """Let nothing be trained but these rows of the matrices, and their output biases.
+
+    Args:
+        model: whose parameters these are.
+        option: ``FROM:TO`` (from row FROM to the one before TO; either may be left out), or a file
+            of units, one per line.
+        source: the source dictionary; None of a language model.
+        target: the target dictionary.
+
+    Raises:
+        UserError: there are no such rows, or rows of two different dictionaries are given by
+            number.
+    """
+    of_target = _rows(option, target)
+    of_source = of_target
+    if source is not None and source.symbols != target.symbols:
+        of_source = _rows(option, source)
+        if is_row_range(option):
+            raise UserError(
+                f"--train-rows {option}: source and target have different dictionaries, so that "
+                "a number is not the same row in both; give a file of units"
+            )
+    if not of_source and not of_target:
+        raise UserError(f"--train-rows {option}: none of its units is in the dictionary")
+    names = dict.fromkeys(PER_SOURCE_ENTRY, of_source) | dict.fromkeys(PER_TARGET_ENTRY, of_target)
+    named = dict(model.named_parameters())
+    held: dict[str, Tensor] = {}
+    for name, parameter in named.items():
+        trained = names.get(name)
+        if name == OURS.private:
+            private = next(m for m in model.modules() if isinstance(m, PrivateRows))
+            units = private.units_version.tolist()
+            trained = [place for place, unit in enumerate(units) if unit in set(of_source)]
+        if not trained or not parameter.requires_grad:
+            parameter.requires_grad_(False)
+            continue
+        rows = torch.tensor(sorted(set(range(len(parameter))) - set(trained)), dtype=torch.long)
+        held[name] = rows
+        parameter.register_hook(_mask(rows))
+    return HeldRows([n for n, p in named.items() if not p.requires_grad], held)
+
+
+def _mask(rows: Tensor) -> Any:
+    return lambda grad: grad.index_fill(0, rows.to(grad.device), 0)
+
+
+def is_row_range(option: str) -> bool:
+    """Whether it is ``FROM:TO``."""
+    first, colon, last = option.partition(":")
+    return bool(colon) and all(not part or part.isdecimal() for part in (first, last))
+
+
+def _rows(option: str, vocabulary: Vocabulary) -> list[int]:
+    size = len(vocabulary.symbols)
+    if is_row_range(option):
+        first, _, last = option.partition(":")
+        rows = range(int(first or 0), int(last or size))
+        if not 0 <= rows.start < rows.stop <= size:
+            raise UserError(
+                f"--train-rows {option}: not FROM:TO with 0 <= FROM < TO <= {size}, the rows there "
+                "are"
+            )
+        return list(rows)
+    entries = {symbol: row for row, symbol in enumerate(vocabulary.symbols)}
+    lines = Path(option).read_text(encoding="utf-8").split("\n")
+    return [entries[line] for line in lines if line in entries]

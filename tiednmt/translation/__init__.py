@@ -1,0 +1,1 @@
+"""Raw text to raw text: trained models in use, and their scores."""

@@ -1,0 +1,328 @@
+"""Systems on raw test sets: translations, scores and comparisons as one record."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import fairseq
+import sacrebleu
+import torch
+
+from tiednmt.errors import UserError
+from tiednmt.files import write_whole
+from tiednmt.text.lines import read_lines
+from tiednmt.translation.comet import Comet
+from tiednmt.translation.loading import load_translator
+from tiednmt.translation.prepared import Prepared
+from tiednmt.translation.scoring import (
+    Scores,
+    Scoring,
+    compare,
+    compare_means,
+    score,
+    tokenizer_for,
+)
+from tiednmt.translation.settings import (
+    DEFAULT_SCORING_OPTIONS,
+    DEFAULT_SEARCH,
+    MAX_LEN_A,
+    MAX_LEN_B,
+    Evaluation,
+    ScoringOptions,
+    Search,
+)
+from tiednmt.translation.systems import file_name, parse_systems, run_name
+from tiednmt.translation.tokenised import TOKENISED_BLEU, tokenised_bleu
+from tiednmt.translation.translator import Translator
+
+
+def load_systems(
+    texts: Sequence[str],
+    options: Evaluation,
+    prepared: Prepared,
+    scoring: ScoringOptions = DEFAULT_SCORING_OPTIONS,
+) -> list[Translator]:
+    """The systems that a command line names, once all that can be checked before is checked.
+
+    The runs of one system follow each other and have its name.
+
+    Args:
+        texts: ``[NAME=]CHECKPOINT[:CHECKPOINT…][,CHECKPOINT…]`` each.
+        options: what is to be done with them.
+        prepared: the folder ``options.data``.
+        scoring: how they are to be scored.
+
+    Raises:
+        UserError: a name given twice, an unknown baseline or subset, several systems for one text,
+            a checkpoint that cannot be used, scoring that cannot be done.
+        OSError: where nothing can be written.
+    """
+    named = parse_systems(texts)
+    if options.input is not None and sum(map(len, named.values())) > 1:
+        raise UserError("--input translates with one system")
+    for baseline in options.baseline:
+        if baseline not in named:
+            raise UserError(f"--baseline {baseline}: no such system, only {', '.join(named)}")
+    for folder in (options.json and options.json.parent, options.output):
+        if folder:
+            _require_writable(folder)
+    if scoring.domains and len(options.subset) != 1:
+        raise UserError(f"--domains {scoring.domains}: goes with one --subset")
+    _comet(scoring, options.cpu)
+    for subset in options.subset:
+        _set(prepared, subset, scoring)
+    prepared.require_as_prepared(options.subset)
+    systems = [
+        load_system(name, paths, prepared, options.cpu, options.int8)
+        for name, runs in named.items()
+        for paths in runs
+    ]
+    prepared.require_dictionaries_as_prepared()
+    return systems
+
+
+def load_system(
+    name: str,
+    paths: Sequence[Path],
+    prepared: Prepared,
+    cpu: bool = False,
+    int8: bool = False,
+    attention: bool = False,
+) -> Translator:
+    """Load checkpoints or model folders, several as an ensemble, to translate ``prepared``.
+
+    See :func:`~tiednmt.translation.loading.load_translator`.
+
+    Raises:
+        UserError: they cannot be loaded, or translate another pair of languages.
+    """
+    translator = load_translator(
+        paths, prepared.folder, name=name, int8=int8 or None, cpu=cpu, attention=attention
+    )
+    if translator.languages != prepared.pipeline.languages:
+        trained, wanted = (" to ".join(p.languages) for p in (translator, prepared.pipeline))
+        raise UserError(f"{paths[0]}: translates {trained}, but {prepared.folder} holds {wanted}")
+    return translator
+
+
+@dataclass(frozen=True)
+class _Set:
+    """A test set and how it is scored; ``domains``: label → the numbers of its lines, from 0."""
+
+    source: list[str]
+    references: list[list[str]]
+    scoring: Scoring
+    domains: Mapping[str, Sequence[int]]
+    comet: Comet | None
+    language: str  # of the references
+
+    def score(self, hypotheses: Sequence[str], lines: Sequence[int] | None = None) -> Scores:
+        """The scores of all hypotheses, or of those of some lines."""
+        texts = [hypotheses, *self.references, self.source]
+        if lines is not None:
+            texts = [[text[i] for i in lines] for text in texts]
+        first, second, *more, source = texts
+        scores = score(first, second, self.scoring, more)
+        if self.scoring.tokenize == "13a":  # and not a tokeniser of some language's own
+            note = self.scoring.note
+            scores[TOKENISED_BLEU] = tokenised_bleu(first, [second, *more], self.language, note)
+        if self.comet:
+            scores["comet"] = self.comet.score(first, source, second, self.scoring.normalised)
+        return scores
+
+
+def _comet(options: ScoringOptions, cpu: bool) -> Comet | None:
+    return Comet(options.comet, cpu) if options.comet else None
+
+
+def _set(
+    prepared: Prepared, subset: str, options: ScoringOptions, comet: Comet | None = None
+) -> _Set:
+    """A test set, its references in the form that translations have.
+
+    Where they have what no translation can have (’ for ', say, decomposed letters), this is taken
+    out of them, and the signatures say so.
+
+    Raises:
+        UserError: there is none of that name, it cannot be scored so, or has not as many lines as
+            ``options.domains``.
+    """
+    found, pipeline = prepared.test_set(subset), prepared.pipeline
+    written = [
+        [pipeline.as_written(line, pipeline.target) for line in lines] for lines in found.references
+    ]
+    changed = written != [[" ".join(line.split()) for line in lines] for lines in found.references]
+    references = written if changed else found.references
+    scoring = Scoring(
+        options.tokenize or tokenizer_for(pipeline.target, references[0]),
+        options.lowercase,
+        options.chrf_word_order,
+        "+".join(pipeline.settings.normalisation) if changed else "",
+    )
+    domains: dict[str, list[int]] = {}
+    if options.domains:
+        for i, label in enumerate(_labels(options.domains, len(found.source))):
+            domains.setdefault(label, []).append(i)
+    return _Set(found.source, references, scoring, domains, comet, pipeline.target)
+
+
+def _labels(path: Path, lines: int) -> list[str]:
+    labels = [label.strip() for label in read_lines(path)]
+    if len(labels) != lines:
+        raise UserError(f"--domains {path}: {len(labels):,} labels for {lines:,} lines")
+    return labels
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """What a run of a system made of a subset."""
+
+    system: Translator
+    run: str  # what it is called in the names of files
+    hypotheses: list[str]
+    seconds: float
+    scores: Scores
+
+
+def evaluate(
+    systems: Sequence[Translator],
+    prepared: Prepared,
+    subsets: Sequence[str],
+    output: Path | None = None,
+    search: Search = DEFAULT_SEARCH,
+    baselines: Sequence[str] = (),
+    options: ScoringOptions = DEFAULT_SCORING_OPTIONS,
+) -> dict[str, Any]:
+    """Translate and score each subset with each system, and compare with each baseline.
+
+    Returns the record that ``--json`` writes: ``subset`` → ``systems`` (an entry per run: scores
+    with ``mean``, ``ci``, ``signature`` and ``influences``, translation ``seconds``) and
+    ``comparisons``, those with the first baseline first; ``mean`` → ``comparisons`` of the mean
+    over all subsets.
+
+    Args:
+        systems: those of one name are runs of one system.
+        prepared: the folder of the raw sources and references.
+        subsets: names of the manifest, or test sets that sacreBLEU knows.
+        output: folder for the translations, a file per run and subset.
+        search: how to translate.
+        baselines: names of systems; by default the first one.
+        options: how to score.
+
+    Raises:
+        UserError: no such subset, or it cannot be scored so.
+    """
+    comet = _comet(options, systems[0].device.type == "cpu")
+    sets = {subset: _set(prepared, subset, options, comet) for subset in subsets}
+    scored: dict[str, list[_Scored]] = {subset: [] for subset in subsets}
+    for system, run in zip(systems, _run_names(systems), strict=True):
+        with closing(system):
+            for subset, test_set in sets.items():
+                scored[subset].append(_score(system, run, search, subset, test_set))
+    by_system = {subset: _by_system(of) for subset, of in scored.items()}
+    means = compare_means(by_system.values(), baselines) if len(subsets) > 1 else []
+    return {
+        "subset": {
+            subset: {
+                "systems": [_row(one) | _written(one, subset, prepared, output) for one in of],
+                "comparisons": [asdict(one) for one in compare(by_system[subset], baselines)],
+                **_by_domain(of, sets[subset], baselines),
+            }
+            for subset, of in scored.items()
+        },
+        "mean": {"comparisons": [asdict(one) for one in means]},
+        "beam": search.beam,
+        "lenpen": search.lenpen,
+        "max_len": {"a": MAX_LEN_A, "b": MAX_LEN_B},
+        "versions": {
+            "fairseq": fairseq.__version__,
+            "sacrebleu": sacrebleu.__version__,
+            "torch": torch.__version__,
+        },
+    }
+
+
+def _run_names(systems: Sequence[Translator]) -> list[str]:
+    """What each run is called in the names of files."""
+    names = [system.name for system in systems]
+    return [run_name(name, names[:i].count(name)) for i, name in enumerate(names)]
+
+
+def _by_system(scored: Sequence[_Scored]) -> dict[str, list[Scores]]:
+    """The scores of all runs by the name of their system."""
+    found: dict[str, list[Scores]] = {}
+    for one in scored:
+        found.setdefault(one.system.name, []).append(one.scores)
+    return found
+
+
+def _require_writable(folder: Path) -> None:
+    """Fail before hours of work and not after."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def _score(
+    system: Translator,
+    run: str,
+    search: Search,
+    subset: str,
+    test_set: _Set,
+) -> _Scored:
+    started = time.perf_counter()
+    progress = f"{run}, {subset}"
+    hypotheses = system.translate(test_set.source, progress=progress, **vars(search))
+    seconds = time.perf_counter() - started
+    return _Scored(system, run, hypotheses, seconds, test_set.score(hypotheses))
+
+
+def _by_domain(
+    scored: Sequence[_Scored], test_set: _Set, baselines: Sequence[str]
+) -> dict[str, Any]:
+    """The scores and comparisons of each domain, if there are any."""
+    found = {}
+    for domain, lines in test_set.domains.items():
+        parts = [replace(one, scores=test_set.score(one.hypotheses, lines)) for one in scored]
+        compared = compare(_by_system(parts), baselines)
+        found[domain] = {
+            "sentences": len(lines),
+            "systems": [
+                {"name": one.system.name, **{name: asdict(s) for name, s in one.scores.items()}}
+                for one in parts
+            ],
+            "comparisons": [asdict(one) for one in compared],
+        }
+    return {"domains": found} if found else {}
+
+
+def _row(scored: _Scored) -> dict[str, Any]:
+    system = scored.system
+    return {
+        "name": system.name,
+        "checkpoint": ":".join(map(str, system.paths)),
+        "parameters": system.parameters,
+        "tie": system.tie_signature,
+        **{metric: asdict(each) for metric, each in scored.scores.items()},
+        "seconds": round(scored.seconds, 3),
+        "sentences": len(scored.hypotheses),
+        "device": system.device.type,
+    }
+
+
+def _written(
+    scored: _Scored, subset: str, prepared: Prepared, output: Path | None
+) -> dict[str, str]:
+    """Where the translations are, if they are to be kept."""
+    if output is None:
+        return {}
+    name = f"{file_name(scored.run)}.{file_name(subset)}.{prepared.pipeline.target}"
+    with write_whole(output / name) as file:
+        file.writelines(line + "\n" for line in scored.hypotheses)
+    return {"translations": str(output / name)}

@@ -1,0 +1,108 @@
+"""How beam search goes and what is scored. Standard library only, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiednmt.errors import UserError
+from tiednmt.options import option, option_name, positive
+
+# A translation has at most 1.2 · n + 10 units for n source units, the end of sentence included:
+# captions and sentences stay far below it, and a model that repeats itself stops soon.
+MAX_LEN_A, MAX_LEN_B = 1.2, 10
+
+
+@dataclass(frozen=True)
+class Search:
+    """How beam search goes, and how much of it at a time.
+
+    Raises:
+        UserError: a number below 1.
+    """
+
+    beam: int = option("hypotheses kept at each step", default=5, type=positive)
+    lenpen: float = option(
+        "scores are divided by length to this power: above 1.0 favours long output",
+        default=1.0,
+        metavar="X",
+    )
+    max_tokens: int = option(
+        "source units per batch; a longer sentence is a batch alone", default=4000, type=positive
+    )
+    max_sentences: int | None = option("sentences per batch", default=None, type=positive)
+
+    def __post_init__(self) -> None:
+        for name in ("beam", "max_tokens", "max_sentences"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise UserError(f"{option_name(name)} {number}: must be 1 or more")
+
+
+DEFAULT_SEARCH = Search()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringOptions:
+    """How test sets are scored."""
+
+    tokenize: str | None = option(
+        "sacreBLEU's tokeniser for BLEU (default: by target language zh, ja-mecab, ko-mecab, char"
+        " where words are not set apart, else 13a)",
+        default=None,
+        metavar="NAME",
+    )
+    lowercase: bool = option("score without regard to case", default=False)
+    chrf_word_order: int = option("2 makes chrF++ of chrF", default=0)
+    comet: str | None = option(
+        "score by this model of COMET too, such as Unbabel/wmt22-comet-da, or a checkpoint file of"
+        " one that you trust (pip install unbabel-comet)",
+        default=None,
+        metavar="MODEL",
+    )
+    domains: Path | None = option(
+        "a label per line of the subset: lines of one label are scored by themselves too",
+        default=None,
+        metavar="FILE",
+    )
+
+
+DEFAULT_SCORING_OPTIONS = ScoringOptions()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What ``tiednmt evaluate`` does, beside how it searches and scores.
+
+    Raises:
+        UserError: options that exclude each other.
+    """
+
+    data: Path = option("folder of preprocess.*", metavar="PREPARED")
+    subset: tuple[str, ...] = option(
+        "test set to score, of the folder or of sacreBLEU (wmt14/full); may be repeated",
+        default=(),
+        repeated=True,
+    )
+    input: str | None = option(
+        "plain text to translate instead; - reads stdin", default=None, metavar="FILE"
+    )
+    baseline: tuple[str, ...] = option(
+        "system that the others are compared with; may be repeated (default: the first)",
+        default=(),
+        repeated=True,
+    )
+    cpu: bool = option("run on the CPU, even with a GPU", default=False)
+    int8: bool = option("decode with int8 weights, on the CPU", default=False)
+    json: Path | None = option("write scores as JSON", default=None, metavar="FILE")
+    output: Path | None = option(
+        "write translations, a file per system and subset", default=None, metavar="DIR"
+    )
+
+    def __post_init__(self) -> None:
+        if bool(self.subset) == (self.input is not None):
+            raise UserError("give either --subset, to score, or --input, to translate")
+        if self.input is not None and (self.json or self.output):
+            raise UserError("--json and --output go with --subset; --input writes to stdout")
+        if self.json and self.json.is_dir():
+            raise UserError(f"--json {self.json}: a folder; give the name of a file")

@@ -1,0 +1,45 @@
+"""Translations of a file or of stdin on stdout, line for line."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from tiednmt.text.lines import read_lines
+from tiednmt.translation.translator import LINES_AT_ONCE, Translator
+
+
+def translate_to_stdout(
+    translator: Translator, source: str, nbest: int | None = None, **search: Any
+) -> None:
+    """Translate a file, or stdin for ``-``: as many lines out as in.
+
+    Lines are answered one by one at a terminal, else some thousands at a time. That a reader has
+    seen enough is no error.
+
+    Args:
+        translator: what to translate with.
+        source: a path, or ``-``.
+        nbest: print so many of each line instead: its number from 1, score and text, with tabs.
+        **search: see :meth:`Translator.translate`.
+    """
+    stdin = source == "-"
+    at_once = 1 if stdin and sys.stdin.isatty() else LINES_AT_ONCE
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", newline="\n")
+    lines = read_lines(Path("/dev/stdin" if stdin else source))
+    try:
+        if nbest is None:
+            for text in translator.stream(lines, at_once=at_once, **search):
+                print(text, flush=at_once == 1)
+        else:
+            found = translator.stream(lines, nbest=nbest, details=True, at_once=at_once, **search)
+            for number, several in enumerate(found, start=1):
+                for one in several:
+                    print(number, f"{one.score:.4f}", one.text, sep="\t", flush=at_once == 1)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,375 @@
+"""Raw text to raw text: trained models, the text pipeline they were fed by, and beam search."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, overload
+
+import torch
+from fairseq import utils
+from fairseq.dataclass.configs import GenerationConfig
+from fairseq.tasks.translation import TranslationTask
+from torch import Tensor
+from tqdm import tqdm
+
+from tiednmt.errors import UserError
+from tiednmt.models.tied_model import TiedModel
+from tiednmt.tasks.sequence_generator import TiedSequenceGenerator
+from tiednmt.text.pipeline import TextPipeline
+from tiednmt.translation.settings import DEFAULT_SEARCH, MAX_LEN_A, MAX_LEN_B, Search
+
+logger = logging.getLogger(__name__)
+
+LINES_AT_ONCE = 2000  # of a long text: what is held in memory
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What was found of a line.
+
+    Attributes:
+        text: raw text of the target language.
+        score: log-probability, divided by the length (end of sentence included) to the power of
+            ``lenpen``; 0 of a blank line.
+        units: the subword units of the translation.
+        unit_scores: the log-probability of each, and of the end of the sentence.
+        source_units: the subword units of the line; those that the model does not know are one.
+        alignment: (source unit, unit) by their places from 0: what each unit attends to most.
+            Empty where the model has no attention.
+    """
+
+    text: str
+    score: float
+    units: tuple[str, ...] = ()
+    unit_scores: tuple[float, ...] = ()
+    source_units: tuple[str, ...] = ()
+    alignment: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Translator:
+    """A model, or an ensemble that votes at every step, with the text pipeline it was fed by.
+
+    :func:`tiednmt.load` makes one, and its documentation says how to use it.
+
+    Attributes:
+        name: what tables call it.
+        paths: where the models were read from.
+        models: of one pair of dictionaries.
+        task: what searches with them.
+        pipeline: raw text to units and back.
+        device: what they run on.
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+    models: Sequence[Any]
+    task: TranslationTask
+    pipeline: TextPipeline
+    device: torch.device
+    _generators: dict[Search, Any] = field(default_factory=dict, init=False, repr=False)
+    _lock: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False)
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of one model of the ensemble, shared ones counted once."""
+        return sum(parameter.numel() for parameter in self.models[0].parameters())
+
+    @property
+    def tie_signature(self) -> str | None:
+        """What is tied in the first model; None of a stock model."""
+        model = self.models[0]
+        return model.tie_map.signature if isinstance(model, TiedModel) else None
+
+    @property
+    def languages(self) -> tuple[str, str]:
+        """Source and target."""
+        return self.pipeline.languages
+
+    # --- raw text ------------------------------------------------------------------------------
+
+    @overload
+    def translate(
+        self,
+        lines: Iterable[str],
+        *,
+        nbest: None = None,
+        details: Literal[False] = False,
+        progress: str | None = None,
+        **search: Any,
+    ) -> list[str]: ...
+
+    @overload
+    def translate(
+        self,
+        lines: Iterable[str],
+        *,
+        nbest: int,
+        details: Literal[False] = False,
+        progress: str | None = None,
+        **search: Any,
+    ) -> list[list[str]]: ...
+
+    @overload
+    def translate(
+        self,
+        lines: Iterable[str],
+        *,
+        nbest: None = None,
+        details: Literal[True],
+        progress: str | None = None,
+        **search: Any,
+    ) -> list[Translation]: ...
+
+    @overload
+    def translate(
+        self,
+        lines: Iterable[str],
+        *,
+        nbest: int,
+        details: Literal[True],
+        progress: str | None = None,
+        **search: Any,
+    ) -> list[list[Translation]]: ...
+
+    def translate(
+        self,
+        lines: Iterable[str],
+        *,
+        nbest: int | None = None,
+        details: bool = False,
+        progress: str | None = None,
+        **search: Any,
+    ) -> Any:
+        """Translate raw lines: one out for each in, in order, blank ones blank.
+
+        See :func:`tiednmt.load`.
+
+        Args:
+            lines: raw text of the source language.
+            nbest: give so many translations of each line, the best first, in a list; at most
+                ``beam``. Where the search has found fewer, there are fewer.
+            details: give a :class:`Translation` in the place of each string.
+            progress: shown before a bar on stderr; no bar without it.
+            **search: ``beam``, ``lenpen``, ``max_tokens`` and ``max_sentences`` of
+                :class:`~tiednmt.translation.settings.Search`.
+
+        Raises:
+            UserError: a number out of range, or a string in the place of a list of them.
+        """
+        lines = [*_lines(lines)]
+        with tqdm(
+            total=sum(map(bool, map(str.strip, lines))),
+            desc=progress,
+            unit=" sentences",
+            mininterval=0.5,
+            disable=progress is None,
+        ) as bar:
+            return [*self._stream(lines, nbest, details, search, bar)]
+
+    def stream(
+        self,
+        lines: Iterable[str],
+        *,
+        nbest: int | None = None,
+        details: bool = False,
+        at_once: int = LINES_AT_ONCE,
+        **search: Any,
+    ) -> Iterator[Any]:
+        """As :meth:`translate`, but lazily: for files that are larger than memory.
+
+        Args:
+            lines: read ``at_once`` at a time, and translated before the next are read.
+            nbest: see there.
+            details: see there.
+            at_once: with 1, each line is answered before the next is read.
+            **search: see there.
+        """
+        return self._stream(_lines(lines), nbest, details, search, None, at_once)
+
+    def _stream(
+        self,
+        lines: Iterable[str],
+        nbest: int | None,
+        details: bool,
+        search: dict[str, Any],
+        bar: Any = None,
+        at_once: int = LINES_AT_ONCE,
+    ) -> Iterator[Any]:
+        settings = _search(search)
+        if nbest is not None and not 1 <= nbest <= settings.beam:
+            raise UserError(f"nbest {nbest}: must be from 1 to the beam, {settings.beam}")
+        rest = iter(lines)
+        while chunk := list(islice(rest, at_once)):
+            for found in self._chunk(chunk, settings, nbest or 1, details, bar):
+                yield found if nbest else found[0]
+
+    def _chunk(
+        self, lines: Sequence[str], search: Search, nbest: int, details: bool, bar: Any
+    ) -> list[list[Any]]:
+        """Translations, or strings, of each line."""
+        blank: Any = Translation("", 0.0) if details else ""
+        found: list[list[Any]] = [[blank]] * len(lines)
+        pipeline = self.pipeline
+        with self._lock:
+            units = [pipeline.encode(line, pipeline.source) for line in lines]
+            for i, source, ranked in self._ranked(units, search, bar):
+                read = self._read if details else self._text
+                found[i] = [read(source, hypothesis) for hypothesis in ranked[:nbest]]
+        return found
+
+    def _text(self, _: Tensor, hypothesis: dict[str, Any]) -> str:
+        units = self.task.target_dictionary.string(hypothesis["tokens"].cpu())
+        return self.pipeline.decode(units, self.pipeline.target)
+
+    def _read(self, source: Tensor, hypothesis: dict[str, Any]) -> Translation:
+        """``source`` and the hypothesis end in the end of sentence, which is no unit."""
+        sides = (
+            (self.task.source_dictionary, source),
+            (
+                self.task.target_dictionary,
+                hypothesis["tokens"].cpu(),
+            ),
+        )
+        source_units, units = (
+            tuple(dictionary[i] for i in tokens[:-1].tolist()) for dictionary, tokens in sides
+        )
+        attention = hypothesis["attention"]
+        alignment: tuple[tuple[int, int], ...] = ()
+        if attention is not None and attention.numel() and source_units:
+            most = attention[: len(source_units), : len(units)].argmax(0).tolist()
+            alignment = tuple((place, i) for i, place in enumerate(most))
+        return Translation(
+            text=self._text(source, hypothesis),
+            score=float(hypothesis["score"]),
+            units=units,
+            unit_scores=tuple(hypothesis["positional_scores"].tolist()),
+            source_units=source_units,
+            alignment=alignment,
+        )
+
+    # --- units ---------------------------------------------------------------------------------
+
+    def translate_units(self, lines: Sequence[str], search: Search = DEFAULT_SEARCH) -> list[str]:
+        """From subword units to subword units, separated by spaces, a line each."""
+        translations = [""] * len(lines)
+        for i, _source, best in self.hypotheses(lines, search):
+            translations[i] = self.task.target_dictionary.string(best["tokens"].cpu())
+        return translations
+
+    def hypotheses(
+        self, lines: Sequence[str], search: Search = DEFAULT_SEARCH
+    ) -> Iterator[tuple[int, Tensor, dict[str, Any]]]:
+        """The number, the source's indices and fairseq's best hypothesis of each line of units.
+
+        The longest come first, and there is nothing for blank lines. A line longer than the models'
+        limit is cut there, with a warning.
+        """
+        for i, source, (best, *_) in self._ranked(lines, search):
+            yield i, source, best
+
+    def _ranked(
+        self, lines: Sequence[str], search: Search, bar: Any = None
+    ) -> Iterator[tuple[int, Tensor, list[dict[str, Any]]]]:
+        """As :meth:`hypotheses`, with all hypotheses of each line, the best first."""
+        generator = self._generator(search)
+        sources = {i: self._source(line) for i, line in enumerate(lines) if line.strip()}
+        lengths = {i: len(source) for i, source in sources.items()}
+        for batch in equal_length_batches(lengths, search.max_tokens, search.max_sentences):
+            tokens = torch.stack([sources[i] for i in batch]).to(self.device)
+            sizes = torch.full((len(batch),), tokens.size(1), device=self.device)
+            sample = {"net_input": {"src_tokens": tokens, "src_lengths": sizes}}
+            ranked = self.task.inference_step(generator, self.models, sample)
+            for i, hypotheses in zip(batch, ranked, strict=True):
+                yield i, sources[i], hypotheses
+            if bar is not None:
+                bar.update(len(batch))
+
+    def _generator(self, search: Search) -> Any:
+        """The generator of a search, built once: the processes that share its work stay."""
+        if search not in self._generators:
+            config = GenerationConfig(
+                beam=search.beam, lenpen=search.lenpen, max_len_a=MAX_LEN_A, max_len_b=MAX_LEN_B
+            )
+            self.close()
+            self._generators[search] = self.task.build_generator(self.models, config)
+        return self._generators[search]
+
+    def _source(self, line: str) -> Tensor:
+        """The units' indices and the end of sentence; what the dictionary lacks is unknown."""
+        tokens: Tensor = self.task.source_dictionary.encode_line(
+            line, add_if_not_exist=False
+        ).long()
+        limit = utils.resolve_max_positions(
+            self.task.max_positions(), *(model.max_positions() for model in self.models)
+        )[0]
+        if len(tokens) > limit:
+            logger.warning(
+                "warning: a line of %s subword units is longer than the model takes; only the "
+                "first %s are translated: %.60s…",
+                f"{len(tokens) - 1:,}",
+                f"{limit - 1:,}",
+                line,
+            )
+            tokens = torch.cat([tokens[: limit - 1], tokens[-1:]])
+        return tokens
+
+    # --- end -----------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End the processes that share the search; the next translation starts others."""
+        for generator in self._generators.values():
+            if isinstance(generator, TiedSequenceGenerator):
+                generator.close()
+        self._generators.clear()
+
+    def __enter__(self) -> Translator:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _lines(lines: Iterable[str]) -> Iterable[str]:
+    if isinstance(lines, str):
+        raise UserError("translate takes a list of lines; for one line, a list of one")
+    return lines
+
+
+def _search(options: dict[str, Any]) -> Search:
+    if unknown := sorted(set(options) - set(Search.__dataclass_fields__)):
+        raise TypeError(f"translate() got an unexpected keyword argument {unknown[0]!r}")
+    return Search(**options)
+
+
+def equal_length_batches(
+    lengths: dict[int, int], max_tokens: int, max_sentences: int | None = None
+) -> Iterator[list[int]]:
+    """Batches of sentences of one length, the longest first.
+
+    Without padding, a translation depends on nothing but its own sentence: fairseq takes the
+    limit of a translation's length from the padded batch.
+
+    Args:
+        lengths: length of each sentence, by its number.
+        max_tokens: tokens of a batch, at most, unless one sentence has more.
+        max_sentences: sentences of a batch, at most.
+    """
+    by_length: dict[int, list[int]] = {}
+    for i, length in lengths.items():
+        by_length.setdefault(length, []).append(i)
+    for length, group in sorted(by_length.items(), reverse=True):
+        size = max(1, min(max_tokens // length, max_sentences or len(group)))
+        for start in range(0, len(group), size):
+            yield group[start : start + size]

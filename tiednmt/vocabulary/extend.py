@@ -1,0 +1,143 @@
+"""A larger vocabulary: new rows behind the old ones, which stay as they are, bit for bit."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from fairseq.data import Dictionary
+from torch import Tensor
+
+from tiednmt.errors import UserError
+from tiednmt.models.parameters import OURS
+from tiednmt.vocabulary.model import OF_SOURCE, TrainedModel, dictionary_of
+from tiednmt.vocabulary.rows import Rows
+
+logger = logging.getLogger(__name__)
+
+PARTS, UNKNOWN, RANDOM, VECTORS = STARTS = ("parts", "unk", "random", "vectors")
+BOTH, SOURCE, TARGET = SIDES = ("both", "source", "target")
+_RIDGE = 1e-3  # of the map from word vectors to rows, times the mean square of the vectors
+
+Parts = Callable[[str], Sequence[str]]  # a unit → the units it was written with before
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a new row begins.
+
+    ``parts``: the mean of the rows of the units that it was written with before. Its score is then
+    the mean of theirs, so that it is never the highest of all. ``unk``: the row of ``<unk>``, which
+    no training lets win. ``random``: normal, as wide as the matrix. ``vectors``: word vectors (or
+    the rows of another model), mapped into the matrix by least squares over the units that both
+    have; those of units without a vector begin as their parts. The bias is that of the parts, or of
+    ``<unk>`` with ``unk``. Of a matrix behind an output map the scores are not linear.
+
+    Attributes:
+        kind: one of :data:`STARTS`.
+        vectors: by unit, for ``vectors``.
+        seed: of ``random``.
+    """
+
+    kind: str = PARTS
+    vectors: Mapping[str, Tensor] | None = None
+    seed: int = 1
+
+
+def extend(
+    model: TrainedModel,
+    units: Mapping[str, int],
+    parts_of: Parts,
+    start: Start,
+    side: str = BOTH,
+) -> TrainedModel:
+    """The model with further units.
+
+    Args:
+        model: to be extended; stays as it is.
+        units: new ones, with their counts; the first come first.
+        parts_of: what each was written with before; unknown ones are taken for ``<unk>``.
+        start: how the rows begin.
+        side: which dictionary, where there are two.
+
+    Raises:
+        UserError: a unit is there already, or none is given.
+    """
+    if not units:
+        raise UserError("there are no new units: the text is written in those of the model")
+    if side != BOTH and (model.is_joint or model.source is None):
+        raise UserError(f"--side {side}: the model has one dictionary for all; leave --side out")
+    of_side = {SOURCE: (True, False), TARGET: (False, True)}.get(side, (True, True))
+    sides = of_side if model.source is not None else (True,)
+    dictionaries, rows = [], []
+    for old, is_extended in zip(model.dictionaries, sides, strict=True):
+        new = units if is_extended else {}
+        if model.source is not None and not model.is_joint:  # one that only the other side lacks
+            new = {unit: count for unit, count in new.items() if unit not in old.indices}
+        dictionaries.append(_extended(old, new))
+        rows.append(_rows(old, list(new), parts_of, start))
+    source = None if model.source is None else rows[0]
+    starts = _starts(model, start, rows, tuple(dictionaries))
+    return model.with_rows(source, rows[-1], tuple(dictionaries), starts)
+
+
+def _extended(old: Dictionary, units: Mapping[str, int]) -> Dictionary:
+    entries = zip(old.symbols[old.nspecial :], old.count[old.nspecial :], strict=True)
+    return dictionary_of(old, [*entries, *units.items()])
+
+
+def _rows(old: Dictionary, units: Sequence[str], parts_of: Parts, start: Start) -> Rows:
+    unk = old.unk()
+    made: list[tuple[int, ...]] = [(row,) for row in range(len(old))]
+    for unit in units:
+        parts = () if start.kind == UNKNOWN else parts_of(unit)
+        made.append(tuple(old.indices.get(part, unk) for part in parts) or (unk,))
+    return Rows(made, frozenset(range(len(old), len(made))))
+
+
+def _starts(
+    model: TrainedModel, start: Start, rows: Sequence[Rows], dictionaries: Sequence[Dictionary]
+) -> dict[str, dict[int, Tensor]]:
+    """By matrix, the rows that are not made of others."""
+    if start.kind not in (RANDOM, VECTORS):
+        return {}
+    generator = torch.Generator().manual_seed(start.seed)
+    starts = {}
+    for name in (*OF_SOURCE, OURS.target, str(OURS.output)):
+        if name not in model.weights:
+            continue
+        side = 0 if name in OF_SOURCE else -1
+        matrix, new = model.weights[name], sorted(rows[side].new)
+        if start.kind == RANDOM:
+            spread = matrix.float().std()
+            values = torch.randn(len(new), matrix.size(1), generator=generator) * spread
+            starts[name] = dict(zip(new, values, strict=True))
+        else:
+            symbols = [dictionaries[side].symbols[row] for row in new]
+            old = model.dictionaries[side].symbols
+            mapped = _mapped(start.vectors or {}, old, matrix, symbols)
+            starts[name] = {r: mapped[s] for r, s in zip(new, symbols, strict=True) if s in mapped}
+    return starts
+
+
+def _mapped(
+    vectors: Mapping[str, Tensor], old: Sequence[str], matrix: Tensor, new: Sequence[str]
+) -> dict[str, Tensor]:
+    """Rows for the units of ``new`` that have vectors."""
+    both = [row for row, symbol in enumerate(old) if symbol in vectors]
+    if not both:
+        raise UserError(
+            "--vectors: no unit of the model has a vector there, so that they cannot be mapped; "
+            "train vectors on text that is segmented like the model's"
+        )
+    wanted = [symbol for symbol in new if symbol in vectors]
+    logger.info("vectors: %d units map %d of %d new ones", len(both), len(wanted), len(new))
+    known = torch.stack([vectors[old[row]].double() for row in both])
+    rows = matrix[both].double()
+    centre, middle = known.mean(0), rows.mean(0)
+    known = known - centre
+    ridge = _RIDGE * known.square().mean() * len(both) * torch.eye(known.size(1)).double()
+    of_vectors = torch.linalg.solve(known.T @ known + ridge, known.T @ (rows - middle))
+    return {s: (vectors[s].double() - centre) @ of_vectors + middle for s in wanted}

@@ -1,0 +1,195 @@
+"""A trained model as surgery sees it: a state dict, its options, its dictionaries, its moments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from fairseq.data import Dictionary
+from fairseq.models import ARCH_MODEL_REGISTRY
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from tiednmt.errors import UserError
+from tiednmt.frequency import is_padding_entry
+from tiednmt.models.parameters import OURS, tie_map_of
+from tiednmt.models.tied_model import TiedModel
+from tiednmt.tying import DIGEST, vocabulary_digest
+from tiednmt.vocabulary.moments import Moments
+from tiednmt.vocabulary.rows import Rows, with_starts
+
+Weights = dict[str, Tensor]
+Starts = Mapping[str, Mapping[int, Tensor]]  # rows that have a start of their own, by matrix
+
+LEFT = f"{OURS.output_map}left"  # of the map of low rank: a row per entry
+UNITS = "encoder.input_scale.private.units_version"
+OF_SOURCE = (str(OURS.source),)
+OF_TARGET = (OURS.target, str(OURS.output), str(OURS.bias), LEFT)
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What there is to operate on; files are read and written elsewhere.
+
+    Attributes:
+        architecture: what it is registered under.
+        options: of the model.
+        weights: its state dict, each matrix once.
+        source: the source dictionary; None in a language model.
+        target: the target dictionary, or the only one.
+        moments: what the optimizer keeps per parameter; None where training cannot go on.
+        averages: further state dicts of the same model (exponential moving averages), by name.
+    """
+
+    architecture: str
+    options: Mapping[str, Any]
+    weights: Weights
+    source: Dictionary | None
+    target: Dictionary
+    moments: Moments | None = None
+    averages: Mapping[str, Weights] | None = None
+
+    @property
+    def tying(self) -> str:
+        """What is tied."""
+        return str(self.options["tying"])
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether source and target have the same entries, so that they are changed alike."""
+        return self.source is not None and self.source.symbols == self.target.symbols
+
+    @property
+    def dictionaries(self) -> tuple[Dictionary, ...]:
+        """Source and target, or the one of a language model."""
+        return (self.target,) if self.source is None else (self.source, self.target)
+
+    @property
+    def parameters(self) -> int:
+        """How many it has, shared ones counted once."""
+        return tie_map_of(self.weights, OURS).total
+
+    def build(self) -> TiedModel:
+        """The model itself, with its weights.
+
+        Raises:
+            UserError: they do not fit the options or the dictionaries.
+        """
+        read_anew = {"encoder_embed_path": "", "decoder_embed_path": ""}
+        if self.options.get("private_units"):  # the weights say which they are
+            read_anew["private_units"] = "those of the checkpoint"
+        options = OmegaConf.create({"model": {**self.options, **read_anew}}).model
+        with torch.random.fork_rng(devices=[]):
+            model = ARCH_MODEL_REGISTRY[self.architecture].build(options, self.source, self.target)
+        model.load_state_dict({name: w.clone() for name, w in self.weights.items()})
+        assert isinstance(model, TiedModel)
+        return model
+
+    def with_weights(
+        self,
+        change: Callable[[Weights], Weights],
+        moments: Moments | None,
+        **fields: Any,
+    ) -> TrainedModel:
+        """The same with changed weights, averages alike; ``fields`` are set as they are."""
+        averages = self.averages and {n: change(dict(w)) for n, w in self.averages.items()}
+        changed = replace(
+            self, weights=change(dict(self.weights)), moments=moments, averages=averages, **fields
+        )
+        digest = vocabulary_digest(*changed.dictionaries)
+        for weights in (changed.weights, *(averages or {}).values()):
+            if DIGEST in weights:
+                weights[DIGEST] = digest.clone()
+        return changed
+
+    def with_rows(
+        self,
+        source: Rows | None,
+        target: Rows,
+        dictionaries: tuple[Dictionary, ...],
+        starts: Starts | None = None,
+    ) -> TrainedModel:
+        """The model of other dictionaries.
+
+        Args:
+            source: what the rows of the source dictionary are made of; None in a language model.
+            target: those of the target dictionary.
+            dictionaries: the new ones.
+            starts: of rows that are not made of others, by name of the matrix.
+        """
+        rows = {**dict.fromkeys(OF_SOURCE, source), **dict.fromkeys(OF_TARGET, target)}
+        of_names = {name: of for name, of in rows.items() if of is not None}
+
+        def change(weights: Weights) -> Weights:
+            changed = {n: of_names[n].of(w) if n in of_names else w for n, w in weights.items()}
+            for name, of in (starts or {}).items():
+                if name in changed:
+                    changed[name] = with_starts(changed[name], of)
+            return _with_private_rows(changed, source)
+
+        moments = None if self.moments is None else self.moments.with_rows(of_names)
+        if moments is not None and source is not None and UNITS in self.weights:
+            private = _private_rows(self.weights, source)
+            moments = moments.with_rows({str(OURS.private): Rows.kept([r for _, r in private])})
+        changed = self.with_weights(
+            change,
+            moments,
+            source=None if source is None else dictionaries[0],
+            target=dictionaries[-1],
+        )
+        if UNITS in self.weights and UNITS not in changed.weights:  # none are left
+            return replace(
+                changed,
+                options={**changed.options, "private_units": ""},
+                moments=moments and moments.without(str(OURS.private)),
+            )
+        return changed
+
+
+def _private_rows(weights: Weights, source: Rows) -> list[tuple[int, int]]:
+    """(new entry, old place) of each private row whose unit is left, the entries ascending."""
+    places = {entry: place for place, entry in enumerate(weights[UNITS].tolist())}
+    left = ((source.origins[e], p) for e, p in places.items() if e in source.origins)
+    return sorted(left)
+
+
+def _with_private_rows(weights: Weights, source: Rows | None) -> Weights:
+    if source is None or UNITS not in weights:
+        return weights
+    left = _private_rows(weights, source)
+    if not left:
+        gone = {UNITS, str(OURS.private)}
+        return {name: weight for name, weight in weights.items() if name not in gone}
+    entries, places = zip(*left, strict=True)
+    units = torch.tensor(entries, dtype=weights[UNITS].dtype)
+    private = weights[str(OURS.private)][list(places)]
+    return {**weights, UNITS: units, str(OURS.private): private}
+
+
+# --- dictionaries ------------------------------------------------------------------------------
+
+
+def dictionary_of(like: Dictionary, entries: Iterable[tuple[str, int]]) -> Dictionary:
+    """A dictionary with the special symbols of another, and these entries and counts behind."""
+    made = Dictionary(
+        bos=like.bos_word, pad=like.pad_word, eos=like.eos_word, unk=like.unk_word
+    )  # fmt: skip
+    for symbol in like.symbols[made.nspecial : like.nspecial]:
+        made.add_symbol(symbol)
+    made.nspecial = like.nspecial
+    for symbol, count in entries:
+        if symbol in made.indices:
+            raise UserError(f"{symbol!r} stands in a dictionary already")
+        made.add_symbol(symbol, count)
+    return made
+
+
+def units_of(dictionary: Dictionary) -> list[str]:
+    """The entries that are units: no special symbols, nothing that fills it up."""
+    return [
+        symbol
+        for row, symbol in enumerate(dictionary.symbols)
+        if row >= dictionary.nspecial and not is_padding_entry(dictionary, row)
+    ]

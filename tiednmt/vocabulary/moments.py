@@ -1,0 +1,175 @@
+"""What an optimizer keeps of each parameter, by the parameter's name.
+
+torch's optimizers number their parameters in the order of the model; fairseq's wrapper for half
+precision keeps all in one flat tensor. Both are read here, and written as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tiednmt.vocabulary.rows import Rows
+
+# What follows the gradient, and is zero in a row that has had none. All else that has a value per
+# row is of the size of its steps: a new row begins with that of the rows it is made of, since with
+# none its first steps would be far longer than theirs.
+_DIRECTIONS = ("exp_avg", "momentum_buffer")
+_BY_COLUMN = ("exp_avg_sq_col",)  # Adafactor's, of all rows together
+
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """The state of an optimizer.
+
+    Attributes:
+        states: by name of the parameter, in the optimizer's order; empty of one that has none yet.
+        shapes: of the parameters.
+        optimizer: the rest of its state dict.
+        flat: whether all parameters are one flat tensor there.
+    """
+
+    states: Mapping[str, State]
+    shapes: Mapping[str, torch.Size]
+    optimizer: Mapping[str, Any]
+    flat: bool = False
+
+    @classmethod
+    def read(cls, optimizer: Mapping[str, Any], shapes: Mapping[str, torch.Size]) -> Moments | None:
+        """The state dict of an optimizer by name; None where it is not of these parameters.
+
+        Args:
+            optimizer: ``last_optimizer_state`` of a checkpoint.
+            shapes: of the parameters that are trained, in the order of the model.
+        """
+        try:
+            numbers = [n for group in optimizer["param_groups"] for n in group["params"]]
+            states = [optimizer["state"].get(number, {}) for number in numbers]
+        except (KeyError, TypeError, AttributeError):
+            return None
+        if len(optimizer["param_groups"]) != 1:
+            return None
+        sizes = [shape.numel() for shape in shapes.values()]
+        if len(numbers) == 1 and len(sizes) > 1:
+            parts = _parted(states[0], sizes, list(shapes.values()))
+            if parts is None:
+                return None
+            return cls(dict(zip(shapes, parts, strict=True)), shapes, optimizer, flat=True)
+        named = dict(zip(shapes, states, strict=False))
+        if len(numbers) != len(shapes) or not all(
+            _fits(state, shapes[name]) for name, state in named.items()
+        ):
+            return None
+        return cls(named, shapes, optimizer)
+
+    def write(self, names: Sequence[str]) -> dict[str, Any] | None:
+        """The state dict of an optimizer of the same kind; None where a parameter has no state.
+
+        Args:
+            names: of the parameters that are trained, in the order of the model.
+        """
+        if set(names) != set(self.states):
+            return None
+        states = [self.states[name] for name in names]
+        groups = self.optimizer["param_groups"]
+        if self.flat:
+            return {**self.optimizer, "state": {groups[0]["params"][0]: _joined(states)}}
+        numbered = {number: state for number, state in enumerate(states) if state}
+        return {
+            **self.optimizer,
+            "state": numbered,
+            "param_groups": [{**groups[0], "params": list(range(len(states)))}, *groups[1:]],
+        }
+
+    def with_rows(self, rows: Mapping[str, Rows]) -> Moments:
+        """The state of an optimizer of parameters with other rows, by name."""
+        changed = {
+            name: _with_rows(state, rows[name], self.shapes[name]) if name in rows else state
+            for name, state in self.states.items()
+        }
+        shapes = {
+            name: torch.Size((len(rows[name].parts), *shape[1:])) if name in rows else shape
+            for name, shape in self.shapes.items()
+        }
+        return replace(self, states=changed, shapes=shapes)
+
+    def without(self, *names: str) -> Moments:
+        """Without these parameters."""
+        return self.picked(name for name in self.states if name not in names)
+
+    def picked(self, names: Iterable[str], copies: Mapping[str, str] | None = None) -> Moments:
+        """The parameters ``names`` in this order; ``copies`` says of which one a further is."""
+        origins = {name: (copies or {}).get(name, name) for name in names}
+        return replace(
+            self,
+            states={name: _copied(self.states[of]) for name, of in origins.items()},
+            shapes={name: self.shapes[of] for name, of in origins.items()},
+        )
+
+    def summed(self, name: str, others: Sequence[str]) -> Moments:
+        """With the states of ``others`` added to that of ``name``.
+
+        The gradient of a tied matrix is the sum of what its uses add. So are means of it; means of
+        its square are, as far as the uses are not correlated.
+        """
+        states = dict(self.states)
+        total = dict(states[name])
+        for key, value in total.items():
+            if isinstance(value, Tensor) and value.dim():
+                total[key] = sum((states[other][key] for other in others), value)
+        states[name] = total
+        return replace(self, states=states).without(*others)
+
+
+def _fits(state: State, shape: torch.Size) -> bool:
+    return all(
+        not isinstance(value, Tensor)
+        or not value.dim()
+        or value.shape in (shape, shape[:-1], shape[1:])
+        for value in state.values()
+    )
+
+
+def _with_rows(state: State, rows: Rows, shape: torch.Size) -> State:
+    return {
+        key: _rows_of(key, value, rows)
+        if isinstance(value, Tensor) and value.dim() and key not in _BY_COLUMN and len(shape)
+        else value
+        for key, value in state.items()
+    }
+
+
+def _rows_of(key: str, value: Tensor, rows: Rows) -> Tensor:
+    return rows.without_new(value) if key in _DIRECTIONS else rows.of(value)
+
+
+def _copied(state: State) -> State:
+    return {k: v.clone() if isinstance(v, Tensor) else v for k, v in state.items()}
+
+
+def _parted(state: State, sizes: Sequence[int], shapes: Sequence[torch.Size]) -> list[State] | None:
+    """The state of a flat tensor, by the parameters that it is made of."""
+    parts: list[State] = [{} for _ in sizes]
+    for key, value in state.items():
+        whole = isinstance(value, Tensor) and value.dim()
+        if whole and value.shape != (sum(sizes),):
+            return None
+        pieces = value.split(list(sizes)) if whole else [value] * len(sizes)
+        for part, piece, shape in zip(parts, pieces, shapes, strict=True):
+            part[key] = piece.view(shape) if whole else piece
+    return parts
+
+
+def _joined(states: Sequence[State]) -> State:
+    return {
+        key: torch.cat([state[key].flatten() for state in states])
+        if isinstance(value, Tensor) and value.dim()
+        else value
+        for key, value in states[0].items()
+    }

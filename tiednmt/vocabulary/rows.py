@@ -1,0 +1,77 @@
+"""New rows from old ones: the arithmetic of vocabulary surgery, on tensors alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which old rows each row of a new vocabulary is made of.
+
+    Attributes:
+        parts: by new row, the old rows whose mean it is; of one alone it is a copy, bit for bit.
+        new: the new rows whose units the old vocabulary had not.
+    """
+
+    parts: Sequence[tuple[int, ...]]
+    new: frozenset[int] = frozenset()
+
+    @classmethod
+    def kept(cls, rows: Sequence[int]) -> Rows:
+        """The old ``rows``, in this order."""
+        return cls([(row,) for row in rows])
+
+    @cached_property
+    def origins(self) -> dict[int, int]:
+        """Old row → new row, of the units that both vocabularies have."""
+        return {part[0]: row for row, part in enumerate(self.parts) if row not in self.new}
+
+    def of(self, old: Tensor) -> Tensor:
+        """The new rows of ``old`` (rows × …)."""
+        firsts = [part[0] for part in self.parts]
+        first = torch.tensor(firsts, dtype=torch.long, device=old.device)
+        made = old.index_select(0, first)
+        for row, part in enumerate(self.parts):
+            if len(part) > 1:
+                made[row] = old[list(part)].double().mean(0).to(old.dtype)
+        return made
+
+    def without_new(self, old: Tensor) -> Tensor:
+        """As :meth:`of`, with zeros in the rows of new units."""
+        made = self.of(old)
+        if self.new:
+            made[sorted(self.new)] = 0
+        return made
+
+
+def with_starts(matrix: Tensor, starts: Mapping[int, Tensor]) -> Tensor:
+    """``matrix`` (rows × dim) with some rows replaced."""
+    made = matrix.clone()
+    for row, start in starts.items():
+        made[row] = start.to(made.dtype)
+    return made
+
+
+def weighted_mean(matrices: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    """The mean of matrices (rows × …), row by row.
+
+    Args:
+        matrices: of one shape.
+        weights: of each, one per row, 0 or more. Where all are 0, or all but one, the row is a
+            plain mean, or that one bit for bit.
+    """
+    stacked = torch.stack([weight.double() for weight in weights])
+    stacked = torch.where(stacked.sum(0) > 0, stacked, torch.ones_like(stacked))
+    shares = stacked / stacked.sum(0)
+    shape = (-1, *(1,) * (matrices[0].dim() - 1))
+    mean = sum(
+        share.view(shape) * matrix.double() for share, matrix in zip(shares, matrices, strict=True)
+    )
+    assert isinstance(mean, Tensor)
+    return mean.to(matrices[0].dtype)

@@ -1,0 +1,386 @@
+"""How raw text becomes the units of a model: made smaller, or continued.
+
+Both leave old text as it was. Of byte pairs and of sentencepiece's models it is the list of units
+that a language may use (``vocab.<language>``) that decides: what is not in it is split again, by
+the merges that made it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol
+
+from tiednmt.errors import UserError
+from tiednmt.text.bpe import END_OF_WORD, Symbols, continued_merges
+from tiednmt.text.pipeline import SENTENCEPIECE, TextPipeline, TextSettings
+from tiednmt.text.subwords import SENTENCEPIECE_SPACE, SEPARATOR
+
+_BPE_MODEL = 2  # of sentencepiece's model types
+_NORMAL = 1  # of its types of pieces
+
+Vocabulary = dict[str, int]  # unit → how often it was seen
+
+
+class Segmentation(Protocol):
+    """What surgery asks of the way from text to units."""
+
+    def units(self, line: str, language: str) -> list[str]:
+        """The units of a line of raw text."""
+
+
+class WhiteSpace:
+    """Units are what white space separates: of text that is segmented, or of a model of words."""
+
+    def units(self, line: str, language: str) -> list[str]:
+        """See :class:`Segmentation`."""
+        return line.split()
+
+
+@dataclass(frozen=True)
+class Subwords:
+    """The segmentation of a prepared folder.
+
+    Attributes:
+        settings: what is done beside it, and for which languages.
+        vocabularies: by language, the units that it may use.
+        merges: of subword-nmt, the first to be merged first.
+        model: of sentencepiece, a serialised model.
+    """
+
+    settings: TextSettings
+    vocabularies: Mapping[str, Vocabulary]
+    merges: Sequence[Symbols] = ()
+    model: bytes = b""
+
+    # --- files ---------------------------------------------------------------------------------
+
+    @classmethod
+    def read(cls, folder: Path, settings: TextSettings) -> Subwords:
+        """From the ``bpe`` folder of a prepared one.
+
+        Raises:
+            UserError: a file is missing or damaged.
+        """
+        TextPipeline(settings, folder).load_tools()  # says what is wrong, if something is
+        found = sorted(folder.glob("vocab.*"))
+        vocabularies = {path.name.removeprefix("vocab."): _read_counts(path) for path in found}
+        if settings.segmentation == SENTENCEPIECE:
+            return cls(settings, vocabularies, model=(folder / "sentencepiece.model").read_bytes())
+        lines = (folder / "codes").read_text(encoding="utf-8").split("\n")
+        merges = [tuple(line.split(" ")) for line in lines if line and line[0] != "#"]
+        return cls(settings, vocabularies, [(pair[0], pair[1]) for pair in merges])
+
+    def write(self, folder: Path) -> None:
+        """As :meth:`read` reads it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for language, units in self.vocabularies.items():
+            ranked = sorted(units.items(), key=lambda item: (-item[1], item[0]))
+            _write(folder / f"vocab.{language}", (f"{unit} {count}" for unit, count in ranked))
+        if self.model:
+            (folder / "sentencepiece.model").write_bytes(self.model)
+        else:
+            merges = (f"{one} {other}" for one, other in self.merges)
+            _write(folder / "codes", ("#version: 0.2", *merges))
+
+    # --- use -----------------------------------------------------------------------------------
+
+    @cached_property
+    def _folder(self) -> TemporaryDirectory[str]:
+        folder = TemporaryDirectory()
+        self.write(Path(folder.name))
+        return folder
+
+    @cached_property
+    def _pipelines(self) -> dict[str, TextPipeline]:
+        """By language; each is the source of its own."""
+        folder = Path(self._folder.name)
+        return {
+            code: TextPipeline(replace(self.settings, source=code, target=code), folder)
+            for code in self.vocabularies
+        }
+
+    def units(self, line: str, language: str) -> list[str]:
+        """See :class:`Segmentation`."""
+        pipeline = self._pipelines[language]
+        return pipeline.segment(pipeline.tokenise(line, language), language).split()
+
+    def units_of_token(self, token: str, language: str) -> list[str]:
+        """The units of a token, or of a raw line with sentencepiece."""
+        return self._pipelines[language].segment(token, language).split()
+
+    def tokens(self, line: str, language: str) -> list[str]:
+        """What a line is segmented by: tokens, or the whole line with sentencepiece."""
+        tokens = self._pipelines[language].tokenise(line, language)
+        return [tokens] if self.model else tokens.split()
+
+    @cached_property
+    def _unbound(self) -> Any:
+        """The segmenter that may use every unit."""
+        if self.model:
+            from sentencepiece import SentencePieceProcessor
+
+            return SentencePieceProcessor(model_proto=self.model)
+        from subword_nmt.apply_bpe import BPE
+
+        return BPE(_codes(self.merges), separator=SEPARATOR)
+
+    def merged(self, token: str) -> list[str]:
+        """The symbols of a token once all merges are made, whatever a language may use."""
+        if self.model:
+            return [str(piece) for piece in self._unbound.encode(token, out_type=str)]
+        units = str(self._unbound.segment(token)).split()
+        return [_symbol(unit) for unit in units]
+
+    # --- smaller -------------------------------------------------------------------------------
+
+    def trimmed(self, kept: Collection[str], tokens: Iterable[str]) -> Subwords:
+        """With these units alone.
+
+        Args:
+            kept: units.
+            tokens: of text that is written in these, and stays so: the merges on their way are
+                left, as are those that lead to a unit.
+        """
+        units = set(kept)
+        vocabularies = {
+            language: {unit: count for unit, count in of.items() if unit in units}
+            for language, of in self.vocabularies.items()
+        }
+        if self.model:  # its pieces take no rows; those that no language may use are split
+            return replace(self, vocabularies=vocabularies)
+        reached = {part for unit in units for part in _parts(_symbol(unit))}
+        for token in set(tokens):
+            reached.update(part for symbol in self.merged(token) for part in _parts(symbol))
+        merges = [pair for pair in self.merges if "".join(pair) in reached]
+        if not merges:  # subword-nmt reads no empty file; what this one merges is split again
+            merges = list(self.merges[:1])
+        return replace(self, vocabularies=vocabularies, merges=merges)
+
+    # --- larger --------------------------------------------------------------------------------
+
+    def extended(
+        self, lines: Iterable[str], language: str, merges: int, old: Iterable[str] | None
+    ) -> Subwords:
+        """With further merges, learnt from the text of a language.
+
+        A language that was there already keeps the units of its old text: a new unit that would
+        show up in that is not for it.
+
+        Args:
+            lines: of raw text.
+            language: of the text; may be one that had no part so far.
+            merges: how many at most.
+            old: tokens of the text of this language so far, where it is known.
+
+        Raises:
+            UserError: the model of sentencepiece cannot be continued.
+        """
+        vocabularies = {language: {}, **self.vocabularies}
+        before = replace(self, vocabularies=vocabularies)
+        tokens = Counter(token for line in lines for token in before.tokens(line, language))
+        words: Counter[tuple[str, ...]] = Counter()
+        for token, count in tokens.items():
+            for word in before.words_of(token):
+                words[word] += count
+        learnt = list(continued_merges(words.items(), merges, before._fitness()))
+        after = before._with_merges(learnt)
+        units: Counter[str] = Counter()
+        for token, count in tokens.items():
+            for unit in after.written(token):
+                units[unit] += count
+        own = dict(self.vocabularies.get(language, {}))
+        least = self.settings.threshold
+        further = {u: c for u, c in units.items() if u not in own and c >= least}
+        while True:  # until the old text is as it was
+            own_now = {**own, **further}
+            after = replace(after, vocabularies={**self.vocabularies, language: own_now})
+            seen = {u for token in old or () for u in after.units_of_token(token, language)}
+            if seen.isdisjoint(further):
+                break
+            further = {unit: count for unit, count in further.items() if unit not in seen}
+        rare = {unit: count for unit, count in units.items() if count < least}
+        return replace(after, vocabularies={**after.vocabularies, language: {**rare, **own_now}})
+
+    def words_of(self, token: str) -> Iterator[tuple[str, ...]]:
+        """What merges are made in, as symbols: tokens, or the words of a line of sentencepiece."""
+        symbols = self.merged(token)
+        if not self.model:
+            yield tuple(symbols)
+            return
+        word: list[str] = []
+        for symbol in symbols:
+            if symbol.startswith(SENTENCEPIECE_SPACE) and word:
+                yield tuple(word)
+                word = []
+            word.append(symbol)
+        if word:
+            yield tuple(word)
+
+    def written(self, token: str) -> list[str]:
+        """The units of a token once all merges are made."""
+        symbols = self.merged(token)
+        if self.model:
+            return symbols
+        return [*(s + SEPARATOR for s in symbols[:-1]), symbols[-1].removesuffix(END_OF_WORD)]
+
+    def _fitness(self) -> Any:
+        """Which pairs may be merged anew: a string that is a unit already has merges of its own."""
+        if not self.model:
+            known = {"".join(pair) for pair in self.merges}
+            return lambda pair: "".join(pair) not in known
+        # tiednmt.text splits a piece into the two that were merged first: they must be the pair
+        ranks = {piece: 0 if len(piece) == 1 else i for i, piece in enumerate(self._pieces)}
+
+        def is_fit(pair: Symbols) -> bool:
+            piece = "".join(pair)
+            if piece in ranks or not all(symbol in ranks for symbol in pair):
+                return False
+            halves = [(piece[:i], piece[i:]) for i in range(1, len(piece))]
+            known = [half for half in halves if half[0] in ranks and half[1] in ranks]
+            if min(known, key=lambda half: max(ranks[half[0]], ranks[half[1]])) != pair:
+                return False
+            ranks[piece] = len(ranks)
+            return True
+
+        return is_fit
+
+    @property
+    def _pieces(self) -> list[str]:
+        return [self._unbound.id_to_piece(i) for i in range(self._unbound.get_piece_size())]
+
+    def _with_merges(self, learnt: Sequence[Symbols]) -> Subwords:
+        if not self.model:
+            return replace(self, merges=[*self.merges, *learnt])
+        return replace(self, model=_with_pieces(self.model, ["".join(pair) for pair in learnt]))
+
+    def parts_of(self, unit: str, known: Collection[str]) -> list[str]:
+        """The units of ``known`` that a unit was written with before it was merged.
+
+        What is not known either stays as it is: a character.
+        """
+        if unit in known:
+            return [unit]
+        if self.model:
+            return self._split_piece(unit, known)
+        reverse = {"".join(pair): pair for pair in reversed(self.merges)}
+
+        def split(symbol: str) -> list[str]:
+            name = symbol.removesuffix(END_OF_WORD)
+            whole = name if symbol.endswith(END_OF_WORD) else name + SEPARATOR
+            if whole in known or symbol not in reverse:
+                return [whole]
+            return [part for half in reverse[symbol] for part in split(half)]
+
+        symbol = _symbol(unit)
+        return split(symbol) if symbol in reverse else [unit]
+
+    def spelled(self, unit: str, known: Collection[str]) -> list[str]:
+        """The units of ``known`` that any string is written in."""
+        end = SEPARATOR if unit.endswith(SEPARATOR) else ""
+        if self.model:
+            symbols = self.merged(unit.removeprefix(SENTENCEPIECE_SPACE))
+            if not unit.startswith(SENTENCEPIECE_SPACE):  # it begins lines with a space
+                first = symbols[0].removeprefix(SENTENCEPIECE_SPACE)
+                symbols = [*([first] if first else []), *symbols[1:]]
+            return [part for symbol in symbols for part in self.parts_of(symbol, known)]
+        symbols = self.merged(unit.removesuffix(SEPARATOR))
+        body = [symbol + SEPARATOR for symbol in symbols[:-1]]
+        last = symbols[-1].removesuffix(END_OF_WORD) + end
+        return [part for each in (*body, last) for part in self.parts_of(each, known)]
+
+    def _split_piece(self, unit: str, known: Collection[str]) -> list[str]:
+        ranks = {piece: 0 if len(piece) == 1 else i for i, piece in enumerate(self._pieces)}
+
+        def split(piece: str) -> list[str]:
+            halves = [
+                (piece[:i], piece[i:])
+                for i in range(1, len(piece))
+                if piece[:i] in ranks and piece[i:] in ranks
+            ]
+            if piece in known or not halves:
+                return [piece] if piece in known or len(piece) == 1 else list(piece)
+            pair = min(halves, key=lambda half: max(ranks[half[0]], ranks[half[1]]))
+            return [part for half in pair for part in split(half)]
+
+        return split(unit)
+
+
+def is_character(unit: str) -> bool:
+    """Whether a unit is a single character, wherever in a word."""
+    return len(unit.removesuffix(SEPARATOR).removeprefix(SENTENCEPIECE_SPACE)) <= 1
+
+
+def _symbol(unit: str) -> str:
+    """A unit as merges name it: with an end of word, or without."""
+    if unit.endswith(SEPARATOR):
+        return unit.removesuffix(SEPARATOR)
+    return unit + END_OF_WORD
+
+
+def _parts(symbol: str) -> Iterator[str]:
+    """Every string in a symbol; the end of a word is one with the character before."""
+    body, end = symbol.removesuffix(END_OF_WORD), symbol[len(symbol.removesuffix(END_OF_WORD)) :]
+    for first in range(len(body)):
+        for last in range(first + 1, len(body) + 1):
+            yield body[first:last] + (end if last == len(body) else "")
+
+
+def _codes(merges: Sequence[Symbols]) -> Any:
+    from io import StringIO
+
+    return StringIO("#version: 0.2\n" + "".join(f"{one} {other}\n" for one, other in merges))
+
+
+def _with_pieces(model: bytes, pieces: Sequence[str]) -> bytes:
+    """A model of sentencepiece that merges further pieces, after all others."""
+    try:
+        from sentencepiece import sentencepiece_model_pb2
+    except ImportError:
+        raise UserError(
+            "to add pieces to a model of sentencepiece, pip install protobuf; or name the new "
+            "units with --symbols"
+        ) from None
+    proto = sentencepiece_model_pb2.ModelProto()
+    proto.ParseFromString(model)
+    if proto.trainer_spec.model_type != _BPE_MODEL:
+        raise UserError(
+            "only byte-pair models of sentencepiece can be continued, and this one is another; "
+            "name the new units with --symbols"
+        )
+    least = min(piece.score for piece in proto.pieces)
+    for number, piece in enumerate(pieces, start=1):
+        proto.pieces.add(piece=piece, score=least - number, type=_NORMAL)
+    proto.trainer_spec.vocab_size = len(proto.pieces)
+    return bytes(proto.SerializeToString())
+
+
+def _read_counts(path: Path) -> Vocabulary:
+    lines = path.read_text(encoding="utf-8").split("\n")
+    pairs = (line.rsplit(" ", 1) for line in lines if line)
+    return {unit: int(count) for unit, count in pairs}
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+
+
+def language_of(path: Path, languages: Sequence[str]) -> str:
+    """The language that the name of a text ends in, as in ``train.en``.
+
+    Raises:
+        UserError: it names none of them, or more than one.
+    """
+    parts = set(re.split(r"[^A-Za-z0-9_]", path.name.lower()))
+    named = [language for language in languages if language.lower() in parts]
+    if len(named) != 1:
+        raise UserError(
+            f"{path}: which language is it? Let the name have one of {', '.join(languages)} in it, "
+            f"as text.{languages[0]}"
+        )
+    return named[0]

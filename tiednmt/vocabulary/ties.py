@@ -1,0 +1,255 @@
+"""One matrix out of several, by the symbols of their rows; and several out of one, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import torch
+from fairseq.data import Dictionary
+from torch import Tensor
+
+from tiednmt.errors import UserError
+from tiednmt.models.parameters import OURS, matrices_of
+from tiednmt.tying import (
+    DECODER,
+    INPUT,
+    INPUTS,
+    JOINT,
+    NONE,
+    OUTPUT,
+    SOURCE_INPUT,
+    TARGET_INPUT,
+    THREE_WAY,
+    equal_matrices,
+)
+from tiednmt.vocabulary.model import UNITS, TrainedModel, Weights, dictionary_of, units_of
+from tiednmt.vocabulary.rows import Rows, weighted_mean
+
+FROM_INPUT, FROM_OUTPUT, MEAN = ORIGINS = ("input", "output", "mean")
+PADDING_FACTOR = 8  # fairseq-preprocess rounds dictionaries up to a multiple of this
+
+NAMES = {
+    SOURCE_INPUT: str(OURS.source),
+    TARGET_INPUT: OURS.target,
+    INPUT: OURS.target,
+    OUTPUT: str(OURS.output),
+}
+# which uses are one, by the name of the first, which a state dict has it under
+_GROUPS: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    NONE: (),
+    INPUTS: ((SOURCE_INPUT, TARGET_INPUT),),
+    DECODER: ((TARGET_INPUT, OUTPUT),),
+    THREE_WAY: ((SOURCE_INPUT, TARGET_INPUT, OUTPUT),),
+}
+_LESS = {NONE: (), INPUTS: (NONE,), DECODER: (NONE,), THREE_WAY: (NONE, INPUTS, DECODER)}
+
+
+# --- one dictionary ----------------------------------------------------------------------------
+
+
+def join(source: Dictionary, target: Dictionary) -> Dictionary:
+    """The joint dictionary of two: all units, by their counts in both, as fairseq orders them.
+
+    Where both have the same entries it is the source's, as it is.
+    """
+    if source.symbols == target.symbols:
+        return source
+    joint = dictionary_of(source, ())
+    for dictionary in (source, target):
+        for unit in units_of(dictionary):
+            joint.add_symbol(unit, dictionary.count[dictionary.index(unit)])
+    joint.finalize(padding_factor=PADDING_FACTOR)
+    return joint
+
+
+def _joined(model: TrainedModel) -> TrainedModel:
+    """The model with one dictionary for both sides.
+
+    A unit that a side lacked begins as that side's ``<unk>``, which is never written, and with the
+    lowest bias of all.
+    """
+    assert model.source is not None
+    joint = join(model.source, model.target)
+    rows = []
+    for old in model.dictionaries:
+        known = [old.indices.get(symbol) for symbol in joint.symbols]
+        lacking = frozenset(row for row, entry in enumerate(known) if entry is None)
+        rows.append(Rows([(old.unk() if e is None else e,) for e in known], lacking))
+    bias = model.weights.get(str(OURS.bias))
+    lowest = {} if bias is None else {row: bias.min() for row in sorted(rows[1].new)}
+    starts = {str(OURS.bias): lowest}
+    return model.with_rows(rows[0], rows[1], (joint, joint), starts)
+
+
+# --- tie ---------------------------------------------------------------------------------------
+
+
+def tie(
+    model: TrainedModel,
+    tying: str,
+    origin: str = MEAN,
+    counts: tuple[Mapping[str, int], Mapping[str, int]] | None = None,
+) -> TrainedModel:
+    """The model with its matrices tied as told, each unit's rows made one.
+
+    The rows are those of the input embeddings, of the output embedding, or a mean by how often the
+    unit is read on the source side, read on the target side and written. A unit of one language
+    has the rows of that side alone.
+
+    Args:
+        model: tied less; stays as it is.
+        tying: the mode.
+        origin: one of :data:`ORIGINS`.
+        counts: how often the source and the target text have each unit; by default what the
+            dictionaries say.
+
+    Raises:
+        UserError: the model does not tie less than that.
+    """
+    if model.tying not in _LESS[tying]:
+        way = "it does already" if model.tying == tying else "untie it first"
+        raise UserError(f"--tying {tying}: the model is tied {model.tying}; {way}")
+    if model.source is None and tying != DECODER:
+        raise UserError(f"--tying {tying}: a language model has no source embedding; use decoder")
+    lacking: tuple[frozenset[str], ...] = (frozenset(), frozenset())
+    if tying in JOINT and not model.is_joint:
+        of_sides = [set(units_of(dictionary)) for dictionary in model.dictionaries]
+        lacking = frozenset(of_sides[1] - of_sides[0]), frozenset(of_sides[0] - of_sides[1])
+        model = _joined(model)
+    shares = counts or _counts_of(model)
+    sides = {SOURCE_INPUT: 0, TARGET_INPUT: 1, INPUT: 1, OUTPUT: 1}
+    uses_of = {
+        use: _Use(use, model.target.symbols, shares[side], lacking[side], origin)
+        for use, side in sides.items()
+    }
+    groups = _groups(tying, model)
+
+    def change(weights: Weights) -> Weights:
+        named = matrices_of(weights, OURS)
+        for uses in groups:
+            distinct = equal_matrices({use: named[use] for use in uses})
+            shares = _shares([[uses_of[use] for use in of] for of in distinct])
+            for use in uses:
+                weights.pop(NAMES[use], None)
+            weights[NAMES[uses[0]]] = weighted_mean(list(distinct.values()), shares)
+        return weights
+
+    moments = model.moments
+    for uses in groups:
+        stored = [NAMES[use] for use in uses if NAMES[use] in model.weights]
+        if moments is not None and len(stored) > 1:
+            moments = moments.summed(stored[0], stored[1:])
+    return model.with_weights(change, moments, options={**model.options, "tying": tying})
+
+
+def _groups(tying: str, model: TrainedModel) -> list[tuple[str, ...]]:
+    """The uses that are one, in a translation model or a language model."""
+    if model.source is None:
+        return [(INPUT, OUTPUT)] if tying == DECODER else []
+    return list(_GROUPS[tying])
+
+
+def _counts_of(model: TrainedModel) -> tuple[dict[str, int], dict[str, int]]:
+    counts = [dict(zip(d.symbols, d.count, strict=True)) for d in model.dictionaries]
+    return counts[0], counts[-1]
+
+
+class _Use:
+    """What a use of a matrix has to say about each row of the tied one.
+
+    Attributes:
+        counts: how often each unit is used so.
+        has: 1 where there was such a row before the dictionaries were joined.
+        wanted: 1 or 0: whether the rows are to be this use's.
+    """
+
+    def __init__(
+        self,
+        use: str,
+        symbols: Sequence[str],
+        counts: Mapping[str, int],
+        lacking: Collection[str],
+        origin: str,
+    ) -> None:
+        self.has = torch.tensor([float(symbol not in lacking) for symbol in symbols])
+        self.counts = self.has * torch.tensor([float(counts.get(s, 0)) for s in symbols])
+        self.wanted = float(origin == MEAN or (origin == FROM_OUTPUT) == (use == OUTPUT))
+
+
+def _shares(matrices: Sequence[Sequence[_Use]]) -> list[Tensor]:
+    """How much each matrix has of each row of the tied one.
+
+    The first that says anything of a row decides: counts in the uses that are wanted, counts in
+    any, wanted uses alike, all alike.
+
+    Args:
+        matrices: each by its uses.
+    """
+    told: list[Tensor] = [use.has * 0 for uses in matrices[:1] for use in uses[:1]] * len(matrices)
+    tiers: list[Callable[[_Use], Tensor]] = [
+        lambda use: use.wanted * use.counts,
+        lambda use: use.counts,
+        lambda use: use.wanted * use.has,
+        lambda use: use.has,
+    ]
+    for tier in tiers:
+        said = [torch.stack([tier(use) for use in uses]).sum(0) for uses in matrices]
+        open_rows = torch.stack(told).sum(0) == 0
+        told = [now + open_rows * more for now, more in zip(told, said, strict=True)]
+    return told
+
+
+# --- untie -------------------------------------------------------------------------------------
+
+
+def untie(model: TrainedModel, tying: str) -> TrainedModel:
+    """The model with more matrices, equal to begin with: it scores bit for bit as before.
+
+    Private rows of the source side become rows of its own matrix where it gets one.
+
+    Raises:
+        UserError: the model does not tie more than that.
+    """
+    if tying not in _LESS[model.tying]:
+        raise UserError(f"--tying {tying}: the model is tied {model.tying}, which ties no more")
+    apart = _apart(model, tying)
+    drops_private = UNITS in model.weights and tying not in JOINT
+
+    def change(weights: Weights) -> Weights:
+        named = matrices_of(weights, OURS)
+        for use in apart:
+            weights[NAMES[use]] = named[use].clone()
+        if drops_private:
+            weights = _with_private_rows_inside(weights)
+        return weights
+
+    copies = {NAMES[use]: _stored_name(model, use) for use in apart}
+    moments = model.moments
+    if moments is not None:  # rows of one matrix that were two have no one history
+        picked = moments.picked([*moments.states, *copies], copies)
+        moments = None if drops_private else picked
+    options = {**model.options, "tying": tying}
+    if drops_private:
+        options["private_units"] = ""
+    return model.with_weights(change, moments, options=options)
+
+
+def _apart(model: TrainedModel, tying: str) -> list[str]:
+    """The uses that get a matrix of their own."""
+    uses = [INPUT, OUTPUT] if model.source is None else [SOURCE_INPUT, TARGET_INPUT, OUTPUT]
+    tied = {use for group in _groups(tying, model) for use in group[1:]}
+    return [use for use in uses if use not in tied and NAMES[use] not in model.weights]
+
+
+def _stored_name(model: TrainedModel, use: str) -> str:
+    """The name that a tied matrix is stored under."""
+    named = matrices_of(model.weights, OURS)
+    return next(NAMES[u] for u, w in named.items() if w is named[use] and NAMES[u] in model.weights)
+
+
+def _with_private_rows_inside(weights: Weights) -> Weights:
+    private = str(OURS.private)
+    source = weights[str(OURS.source)].clone()
+    source[weights[UNITS].long()] = weights[private]
+    kept = {n: w for n, w in weights.items() if n not in (UNITS, private)}
+    return {**kept, str(OURS.source): source}
