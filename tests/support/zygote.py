@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import gc
 import json
+import logging
 import os
 import runpy
 import select
@@ -20,7 +21,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-LOADED = ("fairseq.options", "fairseq_cli.train", "fairseq_cli.generate", "fairseq_cli.eval_lm")
+LOADED = ("fairseq", "fairseq.options")  # and not its commands, which configure the logging
 
 
 class Zygote:
@@ -82,6 +83,10 @@ def _next_command(listening: socket.socket) -> tuple[list[str], str]:
 
 def _run(command: list[str], cwd: str) -> None:
     os.chdir(cwd)
+    if any("fairseq" in os.path.basename(word) for word in command[:2]):
+        # which the import of fairseq did already, but to no avail where its commands come first
+        logging.root.handlers.clear()
+        logging.root.setLevel(logging.WARNING)
     if command[0] == "-m":
         sys.argv, sys.path[0] = command[1:], cwd
         runpy.run_module(command[1], run_name="__main__", alter_sys=True)
