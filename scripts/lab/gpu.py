@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from scripts.lab.run.processes import cores
+from preprocess.parallel import cores
 from scripts.lab.run.specs import ROOT
 from tiednmt.files import write_json
 

@@ -389,6 +389,15 @@ def check_encoder(cfg: TransformerEncoderConfig) -> None:
 def _check_layers(cfg: TransformerEncoderConfig, side: str) -> None:
     sizes = (f"{side}_{size}" for size in ("layers", "attention_heads", "ffn_embed_dim"))
     check_ranges(cfg, sizes, (f"{side}_layerdrop",))
+    check_heads(cfg, side)
+
+
+def check_heads(cfg: TiedModelConfig, side: str) -> None:
+    """Refuse attention heads of ``encoder`` or ``decoder`` that the size cannot be shared among.
+
+    Raises:
+        UserError: with the name of the option.
+    """
     heads = getattr(cfg, f"{side}_attention_heads")
     if cfg.embed_dim % heads:
         raise UserError(

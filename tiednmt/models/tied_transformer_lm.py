@@ -19,6 +19,7 @@ from tiednmt.models.tied_model import (
     lookup_scale_of,
     preset,
 )
+from tiednmt.models.tied_transformer import check_heads
 from tiednmt.modules import State
 from tiednmt.modules.lookup import SQRT_DIM
 from tiednmt.modules.packing import Packing
@@ -130,11 +131,7 @@ def _check(cfg: TiedTransformerLanguageModelConfig) -> None:
     check_ranges(cfg, sizes, ("dropout", "attention_dropout", "activation_dropout"))
     if cfg.attention_span < 0:
         raise UserError(f"--attention-span {cfg.attention_span}: must be 0 or more")
-    if cfg.embed_dim % cfg.decoder_attention_heads:
-        raise UserError(
-            f"--decoder-attention-heads {cfg.decoder_attention_heads}: must divide --embed-dim "
-            f"{cfg.embed_dim}"
-        )
+    check_heads(cfg, "decoder")
 
 
 @register_model_architecture("tied_transformer_lm", "tied_transformer_lm_small")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,13 +20,13 @@ import torch
 from fairseq.data.data_utils import infer_language_pair
 
 import tiednmt.plugin  # noqa: F401
+from scripts.lab.baselines.interpreters import version_in
 from tiednmt.checkpoints import read_checkpoint
-from tiednmt.errors import UserError, one_line_errors
+from tiednmt.errors import one_line_errors
 from tiednmt.models.conversion import convert
 from tiednmt.models.parameters import OURS
 
 MODULE = "scripts.lab.baselines.ctranslate2"
-_VERSION = "import ctranslate2; print(ctranslate2.__version__)"
 
 
 def version(python: str) -> str:
@@ -36,16 +35,11 @@ def version(python: str) -> str:
     Raises:
         UserError: none.
     """
-    try:
-        command = [python, "-c", _VERSION]
-        done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise UserError(
-            f"--against ctranslate2: {python} cannot import ctranslate2; install it there (pip "
-            "install ctranslate2), or name another interpreter that has it and this package with "
-            "--ctranslate2-python"
-        ) from error
-    return done.stdout.split()[-1]
+    way_out = (
+        "install it there (pip install ctranslate2), or name another interpreter that has it and "
+        "this package with --ctranslate2-python"
+    )
+    return version_in(python, "ctranslate2", way_out)
 
 
 def write_model(checkpoint: Path, data_bin: Path, folder: Path, int8: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,9 @@ import torch
 import yaml
 from fairseq.data.data_utils import infer_language_pair
 
+from scripts.lab.baselines.interpreters import version_in
 from scripts.lab.baselines.stock import Sizes
 from tiednmt.errors import UserError
-
-_VERSION = "from importlib.metadata import version; import joeynmt; print(version('joeynmt'))"
 
 
 def version(python: str) -> str:
@@ -23,15 +21,8 @@ def version(python: str) -> str:
     Raises:
         UserError: none.
     """
-    try:
-        command = [python, "-c", _VERSION]
-        done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise UserError(
-            f"--against joeynmt: {python} cannot import joeynmt; install it there, or name another "
-            "interpreter with --joeynmt-python"
-        ) from error
-    return done.stdout.split()[-1]
+    way_out = "install it there, or name another interpreter with --joeynmt-python"
+    return version_in(python, "joeynmt", way_out)
 
 
 def text_of(data: Path) -> Path:
