@@ -1,6 +1,6 @@
 """What is proved on a GPU, a part at a time; scripts/gpu.sh brings what a bare machine lacks.
 
-  scripts/gpu.sh check                     # kernels, dtypes, memory, CUDA beside CPU: 3 minutes
+  scripts/gpu.sh check                     # kernels, dtypes, memory, CUDA beside CPU
   scripts/gpu.sh multi30k --raw multi30k   # three modes and three seeds of two models
   scripts/gpu.sh speed --raw multi30k      # beside fairseq's models
   scripts/gpu.sh ptb --raw ptb             # the paper's large language models
