@@ -37,8 +37,17 @@ import tiednmt.models.tied_transformer_gru
 import tiednmt.models.tied_transformer_lm
 import tiednmt.tasks.tied_language_modeling
 import tiednmt.tasks.tied_translation  # noqa: F401
+from tiednmt.data_files import check_binarised_text, check_dictionaries
 from tiednmt.errors import explain_uncaught_errors
+from tiednmt.guards import (
+    build_known_architectures,
+    check_checkpoints,
+    keep_the_check_of_pickles,
+    read_literals_only,
+    refuse_fasta,
+)
 from tiednmt.models.parameters import OURS, names_of, with_all_names
+from tiednmt.training_end import end_where_told, refuse_what_cannot_work
 
 
 def allow_fairseq_types() -> None:
@@ -155,3 +164,12 @@ make_checkpoint_copies_atomic()
 load_components_of_tied_models()
 patch_numpy_compat()
 explain_uncaught_errors()
+keep_the_check_of_pickles()
+check_checkpoints()
+build_known_architectures()
+read_literals_only()
+refuse_fasta()
+check_dictionaries()
+check_binarised_text()
+end_where_told()
+refuse_what_cannot_work()
