@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import logging
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -17,9 +18,10 @@ import torch
 from fairseq import checkpoint_utils
 from fairseq.distributed import utils as distributed_utils
 from fairseq.trainer import Trainer
-from omegaconf import open_dict
+from omegaconf import OmegaConf, open_dict
 
 from tiednmt.errors import UserError
+from tiednmt.options import option_name
 
 logger = logging.getLogger(__name__)
 
@@ -153,6 +155,11 @@ def refuse_what_cannot_work() -> None:
 
 
 def _require_trainable(cfg: Any) -> None:
+    for part in ("optimization", "optimizer", "lr_scheduler", "criterion", "model", "ema"):
+        for name, value in _options(cfg.get(part)).items():
+            for number in value if isinstance(value, list) else (value,):
+                if isinstance(number, float) and math.isnan(number):
+                    raise UserError(f"{option_name(name)} {number}: must be a number")
     common, distributed = cfg.common, cfg.distributed_training
     has_gpu = torch.cuda.is_available() and not common.cpu
     if common.tpu and importlib.util.find_spec("torch_xla") is None:
@@ -171,6 +178,13 @@ def _require_trainable(cfg: Any) -> None:
             f"--ddp-backend {distributed.ddp_backend} with several workers needs GPUs; on CPUs use"
             " --ddp-backend legacy_ddp"
         )
+
+
+def _options(part: Any) -> dict[str, Any]:
+    """The options of a part of fairseq's configuration, whatever it keeps them in."""
+    if OmegaConf.is_config(part):
+        part = OmegaConf.to_container(part)
+    return part if isinstance(part, dict) else vars(part) if hasattr(part, "__dict__") else {}
 
 
 def _require_searchable(cfg: Any, command: str) -> None:
