@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,11 @@ def _require_form(path: Path, content: Any, what: str) -> None:
             raise UserError(f"{path}: {key} is {value!r:.60}, which is no text")
     if {content.get(key) for key in ("rows_of", "runs_of")} & {path.stem}:
         raise UserError(f"{path}: its rows are its own; name another experiment")
+    if what != "recipe":
+        values = [*groups.values(), content.get("changes", {})]
+        parts = (each.items() for each in values if isinstance(each, dict))
+        inner = [(key, group) for key, group in chain(*parts) if key != "recipe"]
+        groups = {**groups, "changes": content.get("changes", {}), **dict(inner)}
     for key, group in groups.items():
         if not isinstance(group, dict):
             raise UserError(f"{path}: {key} is {group!r:.60}, which has no values by name")
