@@ -213,5 +213,5 @@ def test_a_flipped_bit_is_seen_by_every_reader(good, tmp_path):
     content = bytearray(good.read_bytes())
     content[len(content) // 3] ^= 4
     (tmp_path / "flipped.pt").write_bytes(content)
-    with pytest.raises(UserError, match=r"flipped\.pt: damaged"):
+    with pytest.raises(UserError, match=r"flipped\.pt: .*damaged"):
         checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "flipped.pt"))

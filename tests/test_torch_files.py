@@ -76,7 +76,16 @@ def test_damage_is_what_is_said_where_reading_fails_too(saved, tmp_path):
     content[80] ^= 1
     (tmp_path / "state.pt").write_bytes(content)
     with (
-        pytest.raises(CheckpointError, match=r"state\.pt: damaged"),
+        pytest.raises(CheckpointError, match=r"state\.pt: .*damaged"),
         checked_meanwhile(tmp_path / "state.pt"),
     ):
         raise RuntimeError
+
+
+def test_bytes_that_torch_reads_past_are_seen(saved, tmp_path):
+    content = saved.read_bytes()
+    end = content.index(b"PK\x01\x02")
+    (tmp_path / "a.pt").write_bytes(content[:end] + b"more" + content[end:])
+    assert damage_of(tmp_path / "a.pt") is not None
+    (tmp_path / "a.pt").write_bytes(content[: len(content) // 2])
+    assert damage_of(tmp_path / "a.pt") is not None

@@ -42,12 +42,13 @@ def checked_meanwhile(path: str | os.PathLike[str]) -> Iterator[None]:
             where = damage.result()
             if where is not None:
                 raise CheckpointError(
-                    f"{path}: damaged ({where}); copy it again or use another one of its folder"
+                    f"{path}: not a whole checkpoint, damaged ({where}); copy it again or use "
+                    "another one of its folder"
                 )
 
 
 def damage_of(path: str | os.PathLike[str]) -> str | None:
-    """Where a file of torch's is damaged; None where it is not, or is no whole archive."""
+    """Where a file of torch's is damaged; None where it is not, or is no archive."""
     try:
         with (
             open(path, "rb") as file,
@@ -55,8 +56,11 @@ def damage_of(path: str | os.PathLike[str]) -> str | None:
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
         ):
             return _damage(archive, content)
-    except (OSError, zipfile.BadZipFile, NotImplementedError):
+    except (OSError, NotImplementedError):
         return None  # what reads it says so
+    except zipfile.BadZipFile:
+        with open(path, "rb") as file:
+            return "its directory" if file.read(len(_START)) == _START else None
 
 
 def _damage(archive: zipfile.ZipFile, content: mmap.mmap) -> str | None:
@@ -104,17 +108,20 @@ def _data_of(member: zipfile.ZipInfo, content: memoryview) -> int | None:
     name_at = member.header_offset + _HEADER.size
     if name_at > len(content):
         return None
-    magic, _, flags, method, _, _, *numbers, name_size, extra_size = _HEADER.unpack_from(
-        content, member.header_offset
+    magic, version, flags, method, time, date, *numbers, name_size, extra_size = (
+        _HEADER.unpack_from(content, member.header_offset)
     )
+    day = (1980 + (date >> 9), (date >> 5) & 15, date & 31)
+    when = (*day, time >> 11, (time >> 5) & 63, 2 * (time & 31))
     extra_at = name_at + name_size
     name, extra = bytes(content[name_at:extra_at]), bytes(content[extra_at : extra_at + extra_size])
     known = (member.CRC, member.compress_size, member.file_size)
     is_as_written = (
         magic == _START
         and (flags, method) == (member.flag_bits, member.compress_type)
+        and (version, when) == (member.extract_version, member.date_time)
         and name.decode("utf-8", "replace") == member.orig_filename
         and all(a == b or a in _LATER for a, b in zip(numbers, known, strict=True))
-        and not (extra.startswith(_PADDING) and extra[4:].strip(_FILLER))
+        and (len(extra) <= 4 or extra.startswith(_PADDING) == (not extra[4:].strip(_FILLER)))
     )
     return extra_at + extra_size if is_as_written else None
