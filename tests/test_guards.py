@@ -20,7 +20,7 @@ from tests.support.untrained import save_untrained
 from tiednmt import guards
 from tiednmt.averaging import average
 from tiednmt.checkpoints import read_checkpoint
-from tiednmt.errors import UserError
+from tiednmt.errors import UserError, explain
 
 RUNS = "__import__('os').mkdir('RAN')"
 PATCHED = {
@@ -207,6 +207,12 @@ def test_a_size_in_words_is_refused(changed, data):
     path = changed(lambda state: state["cfg"]["model"].update(embed_dim="wide"))
     with pytest.raises(UserError, match=r"changed\.pt"):
         build(path, data)
+
+
+def test_a_file_is_named_once(changed, data):
+    with pytest.raises(UserError) as raised:
+        build(changed(FORMS["NaN"]), data)
+    assert explain(raised.value).count("changed.pt") == 1
 
 
 def test_a_flipped_bit_is_seen_by_every_reader(good, tmp_path):

@@ -26,7 +26,8 @@ def explain(error: BaseException) -> str | None:
     for cause in _chain(error):
         if isinstance(cause, UserError):
             loaded = _checkpoint_in(cause, "load_checkpoint", "load_model_ensemble_and_task")
-            return f"{loaded}: {cause}" if loaded else str(cause)
+            told = str(cause)
+            return told if loaded is None or told.startswith(loaded) else f"{loaded}: {told}"
         checkpoint = _checkpoint_in(cause, "load_checkpoint_to_cpu")
         if checkpoint and isinstance(cause, pickle.UnpicklingError):
             return (
