@@ -12,7 +12,7 @@ from preprocess import monolingual, plan
 from preprocess.download import Download, at_address, fetch_all
 from preprocess.options import add_options
 from preprocess.prepare import prepare, reads
-from preprocess.stages import WorkShard, claim
+from preprocess.stages import WorkShard, one_writer
 from tiednmt.errors import UserError
 
 
@@ -112,8 +112,8 @@ def raw_folder(args: argparse.Namespace, downloads: Sequence[Download]) -> Path:
         return Path(args.raw)
     folder = Path(args.dest) / "download"
     if downloads:
-        claim(args.dest)
-        fetch_all(at_address(downloads, args.url), folder)
+        with one_writer(args.dest):
+            fetch_all(at_address(downloads, args.url), folder)
     return folder
 
 

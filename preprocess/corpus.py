@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from preprocess.options import CommonOptions, option
+from preprocess.options import COUNTS, SIZES, CommonOptions, option
 from preprocess.pairs import Bitext, PairSource, TextFile, line_by_line
 from tiednmt.errors import UserError
+from tiednmt.options import Range
 from tiednmt.text.pipeline import PACKAGES, SEGMENTATIONS, segmentation_for
 
 TRAIN, VALID = "train", "valid"
@@ -156,8 +157,9 @@ class Options(CommonOptions):
         if self.segmentation not in (AUTO, *SEGMENTATIONS):
             choices = ", ".join((AUTO, *SEGMENTATIONS))
             raise UserError(f"--segmentation {self.segmentation}: choose one of {choices}")
-        self.require_at_least(1, "merges", "max_length", "max_ratio", "parts")
-        self.require_at_least(0, "vocabulary_threshold")
+        self.require(SIZES, "merges", "max_length", "max_ratio")
+        self.require(COUNTS, "vocabulary_threshold")
+        self.require(Range(1, 10_000), "parts")
 
     def segmentation_of(self, *languages: str) -> str:
         """How text of these languages is segmented: as given, or as suits them."""

@@ -20,6 +20,7 @@ from preprocess.binarise import SHARED_UNITS, DataBin, binarise_pairs
 from preprocess.command import parser_of
 from tiednmt.errors import UserError, one_line_errors
 from tiednmt.files import write_json, write_whole
+from tiednmt.options import Range
 from tiednmt.text.lines import read_lines
 from tiednmt.text.manifest import MANIFEST, data_bins
 from tiednmt.text.pipeline import TextPipeline
@@ -127,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--test", action="append", default=[], metavar="NAME=FILE,FILE")
     parser.add_argument("--dest", type=Path, required=True, metavar="NEW")
     parser.add_argument("--tag", default="", metavar="UNIT")
-    parser.add_argument("--workers", type=int, default=1, metavar="N")
+    parser.add_argument("--workers", type=Range(1, 1024), default=1, metavar="N")
     args = parser.parse_args(argv)
     texts = {"train": _pair(args.train), "valid": _pair(args.valid)}
     for text in args.test:

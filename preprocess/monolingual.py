@@ -19,9 +19,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from preprocess.manifest import package_version, write_manifest
-from preprocess.options import CommonOptions, option
+from preprocess.options import COUNTS, SIZES, CommonOptions, option
 from preprocess.parallel import map_in_order
-from preprocess.stages import Stage, Stages
+from preprocess.stages import Stage, Stages, corpus_key, one_writer
 from preprocess.vocabulary import PADDING_FACTOR
 from tiednmt.errors import UserError
 from tiednmt.files import named_when_whole, write_whole
@@ -83,8 +83,8 @@ class Options(CommonOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require_at_least(0, "vocabulary")
-        self.require_at_least(1, "min_count")
+        self.require(COUNTS, "vocabulary")
+        self.require(SIZES, "min_count")
 
 
 def corpus_of_files(
@@ -124,7 +124,12 @@ def prepare(corpus: MonolingualCorpus, dest: Path, options: Options) -> None:
     for path in corpus.sources:
         if not path.exists():
             raise UserError(f"{path}: no such file")
-    stages = Stages(dest)
+    with one_writer(dest):
+        _fill(corpus, dest, options)
+
+
+def _fill(corpus: MonolingualCorpus, dest: Path, options: Options) -> None:
+    stages = Stages(dest, corpus_key(corpus.name))
     texts = {subset: dest / "tokenised" / f"{subset}.txt" for subset in corpus.subsets}
     dictionary = dest / "data-bin" / "dict.txt"
     stages.run(_reading(corpus, texts, options))
@@ -134,7 +139,6 @@ def prepare(corpus: MonolingualCorpus, dest: Path, options: Options) -> None:
         for subset, text in texts.items()
     }
     files = stages.finish()
-    print(report(counts, vocabulary))
     write_manifest(
         dest,
         {
@@ -154,6 +158,7 @@ def prepare(corpus: MonolingualCorpus, dest: Path, options: Options) -> None:
         packages=("fairseq", "sacremoses"),
         files=files,
     )
+    print(report(counts, vocabulary))
 
 
 def _reading(corpus: MonolingualCorpus, texts: dict[str, Path], options: Options) -> Stage:

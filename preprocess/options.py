@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from preprocess.parallel import cores
 from tiednmt.errors import UserError
-from tiednmt.options import option_name
+from tiednmt.options import Range, option_name
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+WORKERS = Range(0, 1024)  # 0: one for each core
+SIZES, COUNTS = Range(1, 10**9), Range(0, 10**9)
 
 Value = TypeVar("Value", int, float, bool, str)
 
@@ -44,14 +47,14 @@ class CommonOptions:
     workers: int = option(0, "processes (default: one for each core)")
 
     def __post_init__(self) -> None:
-        self.require_at_least(0, "workers")
+        self.require(WORKERS, "workers")
 
-    def require_at_least(self, least: int, *names: str) -> None:
-        """Refuse options of these names below ``least``."""
+    def require(self, allowed: Range, *names: str) -> None:
+        """Refuse options of these names that are out of a range."""
         for name in names:
             value = getattr(self, name)
-            if not value >= least:  # nan too
-                raise UserError(f"{option_name(name)} {value}: must be {least} or more")
+            if fault := allowed.fault(value):
+                raise UserError(f"{option_name(name)} {value}: {fault}")
 
     @classmethod
     def from_arguments(cls, args: argparse.Namespace) -> Self:

@@ -25,7 +25,7 @@ from preprocess.corpus import TRAIN, VALID, Corpus, Options
 from preprocess.manifest import write_manifest
 from preprocess.overlap import Overlap
 from preprocess.plan import JOIN, LONGEST_HELD_OUT, READ, Plan
-from preprocess.stages import Stages, WorkShard
+from preprocess.stages import Stages, WorkShard, corpus_key, one_writer
 from preprocess.training import scoring_command, training_command
 from tiednmt.errors import UserError
 from tiednmt.text.manifest import FORMAT, data_bins
@@ -49,7 +49,12 @@ def prepare(corpus: Corpus, dest: Path, options: Options, share: WorkShard | Non
     """
     share = share or WorkShard()
     _check(corpus, dest, options, share)
-    stages = Stages(dest)
+    with one_writer(dest, shared=share.of > 1):
+        _fill(corpus, dest, options, share)
+
+
+def _fill(corpus: Corpus, dest: Path, options: Options, share: WorkShard) -> None:
+    stages = Stages(dest, corpus_key(corpus.name, *corpus.languages))
     plan = Plan(corpus, stages, options)
     stages.run_shard(plan.stages, share)
     if share.step not in (None, JOIN):

@@ -6,18 +6,21 @@ needs of others is checked against their records.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tiednmt.errors import UserError
-from tiednmt.files import sha256, write_json
+from tiednmt.files import sha256, write_json, write_whole
 
 FORMAT = 2  # of a record
+_OWNER, _LOCK, _ASIDE = "corpus", "lock", "manifest"  # beside the records
 RUN_AGAIN = "run the steps from there on again"
 
 
@@ -60,8 +63,12 @@ class WorkShard:
         return self.step in (None, stage.step) and mine
 
 
-def claim(folder: Path) -> None:
+def claim(folder: Path, corpus: str | None = None) -> None:
     """Make ``folder`` one that stages may write to and remove from.
+
+    Args:
+        folder: to be filled.
+        corpus: what it is to hold, whose files another corpus may not replace.
 
     Raises:
         UserError: where it holds something else.
@@ -72,6 +79,50 @@ def claim(folder: Path) -> None:
             f"{folder}: not empty, and not a folder prepared by this command; choose another --dest"
         )
     records.mkdir(parents=True, exist_ok=True)
+    if corpus is None:
+        return
+    owner = records / _OWNER
+    held = owner.read_text(encoding="utf-8").strip() if owner.is_file() else _held_by(folder)
+    if held not in (None, corpus):
+        raise UserError(f"{folder}: holds {held}, not {corpus}; choose another --dest")
+    if not owner.is_file():
+        with write_whole(owner) as file:
+            file.write(f"{corpus}\n")
+
+
+def _held_by(folder: Path) -> str | None:
+    """What a folder holds that was prepared before folders said it themselves."""
+    manifest = _json(folder / "manifest.json")
+    languages = [manifest[side] for side in ("source", "target") if side in manifest]
+    return corpus_key(manifest["corpus"], *languages) if "corpus" in manifest else None
+
+
+def corpus_key(name: object, *languages: object) -> str:
+    """What a folder that holds a corpus says of itself."""
+    return f"{name} {'-'.join(map(str, languages))}".rstrip()
+
+
+@contextmanager
+def one_writer(folder: Path, shared: bool = False) -> Iterator[None]:
+    """Let one command at a time fill ``folder``, but for those that share the work.
+
+    The lock ends with its process, however that ends.
+
+    Raises:
+        UserError: another command is filling it.
+    """
+    claim(folder)
+    with open(folder / ".stages" / _LOCK, "a+b") as file:
+        try:
+            fcntl.lockf(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            raise UserError(
+                f"{folder}: another command is filling it; wait for its end, or choose another"
+                " --dest"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        yield
 
 
 class Stages:
@@ -85,30 +136,40 @@ class Stages:
         UserError: where the folder holds something else.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, corpus: str | None = None):
         self.folder = folder
         self._records = folder / ".stages"
         self._done: list[Stage] = []
         self._hashes: dict[tuple[str, int, int], str] = {}
-        claim(folder)
+        claim(folder, corpus)
 
     def run(self, stage: Stage) -> Any:
         """What the stage's action returned, now or when it last ran.
 
         It runs where an input, an output or an option is not as recorded. Outputs that an
         earlier run had and this one has not are removed, and so is the manifest until the
-        whole has been done again.
+        whole has been done again; where the action fails and leaves the outputs as they were, the
+        folder stays what it was.
         """
         path = self._record_path(stage.name)
         self._done.append(stage)
         if self._fault(stage) is None:
             print(f"{stage.name}: up to date", file=sys.stderr)
             return self.result(stage.name)
-        (self.folder / "manifest.json").unlink(missing_ok=True)
-        self._forget(path, keep=stage.outputs)
+        manifest, aside = self.folder / "manifest.json", self._records / _ASIDE
+        aside.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.replace(manifest, aside)
         print(stage.name, file=sys.stderr)
-        inputs = self._stamps(stage.inputs)
-        result = stage.action()
+        try:
+            inputs = self._stamps(stage.inputs)
+            result = stage.action()
+        except BaseException:
+            if aside.exists() and self._outputs_are_as_recorded(path):
+                os.replace(aside, manifest)
+            raise
+        aside.unlink(missing_ok=True)
+        self._forget(path, keep=stage.outputs)
         write_json(
             path,
             {
@@ -171,6 +232,7 @@ class Stages:
                         f"{path}: not the file that {stage.name} wrote (it has SHA-256"
                         f" {hashes[name]}); remove it and {RUN_AGAIN}"
                     )
+        (self._records / _ASIDE).unlink(missing_ok=True)
         records = {self._record_path(stage.name) for stage in stages}
         for path in set(self._records.glob("*.json")) - records:
             self._forget(path, keep=[path for stage in stages for path in stage.outputs])
@@ -214,12 +276,22 @@ class Stages:
         size, changed, digest = stamp
         return status.st_size == size and (status.st_mtime_ns == changed or sha256(path) == digest)
 
+    def _outputs_are_as_recorded(self, record: Path) -> bool:
+        outputs = _read(record).get("outputs")
+        return outputs is not None and all(
+            self._is(self.folder / name, stamp) for name, stamp in outputs.items()
+        )
+
     def _forget(self, path: Path, keep: list[Path]) -> None:
         kept = {self._name(output) for output in keep}
+        inside = self.folder.resolve()
         for name in set(_read(path).get("outputs", ())) - kept:
-            (self.folder / name).unlink(missing_ok=True)
+            output = self.folder / name
+            if not output.parent.resolve().is_relative_to(inside):
+                continue  # no stage wrote that: the record is damaged, or of somebody else
+            output.unlink(missing_ok=True)
             with suppress(OSError):  # it holds something else, or is gone
-                (self.folder / name).parent.rmdir()
+                output.parent.rmdir()
         path.unlink(missing_ok=True)
 
     def _name(self, path: Path) -> str:
@@ -240,8 +312,26 @@ class Stages:
 
 def _read(path: Path) -> dict[str, Any]:
     """The record, empty where there is none or it is damaged."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    record = _json(path)
+    files = [record.get("inputs"), record.get("outputs")]
+    is_whole = isinstance(record.get("options"), dict) and "result" in record
+    if not is_whole or not all(map(_are_stamps, files)):
         return {}
-    return record if isinstance(record, dict) else {}
+    return record
+
+
+def _are_stamps(files: Any) -> bool:
+    """Whether it says size, time of last change and hash of each file."""
+    return isinstance(files, dict) and all(
+        isinstance(stamp, list) and [*map(type, stamp)] == [int, int, str]
+        for stamp in files.values()
+    )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """An object in a file; an empty one where there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}

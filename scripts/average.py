@@ -13,13 +13,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 import tiednmt.plugin  # noqa: F401
 from tiednmt.averaging import average, last_checkpoints
+from tiednmt.checkpoints import write_checkpoint
 from tiednmt.commandline import command_parser, positive
 from tiednmt.errors import one_line_errors
-from tiednmt.files import named_when_whole
 
 
 @one_line_errors
@@ -38,8 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             parser.error("--last takes the folder of one run")
         paths = last_checkpoints(paths[0], args.last)
     state = average(paths)
-    with named_when_whole(args.output) as partial:
-        torch.save(state, partial)
+    write_checkpoint(args.output, state)
     print(f"{args.output}: the mean of {', '.join(path.name for path in paths)}")
 
 

@@ -14,13 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 import tiednmt.plugin  # noqa: F401
-from tiednmt.checkpoints import read_checkpoint
+from tiednmt.checkpoints import read_checkpoint, write_checkpoint
 from tiednmt.commandline import command_parser
 from tiednmt.errors import UserError, one_line_errors
-from tiednmt.files import named_when_whole
 from tiednmt.models.conversion import convert
 
 
@@ -36,8 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         converted, architecture = convert(state)
     except UserError as error:
         raise UserError(f"{args.checkpoint}: {error}") from error
-    with named_when_whole(args.output) as partial:
-        torch.save(converted, partial)
+    write_checkpoint(args.output, converted)
     print(f"{args.output}: {args.checkpoint.name} as a checkpoint of {architecture}")
 
 

@@ -18,7 +18,7 @@ from scripts.lab.architectures import (
     model_sizes,
     tied_architectures,
 )
-from tiednmt.commandline import command_parser
+from tiednmt.commandline import command_parser, positive
 from tiednmt.errors import one_line_errors
 
 
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--arch", choices=tied_architectures(), default="tied_gru_press_wolf")
     parser.add_argument("--data", type=Path, metavar="DIR", help="prepared folder, for its sizes")
     for side in ("source", "target", "joint"):
-        parser.add_argument(f"--{side}", type=int, metavar="N", help=f"{side} vocabulary size")
+        parser.add_argument(f"--{side}", type=positive, metavar="N", help=f"{side} vocabulary size")
     parser.add_argument("--projection", action="store_true", help="with a matrix P")
     parser.add_argument("--json", action="store_true", help="print the totals as JSON")
     args = parser.parse_args(argv)

@@ -14,7 +14,7 @@ from pathlib import Path
 from scripts.lab.baselines.skip_gram import SkipGram, save, train
 from tiednmt.commandline import command_parser
 from tiednmt.errors import one_line_errors
-from tiednmt.options import add_options, from_arguments
+from tiednmt.options import add_options, from_arguments, seed
 
 
 @one_line_errors
@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = command_parser("python -m scripts.skip_gram", __doc__)
     parser.add_argument("--text", type=Path, required=True, metavar="FILE", help="words and spaces")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="default %(default)s")
+    parser.add_argument("--seed", type=seed, default=1, metavar="N", help="default %(default)s")
     add_options(parser, SkipGram)
     args = parser.parse_args(argv)
     save(train(args.text, from_arguments(SkipGram, args), args.seed), args.out)

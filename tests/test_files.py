@@ -1,9 +1,15 @@
+from __future__ import annotations
+
+import math
 import os
+import subprocess
+import sys
+from contextlib import nullcontext
 
 import pytest
 
 from tiednmt.errors import UserError
-from tiednmt.files import folder_when_whole, sha256, write_whole
+from tiednmt.files import folder_when_whole, sha256, write_json, write_whole
 
 
 def test_a_file_gets_its_name_only_when_whole(tmp_path):
@@ -53,3 +59,81 @@ def test_a_folder_gets_its_name_only_when_whole(tmp_path):
     assert list(folder.parent.iterdir()) == [folder]
     with pytest.raises(UserError, match="exists"), folder_when_whole(folder):
         pass
+
+
+def run(code, **options):
+    command = [sys.executable, "-c", f"from tiednmt.files import *\n{code}"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+
+
+PRINT = """
+import sys
+from pathlib import Path
+print("before")
+with write_whole(Path(sys.argv[1])) as file:
+    file.write("whole\\n")
+print("after")
+"""
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+@pytest.mark.parametrize("to_file", [False, True])
+def test_standard_output_is_written_to_in_its_turn(name, to_file, tmp_path):
+    code = PRINT.replace("sys.argv[1]", repr(name))
+    if to_file:
+        with open(tmp_path / "out", "w") as out:
+            command = [sys.executable, "-c", f"from tiednmt.files import *\n{code}"]
+            subprocess.run(command, stdout=out, timeout=60)
+        printed = (tmp_path / "out").read_text()
+    else:
+        printed = run(code).stdout
+    assert printed == "before\nwhole\nafter\n"
+
+
+def test_a_pipe_is_written_to(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE, text=True) as reader:
+        with write_whole(tmp_path / "pipe") as file:
+            file.write("whole\n")
+        assert reader.communicate(timeout=30)[0] == "whole\n"
+    assert (tmp_path / "pipe").is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize(("device", "fails"), [("/dev/null", False), ("/dev/full", True)])
+def test_a_device_stays_one(device, fails, tmp_path):
+    path = tmp_path / "link"
+    path.symlink_to(device)  # so that no fault of ours could replace the device
+    expected = pytest.raises(UserError, match="link") if fails else nullcontext()
+    with expected, write_whole(path) as file:
+        file.write("whole\n")
+    assert path.is_char_device() and path.is_symlink()
+
+
+def test_a_link_is_written_through(tmp_path):
+    target = tmp_path / "real" / "text"
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(target)
+    for text in ("first\n", "second\n"):  # it points nowhere at first
+        with write_whole(tmp_path / "link") as file:
+            file.write(text)
+        assert (tmp_path / "link").is_symlink()
+        assert target.read_text() == text
+    assert {path.name for path in target.parent.iterdir()} == {"text"}
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(UserError, match=str(tmp_path)), write_whole(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(
+    "content", [{"a": math.nan}, [math.inf], {"a": {"b": [-math.inf]}}, {"a": "\ud800"}], ids=repr
+)
+def test_json_holds_numbers_alone_and_keeps_what_was_there(content, tmp_path):
+    (tmp_path / "a.json").write_text("{}\n")
+    with pytest.raises(UserError, match=r"a\.json"):
+        write_json(tmp_path / "a.json", content)
+    assert (tmp_path / "a.json").read_text() == "{}\n"
+    assert len(list(tmp_path.iterdir())) == 1

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tiednmt.options import add_options, command_words, from_arguments, option, positive
+from preprocess.corpus import Options as PrepareOptions
+from scripts.lab.baselines.skip_gram import SkipGram
+from tiednmt.commandline import seed_numbers
+from tiednmt.errors import UserError
+from tiednmt.options import Range, add_options, command_words, from_arguments, option, positive
+from tiednmt.translation.settings import Search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,3 +90,72 @@ def test_the_help_says_what_the_defaults_are():
     assert "--sizes N [N ...] of 100% of it (default: 1 2)" in text
     assert "--int8 int8 weights" in text
     assert "--arch NAME an architecture --sizes" in text
+
+
+class TestRanges:
+    @pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e308", "-10.5", "", "many"])
+    def test_what_is_no_number_of_the_range_is_refused(self, text):
+        with pytest.raises(ValueError):  # noqa: PT011  as argparse wants it
+            Range(-10, 10, float)(text)
+
+    @pytest.mark.parametrize("text", ["0", "-1", "1001", "9" * 5000, "1.5", "10**13", "nan"])
+    def test_nor_a_whole_number_out_of_it(self, text):
+        with pytest.raises(ValueError):  # noqa: PT011
+            Range(1, 1000)(text)
+
+    def test_its_ends_are_in_it_and_it_says_them(self):
+        assert [Range(1, 1000)(text) for text in ("1", "1000")] == [1, 1000]
+        assert "1,000" in Range(1, 1000).__name__
+
+    @pytest.mark.parametrize(
+        ("changes", "option"),
+        [
+            ({"lenpen": math.nan}, "--lenpen"),
+            ({"lenpen": math.inf}, "--lenpen"),
+            ({"lenpen": 1e308}, "--lenpen"),
+            ({"beam": 10**13}, "--beam"),
+            ({"beam": 0}, "--beam"),
+            ({"max_tokens": -1}, "--max-tokens"),
+            ({"max_sentences": 0}, "--max-sentences"),
+        ],
+    )
+    def test_a_search_in_python_has_the_same(self, changes, option):
+        with pytest.raises(UserError, match=option):
+            Search(**changes)
+
+    @pytest.mark.parametrize(
+        ("changes", "option"),
+        [
+            ({"window": 0}, "--window"),
+            ({"window": -1}, "--window"),
+            ({"vector_size": 0}, "--vector-size"),
+            ({"negative": 0}, "--negative"),
+            ({"sample": math.nan}, "--sample"),
+            ({"sample": -1}, "--sample"),
+            ({"min_count": -1}, "--min-count"),
+            ({"epochs": 0}, "--epochs"),
+        ],
+    )
+    def test_skip_gram(self, changes, option):
+        with pytest.raises(UserError, match=option):
+            SkipGram(**changes)
+
+    @pytest.mark.parametrize(
+        ("changes", "option"),
+        [
+            ({"workers": 100_000}, "--workers"),
+            ({"max_ratio": math.nan}, "--max-ratio"),
+            ({"max_ratio": math.inf}, "--max-ratio"),
+            ({"merges": 10**15}, "--merges"),
+            ({"parts": 10**9}, "--parts"),
+            ({"vocabulary_threshold": -1}, "--vocabulary-threshold"),
+        ],
+    )
+    def test_preparing(self, changes, option):
+        with pytest.raises(UserError, match=option):
+            PrepareOptions(**changes)
+
+    @pytest.mark.parametrize("text", ["1-1000000000", "1000000000", "0", "3-2", "x", "-1"])
+    def test_seeds(self, text):
+        with pytest.raises(ValueError):  # noqa: PT011
+            seed_numbers(text)

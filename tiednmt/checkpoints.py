@@ -18,6 +18,7 @@ from fairseq.tasks.translation import TranslationTask
 from omegaconf import OmegaConf
 
 from tiednmt.errors import UserError, explain
+from tiednmt.files import named_when_whole
 
 
 def read_checkpoint(path: Path, **task_options: Any) -> dict[str, Any]:
@@ -42,6 +43,20 @@ def read_checkpoint(path: Path, **task_options: Any) -> dict[str, Any]:
         if line is None:
             raise
         raise UserError(line) from error
+
+
+def write_checkpoint(path: Path, state: Any) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Raises:
+        UserError: the disk is full or the like.
+    """
+    with named_when_whole(path) as partial, open(partial, "wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # what torch makes of it
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{path}: cannot be written ({reason}); is the disk full?") from error
 
 
 def require_task(path: Path, state: dict[str, Any], task: type, wanted: str) -> None:

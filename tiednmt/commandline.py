@@ -24,6 +24,9 @@ def add_cpu(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cpu", action="store_true", help="run on the CPU, even with a GPU")
 
 
+MOST_SEEDS = 1000
+
+
 def quiet_libraries() -> None:
     """Let fairseq and tiednmt log warnings only."""
     for package in ("fairseq", "tiednmt"):
@@ -34,9 +37,10 @@ def seed_numbers(text: str) -> tuple[int, ...]:
     """``3``: the seeds 1 to 3; ``2-3``: those; for argparse."""
     first, dash, last = text.partition("-")
     numbers = range(positive(first) if dash else 1, positive(last if dash else first) + 1)
-    if not numbers:
+    if not 0 < len(numbers) <= MOST_SEEDS:
         raise ValueError
     return tuple(numbers)
 
 
-seed_numbers.__name__ = "number of seeds or range of them (3, 2-3)"  # in argparse's messages
+# in argparse's messages
+seed_numbers.__name__ = f"number of seeds, at most {MOST_SEEDS}, or range of them (3, 2-3)"

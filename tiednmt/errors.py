@@ -26,7 +26,8 @@ def explain(error: BaseException) -> str | None:
     for cause in _chain(error):
         if isinstance(cause, UserError):
             loaded = _checkpoint_in(cause, "load_checkpoint", "load_model_ensemble_and_task")
-            return f"{loaded}: {cause}" if loaded else str(cause)
+            told = str(cause)
+            return told if loaded is None or told.startswith(loaded) else f"{loaded}: {told}"
         checkpoint = _checkpoint_in(cause, "load_checkpoint_to_cpu")
         if checkpoint and isinstance(cause, pickle.UnpicklingError):
             return (
@@ -42,6 +43,13 @@ def explain(error: BaseException) -> str | None:
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)
     if _refused_by_fairseq(error):
         return str(error)
+    if isinstance(error, ImportError) and "lease install" in str(error):
+        return " ".join(str(error).split())  # fairseq's own words, on packages that it may use
+    if isinstance(error, ZeroDivisionError) and _raised_in(error, "fairseq_cli/generate.py"):
+        return (
+            "no sentence was translated: fairseq leaves out what is no multiple of eight of them; "
+            "add --required-batch-size-multiple 1"
+        )
     return None
 
 
@@ -74,6 +82,12 @@ def _refused_by_fairseq(error: BaseException) -> bool:
     """Whether fairseq itself refused to start from a checkpoint, with a message of its own."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     return bool(frames) and frames[-1].f_code.co_name == "load_checkpoint"
+
+
+def _raised_in(error: BaseException, file: str) -> bool:
+    """Whether a file of fairseq's raised it, and nothing that it calls."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(frames) and frames[-1].f_code.co_filename.endswith(file)
 
 
 def one_line_errors(main: Callable[..., None]) -> Callable[..., None]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
+import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,24 +19,64 @@ from tiednmt.errors import UserError
 
 @contextmanager
 def named_when_whole(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path`` that is renamed when the block has ended without an error.
+    """A temporary name that is renamed to ``path`` when the block has ended without an error.
+
+    A link is followed. What is no file, such as ``/dev/stdout``, a pipe or a device, is written to
+    when the block has ended, and stays what it is.
 
     Raises:
-        UserError: where the disk is full or the like.
+        UserError: it is a folder, the disk is full or the like.
     """
-    partial = path.with_name(path.name + ".partial")
+    if path.is_dir():
+        raise UserError(f"{path}: a folder; give the name of a file")
+    if (stream := _stream_at(path)) is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            partial = Path(folder) / (path.name + ".partial")
+            yield partial
+            _copy_to(partial, path, stream)
+        return
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    partial = target.with_name(target.name + ".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-        os.replace(partial, path)
+        os.replace(partial, target)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        if error.filename is not None:
+        if error.filename not in (None, str(partial)):
             raise
         raise UserError(f"{path}: cannot be written: {error.strerror}") from error
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _stream_at(path: Path) -> int | str | None:
+    """A number of an open file of this process, or a path that is no file; None for files."""
+    names = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+    if (number := names.get(str(path))) is not None:
+        return number
+    if str(path.parent) in ("/dev/fd", "/proc/self/fd") and path.name.isdecimal():
+        return int(path.name)
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return None
+    return None if stat.S_ISREG(mode) else str(path)
+
+
+def _copy_to(partial: Path, path: Path, stream: int | str) -> None:
+    """Write to what is open, after what was printed there, or to a device or pipe."""
+    for printed in (sys.stdout, sys.stderr):
+        printed.flush()
+    try:
+        with (
+            open(partial, "rb") as content,
+            open(os.dup(stream) if isinstance(stream, int) else stream, "wb") as output,
+        ):
+            shutil.copyfileobj(content, output)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 @contextmanager
@@ -67,10 +110,18 @@ def write_whole(path: Path) -> Iterator[TextIO]:
 
 
 def write_json(path: Path, content: object) -> None:
-    """``content`` as indented JSON, keys in the order given."""
+    """``content`` as indented JSON, keys in the order given.
+
+    Raises:
+        UserError: it holds a number that is none, which JSON cannot say.
+    """
+    try:
+        text = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False)
+        text.encode("utf-8")
+    except ValueError as error:
+        raise UserError(f"{path}: not written, since it is no JSON: {error}") from error
     with write_whole(path) as file:
-        json.dump(content, file, ensure_ascii=False, indent=2)
-        file.write("\n")
+        file.write(text + "\n")
 
 
 def sha256(path: Path) -> str:

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from tiednmt.errors import UserError
+
 Options = TypeVar("Options")
 
 _METAVARS: dict[type, str] = {Path: "PATH", str: "NAME"}
@@ -96,15 +98,51 @@ def command_words(options: Any) -> list[str]:
     return words
 
 
-def positive(text: str) -> int:
-    """A whole number above zero, for argparse."""
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+class Range:
+    """Reads a number of a range, both ends included, for argparse; never one that is no number."""
+
+    def __init__(self, least: float, most: float, kind: Callable[[str], float] = int) -> None:
+        self.least, self.most, self._kind = least, most, kind
+        number = "whole number" if kind is int else "number"
+        self.__name__ = f"{number} {self}"  # what argparse calls it in its messages
+
+    def __str__(self) -> str:
+        return f"from {self.least:,} to {self.most:,}"
+
+    def __contains__(self, number: Any) -> bool:
+        return bool(self.least <= number <= self.most)  # not NaN
+
+    def fault(self, number: float) -> str | None:
+        """What to say of a number that is not in the range; None where it is."""
+        if number in self:
+            return None
+        too_much = number > self.most
+        return f"must be {self.most:,} or less" if too_much else f"must be {self.least:,} or more"
+
+    def __call__(self, text: str) -> Any:
+        """The number that ``text`` says; a ValueError where it is not in the range."""
+        number = self._kind(text)
+        if number not in self:
+            raise ValueError
+        return number
 
 
-positive.__name__ = "whole number above zero"  # what argparse calls it in its messages
+positive = Range(1, 10**9)
+positive.__name__ = "whole number above zero"
+seed = Range(0, 2**32 - 1)
+
+
+def require_ranges(options: Any) -> None:
+    """Refuse values of a dataclass of options that are not in the :class:`Range` of their option.
+
+    Raises:
+        UserError: naming the option and its range.
+    """
+    for field in dataclasses.fields(options):
+        reader, values = field.metadata.get("type"), getattr(options, field.name)
+        for value in values if isinstance(values, tuple) else (values,):
+            if isinstance(reader, Range) and value is not None and (fault := reader.fault(value)):
+                raise UserError(f"{option_name(field.name)} {value}: {fault}")
 
 
 def _argument(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:

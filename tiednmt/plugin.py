@@ -37,8 +37,18 @@ import tiednmt.models.tied_transformer_gru
 import tiednmt.models.tied_transformer_lm
 import tiednmt.tasks.tied_language_modeling
 import tiednmt.tasks.tied_translation  # noqa: F401
+from tiednmt.checkpoints import write_checkpoint
+from tiednmt.data_files import check_binarised_text, check_dictionaries
 from tiednmt.errors import explain_uncaught_errors
+from tiednmt.guards import (
+    build_known_architectures,
+    check_checkpoints,
+    keep_the_check_of_pickles,
+    read_literals_only,
+    refuse_fasta,
+)
 from tiednmt.models.parameters import OURS, names_of, with_all_names
+from tiednmt.training_end import end_where_told, refuse_what_cannot_work
 
 
 def allow_fairseq_types() -> None:
@@ -83,6 +93,24 @@ def make_checkpoint_copies_atomic() -> None:
 
     copy_atomically.is_atomic = True  # type: ignore[attr-defined]
     PathManager.copy = staticmethod(copy_atomically)
+
+
+def save_checkpoints_whole() -> None:
+    """Let no half of a checkpoint be left where it cannot be written, and say so in one line.
+
+    fairseq tries thrice, logs a traceback and leaves its temporary file.
+    """
+    save = checkpoint_utils.torch_persistent_save
+    if getattr(save, "is_whole", False):
+        return
+
+    def save_whole(obj: Any, filename: Any, async_write: bool = False) -> None:
+        if async_write or not isinstance(filename, str) or "://" in filename:
+            return save(obj, filename, async_write=async_write)
+        write_checkpoint(Path(filename), obj)
+
+    save_whole.is_whole = True  # type: ignore[attr-defined]
+    checkpoint_utils.torch_persistent_save = save_whole
 
 
 def patch_numpy_compat() -> None:
@@ -152,6 +180,16 @@ def hold_rows_in_training() -> None:
 allow_fairseq_types()
 hold_rows_in_training()
 make_checkpoint_copies_atomic()
+save_checkpoints_whole()
 load_components_of_tied_models()
 patch_numpy_compat()
 explain_uncaught_errors()
+keep_the_check_of_pickles()
+check_checkpoints()
+build_known_architectures()
+read_literals_only()
+refuse_fasta()
+check_dictionaries()
+check_binarised_text()
+end_where_told()
+refuse_what_cannot_work()

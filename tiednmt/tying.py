@@ -389,6 +389,11 @@ def stored_matrices(
     return named
 
 
+def is_plain(weight: object) -> bool:
+    """Whether it is a tensor with all its numbers in memory: neither sparse nor a shape alone."""
+    return isinstance(weight, Tensor) and weight.layout is torch.strided and not weight.is_meta
+
+
 def equal_matrices(named: Mapping[str, Tensor]) -> dict[tuple[str, ...], Tensor]:
     """The distinct ones of the matrices of a state dict, where tied ones are equal."""
     return shared(named, _is_same)

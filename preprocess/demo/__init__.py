@@ -20,9 +20,10 @@ from preprocess.corpus import Options, corpus_of_files
 from preprocess.demo.grammar import sentence_pairs
 from preprocess.options import add_options
 from preprocess.prepare import prepare
-from preprocess.stages import Stage, Stages, claim
+from preprocess.stages import Stage, Stages, claim, corpus_key, one_writer
 from tiednmt.errors import UserError, one_line_errors
 from tiednmt.files import write_whole
+from tiednmt.options import Range, seed
 
 SOURCE, TARGET = "en", "de"
 PAIRS = 20_000
@@ -91,7 +92,11 @@ def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parser = parser_of("demo", __doc__)
     parser.add_argument(
-        "--seed", type=int, default=1, metavar="N", help="another seed, another corpus (default: 1)"
+        "--seed",
+        type=seed,
+        default=1,
+        metavar="N",
+        help="another seed, another corpus (default: 1)",
     )
     parser.add_argument(
         "--pairs",
@@ -104,18 +109,18 @@ def main(argv: list[str] | None = None) -> None:
     parser.set_defaults(merges=MERGES)
     args = parser.parse_args(argv)
     options = Options.from_arguments(args)
-    if args.pairs < LEAST_PAIRS:
-        raise UserError(f"--pairs {args.pairs}: must be {LEAST_PAIRS} or more")
-    claim(args.dest)
+    if fault := Range(LEAST_PAIRS, 10**8).fault(args.pairs):
+        raise UserError(f"--pairs {args.pairs}: {fault}")
+    claim(args.dest, corpus_key("demo", SOURCE, TARGET))
     folder = args.dest / "generated"
     files = files_in(folder)
-    Stages(folder).run(
-        Stage(
-            "generate",
-            partial(write_raw, files, args.seed, args.pairs),
-            inputs=sorted((Path(__file__).parent / "grammar").glob("*.py")),
-            outputs=[path for sides in files.values() for path in sides.values()],
-            options={"seed": args.seed, "pairs": args.pairs},
-        )
+    generate = Stage(
+        "generate",
+        partial(write_raw, files, args.seed, args.pairs),
+        inputs=sorted((Path(__file__).parent / "grammar").glob("*.py")),
+        outputs=[path for sides in files.values() for path in sides.values()],
+        options={"seed": args.seed, "pairs": args.pairs},
     )
+    with one_writer(args.dest):
+        Stages(folder).run(generate)
     prepare(corpus_of_files("demo", SOURCE, TARGET, files), args.dest, options)

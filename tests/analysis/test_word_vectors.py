@@ -80,7 +80,97 @@ class Trap:
         return os.mkdir, ("sprung",)
 
 
+def test_vectors_without_a_header_with_spaces_and_with_a_word_twice(tmp_path, caplog):
+    (tmp_path / "glove.txt").write_text("the 1 2 3\ncat 4 5 6\n")
+    assert is_word_vectors(tmp_path / "glove.txt")
+    (found,) = load(tmp_path / "glove.txt")
+    assert found.words == ("the", "cat")
+    assert found.vectors.tolist() == [[1, 2, 3], [4, 5, 6]]
+
+    (tmp_path / "spaces.vec").write_text("3 2\nnew york 1 2\nthe 3 4\n. . . 5 6\n")
+    (found,) = load(tmp_path / "spaces.vec")
+    assert found.words == ("new york", "the", ". . .")
+    assert found.vectors.tolist() == [[1, 2], [3, 4], [5, 6]]
+
+    (tmp_path / "twice.vec").write_text("3 2\na 1 2\nb 3 4\na 5 6\n")
+    (found,) = load(tmp_path / "twice.vec")
+    assert found.words == ("a", "b") and found.vectors.tolist() == [[1, 2], [3, 4]]
+    assert "twice.vec" in caplog.text
+
+
+def test_text_is_no_file_of_vectors(tmp_path):
+    (tmp_path / "a.txt").write_text("the cat sees a dog\n")
+    assert not is_word_vectors(tmp_path / "a.txt")
+
+
 class TestRefused:
+    @pytest.fixture
+    def saved(self, embedding, tmp_path, monkeypatch):
+        """Saves gensim's vectors with a change, in the folder that the test runs in."""
+        monkeypatch.chdir(tmp_path)
+
+        def save(**changes):
+            vectors = KeyedVectors(3)
+            vectors.add_vectors(list(embedding.words), embedding.vectors)
+            vectors.__dict__.update(changes)
+            (tmp_path / "x.kv").write_bytes(pickle.dumps(vectors, 4))
+            return tmp_path / "x.kv"
+
+        return save
+
+    @pytest.mark.parametrize("listed", ["__scipys", "__recursive_saveloads"])
+    def test_a_second_pickle(self, listed, saved, tmp_path):
+        path = saved(**{listed: ["x"]})
+        for name in ("x.kv.x.npy", "x.kv.x", "x.kv.x.x.npy"):
+            (tmp_path / name).write_bytes(pickle.dumps(Trap(), 4))
+        with pytest.raises(UserError, match=r"x\.kv"):
+            load(path)
+        assert not (tmp_path / "sprung").exists()
+
+    def test_an_array_that_is_a_pickle(self, saved, tmp_path):
+        path = saved(__numpys=["vectors"])
+        np.save(tmp_path / "x.kv.vectors.npy", np.array([Trap()]), allow_pickle=True)
+        with pytest.raises(UserError, match=r"x\.kv"):
+            load(path)
+        assert not (tmp_path / "sprung").exists()
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"__numpys": ["../../etc/vectors"]},
+            {"__numpys": "vectors"},
+            {"__numpys": [3]},
+            {"__numpys": ["vectors"]},  # which is not there
+            {"vectors": None},
+            {"vectors": np.zeros(3)},
+            {"vectors": np.zeros((5, 3), dtype=int)},
+            {"vectors": np.zeros((4, 3))},
+            {"index_to_key": ["a", None, "b", "c", "d"]},
+            {"index_to_key": 5},
+        ],
+        ids=str,
+    )
+    def test_odd_contents(self, changes, saved):
+        with pytest.raises(UserError, match=r"x\.kv"):
+            load(saved(**changes))
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "1000000000000 300\na 1 2\n",
+            "2 3\na 1 2 3\nb 1 x 3\n",
+            "2 3\na 1 2 3\n",
+            "1 3\na 1 2 3\nb 1 2 3\n",
+            "0 0\n",
+            "5 0\na\n",
+            "the 1 2\ncat 1\n",
+        ],
+    )
+    def test_text_with_a_fault(self, text, tmp_path):
+        (tmp_path / "x.vec").write_text(text)
+        with pytest.raises(UserError, match=r"x\.vec"):
+            load(tmp_path / "x.vec")
+
     def test_pickle_of_something_else(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         (tmp_path / "x.model").write_bytes(pickle.dumps(Trap()))

@@ -9,7 +9,9 @@ import torch
 from fairseq.data import Dictionary
 
 from tests.support.small_models import JOINT, model
+from tiednmt.criterions import row_movement
 from tiednmt.criterions.row_movement import RowMovement
+from tiednmt.errors import UserError
 
 NAMES = {
     "none": ["source input embedding", "target input embedding", "output embedding"],
@@ -79,3 +81,35 @@ def test_an_update_that_was_not_seen_is_not_measured(tmp_path):
     movement.observe(2, built.embeddings)
     movement.observe(5, built.embeddings)
     assert not (tmp_path / "row-movement.jsonl").exists()
+
+
+BAND = {"ranks": [1, 2], "moved": 1, "distance": 0.5}
+GOOD = {"update": 1, "matrices": {"U": [BAND]}}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\xff",
+        b"3",
+        b"null",
+        b"[" * 5000,
+        b'{"matrices": []}',
+        b'{"matrices": {"U": 3}}',
+        b'{"matrices": {"U": [3]}}',
+        b'{"matrices": {"U": [{"ranks": [1], "moved": 1, "distance": 0.5}]}}',
+        b'{"matrices": {"U": [{"ranks": [1, 2], "moved": "x", "distance": 0.5}]}}',
+        b'{"matrices": {"U": [{"ranks": [1, 2], "moved": 1, "distance": NaN}]}}',
+        b'{"matrices": {"V": [{"ranks": [1, 2], "moved": 1, "distance": 0.5}]}}',
+        b'{"matrices": {"U": []}}',
+    ],
+    ids=lambda line: line[:70].decode("latin-1"),
+)
+def test_a_line_that_is_none_is_named(line, tmp_path):
+    good = json.dumps(GOOD).encode()
+    (tmp_path / row_movement.FILE).write_bytes(good + b"\n" + line + b"\n")
+    with pytest.raises(UserError, match="line 2"):
+        row_movement.read_row_movement(tmp_path)
+    (tmp_path / row_movement.FILE).write_bytes(good + b"\n")
+    found = row_movement.read_row_movement(tmp_path)
+    assert found["matrices"]["U"] == [{**BAND, "rows": 2}]

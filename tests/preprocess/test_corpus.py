@@ -274,15 +274,25 @@ def test_bad_training_pairs_are_dropped_and_test_lines_never(files, write, prepa
     assert len(data_utils.load_indexed_dataset(prefix, dictionary)) == 14
 
 
-def test_another_corpus_in_the_same_folder_leaves_nothing_of_the_first(files, write, tmp_path):
+def test_fewer_sets_in_the_same_folder_leave_nothing_of_the_others(files, write, tmp_path):
     corpus = multi30k.corpus_in(write(files), "en-de")
-    reverse = multi30k.corpus_in(write(files), "de-en")
-    smaller = replace(reverse, subsets={name: reverse.subsets[name] for name in SUBSETS[:3]})
+    smaller = replace(corpus, subsets={name: corpus.subsets[name] for name in SUBSETS[:3]})
     options = Options(merges=60, workers=1)
     library_prepare(corpus, tmp_path / "dest", options)
     library_prepare(smaller, tmp_path / "dest", options)
     library_prepare(smaller, tmp_path / "fresh", options)
     assert contents(tmp_path / "dest") == contents(tmp_path / "fresh")
+
+
+def test_another_corpus_leaves_a_folder_as_it_is(files, write, tmp_path):
+    options = Options(merges=60, workers=1)
+    library_prepare(multi30k.corpus_in(write(files), "en-de"), tmp_path / "dest", options)
+    before = contents(tmp_path / "dest")
+    reverse = multi30k.corpus_in(write(files), "de-en")
+    for other in (reverse, replace(reverse, name="bitext", source="en", target="de")):
+        with pytest.raises(UserError, match="dest"):
+            library_prepare(other, tmp_path / "dest", options)
+        assert contents(tmp_path / "dest") == before
 
 
 def spoil(files, fault):

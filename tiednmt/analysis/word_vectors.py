@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:  # loaded where a file needs it: it takes a second, and most c
 
 for _noisy in ("gensim", "smart_open"):  # fairseq shows what others log as well
     logging.getLogger(_noisy).setLevel(logging.WARNING)
+
+_logger = logging.getLogger(__name__)
 
 _PICKLE = b"\x80"  # how a pickle of any protocol since 2 begins
 _TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # in the beginning of torch's, before it wrote zips
@@ -43,7 +46,9 @@ _ALLOWED = {
 def is_word_vectors(path: Path) -> bool:
     """Whether the file is one of word2vec's or gensim's, and no checkpoint of torch's."""
     start = _beginning(path)
-    return (start.startswith(_PICKLE) and _TORCH not in start) or _sizes(start) is not None
+    if start.startswith(_PICKLE):
+        return _TORCH not in start
+    return _sizes(start) is not None or _is_row(path)
 
 
 def load(path: Path) -> tuple[Embedding, ...]:
@@ -58,18 +63,37 @@ def load(path: Path) -> tuple[Embedding, ...]:
     is_pickle = _beginning(path).startswith(_PICKLE)
     try:
         found = _read_pickle(path) if is_pickle else _read_word2vec(path)
-    except (ValueError, EOFError, pickle.UnpicklingError) as error:
+    except (ValueError, EOFError, AttributeError, pickle.UnpicklingError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(
             f"{path}: damaged or cut short ({error}); get the file again, or export it again"
         ) from error
     vectors = getattr(found, "wv", found)
-    words = tuple(vectors.index_to_key)
-    embeddings = [Embedding("U", words, vectors.vectors)]
-    if hasattr(found, "syn1neg"):
-        embeddings.append(Embedding("V", words, found.syn1neg))
-    return tuple(embeddings)
+    words = _words(path, getattr(vectors, "index_to_key", None))
+    matrices = {"U": getattr(vectors, "vectors", None), "V": getattr(found, "syn1neg", None)}
+    return tuple(
+        Embedding(letter, words, _matrix(path, letter, matrix, len(words)))
+        for letter, matrix in matrices.items()
+        if letter == "U" or matrix is not None
+    )
+
+
+def _words(path: Path, words: Any) -> tuple[str, ...]:
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise UserError(f"{path}: damaged: its words are not text; export it again")
+    return tuple(words)
+
+
+def _matrix(path: Path, letter: str, matrix: Any, words: int) -> np.ndarray:
+    if (
+        not isinstance(matrix, np.ndarray)
+        or matrix.ndim != 2
+        or len(matrix) != words
+        or not np.issubdtype(matrix.dtype, np.floating)
+    ):
+        raise UserError(f"{path}: damaged: {letter} has not a row of numbers for each word")
+    return matrix
 
 
 def save_word2vec(embedding: Embedding, path: Path) -> None:
@@ -94,6 +118,17 @@ def _beginning(path: Path) -> bytes:
         return file.read(100)
 
 
+def _is_row(path: Path) -> bool:
+    """Whether the first line is a word and its numbers, as in GloVe's files."""
+    with path.open("rb") as file:
+        line = file.readline(100_000)
+    word, *numbers = line.rstrip().split(b" ")
+    try:
+        return bool(word) and len(numbers) > 1 and len([float(each) for each in numbers]) > 1
+    except ValueError:
+        return False
+
+
 def _sizes(start: bytes) -> tuple[int, int] | None:
     """The two numbers that word2vec's files begin with."""
     parts = start.partition(b"\n")[0].split()
@@ -107,17 +142,55 @@ def _read_word2vec(path: Path) -> KeyedVectors:
 
     with path.open("rb") as file:
         sizes = _sizes(file.readline())
-        assert sizes is not None
-        second = file.readline().split(b" ")
+        second = file.readline()
+    words, size = sizes if sizes is not None else (0, 0)
+    if words * (size + 2) > path.stat().st_size:  # less than a byte for each number
+        raise ValueError(f"its first line says {words:,} words of {size:,} numbers")
     try:
-        is_text = len([float(number) for number in second[1:] if number.strip()]) == sizes[1]
+        is_text = len([float(number) for number in second.rsplit(None, size)[1:]]) == size
     except ValueError:
         is_text = False
-    return KeyedVectors.load_word2vec_format(str(path), binary=not is_text)
+    if not is_text and sizes is not None:
+        return KeyedVectors.load_word2vec_format(str(path), binary=True)
+    return _read_text(path, sizes)
+
+
+def _read_text(path: Path, sizes: tuple[int, int] | None) -> KeyedVectors:
+    """Words and their numbers, line by line; a word may have spaces, and a first one counts.
+
+    GloVe's files, which say no sizes, are read as well.
+    """
+    from gensim.models import KeyedVectors
+
+    rows: dict[str, np.ndarray] = {}
+    read, size = 0, sizes[1] if sizes else 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if sizes and number == 1:
+                continue
+            fields = line.rstrip().split(b" ")
+            size = size or len(fields) - 1
+            word = b" ".join(fields[:-size]).decode("utf-8", "replace")
+            try:
+                row = np.array(fields[-size:], dtype=np.float32)
+            except ValueError:
+                row = np.empty(0, np.float32)
+            if not word or len(row) != size:
+                says = "first line says" if sizes else "lines before have"
+                raise ValueError(f"line {number}: no word with {size} numbers, as the {says}")
+            read += 1
+            rows.setdefault(word, row)
+    if sizes and read != sizes[0]:
+        raise ValueError(f"its first line says {sizes[0]:,} words, but it has {read:,}")
+    if read > len(rows):
+        _logger.warning(f"{path}: {read - len(rows):,} words stand there twice; the first counts")
+    vectors = KeyedVectors(size)
+    vectors.add_vectors(list(rows), np.stack(list(rows.values())))
+    return vectors
 
 
 def _read_pickle(path: Path) -> Any:
-    """What gensim saved; as its ``SaveLoad.load``, with the check of classes in between."""
+    """What gensim saved; as its ``SaveLoad.load``, with a check of what the files may hold."""
     from gensim.models import KeyedVectors, Word2Vec
     from gensim.utils import SaveLoad
 
@@ -126,8 +199,51 @@ def _read_pickle(path: Path) -> Any:
         found = _Checked(file, path).load()
     if not isinstance(found, Word2Vec | KeyedVectors):
         raise UserError(f"{path}: holds no Word2Vec or KeyedVectors of gensim")
-    found._load_specials(str(path), None, compressed, subname)
+    if compressed:
+        raise UserError(f"{path}: its arrays are compressed; save it under a name without .gz")
+    _read_arrays(found, str(path), subname)
     return found
+
+
+# where gensim lists what is in files of its own
+_PARTS, _ARRAYS, _SPARSE, _LEFT_OUT = (
+    *("__recursive_saveloads", "__numpys", "__scipys", "__ignoreds"),
+)
+
+
+def _read_arrays(owner: Any, path: str, subname: Callable[..., str]) -> None:
+    """The arrays that stand beside a file of gensim's.
+
+    gensim's own ``_load_specials`` unpickles further files for what it lists as sparse arrays, and
+    takes their names as they come.
+    """
+    from gensim.models import KeyedVectors
+
+    for listed in (_PARTS, _ARRAYS, _SPARSE, _LEFT_OUT):
+        names = owner.__dict__.setdefault(listed, [])
+        if not isinstance(names, list) or not all(
+            isinstance(name, str) and name.isidentifier() for name in names
+        ):
+            raise UserError(f"{path}: damaged, or made up to harm; its list {listed} is {names!r}")
+    if owner.__dict__[_SPARSE]:
+        raise UserError(
+            f"{path}: refused, since it has more pickles beside it ({owner.__dict__[_SPARSE]}), "
+            "which no model of words has; export it as word2vec text"
+        )
+    for name in owner.__dict__[_PARTS]:
+        part = owner.__dict__.get(name)
+        if not isinstance(part, KeyedVectors):
+            raise UserError(f"{path}: holds no vectors as {name}")
+        _read_arrays(part, f"{path}.{name}", subname)
+    for name in owner.__dict__[_ARRAYS]:
+        file = Path(subname(path, name))
+        if not file.is_file():
+            raise UserError(f"{file}: no such file, though it belongs to {path}; copy it there")
+        owner.__dict__[name] = np.load(file, allow_pickle=False)
+    owner.__dict__.update(dict.fromkeys(owner.__dict__[_LEFT_OUT]))
+    for listed in (_PARTS, _ARRAYS, _LEFT_OUT):
+        owner.__dict__[listed] = []
+    owner._load_specials(path, None, False, subname)  # nothing is left to it but old names
 
 
 class _Checked(pickle.Unpickler):

@@ -7,6 +7,7 @@ of the input embedding only the rows of the words that were read.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -92,12 +93,15 @@ def read_row_movement(folder: Path) -> dict[str, Any] | None:
     path = folder / FILE
     if not path.is_file():
         return None
-    records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    records: list[dict[str, Any]] = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
-            records.append(json.loads(line)["matrices"])
-        except (ValueError, KeyError, TypeError):
-            raise UserError(f"{path}, line {number}: damaged; remove the line") from None
+            record = _checked(json.loads(line)["matrices"])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            record = None
+        if record is None or (records and _shape(record) != _shape(records[0])):
+            raise UserError(f"{path}, line {number}: damaged; remove the line")
+        records.append(record)
     if not records:
         return None
     bands = {name: zip(*(r[name] for r in records), strict=True) for name in records[0]}
@@ -105,6 +109,22 @@ def read_row_movement(folder: Path) -> dict[str, Any] | None:
         "updates": len(records),
         "matrices": {name: [_mean(band) for band in of_name] for name, of_name in bands.items()},
     }
+
+
+def _checked(matrices: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """What is in a line, or one of the errors of reading it."""
+    for of_name in matrices.values():
+        for band in of_name:
+            first, last = band["ranks"]
+            if not (1 <= int(first) <= int(last) and int(band["moved"]) >= 0):
+                raise ValueError
+            if not math.isfinite(band["distance"]):
+                raise ValueError
+    return matrices
+
+
+def _shape(matrices: dict[str, list[dict[str, Any]]]) -> dict[str, list[Any]]:
+    return {name: [band["ranks"] for band in of_name] for name, of_name in matrices.items()}
 
 
 def _mean(band: tuple[dict[str, Any], ...]) -> dict[str, Any]:

@@ -77,7 +77,7 @@ class TiedCrossEntropy(FairseqCriterion):
         self.projection_penalty = cfg.projection_penalty
         if not 0 <= self.label_smoothing < 1:
             raise UserError(f"--label-smoothing {cfg.label_smoothing}: must be from 0 to below 1")
-        if self.projection_penalty < 0:
+        if not 0 <= self.projection_penalty < math.inf:
             raise UserError(f"--projection-penalty {cfg.projection_penalty}: must be 0 or more")
         if self.projection_penalty and len(set(cfg.update_freq)) > 1:
             raise UserError(

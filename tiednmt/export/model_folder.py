@@ -24,6 +24,7 @@ from typing import Any
 from fairseq.data import Dictionary
 from fairseq.models import ARCH_MODEL_REGISTRY
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
 from tiednmt import __version__
@@ -184,7 +185,13 @@ def _build(
             f"written by {config['tiednmt']}"
         )
     options = OmegaConf.create({"model": config["model"]}).model
-    model: TiedModel = model_class.build(options, *dictionaries)
+    try:
+        model: TiedModel = model_class.build(options, *dictionaries)
+    except UserError as error:
+        raise UserError(f"{folder / CONFIG}: {error}") from error
+    except (OmegaConfBaseException, TypeError) as error:  # an option is missing, or no number
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{folder / CONFIG}: not the options of a {name} ({reason})") from error
     return model
 
 

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from tiednmt.errors import UserError
 from tiednmt.export.safetensors import TensorFile
+from tiednmt.torch_files import checked_meanwhile
+from tiednmt.tying import is_plain
 
 CONFIGURATIONS = ("config.json", "config.yaml", "config.yml", "model.npz.yml")
 _MARIAN_CONFIGURATION = "special:model.yml"
@@ -114,7 +116,10 @@ def _read_torch(path: Path) -> StoredModel:
     import tiednmt.plugin  # noqa: F401  says which types of fairseq's are harmless
 
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with checked_meanwhile(path):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except pickle.UnpicklingError:
         raise UserError(
             f"{path}: refused, since it holds more than tensors and plain settings (a pickle may "
@@ -126,6 +131,9 @@ def _read_torch(path: Path) -> StoredModel:
     if not isinstance(content, Mapping):
         raise UserError(f"{path}: holds a {type(content).__name__}, not the tensors of a model")
     tensors = dict(_tensors(content))
+    odd = next((name for name, tensor in tensors.items() if not is_plain(tensor)), None)
+    if odd is not None:
+        raise UserError(f"{path}: {odd} is a sparse matrix or one without numbers")
     if not tensors:
         raise UserError(f"{path}: holds no tensors of a model")
     config, fairseq = _config_within(content)

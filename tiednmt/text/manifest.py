@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
 from tiednmt.errors import UserError
 
+_AGAIN = "copy the folder again or prepare the corpus anew"
 MANIFEST = "manifest.json"
 FORMAT = 2
 
@@ -20,7 +22,7 @@ def read_manifest(prepared: Path) -> dict[str, Any]:
         UserError: where the folder is not one, or not prepared to the end.
     """
     path = prepared / MANIFEST
-    manifest = _read(path)
+    manifest = any_manifest(prepared)
     if manifest is None:
         raise UserError(f"{path}: no such file; prepare the corpus to the end first")
     try:
@@ -34,7 +36,28 @@ def read_manifest(prepared: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: of format {found}, not {FORMAT}; install the version of tiednmt that wrote it"
         )
+    _require_form(path, manifest)
     return {"format": found, **manifest}
+
+
+# parts that are objects, and what their values are
+_PARTS = {"options": object, "vocabulary": object, "subsets": str, "references": int, "files": str}
+_NAME = re.compile(r"[^\W.][\w.+-]*")  # of a language or a subset, in the name of a file
+
+
+def _require_form(path: Path, manifest: dict[str, Any]) -> None:
+    """Refuse parts of other types than they have, and names that lead out of the folder."""
+    for part, kind in _PARTS.items():
+        content = manifest.get(part)
+        if content is not None and not (
+            isinstance(content, dict) and all(isinstance(each, kind) for each in content.values())
+        ):
+            raise UserError(f"{path}: {part} is {content!r:.60}; {_AGAIN}")
+    for name in (manifest["source"], manifest["target"], *(manifest.get("subsets") or ())):
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise UserError(f"{path}: no name of a language or a subset: {name!r:.60}; {_AGAIN}")
+    if not all(0 < number < 1000 for number in (manifest.get("references") or {}).values()):
+        raise UserError(f"{path}: references are {manifest['references']!r:.60}; {_AGAIN}")
 
 
 def line_ends(prepared: Path) -> bool:
@@ -61,7 +84,7 @@ def language(prepared: Path) -> str | None:
 def _of_one_language(prepared: Path, option: str, default: Any) -> Any:
     """An option of a corpus in one language; ``default`` where there is no manifest."""
     path = prepared / MANIFEST
-    manifest = _read(path)
+    manifest = any_manifest(prepared)
     if manifest is None:
         return default
     try:
@@ -70,8 +93,13 @@ def _of_one_language(prepared: Path, option: str, default: Any) -> Any:
         raise UserError(f"{path}: not the manifest of a corpus in one language") from None
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    """What is in the file; None where there is none."""
+def any_manifest(prepared: Path) -> dict[str, Any] | None:
+    """What is in the manifest of a folder, of whatever corpus; None where there is none.
+
+    Raises:
+        UserError: it is no object of JSON.
+    """
+    path = prepared / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -162,6 +162,7 @@ def score_by(
     metric: Any, hypotheses: Sequence[str], references: Sequence[Sequence[str]], note: str = ""
 ) -> Score:
     """The score by a metric of sacreBLEU, whose signature gets a ``note``."""
+    _score_in_floats(metric)
     found: Any = metric.corpus_score(hypotheses, references, n_bootstrap=RESAMPLES)
     return Score(
         score=figure(found.score),
@@ -170,6 +171,22 @@ def score_by(
         signature=str(metric.get_signature()) + note,
         influences=[*map(figure, _influences(metric, hypotheses, references))],
     )
+
+
+def _score_in_floats(metric: Any) -> None:
+    """Let every score be a float.
+
+    Where nothing matches in some of its samples and something in others, sacreBLEU has floats and
+    numpy's float32 of them, of which ``statistics.mean`` takes no mean.
+    """
+    compute = metric._compute_score_from_stats
+
+    def compute_float(stats: Any) -> Any:
+        found = compute(stats)
+        found.score = float(found.score)
+        return found
+
+    metric._compute_score_from_stats = compute_float
 
 
 def _influences(

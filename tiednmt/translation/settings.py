@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tiednmt.errors import UserError
-from tiednmt.options import option, option_name, positive
+from tiednmt.options import Range, option, positive, require_ranges
 
 # A translation has at most 1.2 · n + 10 units for n source units, the end of sentence included:
 # captions and sentences stay far below it, and a model that repeats itself stops soon.
@@ -18,13 +18,14 @@ class Search:
     """How beam search goes, and how much of it at a time.
 
     Raises:
-        UserError: a number below 1.
+        UserError: a number out of its range.
     """
 
-    beam: int = option("hypotheses kept at each step", default=5, type=positive)
+    beam: int = option("hypotheses kept at each step", default=5, type=Range(1, 1000))
     lenpen: float = option(
         "scores are divided by length to this power: above 1.0 favours long output",
         default=1.0,
+        type=Range(-10, 10, float),
         metavar="X",
     )
     max_tokens: int = option(
@@ -33,10 +34,7 @@ class Search:
     max_sentences: int | None = option("sentences per batch", default=None, type=positive)
 
     def __post_init__(self) -> None:
-        for name in ("beam", "max_tokens", "max_sentences"):
-            number = getattr(self, name)
-            if number is not None and number < 1:
-                raise UserError(f"{option_name(name)} {number}: must be 1 or more")
+        require_ranges(self)
 
 
 DEFAULT_SEARCH = Search()
@@ -53,7 +51,7 @@ class ScoringOptions:
         metavar="NAME",
     )
     lowercase: bool = option("score without regard to case", default=False)
-    chrf_word_order: int = option("2 makes chrF++ of chrF", default=0)
+    chrf_word_order: int = option("2 makes chrF++ of chrF", default=0, type=Range(0, 10))
     comet: str | None = option(
         "score by this model of COMET too, such as Unbabel/wmt22-comet-da, or a checkpoint file of"
         " one that you trust (pip install unbabel-comet)",

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tiednmt.errors import UserError
 
+_LONGEST_NAME = 150  # bytes; file systems take 255 with what is added
+
 Run = list[Path]  # a checkpoint, or those of an ensemble
 
 
@@ -34,6 +36,8 @@ def parse_systems(texts: Sequence[str]) -> dict[str, list[Run]]:
         systems[name] = [_run(path) for path in paths.split(",")]
         for i in range(len(systems[name])):
             file = file_name(run_name(name, i))
+            if len(file.encode()) > _LONGEST_NAME:
+                raise UserError(f"{name[:40]}…: too long for the name of a file; write NAME=…")
             if file in files:
                 raise UserError(
                     f"two systems are called {file}; write NAME=CHECKPOINT to tell them apart"

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 from tiednmt.errors import UserError
 from tiednmt.modes import TYINGS
+from tiednmt.options import Range, positive, seed
 from tiednmt.text.lines import read_lines
 from tiednmt.vocabulary.choices import BOTH, MEAN, ORIGINS, PARTS, SIDES, STARTS
 
 if TYPE_CHECKING:
     from tiednmt.vocabulary.files import Folder
+
+MERGES = Range(0, 10**7)
 
 
 def add_commands(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +41,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
 
     trim = command("trim", _trim, "keep the rows that a text needs, or the most frequent ones")
     trim.add_argument("--text", type=Path, nargs="+", default=[], metavar="FILE", help=_TEXT)
-    trim.add_argument("--keep", type=int, metavar="N", help="the N most frequent units, too")
+    trim.add_argument("--keep", type=positive, metavar="N", help="the N most frequent units, too")
     trim.add_argument(
         "--units", type=Path, metavar="FILE", help="a dictionary or list of units: these alone"
     )
@@ -56,7 +59,9 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
 
     extend = command("extend", _extend, "add rows for further units; the old ones stay as they are")
     extend.add_argument("--text", type=Path, nargs="+", default=[], metavar="FILE", help=_TEXT)
-    extend.add_argument("--merges", type=int, default=0, metavar="N", help="learn further merges")
+    extend.add_argument(
+        "--merges", type=MERGES, default=0, metavar="N", help="learn further merges"
+    )
     extend.add_argument("--language", metavar="CODE", help="of --text, if a new one")
     extend.add_argument("--pair", metavar="SRC-TGT", help="what the new folder is to translate")
     extend.add_argument(
@@ -70,7 +75,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         "--start", choices=STARTS, default=PARTS, help="how a new row begins (default: %(default)s)"
     )
     extend.add_argument("--vectors", type=Path, metavar="FILE", help="word vectors as text")
-    extend.add_argument("--seed", type=int, default=1, metavar="N", help="of --start random")
+    extend.add_argument("--seed", type=seed, default=1, metavar="N", help="of --start random")
 
     join = command("join", _join, "make one dictionary of two", model=False)
     join.add_argument("source", type=Path, metavar="SOURCE-DICT")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tiednmt.errors import UserError
+from tiednmt.files import named_when_whole, write_whole
 from tiednmt.frequency import frequency_order
 from tiednmt.models.parameters import OURS, matrices_of
 from tiednmt.tying import INPUT, OUTPUT, SOURCE_INPUT, TARGET_INPUT, equal_matrices
@@ -104,7 +105,7 @@ class Report:
     def write_table(self, path: Path) -> None:
         """A line per row of each matrix, separated by tabs."""
         head = ("matrix", "row", "unit", "count", "norm", "nearest", "cosine")
-        with path.open("w", encoding="utf-8", newline="\n") as file:
+        with write_whole(path) as file:
             file.write("\t".join(head) + "\n")
             for matrix in self.matrices:
                 for row, symbol in enumerate(matrix.symbols):
@@ -142,7 +143,8 @@ class Report:
             other.set_ylabel("tokens not covered, %")
             lines = [*axes[1].get_lines(), *other.get_lines()]
             axes[1].legend(handles=lines, loc="upper right")
-        figure.savefig(path, dpi=150)
+        with named_when_whole(path) as partial:
+            figure.savefig(partial, dpi=150, format=path.suffix.lstrip(".") or "png")
 
 
 def _short(name: str) -> str:

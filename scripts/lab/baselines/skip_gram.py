@@ -10,20 +10,34 @@ from gensim.models.word2vec import LineSentence
 
 from tiednmt.errors import UserError
 from tiednmt.files import named_when_whole
-from tiednmt.options import option
+from tiednmt.options import Range, option, positive, require_ranges
 
 
 @dataclass(frozen=True)
 class SkipGram:
-    """Options of gensim's ``Word2Vec``; its defaults, but for what says otherwise."""
+    """Options of gensim's ``Word2Vec``; its defaults, but for what says otherwise.
 
-    vector_size: int = option("size of a vector", default=200)  # as the small language models
-    window: int = option("words to each side", default=5)
-    negative: int = option("negative samples per word", default=5)
-    sample: float = option("threshold above which frequent words are sampled less", default=1e-3)
+    Raises:
+        UserError: a number out of its range.
+    """
+
+    # as the small language models
+    vector_size: int = option("size of a vector", default=200, type=Range(1, 100_000))
+    window: int = option("words to each side", default=5, type=Range(1, 10_000))
+    negative: int = option("negative samples per word", default=5, type=Range(1, 1000))
+    sample: float = option(
+        "threshold above which frequent words are sampled less; 0: none",
+        default=1e-3,
+        type=Range(0, 1, float),
+        metavar="X",
+    )
     # the corpora are prepared with the vocabulary they are to have
-    min_count: int = option("drop words that are less frequent", default=1)
-    epochs: int = option("passes over the text", default=15)  # gensim's 5 are for larger text
+    min_count: int = option("drop words that are less frequent", default=1, type=positive)
+    # gensim's 5 are for larger text
+    epochs: int = option("passes over the text", default=15, type=Range(1, 100_000))
+
+    def __post_init__(self) -> None:
+        require_ranges(self)
 
 
 def train(text: Path, options: SkipGram, seed: int) -> Word2Vec:
@@ -43,7 +57,7 @@ def train(text: Path, options: SkipGram, seed: int) -> Word2Vec:
         return Word2Vec(
             LineSentence(str(text)), sg=1, hs=0, workers=1, seed=seed, **asdict(options)
         )
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:
         raise UserError(f"{text}: {error}") from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,50 @@ def _read(folder: Path, name: str, what: str) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"no {what} is called {name}; there are {', '.join(_names(folder))}")
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from error
+    _require_form(path, content, what)
+    return content
+
+
+def _require_form(path: Path, content: Any, what: str) -> None:
+    """Refuse values of other types than a recipe or an experiment has.
+
+    Raises:
+        UserError: naming the file and the value.
+    """
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise UserError(f"{path}: no {what}: it has no values by name")
+    if what == "recipe":
+        groups, other = content, {}
+    else:
+        rows = content.get("rows")
+        is_list = "rows_of" in content or "runs_of" in content
+        groups = rows if isinstance(rows, dict) else {}
+        other = {key: content[key] for key in _TEXTS if key in content}
+        names = (content.get("prepare", ()), rows if is_list else ())
+        if not all(map(_are_texts, names)) or not (
+            is_list or rows is None or isinstance(rows, dict)
+        ) or ("rows" in content and rows is None):  # fmt: skip
+            raise UserError(f"{path}: its rows or prepare are no names")
+    for key, value in other.items():
+        if not isinstance(value, str):
+            raise UserError(f"{path}: {key} is {value!r:.60}, which is no text")
+    if {content.get(key) for key in ("rows_of", "runs_of")} & {path.stem}:
+        raise UserError(f"{path}: its rows are its own; name another experiment")
+    if what != "recipe":
+        values = [*groups.values(), content.get("changes", {})]
+        parts = (each.items() for each in values if isinstance(each, dict))
+        inner = [(key, group) for key, group in chain(*parts) if key != "recipe"]
+        groups = {**groups, "changes": content.get("changes", {}), **dict(inner)}
+    for key, group in groups.items():
+        if not isinstance(group, dict):
+            raise UserError(f"{path}: {key} is {group!r:.60}, which has no values by name")
+
+
+_TEXTS = ("title", "kind", "recipe", "rows_of", "runs_of")
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, list | tuple) and all(isinstance(one, str) for one in values)

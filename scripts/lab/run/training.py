@@ -13,7 +13,6 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import torch
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.options import get_training_parser, parse_args_and_arch
 from omegaconf import OmegaConf
@@ -22,8 +21,9 @@ from tqdm import tqdm
 import tiednmt.plugin  # noqa: F401
 from scripts.lab.run.processes import Child, Place, side_by_side
 from tiednmt.averaging import average, intermediate_checkpoints, last_checkpoints
+from tiednmt.checkpoints import write_checkpoint
 from tiednmt.errors import UserError
-from tiednmt.files import named_when_whole, write_json
+from tiednmt.files import write_json
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,7 @@ class Run:
             return
         if not self._mean.exists():
             mean = average(last_checkpoints(self.folder, self.average_last))
-            with named_when_whole(self._mean) as partial_file:
-                torch.save(mean, partial_file)
+            write_checkpoint(self._mean, mean)
         for path in intermediate_checkpoints(self.folder):
             path.unlink()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -41,6 +40,7 @@ from tiednmt.errors import UserError
 from tiednmt.files import named_when_whole
 from tiednmt.options import option, positive
 from tiednmt.text.lines import read_lines
+from tiednmt.text.manifest import any_manifest
 from tiednmt.text.pipeline import TextPipeline
 from tiednmt.translation.evaluation import load_system
 from tiednmt.translation.prepared import Prepared
@@ -290,8 +290,7 @@ def _attention(subject: Subject, options: Options) -> list[SentenceAttention]:
 
 def _manifest(checkpoint: checkpoints.Checkpoint) -> dict[str, Any]:
     """That of the prepared folder; empty where the data-bin is fairseq's alone."""
-    path = checkpoint.data_bin.parent / "manifest.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return any_manifest(checkpoint.data_bin.parent) or {}
 
 
 def _pipeline(checkpoint: checkpoints.Checkpoint) -> TextPipeline | None:

@@ -149,3 +149,28 @@ def test_flags_and_lists():
 def test_unknown_experiment_names_those_there():
     with pytest.raises(UserError, match=r"no experiment is called wmt99; there are demo, "):
         load_experiment("wmt99")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"\xff\xfe",
+        b"[1, 2]",
+        b"a: [",
+        b"title: t\nkind: translation\nprepare: [demo]\nrecipe: demo\nrows:\n",
+        b"title: t\nkind: translation\nprepare: [demo]\nrecipe: demo\nrows: [a]\n",
+        b"title: t\nkind: translation\nprepare: [demo]\nrecipe: demo\nrows: {a: }\n",
+        b"title: t\nkind: translation\nprepare:\nrecipe: demo\nrows: {a: {}}\n",
+        b"title: [t]\nkind: translation\nprepare: [demo]\nrecipe: demo\nrows: {a: {}}\n",
+        b"title: t\nkind: translation\nrows_of: odd\nrows: [a]\n",
+        b"title: t\nkind: translation\nrows_of: demo\nrows: {a: {}}\n",
+        b"[" * 10_000,
+    ],
+    ids=lambda text: text[-40:].decode("latin-1"),
+)
+def test_an_experiment_of_other_types_is_named(text, monkeypatch, tmp_path):
+    (tmp_path / "odd.yaml").write_bytes(text)
+    monkeypatch.setattr(recipes, "EXPERIMENTS", tmp_path)
+    with pytest.raises(UserError, match=r"odd\.yaml"):
+        load_experiment("odd")

@@ -1,0 +1,84 @@
+"""The commands, as functions of their arguments; and which options their parsers have."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from unittest import mock
+
+from tiednmt.errors import one_line_errors
+
+_MODULES = {
+    **{name: f"tiednmt.commands.{name}" for name in ("evaluate", "translate", "export", "inspect")},
+    **{name: f"scripts.{name}" for name in ("average", "skip_gram", "model_size", "analyse")},
+    **{name: f"scripts.{name}" for name in ("perplexity", "report")},
+    **{name: f"preprocess.{name}" for name in ("bitext", "text", "multi30k")},
+}
+
+
+def run(command: str, arguments: list[str]) -> None:
+    """Run a command; what is none of its own reads what commands read."""
+    if command == "generate":
+        from fairseq_cli.generate import cli_main
+
+        sys.argv = ["fairseq-generate", *arguments]
+        one_line_errors(cli_main)()  # as the plugin's hook explains what is not caught
+    elif command in _READERS:
+        one_line_errors(_READERS[command])(*arguments)
+    else:
+        importlib.import_module(_MODULES[command]).main(arguments)
+
+
+def load_all() -> None:
+    """Import what commands import, so that each runs in a fork that has it."""
+    for module in (*_MODULES.values(), "fairseq_cli.generate", "tiednmt.translation.evaluation"):
+        importlib.import_module(module)
+
+
+@lru_cache
+def options_of(command: str) -> list[str]:
+    """The options of a command's parser, but for ``--help`` and those that fetch or listen."""
+    parsers: list[argparse.ArgumentParser] = []
+
+    class Found(Exception):
+        pass
+
+    def keep(parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
+        parsers.append(parser)
+        raise Found
+
+    with mock.patch.object(argparse.ArgumentParser, "parse_args", keep), suppress(Found):
+        importlib.import_module(_MODULES[command]).main([])
+    named = [name for action in parsers[0]._actions for name in action.option_strings[:1]]
+    return [n for n in named if n not in ("-h", "--help", "--url", "--comet")] or ["--none"]
+
+
+def _experiment(folder: str, name: str) -> None:
+    from scripts.lab.run import specs
+
+    specs.EXPERIMENTS = Path(folder)
+    specs.load_experiment(name)
+
+
+def _vectors(path: str) -> None:
+    from tiednmt.analysis.word_vectors import load
+
+    load(Path(path))
+
+
+def _movement(folder: str) -> None:
+    from tiednmt.criterions.row_movement import read_row_movement
+
+    read_row_movement(Path(folder))
+
+
+_READERS: dict[str, Callable[..., None]] = {
+    "experiment": _experiment,
+    "vectors": _vectors,
+    "movement": _movement,
+}

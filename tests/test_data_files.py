@@ -1,0 +1,115 @@
+"""Dictionaries and binarised text: whole ones are read as they are, damaged ones are named."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from fairseq.data import Dictionary, data_utils, indexed_dataset
+
+import tiednmt.plugin
+from tiednmt.data_files import require_whole
+from tiednmt.errors import UserError
+
+SENTENCES = [[4, 5, 2], [6, 2], [7, 8, 9, 2]]
+
+
+def write(folder, sentences=SENTENCES, impl="mmap", types=10):
+    builder = indexed_dataset.make_builder(str(folder / "train.bin"), impl, types)
+    for sentence in sentences:
+        builder.add_item(torch.tensor(sentence))
+    builder.finalize(str(folder / "train.idx"))
+    return folder / "train"
+
+
+@pytest.fixture
+def dictionary():
+    dictionary = Dictionary()
+    for i in range(6):
+        dictionary.add_symbol(f"w{i}")
+    return dictionary  # with four symbols of fairseq's
+
+
+@pytest.mark.parametrize("impl", ["mmap", "lazy"])
+@pytest.mark.parametrize("types", [10, 70_000])
+def test_whole_text_is_read_as_it_is(impl, types, tmp_path, dictionary):
+    path = write(tmp_path, impl=impl, types=types)
+    loaded = data_utils.load_indexed_dataset(str(path), dictionary, dataset_impl=impl)
+    assert [sentence.tolist() for sentence in loaded] == SENTENCES
+
+
+def test_text_that_is_not_there_is_none(tmp_path, dictionary):
+    assert data_utils.load_indexed_dataset(str(tmp_path / "none"), dictionary) is None
+
+
+def change(path, function):
+    content = bytearray(path.read_bytes())
+    changed = function(content)
+    path.write_bytes(content if changed is None else changed)
+
+
+def set_byte(place, value):
+    return lambda content: content.__setitem__(place, value)
+
+
+DAMAGES = {
+    "an empty index": (".idx", lambda content: b""),
+    "no index": (".idx", lambda content: b"something else"),
+    "half an index": (".idx", lambda content: content[: len(content) // 2]),
+    "an index with more": (".idx", lambda content: content + b"x"),
+    "another version": (".idx", set_byte(9, 2)),
+    "another kind of number": (".idx", set_byte(17, 99)),
+    "more sentences": (".idx", set_byte(18, 4)),
+    "very many sentences": (".idx", set_byte(24, 100)),
+    "another size": (".idx", set_byte(26, 2)),
+    "a size below zero": (".idx", set_byte(29, 200)),
+    "another place": (".idx", set_byte(-1, 77)),
+    "no text": (".bin", lambda content: b""),
+    "half the text": (".bin", lambda content: content[: len(content) // 2]),
+    "more text": (".bin", lambda content: content + b"xy"),
+    "an unknown token": (".bin", set_byte(0, 10)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_named(damage, tmp_path, dictionary):
+    path = write(tmp_path)
+    suffix, function = DAMAGES[damage]
+    change(path.with_suffix(suffix), function)
+    with pytest.raises(UserError, match=r"train\.(idx|bin)"):
+        data_utils.load_indexed_dataset(str(path), dictionary)
+
+
+def test_a_flipped_bit_of_an_index_is_seen(tmp_path):
+    path = write(tmp_path, [[5] * size for size in np.random.default_rng(1).integers(1, 9, 50)])
+    content = (tmp_path / "train.idx").read_bytes()
+    for chance in map(random.Random, range(100)):
+        flipped = bytearray(content)
+        flipped[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+        (tmp_path / "train.idx").write_bytes(flipped)
+        with pytest.raises(UserError):
+            require_whole(path.with_suffix(".idx"), 10)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x00\xff\xfe", "größe 3\n".encode("latin-1"), b"word\n", b"word many\n", b"a 1\na 2\n"],
+)
+def test_a_bad_dictionary_is_named(content, tmp_path):
+    (tmp_path / "dict.en.txt").write_bytes(content)
+    with pytest.raises(UserError, match=r"dict\.en\.txt"):
+        Dictionary.load(str(tmp_path / "dict.en.txt"))
+
+
+def test_a_good_dictionary_is_read(tmp_path):
+    (tmp_path / "dict.en.txt").write_text("größe 3\na 2\n", encoding="utf-8")
+    assert Dictionary.load(str(tmp_path / "dict.en.txt")).symbols[4:] == ["größe", "a"]
+
+
+def test_each_patch_may_be_applied_any_number_of_times():
+    before = data_utils.load_indexed_dataset, Dictionary.add_from_file
+    tiednmt.plugin.check_binarised_text()
+    tiednmt.plugin.check_dictionaries()
+    assert (data_utils.load_indexed_dataset, Dictionary.add_from_file) == before

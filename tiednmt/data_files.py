@@ -1,0 +1,124 @@
+"""Dictionaries and binarised text that fairseq reads: one line where they are damaged.
+
+fairseq takes sizes and numbers of tokens as they stand in a file, and fails at the first sentence
+that they do not fit, or reads another one. Each function below changes fairseq in one way and may
+be called any number of times.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fairseq.data import Dictionary, data_utils, indexed_dataset
+
+from tiednmt.errors import UserError
+
+_AGAIN = "binarise the text again, or copy the folder again"
+_MAGIC, _HEADER = b"MMIDIDX\x00\x00", struct.Struct("<9sQBQ")
+_ITEMS: dict[int, type[np.integer]] = {
+    **{1: np.uint8, 2: np.int8, 3: np.int16, 4: np.int32, 5: np.int64},
+    **{8: np.uint16, 9: np.uint32, 10: np.uint64},
+}
+_AT_A_TIME = 1 << 22  # tokens, which bounds the memory
+
+
+def check_dictionaries() -> None:
+    """Name the file where a dictionary is none."""
+    read = Dictionary.add_from_file
+    if getattr(read, "checks", False):
+        return
+
+    @functools.wraps(read)
+    def read_checked(self: Dictionary, f: Any) -> None:
+        if not isinstance(f, str):
+            return read(self, f)
+        before = len(self)
+        try:
+            read(self, f)
+        except OSError:
+            raise
+        except Exception as error:
+            # fairseq's reasons, which name the line but not the file
+            raise UserError(f"{f}: no dictionary of fairseq's ({error}); {_AGAIN}") from error
+        if len(self) == before:
+            raise UserError(f"{f}: a dictionary without entries; {_AGAIN}")
+
+    read_checked.checks = True  # type: ignore[attr-defined]
+    Dictionary.add_from_file = read_checked
+
+
+def check_binarised_text() -> None:
+    """Refuse binarised text whose two files do not fit each other or the dictionary."""
+    load = data_utils.load_indexed_dataset
+    if getattr(load, "checks", False):
+        return
+
+    @functools.wraps(load)
+    def load_checked(path: str, dictionary: Any = None, *args: Any, **kwargs: Any) -> Any:
+        for number in count():
+            one = Path(f"{path}{number or ''}.idx")
+            if not one.is_file():
+                break
+            require_whole(one, None if dictionary is None else len(dictionary))
+        return load(path, dictionary, *args, **kwargs)
+
+    load_checked.checks = True  # type: ignore[attr-defined]
+    data_utils.load_indexed_dataset = load_checked
+
+
+def require_whole(index: Path, types: int | None = None) -> None:
+    """Refuse binarised text that is not as ``fairseq-preprocess`` wrote it.
+
+    Args:
+        index: the ``.idx`` of its two files.
+        types: in the dictionary, which bounds the tokens; None: they are not looked at.
+
+    Raises:
+        UserError: a file is of another format or of another size than the other one says, or a
+            token is in no dictionary of this size.
+    """
+    content, text = index.read_bytes(), index.with_suffix(".bin")
+    if not content.startswith(_MAGIC):
+        if content[:8] in (indexed_dataset.IndexedDataset._HDR_MAGIC, _huffman_magic()):
+            return  # of formats that hold nothing to compare
+        raise UserError(f"{index}: no index of binarised text; {_AGAIN}")
+    if len(content) < _HEADER.size:
+        raise UserError(f"{index}: cut short; {_AGAIN}")
+    _, version, code, sentences = _HEADER.unpack_from(content)
+    wanted = _HEADER.size + sentences * (4 + 8)
+    if version != 1 or code not in _ITEMS or len(content) != wanted:
+        raise UserError(f"{index}: damaged; {_AGAIN}")
+    item = np.dtype(_ITEMS[code])
+    sizes = np.frombuffer(content, np.int32, sentences, _HEADER.size).astype(np.int64)
+    starts = np.frombuffer(content, np.int64, sentences, _HEADER.size + 4 * sentences)
+    ends = sizes.cumsum() * item.itemsize
+    if (sizes < 0).any() or not np.array_equal(starts, ends - sizes * item.itemsize):
+        raise UserError(f"{index}: damaged; {_AGAIN}")
+    length = text.stat().st_size if text.is_file() else 0
+    if not sentences or not length:
+        raise UserError(f"{text}: holds no text; {_AGAIN}")
+    if length != ends[-1]:
+        raise UserError(f"{text}: of {length:,} bytes, but {index} says {ends[-1]:,}; {_AGAIN}")
+    if types is not None:
+        _require_known_tokens(text, item, types)
+
+
+def _require_known_tokens(text: Path, item: np.dtype, types: int) -> None:
+    tokens = np.memmap(text, item, "r")
+    for start in range(0, len(tokens), _AT_A_TIME):
+        part = tokens[start : start + _AT_A_TIME]
+        if part.max() >= types or part.min() < 0:
+            raise UserError(
+                f"{text}: holds tokens that are not in the dictionary of {types:,} types; damaged,"
+                f" or of another dictionary; {_AGAIN}"
+            )
+
+
+def _huffman_magic() -> bytes:
+    magic: bytes = indexed_dataset.HuffmanMMapIndex._HDR_MAGIC
+    return magic[:8]

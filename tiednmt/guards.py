@@ -1,0 +1,190 @@
+"""What fairseq does with files of others, made safe: no file runs code, and damage is seen.
+
+Each function changes fairseq in one way and may be called any number of times. ``SECURITY.md`` says
+what is promised.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from fairseq import checkpoint_utils, models, tasks
+from fairseq.data import fasta_dataset
+from fairseq.file_io import PathManager
+from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from torch import Tensor
+
+from tiednmt.errors import CheckpointError, UserError
+from tiednmt.literals import value_of
+from tiednmt.torch_files import checked_meanwhile
+from tiednmt.tying import is_plain
+
+logger = logging.getLogger(__name__)
+
+# Stock models that a checkpoint may ask for: none reads another file or runs what its options say.
+STOCK_MODELS = (
+    *("lstm", "lstm_lm", "transformer", "transformer_align", "transformer_lm"),
+    *("lightconv", "lightconv_lm", "multilingual_transformer", "bart"),
+    *("nonautoregressive_transformer", "cmlm_transformer", "levenshtein_transformer"),
+)
+_UNCHECKED = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+
+# what builders of stock models raise where an option is of another type, which they do not look at
+_OF_ODD_VALUES = (TypeError, ValueError, AttributeError, KeyError, AssertionError)
+
+_path_of_checkpoint: ContextVar[str | None] = ContextVar("path_of_checkpoint", default=None)
+
+
+def keep_the_check_of_pickles() -> None:
+    """Take a setting back that would let ``torch.load`` run what a file says."""
+    if os.environ.pop(_UNCHECKED, None) is not None:
+        logger.warning(f"{_UNCHECKED} is not heeded: it would let checkpoints run code")
+
+
+def read_literals_only() -> None:
+    """Let fairseq's modules, some of which ``eval`` strings of a configuration, read literals."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("fairseq.") and not hasattr(module, "eval"):
+            module.eval = value_of  # type: ignore[attr-defined]
+
+
+def refuse_fasta() -> None:
+    """Refuse data in the FASTA format: fairseq gives the names of its files to a shell."""
+
+    def refuse(_: Any, path: str) -> None:
+        raise UserError(f"{path}.fasta: data in this format is not read; binarise the text")
+
+    fasta_dataset.FastaDataset._build_index = refuse
+
+
+def check_checkpoints() -> None:
+    """Refuse a checkpoint that is damaged, or holds other things than fairseq saves, when read."""
+    load = checkpoint_utils.load_checkpoint_to_cpu
+    if getattr(load, "checks", False):
+        return
+
+    @functools.wraps(load)
+    def load_checked(path: str, *args: Any, **kwargs: Any) -> Any:
+        keep_the_check_of_pickles()
+        if not os.path.isfile(local := PathManager.get_local_path(path)):
+            return load(path, *args, **kwargs)
+        with checked_meanwhile(local):
+            state = load(path, *args, **kwargs)
+        if (fault := _fault_of(state)) is not None:
+            raise CheckpointError(f"{path}: {fault}; use another one of its folder")
+        state.setdefault("cfg", None)  # those who read it say what they miss
+        return state
+
+    load_checked.checks = True  # type: ignore[attr-defined]
+    checkpoint_utils.load_checkpoint_to_cpu = load_checked
+
+
+def _fault_of(state: Mapping[str, Any]) -> str | None:
+    """What is not as fairseq saves it, in what commands need."""
+    weights, cfg, args = state.get("model"), state.get("cfg"), state.get("args")
+    if not isinstance(weights, Mapping) or not all(map(is_plain, weights.values())):
+        return "holds no model, that is tensors by name"
+    if cfg is not None and not (isinstance(cfg, DictConfig) and {"model", "task"} <= cfg.keys()):
+        return "its configuration is not fairseq's, which has parts for model and task"
+    if args is not None and not isinstance(args, Namespace):
+        return "its options are not fairseq's"
+    for part in ("task_state", "extra_state", "last_optimizer_state"):
+        if not isinstance(state.get(part) or {}, Mapping):
+            return f"its {part} is not fairseq's"
+    history = state.get("optimizer_history") or []
+    if not isinstance(history, list) or not all(isinstance(each, Mapping) for each in history):
+        return "its history of optimizers is not fairseq's"
+    updates = [each.get("num_updates", 0) for each in history]
+    if not all(type(number) is int and number >= 0 for number in updates):
+        return f"its number of updates is {updates[-1]!r}"
+    bad = next((name for name, weight in weights.items() if not _are_numbers(weight)), None)
+    return bad and f"{bad} holds values that are not numbers, so its training has diverged"
+
+
+def _are_numbers(weight: Tensor) -> bool:
+    """Whether all are finite; their sum tells it faster, but for sums out of range."""
+    if not weight.is_floating_point():
+        return True
+    return bool(weight.sum().isfinite()) or bool(weight.isfinite().all())
+
+
+def build_known_architectures() -> None:
+    """Build of a checkpoint's configuration only architectures that run nothing of it."""
+    load, build, setup = (
+        checkpoint_utils.load_model_ensemble_and_task,
+        models.build_model,
+        tasks.setup_task,
+    )
+    if getattr(load, "knows_architectures", False):
+        return
+
+    @functools.wraps(load)
+    def load_known(filenames: list[str], *args: Any, **kwargs: Any) -> Any:
+        with _building(", ".join(map(str, filenames))):
+            return load(filenames, *args, **kwargs)
+
+    @functools.wraps(build)
+    def build_known(cfg: Any, *args: Any, **kwargs: Any) -> Any:
+        if (path := _path_of_checkpoint.get()) is not None:
+            _require_known(path, cfg)
+        return _of_configuration(path, build, cfg, *args, **kwargs)
+
+    @functools.wraps(setup)
+    def setup_known(cfg: Any, **kwargs: Any) -> Any:
+        return _of_configuration(_path_of_checkpoint.get(), setup, cfg, **kwargs)
+
+    load_known.knows_architectures = True  # type: ignore[attr-defined]
+    checkpoint_utils.load_model_ensemble_and_task = load_known
+    models.build_model, tasks.setup_task = build_known, setup_known
+
+
+@contextmanager
+def _building(path: str) -> Iterator[None]:
+    before = _path_of_checkpoint.set(path)
+    try:
+        yield
+    finally:
+        _path_of_checkpoint.reset(before)
+
+
+def _of_configuration(path: str | None, make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What ``make`` makes, or one line where the configuration of a checkpoint has odd values."""
+    try:
+        return make(*args, **kwargs)
+    except UserError:
+        raise
+    except (OmegaConfBaseException, *_OF_ODD_VALUES) as error:
+        if path is None:
+            raise
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise CheckpointError(f"{path}: its configuration is not fairseq's ({reason})") from error
+
+
+def _require_known(path: str, cfg: Any) -> None:
+    """Refuse every name by which fairseq might find an architecture that is not on the list."""
+    names = [getattr(cfg, "_name", None), getattr(cfg, "arch", None)]
+    if not any(names) and not isinstance(cfg, Namespace):
+        names = list(cfg)
+    for name in filter(None, names):
+        model = ARCH_MODEL_REGISTRY.get(name) or MODEL_REGISTRY.get(name)
+        if model is not None and not is_known(model):
+            raise CheckpointError(
+                f"{path}: its architecture {name} is not one that is built from a checkpoint, since"
+                " its builder runs what options say; ours are, and fairseq's lstm and transformer"
+            )
+
+
+def is_known(model: type) -> bool:
+    """Whether a checkpoint may ask for a model: one of :data:`STOCK_MODELS`, or none of fairseq."""
+    theirs = model.__module__.partition(".")[0] == "fairseq"
+    return not theirs or model in {MODEL_REGISTRY.get(name) for name in STOCK_MODELS}

@@ -1,0 +1,206 @@
+"""``fairseq-train`` ends where it was told, and refuses at once what cannot work.
+
+Each function changes fairseq in one way and may be called any number of times.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import logging
+import math
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from fairseq import checkpoint_utils
+from fairseq.distributed import utils as distributed_utils
+from fairseq.trainer import Trainer
+from omegaconf import OmegaConf, open_dict
+
+from tiednmt.errors import UserError
+from tiednmt.options import option_name
+
+logger = logging.getLogger(__name__)
+
+_OURS = "tiednmt"  # our entry in a checkpoint's extra_state
+
+
+def end_where_told() -> None:
+    """Let a run that has come to its end train nothing when it is started again.
+
+    fairseq looks whether it is to stop after an update alone, so that a run which is started again
+    after its end, or was killed after its last checkpoint, goes an update too far. It counts the
+    validations that ``--patience`` looks at anew, too.
+    """
+    load, save = checkpoint_utils.load_checkpoint, Trainer.save_checkpoint
+    if getattr(load, "ends", False):
+        return
+
+    @functools.wraps(load)
+    def load_and_look(cfg: Any, trainer: Trainer, **kwargs: Any) -> Any:
+        extra_state, epoch_itr = load(cfg, trainer, **kwargs)
+        ours = (extra_state or {}).get(_OURS)
+        if trainer.get_num_updates() and isinstance(ours, Mapping):
+            _warn_of_other_batches(ours, trainer.cfg, epoch_itr)
+            if not cfg.reset_meters:
+                _restore_patience(ours)
+        if trainer.get_num_updates() and (reason := _end_reached(trainer)):
+            logger.info(f"Nothing is left to train: {reason}")
+            # the one condition that fairseq looks at before it trains
+            with open_dict(trainer.cfg):
+                trainer.cfg.optimization.max_epoch = -1
+        return extra_state, epoch_itr
+
+    @functools.wraps(save)
+    def save_more(self: Trainer, filename: str, extra_state: dict[str, Any]) -> Any:
+        more = {"batches": _batches(self.cfg), "patience": _patience()}
+        return save(self, filename, {**extra_state, _OURS: more})
+
+    load_and_look.ends = True  # type: ignore[attr-defined]
+    checkpoint_utils.load_checkpoint, Trainer.save_checkpoint = load_and_look, save_more
+
+
+def _end_reached(trainer: Trainer) -> str | None:
+    """Why training is over, by the conditions that fairseq looks at after an update."""
+    cfg = trainer.cfg
+    updates, most = trainer.get_num_updates(), cfg.optimization.max_update
+    hours, longest = trainer.cumulative_training_time() / 3600, cfg.optimization.stop_time_hours
+    if most and updates >= most:
+        return f"the checkpoint has {updates:,} updates, and --max-update is {most:,}"
+    if 0 < longest < hours:
+        return f"it was trained for {hours:.1f} hours, and --stop-time-hours is {longest:g}"
+    runs, patience = _patience().get("num_runs", 0), cfg.checkpoint.patience
+    if 0 < patience <= runs:
+        return f"the last {runs} validations were no better, and --patience is {patience}"
+    return None
+
+
+def _early_stopping() -> Any:
+    """fairseq's function, which keeps what it counts as its attributes."""
+    for module in ("fairseq_cli.train", "__main__"):
+        found = getattr(sys.modules.get(module), "should_stop_early", None)
+        if found is not None:
+            return found
+    return None
+
+
+def _patience() -> dict[str, float]:
+    counted = vars(_early_stopping() or (lambda: None))
+    return {name: counted[name] for name in ("best", "num_runs") if counted.get(name) is not None}
+
+
+def _restore_patience(ours: Mapping[str, Any]) -> None:
+    patience = ours.get("patience")
+    if isinstance(patience, Mapping) and (function := _early_stopping()) is not None:
+        vars(function).update(patience)
+
+
+def _batches(cfg: Any) -> dict[str, int | None]:
+    """The options that say which sentences are in a batch."""
+    dataset = cfg.dataset
+    return {"--max-tokens": dataset.max_tokens, "--batch-size": dataset.batch_size}
+
+
+def _warn_of_other_batches(ours: Mapping[str, Any], cfg: Any, epoch_itr: Any) -> None:
+    """Say that a part of an epoch is seen twice or not at all: fairseq goes on by its batches."""
+    before, now = ours.get("batches"), _batches(cfg)
+    if not isinstance(before, Mapping) or epoch_itr.iterations_in_epoch == 0:
+        return
+    for option, value in now.items():
+        if before.get(option) != value:
+            logger.warning(
+                f"{option} was {before.get(option)} and is {value}: the epoch goes on after as many"
+                " batches as before, so that a part of it is seen twice or not at all"
+            )
+
+
+def refuse_what_cannot_work() -> None:
+    """One line at once where fairseq ends in a traceback, for every model."""
+    start, call, infer = (
+        Trainer.__init__,
+        distributed_utils.call_main,
+        distributed_utils.infer_init_method,
+    )
+    if getattr(call, "refuses", False):
+        return
+
+    @functools.wraps(start)
+    def start_trainer(self: Trainer, cfg: Any, *args: Any, **kwargs: Any) -> None:
+        _require_trainable(cfg)
+        start(self, cfg, *args, **kwargs)
+
+    @functools.wraps(call)
+    def call_main(cfg: Any, main: Any, **kwargs: Any) -> Any:
+        _require_searchable(cfg, main.__module__)
+        return call(cfg, main, **kwargs)
+
+    @functools.wraps(infer)
+    def infer_init_method(cfg: Any, *args: Any, **kwargs: Any) -> Any:
+        if int(os.environ.get("WORLD_SIZE") or 1) > 1 and not torch.cuda.is_available():
+            raise UserError(
+                "torchrun without a GPU: start a process for each worker instead, with"
+                " --distributed-world-size, --distributed-init-method tcp://HOST:PORT,"
+                " --distributed-rank, --distributed-no-spawn, --distributed-backend gloo and"
+                " --ddp-backend legacy_ddp"
+            )
+        return infer(cfg, *args, **kwargs)
+
+    call_main.refuses = True  # type: ignore[attr-defined]
+    Trainer.__init__ = start_trainer
+    distributed_utils.call_main = call_main
+    distributed_utils.infer_init_method = infer_init_method
+
+
+def _require_trainable(cfg: Any) -> None:
+    for part in ("optimization", "optimizer", "lr_scheduler", "criterion", "model", "ema"):
+        for name, value in _options(cfg.get(part)).items():
+            for number in value if isinstance(value, list) else (value,):
+                if isinstance(number, float) and math.isnan(number):
+                    raise UserError(f"{option_name(name)} {number}: must be a number")
+    common, distributed = cfg.common, cfg.distributed_training
+    has_gpu = torch.cuda.is_available() and not common.cpu
+    if common.tpu and importlib.util.find_spec("torch_xla") is None:
+        raise UserError(
+            "--bf16 means a TPU to fairseq-train, and torch_xla is not installed; use"
+            " --float32-matmul-precision medium, or on a GPU --fp16 or --amp"
+        )
+    if common.fp16 and not (has_gpu or common.memory_efficient_fp16):
+        raise UserError(
+            "--fp16 needs a GPU; on a CPU use --float32-matmul-precision medium, or"
+            " --memory-efficient-fp16"
+        )
+    workers = distributed.distributed_world_size
+    if workers > 1 and not has_gpu and distributed.ddp_backend in ("pytorch_ddp", "c10d"):
+        raise UserError(
+            f"--ddp-backend {distributed.ddp_backend} with several workers needs GPUs; on CPUs use"
+            " --ddp-backend legacy_ddp"
+        )
+
+
+def _options(part: Any) -> dict[str, Any]:
+    """The options of a part of fairseq's configuration, whatever it keeps them in."""
+    if OmegaConf.is_config(part):
+        part = OmegaConf.to_container(part)
+    return part if isinstance(part, dict) else vars(part) if hasattr(part, "__dict__") else {}
+
+
+def _require_searchable(cfg: Any, command: str) -> None:
+    """Refuse options of ``fairseq-generate`` and its like that fail with every model."""
+    generation = cfg.generation
+    refine = getattr(cfg.task, "_name", None) == "translation_lev"
+    if generation.diverse_beam_groups > 0:
+        raise UserError(
+            "--diverse-beam-groups: fails in fairseq as soon as a sentence of a batch is done; use"
+            " --diversity-rate or --sampling"
+        )
+    if generation.print_step and not refine:
+        raise UserError("--print-step: goes with --task translation_lev alone; leave it out")
+    if generation.constraints and command == "fairseq_cli.generate":
+        raise UserError("--constraints: fairseq-interactive takes them, fairseq-generate does not")
+    if getattr(cfg.scoring, "_name", None) == "wer" and not importlib.util.find_spec(
+        "editdistance"
+    ):
+        raise UserError("--scoring wer needs the package editdistance; or use --scoring sacrebleu")
