@@ -12,10 +12,13 @@ import pytest
 import torch
 from fairseq import checkpoint_utils
 from fairseq.data import ListDataset
+from fairseq.dataclass.configs import FairseqConfig
+from fairseq.distributed import utils as distributed_utils
 from fairseq.file_io import PathManager
 from omegaconf import OmegaConf
 
 from tiednmt import plugin
+from tiednmt.errors import UserError
 
 PATCHES = {
     plugin.allow_fairseq_types: lambda: set(torch.serialization.get_safe_globals()),
@@ -24,6 +27,7 @@ PATCHES = {
         checkpoint_utils.load_pretrained_component_from_model
     ),
     plugin.patch_numpy_compat: lambda: numpy.compat,
+    plugin.refuse_to_split_models: lambda: distributed_utils.call_main,
     plugin.explain_uncaught_errors: lambda: sys.excepthook,
 }
 
@@ -56,6 +60,27 @@ def test_datasets_of_single_sentences_find_numpys_old_number():
     data = ListDataset([torch.zeros(2), torch.zeros(3)], sizes=numpy.array([2, 3]))
     assert data.num_tokens(1) == 3
     assert numpy.compat.long is int
+
+
+@pytest.mark.parametrize(
+    ("option", "changes"),
+    [
+        ("--pipeline-model-parallel", {"distributed_training": {"pipeline_model_parallel": True}}),
+        ("--model-parallel-size", {"common": {"model_parallel_size": 2}}),
+        (
+            "--ddp-backend fully_sharded",
+            {"distributed_training": {"ddp_backend": "fully_sharded"}},
+        ),
+    ],
+)
+def test_models_are_not_split(option, changes):
+    cfg = OmegaConf.structured(FairseqConfig)
+    cfg = OmegaConf.merge(OmegaConf.to_container(cfg), changes)
+    began = []
+    with pytest.raises(UserError, match=f"^{option}: a model of --arch tied_gru is not split"):
+        cfg.model = {"_name": "tied_gru"}
+        distributed_utils.call_main(cfg, began.append)
+    assert not began
 
 
 def test_a_copy_that_fails_leaves_the_checkpoint_before_it(tmp_path):

@@ -18,9 +18,10 @@ from typing import Any
 import numpy
 import torch
 from fairseq import checkpoint_utils
+from fairseq.distributed import utils as distributed_utils
 from fairseq.distributed.utils import _TensorPlaceholder
 from fairseq.file_io import PathManager
-from fairseq.models import FairseqDecoder, FairseqEncoder
+from fairseq.models import ARCH_MODEL_REGISTRY, FairseqDecoder, FairseqEncoder
 from fairseq.models.ema.ema import EMA
 from fairseq.tasks import FairseqTask
 from omegaconf import DictConfig, ListConfig
@@ -37,8 +38,10 @@ import tiednmt.models.tied_transformer_gru
 import tiednmt.models.tied_transformer_lm
 import tiednmt.tasks.tied_language_modeling
 import tiednmt.tasks.tied_translation  # noqa: F401
-from tiednmt.errors import explain_uncaught_errors
+from tiednmt.checkpoints import registered_name
+from tiednmt.errors import UserError, explain_uncaught_errors
 from tiednmt.models.parameters import OURS, names_of, with_all_names
+from tiednmt.models.tied_model import TiedModel
 
 
 def allow_fairseq_types() -> None:
@@ -149,8 +152,43 @@ def hold_rows_in_training() -> None:
     FairseqTask.optimizer_step, EMA._step_internal = step, average_step
 
 
+def refuse_to_split_models() -> None:
+    """Say at once that a model of this package is whole in every process.
+
+    fairseq's ways to split one need packages that are not installed with it, or fail later.
+    """
+    call_main = distributed_utils.call_main
+    if getattr(call_main, "refuses_to_split", False):
+        return
+
+    def call(cfg: Any, main: Any, **options: Any) -> Any:
+        arch = registered_name(getattr(cfg, "model", None))
+        if issubclass(ARCH_MODEL_REGISTRY.get(arch, object), TiedModel):
+            _refuse_to_split(cfg, arch)
+        return call_main(cfg, main, **options)
+
+    call.refuses_to_split = True  # type: ignore[attr-defined]
+    distributed_utils.call_main = call
+
+
+def _refuse_to_split(cfg: Any, arch: str | None) -> None:
+    parallel = cfg.distributed_training
+    refused = {
+        "--pipeline-model-parallel": parallel.pipeline_model_parallel,
+        "--model-parallel-size": cfg.common.model_parallel_size > 1,
+        "--ddp-backend fully_sharded": parallel.ddp_backend == "fully_sharded",
+    }
+    for option, given in refused.items():
+        if given:
+            raise UserError(
+                f"{option}: a model of --arch {arch} is not split over devices; every one trains "
+                "the whole of it, with --ddp-backend legacy_ddp or pytorch_ddp"
+            )
+
+
 allow_fairseq_types()
 hold_rows_in_training()
+refuse_to_split_models()
 make_checkpoint_copies_atomic()
 load_components_of_tied_models()
 patch_numpy_compat()

@@ -12,7 +12,7 @@ from fairseq.data import Dictionary
 
 import tiednmt.plugin  # noqa: F401
 from preprocess import monolingual, text8
-from tests.support.commandline import as_two_workers, run, run_until_killed
+from tests.support.commandline import run, run_until_killed, run_workers
 
 pytestmark = pytest.mark.slow
 
@@ -99,20 +99,12 @@ def test_killed_within_an_epoch_and_resumed(plain, data, tmp_path):
     assert_same(plain, tmp_path / LAST)
 
 
-def test_two_workers_are_one_with_their_streams(data, tmp_path, background):
+def test_two_workers_are_one_with_their_streams(data, tmp_path):
     """With the penalty, and resumed in the middle of the epoch."""
     options = ("--projection", "--projection-penalty", "2", "--disable-validation")
-    parallel = as_two_workers()
+    command = (data, *TRAIN, "--save-dir", tmp_path / "two", *options, "--batch-size", 2)
     for updates in (10, 30):
-        ranks = [
-            background.start(
-                *(train, data, tmp_path / "two", *options, "--batch-size", 2, *parallel),
-                *("--distributed-rank", rank, "--max-update", updates),
-            )
-            for rank in (0, 1)
-        ]
-        for rank in ranks:
-            rank.result().check()
+        run_workers(2, "fairseq-train", *command, "--max-update", updates)
     train(data, tmp_path / "one", *options, "--max-update", 30).check()
     assert_same(tmp_path / "one" / LAST, tmp_path / "two" / LAST, atol=1e-5, rtol=0)
 
