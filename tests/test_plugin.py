@@ -15,6 +15,7 @@ from fairseq.data import ListDataset
 from fairseq.dataclass.configs import FairseqConfig
 from fairseq.distributed import utils as distributed_utils
 from fairseq.file_io import PathManager
+from fairseq.trainer import Trainer
 from omegaconf import OmegaConf
 
 from tiednmt import plugin
@@ -27,6 +28,7 @@ PATCHES = {
         checkpoint_utils.load_pretrained_component_from_model
     ),
     plugin.patch_numpy_compat: lambda: numpy.compat,
+    plugin.show_averages_beside_training: lambda: Trainer.train_step,
     plugin.refuse_to_split_models: lambda: distributed_utils.call_main,
     plugin.explain_uncaught_errors: lambda: sys.excepthook,
 }

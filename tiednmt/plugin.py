@@ -8,8 +8,10 @@ and may be applied any number of times.
 from __future__ import annotations
 
 import argparse
+import functools
 import shutil
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +26,7 @@ from fairseq.file_io import PathManager
 from fairseq.models import ARCH_MODEL_REGISTRY, FairseqDecoder, FairseqEncoder
 from fairseq.models.ema.ema import EMA
 from fairseq.tasks import FairseqTask
+from fairseq.trainer import Trainer
 from omegaconf import DictConfig, ListConfig
 from omegaconf.base import ContainerMetadata, Metadata
 from omegaconf.nodes import AnyNode
@@ -36,12 +39,14 @@ import tiednmt.models.tied_rhn_lm
 import tiednmt.models.tied_transformer
 import tiednmt.models.tied_transformer_gru
 import tiednmt.models.tied_transformer_lm
+import tiednmt.optim.nt_asgd
 import tiednmt.tasks.tied_language_modeling
 import tiednmt.tasks.tied_translation  # noqa: F401
 from tiednmt.checkpoints import registered_name
 from tiednmt.errors import UserError, explain_uncaught_errors
 from tiednmt.models.parameters import OURS, names_of, with_all_names
 from tiednmt.models.tied_model import TiedModel
+from tiednmt.optim.averaged_sgd import AveragedSGD
 
 
 def allow_fairseq_types() -> None:
@@ -152,6 +157,32 @@ def hold_rows_in_training() -> None:
     FairseqTask.optimizer_step, EMA._step_internal = step, average_step
 
 
+def show_averages_beside_training() -> None:
+    """Validate and save the average of ``--optimizer tied_averaged_sgd``, train its last iterate.
+
+    fairseq has no place where an optimizer could change the weights between the two.
+    """
+    if getattr(Trainer.train_step, "shows_averages", False):
+        return
+    shown_in = {"train_step": False, "begin_valid_epoch": True, "save_checkpoint": True}
+    for name, shown in shown_in.items():
+        setattr(Trainer, name, _after_showing(shown, getattr(Trainer, name)))
+
+
+def _after_showing(average: bool, method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of the trainer that finds the average in the weights, or the last iterate."""
+
+    @functools.wraps(method)
+    def run(self: Trainer, *args: Any, **options: Any) -> Any:
+        optimizer = self.optimizer.optimizer
+        if isinstance(optimizer, AveragedSGD):
+            optimizer.show_average(average)
+        return method(self, *args, **options)
+
+    run.shows_averages = True  # type: ignore[attr-defined]
+    return run
+
+
 def refuse_to_split_models() -> None:
     """Say at once that a model of this package is whole in every process.
 
@@ -189,6 +220,7 @@ def _refuse_to_split(cfg: Any, arch: str | None) -> None:
 allow_fairseq_types()
 hold_rows_in_training()
 refuse_to_split_models()
+show_averages_beside_training()
 make_checkpoint_copies_atomic()
 load_components_of_tied_models()
 patch_numpy_compat()

@@ -117,6 +117,7 @@ def _speed(place: Place) -> Iterator[Step]:
 
 def _ptb(place: Place) -> Iterator[Step]:
     yield place.experiment("ptb-large", 3, "--jobs", "5")
+    yield place.experiment("ptb-awd-lstm", 3)
 
 
 PARTS: Mapping[str, Callable[[Place], Iterator[Step]]] = {

@@ -109,6 +109,37 @@ def test_two_workers_are_one_with_their_streams(data, tmp_path):
     assert_same(tmp_path / "one" / LAST, tmp_path / "two" / LAST, atol=1e-5, rtol=0)
 
 
+AWD = (
+    *("--arch", "tied_lstm_lm_awd", "--last-hidden-size", 16, "--optimizer", "tied_averaged_sgd"),
+    *("--lr", 4, "--lr-scheduler", "tied_non_monotonic", "--non-monotone-interval", 1),
+    *("--update-epoch-batch-itr", "True", "--no-epoch-checkpoints", "--max-epoch"),
+)
+
+
+def test_an_averaged_lstm_is_validated_saved_and_resumed(data, tmp_path):
+    """What is saved is what was validated, the average; training goes on from the last iterate."""
+    whole = train(data, tmp_path / "whole", *AWD, 10).check().output
+    state = load(tmp_path / "whole" / LAST)["last_optimizer_state"]["param_groups"][0]
+    updates_per_epoch = int(re.search(r"train \| epoch 001 .*num_updates (\d+)", whole)[1])
+    before = 10 - (state["averaged"] - 1) // updates_per_epoch  # epochs of plain SGD
+    assert (state["averaged"] - 1) % updates_per_epoch == 0
+    losses = re.findall(r"valid on 'valid' subset \| loss ([\d.]+)", whole)
+    losses = [float(loss) for loss in losses]
+    rises = [t for t in range(2, 10) if losses[t] > min(losses[: t - 1])]
+    assert before == rises[0] + 1
+    assert 2 < before < 8
+    for epochs in (before + 1, 10):
+        train(data, tmp_path / "parts", *AWD, epochs).check()
+    assert_same(tmp_path / "whole" / LAST, tmp_path / "parts" / LAST)
+    validated = run(
+        *("fairseq-validate", data, "--user-dir", "tiednmt", "--cpu", "--batch-size", 4),
+        *("--task", "tied_language_modeling", "--tokens-per-sample", 5, "--num-workers", 0),
+        *("--path", tmp_path / "whole" / LAST, "--valid-subset", "valid"),
+    )
+    found = re.search(r"\| loss ([\d.]+)", validated.check().output)[1]
+    assert float(found) == pytest.approx(losses[-1], abs=0.002)
+
+
 def test_every_epoch_and_validation_starts_with_an_empty_state(data, tmp_path):
     """Where nothing is learnt all of them are the same."""
     large = ("--init-range", 2, "--hidden-size", 16)  # so that the state matters
