@@ -15,6 +15,7 @@ from fairseq.data import ListDataset
 from fairseq.dataclass.configs import FairseqConfig
 from fairseq.distributed import utils as distributed_utils
 from fairseq.file_io import PathManager
+from fairseq.optim.adam import Adam
 from fairseq.trainer import Trainer
 from omegaconf import OmegaConf
 
@@ -29,6 +30,7 @@ PATCHES = {
     ),
     plugin.patch_numpy_compat: lambda: numpy.compat,
     plugin.show_averages_beside_training: lambda: Trainer.train_step,
+    plugin.update_in_few_launches: lambda: Adam.step,
     plugin.refuse_to_split_models: lambda: distributed_utils.call_main,
     plugin.explain_uncaught_errors: lambda: sys.excepthook,
 }
