@@ -20,7 +20,7 @@ from torch.nn.functional import pad
 
 from tiednmt.tying import build_embeddings, guard_checkpoints, tie_map
 
-DIM, BATCH, UPDATES = 32, 32, 100
+DIM, BATCH, UPDATES = 32, 32, 60
 
 
 @dataclass
