@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tiednmt.modes import TYINGS
+
 SPECIAL_SYMBOLS = 4  # <s>, <pad>, </s>, <unk>
 PADDING_FACTOR = 8  # fairseq-preprocess rounds dictionaries up to a multiple of this
 
@@ -30,7 +32,7 @@ def vocab_size(types: int) -> int:
 
 def report(source: str, target: str, vocabulary: dict[str, int]) -> str:
     """The vocabulary, and the rows that a model stores under each tying, as two small tables."""
-    from tiednmt.tying import TYINGS, embedding_rows
+    from tiednmt.tying import embedding_rows
 
     types = sum(vocabulary[key] for key in ("source_only", "target_only", "both"))
     lines = ["", f"subword types of the training text{'types':>14}{'share':>10}"]

@@ -20,7 +20,8 @@ from scripts.lab import vocabulary
 from scripts.lab.vocabulary import Trained, require_run, show
 from tiednmt.commandline import command_parser, positive, quiet_libraries
 from tiednmt.errors import UserError, one_line_errors
-from tiednmt.tying import THREE_WAY, TYINGS
+from tiednmt.modes import TYINGS
+from tiednmt.tying import THREE_WAY
 
 
 @one_line_errors

@@ -6,7 +6,8 @@ import pytest
 
 from tests.support.small_models import JOINT, dictionary, model
 from tiednmt.errors import UserError
-from tiednmt.tying import TYINGS, TieMap, embedding_rows
+from tiednmt.modes import TYINGS
+from tiednmt.tying import TieMap, embedding_rows
 
 OTHER = dictionary(f"v{i}" for i in range(len(JOINT) - 4))
 

@@ -27,12 +27,11 @@ from torch import Tensor, nn
 
 from tiednmt import __version__
 from tiednmt.errors import CheckpointError, UserError
+from tiednmt.modes import DECODER, INPUTS, NONE, THREE_WAY
 from tiednmt.modules import OutputLayer
 from tiednmt.modules.lookup import LookupScale
 from tiednmt.modules.output_maps import OutputMapOptions, label
 
-NONE, INPUTS, DECODER, THREE_WAY = "none", "inputs", "decoder", "three-way"
-TYINGS = (NONE, INPUTS, DECODER, THREE_WAY)
 JOINT = (INPUTS, THREE_WAY)  # both languages share a matrix, and so a vocabulary
 
 # what the matrices are called; a language model has one input embedding
@@ -77,7 +76,7 @@ def build_embeddings(
     """Source input, target input and output embedding, tied as told.
 
     Args:
-        tying: one of :data:`TYINGS`.
+        tying: one of :data:`~tiednmt.modes.TYINGS`.
         source: the source vocabulary; None for a language model, which has the target's alone.
         target: the target vocabulary.
         dim: numbers per embedding, and per feature of the decoder; one for all, or one for each.
@@ -124,7 +123,7 @@ def embedding_rows(tying: str, source: int, target: int, joint: int) -> int:
     """Rows that the matrices of a model have together.
 
     Args:
-        tying: one of :data:`TYINGS`.
+        tying: one of :data:`~tiednmt.modes.TYINGS`.
         source: entries of the source vocabulary.
         target: entries of the target vocabulary.
         joint: entries of the vocabulary that both share, where ``tying`` needs one.
@@ -279,7 +278,7 @@ class TieMap:
 
     @property
     def tying(self) -> str:
-        """The mode, of :data:`TYINGS`."""
+        """The mode, of :data:`~tiednmt.modes.TYINGS`."""
         inputs = any({SOURCE_INPUT, TARGET_INPUT} <= set(names) for names, _ in self.groups)
         output = any(
             OUTPUT in names and (TARGET_INPUT in names or INPUT in names)

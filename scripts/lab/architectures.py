@@ -22,8 +22,9 @@ from omegaconf import DictConfig, OmegaConf
 import tiednmt.plugin  # noqa: F401
 from tiednmt.errors import UserError
 from tiednmt.models.tied_model import TiedModel
+from tiednmt.modes import TYINGS
 from tiednmt.text.manifest import read_manifest
-from tiednmt.tying import JOINT, TYINGS, TieMap, tie_map
+from tiednmt.tying import JOINT, TieMap, tie_map
 
 
 def tied_architectures() -> list[str]:

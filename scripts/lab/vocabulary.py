@@ -26,7 +26,8 @@ from tiednmt.files import write_json
 from tiednmt.translation.evaluation import load_system
 from tiednmt.translation.prepared import Prepared
 from tiednmt.vocabulary import operations
-from tiednmt.vocabulary.extend import STARTS, VECTORS, Start
+from tiednmt.vocabulary.choices import STARTS, VECTORS
+from tiednmt.vocabulary.extend import Start
 from tiednmt.vocabulary.files import CHECKPOINT, read, write
 from tiednmt.vocabulary.trim import trim as trimmed
 

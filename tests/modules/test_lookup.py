@@ -50,7 +50,10 @@ def test_what_is_no_scale_of_a_gradient_is_refused(scale):
 @pytest.mark.parametrize("tying", [NONE, DECODER, THREE_WAY])
 @pytest.mark.parametrize("option", ["1", "4", "sqrt-dim", "learned"])
 def test_the_first_loss_is_that_of_a_flat_softmax(arch, tying, option):
-    """ln V per token whatever the options, as long as the model is as it was made."""
+    """ln V per token whatever the options, as long as the model is as it was made.
+
+    A Transformer starts as fairseq's, whose scores have up to unit variance, which adds 1/2.
+    """
     if arch in LANGUAGE_MODELS and tying == THREE_WAY:
         pytest.skip("a language model has one input embedding")
     model = build(arch, tying, noise=0.0, input_scale=option, embed_dim=64)
@@ -59,7 +62,9 @@ def test_the_first_loss_is_that_of_a_flat_softmax(arch, tying, option):
     with torch.no_grad():
         features, _ = model(**given, features_only=True)
         loss = model.output_layer.loss(features.flatten(0, 1), target.flatten(), JOINT.pad()).loss
-    assert loss.item() / tokens == pytest.approx(math.log(len(JOINT)), rel=0.15)
+    spread = 0.5 if arch in ("tied_transformer", "tied_transformer_lm") else 0
+    above = loss.item() / tokens - math.log(len(JOINT))
+    assert -0.25 < above < spread + 0.25
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)

@@ -19,7 +19,7 @@ from preprocess.advice import (
 )
 from preprocess.overlap import Overlap
 from preprocess.vocabulary import vocab_size, vocabulary_sizes
-from tiednmt.tying import TYINGS
+from tiednmt.modes import TYINGS
 
 LATIN, CYRILLIC = {"Latin": 1.0}, {"Cyrillic": 0.98, "Latin": 0.02}
 

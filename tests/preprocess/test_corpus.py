@@ -24,9 +24,9 @@ from preprocess.tokenisation import Tokenisation, tokenise_pairs
 from preprocess.vocabulary import vocab_size
 from tests.preprocess.misfortunes import kill_when_there, run_with_little_space
 from tiednmt.errors import UserError
+from tiednmt.modes import TYINGS
 from tiednmt.text.lines import read_lines
 from tiednmt.text.pipeline import TextPipeline, TextSettings
-from tiednmt.tying import TYINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 SUBSETS = ("train", "valid", "test_2016_flickr", "test_2017_flickr")

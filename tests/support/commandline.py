@@ -11,7 +11,12 @@ import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+from tests.support.zygote import Zygote
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = Path(sys.executable).parent  # where this environment's fairseq-* commands are
@@ -58,10 +63,28 @@ def command_line(name: str, *arguments: object) -> list[str]:
 def run(name: str, *arguments: object, cwd: Path = ROOT, text: str = "") -> Done:
     """Run to the end, with ``text`` as its standard input."""
     command = command_line(name, *arguments)
+    if sys.platform == "linux":  # elsewhere a process that has loaded torch is not to be forked
+        words = command[1:] if name == "-m" else command
+        with TemporaryFile() as given, TemporaryFile() as stdout, TemporaryFile() as stderr:
+            given.write(text.encode())
+            given.seek(0)
+            streams = [file.fileno() for file in (given, stdout, stderr)]
+            status = _zygote().run(words, cwd, streams)
+            return Done(command, status, *map(_written, (stdout, stderr)))
     done = subprocess.run(
         command, cwd=cwd, env=ENVIRONMENT, input=text, capture_output=True, encoding="utf-8"
     )
     return Done(command, done.returncode, done.stdout, done.stderr)
+
+
+@cache
+def _zygote() -> Zygote:
+    return Zygote(ENVIRONMENT)
+
+
+def _written(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode().replace("\r\n", "\n")
 
 
 def train(data: Path, save_dir: Path, *options: object, cwd: Path = ROOT) -> Done:

@@ -39,6 +39,7 @@ from tiednmt.translation.scoring import (
 )
 from tiednmt.translation.settings import Search
 from tiednmt.translation.systems import file_name, parse_system, parse_systems
+from tiednmt.translation.tokenised import TOKENISED_BLEU, tokenised_bleu
 from tiednmt.translation.translator import Translator, equal_length_batches
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -519,6 +520,8 @@ def test_every_baseline_is_compared_with(
         for row in result["systems"]
     }
     scores = {name: [score(lines, references)] for name, lines in texts.items()}
+    for name, lines in texts.items():
+        scores[name][0][TOKENISED_BLEU] = tokenised_bleu(lines, [references], "de")
     expected = compare(scores, ["b", "a"])
     assert [(c.baseline, c.system) for c in expected[:2]] == [("b", "a"), ("b", "c")]
     assert [(c.baseline, c.system) for c in expected[-2:]] == [("a", "b"), ("a", "c")]

@@ -13,14 +13,12 @@ from collections.abc import Sequence
 
 from tiednmt.commandline import command_parser, quiet_libraries
 from tiednmt.errors import one_line_errors
+from tiednmt.vocabulary.command import add_commands
 
 
 @one_line_errors
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
-    import tiednmt.plugin  # noqa: F401
-    from tiednmt.vocabulary.command import add_commands
-
     parser = command_parser("tiednmt vocabulary", __doc__)
     add_commands(parser)
     args = parser.parse_args(argv)

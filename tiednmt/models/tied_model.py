@@ -26,6 +26,7 @@ from tiednmt.models.held_rows import HeldRows, is_row_range, train_rows_alone
 from tiednmt.models.parameters import OURS, ParameterNames
 from tiednmt.models.stock import StockModel
 from tiednmt.models.word_vectors import VECTORS, start_from_vectors
+from tiednmt.modes import TYINGS
 from tiednmt.modules import OutputLayer
 from tiednmt.modules.dropout import Dropping, owners_in
 from tiednmt.modules.frozen_linear import FrozenLinear, PackedLinear
@@ -40,7 +41,6 @@ from tiednmt.tying import (
     NONE,
     SOURCE_INPUT,
     TARGET_INPUT,
-    TYINGS,
     Dims,
     Embeddings,
     TieMap,

@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tiednmt.errors import UserError
+from tiednmt.modes import TYINGS
 from tiednmt.text.lines import read_lines
-from tiednmt.tying import TYINGS
-from tiednmt.vocabulary import operations as do
-from tiednmt.vocabulary.extend import BOTH, PARTS, SIDES, STARTS
-from tiednmt.vocabulary.files import Folder, read, require_new
-from tiednmt.vocabulary.report import report
-from tiednmt.vocabulary.segmentation import Subwords, language_of
-from tiednmt.vocabulary.ties import MEAN, ORIGINS
+from tiednmt.vocabulary.choices import BOTH, MEAN, ORIGINS, PARTS, SIDES, STARTS
+
+if TYPE_CHECKING:
+    from tiednmt.vocabulary.files import Folder
 
 
 def add_commands(parser: argparse.ArgumentParser) -> None:
@@ -103,10 +102,15 @@ _TEXT = (
 
 
 def _read(args: argparse.Namespace) -> Folder:
+    import tiednmt.plugin  # noqa: F401
+    from tiednmt.vocabulary.files import read
+
     return read(args.model, args.data)
 
 
 def _trim(args: argparse.Namespace) -> None:
+    from tiednmt.vocabulary import operations as do
+
     characters = not args.no_characters
     do.trim_files(
         _read(args), args.output, args.text, args.keep, args.translate, characters, args.units
@@ -114,6 +118,8 @@ def _trim(args: argparse.Namespace) -> None:
 
 
 def _extend(args: argparse.Namespace) -> None:
+    from tiednmt.vocabulary import operations as do
+
     if bool(args.text) == (args.symbols is not None):
         raise UserError("give either --text FILE… or --symbols FILE")
     start = do.start_from(args.start, args.vectors, args.seed)
@@ -131,18 +137,28 @@ def _extend(args: argparse.Namespace) -> None:
 
 
 def _join(args: argparse.Namespace) -> None:
+    from tiednmt.vocabulary import operations as do
+
     do.join_files(args.source, args.target, args.output)
 
 
 def _tie(args: argparse.Namespace) -> None:
+    from tiednmt.vocabulary import operations as do
+
     do.tie_files(_read(args), args.output, args.tying, args.origin)
 
 
 def _untie(args: argparse.Namespace) -> None:
+    from tiednmt.vocabulary import operations as do
+
     do.untie_files(_read(args), args.output, args.tying)
 
 
 def _report(args: argparse.Namespace) -> None:
+    from tiednmt.vocabulary.files import require_new
+    from tiednmt.vocabulary.report import report
+    from tiednmt.vocabulary.segmentation import Subwords, language_of
+
     found = _read(args)
     if args.text and not isinstance(found.segmentation, Subwords):
         raise UserError("--text: there is no segmentation to try; give a prepared folder as --data")

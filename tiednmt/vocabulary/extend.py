@@ -12,13 +12,12 @@ from torch import Tensor
 
 from tiednmt.errors import UserError
 from tiednmt.models.parameters import OURS
+from tiednmt.vocabulary.choices import BOTH, PARTS, RANDOM, SOURCE, TARGET, UNKNOWN, VECTORS
 from tiednmt.vocabulary.model import OF_SOURCE, TrainedModel, dictionary_of
 from tiednmt.vocabulary.rows import Rows
 
 logger = logging.getLogger(__name__)
 
-PARTS, UNKNOWN, RANDOM, VECTORS = STARTS = ("parts", "unk", "random", "vectors")
-BOTH, SOURCE, TARGET = SIDES = ("both", "source", "target")
 _RIDGE = 1e-3  # of the map from word vectors to rows, times the mean square of the vectors
 
 Parts = Callable[[str], Sequence[str]]  # a unit → the units it was written with before
@@ -36,7 +35,7 @@ class Start:
     ``<unk>`` with ``unk``. Of a matrix behind an output map the scores are not linear.
 
     Attributes:
-        kind: one of :data:`STARTS`.
+        kind: one of :data:`~tiednmt.vocabulary.choices.STARTS`.
         vectors: by unit, for ``vectors``.
         seed: of ``random``.
     """

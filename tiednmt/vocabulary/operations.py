@@ -14,7 +14,8 @@ from tiednmt.models.word_vectors import read_vectors
 from tiednmt.text.lines import read_lines
 from tiednmt.vocabulary import ties
 from tiednmt.vocabulary import trim as trimming
-from tiednmt.vocabulary.extend import BOTH, SOURCE, TARGET, VECTORS, Start, extend
+from tiednmt.vocabulary.choices import BOTH, MEAN, SOURCE, TARGET, VECTORS
+from tiednmt.vocabulary.extend import Start, extend
 from tiednmt.vocabulary.files import CHECKPOINT, Folder, require_new, write
 from tiednmt.vocabulary.model import TrainedModel, units_of
 from tiednmt.vocabulary.search import hypotheses, likely_units
@@ -354,7 +355,7 @@ def join_files(source: Path, target: Path, output: Path, say: Say = print) -> Di
 
 
 def tie_files(
-    found: Folder, output: Path, tying: str, origin: str = ties.MEAN, say: Say = print
+    found: Folder, output: Path, tying: str, origin: str = MEAN, say: Say = print
 ) -> TrainedModel:
     """Write the model with more of its matrices tied."""
     require_new(output)

@@ -22,10 +22,10 @@ from tiednmt.tying import (
     THREE_WAY,
     equal_matrices,
 )
+from tiednmt.vocabulary.choices import FROM_OUTPUT, MEAN
 from tiednmt.vocabulary.model import UNITS, TrainedModel, Weights, dictionary_of, units_of
 from tiednmt.vocabulary.rows import Rows, weighted_mean
 
-FROM_INPUT, FROM_OUTPUT, MEAN = ORIGINS = ("input", "output", "mean")
 PADDING_FACTOR = 8  # fairseq-preprocess rounds dictionaries up to a multiple of this
 
 NAMES = {
@@ -99,7 +99,7 @@ def tie(
     Args:
         model: tied less; stays as it is.
         tying: the mode.
-        origin: one of :data:`ORIGINS`.
+        origin: one of :data:`~tiednmt.vocabulary.choices.ORIGINS`.
         counts: how often the source and the target text have each unit; by default what the
             dictionaries say.
 

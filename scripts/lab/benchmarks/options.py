@@ -8,8 +8,8 @@ from pathlib import Path
 from scripts.lab.baselines import stock
 from scripts.lab.run.specs import Recipe, load_experiment, merge
 from tiednmt.errors import UserError
+from tiednmt.modes import TYINGS
 from tiednmt.options import option, positive
-from tiednmt.tying import TYINGS
 
 
 @dataclass(frozen=True, kw_only=True)

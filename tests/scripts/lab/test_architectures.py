@@ -17,7 +17,8 @@ from scripts.lab.architectures import (
     numbered_dictionary,
     tied_architectures,
 )
-from tiednmt.tying import JOINT, TYINGS
+from tiednmt.modes import TYINGS
+from tiednmt.tying import JOINT
 
 SIZES = VocabularySizes(source=50, target=60, joint=70)
 

@@ -25,7 +25,7 @@ from scripts.lab.run.specs import (
 )
 from scripts.lab.runner import scoring_of
 from tiednmt.errors import UserError
-from tiednmt.tying import TYINGS
+from tiednmt.modes import TYINGS
 
 USER_DIR = str(Path(tiednmt.__file__).parent)
 

@@ -1,0 +1,7 @@
+"""What vocabulary surgery can be asked for; standard library only, since options name it."""
+
+from __future__ import annotations
+
+STARTS = PARTS, UNKNOWN, RANDOM, VECTORS = "parts", "unk", "random", "vectors"  # of new rows
+SIDES = BOTH, SOURCE, TARGET = "both", "source", "target"  # which dictionary gets new units
+ORIGINS = FROM_INPUT, FROM_OUTPUT, MEAN = "input", "output", "mean"  # of rows that become one
