@@ -63,16 +63,16 @@ def test_killed_at_a_random_update_and_resumed(plain, data_bin, tmp_path):
     assert_same(weights(plain), weights(tmp_path / LAST))
 
 
-@pytest.mark.parametrize(("arch", "workers"), [("tied_gru_tiny", 2), ("tied_transformer_tiny", 4)])
+@pytest.mark.parametrize(("arch", "workers"), [("tied_gru_tiny", 4), ("tied_transformer_tiny", 2)])
 def test_several_workers_are_one_with_as_many_batches(arch, workers, data_bin, tmp_path):
     penalised = (*THREE_WAY, "--projection", "--projection-penalty", "20", "--dropout", 0)
     options = ("--arch", arch, *penalised, "--batch-size", 16 // workers, "--max-update", 4)
     command = (data_bin, *TRAIN, "--save-dir", tmp_path / "several", *options)
     logs = [done.output for done in run_workers(workers, "fairseq-train", *command)]
     one = train(data_bin, tmp_path / "one", *options, "--update-freq", workers).check()
-    # a weight moves by 5e-3 an update; Adam makes much of what rounding does to a small gradient
+    # Adam makes much of what rounding does to a gradient of zero, as that of a key's bias
     assert_same(
-        weights(tmp_path / "one" / LAST), weights(tmp_path / "several" / LAST), atol=3e-5, rtol=0
+        weights(tmp_path / "one" / LAST), weights(tmp_path / "several" / LAST), atol=2e-5, rtol=0
     )
     # once an update, whoever shares it
     first = r"train_inner.* (penalty=[\d.]+)"
