@@ -31,7 +31,7 @@ PATCHES = {
     plugin.patch_numpy_compat: lambda: numpy.compat,
     plugin.show_averages_beside_training: lambda: Trainer.train_step,
     plugin.update_in_few_launches: lambda: Adam.step,
-    plugin.refuse_to_split_models: lambda: distributed_utils.call_main,
+    plugin.refuse_other_parallelism: lambda: distributed_utils.call_main,
     plugin.explain_uncaught_errors: lambda: sys.excepthook,
 }
 
@@ -75,13 +75,14 @@ def test_datasets_of_single_sentences_find_numpys_old_number():
             "--ddp-backend fully_sharded",
             {"distributed_training": {"ddp_backend": "fully_sharded"}},
         ),
+        ("--find-unused-parameters", {"distributed_training": {"find_unused_parameters": True}}),
     ],
 )
-def test_models_are_not_split(option, changes):
+def test_parallelism_that_is_refused(option, changes):
     cfg = OmegaConf.structured(FairseqConfig)
     cfg = OmegaConf.merge(OmegaConf.to_container(cfg), changes)
     began = []
-    with pytest.raises(UserError, match=f"^{option}: a model of --arch tied_gru is not split"):
+    with pytest.raises(UserError, match=f"^{option}: a model of --arch tied_gru "):
         cfg.model = {"_name": "tied_gru"}
         distributed_utils.call_main(cfg, began.append)
     assert not began

@@ -206,43 +206,48 @@ def update_in_few_launches() -> None:
         utils.multi_tensor_total_norm = few_launches.total_norm
 
 
-def refuse_to_split_models() -> None:
-    """Say at once that a model of this package is whole in every process.
+def refuse_other_parallelism() -> None:
+    """Say at once what does not go with a model of this package, which is whole in every process.
 
     fairseq's ways to split one need packages that are not installed with it, or fail later.
     """
     call_main = distributed_utils.call_main
-    if getattr(call_main, "refuses_to_split", False):
+    if getattr(call_main, "refuses", False):
         return
 
     def call(cfg: Any, main: Any, **options: Any) -> Any:
         arch = registered_name(getattr(cfg, "model", None))
         if issubclass(ARCH_MODEL_REGISTRY.get(arch, object), TiedModel):
-            _refuse_to_split(cfg, arch)
+            _refuse(cfg, f"a model of --arch {arch}")
         return call_main(cfg, main, **options)
 
-    call.refuses_to_split = True  # type: ignore[attr-defined]
+    call.refuses = True  # type: ignore[attr-defined]
     distributed_utils.call_main = call
 
 
-def _refuse_to_split(cfg: Any, arch: str | None) -> None:
+def _refuse(cfg: Any, model: str) -> None:
     parallel = cfg.distributed_training
-    refused = {
+    splits = {
         "--pipeline-model-parallel": parallel.pipeline_model_parallel,
         "--model-parallel-size": cfg.common.model_parallel_size > 1,
         "--ddp-backend fully_sharded": parallel.ddp_backend == "fully_sharded",
     }
-    for option, given in refused.items():
+    for option, given in splits.items():
         if given:
             raise UserError(
-                f"{option}: a model of --arch {arch} is not split over devices; every one trains "
-                "the whole of it, with --ddp-backend legacy_ddp or pytorch_ddp"
+                f"{option}: {model} is not split over devices; every one trains the whole of it, "
+                "with --ddp-backend legacy_ddp or pytorch_ddp"
             )
+    if parallel.find_unused_parameters:  # torch takes those of the loss for unused
+        raise UserError(
+            f"--find-unused-parameters: {model} uses all of its parameters, those of the output "
+            "layer outside of its forward pass; leave the option out"
+        )
 
 
 allow_fairseq_types()
 hold_rows_in_training()
-refuse_to_split_models()
+refuse_other_parallelism()
 show_averages_beside_training()
 make_checkpoint_copies_atomic()
 load_components_of_tied_models()
