@@ -41,7 +41,8 @@ if [[ $part == wheels ]]; then
         --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 \
         --platform manylinux2014_x86_64 \
         bitarray cffi colorama cython fairseq-fixed hydra-core lxml omegaconf portalocker \
-        pytest sacrebleu sacremoses sentencepiece subword-nmt tabulate tensorboardX
+        pytest sacrebleu sacremoses sentencepiece subword-nmt tabulate tensorboardX \
+        liger-kernel cut-cross-entropy  # other output layers, to compare with
     du -sh "$wheels"
     exit
 fi

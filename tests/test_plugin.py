@@ -12,10 +12,15 @@ import pytest
 import torch
 from fairseq import checkpoint_utils
 from fairseq.data import ListDataset
+from fairseq.dataclass.configs import FairseqConfig
+from fairseq.distributed import utils as distributed_utils
 from fairseq.file_io import PathManager
+from fairseq.optim.adam import Adam
+from fairseq.trainer import Trainer
 from omegaconf import OmegaConf
 
 from tiednmt import plugin
+from tiednmt.errors import UserError
 
 PATCHES = {
     plugin.allow_fairseq_types: lambda: set(torch.serialization.get_safe_globals()),
@@ -24,6 +29,9 @@ PATCHES = {
         checkpoint_utils.load_pretrained_component_from_model
     ),
     plugin.patch_numpy_compat: lambda: numpy.compat,
+    plugin.show_averages_beside_training: lambda: Trainer.train_step,
+    plugin.update_in_few_launches: lambda: Adam.step,
+    plugin.refuse_other_parallelism: lambda: distributed_utils.call_main,
     plugin.explain_uncaught_errors: lambda: sys.excepthook,
 }
 
@@ -56,6 +64,28 @@ def test_datasets_of_single_sentences_find_numpys_old_number():
     data = ListDataset([torch.zeros(2), torch.zeros(3)], sizes=numpy.array([2, 3]))
     assert data.num_tokens(1) == 3
     assert numpy.compat.long is int
+
+
+@pytest.mark.parametrize(
+    ("option", "changes"),
+    [
+        ("--pipeline-model-parallel", {"distributed_training": {"pipeline_model_parallel": True}}),
+        ("--model-parallel-size", {"common": {"model_parallel_size": 2}}),
+        (
+            "--ddp-backend fully_sharded",
+            {"distributed_training": {"ddp_backend": "fully_sharded"}},
+        ),
+        ("--find-unused-parameters", {"distributed_training": {"find_unused_parameters": True}}),
+    ],
+)
+def test_parallelism_that_is_refused(option, changes):
+    cfg = OmegaConf.structured(FairseqConfig)
+    cfg = OmegaConf.merge(OmegaConf.to_container(cfg), changes)
+    began = []
+    with pytest.raises(UserError, match=f"^{option}: a model of --arch tied_gru "):
+        cfg.model = {"_name": "tied_gru"}
+        distributed_utils.call_main(cfg, began.append)
+    assert not began
 
 
 def test_a_copy_that_fails_leaves_the_checkpoint_before_it(tmp_path):

@@ -8,8 +8,10 @@ and may be applied any number of times.
 from __future__ import annotations
 
 import argparse
+import functools
 import shutil
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,12 +19,15 @@ from typing import Any
 
 import numpy
 import torch
-from fairseq import checkpoint_utils
+from fairseq import checkpoint_utils, utils
+from fairseq.distributed import utils as distributed_utils
 from fairseq.distributed.utils import _TensorPlaceholder
 from fairseq.file_io import PathManager
-from fairseq.models import FairseqDecoder, FairseqEncoder
+from fairseq.models import ARCH_MODEL_REGISTRY, FairseqDecoder, FairseqEncoder
 from fairseq.models.ema.ema import EMA
+from fairseq.optim.adam import Adam
 from fairseq.tasks import FairseqTask
+from fairseq.trainer import Trainer
 from omegaconf import DictConfig, ListConfig
 from omegaconf.base import ContainerMetadata, Metadata
 from omegaconf.nodes import AnyNode
@@ -35,11 +40,12 @@ import tiednmt.models.tied_rhn_lm
 import tiednmt.models.tied_transformer
 import tiednmt.models.tied_transformer_gru
 import tiednmt.models.tied_transformer_lm
+import tiednmt.optim.nt_asgd
 import tiednmt.tasks.tied_language_modeling
 import tiednmt.tasks.tied_translation  # noqa: F401
-from tiednmt.checkpoints import write_checkpoint
+from tiednmt.checkpoints import registered_name, write_checkpoint
 from tiednmt.data_files import check_binarised_text, check_dictionaries
-from tiednmt.errors import explain_uncaught_errors
+from tiednmt.errors import UserError, explain_uncaught_errors
 from tiednmt.guards import (
     build_known_architectures,
     check_checkpoints,
@@ -48,6 +54,9 @@ from tiednmt.guards import (
     refuse_fasta,
 )
 from tiednmt.models.parameters import OURS, names_of, with_all_names
+from tiednmt.models.tied_model import TiedModel
+from tiednmt.optim import few_launches
+from tiednmt.optim.averaged_sgd import AveragedSGD
 from tiednmt.training_end import end_where_told, refuse_what_cannot_work
 
 
@@ -177,12 +186,101 @@ def hold_rows_in_training() -> None:
     FairseqTask.optimizer_step, EMA._step_internal = step, average_step
 
 
+def show_averages_beside_training() -> None:
+    """Validate and save the average of ``--optimizer tied_averaged_sgd``, train its last iterate.
+
+    fairseq has no place where an optimizer could change the weights between the two.
+    """
+    if getattr(Trainer.train_step, "shows_averages", False):
+        return
+    shown_in = {"train_step": False, "begin_valid_epoch": True, "save_checkpoint": True}
+    for name, shown in shown_in.items():
+        setattr(Trainer, name, _after_showing(shown, getattr(Trainer, name)))
+
+
+def _after_showing(average: bool, method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of the trainer that finds the average in the weights, or the last iterate."""
+
+    @functools.wraps(method)
+    def run(self: Trainer, *args: Any, **options: Any) -> Any:
+        optimizer = self.optimizer.optimizer
+        if isinstance(optimizer, AveragedSGD):
+            optimizer.show_average(average)
+        return method(self, *args, **options)
+
+    run.shows_averages = True  # type: ignore[attr-defined]
+    return run
+
+
+def update_in_few_launches() -> None:
+    """Let Adam and the norm of the gradient go over lists of tensors: the same numbers, sooner.
+
+    fairseq goes over parameters one by one, unless apex is installed.
+    """
+    if getattr(Adam.step, "goes_over_lists", False):
+        return
+    one_by_one = Adam.step
+
+    @functools.wraps(one_by_one)
+    def step(self: Adam, closure: Callable[[], Any] | None = None) -> Any:
+        fast = few_launches.goes_over_lists(self)
+        return (few_launches.step if fast else one_by_one)(self, closure)
+
+    step.goes_over_lists = True  # type: ignore[attr-defined]
+    Adam.step = step
+    if not utils.multi_tensor_l2norm_available:
+        utils.multi_tensor_l2norm_available = True
+        utils.multi_tensor_total_norm = few_launches.total_norm
+
+
+def refuse_other_parallelism() -> None:
+    """Say at once what does not go with a model of this package, which is whole in every process.
+
+    fairseq's ways to split one need packages that are not installed with it, or fail later.
+    """
+    call_main = distributed_utils.call_main
+    if getattr(call_main, "refuses", False):
+        return
+
+    def call(cfg: Any, main: Any, **options: Any) -> Any:
+        arch = registered_name(getattr(cfg, "model", None))
+        if issubclass(ARCH_MODEL_REGISTRY.get(arch, object), TiedModel):
+            _refuse(cfg, f"a model of --arch {arch}")
+        return call_main(cfg, main, **options)
+
+    call.refuses = True  # type: ignore[attr-defined]
+    distributed_utils.call_main = call
+
+
+def _refuse(cfg: Any, model: str) -> None:
+    parallel = cfg.distributed_training
+    splits = {
+        "--pipeline-model-parallel": parallel.pipeline_model_parallel,
+        "--model-parallel-size": cfg.common.model_parallel_size > 1,
+        "--ddp-backend fully_sharded": parallel.ddp_backend == "fully_sharded",
+    }
+    for option, given in splits.items():
+        if given:
+            raise UserError(
+                f"{option}: {model} is not split over devices; every one trains the whole of it, "
+                "with --ddp-backend legacy_ddp or pytorch_ddp"
+            )
+    if parallel.find_unused_parameters:  # torch takes those of the loss for unused
+        raise UserError(
+            f"--find-unused-parameters: {model} uses all of its parameters, those of the output "
+            "layer outside of its forward pass; leave the option out"
+        )
+
+
 allow_fairseq_types()
 hold_rows_in_training()
+refuse_other_parallelism()
+show_averages_beside_training()
 make_checkpoint_copies_atomic()
 save_checkpoints_whole()
 load_components_of_tied_models()
 patch_numpy_compat()
+update_in_few_launches()
 explain_uncaught_errors()
 keep_the_check_of_pickles()
 check_checkpoints()

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from preprocess.parallel import cores
+from scripts.lab.benchmarks.output_layer import PACKAGES, PLAIN
 from scripts.lab.run.specs import ROOT
 from tiednmt.files import write_json
 
@@ -80,7 +81,8 @@ class Place:
 
 def _check(place: Place) -> Iterator[Step]:
     xml = str(place.out / "check.xml")
-    tests = ("-q", "-m", "gpu", "-p", "no:cacheprovider", "tests/gpu", "tests/modules")
+    folders = ("tests/gpu", "tests/modules", "tests/scripts/lab/benchmarks")
+    tests = ("-q", "-m", "gpu", "-p", "no:cacheprovider", *folders)
     yield Step("tests", ("pytest", *tests, "--junitxml", xml))
 
 
@@ -88,8 +90,11 @@ def _multi30k(place: Place) -> Iterator[Step]:
     """Small models leave most of a GPU idle, so several train at the same time."""
     jobs = ("--seeds", "3", "--jobs", str(min(cores(), 9)))
     modes = ("--rows", "none", "decoder", "three-way")
-    yield place.experiment("multi30k-en-de-transformer", 3, *modes, *jobs)
-    yield place.experiment("multi30k-en-de", 3, *modes, *jobs)
+    for name in ("multi30k-en-de-transformer", "multi30k-en-de"):
+        yield place.experiment(name, 3, *modes, *jobs)
+        # our search and fairseq's on the same weights
+        run = ("--run", str(place.out / name), "--row", "three-way", "--against", "three-way")
+        yield place.benchmark(f"benchmark-generate-{name}", "generate", *run)
 
 
 def _speed(place: Place) -> Iterator[Step]:
@@ -112,11 +117,18 @@ def _speed(place: Place) -> Iterator[Step]:
             )
     sizes = ("64", "500", "16") if place.rehearsed else ("8192", "94000", "512")
     named = [w for pair in zip(("--tokens", "--types", "--dim"), sizes, strict=True) for w in pair]
-    yield place.benchmark("benchmark-output-layer", "output-layer", *named)
+    for dtype in ("float32", "bfloat16"):
+        for against in (PLAIN, *(side for side, package in PACKAGES.items() if find_spec(package))):
+            if against != PLAIN and place.rehearsed:
+                continue  # a GPU's kernels
+            sides = ("--dtype", dtype, "--against", against)
+            name = f"benchmark-output-layer-{dtype}-{against}"
+            yield place.benchmark(name, "output-layer", *named, *sides)
 
 
 def _ptb(place: Place) -> Iterator[Step]:
     yield place.experiment("ptb-large", 3, "--jobs", "5")
+    yield place.experiment("ptb-awd-lstm", 3)
 
 
 PARTS: Mapping[str, Callable[[Place], Iterator[Step]]] = {

@@ -181,6 +181,10 @@ TRAIN = {
         ("{folder}/swapped", "--tying", "three-way", "--finetune-from-model", GOOD),
         r"checkpoint_last\.pt: .*trained on other dictionaries",
     ),
+    "a model in shards": (
+        ("{data}", "--ddp-backend", "fully_sharded"),
+        r"--ddp-backend fully_sharded: a model of --arch tied_gru_tiny is not split",
+    ),
     "another arch": (("{data}", "--arch", "lstm"), r"--criterion tied_cross_entropy goes with"),
     "place below a file": (
         ("{data}", "--save-dir", "{folder}/text.pt/run"),

@@ -12,7 +12,7 @@ from fairseq.data import Dictionary
 
 import tiednmt.plugin  # noqa: F401
 from preprocess import monolingual, text8
-from tests.support.commandline import as_two_workers, run, run_until_killed
+from tests.support.commandline import run, run_until_killed, run_workers
 
 pytestmark = pytest.mark.slow
 
@@ -99,22 +99,45 @@ def test_killed_within_an_epoch_and_resumed(plain, data, tmp_path):
     assert_same(plain, tmp_path / LAST)
 
 
-def test_two_workers_are_one_with_their_streams(data, tmp_path, background):
+def test_two_workers_are_one_with_their_streams(data, tmp_path):
     """With the penalty, and resumed in the middle of the epoch."""
     options = ("--projection", "--projection-penalty", "2", "--disable-validation")
-    parallel = as_two_workers()
+    command = (data, *TRAIN, "--save-dir", tmp_path / "two", *options, "--batch-size", 2)
     for updates in (10, 30):
-        ranks = [
-            background.start(
-                *(train, data, tmp_path / "two", *options, "--batch-size", 2, *parallel),
-                *("--distributed-rank", rank, "--max-update", updates),
-            )
-            for rank in (0, 1)
-        ]
-        for rank in ranks:
-            rank.result().check()
+        run_workers(2, "fairseq-train", *command, "--max-update", updates)
     train(data, tmp_path / "one", *options, "--max-update", 30).check()
     assert_same(tmp_path / "one" / LAST, tmp_path / "two" / LAST, atol=1e-5, rtol=0)
+
+
+AWD = (
+    *("--arch", "tied_lstm_lm_awd", "--last-hidden-size", 16, "--optimizer", "tied_averaged_sgd"),
+    *("--lr", 4, "--lr-scheduler", "tied_non_monotonic", "--non-monotone-interval", 1),
+    *("--update-epoch-batch-itr", "True", "--no-epoch-checkpoints", "--max-epoch"),
+)
+
+
+def test_an_averaged_lstm_is_validated_saved_and_resumed(data, tmp_path):
+    """What is saved is what was validated, the average; training goes on from the last iterate."""
+    whole = train(data, tmp_path / "whole", *AWD, 10).check().output
+    state = load(tmp_path / "whole" / LAST)["last_optimizer_state"]["param_groups"][0]
+    updates_per_epoch = int(re.search(r"train \| epoch 001 .*num_updates (\d+)", whole)[1])
+    before = 10 - (state["averaged"] - 1) // updates_per_epoch  # epochs of plain SGD
+    assert (state["averaged"] - 1) % updates_per_epoch == 0
+    losses = re.findall(r"valid on 'valid' subset \| loss ([\d.]+)", whole)
+    losses = [float(loss) for loss in losses]
+    rises = [t for t in range(2, 10) if losses[t] > min(losses[: t - 1])]
+    assert before == rises[0] + 1
+    assert 2 < before < 8
+    for epochs in (before + 1, 10):
+        train(data, tmp_path / "parts", *AWD, epochs).check()
+    assert_same(tmp_path / "whole" / LAST, tmp_path / "parts" / LAST)
+    validated = run(
+        *("fairseq-validate", data, "--user-dir", "tiednmt", "--cpu", "--batch-size", 4),
+        *("--task", "tied_language_modeling", "--tokens-per-sample", 5, "--num-workers", 0),
+        *("--path", tmp_path / "whole" / LAST, "--valid-subset", "valid"),
+    )
+    found = re.search(r"\| loss ([\d.]+)", validated.check().output)[1]
+    assert float(found) == pytest.approx(losses[-1], abs=0.002)
 
 
 def test_every_epoch_and_validation_starts_with_an_empty_state(data, tmp_path):

@@ -15,6 +15,7 @@ import socket
 
 import pytest
 import torch
+import torch.distributed as dist
 from fairseq import checkpoint_utils
 from fairseq.dataclass.configs import EMAConfig
 from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_DATACLASS_REGISTRY
@@ -22,6 +23,8 @@ from fairseq.models.ema import build_ema
 from fairseq.sequence_generator import SequenceGenerator
 from omegaconf import OmegaConf
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.nn.utils import parametrize
 
 import tests.support.toy_model  # noqa: F401
@@ -347,6 +350,32 @@ def test_the_tie_survives_the_meta_device(arch, tying):
     built_there.to_empty(device="cpu").to(torch.float64).load_state_dict(model.state_dict())
     assert_tied(built_there, arch, tying)
     assert torch.equal(evaluated(model, arch), evaluated(built_there, arch))
+
+
+@pytest.fixture
+def one_process():
+    """A process group of this process alone."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield init_device_mesh("cpu", (1,))
+    dist.destroy_process_group()
+
+
+@every_case
+def test_the_tie_survives_sharding(arch, tying, one_process):
+    """FSDP2 puts parameters of its own in the place of all; examples/sharded_training.py."""
+    model, (given, target) = build(arch, tying), inputs_for(arch)
+    sharded, other = (
+        fully_shard(copy.deepcopy(one), mesh=one_process)
+        for one in (model, build(arch, tying, seed=8))
+    )
+    for one in (model, sharded):
+        loss_of(one, given, target).backward()
+    assert_tied(sharded, arch, tying)
+    for one, whole in zip(sharded.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(one.grad.full_tensor(), whole.grad)
+    other.load_state_dict(sharded.state_dict())
+    assert_tied(other, arch, tying)
+    assert torch.equal(evaluated(other, arch), evaluated(model, arch))
 
 
 @every_case

@@ -1,11 +1,9 @@
-import subprocess
-
 import pytest
 import torch
 from fairseq import checkpoint_utils
 
 from tests.models.contract import ARCHITECTURES, LANGUAGE_MODELS, build, inputs_for, loss_of
-from tests.support.commandline import ENVIRONMENT, ROOT, as_two_workers, command_line
+from tests.support.commandline import run_workers
 from tests.support.small_models import JOINT, dictionary
 from tests.support.small_models import model as small_model
 from tests.support.small_training import RECIPE, SIZES, train, write_corpus
@@ -104,22 +102,8 @@ def test_training_goes_on_with_the_moments_of_these_rows(data, whole, tmp_path):
 def test_two_workers(data, whole, tmp_path):
     options = ("--tying", "three-way", "--train-rows", "20:", "--weight-decay", "0.1")
     started = ("--finetune-from-model", whole, "--max-update", "3", "--save-dir", tmp_path)
-    workers = as_two_workers()
-    arguments = (data, "--user-dir", "tiednmt", *RECIPE, *SIZES, *options, *started, *workers)
-    processes = [
-        subprocess.Popen(
-            command_line("fairseq-train", *arguments, "--distributed-rank", rank),
-            cwd=ROOT,
-            env=ENVIRONMENT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in (0, 1)
-    ]
-    for process in processes:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors[-2000:]
+    arguments = (data, "--user-dir", "tiednmt", *RECIPE, *SIZES, *options, *started)
+    run_workers(2, "fairseq-train", *arguments)
     assert_these_alone_moved(load(whole)["model"], load(tmp_path / "checkpoint_last.pt")["model"])
 
 

@@ -75,6 +75,7 @@ def test_there_is_no_source_to_tie(tying):
         (2.69, "lstm", "tied_lstm_lm_small", {"tying": "decoder", "projection": True}),
         (66, "lstm", "tied_lstm_lm_large", {}),
         (51, "lstm", "tied_lstm_lm_large", {"tying": "decoder"}),
+        (24, "lstm", "tied_lstm_lm_awd", {"tying": "decoder"}),  # Merity et al. (2018)
         (32, "rhn", None, {}),
         (23.5, "rhn", None, {"tying": "decoder"}),  # "24M"
     ],
@@ -190,9 +191,49 @@ def test_masks_of_bayesian_dropout_hold_for_the_window():
     assert 0 < kept.float().mean() < 1
 
 
+@pytest.mark.parametrize("sentence_avg", [False, True])
+def test_penalties_of_activations(sentence_avg):
+    """Merity et al. (2018), section 4.5: the means over all numbers, once for each token."""
+    alpha, beta = 2.0, 3.0
+    options = {"last_hidden_size": 6, "hidden_size": 5, "layers": 2, "init_range": 0.9}
+    penalties = {"activation_penalty": alpha, "temporal_activation_penalty": beta}
+    plain, built = model(**options).double(), model(**options, **penalties).double()
+    config = OmegaConf.create({**vars(TiedCrossEntropyConfig()), "sentence_avg": sentence_avg})
+    config.update_freq = [1]
+    criterion = TiedCrossEntropy(config, SimpleNamespace(target_dictionary=WORDS))
+    batch = StreamWindows(corpus(), 3, 1, 9, WORDS.eos())[0]
+    attach(batch, CarriedState())
+    inputs = plain.embeddings.target(batch["net_input"]["src_tokens"].t())
+    outputs, _ = plain.decoder.network(inputs)
+    changes = outputs[1:] - outputs[:-1]
+    expected = alpha * outputs.pow(2).mean() + beta * changes.pow(2).mean()
+    losses = []
+    for one in (plain, built):
+        attach(batch, CarriedState())
+        loss, _, log = criterion(one, batch)
+        losses.append(loss)
+    torch.testing.assert_close(losses[1] - losses[0], batch["ntokens"] * expected)
+    assert log["activation_penalty"] == pytest.approx(expected.item())
+    assert log["nll_loss"] == pytest.approx(losses[0].item())
+    attach(batch, CarriedState())
+    torch.testing.assert_close(criterion(built.eval(), batch)[0], losses[0])  # not validated
+
+
+def test_the_activation_penalty_is_of_what_dropout_leaves():
+    options = {"embed_dim": 64, "hidden_size": 64, "activation_penalty": 1.0}
+    built = model(dropout=0.5, variational_dropout=True, **options)
+    features, extra = built(torch.full((2, 9), 5), features_only=True)
+    assert (features == 0).any()
+    assert extra["activation_penalty"].item() == pytest.approx(features.pow(2).mean().item())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"weight_dropout": 1.0}, "--weight-dropout 1.0: must be from 0 to below 1"),
+        ({"hidden_dropout": -0.5}, "--hidden-dropout -0.5: must be from 0 to below 1"),
+        ({"last_hidden_size": -1}, "--last-hidden-size -1: must be 0 or more"),
+        ({"activation_penalty": -1.0}, "--activation-penalty -1.0: must be 0 or more"),
         ({"dropout": 1.0}, "--dropout 1.0: must be from 0 to below 1"),
         ({"word_dropout": -0.1}, "--word-dropout -0.1: must be from 0 to below 1"),
         ({"hidden_size": 0}, "--hidden-size 0: must be 1 or more"),

@@ -12,6 +12,7 @@ from tiednmt.modules import (
     StackedLSTM,
     WordDropout,
 )
+from tiednmt.modules.dropout import dropout
 from tiednmt.modules.linear import Matmul
 from tiednmt.modules.masked_lstm import masked_lstm
 
@@ -27,18 +28,23 @@ def networks(**options):
 
 
 def lstm_by_hand(network, inputs, state):
+    outputs, hidden, cell = layers_by_hand(network, inputs, *state)
+    return outputs, (torch.stack(hidden), torch.stack(cell))
+
+
+def layers_by_hand(network, inputs, hidden, cell, recurrent=None):
     """Hochreiter & Schmidhuber (1997) with forget gates, as torch documents it."""
-    hidden, cell = (list(part) for part in state)
-    outputs = []
+    hidden, cell, outputs = list(hidden), list(cell), []
+    recurrent = recurrent or [layer.weight_hh_l0 for layer in network.layers]
     for x in inputs:
         for i, layer in enumerate(network.layers):
             gates = x @ layer.weight_ih_l0.T + layer.bias_ih_l0
-            gates = gates + hidden[i] @ layer.weight_hh_l0.T + layer.bias_hh_l0
-            enter, forget, candidate, leave = gates.split(HIDDEN, dim=1)
+            gates = gates + hidden[i] @ recurrent[i].T + layer.bias_hh_l0
+            enter, forget, candidate, leave = gates.chunk(4, dim=1)
             cell[i] = forget.sigmoid() * cell[i] + enter.sigmoid() * candidate.tanh()
             hidden[i] = x = leave.sigmoid() * cell[i].tanh()
         outputs.append(x)
-    return torch.stack(outputs), (torch.stack(hidden), torch.stack(cell))
+    return torch.stack(outputs), hidden, cell
 
 
 def rhn_by_hand(network, inputs, state):
@@ -99,6 +105,70 @@ def test_an_lstm_with_one_bias_a_gate():
     torch.testing.assert_close(single(inputs)[0], twice(inputs)[0])
     single(inputs)[0].sum().backward()
     assert all(parameter.grad is not None for parameter in single.parameters())
+
+
+LAST = 4  # size of a last layer that is smaller
+
+
+def smaller_at_the_end(**options):
+    torch.manual_seed(3)
+    network = StackedLSTM(INPUT, HIDDEN, 3, last_size=LAST, **options).double()
+    drawn = [torch.randn(3, STREAMS, HIDDEN, dtype=torch.float64) for _ in range(2)]
+    for part in drawn:
+        part[-1, :, LAST:] = 0
+    by_layer = [[*part[:-1], part[-1, :, :LAST]] for part in drawn]
+    return network, torch.randn(STEPS, STREAMS, INPUT, dtype=torch.float64), drawn, by_layer
+
+
+def test_a_last_layer_of_another_size():
+    network, inputs, state, by_layer = smaller_at_the_end()
+    assert network.output_size == LAST
+    outputs, left = network(inputs, tuple(state))
+    expected, hidden, cell = layers_by_hand(network, inputs, *by_layer)
+    torch.testing.assert_close(outputs, expected)
+    for part, by_hand in zip(left, (hidden, cell), strict=True):
+        torch.testing.assert_close([*part[:-1], part[-1, :, :LAST]], by_hand)
+        assert part.shape == state[0].shape and not part[-1, :, LAST:].any()
+    empty = [torch.zeros_like(layer) for layer in by_layer[0]]
+    expected, *_ = layers_by_hand(network, inputs, empty, empty)
+    torch.testing.assert_close(network(inputs)[0], expected)
+
+
+@pytest.mark.parametrize("recurrent_dropout", [0.0, 1e-9])  # the fused kernel, and the loop
+def test_weights_are_dropped_once_a_window(recurrent_dropout):
+    """Merity et al. (2018): U becomes M ⊙ U / (1 − p), M the same for all steps and streams."""
+    options = {"weight_dropout": 0.5, "recurrent_dropout": recurrent_dropout}
+    network, inputs, state, by_layer = smaller_at_the_end(**options)
+    dropped = {}
+
+    def keep(weight, rate):
+        if rate != 0.5:
+            return weight  # the mask of the states
+        dropped[id(weight)] = drawn = dropout(weight, rate)
+        return drawn
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tiednmt.modules.recurrent.dropout", keep)
+        outputs, _ = network(inputs, tuple(state))
+    weights = [layer.weight_hh_l0 for layer in network.layers]
+    masks = [(dropped[id(weight)] / weight).detach() for weight in weights]
+    for mask in masks:
+        assert set(mask.unique().tolist()) == {0.0, 2.0}
+    masked = [mask * weight for mask, weight in zip(masks, weights, strict=True)]
+    expected, *_ = layers_by_hand(network, inputs, *by_layer, masked)
+    torch.testing.assert_close(outputs, expected)
+    parameters = list(network.parameters())
+    torch.manual_seed(6)
+    towards = torch.randn_like(outputs)
+    torch.testing.assert_close(
+        torch.autograd.grad((towards * outputs).sum(), parameters),
+        torch.autograd.grad((towards * expected).sum(), parameters),
+    )
+    again, another = network(inputs)[0], network(inputs)[0]
+    assert not torch.equal(again, another)
+    network.eval()
+    whole, *_ = layers_by_hand(network, inputs, *by_layer)
+    torch.testing.assert_close(network(inputs, tuple(state))[0], whole)
 
 
 def test_carried_state_is_detached_and_cut_to_the_streams_that_go_on():

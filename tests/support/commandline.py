@@ -119,14 +119,20 @@ def run_until_killed(updates: range, name: str, *arguments: object) -> None:
     assert process.wait() == -signal.SIGKILL
 
 
-def as_two_workers() -> tuple[object, ...]:
-    """Options of data-parallel training on the CPU; each process adds ``--distributed-rank``."""
+def run_workers(
+    count: int, name: str, *arguments: object, ddp_backend: str = "legacy_ddp"
+) -> list[Done]:
+    """The same training by each of so many processes, which share every update on the CPU."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    return (
-        *("--distributed-world-size", 2, "--distributed-init-method", f"tcp://127.0.0.1:{port}"),
-        *("--distributed-no-spawn", "--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp"),
+    parallel = (
+        *("--distributed-world-size", count, "--distributed-init-method"),
+        *(f"tcp://127.0.0.1:{port}", "--distributed-no-spawn", "--distributed-backend", "gloo"),
+        *("--ddp-backend", ddp_backend, "--distributed-rank"),
     )
+    with ThreadPoolExecutor(count) as pool:
+        ranks = [pool.submit(run, name, *arguments, *parallel, rank) for rank in range(count)]
+    return [rank.result().check() for rank in ranks]
 
 
 class Background:

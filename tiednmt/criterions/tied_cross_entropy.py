@@ -120,7 +120,7 @@ class TiedCrossEntropy(FairseqCriterion):
             self.row_movement.observe(model.num_updates, model.embeddings)
         if self.gradient_shares is not None and model.training:
             self.gradient_shares.observe(model.num_updates, model)
-        features, _ = model(**sample["net_input"], features_only=True)
+        features, extra = model(**sample["net_input"], features_only=True)
         loss, nll = layer.loss(
             features.flatten(0, 1),
             model.get_targets(sample, None).flatten(),
@@ -138,6 +138,10 @@ class TiedCrossEntropy(FairseqCriterion):
             penalty = layer.penalty(self.projection_penalty)
             loss = loss + penalty / self._batches_that_share_an_update()
             log["penalty"] = penalty.data
+        activation_penalty = extra.get("activation_penalty")
+        if activation_penalty is not None:  # per token
+            loss = loss + sample["ntokens"] * activation_penalty
+            log["activation_penalty"] = activation_penalty.data
         for use, scale in model.learned_scales.items():
             log[SCALES[use]] = scale.detach().clone()  # that of the batch, whatever its update does
         log["batches"] = 1
@@ -159,7 +163,7 @@ class TiedCrossEntropy(FairseqCriterion):
         metrics.log_scalar("loss", total("loss") / samples / math.log(2), samples, round=3)
         metrics.log_scalar("nll_loss", total("nll_loss") / tokens / math.log(2), tokens, round=3)
         metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
-        for name in ("penalty", *SCALES.values()):
+        for name in ("penalty", "activation_penalty", *SCALES.values()):
             if any(name in log for log in logging_outputs):
                 metrics.log_scalar(name, total(name) / total("batches"), round=3)
 

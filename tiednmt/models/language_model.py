@@ -1,12 +1,13 @@
 """What language models share: embeddings, output layer, a state that windows hand on."""
 
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from fairseq.data import Dictionary
 from fairseq.models import FairseqIncrementalDecoder, FairseqLanguageModel
 from torch import Tensor, nn
 
+from tiednmt.errors import UserError
 from tiednmt.models.tied_model import (
     IncrementalState,
     TiedModel,
@@ -24,6 +25,7 @@ from tiednmt.modules import (
 )
 from tiednmt.modules.linear import linear
 from tiednmt.modules.lookup import LookupScale
+from tiednmt.options import option_name
 from tiednmt.tying import Embeddings
 
 ANY_LENGTH = 100_000  # fairseq's own recurrent models say the same: there is no limit
@@ -49,6 +51,14 @@ class LanguageModel(TiedModel, FairseqLanguageModel):
         return carries
 
 
+class Window(NamedTuple):
+    """What a decoder makes of a window."""
+
+    features: Tensor  # B × T × embedding
+    state: State  # that it leaves; sentences lie along dimension 1 of its parts
+    penalty: Tensor | None = None  # added to the loss of each of its tokens in training
+
+
 class LanguageModelDecoder(FairseqIncrementalDecoder):
     """Embeddings, and what happens to a state between windows and between steps of generation.
 
@@ -72,11 +82,8 @@ class LanguageModelDecoder(FairseqIncrementalDecoder):
         self.input_scale = input_scale
         self.carries_state = carries_state
 
-    def run(self, tokens: Tensor, state: State | None) -> tuple[Tensor, State]:
-        """The features (B × T × embedding) of tokens (B × T) read from a state (None: the start).
-
-        Also the state they leave; sentences lie along dimension 1 of its parts.
-        """
+    def run(self, tokens: Tensor, state: State | None) -> Window:
+        """Read tokens (B × T) from a state (None: the start)."""
         raise NotImplementedError
 
     def forward(
@@ -86,8 +93,11 @@ class LanguageModelDecoder(FairseqIncrementalDecoder):
         carried: CarriedState | None = None,
         features_only: bool = False,
         **_: Any,
-    ) -> tuple[Tensor, dict[str, None]]:
+    ) -> tuple[Tensor, dict[str, Tensor | None]]:
         """Scores (B × T × vocabulary), or features (B × T × embedding) if ``features_only``.
+
+        The second value holds ``attn``, which is None, and ``activation_penalty``, which training
+        adds to the loss of each token, or None.
 
         Args:
             prev_output_tokens: B × T.
@@ -105,20 +115,20 @@ class LanguageModelDecoder(FairseqIncrementalDecoder):
         incremental_state: IncrementalState | None = None,
         carried: CarriedState | None = None,
         **_: Any,
-    ) -> tuple[Tensor, dict[str, None]]:
-        """What the output layer reads (B × T × embedding); there is no attention."""
+    ) -> tuple[Tensor, dict[str, Tensor | None]]:
+        """What the output layer reads (B × T × embedding); see :meth:`forward`."""
         state = None
         if carried is not None:
             state = carried.read(prev_output_tokens.size(0), prev_output_tokens.device)
         if incremental_state is not None:
             prev_output_tokens = prev_output_tokens[:, -1:]
             state = self._cached(incremental_state)
-        features, state = self.run(prev_output_tokens, state or None)
+        features, state, penalty = self.run(prev_output_tokens, state or None)
         if carried is not None:
             carried.keep(state if self.carries_state else ())
         if incremental_state is not None:
             self._cache(incremental_state, state)
-        return features, {"attn": None}
+        return features, {"attn": None, "activation_penalty": penalty}
 
     def _cached(self, incremental_state: IncrementalState) -> State | None:
         cached = self.get_incremental_state(incremental_state, "network")
@@ -156,8 +166,8 @@ class RecurrentLanguageModelConfig(TiedModelConfig):
     hidden_size: int = field(
         default=200,
         metadata={
-            "help": "size of the recurrent state; where it is not --embed-dim, a learned matrix "
-            "without bias brings it down to it before the output layer"
+            "help": "size of the recurrent state; where the last layer's is not --embed-dim, a "
+            "learned matrix without bias brings it down to it before the output layer"
         },
     )
     dropout: float = field(
@@ -179,6 +189,20 @@ class RecurrentLanguageModelConfig(TiedModelConfig):
         default=0.0,
         metadata={"help": "dropout of whole input words, one mask per window"},
     )
+    activation_penalty: float = field(
+        default=0.0,
+        metadata={
+            "help": "alpha of activation regularisation: adds alpha * mean square of the dropped "
+            "output of the network to the loss of each token in training (Merity et al. 2018)"
+        },
+    )
+    temporal_activation_penalty: float = field(
+        default=0.0,
+        metadata={
+            "help": "beta of temporal activation regularisation: the same of the difference "
+            "between the outputs of two steps, before dropout"
+        },
+    )
     init_range: float = field(
         default=0.1, metadata={"help": "every parameter starts uniform between minus this and this"}
     )
@@ -190,8 +214,12 @@ class RecurrentLanguageModel(LanguageModel):
     @classmethod
     def build(cls: type[Self], cfg: Any, source: Dictionary | None, target: Dictionary) -> Self:
         """Build the model for this dictionary; see :meth:`TiedModel.build`."""
-        dropouts = ("dropout", "recurrent_dropout", "word_dropout")
+        dropouts = ["dropout", "recurrent_dropout", "word_dropout"]
+        dropouts += [name for name in cls.DROPOUTS if getattr(cfg, name, None)]
         check_ranges(cfg, ("embed_dim", "hidden_size", *cls.SIZES), dropouts)
+        for name in ("activation_penalty", "temporal_activation_penalty"):
+            if getattr(cfg, name, 0) < 0:
+                raise UserError(f"{option_name(name)} {getattr(cfg, name)}: must be 0 or more")
         embeddings = embeddings_of(cfg, source, target, cfg.embed_dim)
         model = cls(RecurrentDecoder(cfg, target, embeddings, cls.build_network(cfg)))
         model.initialise(cfg)
@@ -215,10 +243,11 @@ class RecurrentLanguageModel(LanguageModel):
                 nn.init.uniform_(parameter, -cfg.init_range, cfg.init_range)
 
     SIZES: tuple[str, ...] = ()  # the further options that are sizes
+    DROPOUTS: tuple[str, ...] = ()  # and that are dropouts, which older checkpoints may not have
 
     @classmethod
     def build_network(cls, cfg: Any) -> RecurrentNetwork:
-        """The recurrent network from ``embed_dim`` to ``hidden_size``."""
+        """The recurrent network that reads ``embed_dim`` numbers a step."""
         raise NotImplementedError
 
 
@@ -238,15 +267,30 @@ class RecurrentDecoder(LanguageModelDecoder):
         self.word_dropout = WordDropout(cfg.word_dropout, owner)
         self.dropout = SequenceDropout(cfg.dropout, cfg.variational_dropout, owner)
         self.down = (
-            nn.Linear(cfg.hidden_size, cfg.embed_dim, bias=False)
-            if cfg.hidden_size != cfg.embed_dim
+            nn.Linear(network.output_size, cfg.embed_dim, bias=False)
+            if network.output_size != cfg.embed_dim
             else nn.Identity()
         )
+        # older checkpoints do not have the options
+        self.activation_penalty = getattr(cfg, "activation_penalty", 0.0)
+        self.temporal_activation_penalty = getattr(cfg, "temporal_activation_penalty", 0.0)
 
-    def run(self, tokens: Tensor, state: State | None) -> tuple[Tensor, State]:
+    def run(self, tokens: Tensor, state: State | None) -> Window:
         """See :class:`LanguageModelDecoder`; each part of the state is layers × B × hidden."""
         tokens = tokens.t()
         looked_up = self.input_scale(self.embedding(tokens))
         embedded = self.word_dropout(looked_up, tokens, self.embedding.num_embeddings)
         outputs, state = self.network(self.dropout(embedded), state)
-        return linear(self.down, self.dropout(outputs)).transpose(0, 1), state
+        dropped = self.dropout(outputs)
+        features = linear(self.down, dropped).transpose(0, 1)
+        return Window(features, state, self._penalty(outputs, dropped))
+
+    def _penalty(self, outputs: Tensor, dropped: Tensor) -> Tensor | None:
+        """What Merity et al. (2018), section 4.5, add to the mean loss; T × B × output each."""
+        if not self.training or not (self.activation_penalty or self.temporal_activation_penalty):
+            return None
+        penalty = self.activation_penalty * dropped.square().mean()
+        if len(outputs) > 1:
+            changes = outputs[1:] - outputs[:-1]
+            penalty = penalty + self.temporal_activation_penalty * changes.square().mean()
+        return penalty

@@ -1,10 +1,15 @@
-"""The LSTM language model of Zaremba et al. (2014) and Press & Wolf (2017), section 4."""
+"""The LSTM language model of Zaremba et al. (2014) and Press & Wolf (2017), section 4.
+
+With its further options it is the AWD-LSTM of Merity et al. (2018).
+"""
 
 from argparse import Namespace
 from dataclasses import dataclass, field
+from typing import Optional
 
 from fairseq.models import register_model, register_model_architecture
 
+from tiednmt.errors import UserError
 from tiednmt.models.language_model import RecurrentLanguageModel, RecurrentLanguageModelConfig
 from tiednmt.models.tied_model import preset
 from tiednmt.modules import RecurrentNetwork, StackedLSTM
@@ -22,6 +27,20 @@ class TiedLSTMLanguageModelConfig(RecurrentLanguageModelConfig):
             "the effective learning rate of the bias)"
         },
     )
+    last_hidden_size: int = field(
+        default=0,
+        metadata={"help": "size of the last layer's state (0: --hidden-size)"},
+    )
+    hidden_dropout: Optional[float] = field(  # noqa: UP045
+        default=None, metadata={"help": "dropout between layers, instead of --dropout"}
+    )
+    weight_dropout: float = field(
+        default=0.0,
+        metadata={
+            "help": "dropout on the entries of the recurrent matrices, once per window for all "
+            "streams (weight drop); the fused kernel stays in use"
+        },
+    )
 
 
 @register_model("tied_lstm_lm", dataclass=TiedLSTMLanguageModelConfig)
@@ -29,19 +48,27 @@ class TiedLSTMLanguageModel(RecurrentLanguageModel):
     """Stacked LSTM between the two embeddings."""
 
     SIZES = ("layers",)
+    DROPOUTS = ("hidden_dropout", "weight_dropout")
 
     @classmethod
     def build_network(cls, cfg: TiedLSTMLanguageModelConfig) -> RecurrentNetwork:
         """The LSTM layers."""
+        # older checkpoints do not have all the options
+        between = getattr(cfg, "hidden_dropout", None)
+        last_size = getattr(cfg, "last_hidden_size", 0)
+        if last_size < 0:
+            raise UserError(f"--last-hidden-size {last_size}: must be 0 or more")
         return StackedLSTM(
             cfg.embed_dim,
             cfg.hidden_size,
             cfg.layers,
-            cfg.dropout,
+            cfg.dropout if between is None else between,
             cfg.recurrent_dropout,
             cfg.variational_dropout,
-            getattr(cfg, "single_bias", False),  # not in older checkpoints
+            getattr(cfg, "single_bias", False),
             owner=cls.__name__,
+            weight_dropout=getattr(cfg, "weight_dropout", 0.0),
+            last_size=last_size,
         )
 
 
@@ -61,3 +88,23 @@ def tied_lstm_lm_medium(args: Namespace) -> None:
 def tied_lstm_lm_large(args: Namespace) -> None:
     """Zaremba's large model."""
     preset(args, embed_dim=1500, hidden_size=1500, layers=2, dropout=0.65, init_range=0.04)
+
+
+@register_model_architecture("tied_lstm_lm", "tied_lstm_lm_awd")
+def tied_lstm_lm_awd(args: Namespace) -> None:
+    """Merity et al.'s AWD-LSTM for Penn Treebank; tie it with ``--tying decoder``."""
+    preset(
+        args,
+        embed_dim=400,
+        hidden_size=1150,
+        last_hidden_size=400,
+        layers=3,
+        dropout=0.4,
+        hidden_dropout=0.25,
+        word_dropout=0.1,
+        weight_dropout=0.5,
+        variational_dropout=True,
+        activation_penalty=2.0,
+        temporal_activation_penalty=1.0,
+        init_range=0.04,
+    )

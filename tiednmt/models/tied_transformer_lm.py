@@ -10,7 +10,7 @@ from fairseq.models import register_model, register_model_architecture
 from torch import Tensor
 
 from tiednmt.errors import UserError
-from tiednmt.models.language_model import LanguageModel, LanguageModelDecoder
+from tiednmt.models.language_model import LanguageModel, LanguageModelDecoder, Window
 from tiednmt.models.tied_model import (
     TiedModelConfig,
     check_ranges,
@@ -116,14 +116,14 @@ class TransformerLanguageModelDecoder(LanguageModelDecoder):
             cfg.decoder_layers, options, cfg.attention_span, cfg.checkpoint_activations
         )
 
-    def run(self, tokens: Tensor, state: State | None) -> tuple[Tensor, State]:
+    def run(self, tokens: Tensor, state: State | None) -> Window:
         """See :class:`LanguageModelDecoder`; padding is on the right."""
         packing = Packing(tokens.eq(self.dictionary.pad()))
         units = packing.rows(tokens)
         embedded = self.input_scale(self.embedding(units))
         rows = self.inputs(embedded, packing.positions, tokens.size(1))
         rows, state = self.stack(rows, packing, state)
-        return packing.padded(rows), state
+        return Window(packing.padded(rows), state)
 
 
 def _check(cfg: TiedTransformerLanguageModelConfig) -> None:

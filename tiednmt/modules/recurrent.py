@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tiednmt.modules.dropout import Dropping, SequenceDropout, dropout
@@ -39,9 +41,10 @@ class RecurrentNetwork(Protocol):
     """What a language model needs of its recurrent network."""
 
     hidden_size: int
+    output_size: int
 
     def __call__(self, sequence: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Run T × B × input; return T × B × hidden and the state after the last step."""
+        """Run T × B × input; return T × B × output and the state after the last step."""
 
 
 class StackedLSTM(nn.Module):
@@ -61,6 +64,9 @@ class StackedLSTM(nn.Module):
         single_bias: use one bias per gate. PyTorch has two, which doubles the effective learning
             rate of their sum under SGD.
         owner: see :class:`~tiednmt.modules.dropout.Dropping`.
+        weight_dropout: on the entries of the recurrent matrices, drawn once per window for all
+            streams (DropConnect; Merity et al. 2018).
+        last_size: size of the last layer's state; 0: ``hidden_size``.
     """
 
     def __init__(
@@ -73,35 +79,44 @@ class StackedLSTM(nn.Module):
         variational: bool = False,
         single_bias: bool = False,
         owner: str | None = None,
+        weight_dropout: float = 0.0,
+        last_size: int = 0,
     ) -> None:
         super().__init__()
         self.hidden_size = hidden_size
+        sizes = [input_size, *[hidden_size] * (layers - 1), last_size or hidden_size]
+        self.output_size = sizes[-1]
         self.layers = nn.ModuleList(
-            _LSTMLayer(
-                hidden_size if i else input_size, hidden_size, recurrent_dropout, single_bias, owner
-            )
-            for i in range(layers)
+            _LSTMLayer(before, size, recurrent_dropout, weight_dropout, single_bias, owner)
+            for before, size in itertools.pairwise(sizes)
         )
         self.dropout = SequenceDropout(dropout, variational, owner)
 
     def forward(self, sequence: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Run T × B × input; return T × B × hidden and the state (h, c), each layers × B × hidden.
+        """Run T × B × input; return T × B × output and the state (h, c), each layers × B × hidden.
 
-        Without ``state`` the first step starts from zeros.
+        Without ``state`` the first step starts from zeros. A last layer of another size leaves the
+        rest of its rows empty.
         """
         if state is None:
-            zeros = sequence.new_zeros(len(self.layers), sequence.size(1), self.hidden_size)
+            width = max(self.hidden_size, self.output_size)
+            zeros = sequence.new_zeros(len(self.layers), sequence.size(1), width)
             state = zeros, zeros
-        before = [tuple(part[i : i + 1] for part in state) for i in range(len(self.layers))]
         after = []
         for i, layer in enumerate(self.layers):
-            sequence, left = layer(self.dropout(sequence) if i else sequence, before[i])
-            after.append(left)
+            before = tuple(part[i : i + 1, :, : layer.hidden_size].contiguous() for part in state)
+            sequence, left = layer(self.dropout(sequence) if i else sequence, before)
+            after.append([_padded(part, state[0].size(2)) for part in left])
         return sequence, tuple(torch.cat(parts) for parts in zip(*after, strict=True))
 
 
+def _padded(part: Tensor, width: int) -> Tensor:
+    """With zeros at the end of its rows, where they are shorter than ``width``."""
+    return part if part.size(2) == width else F.pad(part, (0, width - part.size(2)))
+
+
 class _LSTMLayer(nn.LSTM, Dropping):
-    """One layer of torch's LSTM with dropout on the recurrent connections."""
+    """One layer of torch's LSTM with dropout on the recurrent connections and their weights."""
 
     weight_ih_l0: Tensor
     weight_hh_l0: Tensor
@@ -113,12 +128,14 @@ class _LSTMLayer(nn.LSTM, Dropping):
         input_size: int,
         hidden_size: int,
         recurrent_dropout: float,
+        weight_dropout: float,
         single_bias: bool,
         owner: str | None,
     ) -> None:
         nn.LSTM.__init__(self, input_size, hidden_size)
         self.owner = owner
         self.recurrent_dropout = recurrent_dropout
+        self.weight_dropout = weight_dropout
         if single_bias:  # the kernel wants two: the other is a constant
             zeros = torch.zeros_like(self.bias_hh_l0, requires_grad=False)
             del self.bias_hh_l0
@@ -126,15 +143,21 @@ class _LSTMLayer(nn.LSTM, Dropping):
             self._init_flat_weights()
 
     def forward(self, sequence: Tensor, state: State) -> tuple[Tensor, State]:  # type: ignore[override]
-        if not self.drops or not self.recurrent_dropout:
-            hidden, cell = state
+        hidden, cell = state
+        if not self.drops or not (self.recurrent_dropout or self.weight_dropout):
             return nn.LSTM.forward(self, sequence, (hidden, cell))
-        hidden, cell = (part.squeeze(0) for part in state)
+        recurrent = dropout(self.weight_hh_l0, self.weight_dropout)
+        if not self.recurrent_dropout:
+            weights = [self.weight_ih_l0, recurrent, self.bias_ih_l0, self.bias_hh_l0]
+            settings = (True, 1, 0.0, True, False, False)  # biases, layers … as nn.LSTM has them
+            output, hidden, cell = torch.lstm(sequence, [hidden, cell], weights, *settings)
+            return output, (hidden, cell)
+        hidden, cell = hidden.squeeze(0), cell.squeeze(0)
         mask = dropout(torch.ones_like(hidden), self.recurrent_dropout)
         matmul = matmul_of(self, sequence)
         bias = self.bias_ih_l0 + self.bias_hh_l0
         inputs = multiply(sequence, self.weight_ih_l0, bias, matmul)
-        output, left = masked_lstm(matmul, inputs, self.weight_hh_l0, mask, (hidden, cell))
+        output, left = masked_lstm(matmul, inputs, recurrent, mask, (hidden, cell))
         return output, tuple(part.unsqueeze(0) for part in left)
 
 
@@ -161,7 +184,7 @@ class RecurrentHighwayNetwork(nn.Module):
         owner: str | None = None,
     ) -> None:
         super().__init__()
-        self.hidden_size = hidden_size
+        self.hidden_size = self.output_size = hidden_size
         self.input = nn.Linear(input_size, 2 * hidden_size, bias=False)
         self.layers = nn.ModuleList(nn.Linear(hidden_size, 2 * hidden_size) for _ in range(depth))
         self.dropout = SequenceDropout(recurrent_dropout, variational=True, owner=owner)

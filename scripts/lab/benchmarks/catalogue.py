@@ -64,7 +64,7 @@ BENCHMARKS = {
         measure=generation.measure,
     ),
     "output-layer": Benchmark(
-        help="loss and gradients of the output layer, beside linear + cross_entropy",
+        help="loss and gradients of the output layer, beside linear + cross_entropy or kernels",
         what=output_layer.WHAT,
         options=output_layer.Loss,
         measure=output_layer.measure,

@@ -74,7 +74,8 @@ def measure(options: Generation) -> dict[str, Any]:
         if options.against == CTRANSLATE2:
             other = _ctranslate2(options, Path(folder))
         else:
-            other = Side(options.against, partial(_rate, options, options.against, []))
+            same = ", fairseq's search" if options.against == options.row else ""
+            other = Side(options.against + same, partial(_rate, options, options.against, []))
         return compare(our_side, other, options.runs)
 
 

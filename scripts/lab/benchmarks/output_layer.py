@@ -1,4 +1,4 @@
-"""The output layer's loss and gradients beside a plain product and cross-entropy.
+"""The output layer's loss and gradients beside a plain product and cross-entropy, or a kernel.
 
 Each run is a process of its own, so that its peak of memory is its own:
 
@@ -12,6 +12,7 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -26,12 +27,21 @@ from scripts.lab.benchmarks.compare import (
     printed_by_module,
 )
 from scripts.lab.benchmarks.options import Paired
+from tiednmt.errors import UserError
 from tiednmt.modules import OutputLayer
 from tiednmt.options import add_options, command_words, from_arguments, option, positive
 from tiednmt.tuned_process import use_exact_onednn
 
-WHAT = "tokens a second, loss and gradients of the output layer in single precision"
+WHAT = "tokens a second, loss and gradients of the output layer"
 PADDING = 1
+OURS, PLAIN, LIGER, CUT = "ours", "plain", "liger", "cut-cross-entropy"
+NAMES = {
+    OURS: "tiednmt.modules.OutputLayer",
+    PLAIN: "linear and cross_entropy",
+    LIGER: "Liger's fused linear cross-entropy",
+    CUT: "Apple's cut cross-entropy, which has no bias",
+}
+PACKAGES = {LIGER: "liger_kernel", CUT: "cut_cross_entropy"}  # that a side needs, for a GPU
 
 
 @dataclass(frozen=True)
@@ -41,25 +51,39 @@ class Sizes:
     tokens: int = option("tokens at once", default=4096, type=positive)
     types: int = option("vocabulary size", default=94_000, type=positive)
     dim: int = option("embedding size", default=500, type=positive)
+    dtype: str = option(
+        "dtype of weights and features", choices=("float32", "bfloat16"), default="float32"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loss(Paired, Sizes):
-    """Options of ``scripts.benchmark output-layer``."""
+    """Options of ``scripts.benchmark output-layer``.
+
+    Raises:
+        UserError: what ours is compared with is not installed.
+    """
+
+    against: str = option("what ours is compared with", choices=(PLAIN, LIGER, CUT), default=PLAIN)
+
+    def __post_init__(self) -> None:
+        package = PACKAGES.get(self.against)
+        if package is not None and not find_spec(package):
+            raise UserError(f"--against {self.against}: pip install {package.replace('_', '-')}")
 
     @property
     def sizes(self) -> Sizes:
         """What each side is given."""
-        return Sizes(self.tokens, self.types, self.dim)
+        return Sizes(self.tokens, self.types, self.dim, self.dtype)
 
 
 def measure(options: Loss) -> dict[str, Any]:
-    """Our layer, and ``linear`` with ``cross_entropy``."""
-    return compare(
-        Side("tiednmt.modules.OutputLayer", partial(_in_a_process, "ours", options)),
-        Side("linear and cross_entropy", partial(_in_a_process, "plain", options)),
-        options.runs,
+    """Our layer, and what it is compared with."""
+    ours, theirs = (
+        Side(f"{NAMES[side]}, {options.dtype}", partial(_in_a_process, side, options))
+        for side in (OURS, options.against)
     )
+    return compare(ours, theirs, options.runs)
 
 
 def _in_a_process(side: str, options: Loss) -> Measured:
@@ -70,11 +94,12 @@ def _in_a_process(side: str, options: Loss) -> Measured:
 def measure_side(side: str, sizes: Sizes) -> Measured:
     """Loss and gradients once to warm up and once for the clock; the peak above what was there."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    if side == "ours":
+    if side == OURS:
         use_exact_onednn()  # as our models do
     torch.manual_seed(1)
-    layer = OutputLayer(nn.Embedding(sizes.types, sizes.dim)).to(device)
-    features = torch.randn(sizes.tokens, sizes.dim, device=device, requires_grad=True)
+    place = {"device": device, "dtype": getattr(torch, sizes.dtype)}
+    layer = OutputLayer(nn.Embedding(sizes.types, sizes.dim)).to(**place)
+    features = torch.randn(sizes.tokens, sizes.dim, **place, requires_grad=True)
     target = torch.randint(2, sizes.types, (sizes.tokens,), device=device)
     before = peak_memory()
     seconds = 0.0
@@ -89,16 +114,32 @@ def measure_side(side: str, sizes: Sizes) -> Measured:
 
 
 def loss(side: str, layer: OutputLayer, features: Tensor, target: Tensor) -> Tensor:
-    """The summed loss, ``ours`` or ``plain``."""
-    if side == "ours":
+    """The summed loss, by one of ``NAMES``."""
+    weight = layer.embedding.weight
+    if side == OURS:
         return layer.loss(features, target, PADDING).loss
-    return F.cross_entropy(layer(features), target, ignore_index=PADDING, reduction="sum")
+    if side == LIGER:
+        from liger_kernel.ops import LigerFusedLinearCrossEntropyFunction
+
+        settings = (None, PADDING, 0.0, 0.0, "sum")  # weights of types, …, no smoothing
+        fused = LigerFusedLinearCrossEntropyFunction.apply
+        total: Tensor = fused(features, weight, target, layer.bias, *settings)[0]
+        return total
+    if side == CUT:
+        from cut_cross_entropy import linear_cross_entropy
+
+        cut: Tensor = linear_cross_entropy(
+            features, weight, target, ignore_index=PADDING, reduction="sum"
+        )
+        return cut
+    scores = layer(features).float()  # as fairseq's criterions do
+    return F.cross_entropy(scores, target, ignore_index=PADDING, reduction="sum")
 
 
 def main() -> None:
     """Print one measurement as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("side", choices=("ours", "plain"))
+    parser.add_argument("side", choices=tuple(NAMES))
     add_options(parser, Sizes)
     args = parser.parse_args()
     print(json.dumps(asdict(measure_side(args.side, from_arguments(Sizes, args)))))

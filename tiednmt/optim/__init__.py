@@ -1,0 +1,1 @@
+"""Optimizers that fairseq does not have."""

@@ -1,0 +1,87 @@
+"""NT-ASGD for fairseq: SGD that averages once validation stops to improve (Merity et al. 2018)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fairseq.dataclass import FairseqDataclass
+from fairseq.optim import FairseqOptimizer, register_optimizer
+from fairseq.optim.lr_scheduler import FairseqLRScheduler, register_lr_scheduler
+from omegaconf import II
+from torch.nn import Parameter
+
+from tiednmt.errors import UserError
+from tiednmt.optim.averaged_sgd import AveragedSGD
+
+
+@dataclass
+class TiedAveragedSGDConfig(FairseqDataclass):
+    """Options of ``--optimizer tied_averaged_sgd``."""
+
+    weight_decay: float = field(
+        default=0.0, metadata={"help": "weight decay", "argparse_alias": "--wd"}
+    )
+    lr: list[float] = field(default=II("optimization.lr"))
+
+
+@register_optimizer("tied_averaged_sgd", dataclass=TiedAveragedSGDConfig)
+class TiedAveragedSGD(FairseqOptimizer):
+    """:class:`AveragedSGD`, told by ``--lr-scheduler tied_non_monotonic`` when to average."""
+
+    def __init__(self, cfg: TiedAveragedSGDConfig, params: Iterable[Parameter]) -> None:
+        super().__init__(cfg)
+        self._optimizer = AveragedSGD(params, **self.optimizer_config)
+
+    @property
+    def optimizer_config(self) -> dict[str, Any]:
+        """What overrides the state of a checkpoint when training goes on."""
+        return {"lr": self.cfg.lr[0], "weight_decay": self.cfg.weight_decay}
+
+
+@dataclass
+class TiedNonMonotonicConfig(FairseqDataclass):
+    """Options of ``--lr-scheduler tied_non_monotonic``."""
+
+    non_monotone_interval: int = field(
+        default=5,
+        metadata={
+            "help": "average the weights as soon as the validation loss of an epoch is above the "
+            "best of those that are more than so many epochs older"
+        },
+    )
+    lr: list[float] = field(default=II("optimization.lr"))
+
+
+@register_lr_scheduler("tied_non_monotonic", dataclass=TiedNonMonotonicConfig)
+class TiedNonMonotonic(FairseqLRScheduler):
+    """The trigger of NT-ASGD (Merity et al. 2018, algorithm 1); the rate stays as it is."""
+
+    def __init__(self, cfg: TiedNonMonotonicConfig, optimizer: FairseqOptimizer) -> None:
+        super().__init__(cfg, optimizer)
+        if not isinstance(optimizer, TiedAveragedSGD):
+            raise UserError(
+                "--lr-scheduler tied_non_monotonic goes with --optimizer tied_averaged_sgd, "
+                "in single precision"
+            )
+        if cfg.non_monotone_interval < 0:
+            raise UserError(
+                f"--non-monotone-interval {cfg.non_monotone_interval}: must be 0 or more"
+            )
+        self.losses: list[float] = []  # of validation, an epoch each
+
+    def state_dict(self) -> dict[str, Any]:
+        """The losses so far."""
+        return {"losses": self.losses}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the losses of a checkpoint."""
+        self.losses = list(state_dict["losses"])
+
+    def step(self, epoch: int, val_loss: float | None = None) -> None:
+        """After an epoch that was validated: average from now on if it is time to."""
+        if val_loss is None:
+            return
+        older = self.losses[: max(0, len(self.losses) - self.cfg.non_monotone_interval)]
+        if older and val_loss > min(older):
+            self.optimizer.optimizer.start_averaging()
+        self.losses.append(val_loss)
