@@ -30,7 +30,7 @@ def test_a_good_one_is_read(tmp_path):
     assert read_manifest(written(tmp_path, GOOD)) == GOOD
 
 
-@pytest.mark.parametrize("part", GOOD.keys() - {"format"})
+@pytest.mark.parametrize("part", sorted(GOOD.keys() - {"format"}))
 @pytest.mark.parametrize("value", [3, "text", ["list"], {"name": []}, {"name": {}}], ids=repr)
 def test_a_part_of_another_type_is_refused(part, value, tmp_path):
     if part in ("options", "vocabulary") and isinstance(value, dict):
