@@ -42,6 +42,8 @@ class Translation:
         source_units: the subword units of the line; those that the model does not know are one.
         alignment: (source unit, unit) by their places from 0: what each unit attends to most.
             Empty where the model has no attention.
+        attention: what ``alignment`` is taken from: the weights that each unit, and the end of the
+            sentence, gives to the source's units and their end. Each row sums to one.
     """
 
     text: str
@@ -50,6 +52,7 @@ class Translation:
     unit_scores: tuple[float, ...] = ()
     source_units: tuple[str, ...] = ()
     alignment: tuple[tuple[int, int], ...] = ()
+    attention: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -242,9 +245,11 @@ class Translator:
         )
         attention = hypothesis["attention"]
         alignment: tuple[tuple[int, int], ...] = ()
+        weights: tuple[tuple[float, ...], ...] = ()
         if attention is not None and attention.numel() and source_units:
             most = attention[: len(source_units), : len(units)].argmax(0).tolist()
             alignment = tuple((place, i) for i, place in enumerate(most))
+            weights = tuple(map(tuple, attention.t().tolist()))
         return Translation(
             text=self._text(source, hypothesis),
             score=float(hypothesis["score"]),
@@ -252,6 +257,7 @@ class Translator:
             unit_scores=tuple(hypothesis["positional_scores"].tolist()),
             source_units=source_units,
             alignment=alignment,
+            attention=weights,
         )
 
     # --- units ---------------------------------------------------------------------------------
