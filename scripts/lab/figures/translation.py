@@ -392,3 +392,35 @@ def mean_over_experiments(records: Sequence[TranslationRecord]) -> Table:
             told = _estimated(mean_of_independent([*map(difference, runs, against)]), "bleu")
         lines.append([name, f"{mean:.2f}", *_difference_cells(first, told)])
     return Table(["", "mean BLEU", *_difference_heads(first)], lines)
+
+
+def at_a_glance(records: Sequence[TranslationRecord]) -> Table:
+    """A column per tying: parameters of the first experiment's rows, then BLEU of all experiments.
+
+    Only rows that every experiment has are shown. In brackets are the difference to the baseline
+    and, where the record has the scores of its seeds, that difference's one-sided 95 % bound.
+    """
+    first = records[0]
+    shared = [name for name in first.row_names if all(name in of.row_names for of in records)]
+    sizes = [_row(first, name) for name in shared]
+    lines = [[f"parameters, {first.title}", *(_size_of(row) for row in sizes)]]
+    for record in records:
+        for place in record.rows[0].test:
+            of = f"{record.title}, {place}" if len(record.rows[0].test) > 1 else record.title
+            cells = (_glance(record, _row(record, name), place) for name in shared)
+            lines.append([f"BLEU, {of}", *cells])
+    return Table(["", *shared], lines)
+
+
+def _size_of(row: TranslationRow) -> str:
+    millions = f"{row.parameters / 1e6:.2f}M"
+    return millions if row.share in (None, 1) else f"{millions} ({row.share:.0%})"
+
+
+def _glance(record: TranslationRecord, row: TranslationRow, place: str) -> str:
+    over, _ = _score(row, place, "bleu")
+    found = _first_difference(record, row, place)
+    if found is None:
+        return f"{over.mean:.2f}"
+    bound = "" if found.not_worse_by is None else f", at worst {-found.not_worse_by:+.2f}"
+    return f"{over.mean:.2f} ({found.value:+.2f}{bound})"
