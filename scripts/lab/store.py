@@ -26,7 +26,7 @@ from tiednmt.files import write_json, write_whole
 RESULTS = ROOT / "results"
 ON_PAGES = ("gradient-shares",)  # pictures
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-_BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(?:(?!<!--).*\n)*(<!-- end -->)")
+_BLOCK = re.compile(r"(<!-- (table|options): (\S+) -->\n)(?:(?!<!--).*\n)*(<!-- end -->)")
 
 R = TypeVar("R", bound=Record)
 
@@ -185,10 +185,20 @@ def renew_pages() -> None:
 def with_tables(text: str) -> str:
     """``text`` with what stands between ``<!-- table: NAME -->`` and ``<!-- end -->`` renewed.
 
+    Likewise ``<!-- options: NAME -->``: see :func:`scripts.lab.options_page.table`.
+
     Raises:
         UserError: a table whose record is not under ``results/``.
     """
-    return _BLOCK.sub(lambda block: f"{block[1]}{table(block[2])}\n{block[3]}", text)
+    return _BLOCK.sub(lambda block: f"{block[1]}{_content(block[2], block[3])}\n{block[4]}", text)
+
+
+def _content(what: str, name: str) -> str:
+    if what == "table":
+        return table(name)
+    from scripts.lab import options_page  # which loads every command
+
+    return options_page.table(name)
 
 
 def table(name: str) -> str:
