@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from copy import copy
 from importlib import import_module
 from unittest.mock import patch
 
@@ -132,8 +133,9 @@ def _table(listed: Sequence[argparse.Action]) -> str:
 
 def _form(action: argparse.Action) -> str:
     """``--beam N``, as one types it."""
-    formatter = argparse.HelpFormatter("")
-    values = "" if action.nargs == 0 else formatter._format_args(action, _metavar(action))
+    named = copy(action)
+    named.metavar = action.metavar or _metavar(action)
+    values = "" if action.nargs == 0 else argparse.HelpFormatter("")._format_args(named, "")
     return " ".join(filter(None, (*action.option_strings[-1:], values)))
 
 
@@ -141,8 +143,6 @@ def _metavar(action: argparse.Action) -> str:
     choices = [*map(str, action.choices or ())]
     if 0 < len(choices) <= MOST_CHOICES:
         return "{" + ",".join(choices) + "}"
-    if isinstance(action.metavar, str):
-        return action.metavar
     if not action.option_strings:
         return action.dest
     return _METAVARS.get(getattr(action.type, "__name__", ""), "NAME")
