@@ -424,3 +424,31 @@ def _glance(record: TranslationRecord, row: TranslationRow, place: str) -> str:
         return f"{over.mean:.2f}"
     bound = "" if found.not_worse_by is None else f", at worst {-found.not_worse_by:+.2f}"
     return f"{over.mean:.2f} ({found.value:+.2f}{bound})"
+
+
+def claim(record: TranslationRecord, name: str) -> str:
+    """How the row compares with the baseline in size and in BLEU, and how certain that is.
+
+    Raises:
+        UserError: the row or the baseline is not in the record.
+    """
+    if not {name, *record.baselines[:1]} <= {*record.row_names} or not record.baselines:
+        raise UserError(f"{record.experiment}: the rows {name} and none are not both there")
+    baseline, place = record.baselines[0], _places(record)[-1]
+    row, found = _row(record, name), _difference(record, name, baseline, place, "bleu")
+    assert found is not None
+    score, other = (_score(of, place, "bleu")[0].mean for of in (row, _row(record, baseline)))
+    on = "the mean of the test sets" if place == MEAN else place
+    text = (
+        f"{name} has {row.share or 1:.0%} of the parameters of {baseline}. Its BLEU on {on} is "
+        f"{score:.2f}; {baseline} has {other:.2f}. The difference is {found.value:+.2f}"
+    )
+    if found.interval is None or found.not_worse_by is None:
+        return f"{text}."
+    low, high = found.interval
+    worse = found.not_worse_by
+    bound = f"not worse by more than {worse:.2f}" if worse > 0 else f"better by {-worse:.2f}"
+    return (
+        f"{text} (95 % interval {low:+.2f} to {high:+.2f}): with 95 % confidence, {name} is "
+        f"{bound}. The interval is {_about_differences(record)}."
+    )
