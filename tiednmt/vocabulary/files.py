@@ -86,6 +86,11 @@ class Found:
         """Whether it is a model folder."""
         return isinstance(self.origin, TrainedModel)
 
+    @property
+    def is_int8(self) -> bool:
+        """Whether it is one with weights in 8 bits."""
+        return isinstance(self.origin, TrainedModel) and self.origin.int8
+
     def model_in(self, output: Path) -> Path:
         """Where the changed model is: what commands take, in the folder that is written."""
         return output if self.is_folder else output / CHECKPOINT

@@ -80,7 +80,7 @@ def trim_files(
     if translate:
         if not sources:
             raise UserError("--translate: no --text is in the source language")
-        further, told = _of_own_translations(model, sources, kept, known)
+        further, told = _of_own_translations(found, sources, kept, known)
         kept |= further
     trimmed = trimming.trim(model, kept & known)
     segmentation = found.segmentation
@@ -99,7 +99,7 @@ def trim_files(
 
 
 def _of_own_translations(
-    model: ModelState, sources: Sequence[Sequence[str]], kept: set[str], known: set[str]
+    found: Found, sources: Sequence[Sequence[str]], kept: set[str], known: set[str]
 ) -> tuple[set[str], str]:
     """The units of the model's own hypotheses, and how many translations stay as they were.
 
@@ -107,12 +107,13 @@ def _of_own_translations(
     one score may change places. Where that happens, further units are kept: those that had most of
     the probability. In the end that would be all, so it ends.
     """
-    before = hypotheses(model, sources)
+    model, int8 = found.model, found.is_int8
+    before = hypotheses(model, sources, int8=int8)
     units = _units_in(before)
     further = FURTHER_UNITS
     while True:
         smaller = trimming.trim(model, (kept | units) & known)
-        after = hypotheses(smaller, sources)
+        after = hypotheses(smaller, sources, int8=int8)
         pairs = enumerate(zip(before, after, strict=True))
         others = [line for line, (one, other) in pairs if one[:1] != other[:1]]
         if not others:

@@ -7,20 +7,36 @@ from collections.abc import Iterable, Sequence
 import torch
 from fairseq.dataclass.configs import GenerationConfig
 
-from tiednmt.tasks.tied_translation import TiedTranslationConfig, TiedTranslationTask
+from tiednmt.tasks.tied_translation import (
+    TiedTranslationConfig,
+    TiedTranslationTask,
+    quantise,
+)
 from tiednmt.translation.settings import DEFAULT_SEARCH, MAX_LEN_A, MAX_LEN_B
 from tiednmt.translation.translator import equal_length_batches
 from tiednmt.vocabulary.model import ModelState
 
 
 def hypotheses(
-    model: ModelState, lines: Iterable[Sequence[str]], beam: int = DEFAULT_SEARCH.beam
+    model: ModelState,
+    lines: Iterable[Sequence[str]],
+    beam: int = DEFAULT_SEARCH.beam,
+    int8: bool = False,
 ) -> list[list[list[str]]]:
-    """By line of source units, the beam's translations in units, the best first; none of none."""
+    """By line of source units, the beam's translations in units, the best first; none of none.
+
+    Args:
+        model: what translates.
+        lines: units.
+        beam: so many of each.
+        int8: by products in 8 bits, as a model folder with such weights does.
+    """
     source, target = model.source, model.target
     assert source is not None
     task = TiedTranslationTask(TiedTranslationConfig(), source, target)
     built = model.build().eval()
+    if int8:
+        quantise(built)
     config = GenerationConfig(beam=beam, nbest=beam, max_len_a=MAX_LEN_A, max_len_b=MAX_LEN_B)
     generator = task.build_generator([built], config)
     tokens = [source.encode_line(" ".join(line), add_if_not_exist=False).long() for line in lines]
