@@ -130,7 +130,7 @@ def trim(trained: Trained, subsets: Sequence[str]) -> Figures:
         "same": same,
         "rows": [len(found.model.target), len(new.model.target)],
         "parameters": [found.model.parameters, new.model.parameters],
-        "bytes": [found.bytes, new.bytes],
+        "bytes": [found.model.bytes, new.model.bytes],
         "sentences per second": [len(lines) / median(times) for times in seconds],
     }
 
