@@ -83,7 +83,7 @@ def _read_shards(index: Path) -> StoredModel:
     """All files that an index of Hugging Face's names."""
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         raise UserError(f"{index}: not an index of files of weights") from None
     if any(Path(name).name != name for name in names):
         raise UserError(f"{index}: names files outside of its folder")
