@@ -1,7 +1,6 @@
 """The commands on checkpoints and prepared folders, from the first file to the last."""
 
 import dataclasses
-import json
 import shutil
 
 import pytest
@@ -296,9 +295,7 @@ def _file(path, text):
 
 def test_a_stock_model_is_converted_first(tmp_path, checkpoint):
     state = load(checkpoint)
-    torch.save(
-        {**state, "cfg": json.loads(json.dumps({"model": {"_name": "transformer"}}))},
-        tmp_path / "x.pt",
-    )
+    state["cfg"].model = {"_name": "transformer"}
+    torch.save(state, tmp_path / "x.pt")
     with pytest.raises(UserError, match=r"scripts\.convert_checkpoint"):
         read(tmp_path / "x.pt")
