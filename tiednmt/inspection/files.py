@@ -154,12 +154,16 @@ def _tensors(content: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
 
 def _config_within(content: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     """The configuration of the model, and whether it is fairseq's."""
+    from omegaconf import DictConfig
+
     from tiednmt.checkpoints import plain_options
 
     cfg, args, opt = (content.get(name) for name in ("cfg", "args", "opt"))
     if isinstance(cfg, Mapping) and "model" in cfg:
         model = cfg["model"]
-        return dict(model) if type(model) is dict else plain_options(model), True
+        if isinstance(model, Namespace | DictConfig):
+            model = plain_options(model)
+        return dict(model) if isinstance(model, dict) else {}, True
     if isinstance(args, Namespace) and "optimizer_history" in content:
         return vars(args), True
     if isinstance(opt, Namespace):
