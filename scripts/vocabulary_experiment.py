@@ -20,8 +20,7 @@ from scripts.lab import vocabulary
 from scripts.lab.vocabulary import Trained, require_run, show
 from tiednmt.commandline import command_parser, positive, quiet_libraries
 from tiednmt.errors import UserError, one_line_errors
-from tiednmt.modes import TYINGS
-from tiednmt.tying import THREE_WAY
+from tiednmt.modes import THREE_WAY, TYINGS
 
 
 @one_line_errors

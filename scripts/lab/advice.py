@@ -24,11 +24,10 @@ from scripts.lab.records.schema import TranslationRecord, TranslationRow
 from scripts.lab.run.specs import options as options_of
 from scripts.lab.score.overlap import pair_in
 from scripts.lab.store import RESULTS, read_record
-from tiednmt.modes import TYINGS
+from tiednmt.modes import NONE, TYINGS
 from tiednmt.options import option, positive
 from tiednmt.translation.metrics import BETTER
 from tiednmt.translation.significance import difference
-from tiednmt.tying import NONE
 
 TRANSLATION = tuple(name for name in tied_architectures() if not is_language_model(name))
 

@@ -43,7 +43,7 @@ def read_record(path: Path) -> Record:
     if content.get("format") != FORMAT:
         raise UserError(f"{path}: format {content.get('format')!r}; this version reads {FORMAT}")
     kind = content.get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise UserError(f"{path}: kind {kind!r}; there are {', '.join(KINDS)}")
     return _checked(path, content)
 
@@ -132,7 +132,7 @@ def _read_json(path: Path) -> Any:
         raise UserError(f"{path}: no such file")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not JSON, cut short or damaged ({error})") from error
 
 

@@ -26,7 +26,10 @@ def main(argv: Sequence[str] | None = None, command: str = "tiednmt translate") 
         "models", nargs="+", type=Path, metavar="MODEL", help="model folder or checkpoint"
     )
     parser.add_argument(
-        "--data", type=Path, metavar="PREPARED", help="prepared folder of checkpoints"
+        "--data",
+        type=Path,
+        metavar="PREPARED",
+        help="prepared folder of checkpoints (default: the one each was trained on)",
     )
     parser.add_argument(
         "--input", default="-", metavar="FILE", help="plain text (default: -, stdin)"

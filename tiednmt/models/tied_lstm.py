@@ -31,6 +31,7 @@ from tiednmt.models.tied_model import (
     preset,
     select_sentences,
 )
+from tiednmt.modes import INPUTS, NONE
 from tiednmt.modules import AttentionalLSTM, PackedLSTM
 from tiednmt.modules.attentional_lstm import LSTMState
 from tiednmt.modules.dropout import Dropout
@@ -45,7 +46,7 @@ from tiednmt.modules.packing import (
     unpack_steps,
 )
 from tiednmt.search.stepper import StepOutput
-from tiednmt.tying import INPUTS, NONE, TARGET_INPUT, Dims, Embeddings
+from tiednmt.tying import TARGET_INPUT, Dims, Embeddings
 
 
 @dataclass

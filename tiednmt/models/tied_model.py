@@ -26,7 +26,7 @@ from tiednmt.models.held_rows import HeldRows, is_row_range, train_rows_alone
 from tiednmt.models.parameters import OURS, ParameterNames
 from tiednmt.models.stock import StockModel
 from tiednmt.models.word_vectors import VECTORS, start_from_vectors
-from tiednmt.modes import TYINGS
+from tiednmt.modes import NONE, TYINGS
 from tiednmt.modules import OutputLayer
 from tiednmt.modules.dropout import Dropping, owners_in
 from tiednmt.modules.frozen_linear import FrozenLinear, PackedLinear
@@ -38,7 +38,6 @@ from tiednmt.search.stepper import StepOutput, Stepper, Tree, keep
 from tiednmt.tying import (
     INPUT,
     JOINT,
-    NONE,
     SOURCE_INPUT,
     TARGET_INPUT,
     Dims,

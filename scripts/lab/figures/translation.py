@@ -23,7 +23,7 @@ from scripts.lab.figures.parts import MEGABYTE, p_text
 from scripts.lab.records.figures import Axis, Bullets, Cell, Figures, Part, Picture, Table
 from scripts.lab.records.schema import TranslationRecord, TranslationRow
 from tiednmt.errors import UserError
-from tiednmt.modes import TYINGS
+from tiednmt.modes import NONE, TYINGS
 from tiednmt.translation.metrics import BETTER, METRICS, NOT_WORSE, loss, what_was_sampled
 from tiednmt.translation.seeds import (
     Interval,
@@ -40,7 +40,7 @@ from tiednmt.translation.significance import (
     mean_of_test_sets,
     mean_score,
 )
-from tiednmt.tying import NONE, embedding_rows
+from tiednmt.tying import embedding_rows
 
 MEAN = "mean"  # of all test sets
 LOSS = Axis("validation loss (nats a subword)")

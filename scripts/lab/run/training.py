@@ -18,6 +18,7 @@ from fairseq.options import get_training_parser, parse_args_and_arch
 from omegaconf import OmegaConf
 
 import tiednmt.plugin  # noqa: F401
+from scripts.lab.run.kept import read_kept
 from scripts.lab.run.processes import Child, Place, side_by_side
 from scripts.lab.run.progress import Progress
 from tiednmt.averaging import average, intermediate_checkpoints, last_checkpoints
@@ -100,12 +101,16 @@ def _finished(run: Run) -> bool:
     record = run.folder / "command.json"
     if not record.exists():
         return False
-    known = json.loads(record.read_text(encoding="utf-8"))
-    if not _mean_the_same(known["command"], run.command):
+    finished, same = read_kept(
+        record,
+        lambda known: (bool(known["finished"]), _mean_the_same(known["command"], run.command)),
+        remove=run.folder,
+    )
+    if not same:
         raise UserError(
             f"{run.folder} holds a run of another command line; remove it or choose another --out"
         )
-    return known["finished"]
+    return finished
 
 
 def _mean_the_same(one: Sequence[str], other: Sequence[str]) -> bool:
