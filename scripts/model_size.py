@@ -50,8 +50,12 @@ def _draw(maps: Mapping[str, TieMap], path: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the tie map of every tying."""
     parser = command_parser("python -m scripts.model_size", __doc__)
-    parser.add_argument("--arch", choices=tied_architectures(), default="tied_gru_press_wolf")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="prepared folder, for its sizes")
+    parser.add_argument(
+        "--arch", choices=tied_architectures(), default="tied_gru_press_wolf", help="architecture"
+    )
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="prepared folder to take the sizes from"
+    )
     for side in ("source", "target", "joint"):
         parser.add_argument(f"--{side}", type=positive, metavar="N", help=f"{side} vocabulary size")
     parser.add_argument("--projection", action="store_true", help="with a matrix P")

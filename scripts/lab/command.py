@@ -17,7 +17,7 @@ from tiednmt.commandline import positive, seed_numbers
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of every command that runs an experiment."""
     parser.add_argument(
-        "--raw", type=Path, metavar="DIR", help="the corpus' raw files, instead of a download"
+        "--raw", type=Path, metavar="DIR", help="raw files of the corpus, instead of a download"
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder to fill (default: runs/EXPERIMENT)"
@@ -26,13 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--jobs",
         type=positive,
         metavar="N",
-        help="models trained side by side (default: one per GPU, or one per core without)",
+        help="models to train in parallel (default: one per GPU, or one per core)",
     )
     parser.add_argument(
         "--seeds",
         type=seed_numbers,
         metavar="N",
-        help="train each model with the seeds 1 to N, or from one to another: 2-3 (default: 1)",
+        help="train each model with seeds 1 to N, or with a range such as 2-3 (default: 1)",
     )
     parser.add_argument(
         "--rows", nargs="+", metavar="ROW", help="rows of the table to train (default: all)"

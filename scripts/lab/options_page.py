@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from copy import copy
 from importlib import import_module
@@ -154,6 +155,7 @@ def _default(action: argparse.Action) -> str:
         return ""
     if not action.option_strings or (isinstance(value, list | tuple) and not value):
         return ""
+    value = "python" if value == sys.executable else value  # which is elsewhere on each machine
     return f"`{' '.join(map(str, value)) if isinstance(value, list | tuple) else value}`"
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-# by name on the site; a file that is not there is left out
+# by name on the site
 ROOT_PAGES = {
     "index.md": "README.md",
     "changelog.md": "CHANGELOG.md",
     "security.md": "SECURITY.md",
     "contributing.md": "CONTRIBUTING.md",
+    "code-of-conduct.md": "CODE_OF_CONDUCT.md",
 }
 _OF_FILE = {file: page for page, file in ROOT_PAGES.items()}
 _LINK = re.compile(r"(\]\()(?:docs/|\.\./)?([^)#:\s]+)(#[^)\s]*)?\)")
@@ -27,9 +28,8 @@ def on_files(files: Any, config: Any) -> Any:
     from mkdocs.structure.files import File
 
     for name, file in ROOT_PAGES.items():
-        path = ROOT / file
-        if path.is_file():
-            files.append(File.generated(config, name, content=path.read_text(encoding="utf-8")))
+        content = (ROOT / file).read_text(encoding="utf-8")
+        files.append(File.generated(config, name, content=content))
     for path in sorted((ROOT / "results").glob("*.svg")):
         files.append(File.generated(config, f"results/{path.name}", abs_src_path=str(path)))
     return files

@@ -55,9 +55,9 @@ class Preprocessing(Paired):
     raw: Path = option("files of Multi30k", metavar="DIR")
     pairs: int = option("sentence pairs of text", default=200_000, type=positive)
     merges: int = option("merges learnt", default=10_000, type=positive)
-    threads: int = option("processes of ours", default=1, type=positive)
+    threads: int = option("our processes", default=1, type=positive)
     memory_at: tuple[int, ...] = option(
-        "also the peak memory of ours on texts of so many pairs, in four parts (Linux)",
+        "also measure our peak memory on texts of this many pairs, in four parts (Linux)",
         default=(),
         type=positive,
     )
