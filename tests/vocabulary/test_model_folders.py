@@ -18,7 +18,6 @@ from tiednmt.export.model_folder import read_model_folder, write_model_folder
 from tiednmt.export.reading import read_trained
 from tiednmt.export.safetensors import TensorFile
 from tiednmt.models.parameters import OURS
-from tiednmt.modes import TYINGS
 from tiednmt.vocabulary.files import read
 
 WEIGHTS = ("float32", "int8")
