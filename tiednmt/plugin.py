@@ -46,7 +46,7 @@ import tiednmt.tasks.tied_language_modeling
 import tiednmt.tasks.tied_translation  # noqa: F401
 from tiednmt.checkpoints import write_checkpoint
 from tiednmt.data_files import check_binarised_text, check_dictionaries
-from tiednmt.errors import explain_uncaught_errors
+from tiednmt.errors import UserError, explain_uncaught_errors
 from tiednmt.guards import (
     build_known_architectures,
     check_checkpoints,

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-VERSION = 4  # of what is compiled; see cpu.cpp
+VERSION = 5  # of what is compiled; see cpu.cpp
 
 
 def _load() -> ctypes.CDLL:
