@@ -63,7 +63,7 @@ def load(
 
     Args:
         model: a model folder or a checkpoint, or several of them.
-        data: the prepared folder of checkpoints.
+        data: the prepared folder of checkpoints; by default the one that they were trained on.
         int8: decode with int8 weights, on the CPU: faster, and nearly the same translations. By
             default where the folder was exported with them.
         cpu: use no GPU, even where there is one.

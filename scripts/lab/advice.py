@@ -37,13 +37,13 @@ class Options:
     """What is asked for advice on, and for which model."""
 
     advise: tuple[Path, ...] = option(
-        "instead: say which tying fits the pair of languages of a prepared folder, a data-bin, or "
+        "recommend a tying for the languages of a prepared folder, a data-bin, or "
         "two text files (source, target)",
         default=(),
     )
-    arch: str = option("of --advise: the model", default="tied_gru", choices=TRANSLATION)
+    arch: str = option("with --advise: the architecture", default="tied_gru", choices=TRANSLATION)
     merges: int = option(
-        "of --advise: merges that raw text is segmented with",
+        "with --advise: number of merges for raw text",
         default=Preparation.merges,
         type=positive,
     )

@@ -111,6 +111,14 @@ def any_manifest(prepared: Path) -> dict[str, Any] | None:
     return manifest
 
 
+def prepared_folder(data: Path) -> Path | None:
+    """The prepared translation corpus that ``data`` is, or is the data-bin of; None if of none."""
+    for folder in (data, data.parent, data.parent.parent):
+        if (folder / MANIFEST).is_file() and (folder / "bpe").is_dir():
+            return folder
+    return None
+
+
 def data_bins(prepared: Path) -> list[Path]:
     """The folders of a prepared corpus for fairseq: ``data-bin``, or ``data-bin/shard0`` and on.
 

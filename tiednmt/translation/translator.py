@@ -159,7 +159,7 @@ class Translator:
             nbest: give so many translations of each line, the best first, in a list; at most
                 ``beam``. Where the search has found fewer, there are fewer.
             details: give a :class:`Translation` in the place of each string.
-            progress: shown before a bar on stderr; no bar without it.
+            progress: shown before a bar on stderr, if that is a terminal; no bar without it.
             **search: ``beam``, ``lenpen``, ``max_tokens`` and ``max_sentences`` of
                 :class:`~tiednmt.translation.settings.Search`.
 
@@ -172,7 +172,7 @@ class Translator:
             desc=progress,
             unit=" sentences",
             mininterval=0.5,
-            disable=progress is None,
+            disable=None if progress else True,  # None: where stderr is no terminal
         ) as bar:
             return [*self._stream(lines, nbest, details, search, bar)]
 
