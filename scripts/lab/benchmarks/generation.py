@@ -23,7 +23,7 @@ from tiednmt.errors import UserError
 from tiednmt.files import write_whole
 from tiednmt.options import option, positive
 
-WHAT = "sentences a second by the search alone, beam 5, test set"
+WHAT = "sentences per second by the search alone, beam 5, test set"
 CTRANSLATE2 = "ctranslate2"
 
 

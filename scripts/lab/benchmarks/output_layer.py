@@ -32,7 +32,7 @@ from tiednmt.modules import OutputLayer
 from tiednmt.options import add_options, command_words, from_arguments, option, positive
 from tiednmt.tuned_process import use_exact_onednn
 
-WHAT = "tokens a second, loss and gradients of the output layer"
+WHAT = "tokens per second, loss and gradients of the output layer"
 PADDING = 1
 OURS, PLAIN, LIGER, CUT = "ours", "plain", "liger", "cut-cross-entropy"
 NAMES = {

@@ -35,7 +35,7 @@ from tiednmt.text.lines import read_lines
 LANGUAGES = ("en", "de")
 HELD_OUT = ("val", "test_2016_flickr", "test_2017_flickr")
 THRESHOLD = 5
-WHAT = "raw text to data-bin, sentence pairs a second, the same bytes"
+WHAT = "raw text to data-bin, sentence pairs per second, the same bytes"
 OURS, USUAL = "tiednmt", "sacremoses, subword-nmt, fairseq-preprocess"
 
 _TOKENISE = """\
