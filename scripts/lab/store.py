@@ -108,7 +108,7 @@ def figures_of(record: Record) -> Figures:
 
 
 def summary_of(record: Record) -> str:
-    """The Markdown of what stands of a record on a page of many."""
+    """The Markdown of a record on a page with several."""
     return markdown.blocks(figures_of(record).summary)
 
 

@@ -1,4 +1,4 @@
-"""Beam search beside fairseq's, or CTranslate2's on the same weights, on a real test set."""
+"""Beam search against fairseq's, or CTranslate2's on the same weights, on a real test set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The output layer's loss and gradients beside a plain product and cross-entropy, or a kernel.
+"""The output layer's loss and gradients against a plain product and cross-entropy, or a kernel.
 
 Each run is a process of its own, so that its peak of memory is its own:
 

@@ -64,7 +64,7 @@ class Preprocessing(Paired):
 
 
 def measure(options: Preprocessing) -> dict[str, Any]:
-    """Raw text to data-bin beside the usual scripts, learning merges alone, and peak memory."""
+    """Raw text to data-bin against the usual scripts, learning merges alone, and peak memory."""
     with tempfile.TemporaryDirectory() as folder:
         work = Workspace(Path(folder), options)
         whole = compare(Side(OURS, work.ours), Side(USUAL, work.usual), options.runs)

@@ -1,4 +1,4 @@
-"""Training beside what one would train instead: fairseq's own models, JoeyNMT, a bare loop."""
+"""Training against the alternatives: fairseq's own models, JoeyNMT, a bare loop."""
 
 from __future__ import annotations
 
