@@ -48,6 +48,7 @@ from tiednmt.modules.transformer import (
     Past,
     SinusoidalPositions,
     Source,
+    SourceRows,
 )
 from tiednmt.search.stepper import Shared, StepOutput
 from tiednmt.tying import Embeddings
@@ -295,18 +296,18 @@ class TiedTransformerDecoder(SteppingDecoder):
     ) -> tuple[Tensor, Tensor | None]:
         """Features (B × T × dim) and, but for most trainings, attention (B × T × S)."""
         tokens, padding, columns = move_padding_right(prev_output_tokens, self.dictionary.pad())
-        packing, memory = Packing(padding), self._read(encoder_out)
+        packing, source = Packing(padding), self._read(encoder_out)
         embedded = self.input_scale(self.embedding(packing.rows(tokens)))
         rows = self.inputs(embedded, packing.positions, tokens.size(1))
         align = self.aligns_in_training or not self.training
-        rows, attention = self.stack(rows, packing, memory.source, align)
+        rows, attention = self.stack(rows, packing, source, align)
         features = packing.padded(rows)
         if not torch.equal(tokens, prev_output_tokens):
             order = columns.argsort(1).unsqueeze(2)
             features = features.gather(1, order.expand_as(features))
             if attention is not None:
                 attention = attention.gather(1, order.expand_as(attention))
-        return features, self._as_given(attention, memory)
+        return features, self._as_given(attention, _columns(source, encoder_out))
 
     def extract_features(self, *args: Any, **kwargs: Any) -> tuple[Tensor, dict[str, Any]]:
         """See :class:`SteppingDecoder`; the attention in a list, as fairseq's Transformer has it.
@@ -316,25 +317,24 @@ class TiedTransformerDecoder(SteppingDecoder):
         features, extra = super().extract_features(*args, **kwargs)
         return features, {"attn": [extra["attn"]]}
 
-    def _read(self, encoder_out: EncoderOut) -> _Memory:
+    def _read(self, encoder_out: EncoderOut) -> SourceRows:
         packing = Packing(encoder_out["padding"][0])
-        source = self.stack.read(packing.rows(encoder_out["states"][0]), packing)
-        columns = None if source.tokens is None else encoder_out["columns"][0]
-        return _Memory(source, columns)
+        return self.stack.read(packing.rows(encoder_out["states"][0]), packing)
 
     @staticmethod
-    def _as_given(attention: Tensor | None, memory: _Memory) -> Tensor | None:
+    def _as_given(attention: Tensor | None, columns: Tensor | None) -> Tensor | None:
         """Attention over the columns of the source as it was given."""
-        if attention is None or memory.columns is None:
+        if attention is None or columns is None:
             return attention
-        return restore_columns(attention, memory.columns)
+        return restore_columns(attention, columns)
 
     # --- step by step: tiednmt.search.stepper.Stepper ------------------------------------------
 
     def start(self, encoder_out: EncoderOut) -> tuple[_Memory, _State]:
         """Keys and values of the sources, and a state without any of the target."""
-        memory = self._read(encoder_out)
-        past = self.stack.start(memory.source)
+        rows = self._read(encoder_out)
+        source = self.stack.spread(rows)
+        memory, past = _Memory(source, _columns(rows, encoder_out)), self.stack.start(source)
         return memory, _State(past.slots, Shared(past.kept))
 
     def step(self, tokens: Tensor, memory: _Memory, state: _State, position: int) -> StepOutput:
@@ -344,7 +344,12 @@ class TiedTransformerDecoder(SteppingDecoder):
         past = Past(state.slots, state.kept.tree)
         features, past, attention = self.stack.step(rows, memory.source, past)
         state = _State(past.slots, Shared(past.kept))
-        return StepOutput(features, state, self._as_given(attention, memory))
+        return StepOutput(features, state, self._as_given(attention, memory.columns))
+
+
+def _columns(source: SourceRows, encoder_out: EncoderOut) -> Tensor | None:
+    """Where each token of the source stood in it, if not in order."""
+    return None if source.packing.tokens is None else encoder_out["columns"][0]
 
 
 def _input_layer(
