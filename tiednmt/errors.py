@@ -100,7 +100,7 @@ def one_line_errors(main: Callable[..., None]) -> Callable[..., None]:
         try:
             main(*args, **kwargs)
         except KeyboardInterrupt:
-            sys.exit("interrupted; run the same command again to go on")
+            sys.exit("interrupted; run the same command again to continue")
         except Exception as error:
             line = explain(error)
             if line is None:

@@ -123,7 +123,7 @@ def _checked(path: Path, content: dict[str, Any]) -> Any:
         return from_json(KINDS[content["kind"]].record, fields)
     except Fault as fault:
         raise UserError(
-            f"{path}: {fault}, so it is damaged; run its experiment again to write it anew"
+            f"{path}: {fault}, so it is damaged; run its experiment again to rewrite it"
         ) from fault
 
 
