@@ -22,11 +22,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from scripts.lab.benchmarks.catalogue import BENCHMARKS, run
-from scripts.lab.show.pictures import draw
 from scripts.lab.store import figures_of, summary_of, write_record
 from tiednmt.commandline import command_parser
 from tiednmt.errors import one_line_errors
 from tiednmt.options import add_options, from_arguments
+from tiednmt.show.pictures import draw
 
 
 def parser() -> argparse.ArgumentParser:

@@ -14,14 +14,14 @@ from scripts.lab.figures.translation import at_a_glance, mean_over_experiments
 from scripts.lab.kinds import KINDS
 from scripts.lab.kinds.kind import Kind
 from scripts.lab.records.conversion import converted
-from scripts.lab.records.figures import Figures
 from scripts.lab.records.schema import FORMAT, BenchmarkRecord, Record, TranslationRecord
-from scripts.lab.records.typed import Fault, from_json, to_json
 from scripts.lab.run.specs import ROOT
-from scripts.lab.show import markdown
-from scripts.lab.show.pictures import draw
 from tiednmt.errors import UserError
 from tiednmt.files import write_json, write_whole
+from tiednmt.show import markdown
+from tiednmt.show.figures import Figures
+from tiednmt.show.pictures import draw
+from tiednmt.typed import Fault, from_json, to_json
 
 RESULTS = ROOT / "results"
 ON_PAGES = ("gradient-shares",)  # pictures

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from scripts.lab.figures.experiment import repeated
-from scripts.lab.records.figures import Axis, Block, Chart, Figures, Picture, Point, Series, Table
 from scripts.lab.records.schema import BenchmarkRecord, Learning, Limit, Side, Spread
+from tiednmt.show.figures import Axis, Block, Chart, Figures, Picture, Point, Series, Table
 
 NO_MEMORY = "too little memory"
 

@@ -6,14 +6,16 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from scripts.lab.figures.parts import (
-    curve_table,
-    label,
-    over_training,
-    p_text,
-)
 from scripts.lab.records import settings
-from scripts.lab.records.figures import (
+from scripts.lab.records.schema import (
+    ExperimentRecord,
+    Machine,
+    Record,
+    SkipGramRecord,
+    TrainedRow,
+    Validation,
+)
+from tiednmt.show.figures import (
     Axis,
     Block,
     Cell,
@@ -25,13 +27,11 @@ from scripts.lab.records.figures import (
     Series,
     Table,
 )
-from scripts.lab.records.schema import (
-    ExperimentRecord,
-    Machine,
-    Record,
-    SkipGramRecord,
-    TrainedRow,
-    Validation,
+from tiednmt.show.parts import (
+    curve_table,
+    label,
+    over_training,
+    p_text,
 )
 from tiednmt.translation.metrics import NOT_WORSE, loss
 from tiednmt.translation.seeds import Interval

@@ -19,8 +19,8 @@ from scripts.lab.figures.experiment import (
     spread,
     trained_on,
 )
-from scripts.lab.records.figures import Axis, Cell, Chart, Figures, Picture, Table, perplexity
 from scripts.lab.records.schema import LanguageModelRecord, LanguageModelRow
+from tiednmt.show.figures import Axis, Cell, Chart, Figures, Picture, Table, perplexity
 from tiednmt.translation.seeds import interval_of_mean, mean_and_sd
 
 SUBSETS = ("train", "valid", "test")

@@ -19,11 +19,11 @@ from scripts.lab.figures.experiment import (
     spread,
     trained_on,
 )
-from scripts.lab.figures.parts import MEGABYTE, p_text
-from scripts.lab.records.figures import Axis, Bullets, Cell, Figures, Part, Picture, Table
 from scripts.lab.records.schema import TranslationRecord, TranslationRow
 from tiednmt.errors import UserError
 from tiednmt.modes import NONE, TYINGS
+from tiednmt.show.figures import Axis, Bullets, Cell, Figures, Part, Picture, Table
+from tiednmt.show.parts import MEGABYTE, p_text
 from tiednmt.translation.metrics import BETTER, METRICS, NOT_WORSE, loss, what_was_sampled
 from tiednmt.translation.seeds import (
     Interval,

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from scripts.lab.records.gradients import GradientShares
-from scripts.lab.records.typed import Fault
+from tiednmt.embeddings.gradients import GradientShares
 from tiednmt.translation.seeds import SeedStatistics
 from tiednmt.translation.significance import RunScore
+from tiednmt.typed import Fault
 
 FORMAT = 1
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from scripts.lab.benchmarks.compare import Measured, Side, compare
 from scripts.lab.figures.benchmark import figures, summary_table
 from scripts.lab.records.schema import BenchmarkRecord
-from scripts.lab.records.typed import from_json
-from scripts.lab.show import markdown
+from tiednmt.show import markdown
+from tiednmt.typed import from_json
 
 
 def record_of(**measured):

@@ -12,9 +12,7 @@ import pytest
 
 from scripts import report, reproduce
 from scripts.lab.kinds.language_model import join
-from scripts.lab.records.gradients import GradientShares
 from scripts.lab.records.schema import LanguageModelRecord
-from scripts.lab.records.typed import from_json, to_json
 from scripts.lab.run import specs as recipes
 from scripts.lab.run.specs import Experiment, load_experiment
 from scripts.lab.runner import run_experiment, scoring_of
@@ -23,8 +21,10 @@ from tests.scripts.lab.show.html.figures import require_figures
 from tests.scripts.lab.show.html.reading import read
 from tests.scripts.lab.show.html.reading import table as table_of_page
 from tests.support import records
+from tiednmt.embeddings.gradients import GradientShares
 from tiednmt.errors import UserError
 from tiednmt.translation.seeds import over_seeds
+from tiednmt.typed import from_json, to_json
 
 EXPERIMENT = """
 title: A page

@@ -8,8 +8,8 @@ import pytest
 from scripts import record as command
 from scripts.lab import store
 from scripts.lab.records.schema import TranslationRecord
-from scripts.lab.records.typed import from_json, to_json
 from tests.support import records
+from tiednmt.typed import from_json, to_json
 
 
 @pytest.fixture

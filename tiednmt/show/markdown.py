@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from scripts.lab.records.figures import Block, Bullets, Cell, Code, Figures, Picture, Table
+from tiednmt.show.figures import Block, Bullets, Cell, Code, Figures, Picture, Table
 
 
 def page(figures: Figures) -> str:
