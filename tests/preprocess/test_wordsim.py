@@ -25,3 +25,8 @@ def test_missing_file_is_named(refused, tmp_path):
 def test_names_of_sets(tmp_path):
     assert wordsim.set_name(tmp_path / "EN-RW-STANFORD.txt") == "Rare-Word"
     assert wordsim.set_name(tmp_path / "mine.txt") == "mine"
+
+
+def test_what_is_no_address_is_named(refused, tmp_path):
+    line = refused(wordsim.main, tmp_path, "--url", "nonsense", "--dest", tmp_path)
+    assert "nonsense" in line and "not a web address" in line

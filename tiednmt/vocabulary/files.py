@@ -22,7 +22,7 @@ from fairseq.data.data_utils import infer_language_pair
 from fairseq.models import ARCH_MODEL_REGISTRY
 from omegaconf import DictConfig, OmegaConf
 
-from tiednmt.checkpoints import read_checkpoint, registered_name
+from tiednmt.checkpoints import read_checkpoint, registered_name, write_checkpoint
 from tiednmt.errors import CheckpointError, UserError
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.text.lines import read_lines
@@ -249,7 +249,7 @@ def write(
             _write_manifest(found.prepared, segmentation.settings, partial)
         options = {**_ready_to_train(model).options, **private}
         state = _state(found, model, options, optimizer, output / "data-bin", languages)
-        torch.save(state, partial / CHECKPOINT)
+        write_checkpoint(partial / CHECKPOINT, state)
         os.replace(partial, output)
     except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
