@@ -14,7 +14,8 @@ from tiednmt.modules.dropout import Draw, Dropout, draw
 
 def add_normalised(rows: Tensor, update: Tensor, dropout: Dropout, norm: nn.LayerNorm) -> Tensor:
     """``norm(rows + dropout(update))``, … × dim."""
-    kernels = cpu_kernels_for(rows)
+    # the few rows of a step of decoding are added and normalised before a kernel is called
+    kernels = cpu_kernels_for(rows) if torch.is_grad_enabled() else None
     if not kernels or update.dtype != rows.dtype or not _is_plain(norm, rows):
         added: Tensor = norm(rows + dropout(update))
         return added
