@@ -160,7 +160,9 @@ def _digest(path: Path, like: str | None) -> tuple[str, str]:
 def _read_sums(path: Path) -> dict[str, str]:
     """Name → SHA-256."""
     lines = list(read_lines(path)) if path.exists() else []
-    return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+    if (bad := next((line for line in lines if line.count("  ") != 1), None)) is not None:
+        raise UserError(f"{path}: damaged ({bad[:80]!r} is no hash and name); delete it")
+    return {name: digest for digest, name in (line.split("  ") for line in lines)}
 
 
 def _require_space(missing: Sequence[Download], folder: Path) -> None:
@@ -211,7 +213,7 @@ def _fetch_part(url: str, part: Path, first_wait: float, stop: Event) -> None:
             raise UserError(f"{url}: not a web address") from None
     raise UserError(
         f"{url}: not downloaded after {ATTEMPTS} attempts ({reason}); what arrived is kept,"
-        " so that the same command goes on from there"
+        " so that the same command continues from there"
     )
 
 
@@ -236,6 +238,6 @@ def _continue(url: str, part: Path, stop: Event) -> None:
                 bar.update(len(block))
     arrived = part.stat().st_size
     if stop.is_set():
-        raise UserError(f"{url}: stopped; the same command goes on from there")
+        raise UserError(f"{url}: stopped; the same command continues from there")
     if total is not None and arrived < total:
         raise ConnectionError(f"connection closed after {arrived} of {total} bytes")

@@ -22,7 +22,7 @@ from scripts.lab.records.figures import Axis, Chart, Picture, Point, Series, Tab
 from scripts.lab.run.processes import call
 from scripts.lab.show import markdown, pictures
 from tiednmt.errors import UserError
-from tiednmt.files import write_json
+from tiednmt.files import write_json, write_whole
 from tiednmt.translation.evaluation import load_system
 from tiednmt.translation.prepared import Prepared
 from tiednmt.vocabulary import operations
@@ -130,7 +130,7 @@ def trim(trained: Trained, subsets: Sequence[str]) -> Figures:
         "same": same,
         "rows": [len(found.model.target), len(new.model.target)],
         "parameters": [found.model.parameters, new.model.parameters],
-        "bytes": [found.bytes, new.bytes],
+        "bytes": [found.model.bytes, new.model.bytes],
         "sentences per second": [len(lines) / median(times) for times in seconds],
     }
 
@@ -241,7 +241,8 @@ def language(
             found, larger, [texts["train"][1]], Start(), merges, pair[1], pair
         )
     if not tagged.exists():
-        (trained.out / "tags.txt").write_text(f"{tag}\n", encoding="utf-8")
+        with write_whole(trained.out / "tags.txt") as file:
+            file.write(f"{tag}\n")
         operations.extend_by_symbols(
             read(larger / CHECKPOINT), tagged, trained.out / "tags.txt", Start()
         )
@@ -310,7 +311,8 @@ def show(name: str, figures: Figures, out: Path) -> None:
         flat = _flat(figures)
         table = Table(["figure", "value"], [[key, str(value)] for key, value in flat.items()])
     text = markdown.table(table)
-    (out / f"{name}.md").write_text(text + "\n", encoding="utf-8")
+    with write_whole(out / f"{name}.md") as file:
+        file.write(text + "\n")
     print(text)
 
 

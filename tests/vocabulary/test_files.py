@@ -1,7 +1,6 @@
 """The commands on checkpoints and prepared folders, from the first file to the last."""
 
 import dataclasses
-import json
 import shutil
 
 import pytest
@@ -295,10 +294,7 @@ def _file(path, text):
 
 
 def test_a_stock_model_is_converted_first(tmp_path, checkpoint):
-    state = load(checkpoint)
-    torch.save(
-        {**state, "cfg": json.loads(json.dumps({"model": {"_name": "transformer"}}))},
-        tmp_path / "x.pt",
-    )
+    parts = {"model": {"_name": "transformer"}, "task": {"_name": "translation"}}
+    torch.save({**load(checkpoint), "cfg": parts}, tmp_path / "x.pt")
     with pytest.raises(UserError, match=r"scripts\.convert_checkpoint"):
         read(tmp_path / "x.pt")

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-VERSION = 4  # of what is compiled; see cpu.cpp
+VERSION = 6  # of what is compiled; see cpu.cpp
 
 
 def _load() -> ctypes.CDLL:
@@ -36,7 +36,7 @@ def _load() -> ctypes.CDLL:
     if version != VERSION:
         raise ImportError(
             f"{compiled.origin} was compiled from another version of tiednmt; "
-            "pip install --no-deps --editable CLONE compiles it anew"
+            "pip install --no-deps --editable CLONE recompiles it"
         )
     return kernels
 

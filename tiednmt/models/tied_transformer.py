@@ -67,35 +67,35 @@ class TransformerEncoderConfig(TiedModelConfig):
         default=8, metadata={"help": "number of attention heads of the encoder"}
     )
     encoder_ffn_embed_dim: int = field(
-        default=2048, metadata={"help": "size inside of the encoder's feed-forward networks"}
+        default=2048, metadata={"help": "hidden size of the encoder's feed-forward networks"}
     )
     encoder_normalize_before: bool = field(
-        default=False, metadata={"help": "normalise what a layer of the encoder reads"}
+        default=False, metadata={"help": "apply layer norm before each encoder sublayer"}
     )
     encoder_learned_pos: bool = field(
-        default=False, metadata={"help": "learn positions of the encoder (else: sinusoids)"}
+        default=False, metadata={"help": "learn the encoder's positions (default: sinusoids)"}
     )
     encoder_layerdrop: float = field(
-        default=0.0, metadata={"help": "probability that training leaves out an encoder layer"}
+        default=0.0, metadata={"help": "probability of skipping an encoder layer in training"}
     )
     activation_fn: ChoiceEnum(list(ACTIVATIONS)) = field(  # type: ignore[valid-type]
         default="relu", metadata={"help": "activation of the feed-forward networks"}
     )
-    dropout: float = field(default=0.1, metadata={"help": "dropout on the sums that layers add to"})
+    dropout: float = field(default=0.1, metadata={"help": "dropout on the output of each sublayer"})
     attention_dropout: float = field(default=0.0, metadata={"help": "dropout on attention weights"})
     activation_dropout: float = field(
         default=0.0,
-        metadata={"help": "dropout behind the activation", "argparse_alias": "--relu-dropout"},
+        metadata={"help": "dropout after the activation", "argparse_alias": "--relu-dropout"},
     )
     no_token_positional_embeddings: bool = field(
-        default=False, metadata={"help": "add no positions"}
+        default=False, metadata={"help": "use no positional embeddings"}
     )
     layernorm_embedding: bool = field(
-        default=False, metadata={"help": "normalise the sum of embedding and position"}
+        default=False, metadata={"help": "apply layer norm to the sum of embedding and position"}
     )
     checkpoint_activations: bool = field(
         default=False,
-        metadata={"help": "compute the inside of a layer again going backward, to save memory"},
+        metadata={"help": "recompute activations in the backward pass to save memory"},
     )
     max_source_positions: int = field(
         default=1024, metadata={"help": "longest source sentence, in subword units"}
@@ -112,23 +112,23 @@ class TiedTransformerConfig(TransformerEncoderConfig):
     )
     decoder_ffn_embed_dim: int = field(
         default=II("model.encoder_ffn_embed_dim"),
-        metadata={"help": "size inside of the decoder's feed-forward networks"},
+        metadata={"help": "hidden size of the decoder's feed-forward networks"},
     )
     decoder_normalize_before: bool = field(
-        default=False, metadata={"help": "normalise what a layer of the decoder reads"}
+        default=False, metadata={"help": "apply layer norm before each decoder sublayer"}
     )
     decoder_learned_pos: bool = field(
-        default=False, metadata={"help": "learn positions of the decoder (else: sinusoids)"}
+        default=False, metadata={"help": "learn the decoder's positions (default: sinusoids)"}
     )
     decoder_layerdrop: float = field(
-        default=0.0, metadata={"help": "probability that training leaves out a decoder layer"}
+        default=0.0, metadata={"help": "probability of skipping a decoder layer in training"}
     )
     alignment_layer: Optional[int] = field(  # noqa: UP045
         default=None,
-        metadata={"help": "decoder layer whose attention is told, from 0 on (default: the last)"},
+        metadata={"help": "decoder layer whose attention is shown, from 0 (default: the last)"},
     )
     alignment_heads: Optional[int] = field(  # noqa: UP045
-        default=None, metadata={"help": "how many heads of it are averaged (default: all)"}
+        default=None, metadata={"help": "how many of its heads are averaged (default: all)"}
     )
     max_target_positions: int = field(
         default=1024, metadata={"help": "longest target sentence, in subword units"}
