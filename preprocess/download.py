@@ -160,7 +160,9 @@ def _digest(path: Path, like: str | None) -> tuple[str, str]:
 def _read_sums(path: Path) -> dict[str, str]:
     """Name → SHA-256."""
     lines = list(read_lines(path)) if path.exists() else []
-    return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+    if (bad := next((line for line in lines if line.count("  ") != 1), None)) is not None:
+        raise UserError(f"{path}: damaged ({bad[:80]!r} is no hash and name); delete it")
+    return {name: digest for digest, name in (line.split("  ") for line in lines)}
 
 
 def _require_space(missing: Sequence[Download], folder: Path) -> None:

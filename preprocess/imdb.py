@@ -23,15 +23,15 @@ from preprocess.command import monolingual_command
 from preprocess.download import files_at
 from preprocess.files import find_file
 from preprocess.monolingual import SUBSETS, MonolingualCorpus, SubsetLine
-from tiednmt.errors import one_line_errors
-from tiednmt.text.lines import decode, open_bytes
+from tiednmt.errors import UserError, one_line_errors
+from tiednmt.text.lines import LONGEST_LINE, decode, open_bytes
 
 URL = "https://ai.stanford.edu/~amaas/data/sentiment"
 SHA256 = {"aclImdb_v1.tar.gz": "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe"}
 HELD_OUT_FROM = {"pos": 11_875, "neg": 11_875, "unsup": 47_500}
 VOCABULARY = 30_000
 
-_REVIEW = re.compile(r"aclImdb/(train|test)/(pos|neg|unsup)/(\d+)_\d+\.txt")
+_REVIEW = re.compile(r"aclImdb/(train|test)/(pos|neg|unsup)/(\d{1,9})_\d+\.txt")
 _LINE_BREAK = re.compile(r"<br ?/?>")
 
 
@@ -55,14 +55,20 @@ def read_reviews(path: Path) -> Iterator[SubsetLine]:
     """Subset and text of each review, in the order of the archive.
 
     Raises:
-        UserError: where the archive is damaged or a review is not UTF-8.
+        UserError: where the archive is damaged or a review is not UTF-8 or of more than
+            ``LONGEST_LINE`` bytes.
     """
     with open_bytes(path) as file, tarfile.open(fileobj=file, mode="r|") as archive:
         while member := archive.next():
             archive.members = []  # type: ignore[attr-defined]  # it would keep 100,000 of them
-            review = _REVIEW.fullmatch(member.name)
+            review = member.isreg() and _REVIEW.fullmatch(member.name)
             content = review and archive.extractfile(member)
             if review and content:
+                if member.size > LONGEST_LINE:
+                    raise UserError(
+                        f"{path}, {member.name}: a review of {member.size:,} bytes; get the"
+                        " archive again"
+                    )
                 text = decode(content.read(), f"{path}, {member.name}")
                 yield _subset(*review.groups()), _LINE_BREAK.sub(" ", text)
 

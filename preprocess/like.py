@@ -10,7 +10,6 @@ sentence, which says what it is to be translated to.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from tiednmt.errors import UserError, one_line_errors
 from tiednmt.files import write_json, write_whole
 from tiednmt.options import Range
 from tiednmt.text.lines import read_lines
-from tiednmt.text.manifest import MANIFEST, data_bins
+from tiednmt.text.manifest import MANIFEST, data_bins, read_manifest
 from tiednmt.text.pipeline import TextPipeline
 
 
@@ -104,7 +103,7 @@ def _fill(
         {split: dest / "bpe" / name for name, split in splits.items()},
     )
     binarise_pairs(data_bin, dictionary, dest / "bpe" / SHARED_UNITS, workers)
-    manifest = json.loads((model / MANIFEST).read_text(encoding="utf-8"))
+    manifest = read_manifest(model)
     subsets = {name: split for name, split in splits.items() if name != "train"}
     gone = ("files", "counts", "vocabulary", "overlap", "originals", "references")
     kept = {key: value for key, value in manifest.items() if key not in gone}

@@ -31,7 +31,6 @@ PATCHES = {
     plugin.patch_numpy_compat: lambda: numpy.compat,
     plugin.show_averages_beside_training: lambda: Trainer.train_step,
     plugin.update_in_few_launches: lambda: Adam.step,
-    plugin.refuse_other_parallelism: lambda: distributed_utils.call_main,
     plugin.explain_uncaught_errors: lambda: sys.excepthook,
 }
 

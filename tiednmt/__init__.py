@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tiednmt.translation.translator import Translator
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def load(
@@ -45,8 +45,8 @@ def load(
         translator.translate(lines, max_tokens=4000, max_sentences=None)  # of a batch
 
     With ``details=True`` there is a :class:`~tiednmt.translation.translator.Translation` in the
-    place of each string, with ``text``, ``score``, ``units``, ``unit_scores``, ``source_units`` and
-    ``alignment``::
+    place of each string, with ``text``, ``score``, ``units``, ``unit_scores``, ``source_units``,
+    ``alignment`` and ``attention``::
 
         (best,), = translator.translate(["A dog runs."], nbest=1, details=True)
         [(best.source_units[i], best.units[j]) for i, j in best.alignment]

@@ -37,7 +37,8 @@ def read_checkpoint(path: Path, **task_options: Any) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's, on pickles that it then refuses
-            return checkpoint_utils.load_checkpoint_to_cpu(str(path), task_options)
+            state: dict[str, Any] = checkpoint_utils.load_checkpoint_to_cpu(str(path), task_options)
+            return state
     except Exception as error:
         line = explain(error)
         if line is None:

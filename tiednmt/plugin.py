@@ -20,10 +20,9 @@ from typing import Any
 import numpy
 import torch
 from fairseq import checkpoint_utils, utils
-from fairseq.distributed import utils as distributed_utils
 from fairseq.distributed.utils import _TensorPlaceholder
 from fairseq.file_io import PathManager
-from fairseq.models import ARCH_MODEL_REGISTRY, FairseqDecoder, FairseqEncoder
+from fairseq.models import FairseqDecoder, FairseqEncoder
 from fairseq.models.ema.ema import EMA
 from fairseq.optim import FairseqOptimizer
 from fairseq.optim.adam import Adam
@@ -45,7 +44,7 @@ import tiednmt.models.tied_transformer_lm
 import tiednmt.optim.nt_asgd
 import tiednmt.tasks.tied_language_modeling
 import tiednmt.tasks.tied_translation  # noqa: F401
-from tiednmt.checkpoints import registered_name, write_checkpoint
+from tiednmt.checkpoints import write_checkpoint
 from tiednmt.data_files import check_binarised_text, check_dictionaries
 from tiednmt.errors import UserError, explain_uncaught_errors
 from tiednmt.guards import (
@@ -56,7 +55,6 @@ from tiednmt.guards import (
     refuse_fasta,
 )
 from tiednmt.models.parameters import OURS, names_of, with_all_names
-from tiednmt.models.tied_model import TiedModel
 from tiednmt.optim import few_launches
 from tiednmt.optim.averaged_sgd import AveragedSGD
 from tiednmt.training_end import end_where_told, refuse_what_cannot_work
@@ -273,49 +271,9 @@ def update_in_few_launches() -> None:
         utils.multi_tensor_total_norm = few_launches.total_norm
 
 
-def refuse_other_parallelism() -> None:
-    """Say at once what does not go with a model of this package, which is whole in every process.
-
-    fairseq's ways to split one need packages that are not installed with it, or fail later.
-    """
-    call_main = distributed_utils.call_main
-    if getattr(call_main, "refuses", False):
-        return
-
-    def call(cfg: Any, main: Any, **options: Any) -> Any:
-        arch = registered_name(getattr(cfg, "model", None))
-        if issubclass(ARCH_MODEL_REGISTRY.get(arch, object), TiedModel):
-            _refuse(cfg, f"a model of --arch {arch}")
-        return call_main(cfg, main, **options)
-
-    call.refuses = True  # type: ignore[attr-defined]
-    distributed_utils.call_main = call
-
-
-def _refuse(cfg: Any, model: str) -> None:
-    parallel = cfg.distributed_training
-    splits = {
-        "--pipeline-model-parallel": parallel.pipeline_model_parallel,
-        "--model-parallel-size": cfg.common.model_parallel_size > 1,
-        "--ddp-backend fully_sharded": parallel.ddp_backend == "fully_sharded",
-    }
-    for option, given in splits.items():
-        if given:
-            raise UserError(
-                f"{option}: {model} is not split over devices; every one trains the whole of it, "
-                "with --ddp-backend legacy_ddp or pytorch_ddp"
-            )
-    if parallel.find_unused_parameters:  # torch takes those of the loss for unused
-        raise UserError(
-            f"--find-unused-parameters: {model} uses all of its parameters, those of the output "
-            "layer outside of its forward pass; leave the option out"
-        )
-
-
 allow_fairseq_types()
 hold_rows_in_training()
 refuse_moments_of_other_parameters()
-refuse_other_parallelism()
 show_averages_beside_training()
 make_checkpoint_copies_atomic()
 save_checkpoints_whole()

@@ -10,12 +10,12 @@ import mmap
 import os
 import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from tiednmt.errors import CheckpointError
+from tiednmt.kernels.checksum import crc32
 
 _START = b"PK\x03\x04"
 _HEADER = struct.Struct("<4s5H3I2H")  # before the name and the data of a member
@@ -77,7 +77,7 @@ def _damage(archive: zipfile.ZipFile, content: mmap.mmap) -> str | None:
                 return f"what stands before {member.filename}"
             end = data_at + member.compress_size
             stored = member.compress_type == zipfile.ZIP_STORED
-            if not stored or zlib.crc32(view[data_at:end]) != member.CRC:
+            if not stored or crc32(view[data_at:end]) != member.CRC:
                 return f"the checksum of {member.filename}"
             if member.flag_bits & _HAS_TRAILER:
                 trailer = next(

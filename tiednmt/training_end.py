@@ -17,10 +17,13 @@ from typing import Any
 import torch
 from fairseq import checkpoint_utils
 from fairseq.distributed import utils as distributed_utils
+from fairseq.models import ARCH_MODEL_REGISTRY
 from fairseq.trainer import Trainer
 from omegaconf import OmegaConf, open_dict
 
+from tiednmt.checkpoints import registered_name
 from tiednmt.errors import UserError
+from tiednmt.models.tied_model import TiedModel
 from tiednmt.options import option_name
 
 logger = logging.getLogger(__name__)
@@ -135,6 +138,7 @@ def refuse_what_cannot_work() -> None:
     @functools.wraps(call)
     def call_main(cfg: Any, main: Any, **kwargs: Any) -> Any:
         _require_searchable(cfg, main.__module__)
+        _require_whole_models(cfg)
         return call(cfg, main, **kwargs)
 
     @functools.wraps(infer)
@@ -177,6 +181,33 @@ def _require_trainable(cfg: Any) -> None:
         raise UserError(
             f"--ddp-backend {distributed.ddp_backend} with several workers needs GPUs; on CPUs use"
             " --ddp-backend legacy_ddp"
+        )
+
+
+def _require_whole_models(cfg: Any) -> None:
+    """A model of this package is whole in every process.
+
+    fairseq's ways to split one need packages that are not installed with it, or fail later.
+    """
+    arch = registered_name(getattr(cfg, "model", None))
+    if not issubclass(ARCH_MODEL_REGISTRY.get(arch, object), TiedModel):
+        return
+    parallel, model = cfg.distributed_training, f"a model of --arch {arch}"
+    splits = {
+        "--pipeline-model-parallel": parallel.pipeline_model_parallel,
+        "--model-parallel-size": cfg.common.model_parallel_size > 1,
+        "--ddp-backend fully_sharded": parallel.ddp_backend == "fully_sharded",
+    }
+    for option, given in splits.items():
+        if given:
+            raise UserError(
+                f"{option}: {model} is not split over devices; every one trains the whole of it, "
+                "with --ddp-backend legacy_ddp or pytorch_ddp"
+            )
+    if parallel.find_unused_parameters:  # torch takes those of the loss for unused
+        raise UserError(
+            f"--find-unused-parameters: {model} uses all of its parameters, those of the output "
+            "layer outside of its forward pass; leave the option out"
         )
 
 

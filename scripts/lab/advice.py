@@ -23,12 +23,11 @@ from scripts.lab.records.schema import TranslationRecord, TranslationRow
 from scripts.lab.run.specs import options as options_of
 from scripts.lab.score.overlap import pair_in
 from scripts.lab.store import RESULTS, read_record
-from tiednmt.modes import TYINGS
+from tiednmt.modes import NONE, TYINGS
 from tiednmt.options import option, positive
 from tiednmt.show.figures import Figures
 from tiednmt.translation.metrics import BETTER
 from tiednmt.translation.significance import difference
-from tiednmt.tying import NONE
 
 TRANSLATION = tuple(name for name in tied_architectures() if not is_language_model(name))
 
@@ -38,13 +37,13 @@ class Options:
     """What is asked for advice on, and for which model."""
 
     advise: tuple[Path, ...] = option(
-        "instead: say which tying fits the pair of languages of a prepared folder, a data-bin, or "
+        "recommend a tying for the languages of a prepared folder, a data-bin, or "
         "two text files (source, target)",
         default=(),
     )
-    arch: str = option("of --advise: the model", default="tied_gru", choices=TRANSLATION)
+    arch: str = option("with --advise: the architecture", default="tied_gru", choices=TRANSLATION)
     merges: int = option(
-        "of --advise: merges that raw text is segmented with",
+        "with --advise: number of merges for raw text",
         default=Preparation.merges,
         type=positive,
     )

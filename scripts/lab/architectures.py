@@ -123,7 +123,7 @@ class VocabularySizes:
             return cls(json.loads(path.read_text(encoding="utf-8"))["vocabulary"]["dictionary"])
         except FileNotFoundError:
             raise UserError(f"{path}: no such file; prepare the corpus to the end first") from None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise UserError(f"{path}: not the manifest of a corpus in one language") from None
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from preprocess.like import prepare_like
 from scripts.lab.run.processes import call
 from tiednmt.errors import UserError
-from tiednmt.files import write_json
+from tiednmt.files import write_json, write_whole
 from tiednmt.show import markdown, pictures
 from tiednmt.show.figures import Axis, Chart, Picture, Point, Series, Table
 from tiednmt.translation.evaluation import load_system
@@ -241,7 +241,8 @@ def language(
             found, larger, [texts["train"][1]], Start(), merges, pair[1], pair
         )
     if not tagged.exists():
-        (trained.out / "tags.txt").write_text(f"{tag}\n", encoding="utf-8")
+        with write_whole(trained.out / "tags.txt") as file:
+            file.write(f"{tag}\n")
         operations.extend_by_symbols(
             read(larger / CHECKPOINT), tagged, trained.out / "tags.txt", Start()
         )
@@ -310,7 +311,8 @@ def show(name: str, figures: Figures, out: Path) -> None:
         flat = _flat(figures)
         table = Table(["figure", "value"], [[key, str(value)] for key, value in flat.items()])
     text = markdown.table(table)
-    (out / f"{name}.md").write_text(text + "\n", encoding="utf-8")
+    with write_whole(out / f"{name}.md") as file:
+        file.write(text + "\n")
     print(text)
 
 

@@ -2,12 +2,14 @@
 
 python -m tests.faults --inputs 2000
 python -m tests.faults --kind "checkpoint, a bit" --inputs 1000
+python -m tests.faults --inputs 2000 --journal runs/faults.jsonl  # goes on where it broke off
 python -m tests.faults --kind manifest --number 17 --show
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 import tempfile
@@ -27,20 +29,29 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="other inputs")
     parser.add_argument("--kind", choices=KINDS, action="append", metavar="KIND")
     parser.add_argument("--number", type=int, metavar="N", help="of --kind, this input alone")
+    parser.add_argument(
+        "--journal", type=Path, metavar="FILE", help="verdicts, not to be run again"
+    )
     parser.add_argument("--show", action="store_true", help="print every outcome")
     args = parser.parse_args()
     kinds = args.kind or list(KINDS)
     logging.disable(logging.INFO)
     commands.load_all()
+    known = _read(args.journal)
     table: dict[str, Counter[str]] = {kind: Counter() for kind in kinds}
     with tempfile.TemporaryDirectory() as folder:
         good = world.make(Path(folder))
         if args.number is not None:
             found = iter([harness.one(good, kinds[0], args.number, args.seed)])
         else:
-            found = harness.outcomes(good, args.inputs, args.seed, kinds)
+            numbers = harness.numbered(args.inputs, kinds)
+            rest = [each for each in numbers if (*each, args.seed) not in known]
+            for each in set(numbers) - set(rest):
+                table[each[0]][known[(*each, args.seed)]] += 1
+            found = (harness.one(good, *each, args.seed) for each in rest)
         for each in found:
             table[each.kind][each.verdict] += 1
+            _write(args.journal, each.kind, each.number, args.seed, each.verdict)
             if args.show or each.verdict in harness.FAULTS:
                 told = f"{each.kind} {each.number}: {each.verdict}: {each.case.command} "
                 print(told + " ".join(each.case.arguments)[:300], file=sys.stderr)
@@ -51,6 +62,20 @@ def main() -> None:
     for kind, counts in table.items():
         print(f"| {kind} | {counts.total()} | {' | '.join(str(counts[c]) for c in columns)} |")
     sys.exit(any(counts[fault] for counts in table.values() for fault in harness.FAULTS))
+
+
+def _read(journal: Path | None) -> dict[tuple[str, int, int], str]:
+    """The verdict by kind, number and seed."""
+    if journal is None or not journal.is_file():
+        return {}
+    lines = map(json.loads, journal.read_text().splitlines())
+    return {(kind, number, seed): verdict for kind, number, seed, verdict in lines}
+
+
+def _write(journal: Path | None, *verdict: object) -> None:
+    if journal is not None:
+        with journal.open("a") as file:
+            file.write(json.dumps(verdict) + "\n")
 
 
 if __name__ == "__main__":

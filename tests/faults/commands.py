@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import sys
 from collections.abc import Callable
@@ -18,7 +19,14 @@ _MODULES = {
     **{name: f"scripts.{name}" for name in ("average", "skip_gram", "model_size", "analyse")},
     **{name: f"scripts.{name}" for name in ("perplexity", "report")},
     **{name: f"preprocess.{name}" for name in ("bitext", "text", "multi30k")},
+    "vocabulary": "tiednmt.commands.vocabulary",
 }
+_LATER = (
+    *("fairseq_cli.generate", "tiednmt.translation.evaluation", "tiednmt.vocabulary.operations"),
+    *("tiednmt.vocabulary.report", "tiednmt.vocabulary.files", "scripts.lab.store"),
+    *("scripts.lab.run.specs", "tiednmt.embeddings.gradients", "tiednmt.analysis.word_vectors"),
+    *("preprocess.imdb", "preprocess.wikitext2", "tiednmt.translation.translator"),
+)
 
 
 def run(command: str, arguments: list[str]) -> None:
@@ -36,8 +44,9 @@ def run(command: str, arguments: list[str]) -> None:
 
 def load_all() -> None:
     """Import what commands import, so that each runs in a fork that has it."""
-    for module in (*_MODULES.values(), "fairseq_cli.generate", "tiednmt.translation.evaluation"):
+    for module in (*_MODULES.values(), *_LATER):
         importlib.import_module(module)
+    gc.freeze()  # or each fork would look through all of it, and copy it
 
 
 @lru_cache
@@ -77,8 +86,38 @@ def _movement(folder: str) -> None:
     read_row_movement(Path(folder))
 
 
+def _gradients(folder: str) -> None:
+    from tiednmt.embeddings.gradients import gradient_shares_in
+
+    gradient_shares_in(Path(folder))
+
+
+def _figures(folder: str) -> None:
+    from scripts.lab.store import read_record, write_figures
+
+    write_figures(read_record(Path(folder, "record.json")), Path(folder, "out"))
+
+
+def _reviews(path: str) -> None:
+    from preprocess.imdb import read_reviews
+
+    for _ in read_reviews(Path(path)):
+        pass
+
+
+def _articles(path: str) -> None:
+    from preprocess.wikitext2 import read_archive
+
+    for _ in read_archive(Path(path)):
+        pass
+
+
 _READERS: dict[str, Callable[..., None]] = {
     "experiment": _experiment,
     "vectors": _vectors,
     "movement": _movement,
+    "gradients": _gradients,
+    "figures": _figures,
+    "reviews": _reviews,
+    "articles": _articles,
 }

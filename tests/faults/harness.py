@@ -34,9 +34,13 @@ class Outcome:
 
 def outcomes(world: World, inputs: int, seed: int, kinds: list[str]) -> Iterator[Outcome]:
     """Run ``inputs`` inputs, of each kind in turn; a seed and a number make the same one again."""
-    for i in range(inputs):
-        kind, number = kinds[i % len(kinds)], i // len(kinds)
+    for kind, number in numbered(inputs, kinds):
         yield one(world, kind, number, seed)
+
+
+def numbered(inputs: int, kinds: list[str]) -> list[tuple[str, int]]:
+    """The first ``inputs`` inputs: kind and number, of each kind in turn."""
+    return [(kinds[i % len(kinds)], i // len(kinds)) for i in range(inputs)]
 
 
 def one(world: World, kind: str, number: int, seed: int) -> Outcome:

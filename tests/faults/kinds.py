@@ -19,8 +19,10 @@ import yaml
 from omegaconf import OmegaConf
 
 import tiednmt
+from tests.faults.archives import archive
 from tests.faults.commands import options_of
 from tests.faults.world import World
+from tests.support import records
 
 ALL = ("--required-batch-size-multiple", "1")  # of the sentences are translated
 USER_DIR = str(Path(tiednmt.__file__).parent)
@@ -35,6 +37,10 @@ class Case:
     refused: bool | None = None
 
 
+RECORDS = (
+    *(records.translation, records.language_model, records.embeddings, records.skip_gram),
+    lambda: records.translation(seeds=3),
+)
 RUNS = "__import__('os').mkdir('RAN')"
 ODD_WORDS = (
     *("nan", "inf", "-inf", "1e308", "-1", "0", "1e999", "10**13", "9" * 40, "9" * 5000, "", " "),
@@ -258,14 +264,64 @@ def vectors(chance: Random, world: World, folder: Path) -> Case:
 
 
 def movement(chance: Random, world: World, folder: Path) -> Case:
-    path = folder / "row-movement.jsonl"
+    _measurement(chance, world, folder / "row-movement.jsonl")
+    return Case("movement", [str(folder)])
+
+
+def gradients(chance: Random, world: World, folder: Path) -> Case:
+    _measurement(chance, world, folder / "gradient-shares.jsonl")
+    return Case("gradients", [str(folder)])
+
+
+def _measurement(chance: Random, world: World, path: Path) -> None:
+    """The lines of a file of measurements damaged, or a field of the first one."""
     content = (world.folder / path.name).read_bytes()
     if chance.random() < 0.5:
         path.write_bytes(bytes_of(chance, content))
     else:
-        record = fields_of(chance, json.loads(content.splitlines()[0]))
-        path.write_text(json.dumps(record) + "\n")
-    return Case("movement", [str(folder)])
+        first, *rest = content.splitlines()
+        record = json.dumps(fields_of(chance, json.loads(first))).encode()
+        path.write_bytes(b"\n".join((record, *rest)) + b"\n")
+
+
+def record(chance: Random, world: World, folder: Path) -> Case:
+    content = json.dumps(chance.choice(RECORDS)())
+    if chance.random() < 0.2:
+        (folder / "record.json").write_bytes(bytes_of(chance, content.encode()))
+    else:
+        (folder / "record.json").write_text(json.dumps(fields_of(chance, json.loads(content))))
+    command, out = chance.choice((("report", folder / "page.html"), ("figures", folder / "out")))
+    return Case(command, [str(folder), "--out", str(out)] if command == "report" else [str(folder)])
+
+
+def packed_corpus(chance: Random, world: World, folder: Path) -> Case:
+    """An archive of a corpus, damaged or with members that are not as published."""
+    command, content = archive(chance)
+    whole = chance.random() < 0.5
+    path = folder / ("aclImdb_v1.tar.gz" if command == "reviews" else "wikitext-2-v1.zip")
+    path.write_bytes(content if whole else bytes_of(chance, content))
+    return Case(command, [str(path)])
+
+
+def vocabulary(chance: Random, world: World, folder: Path) -> Case:
+    """Vocabulary surgery on a good or damaged model, with texts and units of any bytes."""
+    model, text, out = folder / "model.pt", folder / "test.en", str(folder / "changed")
+    content = world.checkpoint.read_bytes()
+    model.write_bytes(content if chance.random() < 0.7 else bytes_of(chance, content))
+    text.write_bytes(bytes_of(chance, (world.folder / "input.txt").read_bytes()))
+    given = [str(model), "--data", str(world.prepared)]
+    uses = (
+        ["trim", *given, "--output", out, "--text", str(text)],
+        ["trim", *given, "--output", out, "--units", str(text)],
+        ["trim", *given, "--output", out, "--keep", chance.choice(ODD_WORDS)],
+        ["extend", *given, "--output", out, "--symbols", str(text)],
+        ["extend", *given, "--output", out, "--text", str(text), "--merges", "3"],
+        ["tie", *given, "--output", out, "--tying", chance.choice(("three-way", "decoder"))],
+        ["untie", *given, "--output", out, "--tying", "none"],
+        ["join", str(text), str(text), "--output", out],
+        ["report", *given, "--text", str(text)],
+    )
+    return Case("vocabulary", chance.choice(uses))
 
 
 def options(chance: Random, world: World, folder: Path) -> Case:
@@ -309,5 +365,9 @@ KINDS: dict[str, Callable[[Random, World, Path], Case]] = {
     "experiment": recipe,
     "word vectors": vectors,
     "row movement": movement,
+    "gradient shares": gradients,
+    "record": record,
+    "corpus archive": packed_corpus,
+    "vocabulary": vocabulary,
     "options": options,
 }

@@ -24,6 +24,14 @@ rows:
 VECTORS = "4 3\nthe 1 2 3\ncat 4 5 6\ndog 7 8 9\nsees 1 0 1\n"
 MOVEMENT = {"update": 1, "matrices": {"U": [{"ranks": [1, 2], "moved": 1, "distance": 0.5}]}}
 
+_OF_USE = {"norm": 1.5, "bands": [{"ranks": [1, 2], "norm": 1.0}], "sides": {"both": 1.5}}
+GRADIENTS = {
+    "update": 1,
+    "uses": {"target input": _OF_USE, "output": _OF_USE},
+    "cosines": {"target input, output": 0.5},
+    "rows": {"both": 2},
+}
+
 
 @dataclass(frozen=True)
 class World:
@@ -54,6 +62,7 @@ def make(folder: Path) -> World:
     (folder / "odd.yaml").write_text(EXPERIMENT)
     (folder / "words.vec").write_text(VECTORS)
     (folder / "row-movement.jsonl").write_text(f"{json.dumps(MOVEMENT)}\n" * 2)
+    (folder / "gradient-shares.jsonl").write_text(f"{json.dumps(GRADIENTS)}\n" * 2)
     (folder / "input.txt").write_text("\n".join(LINES) + "\n")
     return world
 

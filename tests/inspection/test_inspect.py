@@ -237,6 +237,13 @@ class Hostile:
         return open, (self.path, "w")
 
 
+@pytest.mark.parametrize("model", ["text", None, 3, [1]])
+def test_a_configuration_that_is_none_claims_nothing(model, tmp_path):
+    state = {"model": {"encoder.embed_tokens.weight": matrix(1)}, "cfg": {"model": model}}
+    torch.save(state, tmp_path / "odd.pt")
+    assert all(pair.claimed is None for pair in inspect(tmp_path / "odd.pt").pairs)
+
+
 @pytest.mark.parametrize("new", [False, True])
 def test_a_pickle_that_could_run_code(tmp_path, new):
     content = {"model": {"encoder.embed_tokens.weight": matrix(1)}, "x": Hostile(tmp_path / "ran")}

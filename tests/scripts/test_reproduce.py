@@ -110,9 +110,9 @@ def test_rows_that_there_are_not(world, rows, message):
     ("option", "given", "kind"),
     [
         ("--jobs", "0", "whole number above zero"),
-        ("--seeds", "0", "number of seeds or range of them (3, 2-3)"),
-        ("--seeds", "3-2", "number of seeds or range of them (3, 2-3)"),
-        ("--seeds", "2-", "number of seeds or range of them (3, 2-3)"),
+        ("--seeds", "0", "number of seeds, at most 1000, or range of them (3, 2-3)"),
+        ("--seeds", "3-2", "number of seeds, at most 1000, or range of them (3, 2-3)"),
+        ("--seeds", "2-", "number of seeds, at most 1000, or range of them (3, 2-3)"),
     ],
 )
 def test_numbers_above_zero(option, given, kind, capsys):

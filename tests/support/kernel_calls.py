@@ -95,6 +95,27 @@ OTHERS: Calls = {
         "smoothing": (0.9, 0.1),
         "differentiate": True,
     },
+    "attend_rows": {
+        "queries": (ROWS, SIZE),
+        "keys": (WIDTH, SIZE),
+        "values": (WIDTH, SIZE),
+        "query_starts": torch.tensor([0, 1, ROWS]),
+        "key_starts": torch.tensor([0, 1, WIDTH]),
+        "out": (ROWS, SIZE),
+        "heads": 2,
+    },
+    "attend_rows_back": {
+        "queries": (ROWS, SIZE),
+        "keys": (WIDTH, SIZE),
+        "values": (WIDTH, SIZE),
+        "query_starts": torch.tensor([0, 1, ROWS]),
+        "key_starts": torch.tensor([0, 1, WIDTH]),
+        "grad": (ROWS, SIZE),
+        "grad_queries": (ROWS, SIZE),
+        "grad_keys": (WIDTH, SIZE),
+        "grad_values": (WIDTH, SIZE),
+        "heads": 2,
+    },
     "drop": {"tensor": (ROWS, SIZE), "threshold": 100, "scale": 2.0, "seed": 1},
 }
 

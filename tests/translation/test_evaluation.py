@@ -774,7 +774,7 @@ BAD_CHECKPOINTS: dict[str, tuple[Spoil, str]] = {
     "missing": (lambda good, bad: None, "no such checkpoint"),
     "half": (
         lambda good, bad: void(bad.write_bytes(good.read_bytes()[: good.stat().st_size // 2])),
-        "cut short",
+        "not a whole checkpoint",
     ),
     "empty": (lambda good, bad: bad.touch(), "cut short"),
     "text": (lambda good, bad: void(bad.write_text("weights\n" * 9)), "checkpoint"),

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiednmt.errors import UserError
+from tiednmt.text.pipeline import TextPipeline
 
 Vectors = NDArray[np.float32]
 Neighbour = tuple[str, float]  # a word and its cosine
@@ -104,6 +105,18 @@ def nearest(embedding: Embedding, word: str, count: int, units: Units = whole) -
     order = np.argsort(-cosines, kind="stable")[: count + len(own)]
     others = [row for row in order if embedding.words[row] not in own]
     return [(embedding.words[row], float(cosines[row])) for row in others[:count]]
+
+
+def units_of(embedding: Embedding, pipeline: TextPipeline, language: str | None = None) -> Units:
+    """How a word is written in a vocabulary of subwords.
+
+    Without a ``language``, or with one that the embedding is not of, the word is of that of its
+    languages which writes it in the fewest units.
+    """
+    languages = sorted(embedding.languages)
+    if language in languages:
+        languages = [language]
+    return lambda word: min((pipeline.segment(word, of).split() for of in languages), key=len)
 
 
 def common_words(embeddings: Sequence[Embedding]) -> list[str]:

@@ -32,17 +32,17 @@ def main(argv: Sequence[str] | None = None, command: str = "tiednmt export") -> 
         "--data",
         type=Path,
         metavar="PREPARED",
-        help="folder of preprocess.*, for a checkpoint (default: the one it was trained on)",
+        help="prepared folder of a checkpoint (default: the one it was trained on)",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     parser.add_argument(
-        "--int8", action="store_true", help="round matrices to 8 bits, with a scale per row"
-    )
-    parser.add_argument(
-        "--to", choices=ENGINES, default=ENGINES[0], help="what is to read it (default: tiednmt)"
+        "--int8", action="store_true", help="round matrices to int8 with a scale per row"
     )
     parser.add_argument(
-        "--scores", type=Path, metavar="FILE", help="what evaluate --json wrote, for the card"
+        "--to", choices=ENGINES, default=ENGINES[0], help="target format (default: tiednmt)"
+    )
+    parser.add_argument(
+        "--scores", type=Path, metavar="FILE", help="output of evaluate --json, for the card"
     )
     args = parser.parse_args(argv)
     if args.scores and args.to != "tiednmt":

@@ -23,7 +23,7 @@ from tiednmt.errors import UserError, one_line_errors, shown
 def main(argv: Sequence[str] | None = None, command: str = "tiednmt inspect") -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
     parser = command_parser(command, __doc__)
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="file, or folder")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="file or folder")
     args = parser.parse_args(argv)
     quiet_libraries()
 

@@ -8,6 +8,7 @@ its gradient is the sum of what the three add (Press & Wolf 2017, section 3). Lo
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import combinations
@@ -221,6 +222,12 @@ def _cosines(gradients: Mapping[str, Tensor], norms: Mapping[str, float]) -> dic
     }
 
 
+_OF_DAMAGE = (
+    *(ValueError, KeyError, IndexError, TypeError, AttributeError),
+    *(RecursionError, OverflowError),
+)
+
+
 def read_gradient_shares(folder: Path) -> list[dict[str, Any]]:
     """The measured updates, in order; none where nothing was measured.
 
@@ -233,13 +240,29 @@ def read_gradient_shares(folder: Path) -> list[dict[str, Any]]:
     path = folder / FILE
     if not path.is_file():
         return []
-    records = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    records: dict[int, dict[str, Any]] = {}
+    shape = None
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             record = json.loads(line)
-            if not {"update", "uses", "cosines"} <= record.keys():
-                raise KeyError
-            records[int(record["update"])] = record
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise UserError(f"{path}, line {number}: damaged; remove the line") from None
+            measured = _checked_shape(record)
+        except _OF_DAMAGE:
+            measured = None
+        if measured is None or shape not in (None, measured):
+            raise UserError(f"{path}, line {number}: damaged; remove the line")
+        shape, records[record["update"]] = measured, record
     return [records[update] for update in sorted(records)]
+
+
+def _checked_shape(record: dict[str, Any]) -> Any:
+    """What a line measures, the same in all of a file, or one of the errors of reading it."""
+    shape, numbers = {}, list(record["cosines"].values())
+    for name, use in record["uses"].items():
+        shape[name] = [(int(band["ranks"][0]), int(band["ranks"][1])) for band in use["bands"]]
+        numbers += [use["norm"], *(band["norm"] for band in use["bands"])]
+        numbers += use.get("sides", {}).values()
+    counts = [record["update"], *record.get("rows", {}).values()]
+    whole = all(type(count) is int and count >= 0 for count in counts)
+    if not (whole and all(map(math.isfinite, numbers))):
+        raise ValueError
+    return shape, sorted(record["cosines"])

@@ -97,7 +97,7 @@ def read_row_movement(folder: Path) -> dict[str, Any] | None:
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             record = _checked(json.loads(line)["matrices"])
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
             record = None
         if record is None or (records and _shape(record) != _shape(records[0])):
             raise UserError(f"{path}, line {number}: damaged; remove the line")

@@ -11,7 +11,7 @@ import tiednmt.analysis.checkpoints as checkpoints
 import tiednmt.analysis.word_vectors as word_vectors
 import tiednmt.plugin  # noqa: F401
 from tiednmt.analysis.attention import attention_of
-from tiednmt.analysis.embeddings import Embedding, EmbeddingError, Units, nearest, whole
+from tiednmt.analysis.embeddings import Embedding, EmbeddingError, Units, nearest, units_of, whole
 from tiednmt.analysis.geometry import in_two_dimensions, norms_by_frequency
 from tiednmt.analysis.likeness import likeness
 from tiednmt.analysis.word_similarity import WordPairs, parse_pairs, set_name, word_similarity
@@ -62,17 +62,8 @@ class Subject:
     pipeline: TextPipeline | None  # where the vocabulary is one of subwords
 
     def units(self, embedding: Embedding, language: str | None = None) -> Units:
-        """How a word is written in this vocabulary.
-
-        Without a ``language``, or with one that the embedding is not of, the word is of that of
-        its languages which writes it in the fewest units.
-        """
-        if self.pipeline is None:
-            return whole
-        pipeline, languages = self.pipeline, sorted(embedding.languages)
-        if language in languages:
-            languages = [language]
-        return lambda word: min((pipeline.segment(word, of).split() for of in languages), key=len)
+        """How a word is written in this vocabulary."""
+        return whole if self.pipeline is None else units_of(embedding, self.pipeline, language)
 
 
 def load(name: str, path: Path, data: Path | None = None) -> Subject:

@@ -175,7 +175,7 @@ def read_analysis(path: Path) -> Analysis:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not JSON, cut short or damaged ({error})") from error
     try:
         return _checked(content)

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from tiednmt import __version__
 from tiednmt.errors import UserError
-from tiednmt.export.card import Scores, card, page
+from tiednmt.export.card import Origin, Scores, card, page
 from tiednmt.export.int8 import rounded, unrounded
 from tiednmt.export.safetensors import TensorFile, write_tensors
 from tiednmt.export.trained import TrainedModel
@@ -50,7 +50,11 @@ def is_model_folder(path: Path) -> bool:
 
 
 def write_model_folder(
-    folder: Path, trained: TrainedModel, int8: bool = False, scores: Scores | None = None
+    folder: Path,
+    trained: TrainedModel,
+    int8: bool = False,
+    scores: Scores | None = None,
+    origin: Origin | None = None,
 ) -> None:
     """Write a model folder, which gets its name when it is whole.
 
@@ -60,15 +64,18 @@ def write_model_folder(
         int8: round every matrix to 8 bits, with a scale per row; rows of a model that was read in
             8 bits keep their bytes.
         scores: of the model, for the card.
+        origin: how it came to be, likewise.
 
     Raises:
         UserError: there is something of that name, or it cannot be written.
     """
     with folder_when_whole(folder) as partial:
-        _fill(partial, trained, int8 or trained.int8, scores or {})
+        _fill(partial, trained, int8 or trained.int8, scores or {}, origin)
 
 
-def _fill(folder: Path, trained: TrainedModel, int8: bool, scores: Scores) -> None:
+def _fill(
+    folder: Path, trained: TrainedModel, int8: bool, scores: Scores, origin: Origin | None
+) -> None:
     state = {name: tensor.detach().cpu() for name, tensor in trained.model.state_dict().items()}
     tensors = rounded(_single(state), trained.rounded or {}) if int8 else _single(state)
     write_tensors(folder / WEIGHTS, tensors, {"format": "pt", **other_names(trained.model)})
@@ -89,7 +96,7 @@ def _fill(folder: Path, trained: TrainedModel, int8: bool, scores: Scores) -> No
         },
     )
     size = sum(path.stat().st_size for path in files)
-    content = card(trained, INT8 if int8 else FLOAT32, size, scores)
+    content = card(trained, INT8 if int8 else FLOAT32, size, scores, origin)
     write_json(folder / CARD, content)
     (folder / README).write_text(page(content), encoding="utf-8")
 

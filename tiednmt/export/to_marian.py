@@ -22,7 +22,7 @@ from tiednmt.export.safetensors import write_tensors
 from tiednmt.export.trained import TrainedModel
 from tiednmt.files import folder_when_whole, write_json
 from tiednmt.models.tied_transformer import STOCK
-from tiednmt.tying import DECODER, INPUTS, THREE_WAY
+from tiednmt.modes import DECODER, INPUTS, THREE_WAY
 
 _ENGINE = "Hugging Face's Marian"
 _ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "gelu_accurate": "gelu_new", "tanh": "tanh"}

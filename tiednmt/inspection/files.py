@@ -83,7 +83,7 @@ def _read_shards(index: Path) -> StoredModel:
     """All files that an index of Hugging Face's names."""
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         raise UserError(f"{index}: not an index of files of weights") from None
     if any(Path(name).name != name for name in names):
         raise UserError(f"{index}: names files outside of its folder")
@@ -154,12 +154,16 @@ def _tensors(content: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
 
 def _config_within(content: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     """The configuration of the model, and whether it is fairseq's."""
+    from omegaconf import DictConfig
+
     from tiednmt.checkpoints import plain_options
 
     cfg, args, opt = (content.get(name) for name in ("cfg", "args", "opt"))
     if isinstance(cfg, Mapping) and "model" in cfg:
         model = cfg["model"]
-        return dict(model) if type(model) is dict else plain_options(model), True
+        if isinstance(model, Namespace | DictConfig):
+            model = plain_options(model)
+        return dict(model) if isinstance(model, dict) else {}, True
     if isinstance(args, Namespace) and "optimizer_history" in content:
         return vars(args), True
     if isinstance(opt, Namespace):

@@ -13,7 +13,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
 
 from tiednmt.files import named_when_whole
@@ -236,6 +236,7 @@ def _bars(axes: Axes, chart: Bars) -> None:
     axes.set_yticks(range(len(chart.bars)), map(_plain, chart.bars))
     axes.invert_yaxis()
     axes.set_xlabel(chart.label)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.xaxis.set_major_formatter("{x:,.0f}")
 
 

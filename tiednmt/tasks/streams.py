@@ -52,7 +52,7 @@ class TokenStream(FairseqDataset):
         return tokens[skipped : skipped + end - start]
 
 
-class StreamWindows(torch.utils.data.Dataset):
+class StreamWindows(torch.utils.data.Dataset[Batch]):
     """The batches of an epoch: a window of the streams of one worker each.
 
     Batch i is window i // workers of worker i % workers, so that fairseq's sharding deals them to

@@ -38,8 +38,8 @@ class TiedLanguageModelingConfig(LanguageModelingConfig):
     tokens_per_sample: int = field(
         default=35,
         metadata={
-            "help": "tokens of a window: each update reads that many of every stream "
-            "(--batch-size is the number of streams of a worker)"
+            "help": "window size: each update reads this many tokens of every stream "
+            "(--batch-size is the number of streams per worker)"
         },
     )
     seed: int = II("common.seed")

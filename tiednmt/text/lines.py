@@ -109,7 +109,7 @@ _DAMAGE = (
     gzip.BadGzipFile,
     lzma.LZMAError,
     zipfile.BadZipFile,
-    tarfile.ReadError,
+    tarfile.TarError,
 )
 
 
@@ -195,7 +195,10 @@ def _zip_member(path: Path, file: IO[bytes], member: str, opened: ExitStack) -> 
     archive = opened.enter_context(zipfile.ZipFile(file))
     if member not in archive.namelist():
         raise _holds_no(path, member)
-    return opened.enter_context(archive.open(member))
+    try:
+        return opened.enter_context(archive.open(member))
+    except (RuntimeError, NotImplementedError) as error:  # encrypted, or of an unknown method
+        raise UserError(f"{path}, {member}: cannot be read ({error}); get the file again") from None
 
 
 def _tar_member(path: Path, file: IO[bytes], member: str, opened: ExitStack) -> IO[bytes]:

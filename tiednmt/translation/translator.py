@@ -42,6 +42,8 @@ class Translation:
         source_units: the subword units of the line; those that the model does not know are one.
         alignment: (source unit, unit) by their places from 0: what each unit attends to most.
             Empty where the model has no attention.
+        attention: what ``alignment`` is taken from: the weights that each unit, and the end of the
+            sentence, gives to the source's units and their end. Each row sums to one.
     """
 
     text: str
@@ -50,6 +52,7 @@ class Translation:
     unit_scores: tuple[float, ...] = ()
     source_units: tuple[str, ...] = ()
     alignment: tuple[tuple[int, int], ...] = ()
+    attention: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,7 @@ class Translator:
             nbest: give so many translations of each line, the best first, in a list; at most
                 ``beam``. Where the search has found fewer, there are fewer.
             details: give a :class:`Translation` in the place of each string.
-            progress: shown before a bar on stderr; no bar without it.
+            progress: shown before a bar on stderr, if that is a terminal; no bar without it.
             **search: ``beam``, ``lenpen``, ``max_tokens`` and ``max_sentences`` of
                 :class:`~tiednmt.translation.settings.Search`.
 
@@ -169,7 +172,7 @@ class Translator:
             desc=progress,
             unit=" sentences",
             mininterval=0.5,
-            disable=progress is None,
+            disable=None if progress else True,  # None: where stderr is no terminal
         ) as bar:
             return [*self._stream(lines, nbest, details, search, bar)]
 
@@ -242,9 +245,11 @@ class Translator:
         )
         attention = hypothesis["attention"]
         alignment: tuple[tuple[int, int], ...] = ()
+        weights: tuple[tuple[float, ...], ...] = ()
         if attention is not None and attention.numel() and source_units:
             most = attention[: len(source_units), : len(units)].argmax(0).tolist()
             alignment = tuple((place, i) for i, place in enumerate(most))
+            weights = tuple(map(tuple, attention.t().tolist()))
         return Translation(
             text=self._text(source, hypothesis),
             score=float(hypothesis["score"]),
@@ -252,6 +257,7 @@ class Translator:
             unit_scores=tuple(hypothesis["positional_scores"].tolist()),
             source_units=source_units,
             alignment=alignment,
+            attention=weights,
         )
 
     # --- units ---------------------------------------------------------------------------------

@@ -10,18 +10,8 @@ from torch import Tensor
 
 from tiednmt.errors import UserError
 from tiednmt.models.parameters import OURS, matrices_of
-from tiednmt.tying import (
-    DECODER,
-    INPUT,
-    INPUTS,
-    JOINT,
-    NONE,
-    OUTPUT,
-    SOURCE_INPUT,
-    TARGET_INPUT,
-    THREE_WAY,
-    equal_matrices,
-)
+from tiednmt.modes import DECODER, INPUTS, NONE, THREE_WAY
+from tiednmt.tying import INPUT, JOINT, OUTPUT, SOURCE_INPUT, TARGET_INPUT, equal_matrices
 from tiednmt.vocabulary.choices import FROM_OUTPUT, MEAN
 from tiednmt.vocabulary.model import UNITS, ModelState, Weights, dictionary_of, units_of
 from tiednmt.vocabulary.rows import Rows, weighted_mean

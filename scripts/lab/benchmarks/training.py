@@ -44,14 +44,14 @@ class Translation(TranslationModels, Training):
     """Options of ``scripts.benchmark train``."""
 
     against: str = option(
-        "what ours is compared with, as large as ours: a model of fairseq, JoeyNMT's like ours, or "
+        "what to compare with, in our sizes: a model of fairseq, JoeyNMT's counterpart, or "
         "torch's nn.Transformer in a bare loop",
         choices=(*stock.TRANSLATION, JOEYNMT, TORCH),
         default="lstm",
     )
     max_tokens: int = option("tokens per batch", default=1000, type=positive)
     joeynmt_python: str = option(
-        "the interpreter that has JoeyNMT", metavar="PATH", default=sys.executable, recorded=False
+        "Python interpreter with JoeyNMT", metavar="PATH", default=sys.executable, recorded=False
     )
 
 
@@ -59,11 +59,13 @@ class Translation(TranslationModels, Training):
 class LanguageModel(OurModel, Training):
     """Options of ``scripts.benchmark language-model``."""
 
-    size: str = option("of Zaremba et al. (2014)", choices=tuple(UNTIED), default="small")
-    experiment: str | None = option(
-        "experiment whose recipe both sides train by (default: ptb-SIZE)", default=None
+    size: str = option(
+        "size of the model of Zaremba et al. (2014)", choices=tuple(UNTIED), default="small"
     )
-    row: str = option("row of the experiment that is our model", default="none")
+    experiment: str | None = option(
+        "experiment whose recipe both sides use (default: ptb-SIZE)", default=None
+    )
+    row: str = option("row of our model", default="none")
     against: str = option(
         "a bare PyTorch loop, or a model of fairseq", choices=("loop", "lstm_lm"), default="loop"
     )

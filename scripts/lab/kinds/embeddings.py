@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +19,7 @@ from scripts.lab.records.schema import (
     SetSimilarity,
     SkipGramRecord,
 )
+from scripts.lab.run.kept import read_kept
 from scripts.lab.run.processes import Child, Place, side_by_side
 from tiednmt.analysis.embeddings import Embedding, whole
 from tiednmt.analysis.likeness import likeness
@@ -146,7 +146,7 @@ class _SkipGram(Child):
     @staticmethod
     def is_done(command: Sequence[str]) -> bool:
         record = _SkipGram.out(command).with_suffix(".json")
-        return record.exists() and json.loads(record.read_text(encoding="utf-8")) == [*command]
+        return record.exists() and read_kept(record, list) == [*command]
 
     def ended(self) -> bool:
         ended = super().ended()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from scripts.lab.records.schema import (
     LanguageModelRow,
     PaperFigures,
 )
+from scripts.lab.run.kept import read_kept
 from scripts.lab.run.processes import Child, Place, side_by_side
 from scripts.lab.run.training import Run
 from tiednmt.translation.seeds import over_seeds, pooled
@@ -79,8 +79,7 @@ def _is_scored(run: Run, subset: str) -> bool:
 
 
 def _perplexity(run: Run, subset: str) -> float:
-    scores = json.loads(_scores(run, subset).read_text(encoding="utf-8"))
-    return round(scores["perplexity"], 4)
+    return read_kept(_scores(run, subset), lambda scores: round(scores["perplexity"], 4))
 
 
 class _Scoring(Child):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from scripts.lab.figures.projection_search import figures
 from scripts.lab.kinds.kind import Kind
 from scripts.lab.records.schema import EpochFigures, ProjectionSearchRecord, VariantRow
+from scripts.lab.run.kept import read_kept
 from scripts.lab.run.provenance import provenance
 from scripts.lab.run.variants import Changes, figures_file, variants
 from tiednmt.translation.seeds import SeedStatistics, over_seeds
@@ -33,8 +34,7 @@ def summary(out: Path, jobs: int, command: str) -> ProjectionSearchRecord:
 
 def _row(name: str, changes: Changes, out: Path) -> VariantRow | None:
     kept = sorted(out.glob(figures_file(name, 0, out).with_suffix("").stem + ".*.json"))
-    runs = [json.loads(path.read_text(encoding="utf-8")) for path in kept]
-    runs = [run for run in runs if run["epochs"]]
+    runs = [run for path in kept if (run := read_kept(path, _measured))["epochs"]]
     if not runs:
         return None
     epochs = min(len(run["epochs"]) for run in runs)
@@ -78,3 +78,10 @@ KIND = Kind(
     figures=figures,
     join=join,
 )
+
+
+def _measured(content: Any) -> dict[str, Any]:
+    """What is kept of a variant, or one of the errors of reading it."""
+    for epoch in content["epochs"]:
+        float(epoch["train"]), float(epoch["valid"])
+    return dict(content)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,10 +20,12 @@ from scripts.lab.records.schema import (
     TranslationRow,
     VocabularySizes,
 )
+from scripts.lab.run.kept import read_kept
 from scripts.lab.run.processes import call
 from scripts.lab.run.training import Run
 from tiednmt.errors import UserError
 from tiednmt.text.lines import read_lines
+from tiednmt.text.manifest import read_manifest
 from tiednmt.translation.scoring import METRICS
 from tiednmt.translation.seeds import over_seeds
 from tiednmt.translation.significance import RunScore
@@ -54,7 +55,7 @@ class TranslationScoring:
     def score(self, trained: Trained) -> dict[str, Any]:
         """The rows with their scores, what they are compared with, samples."""
         raw = trained.data / "raw"
-        manifest = json.loads((trained.data / "manifest.json").read_text(encoding="utf-8"))
+        manifest = read_manifest(trained.data)
         scores = [self._scores(trained, i) for i in range(len(trained.seeds))]
         return {
             "baseline": self.baselines[0],
@@ -75,19 +76,23 @@ class TranslationScoring:
         if not known or not self._covers(scores, runs):
             output = trained.out / f"translations{suffix}"
             call(self._evaluate(runs, trained.data, scores, output))
-        return json.loads(scores.read_text(encoding="utf-8"))
+        return read_kept(scores, dict)
 
     def _covers(self, scores: Path, runs: Mapping[str, Run]) -> bool:
         """Whether the scores of an earlier call are of these runs on all test sets, and say what is
         needed.
         """
-        found = json.loads(scores.read_text(encoding="utf-8"))["subset"]
         wanted = {(name, str(run.checkpoint)) for name, run in runs.items()}
-        return {*self.subsets} <= found.keys() and all(
-            wanted <= {(system["name"], system["checkpoint"]) for system in of["systems"]}
-            and all(_says_enough(system) for system in of["systems"])
-            for of in found.values()
-        )
+
+        def covers(content: Any) -> bool:
+            found = content["subset"]
+            return {*self.subsets} <= found.keys() and all(
+                wanted <= {(system["name"], system["checkpoint"]) for system in of["systems"]}
+                and all(_says_enough(system) for system in of["systems"])
+                for of in found.values()
+            )
+
+        return read_kept(scores, covers)
 
     def _evaluate(
         self, runs: Mapping[str, Run], data: Path, scores: Path, output: Path

@@ -57,7 +57,7 @@ def read_summary(folder: Path) -> RunSummary:
             f"{path}: no such file, so {folder} was trained before there was one; remove the "
             "folder to train it again"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: damaged ({error}); remove {folder} to train again") from error
     return summary
 

@@ -23,7 +23,7 @@ def run(translation, tmp_path):
     manifest = {
         "source": "de",
         "target": "en",
-        "subsets": {"test": {}},
+        "subsets": {"test": "test"},
         "options": {"bpe": "subword-nmt", "vocabulary_threshold": 0},
     }
     (folder / "data" / "manifest.json").write_text(json.dumps(manifest))

@@ -1,0 +1,32 @@
+"""What an earlier call left in the folder of an experiment, read again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tiednmt.errors import UserError
+
+T = TypeVar("T")
+
+
+def read_kept(path: Path, use: Callable[[Any], T], remove: Path | None = None) -> T:
+    """What ``use`` makes of a file of JSON.
+
+    Args:
+        path: of the file.
+        use: raises a KeyError, TypeError or the like where the JSON is another than it needs.
+        remove: what is to be removed, so that a further call makes it again; by default the file.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        return use(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(
+            f"{path}: damaged ({error!r:.100}); remove {remove or 'it'}, and the same command makes"
+            " it again"
+        ) from error
