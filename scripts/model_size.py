@@ -38,8 +38,8 @@ def _sizes(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Vocabul
 
 def _draw(maps: Mapping[str, TieMap], path: Path) -> None:
     # matplotlib takes a while to load, and sizes alone do without
-    from tiednmt.show.parts import tie_bars
     from tiednmt.show.figures import Picture
+    from tiednmt.show.parts import tie_bars
     from tiednmt.show.pictures import draw
 
     path.parent.mkdir(parents=True, exist_ok=True)

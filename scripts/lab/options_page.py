@@ -9,10 +9,10 @@ from copy import copy
 from importlib import import_module
 from unittest.mock import patch
 
-from tiednmt.show.figures import Table
 from scripts.lab.run.specs import ROOT
-from tiednmt.show import markdown
 from tiednmt.cli import COMMANDS
+from tiednmt.show import markdown
+from tiednmt.show.figures import Table
 
 SHARED = "models"  # the options of every model
 MOST_CHOICES = 8  # that a table lists

@@ -8,7 +8,6 @@ from scripts import model_folder
 from scripts.lab import model_folders
 from scripts.lab.model_folders import Wanted, best_seed, make, wanted_models
 from scripts.lab.records.schema import TranslationRecord
-from tiednmt.typed import from_json
 from scripts.lab.run.specs import load_experiment
 from scripts.lab.store import read_record
 from tests.support import records
@@ -17,6 +16,7 @@ from tests.support.translators import save_translator
 from tiednmt.errors import UserError
 from tiednmt.export.model_folder import read_model_folder
 from tiednmt.export.reading import read_trained
+from tiednmt.typed import from_json
 
 
 @pytest.fixture(scope="module")
