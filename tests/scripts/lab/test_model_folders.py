@@ -17,6 +17,7 @@ from tests.support.translators import save_translator
 from tiednmt.errors import UserError
 from tiednmt.export.model_folder import read_model_folder
 from tiednmt.export.reading import read_trained
+from tiednmt.typed import from_json
 
 
 @pytest.fixture(scope="module")
