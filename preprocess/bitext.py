@@ -135,18 +135,20 @@ def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parser = parser_of("bitext", __doc__)
     for side in ("source", "target"):
-        parser.add_argument(f"--{side}", required=True, metavar="CODE", help="such as en or pt_BR")
+        parser.add_argument(
+            f"--{side}", required=True, metavar="CODE", help="language code such as en or pt_BR"
+        )
     parser.add_argument(
         "--train", type=Path, nargs="+", action="extend", required=True, metavar="FILE",
-        help="files of the training text",
+        help="training files",
     )  # fmt: skip
     parser.add_argument(
         "--valid", nargs="+", action="extend", required=True, metavar="FILE",
-        help="files that validate, or how many pairs to hold out of the training text",
+        help="validation files, or how many training pairs to hold out",
     )  # fmt: skip
     parser.add_argument(
         "--test", action="append", default=[], metavar="NAME=FILE,FILE",
-        help="a test set, perhaps with more references; may be repeated",
+        help="test set, optionally with further references; may be repeated",
     )  # fmt: skip
     add_options(parser, Options)
     add_share_arguments(parser)

@@ -97,9 +97,9 @@ def parser_of(name: str, description: str | None) -> argparse.ArgumentParser:
 def add_raw_arguments(parser: argparse.ArgumentParser) -> None:
     """Where the raw files come from."""
     parser.add_argument(
-        "--raw", type=Path, metavar="DIR", help="folder of the raw files, in place of a download"
+        "--raw", type=Path, metavar="DIR", help="folder of raw files, instead of a download"
     )
-    parser.add_argument("--url", help="download from this address instead of the publisher's")
+    parser.add_argument("--url", help="download from this URL instead of the publisher's")
 
 
 def raw_folder(args: argparse.Namespace, downloads: Sequence[Download]) -> Path:
@@ -123,15 +123,14 @@ def add_share_arguments(parser: argparse.ArgumentParser) -> None:
         "--step",
         choices=plan.STEPS,
         metavar="STEP",
-        help=f"only this one of {', '.join(plan.STEPS)} (default: all of them, in this order)",
+        help=f"run one step of {', '.join(plan.STEPS)} (default: all, in this order)",
     )
     parser.add_argument(
         "--shard",
         type=_fraction,
         default=(1, 1),
         metavar="I/N",
-        help=f"of --step {' and '.join(plan.DIVIDED_STEPS)}: only the I-th of N shares of the"
-        " parts",
+        help=f"with --step {' or '.join(plan.DIVIDED_STEPS)}: only share I of N of the parts",
     )
 
 

@@ -274,7 +274,9 @@ class Stages:
         except FileNotFoundError:
             return False
         size, changed, digest = stamp
-        return status.st_size == size and (status.st_mtime_ns == changed or sha256(path) == digest)
+        if status.st_size != size:
+            return False
+        return bool(status.st_mtime_ns == changed) or sha256(path) == digest
 
     def _outputs_are_as_recorded(self, record: Path) -> bool:
         outputs = _read(record).get("outputs")

@@ -25,9 +25,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
     parser = command_parser("python -m scripts.average", __doc__)
     parser.add_argument(
-        "checkpoints", nargs="+", type=Path, metavar="CHECKPOINT", help="or, with --last, a folder"
+        "checkpoints",
+        nargs="+",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="checkpoint; with --last, a folder",
     )
-    parser.add_argument("--last", type=positive, metavar="N", help="the last N of the folder")
+    parser.add_argument(
+        "--last", type=positive, metavar="N", help="average the N most recent of the folder"
+    )
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="file to write")
     args = parser.parse_args(argv)
     paths = args.checkpoints

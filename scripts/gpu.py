@@ -25,16 +25,18 @@ from tiednmt.errors import UserError, one_line_errors
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a part; the exit status is 1 where a command failed, 3 where one is left to do."""
     parser = command_parser("python -m scripts.gpu", __doc__)
-    parser.add_argument("part", choices=PARTS, help="what to prove")
+    parser.add_argument("part", choices=PARTS, help="which checks to run")
     parser.add_argument("--raw", type=Path, metavar="DIR", help="the corpus' raw files")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/gpu"), metavar="DIR", help="folder to fill"
     )
     parser.add_argument(
-        "--minutes", type=positive, default=9, metavar="N", help="time to use at most (default: 9)"
+        "--minutes", type=positive, default=9, metavar="N", help="time limit (default: 9)"
     )
     parser.add_argument(
-        "--rehearse", action="store_true", help="everything in small, on the CPU where need be"
+        "--rehearse",
+        action="store_true",
+        help="run everything in small, on a CPU if there is no GPU",
     )
     args = parser.parse_args(argv)
     missing = lacking(rehearsed=args.rehearse)

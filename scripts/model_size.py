@@ -3,13 +3,14 @@
 python -m scripts.model_size --source 87000 --target 92000 --joint 94000
 python -m scripts.model_size --arch tied_lstm_lm_large --target 10000
 python -m scripts.model_size --data data/wmt14-en-fr
+python -m scripts.model_size … --picture docs/images/tie-map   # drawn, as .svg and .png
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from scripts.lab.architectures import (
@@ -20,6 +21,7 @@ from scripts.lab.architectures import (
 )
 from tiednmt.commandline import command_parser, positive
 from tiednmt.errors import one_line_errors
+from tiednmt.tying import TieMap
 
 
 def _sizes(parser: argparse.ArgumentParser, args: argparse.Namespace) -> VocabularySizes:
@@ -34,18 +36,37 @@ def _sizes(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Vocabul
     return VocabularySizes(**given)
 
 
+def _draw(maps: Mapping[str, TieMap], path: Path) -> None:
+    # matplotlib takes a while to load, and sizes alone do without
+    from tiednmt.show.figures import Picture
+    from tiednmt.show.parts import tie_bars
+    from tiednmt.show.pictures import draw
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw([Picture(path.name, [tie_bars(maps)])], path.parent)
+
+
 @one_line_errors
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the tie map of every tying."""
     parser = command_parser("python -m scripts.model_size", __doc__)
-    parser.add_argument("--arch", choices=tied_architectures(), default="tied_gru_press_wolf")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="prepared folder, for its sizes")
+    parser.add_argument(
+        "--arch", choices=tied_architectures(), default="tied_gru_press_wolf", help="architecture"
+    )
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="prepared folder to take the sizes from"
+    )
     for side in ("source", "target", "joint"):
         parser.add_argument(f"--{side}", type=positive, metavar="N", help=f"{side} vocabulary size")
     parser.add_argument("--projection", action="store_true", help="with a matrix P")
+    parser.add_argument(
+        "--picture", type=Path, metavar="PATH", help="draw the tie maps as PATH.svg and PATH.png"
+    )
     parser.add_argument("--json", action="store_true", help="print the totals as JSON")
     args = parser.parse_args(argv)
     maps = model_sizes(args.arch, _sizes(parser, args), projection=args.projection)
+    if args.picture:
+        _draw(maps, args.picture)
     if args.json:
         return print(json.dumps({t: {"total": each.total} for t, each in maps.items()}, indent=1))
     for tying, each in maps.items():

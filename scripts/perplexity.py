@@ -26,12 +26,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = command_parser("python -m scripts.perplexity", __doc__)
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
     parser.add_argument(
-        "--data", type=Path, required=True, metavar="PREPARED", help="folder of preprocess.*"
+        "--data", type=Path, required=True, metavar="PREPARED", help="prepared folder"
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--subset", metavar="NAME", help="train, valid or test")
     what.add_argument(
-        "--input", type=Path, metavar="FILE", help="raw text, as the corpus was prepared from"
+        "--input", type=Path, metavar="FILE", help="raw text, like that of the corpus"
     )
     add_cpu(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")

@@ -20,7 +20,7 @@ def main() -> None:
     """Keep the records named, then write or check the pages."""
     parser = command_parser("python -m scripts.record", __doc__)
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folder of an experiment")
-    parser.add_argument("--check", action="store_true", help="write nothing, compare")
+    parser.add_argument("--check", action="store_true", help="compare only, write nothing")
     parser.add_argument(
         "--convert", nargs="+", type=Path, metavar="FILE", default=(), help="records to convert"
     )

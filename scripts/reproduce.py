@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--wordsim",
         type=Path,
         metavar="DIR",
-        help="the word-similarity sets (experiments on embeddings), instead of a download",
+        help="word-similarity sets (for experiments on embeddings), instead of a download",
     )
     args = parser.parse_args(argv)
     command = f"python -m scripts.reproduce {args.experiment}"

@@ -26,10 +26,18 @@ def main() -> None:
     parser = command_parser("python -m scripts.search_projection", __doc__)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared folder")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to fill")
-    parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="side by side")
-    parser.add_argument("--only", action="append", metavar="NAME", help="may be repeated")
-    parser.add_argument("--epochs", type=positive, metavar="N", help="stop there; default: all")
-    parser.add_argument("--seeds", type=positive, default=1, metavar="N", help="from 1 to this")
+    parser.add_argument(
+        "--jobs", type=positive, default=1, metavar="N", help="trainings in parallel"
+    )
+    parser.add_argument(
+        "--only", action="append", metavar="NAME", help="reading to train; may be repeated"
+    )
+    parser.add_argument(
+        "--epochs", type=positive, metavar="N", help="stop after N epochs (default: all)"
+    )
+    parser.add_argument(
+        "--seeds", type=positive, default=1, metavar="N", help="train with seeds 1 to N"
+    )
     args = parser.parse_args()
     names = args.only or list(variants())
     for name in names:

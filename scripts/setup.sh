@@ -2,13 +2,15 @@
 # Make or reuse .venv in the repository root: scripts/setup.sh recipes|dev
 #
 # Called by quickstart.sh (recipes) and test.sh (dev). PYTHON names the interpreter (default: the
-# first of python3, python3.13 … python3.10 that serves). pip's own PIP_* variables are honoured.
+# first of python3, python3.13 … python3.10 that serves), CONSTRAINTS a file of versions (default:
+# constraints.txt). pip's own PIP_* variables are honoured.
 set -euo pipefail
 
 extra=${1:?usage: scripts/setup.sh recipes|dev}
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 venv=$root/.venv
 log=$venv/setup.log
+constraints=$(cd "$(dirname "${CONSTRAINTS:-$root/constraints.txt}")" && pwd)/$(basename "${CONSTRAINTS:-constraints.txt}")
 
 say() { echo "set-up: $*" >&2; }
 die() {
@@ -28,7 +30,7 @@ ours=$venv/made-by-setup
 stamp=$venv/ready-for
 # A change of the kernels compiles them anew.
 versions=$({
-    cat "$root/pyproject.toml" "$root/constraints.txt" "$root/scripts/setup.sh"
+    cat "$root/pyproject.toml" "$constraints" "$root/scripts/setup.sh"
     cat "$root/tiednmt/kernels/cpu.cpp" 2>/dev/null || true
 } | cksum)
 
@@ -83,7 +85,7 @@ step() {
     say "  done in $((SECONDS - started)) s"
 }
 
-pip_install() { "$venv/bin/python" -m pip install --disable-pip-version-check -c "$root/constraints.txt" "$@"; }
+pip_install() { "$venv/bin/python" -m pip install --disable-pip-version-check -c "$constraints" "$@"; }
 
 mkdir -p "$venv"
 touch "$ours"

@@ -21,7 +21,9 @@ from tiednmt.options import add_options, from_arguments, seed
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
     parser = command_parser("python -m scripts.skip_gram", __doc__)
-    parser.add_argument("--text", type=Path, required=True, metavar="FILE", help="words and spaces")
+    parser.add_argument(
+        "--text", type=Path, required=True, metavar="FILE", help="text, words separated by spaces"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write")
     parser.add_argument("--seed", type=seed, default=1, metavar="N", help="default %(default)s")
     add_options(parser, SkipGram)

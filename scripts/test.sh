@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Set-up, lint, types, arrows between packages and all tests. Arguments go to pytest:
+# Set-up, lint, types, arrows between packages, the site and all tests. Arguments go to pytest:
 # scripts/test.sh -m 'not slow'
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -9,5 +9,9 @@ ruff check
 ruff format --check
 mypy
 lint-imports --no-cache --no-logo
+# the site's tools need Python 3.11
+if python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict
+fi
 # a file of tests to a process, since files share what is costly to make; one thread each
 OMP_NUM_THREADS=1 exec python -m pytest -n auto --dist loadfile "$@"

@@ -20,8 +20,7 @@ from scripts.lab import vocabulary
 from scripts.lab.vocabulary import Trained, require_run, show
 from tiednmt.commandline import command_parser, positive, quiet_libraries
 from tiednmt.errors import UserError, one_line_errors
-from tiednmt.modes import TYINGS
-from tiednmt.tying import THREE_WAY
+from tiednmt.modes import THREE_WAY, TYINGS
 
 
 @one_line_errors
@@ -39,9 +38,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--updates", type=positive, nargs="+", default=[], metavar="N")
     parser.add_argument("--tied", type=Path, metavar="RUN", help="tie: a run that was trained tied")
     parser.add_argument("--tying", choices=TYINGS[1:], default=THREE_WAY, help="tie: the mode")
-    parser.add_argument("--merges", type=positive, default=300, metavar="N", help="further ones")
-    parser.add_argument("--vectors", type=Path, metavar="FILE", help="starts: word vectors, too")
-    parser.add_argument("--rows-alone", action="store_true", help="starts: train no other rows")
+    parser.add_argument(
+        "--merges", type=positive, default=300, metavar="N", help="number of additional merges"
+    )
+    parser.add_argument(
+        "--vectors", type=Path, metavar="FILE", help="starts: also start from word vectors"
+    )
+    parser.add_argument("--rows-alone", action="store_true", help="starts: train the new rows only")
     parser.add_argument("--pair", default="en-cs", metavar="SRC-TGT", help="language: the new pair")
     parser.add_argument(
         "--raw",

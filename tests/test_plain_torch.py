@@ -1,4 +1,4 @@
-"""The program of docs/tying.md: tying without fairseq."""
+"""The program of docs/plain-pytorch.md: tying without fairseq."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_the_program_of_the_docs_prints_what_they_say(tmp_path):
-    parts = (ROOT / "docs" / "tying.md").read_text(encoding="utf-8").split("```")
+    parts = (ROOT / "docs" / "plain-pytorch.md").read_text(encoding="utf-8").split("```")
     (program,) = (part.removeprefix("python\n") for part in parts if part.startswith("python\n"))
     expected = parts[parts.index(f"python\n{program}") + 2].lstrip("\n")
     assert 'assert "fairseq" not in sys.modules' in program

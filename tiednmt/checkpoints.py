@@ -37,7 +37,8 @@ def read_checkpoint(path: Path, **task_options: Any) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's, on pickles that it then refuses
-            return checkpoint_utils.load_checkpoint_to_cpu(str(path), task_options)
+            state: dict[str, Any] = checkpoint_utils.load_checkpoint_to_cpu(str(path), task_options)
+            return state
     except Exception as error:
         line = explain(error)
         if line is None:
@@ -61,9 +62,7 @@ def write_checkpoint(path: Path, state: Any) -> None:
 
 def require_task(path: Path, state: dict[str, Any], task: type, wanted: str) -> None:
     """Refuse a checkpoint of an unknown architecture or of another task than ``wanted``."""
-    config = state["cfg"]
-    if config is None:
-        raise UserError(f"{path}: holds no configuration, so it is no checkpoint of fairseq-train")
+    config = configuration(path, state)
     model, trained = (registered_name(config[part]) for part in ("model", "task"))
     if model not in MODEL_REGISTRY and model not in ARCH_MODEL_REGISTRY:
         raise UserError(f"{path}: its architecture {model} is known to neither fairseq nor tiednmt")
@@ -94,22 +93,20 @@ def build(path: Path, state: dict[str, Any], data_bin: Path, task: Any = None) -
 
 
 def load_translation_model(
-    path: Path, prepared: Path, data_bin: Path, languages: tuple[str, str], task: Any = None
+    path: Path, prepared: Path, data_bin: Path, languages: tuple[str, str], state: dict[str, Any]
 ) -> tuple[Any, Any, Any]:
-    """The translation model of a checkpoint, its task (or the one given) and its configuration.
+    """The translation model of a checkpoint, its task and its configuration.
 
     Args:
         path: of the checkpoint.
         prepared: the folder that it is used with, for messages.
         data_bin: the one in there, whose dictionaries it was trained with.
         languages: what the folder holds, source and target.
-        task: of another checkpoint of the same dictionaries.
+        state: what :func:`read_checkpoint` gave.
 
     Raises:
-        UserError: missing, damaged or unsafe to read, no translation model, one of other languages
-            or of other dictionaries.
+        UserError: no translation model, or one of other languages or of other dictionaries.
     """
-    state = read_checkpoint(path)
     require_task(path, state, TranslationTask, "translation models")
     trained = _direction(state["cfg"].task)
     if trained not in (languages, (None, None)):
@@ -118,8 +115,31 @@ def load_translation_model(
             f"{languages[0]} to {languages[1]}"
         )
     overwrite_args_by_name(state["cfg"], {"data": str(data_bin), "eval_bleu": False})
-    model, task = build(path, state, data_bin, task)
+    model, task = build(path, state, data_bin)
     return model, task, state["cfg"]
+
+
+def trained_on(path: Path, state: dict[str, Any]) -> Path:
+    """The data-bin of a checkpoint: beside it, as ``tiednmt vocabulary`` writes it, or as it says.
+
+    Raises:
+        UserError: it holds no configuration.
+    """
+    beside = path.parent / "data-bin"
+    if beside.is_dir():
+        return beside
+    return Path(str(configuration(path, state).task.data).split(os.pathsep)[0])
+
+
+def configuration(path: Path, state: dict[str, Any]) -> Any:
+    """That of a checkpoint.
+
+    Raises:
+        UserError: it holds none.
+    """
+    if state["cfg"] is None:
+        raise UserError(f"{path}: holds no configuration, so it is no checkpoint of fairseq-train")
+    return state["cfg"]
 
 
 def _direction(task: Any) -> tuple[str | None, str | None]:

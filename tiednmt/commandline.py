@@ -21,7 +21,7 @@ def command_parser(command: str, description: str | None) -> argparse.ArgumentPa
 
 def add_cpu(parser: argparse.ArgumentParser) -> None:
     """Add ``--cpu``."""
-    parser.add_argument("--cpu", action="store_true", help="run on the CPU, even with a GPU")
+    parser.add_argument("--cpu", action="store_true", help="run on the CPU even if there is a GPU")
 
 
 MOST_SEEDS = 1000

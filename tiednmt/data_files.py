@@ -36,7 +36,8 @@ def check_dictionaries() -> None:
     @functools.wraps(read)
     def read_checked(self: Dictionary, f: Any) -> None:
         if not isinstance(f, str):
-            return read(self, f)
+            read(self, f)
+            return
         before = len(self)
         try:
             read(self, f)

@@ -44,8 +44,8 @@ def explain(error: BaseException) -> str | None:
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)
     if _refused_by_fairseq(error):
         return str(error)
-    if (told := _told_by_fairseq(error)) is not None:
-        return told
+    if (of_its_data := _told_by_fairseq(error)) is not None:
+        return of_its_data
     if isinstance(error, ImportError) and "lease install" in str(error):
         return " ".join(str(error).split())  # fairseq's own words, on packages that it may use
     if isinstance(error, ZeroDivisionError) and _raised_in(error, "fairseq_cli/generate.py"):
@@ -82,7 +82,7 @@ def _checkpoint_in(error: BaseException, *functions: str) -> str | None:
 
 
 def _refused_by_fairseq(error: BaseException) -> bool:
-    """Whether fairseq itself refused to start from a checkpoint, with a message of its own."""
+    """Whether fairseq itself refused to start from a checkpoint, with its own message."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     return bool(frames) and frames[-1].f_code.co_name == "load_checkpoint"
 
@@ -148,7 +148,7 @@ def one_line_errors(main: Callable[..., None]) -> Callable[..., None]:
         try:
             main(*args, **kwargs)
         except KeyboardInterrupt:
-            sys.exit("interrupted; run the same command again to go on")
+            sys.exit("interrupted; run the same command again to continue")
         except Exception as error:
             line = explain(error)
             if line is None:

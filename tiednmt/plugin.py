@@ -11,7 +11,7 @@ import argparse
 import functools
 import shutil
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,12 +24,14 @@ from fairseq.distributed.utils import _TensorPlaceholder
 from fairseq.file_io import PathManager
 from fairseq.models import FairseqDecoder, FairseqEncoder
 from fairseq.models.ema.ema import EMA
+from fairseq.optim import FairseqOptimizer
 from fairseq.optim.adam import Adam
 from fairseq.tasks import FairseqTask
 from fairseq.trainer import Trainer
 from omegaconf import DictConfig, ListConfig
 from omegaconf.base import ContainerMetadata, Metadata
 from omegaconf.nodes import AnyNode
+from torch import Tensor
 
 import tiednmt.criterions.tied_cross_entropy
 import tiednmt.models.tied_gru
@@ -44,7 +46,7 @@ import tiednmt.tasks.tied_language_modeling
 import tiednmt.tasks.tied_translation  # noqa: F401
 from tiednmt.checkpoints import write_checkpoint
 from tiednmt.data_files import check_binarised_text, check_dictionaries
-from tiednmt.errors import explain_uncaught_errors
+from tiednmt.errors import UserError, explain_uncaught_errors
 from tiednmt.guards import (
     build_known_architectures,
     check_checkpoints,
@@ -184,6 +186,44 @@ def hold_rows_in_training() -> None:
     FairseqTask.optimizer_step, EMA._step_internal = step, average_step
 
 
+def refuse_moments_of_other_parameters() -> None:
+    """Say in one line that ``--restore-file`` was trained of other parameters than are trained now.
+
+    As it is where ``--train-rows`` or ``--freeze-embeddings`` was given there and not here, or the
+    other way round. torch names sizes of groups, and fairseq's half precision, whose optimizer sees
+    one flat tensor, fails in the middle of the first update. Other rows of the same matrices are no
+    matter: those that were held have moments of zero.
+    """
+    load = FairseqOptimizer.load_state_dict
+    if getattr(load, "refuses", False):
+        return
+
+    @functools.wraps(load)
+    def load_fitting(
+        self: FairseqOptimizer, state: Mapping[str, Any], overrides: Any = None
+    ) -> None:
+        groups = state.get("param_groups", ())
+        numbers = [number for group in groups for number in group["params"]]
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        fits = len(numbers) == len(parameters) and all(
+            value.shape == parameter.shape
+            for number, parameter in zip(numbers, parameters, strict=True)
+            for value in state["state"].get(number, {}).values()
+            if isinstance(value, Tensor) and value.dim() and value.dim() == parameter.dim()
+        )
+        if groups and not fits:
+            raise UserError(
+                "--restore-file: the optimizer there was of other parameters than are trained now "
+                "(--train-rows or --freeze-embeddings may differ, or the model); start from that "
+                "checkpoint with --finetune-from-model and another --save-dir, or add "
+                "--reset-optimizer"
+            )
+        load(self, state, overrides)
+
+    load_fitting.refuses = True  # type: ignore[attr-defined]
+    FairseqOptimizer.load_state_dict = load_fitting
+
+
 def show_averages_beside_training() -> None:
     """Validate and save the average of ``--optimizer tied_averaged_sgd``, train its last iterate.
 
@@ -233,6 +273,7 @@ def update_in_few_launches() -> None:
 
 allow_fairseq_types()
 hold_rows_in_training()
+refuse_moments_of_other_parameters()
 show_averages_beside_training()
 make_checkpoint_copies_atomic()
 save_checkpoints_whole()

@@ -96,7 +96,7 @@ def main(argv: list[str] | None = None) -> None:
         type=seed,
         default=1,
         metavar="N",
-        help="another seed, another corpus (default: 1)",
+        help="seed of the corpus (default: 1)",
     )
     parser.add_argument(
         "--pairs",

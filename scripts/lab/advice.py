@@ -19,16 +19,15 @@ from scripts.lab.architectures import (
 )
 from scripts.lab.figures.advice import figures
 from scripts.lab.records import settings
-from scripts.lab.records.figures import Figures
 from scripts.lab.records.schema import TranslationRecord, TranslationRow
 from scripts.lab.run.specs import options as options_of
 from scripts.lab.score.overlap import pair_in
 from scripts.lab.store import RESULTS, read_record
-from tiednmt.modes import TYINGS
+from tiednmt.modes import NONE, TYINGS
 from tiednmt.options import option, positive
+from tiednmt.show.figures import Figures
 from tiednmt.translation.metrics import BETTER
 from tiednmt.translation.significance import difference
-from tiednmt.tying import NONE
 
 TRANSLATION = tuple(name for name in tied_architectures() if not is_language_model(name))
 
@@ -38,13 +37,13 @@ class Options:
     """What is asked for advice on, and for which model."""
 
     advise: tuple[Path, ...] = option(
-        "instead: say which tying fits the pair of languages of a prepared folder, a data-bin, or "
+        "recommend a tying for the languages of a prepared folder, a data-bin, or "
         "two text files (source, target)",
         default=(),
     )
-    arch: str = option("of --advise: the model", default="tied_gru", choices=TRANSLATION)
+    arch: str = option("with --advise: the architecture", default="tied_gru", choices=TRANSLATION)
     merges: int = option(
-        "of --advise: merges that raw text is segmented with",
+        "with --advise: number of merges for raw text",
         default=Preparation.merges,
         type=positive,
     )
@@ -133,7 +132,7 @@ def _difference(
 
 
 def _options_apart(rows: Sequence[TranslationRow]) -> Mapping[str, str]:
-    """By row the options of its model, beside --tying, that other rows have not."""
+    """Per row, the model options other than --tying that other rows do not have."""
     models = [{"model": row.recipe["model"]} for row in rows]
     apart = settings.compare(models).apart
     return {

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from scripts.lab.records.schema import Record
 from scripts.lab.run.specs import load_experiment
 from scripts.lab.runner import Options, run_experiment
 from tiednmt.commandline import positive, seed_numbers
@@ -16,7 +17,7 @@ from tiednmt.commandline import positive, seed_numbers
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of every command that runs an experiment."""
     parser.add_argument(
-        "--raw", type=Path, metavar="DIR", help="the corpus' raw files, instead of a download"
+        "--raw", type=Path, metavar="DIR", help="raw files of the corpus, instead of a download"
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder to fill (default: runs/EXPERIMENT)"
@@ -25,13 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--jobs",
         type=positive,
         metavar="N",
-        help="models trained side by side (default: one per GPU, or one per core without)",
+        help="models to train in parallel (default: one per GPU, or one per core)",
     )
     parser.add_argument(
         "--seeds",
         type=seed_numbers,
         metavar="N",
-        help="train each model with the seeds 1 to N, or from one to another: 2-3 (default: 1)",
+        help="train each model with seeds 1 to N, or with a range such as 2-3 (default: 1)",
     )
     parser.add_argument(
         "--rows", nargs="+", metavar="ROW", help="rows of the table to train (default: all)"
@@ -41,11 +42,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def reproduce(
     name: str, command: str, args: argparse.Namespace, wordsim: Path | None = None
 ) -> None:
-    """Run the experiment ``name`` with the options of :func:`add_arguments`; print its table.
+    """Run the experiment ``name`` with the options of :func:`add_arguments`; print its table."""
+    started = time.monotonic()
+    _, out = run(name, command, args, wordsim)
+    print(f"\n{(out / 'table.md').read_text(encoding='utf-8')}")
+    print(f"table, record and plots: {out}; {time.monotonic() - started:.0f} s in all")
+
+
+def run(
+    name: str, command: str, args: argparse.Namespace, wordsim: Path | None = None
+) -> tuple[Record, Path]:
+    """Run the experiment ``name`` with the options of :func:`add_arguments`.
 
     Recorded is ``command`` with --rows, --seeds and --jobs: the folders are another's elsewhere.
+
+    Returns:
+        The record, and the folder that holds it.
     """
-    started = time.monotonic()
     experiment = load_experiment(name)
     out = args.out or Path("runs") / name
     if args.rows:
@@ -56,9 +69,7 @@ def reproduce(
     if args.jobs:
         command += f" --jobs {args.jobs}"
     options = Options(args.raw, wordsim, args.jobs, args.seeds or (1,))
-    run_experiment(experiment, out, command, options)
-    print(f"\n{(out / 'table.md').read_text(encoding='utf-8')}")
-    print(f"table, record and plots: {out}; {time.monotonic() - started:.0f} s in all")
+    return run_experiment(experiment, out, command, options), out
 
 
 def _shown(seeds: Sequence[int]) -> str:

@@ -10,23 +10,23 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from scripts.lab.figures.benchmark import summary_table
-from scripts.lab.figures.translation import mean_over_experiments
+from scripts.lab.figures.translation import at_a_glance, mean_over_experiments
 from scripts.lab.kinds import KINDS
 from scripts.lab.kinds.kind import Kind
 from scripts.lab.records.conversion import converted
-from scripts.lab.records.figures import Figures
 from scripts.lab.records.schema import FORMAT, BenchmarkRecord, Record, TranslationRecord
-from scripts.lab.records.typed import Fault, from_json, to_json
 from scripts.lab.run.specs import ROOT
-from scripts.lab.show import markdown
-from scripts.lab.show.pictures import draw
 from tiednmt.errors import UserError
 from tiednmt.files import write_json, write_whole
+from tiednmt.show import markdown
+from tiednmt.show.figures import Figures
+from tiednmt.show.pictures import draw
+from tiednmt.typed import Fault, from_json, to_json
 
 RESULTS = ROOT / "results"
 ON_PAGES = ("gradient-shares",)  # pictures
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-_BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(?:(?!<!--).*\n)*(<!-- end -->)")
+_BLOCK = re.compile(r"(<!-- (table|options): (\S+) -->\n)(?:(?!<!--).*\n)*(<!-- end -->)")
 
 R = TypeVar("R", bound=Record)
 
@@ -108,7 +108,7 @@ def figures_of(record: Record) -> Figures:
 
 
 def summary_of(record: Record) -> str:
-    """The Markdown of what stands of a record on a page of many."""
+    """The Markdown of a record on a page with several."""
     return markdown.blocks(figures_of(record).summary)
 
 
@@ -123,7 +123,7 @@ def _checked(path: Path, content: dict[str, Any]) -> Any:
         return from_json(KINDS[content["kind"]].record, fields)
     except Fault as fault:
         raise UserError(
-            f"{path}: {fault}, so it is damaged; run its experiment again to write it anew"
+            f"{path}: {fault}, so it is damaged; run its experiment again to rewrite it"
         ) from fault
 
 
@@ -185,24 +185,44 @@ def renew_pages() -> None:
 def with_tables(text: str) -> str:
     """``text`` with what stands between ``<!-- table: NAME -->`` and ``<!-- end -->`` renewed.
 
+    Likewise ``<!-- options: NAME -->``: see :func:`scripts.lab.options_page.table`.
+
     Raises:
         UserError: a table whose record is not under ``results/``.
     """
-    return _BLOCK.sub(lambda block: f"{block[1]}{table(block[2])}\n{block[3]}", text)
+    return _BLOCK.sub(lambda block: f"{block[1]}{_content(block[2], block[3])}\n{block[4]}", text)
+
+
+def _content(what: str, name: str) -> str:
+    if what == "table":
+        return table(name)
+    from scripts.lab import options_page  # which loads every command
+
+    return options_page.table(name)
 
 
 def table(name: str) -> str:
-    """The Markdown table of ``results/NAME.json``; ``benchmarks``: a row per benchmark.
+    """The Markdown table of ``results/NAME.json``.
 
-    ``NAME+NAME``: the mean over several experiments on translation.
+    ``NAME+NAME`` is the mean over several translation experiments, ``glance:NAME+NAME`` a short
+    table of them, ``benchmarks`` has a row per benchmark and ``benchmarks:NAME+NAME`` those alone.
     """
-    if name == "benchmarks":
-        records = map(read_record, sorted(RESULTS.glob("benchmark-*.json")))
-        benchmarks = [record for record in records if isinstance(record, BenchmarkRecord)]
-        return markdown.table(summary_table(benchmarks))
+    form, colon, names = name.partition(":")
+    if form == "benchmarks":
+        return _benchmarks(names.split("+") if colon else ["*"])
+    if form == "glance" and colon:
+        return markdown.table(at_a_glance(_translations(names)))
     if "+" in name:
-        return _mean_table([_kept(one) for one in name.split("+")])
+        return markdown.table(mean_over_experiments(_translations(name)))
     return summary_of(_kept(name))
+
+
+def _benchmarks(names: Sequence[str]) -> str:
+    paths = [path for name in names for path in sorted(RESULTS.glob(f"benchmark-{name}.json"))]
+    records = [record for record in map(read_record, paths) if isinstance(record, BenchmarkRecord)]
+    if len(records) < len(names):
+        raise UserError(f"a page asks for the benchmarks {', '.join(names)}; some are not kept")
+    return markdown.table(summary_table(records))
 
 
 def _kept(name: str) -> Record:
@@ -212,8 +232,9 @@ def _kept(name: str) -> Record:
     return read_record(path)
 
 
-def _mean_table(records: Sequence[Record]) -> str:
+def _translations(names: str) -> list[TranslationRecord]:
+    records = [_kept(name) for name in names.split("+")]
     translations = [record for record in records if isinstance(record, TranslationRecord)]
     if len(translations) < len(records):
-        raise UserError("only translation experiments have a table of their mean")
-    return markdown.table(mean_over_experiments(translations))
+        raise UserError("only translation experiments have a table of several")
+    return translations

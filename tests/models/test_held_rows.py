@@ -1,6 +1,8 @@
 import pytest
 import torch
 from fairseq import checkpoint_utils
+from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
+from omegaconf import OmegaConf
 
 from tests.models.contract import ARCHITECTURES, LANGUAGE_MODELS, build, inputs_for, loss_of
 from tests.support.commandline import run_workers
@@ -52,9 +54,10 @@ def from_row_20(data, folder, start, number, rows="20:", **parts):
     """Trained on, these rows alone."""
     parts = {"optimizer": {"_name": "adam", **DECAY}, **parts}
     parts["optimization"] = {**updates(number), **parts.get("optimization", {})}
-    started = {} if start is None else {"checkpoint": {"finetune_from_model": str(start)}}
+    started = {} if start is None else {"finetune_from_model": str(start)}
+    parts["checkpoint"] = {**started, **parts.get("checkpoint", {})}
     model = {"tying": "three-way", "train_rows": rows}
-    return train(data, folder, model=model, **started, **parts)
+    return train(data, folder, model=model, **parts)
 
 
 def load(path):
@@ -98,11 +101,81 @@ def test_training_goes_on_with_the_moments_of_these_rows(data, whole, tmp_path):
     assert_these_alone_moved(load(whole)["model"], load(after)["model"])
 
 
+OTHERS = "the optimizer there was of other parameters than are trained now.*--finetune-from-model"
+
+
+def test_restoring_what_was_trained_whole(data, whole, tmp_path):
+    """Its optimizer has moments of more parameters; without them, training starts from there."""
+    restored = {"restore_file": str(whole)}
+    with pytest.raises(UserError, match=OTHERS):
+        from_row_20(data, tmp_path, None, 6, checkpoint=restored)
+    restored["reset_optimizer"] = True
+    after = from_row_20(data, tmp_path, None, 6, checkpoint=restored)
+    assert_these_alone_moved(load(whole)["model"], load(after)["model"])
+
+
+def test_restoring_what_was_trained_in_part(data, whole, tmp_path):
+    part = from_row_20(data, tmp_path / "part", whole, 2)
+    restored = {"checkpoint": {"restore_file": str(part)}}
+    with pytest.raises(UserError, match=OTHERS):
+        train(data, tmp_path / "on", model={"tying": "three-way"}, **restored)
+    frozen = {"tying": "three-way", "freeze_embeddings": True}
+    with pytest.raises(UserError, match=OTHERS):
+        train(data, tmp_path / "on", model=frozen, **restored)
+
+
+@pytest.mark.parametrize("name", ["adam with weight decay", "sgd with momentum", "adafactor"])
+def test_restoring_with_other_rows(data, whole, tmp_path, name):
+    """These move from now on, the former ones no longer, whatever moments they have."""
+    part = from_row_20(data, tmp_path / "part", whole, 3, **OPTIMIZERS[name])
+    options = dict(OPTIMIZERS[name])
+    restored = {"checkpoint": {"restore_file": str(part)}}
+    after = from_row_20(data, tmp_path / "on", None, 6, "6:9", **options, **restored)
+    assert load(after)["optimizer_history"][-1]["num_updates"] == 6
+    assert_these_alone_moved(load(part)["model"], load(after)["model"], [6, 7, 8])
+
+
+def test_restoring_moments_that_are_flat():
+    """As they are in half precision, where a number of parameters tells nothing."""
+    optimizers = []
+    for size in (7, 9):
+        given = {"lr": [0.1], "tpu": False}
+        args = OmegaConf.create({**vars(FairseqAdamConfig()), **given})
+        flat = torch.nn.Parameter(torch.ones(size))
+        optimizers.append(FairseqAdam(args, [flat]))
+        flat.grad = torch.ones(size)
+        optimizers[-1].step()
+    small, large = optimizers
+    small.load_state_dict(small.state_dict())
+    with pytest.raises(UserError, match=OTHERS):
+        large.load_state_dict(small.state_dict())
+
+
+@pytest.fixture(scope="module")
+def long_data(tmp_path_factory):
+    """An epoch of it is 1,000 updates."""
+    return write_corpus(tmp_path_factory.mktemp("long"), lines=4000)
+
+
 @pytest.mark.slow
-def test_two_workers(data, whole, tmp_path):
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if "optimizer" in OPTIMIZERS[name]])
+def test_other_rows_are_equal_after_1000_updates(long_data, whole, tmp_path, name):
+    options = {**OPTIMIZERS[name], "dataset": {"disable_validation": True}}
+    options["ema"] = {"store_ema": True, "ema_decay": 0.99, "ema_fp32": True}
+    after = load(from_row_20(long_data, tmp_path, whole, 1000, **options))
+    before = load(whole)
+    assert after["optimizer_history"][-1]["num_updates"] == 1000
+    assert_these_alone_moved(before["model"], after["model"])
+    for kind in ("ema", "ema_fp32_params"):
+        assert_these_alone_moved(before["extra_state"][kind], after["extra_state"][kind])
+
+
+@pytest.mark.slow
+def test_two_workers(long_data, whole, tmp_path):
     options = ("--tying", "three-way", "--train-rows", "20:", "--weight-decay", "0.1")
-    started = ("--finetune-from-model", whole, "--max-update", "3", "--save-dir", tmp_path)
-    arguments = (data, "--user-dir", "tiednmt", *RECIPE, *SIZES, *options, *started)
+    options += ("--disable-validation", "--no-epoch-checkpoints")
+    started = ("--finetune-from-model", whole, "--max-update", "1000", "--save-dir", tmp_path)
+    arguments = (long_data, "--user-dir", "tiednmt", *RECIPE, *SIZES, *options, *started)
     run_workers(2, "fairseq-train", *arguments)
     assert_these_alone_moved(load(whole)["model"], load(tmp_path / "checkpoint_last.pt")["model"])
 

@@ -13,7 +13,6 @@ from tiednmt.modules.transformer import (
     DecoderStack,
     EncoderStack,
     InputLayer,
-    KeysAndValues,
     LayerOptions,
     LearnedPositions,
     Past,
@@ -216,7 +215,8 @@ def test_hypotheses_that_branch_are_each_as_if_alone(pre_norm, with_gradients):
     tokens = [torch.randn(3, size, DIM, dtype=torch.float64) for size in sizes]
     parents = [None, *(torch.randint(0, size, (3, beam)) for size in sizes[:-1])]
     with torch.set_grad_enabled(with_gradients):
-        memory = decoder.read(encoder(inputs(SOURCES, 1), packing), packing)
+        encoded = encoder(inputs(SOURCES, 1), packing)
+        memory = decoder.spread(decoder.read(encoded, packing))
         features, attention = hypotheses_after(decoder, memory, tokens, parents)
         for source in range(3):
             for k in range(beam):
@@ -225,14 +225,13 @@ def test_hypotheses_that_branch_are_each_as_if_alone(pre_norm, with_gradients):
                     path.insert(0, tokens[t][source, at])
                     at = 0 if parents[t] is None else int(parents[t][source, at])
                 alone = Packing(torch.zeros(1, steps, dtype=torch.bool))
-                read = [
-                    KeysAndValues(*(p[source : source + 1] for p in one)) for one in memory.read
-                ]
-                own = memory.tokens[source : source + 1]
-                one = memory._replace(read=tuple(read), tokens=own)
+                own = encoded.split(SOURCES)[source]
+                one = decoder.read(own, packing_of(SOURCES[source : source + 1]))
                 rows, weights = decoder(torch.stack(path), alone, one, align=True)
                 torch.testing.assert_close(features[-1][source, k], rows[-1])
-                torch.testing.assert_close(attention[-1][source, k], weights[0, -1])
+                found = attention[-1][source, k]
+                torch.testing.assert_close(found[: len(own)], weights[0, -1])
+                assert not found[len(own) :].any()
 
 
 # --- dropout, layerdrop, checkpointing ----------------------------------------------------------

@@ -204,9 +204,19 @@ def test_arguments_that_it_does_not_have(translator):
         translator.translate("w1")
 
 
+def test_a_checkpoint_knows_its_folder(prepared, checkpoints, tmp_path):
+    """Unless that is no longer where it was."""
+    alone = tiednmt.load(checkpoints["tied_gru"], cpu=True).translate(LINES)
+    given = tiednmt.load(checkpoints["tied_gru"], prepared, cpu=True).translate(LINES)
+    assert alone == given
+    moved = prepared_folder(tmp_path / "prepared")
+    save_translator(tmp_path / "c.pt", moved)
+    moved.rename(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=r"c\.pt: give the prepared folder it was trained with"):
+        tiednmt.load(tmp_path / "c.pt")
+
+
 def test_what_cannot_be_loaded(prepared, checkpoints, folders, tmp_path):
-    with pytest.raises(UserError, match="a checkpoint needs the prepared folder"):
-        tiednmt.load(checkpoints["tied_gru"])
     with pytest.raises(UserError, match=r"no such checkpoint"):
         tiednmt.load(tmp_path / "none.pt", data=prepared)
     with pytest.raises(UserError, match="no model folder"):

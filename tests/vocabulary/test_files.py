@@ -294,8 +294,7 @@ def _file(path, text):
 
 
 def test_a_stock_model_is_converted_first(tmp_path, checkpoint):
-    state = load(checkpoint)
-    state["cfg"].model = {"_name": "transformer"}
-    torch.save(state, tmp_path / "x.pt")
+    parts = {"model": {"_name": "transformer"}, "task": {"_name": "translation"}}
+    torch.save({**load(checkpoint), "cfg": parts}, tmp_path / "x.pt")
     with pytest.raises(UserError, match=r"scripts\.convert_checkpoint"):
         read(tmp_path / "x.pt")

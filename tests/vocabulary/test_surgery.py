@@ -13,7 +13,7 @@ from tiednmt.errors import UserError
 from tiednmt.models.parameters import OURS
 from tiednmt.tying import DECODER, INPUTS, NONE, THREE_WAY
 from tiednmt.vocabulary.extend import Start, extend
-from tiednmt.vocabulary.model import TrainedModel, dictionary_of
+from tiednmt.vocabulary.model import ModelState, dictionary_of
 from tiednmt.vocabulary.moments import Moments
 from tiednmt.vocabulary.ties import join, tie, untie
 from tiednmt.vocabulary.trim import most_frequent, trim
@@ -40,7 +40,7 @@ def trained(
         sizes = {"embed_dim": 6, "encoder_hidden_size": 4, "decoder_hidden_size": 5}
         options = {**vars(MODEL_DATACLASS_REGISTRY["tied_gru"]()), **sizes, "attention_size": 7}
         options |= {"dropout": 0.0, **changes, "tying": tying}
-    return TrainedModel(
+    return ModelState(
         architecture=arch,
         options=options,
         weights=model.state_dict(),

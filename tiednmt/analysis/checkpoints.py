@@ -83,22 +83,39 @@ def load(path: Path, data: Path | None = None) -> Checkpoint:
     files = [f"dict.{language}.txt" for language in languages] if languages else ["dict.txt"]
     dictionaries = tuple(_dictionary(folder / file) for file in files)
     _require_own(path, folder, weights, named, dictionaries)
-    groups = equal_matrices(named)
-    embeddings = [
-        _embedding(_letter(uses), weight, uses, dictionaries, languages)
-        for uses, weight in groups.items()
-    ]
-    if (behind := _behind_projection(weights, names, named)) is not None:
-        embeddings.append(_embedding("P·V", behind, (OUTPUT,), dictionaries, languages))
     return Checkpoint(
         path=path,
         architecture=registered_name(config.model) or "",
-        embeddings=tuple(embeddings),
+        embeddings=embeddings_of(weights, names, dictionaries, languages),
         tie_map=tie_map_of(weights, names),
-        bytes_per_parameter=next(iter(groups.values())).element_size(),
+        bytes_per_parameter=next(iter(named.values())).element_size(),
         dictionaries=dictionaries,
         data_bin=folder,
     )
+
+
+def embeddings_of(
+    weights: Mapping[str, Tensor],
+    names: ParameterNames,
+    dictionaries: tuple[Dictionary, ...],
+    languages: tuple[str, str] | None,
+) -> tuple[Embedding, ...]:
+    """The embedding matrices of a state dict, those that are equal once; P·V where there is a P.
+
+    Args:
+        weights: the state dict.
+        names: where its architecture keeps them.
+        dictionaries: of source and target, or the one of a language model.
+        languages: of a translation model.
+    """
+    named = matrices_of(weights, names)
+    embeddings = [
+        _embedding(_letter(uses), weight, uses, dictionaries, languages)
+        for uses, weight in equal_matrices(named).items()
+    ]
+    if (behind := _behind_projection(weights, names, named)) is not None:
+        embeddings.append(_embedding("P·V", behind, (OUTPUT,), dictionaries, languages))
+    return tuple(embeddings)
 
 
 def _names(path: Path, config: Any, weights: Mapping[str, Tensor]) -> ParameterNames:
@@ -116,7 +133,7 @@ def _names(path: Path, config: Any, weights: Mapping[str, Tensor]) -> ParameterN
 def _behind_projection(
     weights: Mapping[str, Tensor], names: ParameterNames, named: Mapping[str, Tensor]
 ) -> Tensor | None:
-    """What meets the features before P; None without a P, or where V is not a matrix of its own."""
+    """What multiplies the features before P; None without P, or if V is not a separate matrix."""
     projection, down = take(weights, names.projection), take(weights, names.down)
     if projection is None or map_of(weights, names):
         return None

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiednmt.errors import UserError
+from tiednmt.text.pipeline import TextPipeline
 
 Vectors = NDArray[np.float32]
 Neighbour = tuple[str, float]  # a word and its cosine
@@ -76,7 +77,7 @@ class Embedding:
         return self.take(found).mean(axis=0) if found else None
 
     def known_units(self, word: str, units: Units = whole) -> Sequence[str]:
-        """The units of the word as it stands, or else in lower case; none if one is not known."""
+        """The units of the word as written, or else in lower case; none if one is not known."""
         for form in (word, word.lower()):
             found = units(form)
             if all(unit in self.rows for unit in found):
@@ -104,6 +105,18 @@ def nearest(embedding: Embedding, word: str, count: int, units: Units = whole) -
     order = np.argsort(-cosines, kind="stable")[: count + len(own)]
     others = [row for row in order if embedding.words[row] not in own]
     return [(embedding.words[row], float(cosines[row])) for row in others[:count]]
+
+
+def units_of(embedding: Embedding, pipeline: TextPipeline, language: str | None = None) -> Units:
+    """How a word is written in a vocabulary of subwords.
+
+    Without a ``language``, or with one that the embedding is not of, the word is of that of its
+    languages which writes it in the fewest units.
+    """
+    languages = sorted(embedding.languages)
+    if language in languages:
+        languages = [language]
+    return lambda word: min((pipeline.segment(word, of).split() for of in languages), key=len)
 
 
 def common_words(embeddings: Sequence[Embedding]) -> list[str]:

@@ -7,12 +7,10 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
+from tiednmt.analysis.choices import PCA
 from tiednmt.analysis.embeddings import Embedding, Vectors
 from tiednmt.errors import UserError
 from tiednmt.frequency import Band, bands
-
-PCA, UMAP = "pca", "umap"
-PROJECTIONS = (PCA, UMAP)
 
 
 def norms_by_frequency(embedding: Embedding) -> dict[Band, float]:
@@ -43,7 +41,8 @@ def _pca(vectors: Vectors) -> NDArray[np.float64]:
     points = centred @ directions[:2].T
     largest = np.abs(points).argmax(axis=0)
     signs = np.sign(points[largest, range(points.shape[1])])
-    return points * np.where(signs, signs, 1.0)
+    oriented: NDArray[np.float64] = points * np.where(signs, signs, 1.0)
+    return oriented
 
 
 def _umap(vectors: Vectors) -> NDArray[np.float64]:
@@ -52,4 +51,7 @@ def _umap(vectors: Vectors) -> NDArray[np.float64]:
     except ImportError:
         raise UserError("--map umap needs the package umap-learn: pip install umap-learn") from None
     logging.getLogger("numba").setLevel(logging.WARNING)  # fairseq shows what others log as well
-    return Map(n_components=2, metric="cosine", random_state=1).fit_transform(vectors)
+    points: NDArray[np.float64] = Map(
+        n_components=2, metric="cosine", random_state=1
+    ).fit_transform(vectors)
+    return points

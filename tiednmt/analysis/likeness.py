@@ -73,7 +73,8 @@ def _exact(vectors: Sequence[Vectors], pairs: int) -> NDArray[np.float64]:
         products += ranks @ ranks.T
     lengths = np.sqrt(np.diag(products))
     with np.errstate(invalid="ignore"):  # all cosines alike: 0 / 0
-        return products / np.outer(lengths, lengths)
+        correlations: NDArray[np.float64] = products / np.outer(lengths, lengths)
+    return correlations
 
 
 def _ranks(vectors: Vectors) -> NDArray[np.float64]:

@@ -29,8 +29,8 @@ def main(argv: Sequence[str] | None = None, command: str = "tiednmt evaluate") -
         "systems",
         nargs="+",
         metavar="[NAME=]MODEL[:MODEL…][,MODEL…]",
-        help="a system; after commas further runs of it, trained with other seeds; models "
-        "joined by : are an ensemble",
+        help="a system; commas separate its runs with several seeds, and models "
+        "joined by : form an ensemble",
     )
     for each in (Evaluation, Search, ScoringOptions):
         add_options(parser, each)

@@ -29,17 +29,20 @@ def main(argv: Sequence[str] | None = None, command: str = "tiednmt export") -> 
         "model", type=Path, metavar="MODEL", help="checkpoint of fairseq-train, or model folder"
     )
     parser.add_argument(
-        "--data", type=Path, metavar="PREPARED", help="folder of preprocess.*, for a checkpoint"
+        "--data",
+        type=Path,
+        metavar="PREPARED",
+        help="prepared folder of a checkpoint (default: the one it was trained on)",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     parser.add_argument(
-        "--int8", action="store_true", help="round matrices to 8 bits, with a scale per row"
+        "--int8", action="store_true", help="round matrices to int8 with a scale per row"
     )
     parser.add_argument(
-        "--to", choices=ENGINES, default=ENGINES[0], help="what is to read it (default: tiednmt)"
+        "--to", choices=ENGINES, default=ENGINES[0], help="target format (default: tiednmt)"
     )
     parser.add_argument(
-        "--scores", type=Path, metavar="FILE", help="what evaluate --json wrote, for the card"
+        "--scores", type=Path, metavar="FILE", help="output of evaluate --json, for the card"
     )
     args = parser.parse_args(argv)
     if args.scores and args.to != "tiednmt":
@@ -55,8 +58,9 @@ def main(argv: Sequence[str] | None = None, command: str = "tiednmt export") -> 
     from tiednmt.export.to_ctranslate2 import write_ctranslate2
     from tiednmt.export.to_marian import write_marian
     from tiednmt.export.to_onnx import write_onnx
+    from tiednmt.export.trained import require_ours
 
-    trained = read_trained(args.model, args.data)
+    trained = require_ours(args.model, read_trained(args.model, args.data))
     if args.to == "tiednmt":
         scores = scores_in(args.scores, args.model) if args.scores else None
         write_model_folder(args.out, trained, args.int8, scores)

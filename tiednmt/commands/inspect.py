@@ -1,4 +1,4 @@
-"""Say which matrices of a model are one: in memory, by their numbers, and by what is claimed.
+"""Show which matrices of a model are tied: in memory, by value, and as claimed.
 
   tiednmt inspect runs/checkpoint_best.pt
   tiednmt inspect opus-mt-en-de/ model.npz joey/best.ckpt eole/model.00.safetensors
@@ -23,7 +23,7 @@ from tiednmt.errors import UserError, one_line_errors, shown
 def main(argv: Sequence[str] | None = None, command: str = "tiednmt inspect") -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
     parser = command_parser(command, __doc__)
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="file, or folder")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="file or folder")
     args = parser.parse_args(argv)
     quiet_libraries()
 

@@ -23,22 +23,25 @@ def main(argv: Sequence[str] | None = None, command: str = "tiednmt translate") 
     """Run the command line ``argv`` (default: the process's own arguments)."""
     parser = command_parser(command, __doc__)
     parser.add_argument(
-        "models", nargs="+", type=Path, metavar="MODEL", help="model folder, or checkpoint"
+        "models", nargs="+", type=Path, metavar="MODEL", help="model folder or checkpoint"
     )
     parser.add_argument(
-        "--data", type=Path, metavar="PREPARED", help="folder of preprocess.*, for checkpoints"
+        "--data",
+        type=Path,
+        metavar="PREPARED",
+        help="prepared folder of checkpoints (default: the one each was trained on)",
     )
     parser.add_argument(
-        "--input", default="-", metavar="FILE", help="plain text (default: -, which is stdin)"
+        "--input", default="-", metavar="FILE", help="plain text (default: -, stdin)"
     )
     parser.add_argument(
         "--nbest",
         type=positive,
         metavar="N",
-        help="print N translations of each line: its number, score and text, set apart by tabs",
+        help="print N translations per line: line number, score and text, separated by tabs",
     )
     add_options(parser, Search)
-    parser.add_argument("--int8", action="store_true", help="decode with int8 weights, on the CPU")
+    parser.add_argument("--int8", action="store_true", help="decode with int8 weights on the CPU")
     add_cpu(parser)
     args = parser.parse_args(argv)
     search = from_arguments(Search, args)

@@ -1,9 +1,10 @@
-"""What a model folder says of its model: for programs, and for people."""
+"""The model card of a model folder, for programs and for people."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,22 @@ Scores = Mapping[str, Mapping[str, Mapping[str, Any]]]  # test set â†’ metric â†
 _METRICS = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER"}
 
 
-def card(trained: TrainedModel, weights: str, size: int, scores: Scores) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """How a model came to be: ``full_scores`` are BLEU by test set before it was rounded."""
+
+    experiment: str
+    row: str
+    seed: int
+    updates: int
+    command: str
+    versions: Mapping[str, str]
+    full_scores: Mapping[str, float]
+
+
+def card(
+    trained: TrainedModel, weights: str, size: int, scores: Scores, origin: Origin | None = None
+) -> dict[str, Any]:
     """The card of a model whose files have ``size`` bytes, as JSON has it."""
     tie_map, settings = trained.model.tie_map, trained.pipeline.settings
     return {
@@ -32,7 +48,24 @@ def card(trained: TrainedModel, weights: str, size: int, scores: Scores) -> dict
         "segmentation": settings.segmentation,
         "vocabulary": {"source": len(trained.source), "target": len(trained.target)},
         "scores": scores,
+        **({"origin": asdict(origin)} if origin else {}),
         "tiednmt": __version__,
+    }
+
+
+def scores_of(evaluation: Mapping[str, Any], model: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """The scores of a model in what ``evaluate`` found, by test set and metric.
+
+    Raises:
+        StopIteration: none of its systems is this model alone.
+    """
+    return {
+        subset: next(
+            {name: {key: one[name][key] for key in ("score", "signature")} for name in _METRICS}
+            for one in result["systems"]
+            if Path(one["checkpoint"]).absolute() == model.absolute()
+        )
+        for subset, result in evaluation["subset"].items()
     }
 
 
@@ -43,15 +76,7 @@ def scores_in(path: Path, checkpoint: Path) -> dict[str, dict[str, dict[str, Any
         UserError: no such file, or none of its systems is this checkpoint alone.
     """
     try:
-        subsets = json.loads(path.read_text(encoding="utf-8"))["subset"]
-        found = {
-            subset: next(
-                {name: {key: one[name][key] for key in ("score", "signature")} for name in _METRICS}
-                for one in result["systems"]
-                if Path(one["checkpoint"]).absolute() == checkpoint.absolute()
-            )
-            for subset, result in subsets.items()
-        }
+        found = scores_of(json.loads(path.read_text(encoding="utf-8")), checkpoint)
     except StopIteration:
         raise UserError(f"--scores {path}: has none of {checkpoint}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -94,6 +119,7 @@ def page(content: Mapping[str, Any]) -> str:
         "|---|---|",
         *(f"| {name} | {value} |" for name, value in rows.items()),
         *([*table, *scored] if scored else []),
+        *(_origin(content["origin"], content["weights"]) if "origin" in content else []),
         "",
         "## Use",
         "",
@@ -106,6 +132,25 @@ def page(content: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _origin(origin: Mapping[str, Any], weights: str) -> list[str]:
+    scores = ", ".join(f"{score:.2f} on {name}" for name, score in origin["full_scores"].items())
+    versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items())
+    return [
+        "",
+        "## Training",
+        "",
+        f"The row {origin['row']} of the experiment {origin['experiment']}, seed {origin['seed']}, "
+        f"{origin['updates']:,} updates; that seed has the lowest validation loss. Before the "
+        f"weights were {weights} its BLEU was {scores}.",
+        "",
+        "```bash",
+        origin["command"],
+        "```",
+        "",
+        f"With {versions}.",
+    ]
 
 
 def _code(text: str) -> str:

@@ -29,19 +29,19 @@ from torch import Tensor
 
 from tiednmt import __version__
 from tiednmt.errors import UserError
-from tiednmt.export.card import Scores, card, page
+from tiednmt.export.card import Origin, Scores, card, page
+from tiednmt.export.int8 import rounded, unrounded
 from tiednmt.export.safetensors import TensorFile, write_tensors
 from tiednmt.export.trained import TrainedModel
 from tiednmt.files import folder_when_whole, sha256, write_json
 from tiednmt.models.tied_model import TiedModel
-from tiednmt.modules.frozen_linear import round_rows
+from tiednmt.tasks.tied_translation import TiedTranslationConfig, TiedTranslationTask
 from tiednmt.text.pipeline import TextPipeline
 
 CONFIG, WEIGHTS, SEGMENTATION = "config.json", "model.safetensors", "segmentation"
 CARD, README = "card.json", "README.md"
 FORMAT = 1
 FLOAT32, INT8 = "float32", "int8"
-_SCALE = ".scale"
 
 
 def is_model_folder(path: Path) -> bool:
@@ -50,26 +50,34 @@ def is_model_folder(path: Path) -> bool:
 
 
 def write_model_folder(
-    folder: Path, trained: TrainedModel, int8: bool = False, scores: Scores | None = None
+    folder: Path,
+    trained: TrainedModel,
+    int8: bool = False,
+    scores: Scores | None = None,
+    origin: Origin | None = None,
 ) -> None:
     """Write a model folder, which gets its name when it is whole.
 
     Args:
         folder: to be made; an empty one may be there.
         trained: what to write.
-        int8: round every matrix to 8 bits, with a scale per row.
+        int8: round every matrix to 8 bits, with a scale per row; rows of a model that was read in
+            8 bits keep their bytes.
         scores: of the model, for the card.
+        origin: how it came to be, likewise.
 
     Raises:
         UserError: there is something of that name, or it cannot be written.
     """
     with folder_when_whole(folder) as partial:
-        _fill(partial, trained, int8 or trained.int8, scores or {})
+        _fill(partial, trained, int8 or trained.int8, scores or {}, origin)
 
 
-def _fill(folder: Path, trained: TrainedModel, int8: bool, scores: Scores) -> None:
+def _fill(
+    folder: Path, trained: TrainedModel, int8: bool, scores: Scores, origin: Origin | None
+) -> None:
     state = {name: tensor.detach().cpu() for name, tensor in trained.model.state_dict().items()}
-    tensors = _rounded(state) if int8 else _single(state)
+    tensors = rounded(_single(state), trained.rounded or {}) if int8 else _single(state)
     write_tensors(folder / WEIGHTS, tensors, {"format": "pt", **other_names(trained.model)})
     pipeline = trained.pipeline
     for code, file in zip(pipeline.languages, trained.dictionaries, strict=True):
@@ -88,7 +96,7 @@ def _fill(folder: Path, trained: TrainedModel, int8: bool, scores: Scores) -> No
         },
     )
     size = sum(path.stat().st_size for path in files)
-    content = card(trained, INT8 if int8 else FLOAT32, size, scores)
+    content = card(trained, INT8 if int8 else FLOAT32, size, scores, origin)
     write_json(folder / CARD, content)
     (folder / README).write_text(page(content), encoding="utf-8")
 
@@ -112,29 +120,6 @@ def _single(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _rounded(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Every matrix as whole numbers and a scale per row."""
-    tensors = {}
-    for name, tensor in _single(state).items():
-        if tensor.is_floating_point() and tensor.dim() > 1:
-            whole, scale = round_rows(tensor.flatten(0, -2))
-            tensors[name] = whole.view(tensor.shape)
-            tensors[name + _SCALE] = scale.view(tensor.shape[:-1])
-        else:
-            tensors[name] = tensor
-    return tensors
-
-
-def _unrounded(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    state = {}
-    for name, tensor in tensors.items():
-        if name.endswith(_SCALE) and name.removesuffix(_SCALE) in tensors:
-            continue
-        scale = tensors.get(name + _SCALE)
-        state[name] = tensor if scale is None else tensor * scale.unsqueeze(-1)
-    return state
-
-
 # --- reading -----------------------------------------------------------------------------------
 
 
@@ -150,27 +135,28 @@ def read_model_folder(folder: Path) -> TrainedModel:
         if not file.is_file() or sha256(file) != digest:
             raise UserError(
                 f"{file}: not the file that was written, by the hash in {folder / CONFIG}; "
-                "copy the folder again or export the model anew"
+                "copy the folder again or export the model again"
             )
     pipeline = TextPipeline.saved(folder / SEGMENTATION)
-    source, target = (folder / f"dict.{code}.txt" for code in pipeline.languages)
+    codes = pipeline.languages
+    source, target = (folder / f"dict.{code}.txt" for code in codes)
+    task = TiedTranslationConfig(source_lang=codes[0], target_lang=codes[1])
     dictionaries = Dictionary.load(str(source)), Dictionary.load(str(target))
     tensors = TensorFile(folder / WEIGHTS).read_all()
     is_int8 = config["weights"] == INT8
     model = _build(folder, config, dictionaries)
     try:
-        model.load_state_dict(_unrounded(tensors) if is_int8 else tensors)
+        model.load_state_dict(unrounded(tensors) if is_int8 else tensors)
     except UserError as error:
         raise UserError(f"{folder}: {error}") from error
     return TrainedModel(
         architecture=config["architecture"],
         options=config["model"],
         model=model.eval(),
-        source=dictionaries[0],
-        target=dictionaries[1],
+        task=TiedTranslationTask(task, *dictionaries),
         dictionaries=(source, target),
         pipeline=pipeline,
-        int8=is_int8,
+        rounded=tensors if is_int8 else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""What can be exported: model folders, and checkpoints with their prepared folder."""
+"""What can be used and exported: model folders, and checkpoints with their prepared folder."""
 
 from __future__ import annotations
 
@@ -9,20 +9,31 @@ from tiednmt.export.model_folder import is_model_folder, read_model_folder
 from tiednmt.export.trained import TrainedModel
 
 
-def read_trained(path: Path, data: Path | None) -> TrainedModel:
-    """Read a model folder, or a checkpoint whose prepared folder is ``data``.
+def read_trained(path: Path, data: Path | None = None) -> TrainedModel:
+    """Read a model folder, or a checkpoint with the prepared folder ``data``.
+
+    Without ``data`` a checkpoint's folder is the one that it names.
 
     Raises:
         UserError: it cannot be read, or ``data`` is missing or too much.
     """
+    if is_folder(path, data):
+        return read_model_folder(path)
+    return TrainedModel.from_checkpoint(path, data)
+
+
+def is_folder(path: Path, data: Path | None) -> bool:
+    """Whether a path is that of a model folder, and not of a checkpoint.
+
+    Raises:
+        UserError: it is that of another folder; or it is, and ``data`` is given.
+    """
     if is_model_folder(path):
         if data is not None:
             raise UserError(f"--data {data}: a model folder needs none")
-        return read_model_folder(path)
+        return True
     if path.is_dir():
         raise UserError(
             f"{path}: no model folder (it has no config.json); give one, or a checkpoint"
         )
-    if data is None:
-        raise UserError(f"{path}: give the prepared folder it was trained with, as --data")
-    return TrainedModel.from_checkpoint(path, data)
+    return False

@@ -22,7 +22,7 @@ from tiednmt.export.safetensors import write_tensors
 from tiednmt.export.trained import TrainedModel
 from tiednmt.files import folder_when_whole, write_json
 from tiednmt.models.tied_transformer import STOCK
-from tiednmt.tying import DECODER, INPUTS, THREE_WAY
+from tiednmt.modes import DECODER, INPUTS, THREE_WAY
 
 _ENGINE = "Hugging Face's Marian"
 _ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "gelu_accurate": "gelu_new", "tanh": "tanh"}
@@ -34,8 +34,8 @@ def write_marian(folder: Path, trained: TrainedModel) -> None:
     Raises:
         UserError: Marian has no such model; the folder exists.
     """
-    model = require_transformer(trained, _ENGINE)
-    require_plain_matrices(trained, _ENGINE)
+    model = require_transformer(trained.model, _ENGINE)
+    require_plain_matrices(trained.model, _ENGINE)
     config = _config(trained, model)
     with folder_when_whole(folder) as partial:
         write_tensors(partial / WEIGHTS, _weights(model), {"format": "pt"})

@@ -8,58 +8,101 @@ from pathlib import Path
 from typing import Any
 
 from fairseq.data import Dictionary
+from fairseq.tasks.translation import TranslationTask
+from torch import Tensor
 
-from tiednmt.checkpoints import load_translation_model, plain_options, registered_name
+from tiednmt.checkpoints import (
+    load_translation_model,
+    plain_options,
+    read_checkpoint,
+    registered_name,
+    trained_on,
+)
 from tiednmt.errors import UserError
 from tiednmt.models.tied_model import TiedModel
-from tiednmt.text.manifest import data_bins
+from tiednmt.text.manifest import data_bins, prepared_folder
 from tiednmt.text.pipeline import TextPipeline
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model of this package, its dictionaries and its text pipeline.
+    """A model, its dictionaries and its text pipeline.
 
     Attributes:
         architecture: what its class is registered under.
         options: its configuration, all that its class reads.
+        model: of this package, or of fairseq's own.
+        task: of translation; has the dictionaries.
         dictionaries: the files that source and target dictionary were read from.
-        int8: whether its matrices were rounded to 8 bits.
+        pipeline: raw text to units and back.
+        rounded: the tensors it was read from, where they were in 8 bits
+            (:mod:`tiednmt.export.int8`).
     """
 
     architecture: str
     options: Mapping[str, Any]
-    model: TiedModel
-    source: Dictionary
-    target: Dictionary
+    model: Any
+    task: TranslationTask
     dictionaries: tuple[Path, Path]
     pipeline: TextPipeline
-    int8: bool = False
+    rounded: Mapping[str, Tensor] | None = None
+
+    @property
+    def source(self) -> Dictionary:
+        """The source dictionary."""
+        return self.task.source_dictionary
+
+    @property
+    def target(self) -> Dictionary:
+        """The target dictionary."""
+        return self.task.target_dictionary
+
+    @property
+    def int8(self) -> bool:
+        """Whether its matrices were rounded to 8 bits."""
+        return self.rounded is not None
 
     @classmethod
-    def from_checkpoint(cls, path: Path, prepared: Path) -> TrainedModel:
+    def from_checkpoint(cls, path: Path, prepared: Path | None = None) -> TrainedModel:
         """Read a checkpoint, and the rest from the folder it was trained with.
 
+        Args:
+            path: of the checkpoint.
+            prepared: that folder; by default the one that the checkpoint names.
+
         Raises:
-            UserError: it cannot be used, does not fit the folder, or holds another model than those
-                of this package.
+            UserError: it cannot be used, or does not fit the folder.
         """
+        state = read_checkpoint(path)
+        if prepared is None:
+            prepared = prepared_folder(trained_on(path, state))
+            if prepared is None:
+                raise UserError(f"{path}: give the prepared folder it was trained with, as --data")
         pipeline, data_bin = TextPipeline.load(prepared), data_bins(prepared)[0]
-        model, task, config = load_translation_model(path, prepared, data_bin, pipeline.languages)
-        name = registered_name(config.model) or ""
-        if not isinstance(model, TiedModel):
-            raise UserError(
-                f"{path}: fairseq's own {name}; make it one of this package's with "
-                "scripts.convert_checkpoint first"
-            )
+        model, task, config = load_translation_model(
+            path, prepared, data_bin, pipeline.languages, state
+        )
         source, target = (data_bin / f"dict.{code}.txt" for code in pipeline.languages)
         options = {key: v for key, v in plain_options(config.model).items() if key != "_name"}
         return cls(
-            architecture=name,
+            architecture=registered_name(config.model) or "",
             options=options,
             model=model.eval(),
-            source=task.source_dictionary,
-            target=task.target_dictionary,
+            task=task,
             dictionaries=(source, target),
             pipeline=pipeline,
         )
+
+
+def require_ours(path: Path, trained: TrainedModel) -> TrainedModel:
+    """The same, if it is a model of this package.
+
+    Raises:
+        UserError: it is one of fairseq's own.
+    """
+    if not isinstance(trained.model, TiedModel):
+        raise UserError(
+            f"{path}: fairseq's own {trained.architecture}; make it one of this package's with "
+            "scripts.convert_checkpoint first"
+        )
+    return trained

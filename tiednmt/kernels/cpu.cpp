@@ -1,5 +1,6 @@
-// The steps of tiednmt/modules/gru.py, lstm.py and attention.py, the loss of cross_entropy.py, dropout and what
-// a step of decoding does between its products, on a CPU, with the numbers of what is written there
+// The steps of tiednmt/modules/gru.py, lstm.py and attention.py, the loss of cross_entropy.py, the
+// attention of packed_attention.py, dropout and what a step of decoding does between its products,
+// on a CPU, with the numbers of what is written there
 // in torch: one pass over what lies in the cache instead of one for each operation. cpu.py is their
 // caller.
 //
@@ -11,11 +12,18 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <type_traits>
+#include <vector>
 
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
 #define FOR_EVERY_CPU static __attribute__((noinline, target_clones("avx512f", "avx2", "default")))
+// AVX2 alone does not multiply and add at once; CPUs that have it know FMA too.
+#define PRODUCT_FOR_EVERY_CPU                                                                     \
+  static __attribute__((noinline, target_clones("avx512f", "fma", "default")))
 #else
 #define FOR_EVERY_CPU static
+// AVX2 alone does not multiply and add at once; CPUs that have it know FMA too.
+#define PRODUCT_FOR_EVERY_CPU static
 #endif
 #define INLINE static inline __attribute__((always_inline))
 
@@ -360,27 +368,28 @@ FOR_EVERY_CPU TokenLoss<T> loss_of_row(int64_t types, P *__restrict products, co
 constexpr int64_t LANES = 64, DROPPED_AT_ONCE = 8 * LANES;
 
 // Salmon et al. (2011), "Parallel Random Numbers: As Easy as 1, 2, 3": Philox4x32-10 of the
-// counters from `first` on. Word w of counter first + i is words[w * LANES + i].
+// counters from `first` on. Word w of counter first + i is words[w * LANES + i]. Words stand in 64
+// bits, as products of them need: compilers widen and narrow between the rounds else.
 FOR_EVERY_CPU void philox(uint64_t seed, uint64_t first, uint32_t *__restrict words) {
+  constexpr uint64_t word = 0xffffffff;
 #pragma omp simd
   for (int64_t i = 0; i < LANES; i++) {
-    uint32_t c0 = static_cast<uint32_t>(first + i);
-    uint32_t c1 = static_cast<uint32_t>((first + i) >> 32), c2 = 0, c3 = 0;
+    uint64_t c0 = (first + i) & word, c1 = (first + i) >> 32, c2 = 0, c3 = 0;
     uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
 #pragma GCC unroll 10
     for (int round = 0; round < 10; round++) {
       const uint64_t one = 0xD2511F53ull * c0, two = 0xCD9E8D57ull * c2;
-      c0 = static_cast<uint32_t>(two >> 32) ^ c1 ^ k0;
-      c1 = static_cast<uint32_t>(two);
-      c2 = static_cast<uint32_t>(one >> 32) ^ c3 ^ k1;
-      c3 = static_cast<uint32_t>(one);
+      c0 = (two >> 32) ^ c1 ^ k0;
+      c1 = two & word;
+      c2 = (one >> 32) ^ c3 ^ k1;
+      c3 = one & word;
       k0 += 0x9E3779B9u;
       k1 += 0xBB67AE85u;
     }
-    words[i] = c0;
-    words[LANES + i] = c1;
-    words[2 * LANES + i] = c2;
-    words[3 * LANES + i] = c3;
+    words[i] = static_cast<uint32_t>(c0);
+    words[LANES + i] = static_cast<uint32_t>(c1);
+    words[2 * LANES + i] = static_cast<uint32_t>(c2);
+    words[3 * LANES + i] = static_cast<uint32_t>(c3);
   }
 }
 
@@ -390,6 +399,440 @@ FOR_EVERY_CPU void drop_some(int64_t count, const uint16_t *__restrict levels, i
 #pragma omp simd
   for (int64_t j = 0; j < count; j++)
     out[j] = levels[j] >= threshold ? numbers[j] * scale : T(0);
+}
+
+struct Dropout {
+  uint64_t seed;
+  int64_t threshold; // 0: nothing is dropped
+  double scale;
+};
+
+// Calls work(start, count, levels) for what shares a draw of random numbers among the elements from
+// `first` to `end`, each of which has the level that `drop` has for it.
+template <class Work> void for_each_draw(int64_t first, int64_t end, uint64_t seed, Work work) {
+  uint32_t words[4 * LANES];
+  uint16_t levels[DROPPED_AT_ONCE];
+  while (first < end) {
+    const int64_t chunk = first / DROPPED_AT_ONCE, within = first % DROPPED_AT_ONCE;
+    const int64_t count = std::min(end - first, DROPPED_AT_ONCE - within);
+    philox(seed, chunk * LANES, words);
+    std::memcpy(levels, words, sizeof levels);
+    work(first, count, levels + within);
+    first += count;
+  }
+}
+
+// What follows a sublayer: its update, with dropout, is added to what it read, and the sum is
+// normalised.
+template <class T>
+FOR_EVERY_CPU void add_dropped(int64_t count, const uint16_t *__restrict levels, int64_t threshold,
+                               T scale, const T *__restrict numbers, const T *__restrict update,
+                               T *__restrict sum) {
+#pragma omp simd
+  for (int64_t j = 0; j < count; j++)
+    sum[j] = numbers[j] + (levels[j] >= threshold ? update[j] * scale : T(0));
+}
+
+template <class T> struct Moments {
+  T mean, over_deviation;
+};
+
+template <class T> INLINE Moments<T> moments(int64_t size, T epsilon, const T *__restrict row) {
+  T total = 0, squares = 0;
+#pragma omp simd reduction(+ : total)
+  for (int64_t j = 0; j < size; j++)
+    total += row[j];
+  const T mean = total / size;
+#pragma omp simd reduction(+ : squares)
+  for (int64_t j = 0; j < size; j++)
+    squares += (row[j] - mean) * (row[j] - mean);
+  return {mean, 1 / std::sqrt(squares / size + epsilon)};
+}
+
+template <class T>
+FOR_EVERY_CPU void normalise_row(int64_t size, T epsilon, const T *__restrict sum,
+                                 const T *__restrict gain, const T *__restrict bias,
+                                 T *__restrict out) {
+  const Moments<T> of = moments(size, epsilon, sum);
+#pragma omp simd
+  for (int64_t j = 0; j < size; j++)
+    out[j] = (sum[j] - of.mean) * of.over_deviation * gain[j] + bias[j];
+}
+
+template <class T>
+FOR_EVERY_CPU void normalise_back_row(int64_t size, T epsilon, const T *__restrict sum,
+                                      const T *__restrict gain, const T *__restrict grad,
+                                      T *__restrict grad_sum, T *__restrict grad_gain,
+                                      T *__restrict grad_bias) {
+  const Moments<T> of = moments(size, epsilon, sum);
+  T mean = 0, along = 0;
+#pragma omp simd reduction(+ : mean, along)
+  for (int64_t j = 0; j < size; j++) {
+    const T normal = (sum[j] - of.mean) * of.over_deviation, slope = grad[j] * gain[j];
+    mean += slope;
+    along += slope * normal;
+    grad_gain[j] += grad[j] * normal;
+    grad_bias[j] += grad[j];
+  }
+  mean /= size;
+  along /= size;
+#pragma omp simd
+  for (int64_t j = 0; j < size; j++) {
+    const T normal = (sum[j] - of.mean) * of.over_deviation;
+    grad_sum[j] = (grad[j] * gain[j] - mean - normal * along) * of.over_deviation;
+  }
+}
+
+// Attention among the rows of sentences: every query of a sentence over all its keys, head by head.
+// Products are small (sentences have some ten to a hundred tokens), so that what counts is to read
+// queries, keys and values where they are. The backward pass computes the weights again.
+
+template <class T> struct Lanes { // what is computed at once
+  static constexpr int64_t count = 64 / sizeof(T);
+  typedef T Vector __attribute__((vector_size(64)));
+};
+
+template <class T> INLINE int64_t in_whole_lanes(int64_t numbers) {
+  return (numbers + Lanes<T>::count - 1) / Lanes<T>::count * Lanes<T>::count;
+}
+
+template <class T> struct Factor { // of a product; strides in numbers
+  T *data;
+  int64_t row, column;
+};
+
+// out[i] (+)= Σ_k left[i, k] right[k] for some rows, at most one vector wide.
+template <class T, int ROWS, bool WHOLE>
+INLINE void multiply_tile(int64_t inner, Factor<const T> left, Factor<const T> right, int64_t width,
+                          bool adds, Factor<T> out) {
+  typedef typename Lanes<T>::Vector Vector;
+  const size_t bytes = WHOLE ? sizeof(Vector) : width * sizeof(T);
+  Vector sums[ROWS];
+#pragma GCC unroll 6
+  for (int i = 0; i < ROWS; i++) {
+    sums[i] = Vector{};
+    if (adds)
+      std::memcpy(&sums[i], out.data + i * out.row, bytes);
+  }
+  for (int64_t k = 0; k < inner; k++) {
+    Vector row = {};
+    std::memcpy(&row, right.data + k * right.row, bytes);
+#pragma GCC unroll 6
+    for (int i = 0; i < ROWS; i++)
+      sums[i] += left.data[i * left.row + k * left.column] * row;
+  }
+#pragma GCC unroll 6
+  for (int i = 0; i < ROWS; i++)
+    std::memcpy(out.data + i * out.row, &sums[i], bytes);
+}
+
+template <class T, bool WHOLE>
+INLINE void multiply_tiles(int64_t rows, int64_t inner, Factor<const T> left,
+                           Factor<const T> right, int64_t width, bool adds, Factor<T> out) {
+  for (; rows >= 6; rows -= 6, left.data += 6 * left.row, out.data += 6 * out.row)
+    multiply_tile<T, 6, WHOLE>(inner, left, right, width, adds, out);
+  if (rows == 5)
+    multiply_tile<T, 5, WHOLE>(inner, left, right, width, adds, out);
+  if (rows == 4)
+    multiply_tile<T, 4, WHOLE>(inner, left, right, width, adds, out);
+  if (rows == 3)
+    multiply_tile<T, 3, WHOLE>(inner, left, right, width, adds, out);
+  if (rows == 2)
+    multiply_tile<T, 2, WHOLE>(inner, left, right, width, adds, out);
+  if (rows == 1)
+    multiply_tile<T, 1, WHOLE>(inner, left, right, width, adds, out);
+}
+
+// out (+)= left right, whose rows are contiguous in `right` and `out`.
+template <class T>
+PRODUCT_FOR_EVERY_CPU void multiply(int64_t rows, int64_t columns, int64_t inner,
+                                    Factor<const T> left, Factor<const T> right, bool adds,
+                                    Factor<T> out) {
+  constexpr int64_t lanes = Lanes<T>::count;
+  for (; columns >= lanes; columns -= lanes, right.data += lanes, out.data += lanes)
+    multiply_tiles<T, true>(rows, inner, left, right, lanes, adds, out);
+  if (columns)
+    multiply_tiles<T, false>(rows, inner, left, right, columns, adds, out);
+}
+
+// Rows of scores fill whole lanes. Loops over one after another, of constant length, spare the
+// compiler what it does about alignment and ends, which would be all of a short row.
+
+// In halves: one after another would wait for each sum.
+template <class T> INLINE T sum_of_lanes(T *__restrict numbers) {
+#pragma GCC unroll 4
+  for (int64_t half = Lanes<T>::count / 2; half; half /= 2)
+#pragma omp simd
+    for (int64_t j = 0; j < half; j++)
+      numbers[j] += numbers[j + half];
+  return numbers[0];
+}
+
+template <class T> INLINE T highest_of_lanes(T *__restrict numbers) {
+#pragma GCC unroll 4
+  for (int64_t half = Lanes<T>::count / 2; half; half /= 2)
+#pragma omp simd
+    for (int64_t j = 0; j < half; j++)
+      numbers[j] = numbers[j + half] > numbers[j] ? numbers[j + half] : numbers[j];
+  return numbers[0];
+}
+
+// The first `keys` of scores become weights, the others 0.
+template <class T>
+FOR_EVERY_CPU void weigh_row(int64_t keys, int64_t width, T scale, T *__restrict scores) {
+  constexpr int64_t lanes = Lanes<T>::count;
+  const T lowest = -std::numeric_limits<T>::infinity();
+  T most_of[lanes], total_of[lanes] = {};
+  std::fill_n(most_of, lanes, lowest);
+  for (int64_t start = 0; start < width; start += lanes)
+#pragma omp simd
+    for (int64_t j = 0; j < lanes; j++) {
+      const T score = start + j < keys ? scores[start + j] : lowest;
+      most_of[j] = score > most_of[j] ? score : most_of[j];
+    }
+  const T most = highest_of_lanes(most_of);
+  for (int64_t start = 0; start < width; start += lanes)
+#pragma omp simd
+    for (int64_t j = 0; j < lanes; j++) {
+      const T power = exponential((scores[start + j] - most) * scale);
+      scores[start + j] = start + j < keys ? power : T(0);
+      total_of[j] += scores[start + j];
+    }
+  const T share = 1 / sum_of_lanes(total_of);
+  for (int64_t start = 0; start < width; start += lanes)
+#pragma omp simd
+    for (int64_t j = 0; j < lanes; j++)
+      scores[start + j] *= share;
+}
+
+// The gradient of what the weights become with dropout is made that of the scores.
+template <class T>
+FOR_EVERY_CPU void weigh_back_row(int64_t width, T scale, const T *__restrict weights,
+                                  const T *__restrict dropped, T *__restrict grad) {
+  constexpr int64_t lanes = Lanes<T>::count;
+  T mean_of[lanes] = {};
+  for (int64_t start = 0; start < width; start += lanes)
+#pragma omp simd
+    for (int64_t j = 0; j < lanes; j++)
+      mean_of[j] += dropped[start + j] * grad[start + j];
+  const T mean = sum_of_lanes(mean_of);
+  for (int64_t start = 0; start < width; start += lanes)
+#pragma omp simd
+    for (int64_t j = start; j < start + lanes; j++)
+      grad[j] = scale * (dropped[j] * grad[j] - weights[j] * mean);
+}
+
+template <class T>
+FOR_EVERY_CPU void drop_lanes(int64_t width, const uint16_t *__restrict levels, int64_t threshold,
+                              T scale, const T *__restrict weights, T *__restrict out) {
+  constexpr int64_t lanes = Lanes<T>::count;
+  for (int64_t start = 0; start < width; start += lanes)
+#pragma omp simd
+    for (int64_t j = start; j < start + lanes; j++)
+      out[j] = levels[j] >= threshold ? weights[j] * scale : T(0);
+}
+
+// Four columns of four rows become rows.
+INLINE void transpose_four(const float *const rows[4], float *out, int64_t stride) {
+  typedef float Four __attribute__((vector_size(16)));
+  Four a, b, c, d;
+  std::memcpy(&a, rows[0], sizeof a);
+  std::memcpy(&b, rows[1], sizeof b);
+  std::memcpy(&c, rows[2], sizeof c);
+  std::memcpy(&d, rows[3], sizeof d);
+  const Four ab = {a[0], b[0], a[1], b[1]}, ab_behind = {a[2], b[2], a[3], b[3]};
+  const Four cd = {c[0], d[0], c[1], d[1]}, cd_behind = {c[2], d[2], c[3], d[3]};
+  a = Four{ab[0], ab[1], cd[0], cd[1]};
+  b = Four{ab[2], ab[3], cd[2], cd[3]};
+  c = Four{ab_behind[0], ab_behind[1], cd_behind[0], cd_behind[1]};
+  d = Four{ab_behind[2], ab_behind[3], cd_behind[2], cd_behind[3]};
+  std::memcpy(out, &a, sizeof a);
+  std::memcpy(out + stride, &b, sizeof b);
+  std::memcpy(out + 2 * stride, &c, sizeof c);
+  std::memcpy(out + 3 * stride, &d, sizeof d);
+}
+
+INLINE void transpose_four(const double *const rows[4], double *out, int64_t stride) {
+  for (int64_t k = 0; k < 4; k++)
+    for (int64_t j = 0; j < 4; j++)
+      out[k * stride + j] = rows[j][k];
+}
+
+// Columns of `count` rows become rows, zeros behind them up to whole lanes.
+template <class T>
+FOR_EVERY_CPU void transpose(int64_t count, int64_t size, const T *rows, int64_t row, T *out,
+                             int64_t stride) {
+  static const T zeros[4] = {};
+  const int64_t in_fours = size / 4 * 4;
+  for (int64_t j = 0; j < in_whole_lanes<T>(count); j += 4) {
+    const T *four[4];
+    int64_t step[4];
+    for (int64_t i = 0; i < 4; i++) {
+      four[i] = j + i < count ? rows + (j + i) * row : zeros;
+      step[i] = j + i < count ? 4 : 0;
+    }
+    for (int64_t k = 0; k < in_fours; k += 4) {
+      transpose_four(four, out + k * stride + j, stride);
+      for (int64_t i = 0; i < 4; i++)
+        four[i] += step[i];
+    }
+    for (int64_t k = in_fours; k < size; k++)
+      for (int64_t i = 0; i < 4; i++)
+        out[k * stride + j + i] = j + i < count ? rows[(j + i) * row + k] : T(0);
+  }
+}
+
+// One head of one sentence.
+template <class T> class Attention {
+public:
+  static constexpr int64_t AT_ONCE = 24; // queries
+
+  // `place`: which of all heads of all sentences it is; `scratch` is made as large as is needed.
+  Attention(int64_t queries, int64_t keys, int64_t size, bool causal, Dropout dropout,
+            int64_t place, std::vector<T> &scratch)
+      : queries(queries), keys(keys), size(size), causal(causal), dropout(dropout), place(place),
+        stride(in_whole_lanes<T>(keys) | Lanes<T>::count) { // odd: else few lines would hold all
+    const size_t needed = (2 * size + 3 * AT_ONCE) * stride;
+    if (scratch.size() < needed)
+      scratch.resize(needed);
+    transposed[0] = scratch.data();
+    transposed[1] = transposed[0] + size * stride;
+    weights = transposed[1] + size * stride;
+    dropped = dropout.threshold ? weights + AT_ONCE * stride : weights;
+    grad = weights + 2 * AT_ONCE * stride;
+  }
+
+  void forward(Factor<const T> query, Factor<const T> key, Factor<const T> value, Factor<T> out) {
+    transpose(keys, size, key.data, key.row, transposed[0], stride);
+    for (int64_t start = 0; start < queries; start += AT_ONCE) {
+      const int64_t rows = std::min(AT_ONCE, queries - start);
+      const int64_t seen = weigh(start, rows, query);
+      multiply<T>(rows, size, seen, {dropped, stride, 1}, value, false, from(out, start));
+    }
+  }
+
+  void backward(Factor<const T> query, Factor<const T> key, Factor<const T> value,
+                Factor<const T> grad_out, Factor<T> grad_query, Factor<T> grad_key,
+                Factor<T> grad_value) {
+    transpose(keys, size, key.data, key.row, transposed[0], stride);
+    transpose(keys, size, value.data, value.row, transposed[1], stride);
+    for (int64_t j = 0; j < keys; j++) {
+      std::fill_n(grad_key.data + j * grad_key.row, size, T(0));
+      std::fill_n(grad_value.data + j * grad_value.row, size, T(0));
+    }
+    for (int64_t start = 0; start < queries; start += AT_ONCE) {
+      const int64_t rows = std::min(AT_ONCE, queries - start);
+      const int64_t seen = weigh(start, rows, query), width = in_whole_lanes<T>(seen);
+      const Factor<const T> of_out = from(grad_out, start);
+      multiply<T>(seen, size, rows, {dropped, 1, stride}, of_out, true, grad_value);
+      multiply<T>(rows, width, size, of_out, {transposed[1], stride, 1}, false, {grad, stride, 1});
+      for (int64_t i = 0; i < rows; i++)
+        weigh_back_row(width, scale(), weights + i * stride, dropped + i * stride,
+                       grad + i * stride);
+      multiply<T>(rows, size, seen, {grad, stride, 1}, key, false, from(grad_query, start));
+      multiply<T>(seen, size, rows, {grad, 1, stride}, from(query, start), true, grad_key);
+    }
+  }
+
+private:
+  int64_t queries, keys, size;
+  bool causal;
+  Dropout dropout;
+  int64_t place, stride;
+  T *transposed[2], *weights, *dropped, *grad;
+
+  template <class N> static Factor<N> from(Factor<N> rows, int64_t start) {
+    return {rows.data + start * rows.row, rows.row, rows.column};
+  }
+
+  T scale() const { return T(1) / std::sqrt(T(size)); }
+
+  // Makes the weights of some queries, with dropout too; how many keys they are of.
+  int64_t weigh(int64_t start, int64_t rows, Factor<const T> query) {
+    const int64_t seen = causal ? std::min(keys, start + rows) : keys;
+    const int64_t width = in_whole_lanes<T>(seen);
+    multiply<T>(rows, width, size, from(query, start), {transposed[0], stride, 1}, false,
+                {weights, stride, 1});
+    for (int64_t i = 0; i < rows; i++)
+      weigh_row(causal ? std::min(keys, start + i + 1) : keys, width, scale(),
+                weights + i * stride);
+    if (dropout.threshold)
+      drop_weights(start, rows, width);
+    return seen;
+  }
+
+  // One random number for each place of a query and a key, the latter in whole lanes.
+  void drop_weights(int64_t start, int64_t rows, int64_t width) {
+    const int64_t all = in_whole_lanes<T>(keys);
+    const uint64_t head = static_cast<uint64_t>(place) << 32; // counters before it are of others
+    uint32_t words[4 * LANES];
+    uint16_t levels[DROPPED_AT_ONCE];
+    int64_t chunk = -1;
+    for (int64_t i = 0; i < rows; i++)
+      for (int64_t j = 0; j < width;) {
+        const int64_t at = (start + i) * all + j, within = at % DROPPED_AT_ONCE;
+        if (at / DROPPED_AT_ONCE != chunk) {
+          chunk = at / DROPPED_AT_ONCE;
+          philox(dropout.seed, head + chunk * LANES, words);
+          std::memcpy(levels, words, sizeof levels);
+        }
+        const int64_t count = std::min(width - j, DROPPED_AT_ONCE - within), k = i * stride + j;
+        drop_lanes(count, levels + within, dropout.threshold, T(dropout.scale), weights + k,
+                   dropped + k);
+        j += count;
+      }
+  }
+};
+
+struct Attending { // of all sentences
+  int64_t sentences, heads, size, threads;
+  bool causal;
+  Dropout dropout;
+};
+
+// Calls work(attention, query, key, column) for every head of every sentence: the first rows of its
+// queries and keys, and the first column of the head.
+template <class T, class Work>
+void for_each_head(const int64_t *query_starts, const int64_t *key_starts, Attending n, Work work) {
+  const int64_t heads = n.sentences * n.heads;
+#pragma omp parallel for schedule(static) num_threads(n.threads)
+  for (int64_t thread = 0; thread < n.threads; thread++) {
+    std::vector<T> scratch;
+    const int64_t end = heads * (thread + 1) / n.threads;
+    for (int64_t i = heads * thread / n.threads; i < end; i++) {
+      const int64_t *queries = query_starts + i / n.heads, *keys = key_starts + i / n.heads;
+      Attention<T> attention(queries[1] - queries[0], keys[1] - keys[0], n.size, n.causal,
+                             n.dropout, i, scratch);
+      work(attention, queries[0], keys[0], i % n.heads * n.size);
+    }
+  }
+}
+
+template <class T> Factor<T> part_of(const Matrix &matrix, int64_t row, int64_t column) {
+  return {row_of<typename std::remove_const<T>::type>(matrix, 0, row) + column, matrix.row, 1};
+}
+
+template <class T> void attend_rows(const Matrix *m, Attending n) {
+  for_each_head<T>(row_of<int64_t>(m[3], 0, 0), row_of<int64_t>(m[4], 0, 0), n,
+                   [=](Attention<T> &attention, int64_t query, int64_t key, int64_t column) {
+                     attention.forward(part_of<const T>(m[0], query, column),
+                                       part_of<const T>(m[1], key, column),
+                                       part_of<const T>(m[2], key, column),
+                                       part_of<T>(m[5], query, column));
+                   });
+}
+
+template <class T> void attend_rows_back(const Matrix *m, Attending n) {
+  for_each_head<T>(row_of<int64_t>(m[3], 0, 0), row_of<int64_t>(m[4], 0, 0), n,
+                   [=](Attention<T> &attention, int64_t query, int64_t key, int64_t column) {
+                     attention.backward(part_of<const T>(m[0], query, column),
+                                        part_of<const T>(m[1], key, column),
+                                        part_of<const T>(m[2], key, column),
+                                        part_of<const T>(m[5], query, column),
+                                        part_of<T>(m[6], query, column),
+                                        part_of<T>(m[7], key, column),
+                                        part_of<T>(m[8], key, column));
+                   });
 }
 
 template <class Work> void for_each_row(int64_t batch, int64_t rows, int64_t numbers, Work work) {
@@ -485,6 +928,60 @@ void add(const Matrix *m, int64_t rows, int64_t columns) {
   });
 }
 
+// Rows after another, which are N × size without gaps; a thread does some of them at a time.
+constexpr int64_t NORMALISED_AT_ONCE = 64;
+
+template <class Work> void for_some_rows(int64_t rows, int64_t size, Work work) {
+  for_each_row(1, (rows + NORMALISED_AT_ONCE - 1) / NORMALISED_AT_ONCE, NORMALISED_AT_ONCE * size,
+               [=](int64_t, int64_t k) {
+                 const int64_t start = k * NORMALISED_AT_ONCE;
+                 work(k, start, std::min(rows, start + NORMALISED_AT_ONCE));
+               });
+}
+
+template <class T>
+void add_normalised(const Matrix *m, int64_t rows, int64_t size, Dropout dropout, double epsilon) {
+  const T *numbers = row_of<T>(m[0], 0, 0), *update = row_of<T>(m[1], 0, 0);
+  const T *gain = row_of<T>(m[2], 0, 0), *bias = row_of<T>(m[3], 0, 0);
+  T *sum = row_of<T>(m[4], 0, 0), *out = row_of<T>(m[5], 0, 0);
+  for_some_rows(rows, size, [=](int64_t, int64_t start, int64_t end) {
+    if (dropout.threshold)
+      for_each_draw(start * size, end * size, dropout.seed,
+                    [=](int64_t i, int64_t count, const uint16_t *levels) {
+                      add_dropped(count, levels, dropout.threshold, T(dropout.scale), numbers + i,
+                                  update + i, sum + i);
+                    });
+    else
+      for (int64_t i = start * size; i < end * size; i++)
+        sum[i] = numbers[i] + update[i];
+    for (int64_t k = start; k < end; k++)
+      normalise_row(size, T(epsilon), sum + k * size, gain, bias, out + k * size);
+  });
+}
+
+// The gradients of gain and bias are those of the rows that are done at a time, to be added up.
+template <class T>
+void add_normalised_back(const Matrix *m, int64_t rows, int64_t size, Dropout dropout,
+                         double epsilon) {
+  const T *sum = row_of<T>(m[0], 0, 0), *gain = row_of<T>(m[1], 0, 0);
+  const T *grad = row_of<T>(m[2], 0, 0);
+  T *grad_sum = row_of<T>(m[3], 0, 0), *grad_update = row_of<T>(m[4], 0, 0);
+  for_some_rows(rows, size, [=](int64_t part, int64_t start, int64_t end) {
+    T *grad_gain = row_of<T>(m[5], 0, part), *grad_bias = row_of<T>(m[6], 0, part);
+    std::fill_n(grad_gain, size, T(0));
+    std::fill_n(grad_bias, size, T(0));
+    for (int64_t k = start * size; k < end * size; k += size)
+      normalise_back_row(size, T(epsilon), sum + k, gain, grad + k, grad_sum + k, grad_gain,
+                         grad_bias);
+    if (dropout.threshold)
+      for_each_draw(start * size, end * size, dropout.seed,
+                    [=](int64_t i, int64_t count, const uint16_t *levels) {
+                      drop_some(count, levels, dropout.threshold, T(dropout.scale), grad_sum + i,
+                                grad_update + i);
+                    });
+  });
+}
+
 // What is kept depends on the seed and the place alone.
 template <class T>
 void drop(const Matrix *m, int64_t count, uint64_t seed, int64_t threshold, double scale) {
@@ -552,11 +1049,32 @@ void loss(const Matrix *m, int64_t tokens, int64_t types, int64_t threads, Smoot
   }                                                                                               \
   void drop_##T(const Matrix *m, int64_t count, int64_t seed, int64_t threshold, double scale) {  \
     drop<T>(m, count, seed, threshold, scale);                                                    \
+  }                                                                                               \
+  void add_normalised_##T(const Matrix *m, int64_t rows, int64_t size, int64_t seed,              \
+                          int64_t threshold, double scale, double epsilon) {                      \
+    add_normalised<T>(m, rows, size, {static_cast<uint64_t>(seed), threshold, scale}, epsilon);   \
+  }                                                                                               \
+  void add_normalised_back_##T(const Matrix *m, int64_t rows, int64_t size, int64_t seed,         \
+                               int64_t threshold, double scale, double epsilon) {                 \
+    add_normalised_back<T>(m, rows, size, {static_cast<uint64_t>(seed), threshold, scale},        \
+                           epsilon);                                                              \
+  }                                                                                               \
+  void attend_rows_##T(const Matrix *m, int64_t sentences, int64_t heads, int64_t size,           \
+                       int64_t threads, int64_t causal, int64_t seed, int64_t threshold,          \
+                       double scale) {                                                            \
+    const Dropout dropout = {static_cast<uint64_t>(seed), threshold, scale};                      \
+    attend_rows<T>(m, {sentences, heads, size, threads, causal != 0, dropout});                   \
+  }                                                                                               \
+  void attend_rows_back_##T(const Matrix *m, int64_t sentences, int64_t heads, int64_t size,      \
+                            int64_t threads, int64_t causal, int64_t seed, int64_t threshold,     \
+                            double scale) {                                                       \
+    const Dropout dropout = {static_cast<uint64_t>(seed), threshold, scale};                      \
+    attend_rows_back<T>(m, {sentences, heads, size, threads, causal != 0, dropout});              \
   }
 
 extern "C" {
 // To be raised, with VERSION of cpu.py, whenever a kernel takes or computes something else.
-int64_t kernels_version() { return 3; }
+int64_t kernels_version() { return 6; }
 EXPORT(float)
 EXPORT(double)
 void add_rounded(const Matrix *m, int64_t rows, int64_t columns) {

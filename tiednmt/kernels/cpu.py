@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-VERSION = 3  # of what is compiled; see cpu.cpp
+VERSION = 6  # of what is compiled; see cpu.cpp
 
 
 def _load() -> ctypes.CDLL:
@@ -36,7 +36,7 @@ def _load() -> ctypes.CDLL:
     if version != VERSION:
         raise ImportError(
             f"{compiled.origin} was compiled from another version of tiednmt; "
-            "pip install --no-deps --editable CLONE compiles it anew"
+            "pip install --no-deps --editable CLONE recompiles it"
         )
     return kernels
 
@@ -150,6 +150,66 @@ def attend_back(
     _run("attend_back", query.dtype, tensors, batch, length, size, width)
 
 
+def attend_rows(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    query_starts: Tensor,
+    key_starts: Tensor,
+    out: Tensor,
+    heads: int,
+    causal: bool = False,
+    threshold: int = 0,
+    scale: float = 1.0,
+    seed: int = 0,
+) -> None:
+    """Put what the rows of each sentence find in its keys into ``out``.
+
+    Args:
+        queries: N × dim.
+        keys: M × dim.
+        values: M × dim.
+        query_starts: the first row of each sentence's queries, and N.
+        key_starts: the same of keys and values, and M.
+        out: N × dim.
+        heads: a divisor of dim.
+        causal: a sentence's query t attends to its first t + 1 keys alone.
+        threshold: of dropout on the weights; see :func:`drop`.
+        scale: of weights that are kept.
+        seed: of what is dropped.
+    """
+    read = ((queries, queries.shape), (keys, _wide(keys, queries)), (values, keys.shape))
+    starts = _starts(query_starts, queries), _starts(key_starts, keys, query_starts)
+    tensors = (*read, *starts, (out, queries.shape))
+    sizes = _attending(queries, query_starts, heads)
+    _run("attend_rows", queries.dtype, tensors, *sizes, int(causal), seed, threshold, scale)
+
+
+def attend_rows_back(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    query_starts: Tensor,
+    key_starts: Tensor,
+    grad: Tensor,
+    grad_queries: Tensor,
+    grad_keys: Tensor,
+    grad_values: Tensor,
+    heads: int,
+    causal: bool = False,
+    threshold: int = 0,
+    scale: float = 1.0,
+    seed: int = 0,
+) -> None:
+    """Put the gradients of what :func:`attend_rows` read into the last three tensors."""
+    read = ((queries, queries.shape), (keys, _wide(keys, queries)), (values, keys.shape))
+    starts = _starts(query_starts, queries), _starts(key_starts, keys, query_starts)
+    written = ((grad_queries, queries.shape), (grad_keys, keys.shape), (grad_values, keys.shape))
+    tensors = (*read, *starts, (grad, queries.shape), *written)
+    sizes = _attending(queries, query_starts, heads)
+    _run("attend_rows_back", queries.dtype, tensors, *sizes, int(causal), seed, threshold, scale)
+
+
 def log_partition(scores: Tensor) -> Tensor:
     """log Σ exp of the last dimension of B × K × vocabulary."""
     batch, beam, vocab_size = scores.shape
@@ -258,12 +318,99 @@ def drop(tensor: Tensor, threshold: int, scale: float, seed: int) -> Tensor:
     return out
 
 
+NORMALISED_AT_ONCE = 64  # rows; see cpu.cpp
+
+
+def add_normalised(
+    rows: Tensor,
+    update: Tensor,
+    gain: Tensor,
+    bias: Tensor,
+    epsilon: float,
+    sums: Tensor,
+    out: Tensor,
+    threshold: int = 0,
+    scale: float = 1.0,
+    seed: int = 0,
+) -> None:
+    """Put ``rows`` + what :func:`drop` leaves of ``update`` into ``sums``, normalised into ``out``.
+
+    All are N × dim without gaps; gain and bias of the norm are dim.
+    """
+    shape, of_norm = rows.shape, rows.shape[1:]
+    norm = ((gain, of_norm), (bias, of_norm))
+    tensors = ((rows, shape), (update, shape), *norm, (sums, shape), (out, shape))
+    _check_gapless(rows, update, sums, out)
+    _run("add_normalised", rows.dtype, tensors, *shape, seed, threshold, scale, epsilon)
+
+
+def add_normalised_back(
+    sums: Tensor,
+    gain: Tensor,
+    epsilon: float,
+    grad: Tensor,
+    grad_rows: Tensor,
+    grad_update: Tensor,
+    threshold: int = 0,
+    scale: float = 1.0,
+    seed: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """Put gradients of what :func:`add_normalised` read into ``grad_rows`` and ``grad_update``.
+
+    Without dropout both are the former, and nothing is put into the latter.
+
+    Returns:
+        The gradients of gain and bias.
+    """
+    shape = sums.shape
+    parts = sums.new_empty(2, -(-shape[0] // NORMALISED_AT_ONCE), shape[1])
+    rows = ((one, shape) for one in (grad, grad_rows, grad_update))
+    tensors = ((sums, shape), (gain, shape[1:]), *rows, *((one, one.shape) for one in parts))
+    _check_gapless(sums, grad, grad_rows, grad_update)
+    _run("add_normalised_back", sums.dtype, tensors, *shape, seed, threshold, scale, epsilon)
+    grad_gain, grad_bias = parts.sum(1)
+    return grad_gain, grad_bias
+
+
+def _check_gapless(*tensors: Tensor) -> None:
+    for tensor in tensors:
+        if tensor.dim() != 2 or not tensor.is_contiguous():
+            raise ValueError("kernel add_normalised: needs matrices without gaps between rows")
+
+
 def _sizes(state: Tensor) -> tuple[int, int, int]:
     """Directions, rows and numbers per row."""
     if state.dim() not in (2, 3):
         raise ValueError(f"a state of shape {tuple(state.shape)}, which has no rows")
     directions = state.size(0) if state.dim() == 3 else 1
     return directions, state.size(-2), state.size(-1)
+
+
+def _wide(keys: Tensor, queries: Tensor) -> tuple[int, int]:
+    """The shape of keys for these queries."""
+    return len(keys), queries.size(1)
+
+
+def _starts(starts: Tensor, rows: Tensor, like: Tensor | None = None) -> tuple[Any, ...]:
+    """The first row of each sentence and their number, for :func:`_run`.
+
+    There must be as many as in ``like``.
+    """
+    rising = starts.dim() == 1 and len(starts) > 1 and bool((starts[1:] >= starts[:-1]).all())
+    if not rising or starts[0] or int(starts[-1]) != len(rows):
+        raise ValueError(
+            f"kernel attend_rows: starts of sentences that are none of {len(rows)} rows"
+        )
+    return starts, starts.shape if like is None else like.shape, torch.int64
+
+
+def _attending(queries: Tensor, starts: Tensor, heads: int) -> tuple[int, int, int, int]:
+    """Sentences, heads, numbers per head, threads."""
+    sentences, dim = len(starts) - 1, queries.size(1)
+    if heads < 1 or dim % heads:
+        raise ValueError(f"kernel attend_rows: {heads} heads of {dim} numbers")
+    threads = max(1, min(torch.get_num_threads(), sentences * heads))
+    return sentences, heads, dim // heads, threads
 
 
 def _at_least(count: int, tensor: Tensor) -> int:

@@ -15,8 +15,8 @@ from typing import Any
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 
 from tiednmt.errors import UserError
+from tiednmt.modes import DECODER, THREE_WAY
 from tiednmt.options import option_name
-from tiednmt.tying import DECODER, THREE_WAY
 
 # fairseq's → which --tying says the same; the strictest counts
 TIES = {"share_decoder_input_output_embed": DECODER, "share_all_embeddings": THREE_WAY}

@@ -166,8 +166,8 @@ class RecurrentLanguageModelConfig(TiedModelConfig):
     hidden_size: int = field(
         default=200,
         metadata={
-            "help": "size of the recurrent state; where the last layer's is not --embed-dim, a "
-            "learned matrix without bias brings it down to it before the output layer"
+            "help": "size of the recurrent state; if the last layer's differs from --embed-dim, a "
+            "learned matrix without bias projects it before the output layer"
         },
     )
     dropout: float = field(
@@ -183,7 +183,7 @@ class RecurrentLanguageModelConfig(TiedModelConfig):
     )
     recurrent_dropout: float = field(
         default=0.0,
-        metadata={"help": "dropout on the state handed to the next step, one mask per window"},
+        metadata={"help": "dropout on the recurrent state, one mask per window"},
     )
     word_dropout: float = field(
         default=0.0,
@@ -199,12 +199,13 @@ class RecurrentLanguageModelConfig(TiedModelConfig):
     temporal_activation_penalty: float = field(
         default=0.0,
         metadata={
-            "help": "beta of temporal activation regularisation: the same of the difference "
-            "between the outputs of two steps, before dropout"
+            "help": "beta of temporal activation regularisation: the same for the difference "
+            "between the outputs of consecutive steps, before dropout"
         },
     )
     init_range: float = field(
-        default=0.1, metadata={"help": "every parameter starts uniform between minus this and this"}
+        default=0.1,
+        metadata={"help": "initialise parameters uniformly between minus this and this"},
     )
 
 

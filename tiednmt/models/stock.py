@@ -19,8 +19,9 @@ from tiednmt.models.parameters import (
     take,
     tie_map_of,
 )
+from tiednmt.modes import DECODER, THREE_WAY
 from tiednmt.modules.lookup import CONSTANT, FACTOR
-from tiednmt.tying import DECODER, OUTPUT, SOURCE_INPUT, TARGET_INPUT, THREE_WAY
+from tiednmt.tying import OUTPUT, SOURCE_INPUT, TARGET_INPUT
 
 _SCALES = ("encoder.input_scale.", "decoder.input_scale.")
 _IGNORED = ("version", "_float_tensor", "embed_positions.weights")  # buffers

@@ -60,7 +60,7 @@ class GRUDecoderConfig(TiedModelConfig):
     state_dropout: float = field(
         default=II("model.dropout"),
         metadata={
-            "help": "dropout on the states that enter the readout, and on those of a GRU encoder"
+            "help": "dropout on the states that the readout reads, and on those of a GRU encoder"
         },
     )
     readout_dropout: float = field(
@@ -83,7 +83,7 @@ class TiedGRUConfig(GRUDecoderConfig):
     encoder_layers: int = field(default=1, metadata={"help": "bidirectional encoder layers"})
     dropout: float = field(
         default=0.3,
-        metadata={"help": "default of --embedding-dropout, --state-dropout and --readout-dropout"},
+        metadata={"help": "default for --embedding-dropout, --state-dropout and --readout-dropout"},
     )
     max_source_positions: int = field(
         default=1024, metadata={"help": "longest source sentence, in subword units"}

@@ -31,6 +31,7 @@ from tiednmt.models.tied_model import (
     preset,
     select_sentences,
 )
+from tiednmt.modes import INPUTS, NONE
 from tiednmt.modules import AttentionalLSTM, PackedLSTM
 from tiednmt.modules.attentional_lstm import LSTMState
 from tiednmt.modules.dropout import Dropout
@@ -45,7 +46,7 @@ from tiednmt.modules.packing import (
     unpack_steps,
 )
 from tiednmt.search.stepper import StepOutput
-from tiednmt.tying import INPUTS, NONE, TARGET_INPUT, Dims, Embeddings
+from tiednmt.tying import TARGET_INPUT, Dims, Embeddings
 
 
 @dataclass
@@ -72,7 +73,7 @@ class TiedLSTMConfig(TiedModelConfig):
     )
     decoder_layers: int = field(
         default=II("model.encoder_layers"),
-        metadata={"help": "number of decoder layers, each of which starts as the encoder's ended"},
+        metadata={"help": "number of decoder layers, which start from the encoder's final states"},
     )
     decoder_out_embed_dim: int = field(
         default=II("model.embed_dim"), metadata={"help": "size of the output embedding"}
@@ -81,24 +82,24 @@ class TiedLSTMConfig(TiedModelConfig):
     no_input_feeding: bool = field(
         default=False,
         metadata={
-            "help": "do not let the decoder read what it yielded at the step before (fairseq's "
-            "lstm always does); its LSTM is one operation over a whole sentence then"
+            "help": "do not feed the decoder its previous output (fairseq's lstm always does); the "
+            "LSTM is then one operation per sentence"
         },
     )
-    dropout: float = field(default=0.1, metadata={"help": "default of the four dropouts"})
+    dropout: float = field(default=0.1, metadata={"help": "default for the four dropouts below"})
     encoder_dropout_in: float = field(
         default=II("model.dropout"), metadata={"help": "dropout on the source input embedding"}
     )
     encoder_dropout_out: float = field(
         default=II("model.dropout"),
-        metadata={"help": "dropout on the encoder's output, and between its layers"},
+        metadata={"help": "dropout on the encoder's output and between its layers"},
     )
     decoder_dropout_in: float = field(
         default=II("model.dropout"), metadata={"help": "dropout on the target input embedding"}
     )
     decoder_dropout_out: float = field(
         default=II("model.dropout"),
-        metadata={"help": "dropout on the decoder's output, and between its layers"},
+        metadata={"help": "dropout on the decoder's output and between its layers"},
     )
     max_source_positions: int = field(
         default=1024, metadata={"help": "longest source sentence, in subword units"}
@@ -362,7 +363,7 @@ class TiedLSTMDecoder(RecurrentDecoder):
 
 
 def _is_on(option: str) -> bool:
-    """What ``--decoder-attention`` says, in the spellings that fairseq's takes."""
+    """The value of ``--decoder-attention``, in the spellings that fairseq accepts."""
     known = {"1": True, "true": True, "0": False, "false": False}
     if str(option).lower() not in known:
         raise UserError(f"--decoder-attention {option}: must be 1 or 0")

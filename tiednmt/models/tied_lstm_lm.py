@@ -29,7 +29,7 @@ class TiedLSTMLanguageModelConfig(RecurrentLanguageModelConfig):
     )
     last_hidden_size: int = field(
         default=0,
-        metadata={"help": "size of the last layer's state (0: --hidden-size)"},
+        metadata={"help": "state size of the last layer (0: --hidden-size)"},
     )
     hidden_dropout: Optional[float] = field(  # noqa: UP045
         default=None, metadata={"help": "dropout between layers, instead of --dropout"}
@@ -38,7 +38,7 @@ class TiedLSTMLanguageModelConfig(RecurrentLanguageModelConfig):
         default=0.0,
         metadata={
             "help": "dropout on the entries of the recurrent matrices, once per window for all "
-            "streams (weight drop); the fused kernel stays in use"
+            "streams (weight drop); keeps the fused kernel"
         },
     )
 

@@ -26,7 +26,7 @@ from tiednmt.models.held_rows import HeldRows, is_row_range, train_rows_alone
 from tiednmt.models.parameters import OURS, ParameterNames
 from tiednmt.models.stock import StockModel
 from tiednmt.models.word_vectors import VECTORS, start_from_vectors
-from tiednmt.modes import TYINGS
+from tiednmt.modes import NONE, TYINGS
 from tiednmt.modules import OutputLayer
 from tiednmt.modules.dropout import Dropping, owners_in
 from tiednmt.modules.frozen_linear import FrozenLinear, PackedLinear
@@ -38,7 +38,6 @@ from tiednmt.search.stepper import StepOutput, Stepper, Tree, keep
 from tiednmt.tying import (
     INPUT,
     JOINT,
-    NONE,
     SOURCE_INPUT,
     TARGET_INPUT,
     Dims,
@@ -64,7 +63,7 @@ def input_scale_field(default: str) -> Any:
     return field(
         default=default,
         metadata={
-            "help": "multiply the rows that are looked up in an input embedding: a number, "
+            "help": "multiply what an input embedding looks up: a number, "
             "sqrt-dim, or learned (one scalar per input embedding)"
         },
     )
@@ -77,7 +76,7 @@ class TiedModelConfig(FairseqDataclass):
     tying: ChoiceEnum(TYINGS) = field(  # type: ignore[valid-type]
         default=NONE,
         metadata={
-            "help": "which embeddings are one matrix: none; inputs: source input = target input; "
+            "help": "which embeddings share one matrix: none; inputs: source input = target input; "
             "decoder: target input = output; three-way: source input = target input = output "
             "(inputs and three-way need a joint dictionary)"
         },
@@ -91,7 +90,7 @@ class TiedModelConfig(FairseqDataclass):
     )
     projection_bias: bool = field(
         default=False,
-        metadata={"help": "give P a bias, as the paper's authors do in the code they released"},
+        metadata={"help": "give P a bias, as the paper's released code does"},
     )
     no_output_bias: bool = field(
         default=False,
@@ -100,14 +99,14 @@ class TiedModelConfig(FairseqDataclass):
     input_scale: str = input_scale_field("1")
     input_gradient_scale: float = field(
         default=1.0,
-        metadata={"help": "multiply what the input embeddings add to the gradient of a matrix"},
+        metadata={"help": "multiply the input embeddings' part of a matrix's gradient"},
     )
     output_map: ChoiceEnum(OUTPUT_MAPS) = field(  # type: ignore[valid-type]
         default=NO_MAP,
         metadata={
-            "help": "what stands between the output embedding's matrix E and the scores: none; "
-            "joint: E and the features are mapped into a joint space; residual: deep residual "
-            "layers on E (DRILL); low-rank: E plus a matrix of low rank"
+            "help": "map between the output embedding's matrix E and the scores: none; joint: map "
+            "E and the features into a joint space; residual: deep residual layers on E (DRILL); "
+            "low-rank: add a low-rank matrix to E"
         },
     )
     output_map_size: int = field(
@@ -116,52 +115,52 @@ class TiedModelConfig(FairseqDataclass):
     output_map_depth: int = field(default=0, metadata={"help": "layers of the residual map"})
     output_map_dropout: float = field(
         default=0.0,
-        metadata={"help": "dropout before each residual layer, of the same numbers in all rows"},
+        metadata={"help": "dropout before each residual layer, with one mask for all rows"},
     )
     embedding_rank: int = field(
         default=0,
         metadata={
-            "help": "factorise the embeddings: rows of so many numbers, projected up to "
-            "--embed-dim where they are looked up, the features down before they score (0: not)"
+            "help": "factorise the embeddings: rows have this size; lookups are projected up to "
+            "--embed-dim, and features down before scoring (0: off)"
         },
     )
     private_units: str = field(
         default="",
         metadata={
-            "help": "a file of units, one per line, whose rows are not shared: the source side has "
-            "its own (needs --tying inputs or three-way); a name that does not exist as given is "
-            "looked for in the data-bin, where preprocess leaves shared-units.txt, the units that "
-            "both languages use"
+            "help": "file of units, one per line, whose rows are not shared: the source side has "
+            "its own (needs --tying inputs or three-way). A name that does not exist as given is "
+            "looked up in the data-bin, which has shared-units.txt, the units that both "
+            "languages use"
         },
     )
     train_rows: str = field(
         default="",
         metadata={
-            "help": "train these rows of the embedding matrices and of the output bias alone: "
-            "FROM:TO (the row TO not), or a file of units, one per line; all else stays as it is, "
-            "bit for bit"
+            "help": "train only these rows of the embedding matrices and of the output bias: "
+            "FROM:TO (without row TO), or a file of units, one per line; everything else stays "
+            "unchanged, bit for bit"
         },
     )
     freeze_embeddings: bool = field(
-        default=False, metadata={"help": "leave the embedding matrices as they are"}
+        default=False, metadata={"help": "do not train the embedding matrices"}
     )
     encoder_embed_path: str = field(
         default="",
         metadata={
-            "help": "word vectors (text: a line of the two sizes, then a unit and its row a line) "
-            "that the source input embedding starts from; of a tied matrix one file for all"
+            "help": "word vectors that initialise the source input embedding (text: the two sizes "
+            "on the first line, then a unit and its row per line); a tied matrix takes one file"
         },
     )
     decoder_embed_path: str = field(
         default="",
-        metadata={"help": "the same of the target input embedding"},
+        metadata={"help": "the same for the target input embedding"},
     )
     float32_matmul_precision: ChoiceEnum(PRECISIONS) = field(  # type: ignore[valid-type]
         default="highest",
         metadata={
-            "help": "precision of the matrix products of training: medium rounds what they "
-            "multiply to bfloat16 (CPU) or TF32 (GPU) where the machine has instructions for it, "
-            "high to TF32; weights, states and gradients stay in float32"
+            "help": "matmul precision in training: medium rounds the factors to bfloat16 (CPU) or "
+            "TF32 (GPU) if the hardware supports it, high to TF32; weights, states and gradients "
+            "stay in float32"
         },
     )
 
@@ -278,7 +277,7 @@ class TiedModel(BaseFairseqModel):
 
     @property
     def tie_map(self) -> TieMap:
-        """Which matrices are one, and how many parameters there are."""
+        """Which matrices are tied, and how many parameters there are."""
         return tie_map_of(self.embeddings, self)
 
     @property
@@ -311,7 +310,7 @@ class TiedModel(BaseFairseqModel):
                 module.freeze(kind)
 
     def prepare_for_inference_(self, cfg: DictConfig) -> None:
-        """fairseq says that the model will not be trained any more."""
+        """fairseq announces that the model will not be trained any more."""
         wanted = owners_in(getattr(cfg.generation, "retain_dropout_modules", None) or ())
         owners = {m.owner for m in self.modules() if isinstance(m, Dropping) and m.owner}
         if unknown := sorted(wanted - owners):
@@ -507,15 +506,15 @@ def lookup_scale_of(
     dim: int | None = None,
     option: str = "input_scale",
 ) -> LookupScale:
-    """What stands between the lookups of one side and the layers that read them.
+    """The operations between the lookups of one side and the layers that read them.
 
     Args:
         cfg: options of the model.
         source: the source dictionary, for the side that looks up source units, which may have
             private rows.
         learned_from: what a learned scale starts from.
-        dim: numbers per embedding, if not as many as the option ``embed_dim`` says.
-        option: the option that says how much it scales.
+        dim: embedding size, if it differs from the option ``embed_dim``.
+        option: the option with the scale.
 
     Raises:
         UserError: it says what it cannot.
@@ -602,7 +601,7 @@ def select_sentences(encoder_out: EncoderOut, order: Tensor) -> EncoderOut:
 
 
 def _another_task(cfg: DictConfig, name: str, changes: dict[str, Any]) -> FairseqTask:
-    """The task of this name in the place of ``cfg.task``, whose options it shares."""
+    """The task of this name instead of ``cfg.task``, whose options it shares."""
     if name not in TASK_DATACLASS_REGISTRY:
         raise UserError(f"fairseq knows no task {name}")
     if unknown := sorted(set(changes) - set(TASK_DATACLASS_REGISTRY[name].__dataclass_fields__)):

@@ -15,14 +15,14 @@ class TiedRHNLanguageModelConfig(RecurrentLanguageModelConfig):
 
     embed_dim: int = field(default=830, metadata={"help": "size of the two embeddings"})
     hidden_size: int = field(default=830, metadata={"help": "size of the recurrent state"})
-    depth: int = field(default=10, metadata={"help": "highway layers between two steps"})
+    depth: int = field(default=10, metadata={"help": "highway layers per time step"})
     transform_bias: float = field(
         default=-2.0,
-        metadata={"help": "start of the transform gates' bias; below zero the state is carried"},
+        metadata={"help": "initial bias of the transform gates; negative values carry the state"},
     )
     init_range: float = field(
         default=0.04,
-        metadata={"help": "every other parameter starts uniform between minus this and this"},
+        metadata={"help": "initialise all other parameters uniformly between minus this and this"},
     )
 
 

@@ -48,6 +48,7 @@ from tiednmt.modules.transformer import (
     Past,
     SinusoidalPositions,
     Source,
+    SourceRows,
 )
 from tiednmt.search.stepper import Shared, StepOutput
 from tiednmt.tying import Embeddings
@@ -66,35 +67,35 @@ class TransformerEncoderConfig(TiedModelConfig):
         default=8, metadata={"help": "number of attention heads of the encoder"}
     )
     encoder_ffn_embed_dim: int = field(
-        default=2048, metadata={"help": "size inside of the encoder's feed-forward networks"}
+        default=2048, metadata={"help": "hidden size of the encoder's feed-forward networks"}
     )
     encoder_normalize_before: bool = field(
-        default=False, metadata={"help": "normalise what a layer of the encoder reads"}
+        default=False, metadata={"help": "apply layer norm before each encoder sublayer"}
     )
     encoder_learned_pos: bool = field(
-        default=False, metadata={"help": "learn positions of the encoder (else: sinusoids)"}
+        default=False, metadata={"help": "learn the encoder's positions (default: sinusoids)"}
     )
     encoder_layerdrop: float = field(
-        default=0.0, metadata={"help": "probability that training leaves out an encoder layer"}
+        default=0.0, metadata={"help": "probability of skipping an encoder layer in training"}
     )
     activation_fn: ChoiceEnum(list(ACTIVATIONS)) = field(  # type: ignore[valid-type]
         default="relu", metadata={"help": "activation of the feed-forward networks"}
     )
-    dropout: float = field(default=0.1, metadata={"help": "dropout on the sums that layers add to"})
+    dropout: float = field(default=0.1, metadata={"help": "dropout on the output of each sublayer"})
     attention_dropout: float = field(default=0.0, metadata={"help": "dropout on attention weights"})
     activation_dropout: float = field(
         default=0.0,
-        metadata={"help": "dropout behind the activation", "argparse_alias": "--relu-dropout"},
+        metadata={"help": "dropout after the activation", "argparse_alias": "--relu-dropout"},
     )
     no_token_positional_embeddings: bool = field(
-        default=False, metadata={"help": "add no positions"}
+        default=False, metadata={"help": "use no positional embeddings"}
     )
     layernorm_embedding: bool = field(
-        default=False, metadata={"help": "normalise the sum of embedding and position"}
+        default=False, metadata={"help": "apply layer norm to the sum of embedding and position"}
     )
     checkpoint_activations: bool = field(
         default=False,
-        metadata={"help": "compute the inside of a layer again going backward, to save memory"},
+        metadata={"help": "recompute activations in the backward pass to save memory"},
     )
     max_source_positions: int = field(
         default=1024, metadata={"help": "longest source sentence, in subword units"}
@@ -111,23 +112,23 @@ class TiedTransformerConfig(TransformerEncoderConfig):
     )
     decoder_ffn_embed_dim: int = field(
         default=II("model.encoder_ffn_embed_dim"),
-        metadata={"help": "size inside of the decoder's feed-forward networks"},
+        metadata={"help": "hidden size of the decoder's feed-forward networks"},
     )
     decoder_normalize_before: bool = field(
-        default=False, metadata={"help": "normalise what a layer of the decoder reads"}
+        default=False, metadata={"help": "apply layer norm before each decoder sublayer"}
     )
     decoder_learned_pos: bool = field(
-        default=False, metadata={"help": "learn positions of the decoder (else: sinusoids)"}
+        default=False, metadata={"help": "learn the decoder's positions (default: sinusoids)"}
     )
     decoder_layerdrop: float = field(
-        default=0.0, metadata={"help": "probability that training leaves out a decoder layer"}
+        default=0.0, metadata={"help": "probability of skipping a decoder layer in training"}
     )
     alignment_layer: Optional[int] = field(  # noqa: UP045
         default=None,
-        metadata={"help": "decoder layer whose attention is told, from 0 on (default: the last)"},
+        metadata={"help": "decoder layer whose attention is shown, from 0 (default: the last)"},
     )
     alignment_heads: Optional[int] = field(  # noqa: UP045
-        default=None, metadata={"help": "how many heads of it are averaged (default: all)"}
+        default=None, metadata={"help": "how many of its heads are averaged (default: all)"}
     )
     max_target_positions: int = field(
         default=1024, metadata={"help": "longest target sentence, in subword units"}
@@ -295,18 +296,18 @@ class TiedTransformerDecoder(SteppingDecoder):
     ) -> tuple[Tensor, Tensor | None]:
         """Features (B × T × dim) and, but for most trainings, attention (B × T × S)."""
         tokens, padding, columns = move_padding_right(prev_output_tokens, self.dictionary.pad())
-        packing, memory = Packing(padding), self._read(encoder_out)
+        packing, source = Packing(padding), self._read(encoder_out)
         embedded = self.input_scale(self.embedding(packing.rows(tokens)))
         rows = self.inputs(embedded, packing.positions, tokens.size(1))
         align = self.aligns_in_training or not self.training
-        rows, attention = self.stack(rows, packing, memory.source, align)
+        rows, attention = self.stack(rows, packing, source, align)
         features = packing.padded(rows)
         if not torch.equal(tokens, prev_output_tokens):
             order = columns.argsort(1).unsqueeze(2)
             features = features.gather(1, order.expand_as(features))
             if attention is not None:
                 attention = attention.gather(1, order.expand_as(attention))
-        return features, self._as_given(attention, memory)
+        return features, self._as_given(attention, _columns(source, encoder_out))
 
     def extract_features(self, *args: Any, **kwargs: Any) -> tuple[Tensor, dict[str, Any]]:
         """See :class:`SteppingDecoder`; the attention in a list, as fairseq's Transformer has it.
@@ -316,25 +317,24 @@ class TiedTransformerDecoder(SteppingDecoder):
         features, extra = super().extract_features(*args, **kwargs)
         return features, {"attn": [extra["attn"]]}
 
-    def _read(self, encoder_out: EncoderOut) -> _Memory:
+    def _read(self, encoder_out: EncoderOut) -> SourceRows:
         packing = Packing(encoder_out["padding"][0])
-        source = self.stack.read(packing.rows(encoder_out["states"][0]), packing)
-        columns = None if source.tokens is None else encoder_out["columns"][0]
-        return _Memory(source, columns)
+        return self.stack.read(packing.rows(encoder_out["states"][0]), packing)
 
     @staticmethod
-    def _as_given(attention: Tensor | None, memory: _Memory) -> Tensor | None:
+    def _as_given(attention: Tensor | None, columns: Tensor | None) -> Tensor | None:
         """Attention over the columns of the source as it was given."""
-        if attention is None or memory.columns is None:
+        if attention is None or columns is None:
             return attention
-        return restore_columns(attention, memory.columns)
+        return restore_columns(attention, columns)
 
     # --- step by step: tiednmt.search.stepper.Stepper ------------------------------------------
 
     def start(self, encoder_out: EncoderOut) -> tuple[_Memory, _State]:
         """Keys and values of the sources, and a state without any of the target."""
-        memory = self._read(encoder_out)
-        past = self.stack.start(memory.source)
+        rows = self._read(encoder_out)
+        source = self.stack.spread(rows)
+        memory, past = _Memory(source, _columns(rows, encoder_out)), self.stack.start(source)
         return memory, _State(past.slots, Shared(past.kept))
 
     def step(self, tokens: Tensor, memory: _Memory, state: _State, position: int) -> StepOutput:
@@ -344,7 +344,12 @@ class TiedTransformerDecoder(SteppingDecoder):
         past = Past(state.slots, state.kept.tree)
         features, past, attention = self.stack.step(rows, memory.source, past)
         state = _State(past.slots, Shared(past.kept))
-        return StepOutput(features, state, self._as_given(attention, memory))
+        return StepOutput(features, state, self._as_given(attention, memory.columns))
+
+
+def _columns(source: SourceRows, encoder_out: EncoderOut) -> Tensor | None:
+    """Where each token of the source stood in it, if not in order."""
+    return None if source.packing.tokens is None else encoder_out["columns"][0]
 
 
 def _input_layer(

@@ -39,7 +39,7 @@ class TiedTransformerGRUConfig(TransformerEncoderConfig, GRUDecoderConfig):
 
     decoder_input_scale: str = field(
         default=II("model.input_scale"),
-        metadata={"help": "--input-scale of the decoder, whose states are smaller than sums"},
+        metadata={"help": "--input-scale of the decoder, whose states are smaller"},
     )
     decoder_hidden_size: int = field(
         default=II("model.embed_dim"), metadata={"help": "size of the decoder's state"}

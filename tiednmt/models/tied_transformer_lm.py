@@ -38,33 +38,33 @@ class TiedTransformerLanguageModelConfig(TiedModelConfig):
     decoder_layers: int = field(default=6, metadata={"help": "number of layers"})
     decoder_attention_heads: int = field(default=8, metadata={"help": "number of attention heads"})
     decoder_ffn_embed_dim: int = field(
-        default=2048, metadata={"help": "size inside of the feed-forward networks"}
+        default=2048, metadata={"help": "hidden size of the feed-forward networks"}
     )
     decoder_normalize_before: bool = field(
-        default=False, metadata={"help": "normalise what a layer reads"}
+        default=False, metadata={"help": "apply layer norm before each sublayer"}
     )
     attention_span: int = field(
         default=0,
         metadata={
-            "help": "how many tokens before it a token attends to, those of the windows before its "
-            "own too, whose keys and values are carried along (0: all of its window, and no other)"
+            "help": "how many preceding tokens a token attends to, including earlier windows, "
+            "whose keys and values are carried along (0: its own window only)"
         },
     )
     activation_fn: ChoiceEnum(list(ACTIVATIONS)) = field(  # type: ignore[valid-type]
         default="relu", metadata={"help": "activation of the feed-forward networks"}
     )
-    dropout: float = field(default=0.1, metadata={"help": "dropout on the sums that layers add to"})
+    dropout: float = field(default=0.1, metadata={"help": "dropout on the output of each sublayer"})
     attention_dropout: float = field(default=0.0, metadata={"help": "dropout on attention weights"})
     activation_dropout: float = field(
         default=0.0,
-        metadata={"help": "dropout behind the activation", "argparse_alias": "--relu-dropout"},
+        metadata={"help": "dropout after the activation", "argparse_alias": "--relu-dropout"},
     )
     layernorm_embedding: bool = field(
-        default=False, metadata={"help": "normalise what is looked up"}
+        default=False, metadata={"help": "apply layer norm to the embeddings"}
     )
     checkpoint_activations: bool = field(
         default=False,
-        metadata={"help": "compute the inside of a layer again going backward, to save memory"},
+        metadata={"help": "recompute activations in the backward pass to save memory"},
     )
 
 

@@ -1,9 +1,9 @@
-"""Dropout for recurrent networks: drawn anew at every step, or once for a whole window."""
+"""Dropout for recurrent networks: sampled at every step, or once for a whole window."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -32,24 +32,40 @@ def dropout(tensor: Tensor, rate: float, training: bool = True) -> Tensor:
     return tensor * kept.to(tensor.dtype).div_(1 - rate)
 
 
+class Draw(NamedTuple):
+    """What the kernels drop, and draw again in the backward pass."""
+
+    threshold: int  # of 2¹⁶ levels; 0: nothing is dropped
+    scale: float  # of what is kept
+    seed: int
+
+
+def draw(rate: float) -> Draw:
+    """The next dropout at this rate."""
+    if not rate:
+        return Draw(0, 1.0, 0)
+    seed = int(torch.empty((), dtype=torch.int64).random_())
+    return Draw(round(rate * _LEVELS), 1 / (1 - rate), seed)
+
+
 class _Dropped(torch.autograd.Function):
     """What is dropped is drawn from a seed, by which the backward pass draws it again."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor, rate: float) -> Tensor:
-        ctx.rate, ctx.seed = rate, int(torch.empty((), dtype=torch.int64).random_())
-        return _drop(tensor, ctx.rate, ctx.seed)
+        ctx.draw = draw(rate)
+        return _drop(tensor, ctx.draw)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
-        return _drop(grad, ctx.rate, ctx.seed), None
+        return _drop(grad, ctx.draw), None
 
 
-def _drop(tensor: Tensor, rate: float, seed: int) -> Tensor:
+def _drop(tensor: Tensor, drawn: Draw) -> Tensor:
     kernels = cpu_kernels_for(tensor)
     assert kernels is not None
-    dropped: Tensor = kernels.drop(tensor, round(rate * _LEVELS), 1 / (1 - rate), seed)
+    dropped: Tensor = kernels.drop(tensor, *drawn)
     return dropped
 
 

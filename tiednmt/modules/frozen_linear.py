@@ -32,7 +32,7 @@ class Snapshot:
         """Whether these are still the tensors, unchanged."""
         for seen, tensor in zip(self._seen, tensors, strict=True):
             if seen is None or tensor is None:
-                if seen is not tensor:
+                if (seen is None) != (tensor is None):
                     return False
             elif seen[0]() is not tensor or seen[1:] != _state(tensor):
                 return False

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
@@ -125,6 +126,7 @@ class Packing:
         self.tokens = (
             (~padding)[:, None, None] if is_padded else None
         )  # B × 1 × 1 × T, to attend to
+        self._starts: Tensor | None = None
         self._places: Tensor | None = None  # of the rows in the flattened batch, if not all
         if is_padded and padding.device.type == "cpu":
             self._places = (~padding).flatten().nonzero().squeeze(1)
@@ -134,6 +136,14 @@ class Packing:
         """The column of each row, N."""
         columns = torch.arange(self.padding.size(1), device=self.padding.device)
         return self.rows(columns.expand_as(self.padding))
+
+    @property
+    def starts(self) -> Tensor:
+        """The first row of each sentence, and the number of all rows; on a CPU alone."""
+        if self._starts is None:
+            lengths = (~self.padding).sum(1)
+            self._starts = F.pad(lengths.cumsum(0), (1, 0))
+        return self._starts
 
     def rows(self, padded: Tensor) -> Tensor:
         """B × T × … as N × …."""

@@ -20,7 +20,9 @@ from torch.utils.checkpoint import checkpoint
 
 from tiednmt.modules.dropout import Dropout
 from tiednmt.modules.linear import linear
+from tiednmt.modules.packed_attention import attend_packed, attends_packed
 from tiednmt.modules.packing import Packing
+from tiednmt.modules.residual import add_normalised
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -133,8 +135,15 @@ class KeysAndValues(NamedTuple):
     values: Tensor
 
 
+class SourceRows(NamedTuple):
+    """What the layers of a decoder attend to of sources, as the rows of their tokens."""
+
+    read: tuple[Tensor, ...]  # by each layer: keys and values, N × 2·dim
+    packing: Packing
+
+
 class Source(NamedTuple):
-    """What the layers of a decoder attend to of B sources."""
+    """The same of B sources for a search."""
 
     read: tuple[KeysAndValues, ...]  # by each layer
     tokens: Tensor | None  # B × 1 × 1 × S, False where there is padding; None: nowhere
@@ -179,14 +188,13 @@ class DecoderStack(nn.Module):
         self.aligned_layer = range(layers)[aligned_layer]
         self.aligned_heads = aligned_heads or options.heads
 
-    def read(self, rows: Tensor, packing: Packing) -> Source:
+    def read(self, rows: Tensor, packing: Packing) -> SourceRows:
         """What the layers attend to of an encoder's rows (N × dim)."""
         layers: Any = self.layers
-        read = tuple(layer.source_attention.read(rows, packing) for layer in layers)
-        return Source(read, packing.tokens)
+        return SourceRows(tuple(layer.source_attention.read(rows) for layer in layers), packing)
 
     def forward(
-        self, rows: Tensor, packing: Packing, source: Source, align: bool = False
+        self, rows: Tensor, packing: Packing, source: SourceRows, align: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """The rows (N × dim) of the tokens of ``packing`` after all layers.
 
@@ -195,10 +203,17 @@ class DecoderStack(nn.Module):
         attention = None
         for i, layer in _kept_layers(self):
             heads = self.aligned_heads if align and i == self.aligned_layer else 0
-            given = (rows, packing, source.read[i], source.tokens, heads)
+            given = (rows, packing, source.read[i], source.packing, heads)
             rows, told = _run(self, layer, *given)
             attention = attention if told is None else told
         return rows if self.norm is None else self.norm(rows), attention
+
+    def spread(self, source: SourceRows) -> Source:
+        """What :meth:`read` made, for :meth:`step`."""
+        layers: Any = self.layers
+        pairs = zip(layers, source.read, strict=True)
+        read = tuple(layer.source_attention.spread(one, source.packing) for layer, one in pairs)
+        return Source(read, source.packing.tokens)
 
     def start(self, source: Source) -> Past:
         """The past of one hypothesis for each source before the first token."""
@@ -221,7 +236,8 @@ class DecoderStack(nn.Module):
             update, now = layer.self_attention.step(before, past.kept[i], first, visible)
             rows = layer.self_residual.add(rows, update)
             before = layer.source_residual.read(rows)
-            update, told = layer.source_attention(before, source.read[i], source.tokens, heads)
+            given = (before, source.read[i], source.tokens, heads)
+            update, told = layer.source_attention.step(*given)
             rows = layer.feed(layer.source_residual.add(rows, update))
             kept.append(now)
             attention = attention if told is None else told
@@ -281,8 +297,9 @@ class Residual(nn.Module):
 
     def add(self, rows: Tensor, update: Tensor) -> Tensor:
         """The rows with what the sublayer made of them, … × dim."""
-        rows = rows + self.dropout(update)
-        return rows if self.pre_norm else self.norm(rows)
+        if self.pre_norm:
+            return rows + self.dropout(update)
+        return add_normalised(rows, update, self.dropout, self.norm)
 
 
 class EncoderLayer(nn.Module):
@@ -326,17 +343,16 @@ class DecoderLayer(EncoderLayer):
         self,
         rows: Tensor,
         packing: Packing,
-        source: KeysAndValues,
-        tokens: Tensor | None,
+        source: Tensor,
+        source_packing: Packing,
         aligned_heads: int = 0,
     ) -> tuple[Tensor, Tensor | None]:
         """The rows (N × dim) of the tokens of ``packing``; see :class:`SourceAttention`."""
         update = self.self_attention(self.self_residual.read(rows), packing, causal=True)
         rows = self.self_residual.add(rows, update)
-        query = packing.padded(self.source_residual.read(rows))
-        update, attention = self.source_attention(query, source, tokens, aligned_heads)
-        rows = self.feed(self.source_residual.add(rows, packing.rows(update)))
-        return rows, attention
+        given = (self.source_residual.read(rows), packing, source, source_packing, aligned_heads)
+        update, attention = self.source_attention(*given)
+        return self.feed(self.source_residual.add(rows, update)), attention
 
 
 class FeedForward(nn.Module):
@@ -372,8 +388,11 @@ class SelfAttention(nn.Module):
 
     def forward(self, rows: Tensor, packing: Packing, causal: bool = False) -> Tensor:
         """What the tokens of ``packing`` find, N × dim; if ``causal``, none looks ahead."""
-        padded = packing.padded(linear(self.qkv, rows))
-        query, keys, values = split_heads(padded, self.heads, parts=3)
+        qkv = linear(self.qkv, rows)
+        if attends_packed(qkv, packing):
+            found = attend_packed(qkv, packing, self.heads, causal=causal, dropout=self.dropout)
+            return linear(self.out, found)
+        query, keys, values = split_heads(packing.padded(qkv), self.heads, parts=3)
         mask = None if causal else packing.tokens  # all padding is ahead of all tokens
         context = attend(query, keys, values, mask, causal, self.dropout)
         return linear(self.out, packing.rows(merge_heads(context)))
@@ -422,12 +441,36 @@ class SourceAttention(nn.Module):
         _initialise(self.key_value, parts=2)
         _initialise_output(self.out)
 
-    def read(self, rows: Tensor, packing: Packing) -> KeysAndValues:
-        """Keys and values of a source's tokens (N × dim)."""
-        padded = packing.padded(linear(self.key_value, rows))
-        return KeysAndValues(*split_heads(padded, self.heads, parts=2))
+    def read(self, rows: Tensor) -> Tensor:
+        """Keys and values (N × 2·dim) of a source's tokens (N × dim)."""
+        return linear(self.key_value, rows)
+
+    def spread(self, read: Tensor, packing: Packing) -> KeysAndValues:
+        """What :meth:`read` made, for each head of each source."""
+        return KeysAndValues(*split_heads(packing.padded(read), self.heads, parts=2))
 
     def forward(
+        self,
+        rows: Tensor,
+        packing: Packing,
+        source: Tensor,
+        source_packing: Packing,
+        aligned_heads: int = 0,
+    ) -> tuple[Tensor, Tensor | None]:
+        """What the tokens of ``packing`` (N × dim) find in what was read of the source.
+
+        Also the mean of the weights of the first ``aligned_heads``, B × T × S, if any.
+        """
+        if not aligned_heads and attends_packed(rows, packing, source_packing):
+            query, read = linear(self.query, rows), (source, source_packing)
+            found = attend_packed(query, packing, self.heads, read, dropout=self.dropout)
+            return linear(self.out, found), None
+        spread = self.spread(source, source_packing)
+        given = (packing.padded(rows), spread, source_packing.tokens, aligned_heads)
+        update, attention = self.step(*given)
+        return packing.rows(update), attention
+
+    def step(
         self, rows: Tensor, source: KeysAndValues, tokens: Tensor | None, aligned_heads: int = 0
     ) -> tuple[Tensor, Tensor | None]:
         """What B × T × dim find in the source, where ``tokens`` (B × 1 × 1 × S) is not False.

@@ -34,7 +34,7 @@ class TiedAveragedSGD(FairseqOptimizer):
 
     @property
     def optimizer_config(self) -> dict[str, Any]:
-        """What overrides the state of a checkpoint when training goes on."""
+        """What overrides the state of a checkpoint when training continues."""
         return {"lr": self.cfg.lr[0], "weight_decay": self.cfg.weight_decay}
 
 
@@ -45,8 +45,8 @@ class TiedNonMonotonicConfig(FairseqDataclass):
     non_monotone_interval: int = field(
         default=5,
         metadata={
-            "help": "average the weights as soon as the validation loss of an epoch is above the "
-            "best of those that are more than so many epochs older"
+            "help": "start averaging the weights once the validation loss exceeds the best of all "
+            "epochs more than N epochs older"
         },
     )
     lr: list[float] = field(default=II("optimization.lr"))

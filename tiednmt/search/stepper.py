@@ -62,11 +62,12 @@ def keep(tree: Tree, sentences: Tensor) -> Tree:
 
 
 def follow(state: Tree, parents: Tensor) -> Tree:
-    """The states of the hypotheses that go on: of each sentence those in ``parents`` (B × K)."""
+    """The states of the surviving hypotheses: for each sentence those in ``parents`` (B × K)."""
 
     def follow_leaf(leaf: Tensor) -> Tensor:
         batch, beam = leaf.shape[:2]
         rows = parents + torch.arange(batch, device=leaf.device).unsqueeze(1) * beam
-        return leaf.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, parents.shape)
+        followed: Tensor = leaf.flatten(0, 1).index_select(0, rows.flatten())
+        return followed.view(*parents.shape, *leaf.shape[2:])
 
     return map_tree(follow_leaf, state, leave=Shared)

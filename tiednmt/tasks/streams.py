@@ -52,7 +52,7 @@ class TokenStream(FairseqDataset):
         return tokens[skipped : skipped + end - start]
 
 
-class StreamWindows(torch.utils.data.Dataset):
+class StreamWindows(torch.utils.data.Dataset[Batch]):
     """The batches of an epoch: a window of the streams of one worker each.
 
     Batch i is window i // workers of worker i % workers, so that fairseq's sharding deals them to
@@ -63,7 +63,7 @@ class StreamWindows(torch.utils.data.Dataset):
         streams: streams of one worker.
         workers: data-parallel workers; together they have ``workers * streams`` streams.
         window: tokens of a stream in a batch.
-        before: what stands before the first token of the corpus.
+        before: the token before the first one of the corpus.
 
     Raises:
         UserError: fewer tokens than streams, or a window longer than a stream.

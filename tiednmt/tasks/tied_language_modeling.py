@@ -38,8 +38,8 @@ class TiedLanguageModelingConfig(LanguageModelingConfig):
     tokens_per_sample: int = field(
         default=35,
         metadata={
-            "help": "tokens of a window: each update reads that many of every stream "
-            "(--batch-size is the number of streams of a worker)"
+            "help": "window size: each update reads this many tokens of every stream "
+            "(--batch-size is the number of streams per worker)"
         },
     )
     seed: int = II("common.seed")
@@ -196,7 +196,7 @@ class TiedLanguageModelingTask(LanguageModelingTask):
             return super().eval_lm_dataloader(dataset, batch_size=batch_size, **options)
         if options.pop("context_window", 0):
             raise UserError(
-                "--context-window: streams carry their state, so every token has all that stands "
+                "--context-window: streams carry their state, so every token has all that comes "
                 "before it as context; leave the option out"
             )
         options["max_tokens"] = None

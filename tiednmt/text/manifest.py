@@ -10,7 +10,7 @@ from typing import Any
 
 from tiednmt.errors import UserError
 
-_AGAIN = "copy the folder again or prepare the corpus anew"
+_AGAIN = "copy the folder again or prepare the corpus again"
 MANIFEST = "manifest.json"
 FORMAT = 2
 
@@ -109,6 +109,14 @@ def any_manifest(prepared: Path) -> dict[str, Any] | None:
     if not isinstance(manifest, dict):
         raise UserError(f"{path}: not the manifest of a prepared corpus")
     return manifest
+
+
+def prepared_folder(data: Path) -> Path | None:
+    """The prepared translation corpus that ``data`` is, or is the data-bin of; None if of none."""
+    for folder in (data, data.parent, data.parent.parent):
+        if (folder / MANIFEST).is_file() and (folder / "bpe").is_dir():
+            return folder
+    return None
 
 
 def data_bins(prepared: Path) -> list[Path]:

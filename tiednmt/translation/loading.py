@@ -7,30 +7,21 @@ from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from fairseq.tasks.translation import TranslationTask
 from omegaconf import OmegaConf
 
 import tiednmt.plugin  # noqa: F401
-from tiednmt.checkpoints import load_translation_model, preferred_device
+from tiednmt.checkpoints import preferred_device
 from tiednmt.errors import UserError
-from tiednmt.export.model_folder import is_model_folder, read_model_folder
+from tiednmt.export.model_folder import is_model_folder
+from tiednmt.export.reading import read_trained
+from tiednmt.export.trained import TrainedModel
 from tiednmt.tasks.tied_translation import TiedTranslationConfig, TiedTranslationTask, quantise
-from tiednmt.text.manifest import data_bins
-from tiednmt.text.pipeline import TextPipeline
 from tiednmt.translation.translator import Translator
 from tiednmt.tying import vocabulary_digest
-
-
-class _Loaded(NamedTuple):
-    """A model with what it was trained with; ``int8``: its matrices were rounded."""
-
-    model: Any
-    task: TranslationTask
-    pipeline: TextPipeline
-    int8: bool
 
 
 def load_translator(
@@ -46,7 +37,8 @@ def load_translator(
 
     Args:
         paths: a model folder or a checkpoint of ``fairseq-train``, or several as an ensemble.
-        data: the prepared folder whose dictionaries the checkpoints were trained with.
+        data: the prepared folder that the checkpoints were trained on; by default the one that they
+            name.
         name: what tables call it; by default that of the first path.
         int8: decode with int8 weights, on the CPU; by default where a folder has them.
         cpu: use no GPU, even where there is one.
@@ -60,21 +52,19 @@ def load_translator(
     found = tuple(map(Path, several))
     if not found:
         raise UserError("there is no model to load; give at least one")
-    prepared = None if data is None else Path(data)
-    loaded: list[_Loaded] = []
+    loaded: list[TrainedModel] = []
     for path in found:
-        one = (
-            _from_folder(path)
-            if is_model_folder(path)
-            else _from_checkpoint(path, prepared, loaded)
-        )
+        # a folder has all that it needs, beside checkpoints too
+        prepared = None if data is None or is_model_folder(path) else Path(data)
+        one = read_trained(path, prepared)
         if loaded:
             _require_alike(found[0], loaded[0], path, one)
         loaded.append(one)
     rounds = any(one.int8 for one in loaded) if int8 is None else int8
     device = preferred_device(cpu or rounds)
     generation = {"no_beamable_mm": True, "print_alignment": attention}
-    for model, *_ in loaded:
+    models: Sequence[Any] = [one.model for one in loaded]
+    for model in models:
         model.to(device)
         model.prepare_for_inference_(OmegaConf.create({"generation": generation}))
         if rounds:
@@ -82,40 +72,12 @@ def load_translator(
     # its tools are loaded at first use, which is not to count as translating
     first = loaded[0]
     first.pipeline.load_tools()
-    models: Sequence[Any] = [one.model for one in loaded]
-    return Translator(name or found[0].name, found, models, first.task, first.pipeline, device)
+    task = _with_our_search(first.task)
+    return Translator(name or found[0].name, found, models, task, first.pipeline, device)
 
 
-def _from_folder(path: Path) -> _Loaded:
-    trained = read_model_folder(path)
-    source, target = trained.pipeline.languages
-    config = TiedTranslationConfig(source_lang=source, target_lang=target)
-    task = TiedTranslationTask(config, trained.source, trained.target)
-    return _Loaded(trained.model, task, trained.pipeline, trained.int8)
-
-
-def _from_checkpoint(path: Path, prepared: Path | None, before: Sequence[_Loaded]) -> _Loaded:
-    if path.is_dir():
-        raise UserError(
-            f"{path}: no model folder (it has no config.json); give one, or a checkpoint"
-        )
-    if prepared is None:
-        raise UserError(
-            f"{path}: a checkpoint needs the prepared folder that it was trained with; give it as "
-            "data, or use a model folder of tiednmt export"
-        )
-    pipeline = before[0].pipeline if before else TextPipeline.load(prepared)
-    task = before[0].task if before else None
-    bin_folder = data_bins(prepared)[0]
-    model, task, _ = load_translation_model(path, prepared, bin_folder, pipeline.languages, task)
-    return _Loaded(model, _with_our_search(task), pipeline, False)
-
-
-def _require_alike(first: Path, one: _Loaded, path: Path, other: _Loaded) -> None:
-    digests = [
-        vocabulary_digest(each.task.source_dictionary, each.task.target_dictionary)
-        for each in (one, other)
-    ]
+def _require_alike(first: Path, one: TrainedModel, path: Path, other: TrainedModel) -> None:
+    digests = [vocabulary_digest(each.source, each.target) for each in (one, other)]
     if one.pipeline.settings != other.pipeline.settings or not torch.equal(*digests):
         raise UserError(
             f"{path}: of other languages, dictionaries or segmentation than {first}, so that they "

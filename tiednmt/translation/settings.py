@@ -29,7 +29,7 @@ class Search:
         metavar="X",
     )
     max_tokens: int = option(
-        "source units per batch; a longer sentence is a batch alone", default=4000, type=positive
+        "source units per batch; a longer sentence is its own batch", default=4000, type=positive
     )
     max_sentences: int | None = option("sentences per batch", default=None, type=positive)
 
@@ -46,20 +46,20 @@ class ScoringOptions:
 
     tokenize: str | None = option(
         "sacreBLEU's tokeniser for BLEU (default: by target language zh, ja-mecab, ko-mecab, char"
-        " where words are not set apart, else 13a)",
+        " for scripts without spaces, else 13a)",
         default=None,
         metavar="NAME",
     )
-    lowercase: bool = option("score without regard to case", default=False)
-    chrf_word_order: int = option("2 makes chrF++ of chrF", default=0, type=Range(0, 10))
+    lowercase: bool = option("ignore case", default=False)
+    chrf_word_order: int = option("word n-grams of chrF: 2 is chrF++", default=0, type=Range(0, 10))
     comet: str | None = option(
-        "score by this model of COMET too, such as Unbabel/wmt22-comet-da, or a checkpoint file of"
-        " one that you trust (pip install unbabel-comet)",
+        "also score with this COMET model, such as Unbabel/wmt22-comet-da, or a checkpoint file"
+        " that you trust (pip install unbabel-comet)",
         default=None,
         metavar="MODEL",
     )
     domains: Path | None = option(
-        "a label per line of the subset: lines of one label are scored by themselves too",
+        "one label per line of the subset: the lines of each label are also scored separately",
         default=None,
         metavar="FILE",
     )
@@ -76,7 +76,7 @@ class Evaluation:
         UserError: options that exclude each other.
     """
 
-    data: Path = option("folder of preprocess.*", metavar="PREPARED")
+    data: Path = option("prepared folder", metavar="PREPARED")
     subset: tuple[str, ...] = option(
         "test set to score, of the folder or of sacreBLEU (wmt14/full); may be repeated",
         default=(),
@@ -86,15 +86,15 @@ class Evaluation:
         "plain text to translate instead; - reads stdin", default=None, metavar="FILE"
     )
     baseline: tuple[str, ...] = option(
-        "system that the others are compared with; may be repeated (default: the first)",
+        "system to compare the others with; may be repeated (default: the first)",
         default=(),
         repeated=True,
     )
-    cpu: bool = option("run on the CPU, even with a GPU", default=False)
-    int8: bool = option("decode with int8 weights, on the CPU", default=False)
+    cpu: bool = option("run on the CPU even if there is a GPU", default=False)
+    int8: bool = option("decode with int8 weights on the CPU", default=False)
     json: Path | None = option("write scores as JSON", default=None, metavar="FILE")
     output: Path | None = option(
-        "write translations, a file per system and subset", default=None, metavar="DIR"
+        "write translations, one file per system and subset", default=None, metavar="DIR"
     )
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ variance, and Student's t has the degrees of freedom of Satterthwaite (1946).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -75,7 +76,7 @@ class Estimate:
     def _quantile(self, probability: float) -> float:
         from scipy.stats import t as student
 
-        return float(student.ppf(probability, self.degrees)) * self.variance**0.5
+        return float(student.ppf(probability, self.degrees)) * math.sqrt(self.variance)
 
 
 def jackknife(statistics: np.ndarray, score_of: Callable[[np.ndarray], float]) -> tuple[float, ...]:

@@ -14,7 +14,7 @@ from tiednmt.text.lines import read_lines
 from tiednmt.vocabulary.choices import BOTH, MEAN, ORIGINS, PARTS, SIDES, STARTS
 
 if TYPE_CHECKING:
-    from tiednmt.vocabulary.files import Folder
+    from tiednmt.vocabulary.files import Found
 
 MERGES = Range(0, 10**7)
 
@@ -29,12 +29,14 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         made = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
         made.set_defaults(run=run)
         if model:
-            made.add_argument("model", type=Path, metavar="CHECKPOINT")
+            made.add_argument(
+                "model", type=Path, metavar="MODEL", help="checkpoint, or model folder"
+            )
             made.add_argument(
                 "--data",
                 type=Path,
                 metavar="DIR",
-                help="its prepared folder or data-bin; by default the one it was trained on",
+                help="prepared folder or data-bin of a checkpoint (default: that of its training)",
             )
         made.add_argument("--output", type=Path, required=name != "report", metavar="NEW")
         return made
@@ -101,12 +103,13 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     told.add_argument("--text", type=Path, nargs="+", default=[], metavar="FILE", help=_TEXT)
 
 
+_MODEL = "checkpoint, or model folder"
 _TEXT = (
     "raw text, named by its language, as test.en (segmented text where only a data-bin is given)"
 )
 
 
-def _read(args: argparse.Namespace) -> Folder:
+def _read(args: argparse.Namespace) -> Found:
     import tiednmt.plugin  # noqa: F401
     from tiednmt.vocabulary.files import read
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from tiednmt.errors import UserError
 from tiednmt.models.parameters import OURS
 from tiednmt.vocabulary.choices import BOTH, PARTS, RANDOM, SOURCE, TARGET, UNKNOWN, VECTORS
-from tiednmt.vocabulary.model import OF_SOURCE, TrainedModel, dictionary_of
+from tiednmt.vocabulary.model import OF_SOURCE, ModelState, dictionary_of
 from tiednmt.vocabulary.rows import Rows
 
 logger = logging.getLogger(__name__)
@@ -46,12 +46,12 @@ class Start:
 
 
 def extend(
-    model: TrainedModel,
+    model: ModelState,
     units: Mapping[str, int],
     parts_of: Parts,
     start: Start,
     side: str = BOTH,
-) -> TrainedModel:
+) -> ModelState:
     """The model with further units.
 
     Args:
@@ -97,7 +97,7 @@ def _rows(old: Dictionary, units: Sequence[str], parts_of: Parts, start: Start) 
 
 
 def _starts(
-    model: TrainedModel, start: Start, rows: Sequence[Rows], dictionaries: Sequence[Dictionary]
+    model: ModelState, start: Start, rows: Sequence[Rows], dictionaries: Sequence[Dictionary]
 ) -> dict[str, dict[int, Tensor]]:
     """By matrix, the rows that are not made of others."""
     if start.kind not in (RANDOM, VECTORS):

@@ -1,35 +1,53 @@
-"""Models on disk: a checkpoint of fairseq with its prepared folder, read and written beside.
+"""Models on disk, read and written beside: what was a model folder is one again.
 
-All of a changed model is in one new folder: the checkpoint, the dictionaries (``data-bin``), the
-segmentation (``bpe``, ``manifest.json``) and the raw held-out sets, so that it can be used like a
-prepared folder. The folder gets its name when it is complete.
+Of a checkpoint with its prepared folder, all is in one new folder: the checkpoint, the dictionaries
+(``data-bin``), the segmentation (``bpe``, ``manifest.json``) and the raw held-out sets, so that it
+can be used like a prepared folder. A folder gets its name when it is complete.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from fairseq.data import Dictionary
 from fairseq.data.data_utils import infer_language_pair
 from fairseq.models import ARCH_MODEL_REGISTRY
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
-from tiednmt.checkpoints import read_checkpoint, registered_name, write_checkpoint
+from tiednmt.checkpoints import (
+    configuration,
+    plain_options,
+    read_checkpoint,
+    registered_name,
+    trained_on,
+    write_checkpoint,
+)
 from tiednmt.errors import CheckpointError, UserError
+from tiednmt.export.model_folder import read_model_folder, write_model_folder
+from tiednmt.export.reading import is_folder
+from tiednmt.export.trained import TrainedModel
+from tiednmt.files import folder_when_whole
 from tiednmt.models.tied_model import TiedModel
+from tiednmt.tasks.tied_translation import TiedTranslationConfig, TiedTranslationTask
 from tiednmt.text.lines import read_lines
-from tiednmt.text.manifest import MANIFEST, data_bins, read_manifest, reference_file
-from tiednmt.text.pipeline import TextSettings
+from tiednmt.text.manifest import (
+    MANIFEST,
+    data_bins,
+    prepared_folder,
+    read_manifest,
+    reference_file,
+)
+from tiednmt.text.pipeline import TextPipeline, TextSettings
 from tiednmt.tying import DIGEST, vocabulary_digest
-from tiednmt.vocabulary.model import TrainedModel
+from tiednmt.vocabulary.model import ModelState
 from tiednmt.vocabulary.moments import Moments
 from tiednmt.vocabulary.segmentation import Segmentation, Subwords, WhiteSpace
 
@@ -45,29 +63,38 @@ _OF_TRAINING = {
 
 
 @dataclass(frozen=True)
-class Folder:
+class Found:
     """A model as it was found.
 
     Attributes:
         model: what surgery works on.
         segmentation: from raw text to units; white space where there is no prepared folder.
         languages: source and target; empty of a language model.
-        path: of the checkpoint.
-        state: all else that is in it.
-        prepared: the prepared folder; None where there are dictionaries alone.
+        path: of the checkpoint or the model folder.
+        origin: all else that is in the checkpoint, or what was read of the folder.
+        prepared: the prepared folder; None where there are dictionaries alone, or a model folder.
     """
 
-    model: TrainedModel
+    model: ModelState
     segmentation: Segmentation
     languages: tuple[str, ...]
     path: Path
-    state: Mapping[str, Any]
-    prepared: Path | None
+    origin: Mapping[str, Any] | TrainedModel
+    prepared: Path | None = None
 
     @property
-    def bytes(self) -> int:
-        """Of the weights."""
-        return sum(w.numel() * w.element_size() for w in self.model.weights.values())
+    def is_folder(self) -> bool:
+        """Whether it is a model folder."""
+        return isinstance(self.origin, TrainedModel)
+
+    @property
+    def is_int8(self) -> bool:
+        """Whether it is one with weights in 8 bits."""
+        return isinstance(self.origin, TrainedModel) and self.origin.int8
+
+    def model_in(self, output: Path) -> Path:
+        """Where the changed model is: what commands take, in the folder that is written."""
+        return output if self.is_folder else output / CHECKPOINT
 
     def unit_counts(self) -> tuple[dict[str, int], dict[str, int]] | None:
         """How often the training text of each side has each unit, where that is known."""
@@ -91,34 +118,51 @@ class Folder:
 # --- reading -----------------------------------------------------------------------------------
 
 
-def read(path: Path, data: Path | None = None) -> Folder:
-    """Read a checkpoint of this package, and the dictionaries it was trained with.
+def read(path: Path, data: Path | None = None) -> Found:
+    """Read a model of this package, and the dictionaries it was trained with.
 
     Args:
-        path: of the checkpoint.
-        data: a prepared folder or a data-bin; by default the one the checkpoint was trained on.
+        path: of a model folder or a checkpoint.
+        data: a prepared folder or a data-bin, of a checkpoint; by default the one it was trained
+            on.
 
     Raises:
         UserError: something is missing or damaged, or the dictionaries are another model's.
     """
+    return _read_folder(path) if is_folder(path, data) else _read_checkpoint(path, data)
+
+
+def _read_folder(path: Path) -> Found:
+    trained = read_model_folder(path)
+    model = ModelState(
+        architecture=trained.architecture,
+        options=trained.options,
+        weights=trained.model.state_dict(),
+        source=trained.source,
+        target=trained.target,
+    )
+    pipeline = trained.pipeline
+    segmentation = Subwords.read(pipeline.folder, pipeline.settings)
+    return Found(model, segmentation, pipeline.languages, path, trained)
+
+
+def _read_checkpoint(path: Path, data: Path | None) -> Found:
     state = read_checkpoint(path)
-    if state["cfg"] is None:
-        raise UserError(f"{path}: holds no configuration, so it is no checkpoint of fairseq-train")
-    name = registered_name(state["cfg"]["model"]) or ""
+    config = configuration(path, state)
+    name = registered_name(config["model"]) or ""
     kind = ARCH_MODEL_REGISTRY.get(name)
     if kind is None or not issubclass(kind, TiedModel):
         raise UserError(
             f"{path}: a model of the architecture {name}, and only those of this package can be "
             "changed; make it one with python -m scripts.convert_checkpoint"
         )
-    options = _plain(state["cfg"]["model"])
-    if data is None and (path.parent / "data-bin").is_dir():  # a folder that surgery wrote
-        data = path.parent / "data-bin"
-    data = data or Path(str(state["cfg"]["task"].data).split(os.pathsep)[0])
-    prepared = _prepared_folder(data)
+    data = data or trained_on(path, state)
+    prepared = prepared_folder(data)
+    if prepared is None and not data.is_dir():
+        raise UserError(f"{data}: no such folder; give the prepared folder or data-bin as --data")
     data_bin = data if prepared is None else data_bins(prepared)[0]
     translates = "encoder." in "".join(state["model"])
-    languages = _languages(state["cfg"]["task"], data_bin, path) if translates else ()
+    languages = _languages(config["task"], data_bin, path) if translates else ()
     files = [data_bin / f"dict.{language}.txt" for language in languages]
     dictionaries = [_dictionary(file) for file in files or [data_bin / "dict.txt"]]
     digest = state["model"].get(DIGEST)
@@ -127,9 +171,9 @@ def read(path: Path, data: Path | None = None) -> Folder:
             f"{path}: was trained on other dictionaries than those in {data_bin}; give the "
             "prepared folder that it was trained on as --data"
         )
-    model = TrainedModel(
+    model = ModelState(
         architecture=name,
-        options=options,
+        options=plain_options(config["model"]),
         weights=dict(state["model"]),
         source=dictionaries[0] if translates else None,
         target=dictionaries[-1],
@@ -140,25 +184,7 @@ def read(path: Path, data: Path | None = None) -> Folder:
     if prepared is not None and translates:
         settings = TextSettings.from_manifest(read_manifest(prepared), prepared / MANIFEST)
         segmentation = Subwords.read(prepared / "bpe", settings)
-    return Folder(model, segmentation, languages, path, state, prepared if translates else None)
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    if not isinstance(config, DictConfig):
-        return dict(vars(config))
-    plain = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
-
-
-def _prepared_folder(data: Path) -> Path | None:
-    """The prepared folder that ``data`` is, or is the data-bin of."""
-    for folder in (data, data.parent, data.parent.parent):
-        if (folder / MANIFEST).is_file() and (folder / "bpe").is_dir():
-            return folder
-    if not data.is_dir():
-        raise UserError(f"{data}: no such folder; give the prepared folder or data-bin as --data")
-    return None
+    return Found(model, segmentation, languages, path, state, prepared if translates else None)
 
 
 def _languages(task: Any, data_bin: Path, path: Path) -> tuple[str, str]:
@@ -187,14 +213,14 @@ def _dictionary(path: Path) -> Dictionary:
         raise UserError(f"{path}: not a dictionary of fairseq ({error})") from None
 
 
-def trained_names(model: TrainedModel) -> dict[str, torch.Size]:
+def trained_names(model: ModelState) -> dict[str, torch.Size]:
     """The parameters that are trained, in the order of the model, with their shapes."""
     built = model.build()
     named = built.named_parameters()
     return {name: parameter.shape for name, parameter in named if parameter.requires_grad}
 
 
-def _moments(path: Path, model: TrainedModel, optimizer: Any) -> Moments | None:
+def _moments(path: Path, model: ModelState, optimizer: Any) -> Moments | None:
     """What the optimizer keeps; builds the model, so that what does not fit is found at once."""
     try:
         shapes = trained_names(model)
@@ -207,8 +233,8 @@ def _moments(path: Path, model: TrainedModel, optimizer: Any) -> Moments | None:
 
 
 def write(
-    found: Folder,
-    model: TrainedModel,
+    found: Found,
+    model: ModelState,
     output: Path,
     segmentation: Segmentation | None = None,
     languages: tuple[str, ...] | None = None,
@@ -230,14 +256,17 @@ def write(
     """
     require_new(output)
     segmentation = segmentation or found.segmentation
+    if isinstance(found.origin, TrainedModel):
+        assert isinstance(segmentation, Subwords)
+        _write_folder(found.origin, _ready_to_train(model), output, segmentation)
+        return None
     languages = found.languages if languages is None else languages
-    names = list(trained_names(_ready_to_train(model)))  # loads it: what is written is whole
+    ready = _ready_to_train(model)
+    names = list(trained_names(ready))  # loads it: what is written is whole
     optimizer = None if model.moments is None else model.moments.write(names)
-    partial = output.with_name(output.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with folder_when_whole(output) as partial:
         data_bin = partial / "data-bin"
-        data_bin.mkdir(parents=True)
+        data_bin.mkdir()
         for language, dictionary in zip(languages or (None,), model.dictionaries, strict=True):
             name = "dict.txt" if language is None else f"dict.{language}.txt"
             dictionary.save(str(data_bin / name))
@@ -247,21 +276,41 @@ def write(
             if model.is_joint:
                 model.target.save(str(partial / "bpe" / "dict.txt"))
             _write_manifest(found.prepared, segmentation.settings, partial)
-        options = {**_ready_to_train(model).options, **private}
-        state = _state(found, model, options, optimizer, output / "data-bin", languages)
+        options = {**ready.options, **private}
+        before = found.origin
+        state = _state(before, model, options, optimizer, output / "data-bin", languages)
         write_checkpoint(partial / CHECKPOINT, state)
-        os.replace(partial, output)
-    except BaseException as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise UserError(f"{output}: cannot be written: {error.strerror or error}") from error
-        raise
-    if optimizer is None and found.state.get("last_optimizer_state"):
+    if optimizer is None and before.get("last_optimizer_state"):
         return (
             "the optimizer's state could not be kept: train on with --finetune-from-model "
             f"{output / CHECKPOINT}"
         )
     return None
+
+
+def _write_folder(
+    before: TrainedModel, model: ModelState, output: Path, segmentation: Subwords
+) -> None:
+    """Rows that were in 8 bits and are left keep their bytes; new ones are rounded."""
+    assert model.source is not None
+    settings = segmentation.settings
+    task = TiedTranslationConfig(source_lang=settings.source, target_lang=settings.target)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        segmentation.write(folder / "bpe")
+        dictionaries = folder / "source.txt", folder / "target.txt"
+        for dictionary, file in zip(model.dictionaries, dictionaries, strict=True):
+            dictionary.save(str(file))
+        changed = TrainedModel(
+            architecture=model.architecture,
+            options=model.options,
+            model=model.build().eval(),
+            task=TiedTranslationTask(task, model.source, model.target),
+            dictionaries=dictionaries,
+            pipeline=TextPipeline(settings, folder / "bpe"),
+            rounded=before.rounded,
+        )
+        write_model_folder(output, changed)
 
 
 def require_new(output: Path) -> None:
@@ -270,31 +319,31 @@ def require_new(output: Path) -> None:
         raise UserError(f"--output {output}: is there already; choose another name, or remove it")
 
 
-def _ready_to_train(model: TrainedModel) -> TrainedModel:
+def _ready_to_train(model: ModelState) -> ModelState:
     """All rows are trained again unless told otherwise, and nothing is read anew."""
     options = {name: _OF_TRAINING.get(name, value) for name, value in model.options.items()}
     return replace(model, options=options)
 
 
 def _state(
-    found: Folder,
-    model: TrainedModel,
+    before: Mapping[str, Any],
+    model: ModelState,
     options: Mapping[str, Any],
     optimizer: Any,
     data_bin: Path,
     languages: tuple[str, ...],
 ) -> dict[str, Any]:
-    whole = OmegaConf.to_container(found.state["cfg"], resolve=True, enum_to_str=True)
+    whole = OmegaConf.to_container(before["cfg"], resolve=True, enum_to_str=True)
     assert isinstance(whole, dict)
     task = {**whole["task"], "data": str(data_bin)}
     if languages:
         task |= {"source_lang": languages[0], "target_lang": languages[1]}
-    extra = {**found.state["extra_state"], **(model.averages or {})}
+    extra = {**before["extra_state"], **(model.averages or {})}
     # another vocabulary has other batches and another loss: what was best is best no longer
     extra = {key: value for key, value in extra.items() if key not in ("best", "val_loss")}
     extra["train_iterator"] = {**extra["train_iterator"], "iterations_in_epoch": 0}
     return {
-        **found.state,
+        **before,
         "cfg": {**whole, "model": dict(options), "task": task},
         "model": model.weights,
         "extra_state": extra,
@@ -302,7 +351,7 @@ def _state(
     }
 
 
-def _write_private_units(model: TrainedModel, data_bin: Path) -> dict[str, str]:
+def _write_private_units(model: ModelState, data_bin: Path) -> dict[str, str]:
     """The list of units that have private rows; the option that names it."""
     name = str(model.options.get("private_units", ""))
     if not name or model.source is None:

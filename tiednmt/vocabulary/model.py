@@ -30,7 +30,7 @@ OF_TARGET = (OURS.target, str(OURS.output), str(OURS.bias), LEFT)
 
 
 @dataclass(frozen=True)
-class TrainedModel:
+class ModelState:
     """What there is to operate on; files are read and written elsewhere.
 
     Attributes:
@@ -71,6 +71,11 @@ class TrainedModel:
         """How many it has, shared ones counted once."""
         return tie_map_of(self.weights, OURS).total
 
+    @property
+    def bytes(self) -> int:
+        """Of the weights."""
+        return sum(weight.numel() * weight.element_size() for weight in self.weights.values())
+
     def build(self) -> TiedModel:
         """The model itself, with its weights.
 
@@ -92,7 +97,7 @@ class TrainedModel:
         change: Callable[[Weights], Weights],
         moments: Moments | None,
         **fields: Any,
-    ) -> TrainedModel:
+    ) -> ModelState:
         """The same with changed weights, averages alike; ``fields`` are set as they are."""
         averages = self.averages and {n: change(dict(w)) for n, w in self.averages.items()}
         changed = replace(
@@ -110,7 +115,7 @@ class TrainedModel:
         target: Rows,
         dictionaries: tuple[Dictionary, ...],
         starts: Starts | None = None,
-    ) -> TrainedModel:
+    ) -> ModelState:
         """The model of other dictionaries.
 
         Args:

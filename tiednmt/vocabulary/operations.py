@@ -10,14 +10,15 @@ from pathlib import Path
 from fairseq.data import Dictionary
 
 from tiednmt.errors import UserError
+from tiednmt.export.model_folder import WEIGHTS
 from tiednmt.models.word_vectors import read_vectors
 from tiednmt.text.lines import read_lines
 from tiednmt.vocabulary import ties
 from tiednmt.vocabulary import trim as trimming
 from tiednmt.vocabulary.choices import BOTH, MEAN, SOURCE, TARGET, VECTORS
 from tiednmt.vocabulary.extend import Start, extend
-from tiednmt.vocabulary.files import CHECKPOINT, Folder, require_new, write
-from tiednmt.vocabulary.model import TrainedModel, units_of
+from tiednmt.vocabulary.files import Found, require_new, write
+from tiednmt.vocabulary.model import ModelState, units_of
 from tiednmt.vocabulary.search import hypotheses, likely_units
 from tiednmt.vocabulary.segmentation import Segmentation, Subwords, is_character, language_of
 
@@ -26,7 +27,7 @@ FURTHER_UNITS = 8  # kept where a translation would change; twice as many each t
 
 
 def trim_files(
-    found: Folder,
+    found: Found,
     output: Path,
     texts: Sequence[Path] = (),
     keep: int | None = None,
@@ -34,7 +35,7 @@ def trim_files(
     characters: bool = True,
     units: Path | None = None,
     say: Say = print,
-) -> TrainedModel:
+) -> ModelState:
     """Write the model with the units of some texts, or the most frequent ones, alone.
 
     Args:
@@ -79,7 +80,7 @@ def trim_files(
     if translate:
         if not sources:
             raise UserError("--translate: no --text is in the source language")
-        further, told = _of_own_translations(model, sources, kept, known)
+        further, told = _of_own_translations(found, sources, kept, known)
         kept |= further
     trimmed = trimming.trim(model, kept & known)
     segmentation = found.segmentation
@@ -98,7 +99,7 @@ def trim_files(
 
 
 def _of_own_translations(
-    model: TrainedModel, sources: Sequence[Sequence[str]], kept: set[str], known: set[str]
+    found: Found, sources: Sequence[Sequence[str]], kept: set[str], known: set[str]
 ) -> tuple[set[str], str]:
     """The units of the model's own hypotheses, and how many translations stay as they were.
 
@@ -106,12 +107,13 @@ def _of_own_translations(
     one score may change places. Where that happens, further units are kept: those that had most of
     the probability. In the end that would be all, so it ends.
     """
-    before = hypotheses(model, sources)
+    model, int8 = found.model, found.is_int8
+    before = hypotheses(model, sources, int8=int8)
     units = _units_in(before)
     further = FURTHER_UNITS
     while True:
         smaller = trimming.trim(model, (kept | units) & known)
-        after = hypotheses(smaller, sources)
+        after = hypotheses(smaller, sources, int8=int8)
         pairs = enumerate(zip(before, after, strict=True))
         others = [line for line, (one, other) in pairs if one[:1] != other[:1]]
         if not others:
@@ -134,7 +136,7 @@ def _lines(path: Path) -> list[str]:
     return lines
 
 
-def _language(path: Path, found: Folder) -> str:
+def _language(path: Path, found: Found) -> str:
     """The language of a text; of a model of one, or without segmentation, it does not matter."""
     if not isinstance(found.segmentation, Subwords):
         return ""
@@ -153,20 +155,23 @@ def _require_same(
                 raise AssertionError(f"{token}: {was} became {now}")
 
 
-def _say_sizes(say: Say, found: Folder, model: TrainedModel, output: Path) -> None:
-    sizes = [" + ".join(f"{len(d):,}" for d in of) for of in _distinct(found.model, model)]
-    size = sum(w.numel() * w.element_size() for w in model.weights.values())
+def _say_sizes(say: Say, found: Found, model: ModelState, output: Path) -> None:
+    rows = [" + ".join(f"{len(d):,}" for d in of) for of in _distinct(found.model, model)]
+    if found.is_folder:
+        sizes = [(folder / WEIGHTS).stat().st_size for folder in (found.path, output)]
+    else:
+        sizes = [each.bytes for each in (found.model, model)]
     say(
-        f"{output / CHECKPOINT}: {sizes[0]} → {sizes[1]} rows, {found.model.parameters:,} → "
-        f"{model.parameters:,} parameters, {found.bytes / 1e6:,.2f} → {size / 1e6:,.2f} MB"
+        f"{found.model_in(output)}: {rows[0]} → {rows[1]} rows, {found.model.parameters:,} → "
+        f"{model.parameters:,} parameters, {sizes[0] / 1e6:,.2f} → {sizes[1] / 1e6:,.2f} MB"
     )
 
 
-def _distinct(*models: TrainedModel) -> list[tuple[Dictionary, ...]]:
+def _distinct(*models: ModelState) -> list[tuple[Dictionary, ...]]:
     return [m.dictionaries[:1] if m.is_joint else m.dictionaries for m in models]
 
 
-def _say_coverage(say: Say, found: Folder, model: TrainedModel, segmentation: Segmentation) -> None:
+def _say_coverage(say: Say, found: Found, model: ModelState, segmentation: Segmentation) -> None:
     """What is no longer covered of the text that the model was trained on."""
     for side, language in enumerate(found.languages):
         tokens = found.old_tokens(language)
@@ -184,7 +189,7 @@ def _say_coverage(say: Say, found: Folder, model: TrainedModel, segmentation: Se
 
 
 def extend_by_text(
-    found: Folder,
+    found: Found,
     output: Path,
     texts: Sequence[Path],
     start: Start,
@@ -193,7 +198,7 @@ def extend_by_text(
     pair: tuple[str, str] | None = None,
     resegment: bool = False,
     say: Say = print,
-) -> TrainedModel:
+) -> ModelState:
     """Write the model with the units that further text is written in.
 
     Args:
@@ -250,7 +255,7 @@ def extend_by_text(
     return _extend(found, output, new, parts_of, start, side, segmentation, languages, say)
 
 
-def _side(found: Folder, languages: Sequence[str], language: str | None) -> str:
+def _side(found: Found, languages: Sequence[str], language: str | None) -> str:
     """Which dictionary text of a language goes into."""
     model = found.model
     if model.source is None or model.is_joint or language not in languages:
@@ -258,20 +263,20 @@ def _side(found: Folder, languages: Sequence[str], language: str | None) -> str:
     return SOURCE if language == languages[0] else TARGET
 
 
-def _changed(model: TrainedModel, side: str) -> tuple[Dictionary, ...]:
+def _changed(model: ModelState, side: str) -> tuple[Dictionary, ...]:
     return {SOURCE: model.dictionaries[:1], TARGET: model.dictionaries[1:]}.get(
         side, model.dictionaries
     )
 
 
 def extend_by_symbols(
-    found: Folder,
+    found: Found,
     output: Path,
     symbols: Path,
     start: Start,
     side: str = BOTH,
     say: Say = print,
-) -> TrainedModel:
+) -> ModelState:
     """Write the model with units of one's own, such as tags of languages.
 
     No text is segmented otherwise: they are put into segmented text.
@@ -307,7 +312,7 @@ def extend_by_symbols(
 
 
 def _extend(
-    found: Folder,
+    found: Found,
     output: Path,
     units: Mapping[str, int],
     parts_of: Callable[[str], Sequence[str]],
@@ -316,12 +321,12 @@ def _extend(
     segmentation: Segmentation,
     languages: tuple[str, ...],
     say: Say,
-) -> TrainedModel:
+) -> ModelState:
     extended = extend(found.model, units, parts_of, start, side)
     note = write(found, extended, output, segmentation, languages)
     _say_sizes(say, found, extended, output)
     first = len(found.model.target)
-    if len(extended.target) > first:
+    if len(extended.target) > first and not found.is_folder:
         say(f"the new rows: --train-rows {first}:{len(extended.target)}")
     if note:
         say(note)
@@ -355,27 +360,27 @@ def join_files(source: Path, target: Path, output: Path, say: Say = print) -> Di
 
 
 def tie_files(
-    found: Folder, output: Path, tying: str, origin: str = MEAN, say: Say = print
-) -> TrainedModel:
+    found: Found, output: Path, tying: str, origin: str = MEAN, say: Say = print
+) -> ModelState:
     """Write the model with more of its matrices tied."""
     require_new(output)
     tied = ties.tie(found.model, tying, origin, found.unit_counts())
     return _write_tied(found, tied, output, say)
 
 
-def untie_files(found: Folder, output: Path, tying: str, say: Say = print) -> TrainedModel:
+def untie_files(found: Found, output: Path, tying: str, say: Say = print) -> ModelState:
     """Write the model with less of its matrices tied; it scores as before."""
     require_new(output)
     return _write_tied(found, ties.untie(found.model, tying), output, say)
 
 
-def _write_tied(found: Folder, tied: TrainedModel, output: Path, say: Say) -> TrainedModel:
+def _write_tied(found: Found, tied: ModelState, output: Path, say: Say) -> ModelState:
     note = write(found, tied, output)
     _say_sizes(say, found, tied, output)
     changed = [d.symbols for d in tied.dictionaries] != [
         d.symbols for d in found.model.dictionaries
     ]
-    if changed:
+    if changed and not found.is_folder:
         say(f"the dictionaries are joined: binarise the text anew with {output / 'data-bin'}")
     if note:
         say(note)

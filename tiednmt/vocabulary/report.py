@@ -17,7 +17,7 @@ from tiednmt.frequency import frequency_order
 from tiednmt.models.parameters import OURS, matrices_of
 from tiednmt.tying import INPUT, OUTPUT, SOURCE_INPUT, TARGET_INPUT, equal_matrices
 from tiednmt.vocabulary import trim as trimming
-from tiednmt.vocabulary.files import Folder
+from tiednmt.vocabulary.files import Found
 from tiednmt.vocabulary.segmentation import Subwords, is_character
 
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # of the units that are left, in the table of costs
@@ -156,7 +156,7 @@ def _examples(words: Sequence[str]) -> str:
     return f" ({', '.join(words[:5])}{', …' if len(words) > 5 else ''})" if words else ""
 
 
-def report(found: Folder, texts: Mapping[str, Sequence[str]] | None = None) -> Report:
+def report(found: Found, texts: Mapping[str, Sequence[str]] | None = None) -> Report:
     """What a model uses its rows for.
 
     Counts are those of the training text on the side that a matrix is of, where the folder has
@@ -205,7 +205,7 @@ def _nearest(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat(best), torch.cat(values)
 
 
-def _costs(found: Folder, texts: Mapping[str, Sequence[str]]) -> list[Cost]:
+def _costs(found: Found, texts: Mapping[str, Sequence[str]]) -> list[Cost]:
     if not texts or not isinstance(found.segmentation, Subwords):
         return []
     model, segmentation = found.model, found.segmentation

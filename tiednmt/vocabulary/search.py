@@ -7,49 +7,58 @@ from collections.abc import Iterable, Sequence
 import torch
 from fairseq.dataclass.configs import GenerationConfig
 
-from tiednmt.tasks.tied_translation import TiedTranslationConfig, TiedTranslationTask
-from tiednmt.vocabulary.model import TrainedModel
-
-BEAM = 5
-_LINES_AT_ONCE = 32
-_MAX_LEN = {"max_len_a": 1.5, "max_len_b": 10}  # times the source units, and added
+from tiednmt.tasks.tied_translation import (
+    TiedTranslationConfig,
+    TiedTranslationTask,
+    quantise,
+)
+from tiednmt.translation.settings import DEFAULT_SEARCH, MAX_LEN_A, MAX_LEN_B
+from tiednmt.translation.translator import equal_length_batches
+from tiednmt.vocabulary.model import ModelState
 
 
 def hypotheses(
-    model: TrainedModel, lines: Iterable[Sequence[str]], beam: int = BEAM
+    model: ModelState,
+    lines: Iterable[Sequence[str]],
+    beam: int = DEFAULT_SEARCH.beam,
+    int8: bool = False,
 ) -> list[list[list[str]]]:
-    """By line of source units, the beam's translations in units, the best first; none of none."""
+    """By line of source units, the beam's translations in units, the best first; none of none.
+
+    Args:
+        model: what translates.
+        lines: units.
+        beam: so many of each.
+        int8: by products in 8 bits, as a model folder with such weights does.
+    """
     source, target = model.source, model.target
     assert source is not None
     task = TiedTranslationTask(TiedTranslationConfig(), source, target)
     built = model.build().eval()
-    config = GenerationConfig(beam=beam, nbest=beam, **_MAX_LEN)
+    if int8:
+        quantise(built)
+    config = GenerationConfig(beam=beam, nbest=beam, max_len_a=MAX_LEN_A, max_len_b=MAX_LEN_B)
     generator = task.build_generator([built], config)
     tokens = [source.encode_line(" ".join(line), add_if_not_exist=False).long() for line in lines]
     found: list[list[list[str]]] = [[] for _ in tokens]
-    by_length: dict[int, list[int]] = {}
-    for number, line in enumerate(tokens):
-        if len(line) > 1:
-            by_length.setdefault(len(line), []).append(number)
-    for length, numbers in by_length.items():  # without padding, a line depends on itself alone
-        for first in range(0, len(numbers), _LINES_AT_ONCE):
-            batch = numbers[first : first + _LINES_AT_ONCE]
-            sample = {
-                "net_input": {
-                    "src_tokens": torch.stack([tokens[number] for number in batch]),
-                    "src_lengths": torch.full((len(batch),), length),
-                }
+    lengths = {number: len(line) for number, line in enumerate(tokens) if len(line) > 1}
+    for batch in equal_length_batches(lengths, DEFAULT_SEARCH.max_tokens):
+        sample = {
+            "net_input": {
+                "src_tokens": torch.stack([tokens[number] for number in batch]),
+                "src_lengths": torch.tensor([lengths[number] for number in batch]),
             }
-            ranked = task.inference_step(generator, [built], sample)
-            for number, of_line in zip(batch, ranked, strict=True):
-                found[number] = [target.string(each["tokens"]).split() for each in of_line]
+        }
+        ranked = task.inference_step(generator, [built], sample)
+        for number, of_line in zip(batch, ranked, strict=True):
+            found[number] = [target.string(each["tokens"]).split() for each in of_line]
     if hasattr(generator, "close"):
         generator.close()
     return found
 
 
 def likely_units(
-    model: TrainedModel, ways: Iterable[tuple[Sequence[str], Sequence[str]]]
+    model: ModelState, ways: Iterable[tuple[Sequence[str], Sequence[str]]]
 ) -> list[str]:
     """All target units, those first that the model finds likely on the way of some translations.
 

@@ -10,20 +10,10 @@ from torch import Tensor
 
 from tiednmt.errors import UserError
 from tiednmt.models.parameters import OURS, matrices_of
-from tiednmt.tying import (
-    DECODER,
-    INPUT,
-    INPUTS,
-    JOINT,
-    NONE,
-    OUTPUT,
-    SOURCE_INPUT,
-    TARGET_INPUT,
-    THREE_WAY,
-    equal_matrices,
-)
+from tiednmt.modes import DECODER, INPUTS, NONE, THREE_WAY
+from tiednmt.tying import INPUT, JOINT, OUTPUT, SOURCE_INPUT, TARGET_INPUT, equal_matrices
 from tiednmt.vocabulary.choices import FROM_OUTPUT, MEAN
-from tiednmt.vocabulary.model import UNITS, TrainedModel, Weights, dictionary_of, units_of
+from tiednmt.vocabulary.model import UNITS, ModelState, Weights, dictionary_of, units_of
 from tiednmt.vocabulary.rows import Rows, weighted_mean
 
 PADDING_FACTOR = 8  # fairseq-preprocess rounds dictionaries up to a multiple of this
@@ -62,7 +52,7 @@ def join(source: Dictionary, target: Dictionary) -> Dictionary:
     return joint
 
 
-def _joined(model: TrainedModel) -> TrainedModel:
+def _joined(model: ModelState) -> ModelState:
     """The model with one dictionary for both sides.
 
     A unit that a side lacked begins as that side's ``<unk>``, which is never written, and with the
@@ -85,11 +75,11 @@ def _joined(model: TrainedModel) -> TrainedModel:
 
 
 def tie(
-    model: TrainedModel,
+    model: ModelState,
     tying: str,
     origin: str = MEAN,
     counts: tuple[Mapping[str, int], Mapping[str, int]] | None = None,
-) -> TrainedModel:
+) -> ModelState:
     """The model with its matrices tied as told, each unit's rows made one.
 
     The rows are those of the input embeddings, of the output embedding, or a mean by how often the
@@ -142,14 +132,14 @@ def tie(
     return model.with_weights(change, moments, options={**model.options, "tying": tying})
 
 
-def _groups(tying: str, model: TrainedModel) -> list[tuple[str, ...]]:
+def _groups(tying: str, model: ModelState) -> list[tuple[str, ...]]:
     """The uses that are one, in a translation model or a language model."""
     if model.source is None:
         return [(INPUT, OUTPUT)] if tying == DECODER else []
     return list(_GROUPS[tying])
 
 
-def _counts_of(model: TrainedModel) -> tuple[dict[str, int], dict[str, int]]:
+def _counts_of(model: ModelState) -> tuple[dict[str, int], dict[str, int]]:
     counts = [dict(zip(d.symbols, d.count, strict=True)) for d in model.dictionaries]
     return counts[0], counts[-1]
 
@@ -202,7 +192,7 @@ def _shares(matrices: Sequence[Sequence[_Use]]) -> list[Tensor]:
 # --- untie -------------------------------------------------------------------------------------
 
 
-def untie(model: TrainedModel, tying: str) -> TrainedModel:
+def untie(model: ModelState, tying: str) -> ModelState:
     """The model with more matrices, equal to begin with: it scores bit for bit as before.
 
     Private rows of the source side become rows of its own matrix where it gets one.
@@ -234,14 +224,14 @@ def untie(model: TrainedModel, tying: str) -> TrainedModel:
     return model.with_weights(change, moments, options=options)
 
 
-def _apart(model: TrainedModel, tying: str) -> list[str]:
+def _apart(model: ModelState, tying: str) -> list[str]:
     """The uses that get a matrix of their own."""
     uses = [INPUT, OUTPUT] if model.source is None else [SOURCE_INPUT, TARGET_INPUT, OUTPUT]
     tied = {use for group in _groups(tying, model) for use in group[1:]}
     return [use for use in uses if use not in tied and NAMES[use] not in model.weights]
 
 
-def _stored_name(model: TrainedModel, use: str) -> str:
+def _stored_name(model: ModelState, use: str) -> str:
     """The name that a tied matrix is stored under."""
     named = matrices_of(model.weights, OURS)
     return next(NAMES[u] for u, w in named.items() if w is named[use] and NAMES[u] in model.weights)

@@ -14,11 +14,11 @@ from fairseq.data import Dictionary
 
 from tiednmt.errors import UserError
 from tiednmt.frequency import frequency_order
-from tiednmt.vocabulary.model import TrainedModel, dictionary_of
+from tiednmt.vocabulary.model import ModelState, dictionary_of
 from tiednmt.vocabulary.rows import Rows
 
 
-def trim(model: TrainedModel, kept: Collection[str]) -> TrainedModel:
+def trim(model: ModelState, kept: Collection[str]) -> ModelState:
     """The model with the rows of these units and of the special symbols, in their order.
 
     Raises:
@@ -42,7 +42,7 @@ def _trimmed(dictionary: Dictionary, kept: Collection[str]) -> Dictionary:
     return dictionary_of(dictionary, [entry for entry in units if entry[0] not in special])
 
 
-def most_frequent(model: TrainedModel, number: int) -> set[str]:
+def most_frequent(model: ModelState, number: int) -> set[str]:
     """The ``number`` units that the dictionaries count most often.
 
     Raises:

@@ -17,9 +17,10 @@ from scripts.lab.benchmarks import (
     training,
 )
 from scripts.lab.records.schema import BenchmarkRecord
-from scripts.lab.records.typed import from_json, to_json
-from scripts.lab.run.provenance import machine, package_versions
+from scripts.lab.run.provenance import machine
 from tiednmt.options import command_words
+from tiednmt.typed import from_json, to_json
+from tiednmt.versions import package_versions
 
 
 @dataclass(frozen=True)
@@ -34,49 +35,49 @@ class Benchmark:
 
 BENCHMARKS = {
     "train": Benchmark(
-        help="training a translation model, beside fairseq's, JoeyNMT's or torch's",
+        help="training a translation model, against fairseq's, JoeyNMT's or torch's",
         what=training.WHAT,
         options=training.Translation,
         measure=training.measure_translation,
     ),
     "start-up": Benchmark(
-        help="from the command to the first update, beside fairseq's",
+        help="from the command to the first update, against fairseq's",
         what=start_up.WHAT,
         options=start_up.StartUp,
         measure=start_up.measure,
     ),
     "growth": Benchmark(
-        help="updates as vocabulary, sentences and batches grow, beside fairseq's",
+        help="updates as vocabulary, sentences and batches grow, against fairseq's",
         what=growth.WHAT,
         options=growth.Growth,
         measure=growth.measure,
     ),
     "language-model": Benchmark(
-        help="training a language model, beside a bare loop or fairseq's lstm_lm",
+        help="training a language model, against a bare loop or fairseq's lstm_lm",
         what=training.WHAT,
         options=training.LanguageModel,
         measure=training.measure_language_model,
     ),
     "generate": Benchmark(
-        help="beam search, beside fairseq's or CTranslate2's",
+        help="beam search, against fairseq's or CTranslate2's",
         what=generation.WHAT,
         options=generation.Generation,
         measure=generation.measure,
     ),
     "output-layer": Benchmark(
-        help="loss and gradients of the output layer, beside linear + cross_entropy or kernels",
+        help="loss and gradients of the output layer, against linear + cross_entropy or kernels",
         what=output_layer.WHAT,
         options=output_layer.Loss,
         measure=output_layer.measure,
     ),
     "gradients": Benchmark(
-        help="training with --measure-gradients, beside training without",
+        help="training with --measure-gradients, against training without",
         what=gradients.WHAT,
         options=gradients.Gradients,
         measure=gradients.measure,
     ),
     "preprocess": Benchmark(
-        help="raw text to data-bin, beside the usual scripts' way",
+        help="raw text to data-bin, against the usual scripts",
         what=preprocessing.WHAT,
         options=preprocessing.Preprocessing,
         measure=preprocessing.measure,

@@ -44,7 +44,7 @@ def compare(ours: Side, against: Side, runs: int) -> dict[str, Any]:
     The first pair warms up and is not counted. Where both measure memory, ``memory_ratio`` too.
     """
     measured: dict[Side, list[Measured]] = {ours: [], against: []}
-    for _ in tqdm(range(runs + 1), desc="pairs of runs", unit=" pairs"):
+    for _ in tqdm(range(runs + 1), desc="pairs of runs", unit=" pairs", disable=None):
         for side, of_side in measured.items():
             of_side.append(side.run())
     mine, theirs = measured[ours][1:], measured[against][1:]

@@ -1,4 +1,4 @@
-"""Beam search beside fairseq's, or CTranslate2's on the same weights, on a real test set."""
+"""Beam search against fairseq's, or CTranslate2's on the same weights, on a real test set."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tiednmt.errors import UserError
 from tiednmt.files import write_whole
 from tiednmt.options import option, positive
 
-WHAT = "sentences a second by the search alone, beam 5, test set"
+WHAT = "sentences per second by the search alone, beam 5, test set"
 CTRANSLATE2 = "ctranslate2"
 
 
@@ -35,16 +35,16 @@ class Generation(Paired):
         UserError: the folder is not that of a trained experiment.
     """
 
-    run: Path = option("folder of an experiment on translation, trained", metavar="DIR")
-    row: str = option("row of the experiment whose model is ours", default="three-way")
+    run: Path = option("folder of a finished translation experiment", metavar="DIR")
+    row: str = option("row of our model", default="three-way")
     against: str = option(
-        "row whose model ours is compared with, or ctranslate2: our weights in that engine",
+        "row to compare with, or ctranslate2: our weights in that engine",
         default="fairseq lstm",
     )
     batch_size: int = option("sentences per batch", default=128, type=positive)
-    int8: bool = option("int8 weights, ours and CTranslate2's", default=False)
+    int8: bool = option("use int8 weights, in ours and in CTranslate2", default=False)
     ctranslate2_python: str = option(
-        "the interpreter that has CTranslate2 beside this package",
+        "Python interpreter with CTranslate2 and this package",
         metavar="PATH",
         default=sys.executable,
         recorded=False,

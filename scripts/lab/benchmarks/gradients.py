@@ -37,7 +37,7 @@ WHAT = "updates a second, processor time, measured updates among them"
 class Batches(OurModel, PreparedData):
     """What one process trains, and on how many batches."""
 
-    experiment: str | None = option("experiment whose recipe is trained", default="multi30k-en-de")
+    experiment: str | None = option("experiment whose recipe is used", default="multi30k-en-de")
     max_tokens: int = option("tokens per batch", default=1000, type=positive)
     batches: int = option("batches to train on", default=20, type=positive)
 

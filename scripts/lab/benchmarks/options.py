@@ -23,7 +23,7 @@ class Threads:
 class Paired(Threads):
     """Both sides run in turn, several times."""
 
-    runs: int = option("counted pairs of runs", default=5, type=positive)
+    runs: int = option("pairs of runs, without the warm-up", default=5, type=positive)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +57,14 @@ class Training(Paired, PreparedData):
 class OurModel:
     """The model of this package: a row of an experiment, with changes."""
 
-    experiment: str | None = option("experiment whose recipe both sides train by", default=None)
-    row: str = option("row of the experiment that is our model", default="three-way")
+    experiment: str | None = option("experiment whose recipe both sides use", default=None)
+    row: str = option("row of our model", default="three-way")
     arch: str | None = option("our architecture, instead of the row's", default=None)
     tying: str | None = option(
         "tying of our model, instead of the row's", choices=TYINGS, default=None
     )
     precision: str = option(
-        "precision of our matrix products: --float32-matmul-precision, or all in bfloat16",
+        "our matmul precision: --float32-matmul-precision, or everything in bfloat16",
         choices=("highest", "medium", "bf16"),
         default="highest",
     )
@@ -104,10 +104,10 @@ class TranslationModels(OurModel):
     """Our translation model and fairseq's."""
 
     experiment: str | None = option(
-        "experiment whose recipe both sides train by", default="multi30k-en-de"
+        "experiment whose recipe both sides use", default="multi30k-en-de"
     )
     against: str = option(
-        "what ours is compared with, as large as ours: a model of fairseq",
+        "what to compare with, in our sizes: a model of fairseq",
         choices=tuple(stock.TRANSLATION),
         default="lstm",
     )

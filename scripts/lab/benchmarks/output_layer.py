@@ -1,4 +1,4 @@
-"""The output layer's loss and gradients beside a plain product and cross-entropy, or a kernel.
+"""The output layer's loss and gradients against a plain product and cross-entropy, or a kernel.
 
 Each run is a process of its own, so that its peak of memory is its own:
 
@@ -32,7 +32,7 @@ from tiednmt.modules import OutputLayer
 from tiednmt.options import add_options, command_words, from_arguments, option, positive
 from tiednmt.tuned_process import use_exact_onednn
 
-WHAT = "tokens a second, loss and gradients of the output layer"
+WHAT = "tokens per second, loss and gradients of the output layer"
 PADDING = 1
 OURS, PLAIN, LIGER, CUT = "ours", "plain", "liger", "cut-cross-entropy"
 NAMES = {
@@ -48,7 +48,7 @@ PACKAGES = {LIGER: "liger_kernel", CUT: "cut_cross_entropy"}  # that a side need
 class Sizes:
     """How much is computed; the defaults are those of the paper's English-French model."""
 
-    tokens: int = option("tokens at once", default=4096, type=positive)
+    tokens: int = option("tokens per batch", default=4096, type=positive)
     types: int = option("vocabulary size", default=94_000, type=positive)
     dim: int = option("embedding size", default=500, type=positive)
     dtype: str = option(
@@ -64,7 +64,7 @@ class Loss(Paired, Sizes):
         UserError: what ours is compared with is not installed.
     """
 
-    against: str = option("what ours is compared with", choices=(PLAIN, LIGER, CUT), default=PLAIN)
+    against: str = option("what to compare with", choices=(PLAIN, LIGER, CUT), default=PLAIN)
 
     def __post_init__(self) -> None:
         package = PACKAGES.get(self.against)

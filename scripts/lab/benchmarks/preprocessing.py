@@ -23,7 +23,6 @@ from typing import Any
 
 from preprocess.binarise import SHARED_UNITS
 from preprocess.files import find_file
-from preprocess.parallel import cores
 from preprocess.vocabulary import PADDING_FACTOR
 from scripts.lab.benchmarks.compare import Measured, Side, compare, printed_by_module
 from scripts.lab.benchmarks.options import Paired
@@ -36,7 +35,7 @@ from tiednmt.text.lines import read_lines
 LANGUAGES = ("en", "de")
 HELD_OUT = ("val", "test_2016_flickr", "test_2017_flickr")
 THRESHOLD = 5
-WHAT = "raw text to data-bin, sentence pairs a second, the same bytes"
+WHAT = "raw text to data-bin, sentence pairs per second, the same bytes"
 OURS, USUAL = "tiednmt", "sacremoses, subword-nmt, fairseq-preprocess"
 
 _TOKENISE = """\
@@ -56,16 +55,16 @@ class Preprocessing(Paired):
     raw: Path = option("files of Multi30k", metavar="DIR")
     pairs: int = option("sentence pairs of text", default=200_000, type=positive)
     merges: int = option("merges learnt", default=10_000, type=positive)
-    threads: int = option("processes of ours", default=cores(), type=positive)
+    threads: int = option("our processes", default=1, type=positive)
     memory_at: tuple[int, ...] = option(
-        "also the peak memory of ours on texts of so many pairs, in four parts (Linux)",
+        "also measure our peak memory on texts of this many pairs, in four parts (Linux)",
         default=(),
         type=positive,
     )
 
 
 def measure(options: Preprocessing) -> dict[str, Any]:
-    """Raw text to data-bin beside the usual scripts, learning merges alone, and peak memory."""
+    """Raw text to data-bin against the usual scripts, learning merges alone, and peak memory."""
     with tempfile.TemporaryDirectory() as folder:
         work = Workspace(Path(folder), options)
         whole = compare(Side(OURS, work.ours), Side(USUAL, work.usual), options.runs)

@@ -1,4 +1,4 @@
-"""Training beside what one would train instead: fairseq's own models, JoeyNMT, a bare loop."""
+"""Training against the alternatives: fairseq's own models, JoeyNMT, a bare loop."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from scripts.lab.run.training import log_entries
 from tiednmt.errors import UserError
 from tiednmt.options import option, positive
 
-WHAT = "tokens predicted a second by the training command, updates 10 % to 100 %"
+WHAT = "tokens predicted per second by the training command, updates 10 % to 100 %"
 JOEYNMT, TORCH = "joeynmt", "torch"
 
 
@@ -44,14 +44,14 @@ class Translation(TranslationModels, Training):
     """Options of ``scripts.benchmark train``."""
 
     against: str = option(
-        "what ours is compared with, as large as ours: a model of fairseq, JoeyNMT's like ours, or "
+        "what to compare with, in our sizes: a model of fairseq, JoeyNMT's counterpart, or "
         "torch's nn.Transformer in a bare loop",
         choices=(*stock.TRANSLATION, JOEYNMT, TORCH),
         default="lstm",
     )
     max_tokens: int = option("tokens per batch", default=1000, type=positive)
     joeynmt_python: str = option(
-        "the interpreter that has JoeyNMT", metavar="PATH", default=sys.executable, recorded=False
+        "Python interpreter with JoeyNMT", metavar="PATH", default=sys.executable, recorded=False
     )
 
 
@@ -59,11 +59,13 @@ class Translation(TranslationModels, Training):
 class LanguageModel(OurModel, Training):
     """Options of ``scripts.benchmark language-model``."""
 
-    size: str = option("of Zaremba et al. (2014)", choices=tuple(UNTIED), default="small")
-    experiment: str | None = option(
-        "experiment whose recipe both sides train by (default: ptb-SIZE)", default=None
+    size: str = option(
+        "size of the model of Zaremba et al. (2014)", choices=tuple(UNTIED), default="small"
     )
-    row: str = option("row of the experiment that is our model", default="none")
+    experiment: str | None = option(
+        "experiment whose recipe both sides use (default: ptb-SIZE)", default=None
+    )
+    row: str = option("row of our model", default="none")
     against: str = option(
         "a bare PyTorch loop, or a model of fairseq", choices=("loop", "lstm_lm"), default="loop"
     )

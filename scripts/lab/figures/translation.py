@@ -19,11 +19,11 @@ from scripts.lab.figures.experiment import (
     spread,
     trained_on,
 )
-from scripts.lab.figures.parts import MEGABYTE, p_text
-from scripts.lab.records.figures import Axis, Bullets, Cell, Figures, Part, Picture, Table
 from scripts.lab.records.schema import TranslationRecord, TranslationRow
 from tiednmt.errors import UserError
-from tiednmt.modes import TYINGS
+from tiednmt.modes import NONE, TYINGS
+from tiednmt.show.figures import Axis, Bullets, Cell, Figures, Part, Picture, Table
+from tiednmt.show.parts import MEGABYTE, p_text
 from tiednmt.translation.metrics import BETTER, METRICS, NOT_WORSE, loss, what_was_sampled
 from tiednmt.translation.seeds import (
     Interval,
@@ -40,10 +40,10 @@ from tiednmt.translation.significance import (
     mean_of_test_sets,
     mean_score,
 )
-from tiednmt.tying import NONE, embedding_rows
+from tiednmt.tying import embedding_rows
 
 MEAN = "mean"  # of all test sets
-LOSS = Axis("validation loss (nats a subword)")
+LOSS = Axis("validation loss (nats per subword)")
 
 
 def figures(record: TranslationRecord) -> Figures:
@@ -86,7 +86,7 @@ def conditions(record: TranslationRecord) -> str:
     times = dict.fromkeys(map(duration, (min(seconds), max(seconds))))
     return (
         f"{record.title}. {_scored(record)}Beam {record.beam}{spread(record.rows)}; "
-        f"{record.rows[0].updates:,} updates a row ({' to '.join(times)}), "
+        f"{record.rows[0].updates:,} updates per row ({' to '.join(times)}), "
         f"{trained_on(record.machine)}. {_embedding_rows(record)}"
     )
 
@@ -392,3 +392,63 @@ def mean_over_experiments(records: Sequence[TranslationRecord]) -> Table:
             told = _estimated(mean_of_independent([*map(difference, runs, against)]), "bleu")
         lines.append([name, f"{mean:.2f}", *_difference_cells(first, told)])
     return Table(["", "mean BLEU", *_difference_heads(first)], lines)
+
+
+def at_a_glance(records: Sequence[TranslationRecord]) -> Table:
+    """A column per tying: parameters of the first experiment's rows, then BLEU of all experiments.
+
+    Only rows that every experiment has are shown. In brackets are the difference to the baseline
+    and, where the record has the scores of its seeds, that difference's one-sided 95 % bound.
+    """
+    first = records[0]
+    shared = [name for name in first.row_names if all(name in of.row_names for of in records)]
+    sizes = [_row(first, name) for name in shared]
+    lines = [[f"parameters, {first.title}", *(_size_of(row) for row in sizes)]]
+    for record in records:
+        for place in record.rows[0].test:
+            of = f"{record.title}, {place}" if len(record.rows[0].test) > 1 else record.title
+            cells = (_glance(record, _row(record, name), place) for name in shared)
+            lines.append([f"BLEU, {of}", *cells])
+    return Table(["", *shared], lines)
+
+
+def _size_of(row: TranslationRow) -> str:
+    millions = f"{row.parameters / 1e6:.2f}M"
+    return millions if row.share in (None, 1) else f"{millions} ({row.share:.0%})"
+
+
+def _glance(record: TranslationRecord, row: TranslationRow, place: str) -> str:
+    over, _ = _score(row, place, "bleu")
+    found = _first_difference(record, row, place)
+    if found is None:
+        return f"{over.mean:.2f}"
+    bound = "" if found.not_worse_by is None else f", at worst {-found.not_worse_by:+.2f}"
+    return f"{over.mean:.2f} ({found.value:+.2f}{bound})"
+
+
+def claim(record: TranslationRecord, name: str) -> str:
+    """How the row compares with the baseline in size and in BLEU, and how certain that is.
+
+    Raises:
+        UserError: the row or the baseline is not in the record.
+    """
+    if not {name, *record.baselines[:1]} <= {*record.row_names} or not record.baselines:
+        raise UserError(f"{record.experiment}: the rows {name} and none are not both there")
+    baseline, place = record.baselines[0], _places(record)[-1]
+    row, found = _row(record, name), _difference(record, name, baseline, place, "bleu")
+    assert found is not None
+    score, other = (_score(of, place, "bleu")[0].mean for of in (row, _row(record, baseline)))
+    on = "the mean of the test sets" if place == MEAN else place
+    text = (
+        f"{name} has {row.share or 1:.0%} of the parameters of {baseline}. Its BLEU on {on} is "
+        f"{score:.2f}; {baseline} has {other:.2f}. The difference is {found.value:+.2f}"
+    )
+    if found.interval is None or found.not_worse_by is None:
+        return f"{text}."
+    low, high = found.interval
+    worse = found.not_worse_by
+    bound = f"not worse by more than {worse:.2f}" if worse > 0 else f"better by {-worse:.2f}"
+    return (
+        f"{text} (95 % interval {low:+.2f} to {high:+.2f}): with 95 % confidence, {name} is "
+        f"{bound}. The interval is {_about_differences(record)}."
+    )

@@ -16,11 +16,11 @@ from typing import Any
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.options import get_training_parser, parse_args_and_arch
 from omegaconf import OmegaConf
-from tqdm import tqdm
 
 import tiednmt.plugin  # noqa: F401
 from scripts.lab.run.kept import read_kept
 from scripts.lab.run.processes import Child, Place, side_by_side
+from scripts.lab.run.progress import Progress
 from tiednmt.averaging import average, intermediate_checkpoints, last_checkpoints
 from tiednmt.checkpoints import write_checkpoint
 from tiednmt.errors import UserError
@@ -145,7 +145,7 @@ class _Training(Child):
         self.seen = run.log.open(encoding="utf-8")
         self.seen.seek(before)
         self.unfinished_line = ""
-        self.bar = tqdm(total=run.max_update or None, desc=run.name, unit=" updates")
+        self.progress = Progress(run.name, run.max_update or None)
 
     def _record(self, finished: bool) -> None:
         content = {"command": self.run.command, "finished": finished}
@@ -165,9 +165,8 @@ class _Training(Child):
             entry = log_entry(line, "train_inner")
             if entry:
                 updates = int(entry["num_updates"])
-                self.bar.total = self._updates_in_all(updates, entry["update"])
-                self.bar.update(updates - self.bar.n)
-                self.bar.set_postfix(ppl=entry["ppl"])
+                total = self._updates_in_all(updates, entry["update"])
+                self.progress.update(updates, total, entry["ppl"])
 
     def _updates_in_all(self, updates: int, epochs: float) -> int:
         """Where the run will end, told from the ``epochs`` that its updates so far have made."""
@@ -176,7 +175,7 @@ class _Training(Child):
 
     def close(self) -> None:
         super().close()
-        self.bar.close()
+        self.progress.close()
         self.seen.close()
 
 

@@ -8,9 +8,9 @@ import pytest
 from scripts import record as command
 from scripts.lab import store
 from scripts.lab.kinds import KINDS
-from scripts.lab.records.typed import to_json
 from tests.support import records
 from tiednmt.errors import UserError
+from tiednmt.typed import to_json
 
 KEPT = sorted(store.RESULTS.glob("*.json"))
 
@@ -206,6 +206,27 @@ def test_a_table_of_the_mean_over_experiments(results, run):
     store.keep(run({**records.embeddings(), "experiment": "other"}))
     with pytest.raises(UserError, match=r"^only translation experiments have a table"):
         store.table("one+other")
+
+
+def test_a_table_at_a_glance(results, run):
+    store.keep(run({**records.translation(seeds=3, subsets=("a", "b")), "experiment": "one"}))
+    store.keep(run({**records.translation_before_seeds(), "experiment": "old"}))
+    lines = store.table("glance:one+old").split("\n")
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert cells[0] == ["", "none", "three-way"]
+    of_the_set = cells[3]
+    alone = [cell.strip() for cell in store.table("one").split("\n")[3].split("|")[1:-1]]
+    score, difference, bound = alone[4].split(" ")[0], *alone[5:7]
+    assert of_the_set[2] == f"{score} ({difference}, at worst -{bound})"
+    assert len(cells) == 3 + 2 + len(records.translation_before_seeds()["rows"][0]["test"])
+    assert "at worst" not in lines[-1]  # which takes the scores of the seeds
+
+
+def test_a_table_of_some_benchmarks():
+    every, two = store.table("benchmarks"), store.table("benchmarks:train+generate")
+    assert len(two.split("\n")) == 4 and {*two.split("\n")} < {*every.split("\n")}
+    with pytest.raises(UserError, match="asks for the benchmarks train, no-such"):
+        store.table("benchmarks:train+no-such")
 
 
 def test_missing_record_is_named():

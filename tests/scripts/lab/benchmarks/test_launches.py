@@ -15,7 +15,7 @@ PAGE = Path(__file__).resolve().parents[4] / "docs" / "gpu.md"
 def table():
     """The rows of the page: a part of an update, and its launches for each recipe."""
     text = PAGE.read_text(encoding="utf-8")
-    head = re.search(r"^\| launches an update \|(.*)\|$", text, re.MULTILINE)
+    head = re.search(r"^\| launches per update \|(.*)\|$", text, re.MULTILINE)
     recipes = [name.strip(" `") for name in head[1].split("|")]
     rows = re.findall(r"^\| ([\w ]+) \| ([\d,]+) \| ([\d,]+) \|$", text, re.MULTILINE)
     numbers = {part: [int(n.replace(",", "")) for n in counts] for part, *counts in rows}

@@ -1,29 +1,19 @@
 """The page in a real browser."""
 
 import json
-import shutil
 
 import pytest
 
 from scripts.report import main
 from tests.scripts.lab.show.html.figures import require_figures
 from tests.scripts.lab.show.html.reading import read
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-LAPTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+from tests.support.browsers import LAPTOP, PHONE, real_browser
 
 
 @pytest.fixture(scope="module")
 def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip(f"no browser on PATH: none of {', '.join(BROWSERS)}")
-    with playwright.sync_playwright() as driver:
-        # a sandbox cannot be had in containers, and the page is our own
-        one = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    with real_browser() as one:
         yield one
-        one.close()
 
 
 @pytest.fixture

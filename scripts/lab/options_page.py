@@ -1,0 +1,167 @@
+"""The options of every command as Markdown tables, read from the parsers themselves."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from copy import copy
+from importlib import import_module
+from unittest.mock import patch
+
+from scripts.lab.run.specs import ROOT
+from tiednmt.cli import COMMANDS
+from tiednmt.show import markdown
+from tiednmt.show.figures import Table
+
+SHARED = "models"  # the options of every model
+MOST_CHOICES = 8  # that a table lists
+_METAVARS = {"int": "N", "float": "X", "positive": "N", "Path": "PATH"}
+
+
+class _Parsed(BaseException):
+    """Carries the parser that a command was about to use; no command catches it."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self.parser = parser
+
+
+def parser_of(module: str) -> argparse.ArgumentParser:
+    """The parser of a command, given its module: ``scripts.report``, ``preprocess.ptb``."""
+
+    def parse(self: argparse.ArgumentParser, *_: object, **__: object) -> None:
+        raise _Parsed(self)
+
+    main = import_module(module).main
+    with (
+        patch.object(argparse.ArgumentParser, "parse_args", parse),
+        patch.object(argparse.ArgumentParser, "parse_known_args", parse),
+        patch("signal.signal"),
+    ):
+        try:
+            main()
+        except _Parsed as parsed:
+            return parsed.parser
+    raise AssertionError(f"{module} parses no command line")
+
+
+def command_modules() -> dict[str, str]:
+    """What one types → the module behind it: ``python -m scripts.report`` → ``scripts.report``."""
+    ours = {f"tiednmt {name}": f"tiednmt.commands.{name}" for name in COMMANDS if name != "path"}
+    for folder in ("scripts", "preprocess"):
+        names = [
+            path.stem for path in (ROOT / folder).glob("*.py") if _is_command(path.read_text())
+        ]
+        names += [path.parent.name for path in (ROOT / folder).glob("*/__main__.py")]
+        ours |= {f"python -m {folder}.{name}": f"{folder}.{name}" for name in sorted(names)}
+    return ours
+
+
+def _is_command(code: str) -> bool:
+    return bool(re.search(r"^    main\(", code, re.MULTILINE))
+
+
+def table(name: str) -> str:
+    """The options of a model, criterion, task, optimizer or scheduler, or of a family of commands.
+
+    ``models`` are the options that every model has. ``tiednmt``, ``scripts`` and ``preprocess``
+    have a section per command.
+    """
+    if name in ("tiednmt", "scripts", "preprocess"):
+        return "\n\n".join(_commands(name))
+    return _table(_registered(name)) + "\n"
+
+
+def _commands(family: str) -> Iterator[str]:
+    for command, module in command_modules().items():
+        if module.split(".")[0] == family:
+            for title, parser in with_subcommands(command, parser_of(module)):
+                yield f"### `{title}`\n\n{_table(list(actions(parser)))}\n"
+
+
+def with_subcommands(
+    command: str, parser: argparse.ArgumentParser
+) -> list[tuple[str, argparse.ArgumentParser]]:
+    """The command itself, or each of its sub-commands."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return [(f"{command} {name}", sub) for name, sub in action.choices.items()]
+    return [(command, parser)]
+
+
+def actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Arguments and options that are shown, without --help."""
+    for action in parser._actions:
+        if action.help != argparse.SUPPRESS and "--help" not in action.option_strings:
+            yield action
+
+
+def _registered(name: str) -> list[argparse.Action]:
+    from fairseq.models import MODEL_DATACLASS_REGISTRY
+    from fairseq.registry import REGISTRIES
+    from fairseq.tasks import TASK_DATACLASS_REGISTRY
+
+    import tiednmt.plugin  # noqa: F401
+    from tiednmt.models.tied_model import TiedModelConfig
+
+    shared = {_key(action) for action in _of_dataclass(TiedModelConfig)}
+    if name == SHARED:
+        return _of_dataclass(TiedModelConfig)
+    if name in MODEL_DATACLASS_REGISTRY:
+        found = _of_dataclass(MODEL_DATACLASS_REGISTRY[name])
+        return [action for action in found if _key(action) not in shared]
+    tables = [TASK_DATACLASS_REGISTRY, *(of["dataclass_registry"] for of in REGISTRIES.values())]
+    (config,) = (of[name] for of in tables if name in of)
+    return _of_dataclass(config)
+
+
+def _key(action: argparse.Action) -> tuple[str, str]:
+    return action.dest, str(action.default)
+
+
+def _of_dataclass(config: type) -> list[argparse.Action]:
+    from fairseq.dataclass.utils import gen_parser_from_dataclass
+
+    parser = argparse.ArgumentParser()
+    gen_parser_from_dataclass(parser, config())
+    return [*actions(parser)]
+
+
+def _table(listed: Sequence[argparse.Action]) -> str:
+    rows = [[f"`{_form(action)}`", _default(action), _help(action)] for action in listed]
+    return markdown.table(Table(["option", "default", "meaning"], rows, left=3))
+
+
+def _form(action: argparse.Action) -> str:
+    """``--beam N``, as one types it."""
+    named = copy(action)
+    named.metavar = action.metavar or _metavar(action)
+    values = "" if action.nargs == 0 else argparse.HelpFormatter("")._format_args(named, "")
+    return " ".join(filter(None, (*action.option_strings[-1:], values)))
+
+
+def _metavar(action: argparse.Action) -> str:
+    choices = [*map(str, action.choices or ())]
+    if 0 < len(choices) <= MOST_CHOICES:
+        return "{" + ",".join(choices) + "}"
+    if not action.option_strings:
+        return action.dest
+    return _METAVARS.get(getattr(action.type, "__name__", ""), "NAME")
+
+
+def _default(action: argparse.Action) -> str:
+    value = action.default
+    if value is None or value is False or value in ("", argparse.SUPPRESS) or action.required:
+        return ""
+    if not action.option_strings or (isinstance(value, list | tuple) and not value):
+        return ""
+    value = "python" if value == sys.executable else value  # which is elsewhere on each machine
+    return f"`{' '.join(map(str, value)) if isinstance(value, list | tuple) else value}`"
+
+
+def _help(action: argparse.Action) -> str:
+    parts = {**vars(action), "prog": ""}
+    text = (action.help or "") % parts if action.help else ""
+    text = text.partition(" (default: ")[0] if _default(action) else text
+    return text.replace("<", "&lt;").replace("*", r"\*")

@@ -1,0 +1,45 @@
+"""``tiednmt serve`` as a command line."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from tests.support.commandline import ENVIRONMENT, ROOT
+from tests.support.translators import prepared_folder, save_translator
+from tiednmt.commands import serve
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    place = tmp_path_factory.mktemp("serve")
+    prepared = prepared_folder(place / "prepared")
+    save_translator(place / "c.pt", prepared)
+    return [str(place / "c.pt"), "--data", str(prepared)]
+
+
+def test_it_says_where_the_page_is_and_ends_when_interrupted(given):
+    start = "from tiednmt.cli import main; main()"
+    command = [sys.executable, "-c", start, "serve", *given, "--port", "0"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, **ENVIRONMENT}, stdout=subprocess.PIPE, text=True
+    )
+    url = process.stdout.readline().split()[0]
+    assert url.startswith("http://127.0.0.1:")
+    with urllib.request.urlopen(f"{url}api/model", timeout=30) as answer:
+        assert json.load(answer)["name"] == "c.pt"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+    process.stdout.close()
+
+
+def test_a_port_that_is_taken(given):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(SystemExit, match=f"--port {port}: Address already in use"):
+            serve.main([*given, "--port", str(port)])

@@ -1,0 +1,74 @@
+"""A page in the browser where one types a sentence and sees what a model makes of it.
+
+  tiednmt serve en-cs
+  tiednmt serve runs/checkpoint_best.pt --data data/multi30k-en-cs --port 8080
+
+It shows the translations, the attention of the best, and the nearest neighbours of a word in each
+embedding matrix; under three-way tying that is one matrix for both languages. Only this machine can
+open the page, unless --host says otherwise. There is a JSON interface too (tiednmt.serve.server).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tiednmt.commandline import add_cpu, command_parser, quiet_libraries
+from tiednmt.errors import UserError, one_line_errors
+from tiednmt.options import Range
+
+
+@one_line_errors
+def main(argv: Sequence[str] | None = None, command: str = "tiednmt serve") -> None:
+    """Run the command line ``argv`` (default: the process's own arguments)."""
+    parser = command_parser(command, __doc__)
+    parser.add_argument(
+        "models", nargs="+", type=Path, metavar="MODEL", help="model folder or checkpoint"
+    )
+    parser.add_argument(
+        "--data", type=Path, metavar="PREPARED", help="prepared folder of checkpoints"
+    )
+    parser.add_argument(
+        "--port",
+        type=Range(0, 65535),
+        default=8000,
+        metavar="N",
+        help="port (default: 8000; 0: any free one)",
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="address to serve at (default: 127.0.0.1, which only this machine reaches). There is "
+        "no password: whoever reaches it can use it",
+    )
+    parser.add_argument("--int8", action="store_true", help="decode with int8 weights on the CPU")
+    add_cpu(parser)
+    args = parser.parse_args(argv)
+    quiet_libraries()
+
+    from tiednmt.serve.answers import Answers
+    from tiednmt.serve.server import Server
+    from tiednmt.translation.loading import load_translator
+
+    translator = load_translator(
+        args.models, args.data, int8=args.int8 or None, cpu=args.cpu, attention=True
+    )
+    with translator:
+        try:
+            server = Server((args.host, args.port), Answers(translator))
+        except OSError as error:
+            raise UserError(
+                f"--host {args.host} --port {args.port}: {error.strerror}; "
+                "choose others (--port 0 takes a free one)"
+            ) from error
+        with server:
+            print(f"{server.url} (Ctrl-C ends it)", flush=True)
+            try:
+                server.serve_forever()
+            except KeyboardInterrupt:
+                print()
+
+
+if __name__ == "__main__":
+    main()

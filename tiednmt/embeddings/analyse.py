@@ -1,0 +1,278 @@
+"""What the embeddings of checkpoints have learned, as a record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import tiednmt.analysis.checkpoints as checkpoints
+import tiednmt.analysis.word_vectors as word_vectors
+import tiednmt.plugin  # noqa: F401
+from tiednmt.analysis.attention import attention_of
+from tiednmt.analysis.embeddings import Embedding, EmbeddingError, Units, nearest, units_of, whole
+from tiednmt.analysis.geometry import in_two_dimensions, norms_by_frequency
+from tiednmt.analysis.likeness import likeness
+from tiednmt.analysis.word_similarity import WordPairs, parse_pairs, set_name, word_similarity
+from tiednmt.analysis.word_vectors import EXPORTS
+from tiednmt.criterions.row_movement import read_row_movement
+from tiednmt.embeddings.gradients import gradient_shares_in
+from tiednmt.embeddings.record import (
+    AnalysedMatrix,
+    AnalysedModel,
+    Analysis,
+    Likeness,
+    NormBand,
+    PairLikeness,
+    RowMovement,
+    SentenceAttention,
+    SetSimilarities,
+    Similarity,
+    StoredTieMap,
+    VocabularyShares,
+    WordMap,
+)
+from tiednmt.embeddings.settings import Options
+from tiednmt.errors import UserError
+from tiednmt.files import named_when_whole
+from tiednmt.text.lines import read_lines
+from tiednmt.text.manifest import any_manifest
+from tiednmt.text.pipeline import TextPipeline
+from tiednmt.translation.evaluation import load_system
+from tiednmt.translation.prepared import Prepared
+from tiednmt.translation.systems import file_name, parse_system
+from tiednmt.tying import TieMap
+from tiednmt.typed import from_json
+from tiednmt.versions import package_versions
+
+PACKAGES = ("scipy", "gensim")
+LANGUAGE_OF_SETS = "en"
+NEIGHBOURS = 8
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A checkpoint, or a file of word vectors, that is analysed under a name."""
+
+    name: str
+    path: Path
+    checkpoint: checkpoints.Checkpoint | None
+    embeddings: tuple[Embedding, ...]
+    pipeline: TextPipeline | None  # where the vocabulary is one of subwords
+
+    def units(self, embedding: Embedding, language: str | None = None) -> Units:
+        """How a word is written in this vocabulary."""
+        return whole if self.pipeline is None else units_of(embedding, self.pipeline, language)
+
+
+def load(name: str, path: Path, data: Path | None = None) -> Subject:
+    """Read a checkpoint of fairseq, or a file of word2vec or gensim.
+
+    Raises:
+        UserError: it is neither, or does not fit the dictionaries in ``data``.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint")
+    try:
+        if word_vectors.is_word_vectors(path):
+            return Subject(name, path, None, word_vectors.load(path), None)
+        found = checkpoints.load(path, data)
+    except EmbeddingError as error:  # which knows of no file
+        raise UserError(f"{path}: {error}") from error
+    return Subject(name, path, found, found.embeddings, _pipeline(found))
+
+
+def load_all(systems: Sequence[str], data: Path | None = None) -> list[Subject]:
+    """The checkpoints of ``[NAME=]CHECKPOINT``, each by its name.
+
+    Raises:
+        UserError: two have one name, or one is an ensemble.
+    """
+    subjects: list[Subject] = []
+    for name, paths in map(parse_system, systems):
+        name = name.removesuffix("/checkpoint_best")  # which one of a run is not said of the best
+        if len(paths) > 1:
+            raise UserError(f"{name}: an ensemble; give its checkpoints one by one")
+        if any(name == subject.name for subject in subjects):
+            raise UserError(f"two checkpoints are called {name}; write NAME=CHECKPOINT")
+        subjects.append(load(name, paths[0], data))
+    return subjects
+
+
+def export(subjects: Sequence[Subject], form: str, out: Path) -> None:
+    """Write every embedding to ``out`` as ``word2vec`` text or numpy's ``.npz``."""
+    save, suffix = EXPORTS[form]
+    for subject in subjects:
+        for embedding in subject.embeddings:
+            name = file_name(f"{subject.name}-{embedding.name.replace('·', '')}")
+            with named_when_whole(out / (name + suffix)) as partial:
+                save(embedding, partial)
+
+
+def read_sets(paths: Sequence[Path]) -> list[WordPairs]:
+    """The word-similarity sets of files, and of the ``.txt`` files of folders.
+
+    Raises:
+        UserError: a folder without any, or a broken file.
+    """
+    files = []
+    for path in paths:
+        found = sorted(path.glob("*.txt")) if path.is_dir() else [path]
+        if not found:
+            raise UserError(f"{path}: holds no sets; python -m preprocess.wordsim gets them")
+        files += found
+    return [parse_pairs(set_name(file), read_lines(file), str(file)) for file in files]
+
+
+def analyse(subjects: Sequence[Subject], sets: Sequence[WordPairs], options: Options) -> Analysis:
+    """All there is to say of the subjects."""
+    embeddings = {
+        f"{subject.name} {embedding.name}": (embedding, subject.units(embedding, LANGUAGE_OF_SETS))
+        for subject in subjects
+        for embedding in subject.embeddings
+    }
+    return Analysis(
+        checkpoints=[_model(subject, options) for subject in subjects],
+        similarity={pairs.name: similarity(pairs, embeddings) for pairs in sets},
+        likeness=_likeness({name: embedding for name, (embedding, _) in embeddings.items()}),
+        versions=package_versions(*PACKAGES),
+    )
+
+
+def similarity(
+    pairs: WordPairs, embeddings: Mapping[str, tuple[Embedding, Units]]
+) -> SetSimilarities:
+    """ρ and coverage of each embedding of English words, or of words of no language known."""
+    scores = {
+        name: word_similarity(embedding, pairs, units)
+        for name, (embedding, units) in embeddings.items()
+        if not embedding.languages or LANGUAGE_OF_SETS in embedding.languages
+    }
+    return SetSimilarities(
+        pairs=len(pairs.pairs),
+        by={name: Similarity(rho=one.rho, covered=one.covered) for name, one in scores.items()},
+    )
+
+
+def _likeness(embeddings: Mapping[str, Embedding]) -> Likeness | None:
+    words = [set(embedding.words) for embedding in embeddings.values()]
+    if len(words) < 2 or len(set.intersection(*words)) < 3:
+        return None
+    measured = likeness(embeddings)
+    return Likeness(
+        words=measured.words,
+        pairs=measured.pairs,
+        exact=measured.exact,
+        by=[
+            PairLikeness(of=two, rho=rho, error=measured.error[two])
+            for two, rho in measured.rho.items()
+        ],
+    )
+
+
+def _model(subject: Subject, options: Options) -> AnalysedModel:
+    matrices = {e.name: _matrix(e, subject.units(e), options) for e in subject.embeddings}
+    checkpoint = subject.checkpoint
+    model = AnalysedModel(
+        name=subject.name,
+        path=str(subject.path),
+        subwords=subject.pipeline is not None,
+        matrices=matrices,
+        attention=_attention(subject, options),
+    )
+    if checkpoint is None:
+        return model
+    return replace(
+        model,
+        architecture=checkpoint.architecture,
+        tie_map=_tie_map(checkpoint.tie_map, checkpoint.bytes_per_parameter),
+        vocabulary=_vocabulary(checkpoint),
+        row_movement=_row_movement(subject.path.parent),
+        gradients=gradient_shares_in(subject.path.parent),
+    )
+
+
+def _tie_map(tie: TieMap, bytes_per_parameter: int) -> StoredTieMap:
+    content = {**tie.to_json(), "bytes_per_parameter": bytes_per_parameter}
+    stored: StoredTieMap = from_json(StoredTieMap, content)
+    return stored
+
+
+def _row_movement(folder: Path) -> RowMovement | None:
+    movement = read_row_movement(folder)
+    return from_json(RowMovement, movement) if movement else None
+
+
+def _matrix(embedding: Embedding, units: Units, options: Options) -> AnalysedMatrix:
+    shown = list(embedding.words[: options.map_words])
+    return AnalysedMatrix(
+        words=len(embedding.words),
+        dim=embedding.vectors.shape[1],
+        norms=[
+            NormBand(ranks=band, mean=mean) for band, mean in norms_by_frequency(embedding).items()
+        ],
+        neighbours={word: nearest(embedding, word, NEIGHBOURS, units) for word in options.words},
+        map=WordMap(
+            method=options.map,
+            words=shown,
+            points=in_two_dimensions(embedding.take(shown), options.map).tolist(),
+        ),
+    )
+
+
+def _attention(subject: Subject, options: Options) -> list[SentenceAttention]:
+    """Of each sentence of the file, if any, and its translation by the checkpoint."""
+    if options.sentences is None:
+        return []
+    checkpoint = subject.checkpoint
+    if checkpoint is None or len(checkpoint.dictionaries) == 1:
+        raise UserError(f"{subject.path}: --sentences: not a translation model")
+    prepared = Prepared(checkpoint.data_bin.parent)
+    system = load_system(subject.name, [subject.path], prepared, options.cpu, attention=True)
+    pipeline = system.pipeline
+    lines = [pipeline.encode(line, pipeline.source) for line in read_lines(options.sentences)]
+    dictionaries = (system.task.source_dictionary, system.task.target_dictionary)
+    attention = {
+        i: attention_of(source, best, dictionaries) for i, source, best in system.hypotheses(lines)
+    }
+    return [
+        SentenceAttention(
+            source=one.source,
+            target=one.target,
+            weights=one.weights.round(4).tolist(),
+            alignment=one.alignment,
+        )
+        for _, one in sorted(attention.items())
+    ]
+
+
+# --- the prepared folder -----------------------------------------------------------------------
+
+
+def _manifest(checkpoint: checkpoints.Checkpoint) -> dict[str, Any]:
+    """That of the prepared folder; empty where the data-bin is fairseq's alone."""
+    return any_manifest(checkpoint.data_bin.parent) or {}
+
+
+def _pipeline(checkpoint: checkpoints.Checkpoint) -> TextPipeline | None:
+    translates = "source" in _manifest(checkpoint)
+    return TextPipeline.load(checkpoint.data_bin.parent) if translates else None
+
+
+def _vocabulary(checkpoint: checkpoints.Checkpoint) -> VocabularyShares | None:
+    """Entries of the training text by language, counted there or told from two dictionaries."""
+    counted = _manifest(checkpoint).get("vocabulary", {})
+    names = [field.name for field in fields(VocabularyShares)]
+    if all(name in counted for name in names):
+        return VocabularyShares(**{name: counted[name] for name in names})
+    if len(checkpoint.dictionaries) == 1:
+        return None
+    source, target = (set(d.symbols[d.nspecial :]) for d in checkpoint.dictionaries)
+    if source == target:  # a joint one does not tell
+        return None
+    return VocabularyShares(
+        source_only=len(source - target),
+        target_only=len(target - source),
+        both=len(source & target),
+    )
