@@ -37,7 +37,7 @@ test-fast: ## tests of less than ten seconds each
 	OMP_NUM_THREADS=1 python -m pytest -n auto --dist loadfile -m "not slow"
 
 test-slow: ## the others
-	OMP_NUM_THREADS=1 python -m pytest -n auto --dist loadfile -m slow
+	OMP_NUM_THREADS=1 python -m pytest -n auto --dist loadfile -m slow --nightly
 
 coverage: ## lines that the fast tests run, and the floors
 	scripts/coverage.sh

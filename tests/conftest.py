@@ -8,6 +8,19 @@ import pytest
 if not Path("/dev/nvidiactl").exists():  # no GPU: Triton's kernels run in NumPy
     os.environ["TRITON_INTERPRET"] = "1"  # read when triton is imported, perhaps by torch
 
+
+def pytest_addoption(parser):
+    parser.addoption("--nightly", action="store_true", help="run also what takes minutes")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--nightly"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("nightly")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
 DEFAULT_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

@@ -157,6 +157,7 @@ def long_data(tmp_path_factory):
     return write_corpus(tmp_path_factory.mktemp("long"), lines=4000)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in OPTIMIZERS if "optimizer" in OPTIMIZERS[name]])
 def test_other_rows_are_equal_after_1000_updates(long_data, whole, tmp_path, name):
@@ -171,10 +172,11 @@ def test_other_rows_are_equal_after_1000_updates(long_data, whole, tmp_path, nam
 
 
 @pytest.mark.slow
-def test_two_workers(long_data, whole, tmp_path):
+@pytest.mark.parametrize("number", [10, pytest.param(1000, marks=pytest.mark.nightly)])
+def test_two_workers(long_data, whole, tmp_path, number):
     options = ("--tying", "three-way", "--train-rows", "20:", "--weight-decay", "0.1")
     options += ("--disable-validation", "--no-epoch-checkpoints")
-    started = ("--finetune-from-model", whole, "--max-update", "1000", "--save-dir", tmp_path)
+    started = ("--finetune-from-model", whole, "--max-update", str(number), "--save-dir", tmp_path)
     arguments = (long_data, "--user-dir", "tiednmt", *RECIPE, *SIZES, *options, *started)
     run_workers(2, "fairseq-train", *arguments)
     assert_these_alone_moved(load(whole)["model"], load(tmp_path / "checkpoint_last.pt")["model"])
