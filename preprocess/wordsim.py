@@ -25,19 +25,6 @@ SHA256 = {
     "EN-SIMLEX-999.txt": "405394ffb7d25f6d0e3c041f87c9f27d29dc6b047506769953e85c4523b11685",
     "EN-VERB-143.txt": "7259e19961c81912aa4c72de0102e480b2ad2bb9f4ce97d036fbde8e1a403001",
 }
-SETS = {
-    "SimLex-999": "EN-SIMLEX-999.txt",
-    "Verb-143": "EN-VERB-143.txt",
-    "MEN": "EN-MEN-TR-3k.txt",
-    "Rare-Word": "EN-RW-STANFORD.txt",
-    "MTurk-771": "EN-MTurk-771.txt",
-}
-
-
-def set_name(path: Path) -> str:
-    """What the set of a file is called: the paper's name, or that of the file."""
-    names = {file: name for name, file in SETS.items()}
-    return names.get(path.name, path.stem)
 
 
 @one_line_errors
@@ -50,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.raw is None:
         fetch_all(at_address(files_at(URL, SHA256), args.url), args.dest)
         return
-    for name in SETS.values():
+    for name in SHA256:
         with named_when_whole(args.dest / name) as partial:
             shutil.copyfile(find_file(args.raw, name), partial)
 

@@ -1,4 +1,4 @@
-"""How fast this is beside what one would use instead, measured side by side in one run.
+"""Compare our speed with the obvious alternatives; the two sides alternate in one run.
 
   python -m scripts.benchmark train --data runs/multi30k-en-de/data --precision bf16
   python -m scripts.benchmark start-up --data runs/multi30k-en-de/data
@@ -22,11 +22,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from scripts.lab.benchmarks.catalogue import BENCHMARKS, run
-from scripts.lab.show.pictures import draw
 from scripts.lab.store import figures_of, summary_of, write_record
 from tiednmt.commandline import command_parser
 from tiednmt.errors import one_line_errors
 from tiednmt.options import add_options, from_arguments
+from tiednmt.show.pictures import draw
 
 
 def parser() -> argparse.ArgumentParser:

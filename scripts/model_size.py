@@ -38,9 +38,9 @@ def _sizes(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Vocabul
 
 def _draw(maps: Mapping[str, TieMap], path: Path) -> None:
     # matplotlib takes a while to load, and sizes alone do without
-    from scripts.lab.figures.parts import tie_bars
-    from scripts.lab.records.figures import Picture
-    from scripts.lab.show.pictures import draw
+    from tiednmt.show.figures import Picture
+    from tiednmt.show.parts import tie_bars
+    from tiednmt.show.pictures import draw
 
     path.parent.mkdir(parents=True, exist_ok=True)
     draw([Picture(path.name, [tie_bars(maps)])], path.parent)

@@ -31,3 +31,31 @@ def cpu_path(request, monkeypatch):
     else:
         use_cpu_kernels()
     return request.param
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A prepared folder of two languages, see :func:`tests.support.translators.prepared_folder`."""
+    from tests.support.translators import prepared_folder
+
+    return prepared_folder(tmp_path_factory.mktemp("data") / "prepared")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(prepared, tmp_path_factory):
+    """A checkpoint of a model of it that was not trained."""
+    from tests.support.translators import save_translator
+
+    path = tmp_path_factory.mktemp("run") / "checkpoint.pt"
+    save_translator(path, prepared)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(prepared, checkpoint):
+    """And its model folder."""
+    from tiednmt.export.model_folder import write_model_folder
+    from tiednmt.export.reading import read_trained
+
+    write_model_folder(checkpoint.parent / "folder", read_trained(checkpoint, prepared))
+    return checkpoint.parent / "folder"

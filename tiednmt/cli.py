@@ -15,6 +15,7 @@ COMMANDS = {
     "serve": "a page in the browser: translations, attention, nearest words",
     "export": "a trained model as a folder, or for another engine",
     "inspect": "which matrices of a file are one, whoever wrote it",
+    "analyse": "what the embeddings of trained models learned",
     "vocabulary": "trim, extend, join, tie, untie or report that of a trained model",
     "path": 'print the folder for fairseq-train --user-dir "$(tiednmt path)"',
 }

@@ -19,13 +19,13 @@ from scripts.lab.architectures import (
 )
 from scripts.lab.figures.advice import figures
 from scripts.lab.records import settings
-from scripts.lab.records.figures import Figures
 from scripts.lab.records.schema import TranslationRecord, TranslationRow
 from scripts.lab.run.specs import options as options_of
 from scripts.lab.score.overlap import pair_in
 from scripts.lab.store import RESULTS, read_record
 from tiednmt.modes import NONE, TYINGS
 from tiednmt.options import option, positive
+from tiednmt.show.figures import Figures
 from tiednmt.translation.metrics import BETTER
 from tiednmt.translation.significance import difference
 
@@ -132,7 +132,7 @@ def _difference(
 
 
 def _options_apart(rows: Sequence[TranslationRow]) -> Mapping[str, str]:
-    """By row the options of its model, beside --tying, that other rows have not."""
+    """Per row, the model options other than --tying that other rows do not have."""
     models = [{"model": row.recipe["model"]} for row in rows]
     apart = settings.compare(models).apart
     return {

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from copy import copy
 from importlib import import_module
 from unittest.mock import patch
 
-from scripts.lab.records.figures import Table
 from scripts.lab.run.specs import ROOT
-from scripts.lab.show import markdown
 from tiednmt.cli import COMMANDS
+from tiednmt.show import markdown
+from tiednmt.show.figures import Table
 
 SHARED = "models"  # the options of every model
 MOST_CHOICES = 8  # that a table lists
@@ -58,7 +59,7 @@ def command_modules() -> dict[str, str]:
 
 
 def _is_command(code: str) -> bool:
-    return 'if __name__ == "__main__":' in code
+    return bool(re.search(r"^    main\(", code, re.MULTILINE))
 
 
 def table(name: str) -> str:

@@ -23,11 +23,8 @@ import tiednmt.plugin  # noqa: F401
 from preprocess.parallel import cores
 from scripts.lab.kinds import KINDS
 from scripts.lab.kinds.kind import Scoring, Trained
-from scripts.lab.records.gradients import GradientShares
 from scripts.lab.records.schema import ExperimentRecord, Record, TrainedRow
 from scripts.lab.records.settings import compare
-from scripts.lab.records.typed import Fault
-from scripts.lab.run.gradients import gradient_shares_in
 from scripts.lab.run.processes import call, gpus
 from scripts.lab.run.provenance import provenance
 from scripts.lab.run.specs import (
@@ -42,9 +39,11 @@ from scripts.lab.run.specs import (
 from scripts.lab.run.summary import RunSummary, read_summary
 from scripts.lab.run.training import Run, train
 from scripts.lab.store import read_record, write_figures, write_record
+from tiednmt.embeddings.gradients import GradientShares, gradient_shares_in
 from tiednmt.errors import UserError
 from tiednmt.text.manifest import data_bins
 from tiednmt.translation.seeds import SeedStatistics, over_seeds
+from tiednmt.typed import Fault
 
 R = TypeVar("R", bound=Record)
 
@@ -181,7 +180,7 @@ def _require_checkpoints(experiment: Experiment) -> None:
 
 
 def _kept(checkpoint: Mapping[str, Any]) -> float:
-    """Checkpoints that fairseq keeps to the end, beside the last and the best."""
+    """How many checkpoints fairseq keeps to the end, without the last and the best."""
     if checkpoint.get("save_interval_updates"):
         limit = checkpoint.get("keep_interval_updates", -1)
     else:

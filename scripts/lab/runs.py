@@ -1,4 +1,4 @@
-"""What the report shows of a run: its record, and what its folder holds beside it."""
+"""What the report shows of a run: its record, and the rest of its folder."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from scripts.lab.figures import analysis as of_analysis
-from scripts.lab.figures.parts import tie_blocks
-from scripts.lab.records.analysis import FILE, read_analysis
-from scripts.lab.records.figures import Part
 from scripts.lab.records.schema import ExperimentRecord, Record, TranslationRecord
 from scripts.lab.run.specs import folder_name
 from scripts.lab.show.html.page import Section
 from scripts.lab.show.html.samples import Samples, make_sample, where_rows_differ
 from scripts.lab.store import figures_of, read_record
 from tiednmt.analysis.checkpoints import load as load_checkpoint
+from tiednmt.embeddings import figures as of_analysis
+from tiednmt.embeddings.record import FILE, read_analysis
 from tiednmt.errors import UserError
+from tiednmt.show.figures import Part
+from tiednmt.show.parts import tie_blocks
 from tiednmt.text.lines import read_lines
 from tiednmt.translation.prepared import Prepared
 from tiednmt.translation.systems import file_name
@@ -60,7 +60,7 @@ def _section(record: Record, folder: Path | None) -> Section:
 
 
 def _ties(rows: Sequence[str], folder: Path) -> list[Part]:
-    """Which matrices are one in the rows whose checkpoints are at hand."""
+    """Which matrices are tied, for the rows whose checkpoints are available."""
     data_bin = folder / "data" / "data-bin"
     paths = {row: folder / folder_name(row) / "checkpoint_best.pt" for row in rows}
     ties = {

@@ -14,14 +14,14 @@ from scripts.lab.figures.translation import at_a_glance, mean_over_experiments
 from scripts.lab.kinds import KINDS
 from scripts.lab.kinds.kind import Kind
 from scripts.lab.records.conversion import converted
-from scripts.lab.records.figures import Figures
 from scripts.lab.records.schema import FORMAT, BenchmarkRecord, Record, TranslationRecord
-from scripts.lab.records.typed import Fault, from_json, to_json
 from scripts.lab.run.specs import ROOT
-from scripts.lab.show import markdown
-from scripts.lab.show.pictures import draw
 from tiednmt.errors import UserError
 from tiednmt.files import write_json, write_whole
+from tiednmt.show import markdown
+from tiednmt.show.figures import Figures
+from tiednmt.show.pictures import draw
+from tiednmt.typed import Fault, from_json, to_json
 
 RESULTS = ROOT / "results"
 ON_PAGES = ("gradient-shares",)  # pictures
@@ -108,7 +108,7 @@ def figures_of(record: Record) -> Figures:
 
 
 def summary_of(record: Record) -> str:
-    """The Markdown of what stands of a record on a page of many."""
+    """The Markdown of a record on a page with several."""
     return markdown.blocks(figures_of(record).summary)
 
 
@@ -123,7 +123,7 @@ def _checked(path: Path, content: dict[str, Any]) -> Any:
         return from_json(KINDS[content["kind"]].record, fields)
     except Fault as fault:
         raise UserError(
-            f"{path}: {fault}, so it is damaged; run its experiment again to write it anew"
+            f"{path}: {fault}, so it is damaged; run its experiment again to rewrite it"
         ) from fault
 
 

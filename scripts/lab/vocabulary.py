@@ -18,11 +18,11 @@ from time import perf_counter
 from typing import Any
 
 from preprocess.like import prepare_like
-from scripts.lab.records.figures import Axis, Chart, Picture, Point, Series, Table
 from scripts.lab.run.processes import call
-from scripts.lab.show import markdown, pictures
 from tiednmt.errors import UserError
 from tiednmt.files import write_json, write_whole
+from tiednmt.show import markdown, pictures
+from tiednmt.show.figures import Axis, Chart, Picture, Point, Series, Table
 from tiednmt.translation.evaluation import load_system
 from tiednmt.translation.prepared import Prepared
 from tiednmt.vocabulary import operations

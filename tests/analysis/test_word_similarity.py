@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from preprocess.wordsim import SETS
 from tiednmt.analysis.embeddings import Embedding, nearest
-from tiednmt.analysis.word_similarity import WordPairs, parse_pairs, word_similarity
+from tiednmt.analysis.word_similarity import (
+    SETS,
+    WordPairs,
+    parse_pairs,
+    set_name,
+    word_similarity,
+)
 from tiednmt.errors import UserError
 from tiednmt.text.lines import read_lines
 
@@ -152,3 +157,8 @@ def test_units_of_a_word_are_not_its_neighbours():
     found = nearest(Embedding("S", ("a", "b", "near", "far"), rows), "ab", 2, list)
     assert [name for name, _ in found] == ["near", "far"]
     assert found[0][1] == pytest.approx((2 / 6) ** 0.5 * 2**0.5)
+
+
+def test_names_of_sets(tmp_path):
+    assert set_name(tmp_path / "EN-RW-STANFORD.txt") == "Rare-Word"
+    assert set_name(tmp_path / "mine.txt") == "mine"

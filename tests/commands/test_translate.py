@@ -3,28 +3,8 @@
 import pytest
 
 import tiednmt
-from tests.support.translators import LINES, prepared_folder, save_translator
+from tests.support.translators import LINES
 from tiednmt.commands import translate
-from tiednmt.export.model_folder import write_model_folder
-from tiednmt.export.reading import read_trained
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    return prepared_folder(tmp_path_factory.mktemp("data") / "prepared")
-
-
-@pytest.fixture(scope="module")
-def checkpoint(prepared, tmp_path_factory):
-    path = tmp_path_factory.mktemp("run") / "checkpoint.pt"
-    save_translator(path, prepared)
-    return path
-
-
-@pytest.fixture(scope="module")
-def folder(prepared, checkpoint):
-    write_model_folder(checkpoint.parent / "folder", read_trained(checkpoint, prepared))
-    return checkpoint.parent / "folder"
 
 
 @pytest.fixture

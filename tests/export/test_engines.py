@@ -14,7 +14,7 @@ import torch
 import tiednmt
 from tests.models.contract import MATRICES
 from tests.support.small_models import batch
-from tests.support.translators import LINES, TRANSLATORS, prepared_folder, save_translator
+from tests.support.translators import LINES, TRANSLATORS, save_translator
 from tiednmt.commands import export
 from tiednmt.errors import UserError
 from tiednmt.export.model_folder import write_model_folder
@@ -27,11 +27,6 @@ from tiednmt.export.to_onnx import write_onnx
 from tiednmt.text.pipeline import TextPipeline
 
 SMALL = ("--embed-dim", 16, "--input-scale", "sqrt-dim")
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    return prepared_folder(tmp_path_factory.mktemp("data") / "prepared")
 
 
 @pytest.fixture

@@ -8,32 +8,13 @@ import torch
 
 from tests.models.contract import MATRICES
 from tests.support.small_models import batch
-from tests.support.translators import TRANSLATORS, prepared_folder, save_translator
+from tests.support.translators import TRANSLATORS, save_translator
 from tiednmt.commands import export
 from tiednmt.errors import UserError
 from tiednmt.export.card import scores_in
 from tiednmt.export.model_folder import read_model_folder, write_model_folder
 from tiednmt.export.reading import read_trained
 from tiednmt.export.safetensors import TensorFile
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    return prepared_folder(tmp_path_factory.mktemp("data") / "prepared")
-
-
-@pytest.fixture(scope="module")
-def checkpoint(prepared, tmp_path_factory):
-    path = tmp_path_factory.mktemp("run") / "checkpoint.pt"
-    save_translator(path, prepared)
-    return path
-
-
-@pytest.fixture(scope="module")
-def folder(prepared, checkpoint):
-    folder = checkpoint.parent / "folder"
-    write_model_folder(folder, read_trained(checkpoint, prepared))
-    return folder
 
 
 def scores_of(model):

@@ -24,7 +24,7 @@ _MODULES = {
 _LATER = (
     *("fairseq_cli.generate", "tiednmt.translation.evaluation", "tiednmt.vocabulary.operations"),
     *("tiednmt.vocabulary.report", "tiednmt.vocabulary.files", "scripts.lab.store"),
-    *("scripts.lab.run.specs", "scripts.lab.run.gradients", "tiednmt.analysis.word_vectors"),
+    *("scripts.lab.run.specs", "tiednmt.embeddings.gradients", "tiednmt.analysis.word_vectors"),
     *("preprocess.imdb", "preprocess.wikitext2", "tiednmt.translation.translator"),
 )
 
@@ -87,7 +87,7 @@ def _movement(folder: str) -> None:
 
 
 def _gradients(folder: str) -> None:
-    from scripts.lab.run.gradients import gradient_shares_in
+    from tiednmt.embeddings.gradients import gradient_shares_in
 
     gradient_shares_in(Path(folder))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from preprocess import wordsim
+from tiednmt.analysis.word_similarity import SETS
 from tiednmt.files import sha256
 
 
@@ -14,14 +15,9 @@ def test_files_are_those_of_the_collection(data_folder, tmp_path):
     wordsim.main(["--raw", str(raw), "--dest", str(tmp_path / "sets")])
     found = {path.name: sha256(path) for path in (tmp_path / "sets").iterdir()}
     assert found == wordsim.SHA256
-    assert set(wordsim.SETS.values()) == set(found)
+    assert set(SETS.values()) == set(found)
 
 
 def test_missing_file_is_named(refused, tmp_path):
     message = refused(wordsim.main, tmp_path / "sets", "--raw", tmp_path, "--dest", tmp_path / "s")
-    assert "EN-SIMLEX-999.txt: no such file" in message
-
-
-def test_names_of_sets(tmp_path):
-    assert wordsim.set_name(tmp_path / "EN-RW-STANFORD.txt") == "Rare-Word"
-    assert wordsim.set_name(tmp_path / "mine.txt") == "mine"
+    assert "EN-MEN-TR-3k.txt: no such file" in message

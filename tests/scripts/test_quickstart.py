@@ -8,11 +8,11 @@ import pytest
 from scripts.lab.figures.translation import claim
 from scripts.lab.kinds import KINDS
 from scripts.lab.options_page import parser_of
-from scripts.lab.records.typed import from_json
 from scripts.lab.store import RESULTS, read_record
 from scripts.quickstart import next_commands, shown
 from tests.support import records
 from tiednmt.errors import UserError
+from tiednmt.typed import from_json
 
 OUT = Path("runs/a demo")
 

@@ -7,12 +7,10 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
+from tiednmt.analysis.choices import PCA
 from tiednmt.analysis.embeddings import Embedding, Vectors
 from tiednmt.errors import UserError
 from tiednmt.frequency import Band, bands
-
-PCA, UMAP = "pca", "umap"
-PROJECTIONS = (PCA, UMAP)
 
 
 def norms_by_frequency(embedding: Embedding) -> dict[Band, float]:

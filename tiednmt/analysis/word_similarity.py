@@ -1,4 +1,4 @@
-"""Cosines of embeddings beside human judgements of word similarity (Press & Wolf 2017, section 4).
+"""Cosines of embeddings against human judgements of word similarity (Press & Wolf 2017, section 4).
 
 Files are those of Faruqui and Dyer's collection (github.com/mfaruqui/eval-word-vectors): two words
 and a score a line.
@@ -9,11 +9,26 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from scipy.stats import spearmanr
 
 from tiednmt.analysis.embeddings import Embedding, Units, unit_length, whole
 from tiednmt.errors import UserError
+
+SETS = {
+    "SimLex-999": "EN-SIMLEX-999.txt",
+    "Verb-143": "EN-VERB-143.txt",
+    "MEN": "EN-MEN-TR-3k.txt",
+    "Rare-Word": "EN-RW-STANFORD.txt",
+    "MTurk-771": "EN-MTurk-771.txt",
+}  # file of each, by the paper's name
+
+
+def set_name(path: Path) -> str:
+    """What the set of a file is called: the paper's name, or that of the file."""
+    names = {file: name for name, file in SETS.items()}
+    return names.get(path.name, path.stem)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tiednmt.analysis.choices import NUMPY, WORD2VEC
 from tiednmt.analysis.embeddings import Embedding
 from tiednmt.errors import UserError
 
@@ -110,7 +111,7 @@ def save_numpy(embedding: Embedding, path: Path) -> None:
         np.savez(file, words=np.array(embedding.words), vectors=embedding.vectors)
 
 
-EXPORTS = {"word2vec": (save_word2vec, ".vec"), "numpy": (save_numpy, ".npz")}
+EXPORTS = {WORD2VEC: (save_word2vec, ".vec"), NUMPY: (save_numpy, ".npz")}
 
 
 def _beginning(path: Path) -> bytes:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from fairseq.models import MODEL_REGISTRY
+
 from tiednmt.errors import UserError
-from tiednmt.export.trained import TrainedModel
+from tiednmt.models.tied_model import TiedModel
+from tiednmt.models.tied_transformer import TiedTransformerModel
 from tiednmt.tying import PROJECTION
 
 
@@ -24,18 +27,18 @@ def package(name: str, extra: str) -> Any:
         ) from None
 
 
-def require_plain_matrices(trained: TrainedModel, engine: str, linear_layers: bool = False) -> None:
+def require_plain_matrices(model: TiedModel, engine: str, linear_layers: bool = False) -> None:
     """Refuse what stands between a matrix and its uses, but for a factor.
 
     Args:
-        trained: the model.
+        model: to be exported.
         engine: that is to read it.
         linear_layers: whether it can have P, and the layers of factorised embeddings.
 
     Raises:
         UserError: names what is in the way.
     """
-    tie_map = trained.model.tie_map
+    tie_map = model.tie_map
     between = [part for part in tie_map.between.split("|") if part]
     if linear_layers:
         between = [part for part in between if not part.startswith("embed:")]
@@ -51,17 +54,13 @@ def require_plain_matrices(trained: TrainedModel, engine: str, linear_layers: bo
         )
 
 
-def require_transformer(trained: TrainedModel, engine: str) -> Any:
+def require_transformer(model: Any, engine: str) -> TiedTransformerModel:
     """The model, which is to be a Transformer.
 
     Raises:
         UserError: it is none.
     """
-    from tiednmt.models.tied_transformer import TiedTransformerModel
-
-    if not isinstance(trained.model, TiedTransformerModel):
-        raise UserError(
-            f"{engine} has Transformers alone, not {trained.architecture}; ONNX has all "
-            "architectures"
-        )
-    return trained.model
+    if not isinstance(model, TiedTransformerModel):
+        name = next((n for n, known in MODEL_REGISTRY.items() if known is type(model)), "this")
+        raise UserError(f"{engine} has Transformers alone, not {name}; ONNX has all architectures")
+    return model

@@ -37,19 +37,35 @@ def write_ctranslate2(folder: Path, trained: TrainedModel, int8: bool = False) -
     Raises:
         UserError: CTranslate2 is not installed, or has no such model; the folder exists.
     """
+    spec = specification(trained.model, trained.source, trained.target, int8)
+    with folder_when_whole(folder) as partial:
+        spec.save(str(partial))
+        trained.pipeline.save(partial / SEGMENTATION)
+
+
+def specification(model: Any, source: Dictionary, target: Dictionary, int8: bool = False) -> Any:
+    """The model as CTranslate2 has it, with its dictionaries.
+
+    Args:
+        model: a Transformer.
+        source: its source dictionary.
+        target: and the target dictionary.
+        int8: round every matrix to 8 bits, with a scale per row.
+
+    Raises:
+        UserError: CTranslate2 is not installed, or has no such model.
+    """
     specs = package("ctranslate2", "ctranslate2").specs
-    model = require_transformer(trained, _ENGINE)
-    require_plain_matrices(trained, _ENGINE)
+    model = require_transformer(model, _ENGINE)
+    require_plain_matrices(model, _ENGINE)
     spec = specs.TransformerSpec(_encoder(specs, model), _decoder(specs, model))
-    spec.register_source_vocabulary(_symbols(trained.source))
-    spec.register_target_vocabulary(_symbols(trained.target))
+    spec.register_source_vocabulary(_symbols(source))
+    spec.register_target_vocabulary(_symbols(target))
     spec.config.decoder_start_token = spec.config.eos_token
     spec.config.add_source_eos = True
     spec.validate()
     spec.optimize(quantization="int8" if int8 else None)
-    with folder_when_whole(folder) as partial:
-        spec.save(str(partial))
-        trained.pipeline.save(partial / SEGMENTATION)
+    return spec
 
 
 def _encoder(specs: Any, model: Any) -> Any:

@@ -34,8 +34,8 @@ def write_marian(folder: Path, trained: TrainedModel) -> None:
     Raises:
         UserError: Marian has no such model; the folder exists.
     """
-    model = require_transformer(trained, _ENGINE)
-    require_plain_matrices(trained, _ENGINE)
+    model = require_transformer(trained.model, _ENGINE)
+    require_plain_matrices(trained.model, _ENGINE)
     config = _config(trained, model)
     with folder_when_whole(folder) as partial:
         write_tensors(partial / WEIGHTS, _weights(model), {"format": "pt"})

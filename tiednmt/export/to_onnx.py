@@ -34,7 +34,7 @@ def write_onnx(folder: Path, trained: TrainedModel) -> None:
     """
     if not supports(trained.model):
         raise UserError(f"{trained.architecture}: has no graphs of ONNX")
-    require_plain_matrices(trained, "ONNX", linear_layers=True)
+    require_plain_matrices(trained.model, "ONNX", linear_layers=True)
     weights = SharedWeights()
     encoder, step = Graph("encoder", weights), Graph("decoder_step", weights)
     started = build_encoder(encoder, trained.model, trained.source.pad())

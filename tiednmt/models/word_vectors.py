@@ -41,7 +41,7 @@ def read_vectors(path: Path, wanted: Collection[str] | None = None) -> dict[str,
     except ValueError as error:
         raise UserError(
             f"{path}, line {number}: no word vectors as text ({error}); export them so, with "
-            "python -m scripts.analyse --export word2vec or with save_word2vec_format of gensim"
+            "tiednmt analyse --export word2vec or with save_word2vec_format of gensim"
         ) from None
     return vectors
 

@@ -3,8 +3,8 @@
   python -m scripts.lab.baselines.ctranslate2 CHECKPOINT --data DATA-BIN --folder FOLDER --int8
   python -m scripts.lab.baselines.ctranslate2 --folder FOLDER --text UNITS --beam 5 --threads 1
 
-The first converts, by way of the Transformer of fairseq's own whose weights they could be; the
-second translates lines in subword units, and prints how many a second as JSON.
+The first converts; the second translates lines in subword units, and prints how many a second as
+JSON.
 """
 
 from __future__ import annotations
@@ -14,17 +14,12 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
-from fairseq.data.data_utils import infer_language_pair
 
 import tiednmt.plugin  # noqa: F401
 from scripts.lab.baselines.interpreters import version_in
-from tiednmt.checkpoints import read_checkpoint
+from tiednmt.checkpoints import build, read_checkpoint
 from tiednmt.errors import one_line_errors
-from tiednmt.models.conversion import convert
-from tiednmt.models.parameters import OURS
+from tiednmt.export.to_ctranslate2 import specification
 
 MODULE = "scripts.lab.baselines.ctranslate2"
 
@@ -48,36 +43,18 @@ def write_model(checkpoint: Path, data_bin: Path, folder: Path, int8: bool) -> N
     Args:
         checkpoint: of ``tied_transformer``.
         data_bin: with its dictionaries.
-        folder: for the model, and on the way for a checkpoint of fairseq's.
+        folder: for the model.
         int8: round every matrix.
 
     Raises:
         UserError: the model is one that CTranslate2 has not.
     """
-    from ctranslate2.converters import FairseqConverter
-
     state = read_checkpoint(checkpoint, data=str(data_bin))
-    bias = state["model"][str(OURS.bias)].clone()
-    state["model"][str(OURS.bias)].zero_()  # which fairseq's Transformer has not
-    stock, _ = convert(state)
-    source, target = infer_language_pair(str(data_bin))
-    task = {"task": "translation", "source_lang": source, "target_lang": target}
-    stock["args"] = argparse.Namespace(
-        **vars(stock["cfg"]["model"]), **task
-    )  # where it looks for all options
-    path = folder / "transformer.pt"
-    torch.save(stock, path)
-
-    class Converter(FairseqConverter):
-        """With the output bias."""
-
-        def _load(self) -> Any:
-            spec = super()._load()
-            spec.decoder.projection.bias = bias.float().numpy()
-            return spec
-
-    converter = Converter(str(path), str(data_bin))
-    converter.convert(str(folder / "model"), quantization="int8" if int8 else None)
+    model, task = build(checkpoint, state, data_bin)
+    dictionaries = task.source_dictionary, task.target_dictionary
+    spec = specification(model.eval(), *dictionaries, int8)
+    (folder / "model").mkdir()
+    spec.save(str(folder / "model"))
 
 
 def translate(

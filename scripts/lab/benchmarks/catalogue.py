@@ -17,9 +17,10 @@ from scripts.lab.benchmarks import (
     training,
 )
 from scripts.lab.records.schema import BenchmarkRecord
-from scripts.lab.records.typed import from_json, to_json
-from scripts.lab.run.provenance import machine, package_versions
+from scripts.lab.run.provenance import machine
 from tiednmt.options import command_words
+from tiednmt.typed import from_json, to_json
+from tiednmt.versions import package_versions
 
 
 @dataclass(frozen=True)

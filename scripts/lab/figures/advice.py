@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from preprocess.advice import Advice, MeasuredPair, Pair, is_like, what_is_shared
 from preprocess.overlap import Overlap
-from scripts.lab.records.figures import Cell, Figures, Table
 from tiednmt.modes import NONE
+from tiednmt.show.figures import Cell, Figures, Table
 from tiednmt.tying import TieMap
 
 NOT_MEASURED = "No pair was measured yet: results/ holds no record of a translation experiment."

@@ -1,31 +1,15 @@
-"""What is shown of the uses of the embeddings: their shares of the gradient, learned scales."""
+"""What experiments show of the uses of the embeddings: shares of the gradient, learned scales."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
 
-from scripts.lab.figures.parts import over_frequency, over_training
-from scripts.lab.records.figures import Axis, Block, Cell, Chart, Part, Picture, Table
-from scripts.lab.records.gradients import Curve, GradientShares, Ranks, mean_shares
 from scripts.lab.records.schema import ExperimentRecord, TrainedRow
-from tiednmt.frequency import NEITHER
-from tiednmt.translation.seeds import mean_and_sd, over_seeds
-
-COLUMNS = 6  # updates that a table shows, spread over the training
-SHARE = Axis("% of the sum of the norms", low=0.0)
-COSINE = Axis("cosine of two gradients")
-NOTE = (
-    "The gradient of an embedding matrix is the sum of what its uses add to it. The share of a use "
-    "is its norm over the sum of all uses' norms; matrices that are not tied have one use each."
-)
-
-Measured = Mapping[str, Sequence[GradientShares]]  # by row or model, one per seed
-Values = Mapping[Any, Mapping[str, float]]  # by column of a table, then by use or pair of uses
-
-
-# --- of experiments ----------------------------------------------------------------------------
+from tiednmt.embeddings.gradients import Curve, GradientShares
+from tiednmt.embeddings.uses import COSINE, NOTE, SHARE, further_tables, points, short, tables
+from tiednmt.show.figures import Axis, Block, Chart, Part, Picture
+from tiednmt.show.parts import over_training
+from tiednmt.translation.seeds import mean_and_sd
 
 
 def in_summary(record: ExperimentRecord) -> list[Block]:
@@ -61,9 +45,9 @@ def _by_curve(
     )
     return [
         over_training(
-            title.format(_short(name)),
+            title.format(short(name)),
             {
-                row: [_points(run, curves(run)[name], y) for run in runs if name in curves(run)]
+                row: [points(run, curves(run)[name], y) for run in runs if name in curves(run)]
                 for row, runs in measured.items()
             },
             y,
@@ -78,160 +62,8 @@ def _learned_scales(rows: Iterable[TrainedRow]) -> str:
     """Where the learned scales of the lookups ended, in a sentence."""
     ended = [
         f"{row.name}: "
-        + ", ".join(f"{_short(use)} {mean_and_sd(at, 2)}" for use, at in row.input_scales.items())
+        + ", ".join(f"{short(use)} {mean_and_sd(at, 2)}" for use, at in row.input_scales.items())
         for row in rows
         if row.input_scales
     ]
     return f"Learned scales of the lookups, as they ended: {'; '.join(ended)}." if ended else ""
-
-
-# --- of one model ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _BandShare:
-    ranks: Ranks
-    percent: float
-
-
-def of_model(name: str, shares: GradientShares) -> Picture:
-    """Shares and cosines over the training, and the shares by frequency; a line per use."""
-    by_use = {_short(use): [_points(shares, of, SHARE)] for use, of in shares.shares.items()}
-    pairs = {_short(two): [_points(shares, of, COSINE)] for two, of in shares.cosines.items()}
-    by_band = {
-        _short(use): [
-            _BandShare(ranks, 100 * of_band[use]) for ranks, of_band in _by_band(shares).items()
-        ]
-        for use in shares.uses
-    }
-    charts = [
-        over_training(f"{name}: shares of the gradient", by_use, SHARE, "update", [*by_use]),
-        over_training(f"{name}: cosines", pairs, COSINE, "update", [*pairs]),
-        over_frequency(
-            by_band, lambda band: band.percent, f"{name}: by frequency", SHARE, [*by_use]
-        ),
-    ]
-    return Picture(
-        f"gradient-shares-{name}",
-        [chart for chart in charts if chart.series],
-        f"{name}: {len(shares.updates):,} updates measured",
-    )
-
-
-# --- tables ------------------------------------------------------------------------------------
-
-
-def tables(measured: Measured) -> list[Table]:
-    """Shares over the training, and on average in the rows of one side or of both."""
-    over = _table(
-        measured,
-        _over_updates(lambda run: run.shares),
-        "% of the gradient, at update",
-        "Share of each use in the gradient, over the training",
-        percent=True,
-    )
-    rows = next((run.rows for runs in measured.values() for run in runs if run.rows), {})
-    sides = _table(
-        measured,
-        _by_side,
-        "% of the gradient of",
-        "Share of each use in the gradient of the rows of one side's units, or both sides'",
-        percent=True,
-        label=lambda side: f"{side} ({rows[side]:,} rows)",
-    )
-    return [table for table in (over, sides) if table.rows]
-
-
-def further_tables(measured: Measured) -> list[Table]:
-    """Shares by frequency, and the cosines over the training."""
-    bands = _table(
-        measured,
-        _by_band,
-        "% of the gradient, ranks",
-        "Share of each use in the gradient, by frequency rank of the word",
-        percent=True,
-        label=lambda ranks: "{:,}–{:,}".format(*ranks),
-    )
-    cosines = _table(
-        measured,
-        _over_updates(lambda run: run.cosines),
-        "cosine, at update",
-        "Cosine of the gradients of two uses, over the training",
-    )
-    return [table for table in (bands, cosines) if table.rows]
-
-
-def _over_updates(
-    curves: Callable[[GradientShares], Mapping[str, Curve]],
-) -> Callable[[GradientShares], Values]:
-    """The values of curves by update, of a few updates, the first and the last among them."""
-
-    def values(run: GradientShares) -> Values:
-        last = len(run.updates) - 1
-        steps = min(COLUMNS - 1, last) or 1
-        some = dict.fromkeys(round(step * last / steps) for step in range(steps + 1))
-        return {
-            run.updates[i]: {name: curve[i] for name, curve in curves(run).items()} for i in some
-        }
-
-    return values
-
-
-def _by_side(run: GradientShares) -> Values:
-    sided = {use: gradients.sides for use, gradients in run.uses.items() if gradients.sides}
-    return {
-        side: mean_shares({use: sides[side] for use, sides in sided.items()})
-        for side in run.rows or ()
-        if side != NEITHER  # special symbols and padding
-    }
-
-
-def _by_band(run: GradientShares) -> dict[Ranks, Mapping[str, float]]:
-    """Of the bands that all uses have: dictionaries apart end at another rank."""
-    norms = {use: {b.ranks: b.norms for b in of.bands} for use, of in run.uses.items()}
-    first, *others = norms.values()
-    common = [ranks for ranks in first if all(ranks in bands for bands in others)]
-    return {
-        ranks: mean_shares({use: bands[ranks] for use, bands in norms.items()}) for ranks in common
-    }
-
-
-def _table(
-    measured: Measured,
-    values: Callable[[GradientShares], Values],
-    what: str,
-    caption: str,
-    *,
-    percent: bool = False,
-    label: Callable[[Any], str] = "{:,}".format,
-) -> Table:
-    """A row per model and use or pair of uses; of several seeds the mean and deviation."""
-    found = {name: [values(run) for run in runs] for name, runs in measured.items()}
-    every = [of_run for runs in found.values() for of_run in runs]
-    columns = dict.fromkeys(column for of_run in every for column in of_run)
-    rows: list[list[str | Cell]] = []
-    for name, runs in found.items():
-        for use in dict.fromkeys(use for of_run in runs for of in of_run.values() for use in of):
-            at = [
-                [of_run[column][use] for of_run in runs if use in of_run.get(column, ())]
-                for column in columns
-            ]
-            rows.append([name, _short(use), *(_figure(of_seeds, percent) for of_seeds in at)])
-    return Table([what, "use", *map(label, columns)], rows, left=2, caption=caption)
-
-
-def _figure(of_seeds: Sequence[float], percent: bool) -> str:
-    if not of_seeds:
-        return "–"
-    factor, places = (100, 0) if percent else (1, 3)
-    return mean_and_sd(over_seeds([factor * value for value in of_seeds]), places)
-
-
-def _points(run: GradientShares, curve: Curve, y: Axis) -> list[tuple[float, float]]:
-    factor = 100 if y is SHARE else 1
-    return [(update, factor * v) for update, v in zip(run.updates, curve, strict=True)]
-
-
-def _short(uses: str) -> str:
-    """``source input embedding`` is the source input here, and of pairs both are named."""
-    return uses.replace(" embedding", "").replace(", ", " and ")

@@ -21,10 +21,10 @@ from scripts.lab.records.schema import (
 )
 from scripts.lab.run.kept import read_kept
 from scripts.lab.run.processes import Child, Place, side_by_side
-from scripts.lab.score.embeddings import load, read_sets, similarity
 from tiednmt.analysis.embeddings import Embedding, whole
 from tiednmt.analysis.likeness import likeness
 from tiednmt.analysis.word_similarity import WordPairs
+from tiednmt.embeddings.analyse import load, read_sets, similarity
 from tiednmt.errors import UserError
 from tiednmt.files import write_json
 from tiednmt.options import option_name

@@ -1,4 +1,4 @@
-"""What every kind of experiment says of itself."""
+"""What every kind of experiment defines."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from scripts.lab.records.figures import Figures
 from scripts.lab.records.schema import Record, TrainedRow
 from scripts.lab.run.training import Run
+from tiednmt.show.figures import Figures
 
 R = TypeVar("R", bound=Record)
 

@@ -20,7 +20,6 @@ from scripts.lab.records.schema import (
     TranslationRow,
     VocabularySizes,
 )
-from scripts.lab.records.typed import Fault
 from scripts.lab.run.kept import read_kept
 from scripts.lab.run.processes import call
 from scripts.lab.run.training import Run
@@ -31,6 +30,7 @@ from tiednmt.translation.scoring import METRICS
 from tiednmt.translation.seeds import over_seeds
 from tiednmt.translation.significance import RunScore
 from tiednmt.translation.tokenised import TOKENISED_BLEU
+from tiednmt.typed import Fault
 
 SAMPLES = 5
 OF_FIRST_SEED = ("score", "mean", "ci", "signature")

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from scripts.lab.records.gradients import GradientShares
 from scripts.lab.records.schema import (
     ExperimentRecord,
     LanguageModelRecord,
@@ -16,6 +15,7 @@ from scripts.lab.records.schema import (
     TranslationRecord,
     Validation,
 )
+from tiednmt.embeddings.gradients import GradientShares
 from tiednmt.errors import UserError
 from tiednmt.translation.seeds import pooled
 

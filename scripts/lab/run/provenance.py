@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
 
 import torch
 
@@ -11,21 +10,15 @@ from preprocess.parallel import cores
 from scripts.lab.records.schema import Machine, Provenance
 from scripts.lab.run.processes import places
 from tiednmt.processor import processor_name
-
-PACKAGES = ("tiednmt", "torch", "fairseq-fixed", "numpy")
+from tiednmt.versions import package_versions
 
 
 def provenance(command: str, jobs: int, packages: tuple[str, ...] = ()) -> Provenance:
     """How ``command`` measured figures, with ``jobs`` runs at a time.
 
-    ``packages`` are those that they depend on beside :data:`PACKAGES`.
+    ``packages`` are those that they depend on beside :data:`tiednmt.versions.PACKAGES`.
     """
     return Provenance(machine=machine(jobs), versions=package_versions(*packages), command=command)
-
-
-def package_versions(*more: str) -> dict[str, str]:
-    """Versions of the packages that the figures depend on: ``PACKAGES`` and ``more``."""
-    return {name: version(name) for name in (*PACKAGES, *more)}
 
 
 def machine(jobs: int) -> Machine:

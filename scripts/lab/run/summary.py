@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.lab.records.schema import Validation
-from scripts.lab.records.typed import Fault, from_json, to_json
 from tiednmt.errors import UserError
 from tiednmt.files import write_json
+from tiednmt.typed import Fault, from_json, to_json
 
 FILE = "run.json"
 

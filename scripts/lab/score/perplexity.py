@@ -15,11 +15,11 @@ from tqdm import tqdm
 
 import tiednmt.plugin  # noqa: F401
 from preprocess.monolingual import binarise_lines, line_splitter, refuse_reserved_words
-from scripts.lab.records.figures import perplexity
 from tiednmt.checkpoints import build, preferred_device, read_checkpoint, require_task
 from tiednmt.errors import UserError
 from tiednmt.files import write_whole
 from tiednmt.models.language_model import LanguageModel
+from tiednmt.show.figures import perplexity
 from tiednmt.tasks.tied_language_modeling import TiedLanguageModelingTask
 from tiednmt.text.lines import read_lines
 from tiednmt.text.manifest import language, line_ends

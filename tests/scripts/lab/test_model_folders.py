@@ -3,12 +3,12 @@
 import json
 
 import pytest
+from scripts.lab.records.typed import from_json
 
 from scripts import model_folder
 from scripts.lab import model_folders
 from scripts.lab.model_folders import Wanted, best_seed, make, wanted_models
 from scripts.lab.records.schema import TranslationRecord
-from scripts.lab.records.typed import from_json
 from scripts.lab.run.specs import load_experiment
 from scripts.lab.store import read_record
 from tests.support import records

@@ -8,9 +8,9 @@ import pytest
 from scripts import record as command
 from scripts.lab import store
 from scripts.lab.kinds import KINDS
-from scripts.lab.records.typed import to_json
 from tests.support import records
 from tiednmt.errors import UserError
+from tiednmt.typed import to_json
 
 KEPT = sorted(store.RESULTS.glob("*.json"))
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from matplotlib.ticker import Locator, LogLocator, MaxNLocator
 
-from scripts.lab.records.figures import Axis, Bars, Chart, HeatMap, Point
+from tiednmt.show.figures import Axis, Bars, Chart, HeatMap, Point
 from tiednmt.translation.seeds import Interval
 
 WIDTH, HEIGHT = 360, 250

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from scripts.lab.records.figures import Block, Bullets, Cell, Code, Figures, Part, Picture, Table
 from scripts.lab.show.html import charts
 from scripts.lab.show.html.charts import Drawing
 from scripts.lab.show.html.samples import Samples
+from tiednmt.show.figures import Block, Bullets, Cell, Code, Figures, Part, Picture, Table
 
 LOOKS = 6  # colours and shapes that tell rows apart
 
@@ -25,7 +25,7 @@ class Section:
     Args:
         figures: of the record.
         more: parts that the record's folder adds.
-        analysis: figures of what ``scripts.analyse`` found of its embeddings.
+        analysis: figures of what ``tiednmt analyse`` found of its embeddings.
         samples: translations.
     """
 

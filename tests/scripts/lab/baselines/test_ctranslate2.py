@@ -35,7 +35,7 @@ def test_an_interpreter_without_it_is_refused_in_one_line(tmp_path):
 
 @pytest.mark.parametrize("int8", [False, True])
 def test_its_translations_are_those_of_our_search(tmp_path, int8):
-    """With an output bias, which the checkpoint on the way cannot hold."""
+    """With an output bias, which fairseq's own Transformer has not."""
     pytest.importorskip("ctranslate2")
     words = [f"w{i}" for i in range(30)]
     data_bin = write_dictionaries(tmp_path / "bin", "dict.en.txt", "dict.de.txt", words=words)

@@ -6,8 +6,8 @@ import pytest
 
 from scripts.lab.benchmarks import gradients
 from scripts.lab.records.schema import BenchmarkRecord
-from scripts.lab.records.typed import from_json
 from tests.support.records import MACHINE
+from tiednmt.typed import from_json
 
 
 def test_the_cost_of_a_measured_update_is_spread_over_all(monkeypatch, tmp_path):

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from scripts.lab.figures import uses
-from scripts.lab.records.gradients import GradientShares
+from scripts.lab.figures.uses import in_summary
 from scripts.lab.records.schema import TranslationRecord
-from scripts.lab.records.typed import Fault, from_json, to_json
 from tests.support import records
+from tiednmt.embeddings import uses
+from tiednmt.embeddings.gradients import GradientShares
+from tiednmt.typed import Fault, from_json, to_json
 
 
 def shares(**options):
@@ -88,7 +89,7 @@ def test_dictionaries_apart_have_no_sides_and_share_some_bands():
 
 def test_lines_of_an_experiment_have_the_looks_of_its_rows():
     found = record(**{"three-way": [records.gradients()]})
-    picture, *_ = uses.in_summary(found)
+    picture, *_ = in_summary(found)
     assert [chart.title for chart in picture.charts] == [
         *("Gradient from the source input", "Gradient from the target input"),
         "Gradient from the output",
@@ -115,7 +116,7 @@ def test_learned_scales_are_a_sentence():
     scales = {"source input embedding": {"mean": 3.456, "sd": 0.1, "seeds": 2}}
     (first, second) = found.rows
     row = from_json(type(second), {**to_json(second), "input_scales": scales})
-    (text,) = uses.in_summary(replace(found, rows=[first, row], gradients=None))
+    (text,) = in_summary(replace(found, rows=[first, row], gradients=None))
     assert text == (
         "Learned scales of the lookups, as they ended: three-way: source input 3.46 ± 0.10."
     )

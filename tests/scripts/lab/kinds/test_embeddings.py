@@ -10,7 +10,6 @@ import torch
 from gensim.models import Word2Vec
 from scipy.stats import spearmanr
 
-from preprocess.wordsim import SETS
 from scripts import reproduce
 from scripts.lab.figures.embeddings import in_order
 from scripts.lab.kinds.embeddings import EmbeddingScoring, SkipGramScoring
@@ -19,6 +18,7 @@ from scripts.lab.run.specs import load_experiment
 from scripts.lab.runner import scoring_of
 from scripts.lab.store import read_record, summary_of
 from tests.support import records
+from tiednmt.analysis.word_similarity import SETS
 from tiednmt.errors import UserError
 
 SMALL = """

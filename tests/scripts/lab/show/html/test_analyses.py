@@ -1,4 +1,4 @@
-"""What ``python -m scripts.analyse`` left, alone and in the folder of a run."""
+"""What ``tiednmt analyse`` left, alone and in the folder of a run."""
 
 import copy
 import json

@@ -2,8 +2,8 @@
 
 import pytest
 
-from scripts.lab.records.figures import Axis, Bars, Chart, HeatMap, Piece, Point, Series
 from scripts.lab.show.html import charts
+from tiednmt.show.figures import Axis, Bars, Chart, HeatMap, Piece, Point, Series
 
 
 def test_linear_scale():

@@ -2,10 +2,10 @@
 
 import pytest
 
-from scripts.lab.figures.parts import by_band, likeness_map, over_frequency, tie_bars, tie_table
-from scripts.lab.records.analysis import MovementBand
-from scripts.lab.records.figures import Axis, Cell
 from tests.support import small_models
+from tiednmt.embeddings.record import MovementBand
+from tiednmt.show.figures import Axis, Cell
+from tiednmt.show.parts import by_band, likeness_map, over_frequency, tie_bars, tie_table
 from tiednmt.tying import tie_map
 
 

@@ -16,8 +16,8 @@ from matplotlib.font_manager import fontManager
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
 
-from scripts.lab.records.figures import Bars, Chart, HeatMap, Picture, Point, Series
 from tiednmt.files import named_when_whole
+from tiednmt.show.figures import Bars, Chart, HeatMap, Picture, Point, Series
 from tiednmt.translation.systems import file_name
 
 SIGNS = "os^Dv"

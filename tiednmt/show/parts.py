@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import sqrt
 from typing import Protocol, TypeVar
 
-from scripts.lab.records.figures import (
+from tiednmt.show.figures import (
     Axis,
     Bars,
     Block,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from scripts.lab.records.typed import Fault, from_json, to_json
+from tiednmt.typed import Fault, from_json, to_json
 
 
 @dataclass(frozen=True)

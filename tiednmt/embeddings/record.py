@@ -1,4 +1,4 @@
-"""The record of ``python -m scripts.analyse``, in the file ``analysis.json``."""
+"""The record of ``tiednmt analyse``, in the file ``analysis.json``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.lab.records.gradients import GradientShares, Ranks
-from scripts.lab.records.typed import Fault, from_json, to_json
+from tiednmt.embeddings.gradients import GradientShares, Ranks
 from tiednmt.errors import UserError
 from tiednmt.files import write_json
+from tiednmt.typed import Fault, from_json, to_json
 
 FILE = "analysis.json"
 FORMAT = 1
@@ -181,8 +181,7 @@ def read_analysis(path: Path) -> Analysis:
         return _checked(content)
     except Fault as fault:
         raise UserError(
-            f"{path}: {fault}, so it is damaged or of another version; "
-            "run python -m scripts.analyse again"
+            f"{path}: {fault}, so it is damaged or of another version; run tiednmt analyse again"
         ) from fault
 
 

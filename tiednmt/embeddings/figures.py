@@ -1,19 +1,11 @@
-"""What is shown of ``python -m scripts.analyse``: tables and charts of its record."""
+"""What is shown of ``tiednmt analyse``: tables and charts of its record."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from scripts.lab.figures import uses
-from scripts.lab.figures.parts import (
-    by_band,
-    dots_by_set,
-    likeness_map,
-    over_frequency,
-    rho,
-    tie_blocks,
-)
-from scripts.lab.records.analysis import (
+from tiednmt.embeddings import uses
+from tiednmt.embeddings.record import (
     AnalysedMatrix,
     AnalysedModel,
     Analysis,
@@ -23,7 +15,7 @@ from scripts.lab.records.analysis import (
     SetSimilarities,
     VocabularyShares,
 )
-from scripts.lab.records.figures import (
+from tiednmt.show.figures import (
     Axis,
     Block,
     Cell,
@@ -36,8 +28,16 @@ from scripts.lab.records.figures import (
     Series,
     Table,
 )
-from scripts.lab.records.typed import to_json
+from tiednmt.show.parts import (
+    by_band,
+    dots_by_set,
+    likeness_map,
+    over_frequency,
+    rho,
+    tie_blocks,
+)
 from tiednmt.tying import TieMap
+from tiednmt.typed import to_json
 
 LABELLED_WORDS = 80  # of a map; the rest are points alone
 

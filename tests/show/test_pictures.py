@@ -6,7 +6,9 @@ from xml.etree import ElementTree
 import matplotlib.figure
 import pytest
 
-from scripts.lab.records.figures import (
+from tiednmt.errors import UserError
+from tiednmt.show import pictures
+from tiednmt.show.figures import (
     Axis,
     Bars,
     Chart,
@@ -16,9 +18,7 @@ from scripts.lab.records.figures import (
     Point,
     Series,
 )
-from scripts.lab.show import pictures
-from scripts.lab.show.pictures import draw
-from tiednmt.errors import UserError
+from tiednmt.show.pictures import draw
 
 LINES = Chart(
     "Curves",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,14 +14,14 @@ import torch
 from gensim.models import KeyedVectors
 from scipy.stats import spearmanr
 
-from scripts import analyse
-from scripts.lab.figures.analysis import figures
-from scripts.lab.records.analysis import SetSimilarities, Similarity, read_analysis
-from scripts.lab.score.embeddings import Subject, load
-from scripts.lab.show.markdown import page
 from tests.support.untrained import save_untrained, write_dictionaries
 from tiednmt.analysis.embeddings import Embedding
 from tiednmt.analysis.word_vectors import save_word2vec
+from tiednmt.commands import analyse
+from tiednmt.embeddings.analyse import Subject, load
+from tiednmt.embeddings.figures import figures
+from tiednmt.embeddings.record import SetSimilarities, Similarity, read_analysis
+from tiednmt.show.markdown import page
 
 WORDS = [f"w{i}" for i in range(24)]
 LM = ("--task", "tied_language_modeling", "--arch", "tied_lstm_lm", "--hidden-size", 6)
@@ -251,4 +252,26 @@ def test_refused_with_one_line(case, folder, tmp_path):
     with pytest.raises(SystemExit, match=message) as stop:
         analyse.main([*given, "--data", str(folder / "data"), "--out", str(tmp_path / "out")])
     assert str(stop.value).startswith("error: ") and "\n" not in str(stop.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_same_from_a_clone(tmp_path):
+    from scripts import analyse as of_clone
+
+    (tmp_path / "x.vec").write_text("".join(f"w{i} {i} {i * i} 1\n" for i in range(5)))
+    for command, name in ((analyse, "a"), (of_clone, "b")):
+        command.main([str(tmp_path / "x.vec"), "--out", str(tmp_path / name)])
+    one, other = ((tmp_path / name / "analysis.json").read_bytes() for name in "ab")
+    assert one == other
+
+
+def test_what_is_not_installed_is_named(folder, tmp_path, monkeypatch):
+    for name in ("matplotlib", "gensim"):
+        monkeypatch.setitem(sys.modules, name, None)
+    given = [str(folder / "none.pt"), "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as ended:
+        analyse.main(given)
+    assert str(ended.value.code) == (
+        "error: gensim, matplotlib: not installed; pip install 'tiednmt[analysis]' installs them"
+    )
     assert not (tmp_path / "out").exists()

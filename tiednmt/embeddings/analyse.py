@@ -1,4 +1,4 @@
-"""What the embeddings of checkpoints have learned; its record is that of records.analysis."""
+"""What the embeddings of checkpoints have learned, as a record."""
 
 from __future__ import annotations
 
@@ -10,8 +10,15 @@ from typing import Any
 import tiednmt.analysis.checkpoints as checkpoints
 import tiednmt.analysis.word_vectors as word_vectors
 import tiednmt.plugin  # noqa: F401
-from preprocess.wordsim import set_name
-from scripts.lab.records.analysis import (
+from tiednmt.analysis.attention import attention_of
+from tiednmt.analysis.embeddings import Embedding, EmbeddingError, Units, nearest, units_of, whole
+from tiednmt.analysis.geometry import in_two_dimensions, norms_by_frequency
+from tiednmt.analysis.likeness import likeness
+from tiednmt.analysis.word_similarity import WordPairs, parse_pairs, set_name, word_similarity
+from tiednmt.analysis.word_vectors import EXPORTS
+from tiednmt.criterions.row_movement import read_row_movement
+from tiednmt.embeddings.gradients import gradient_shares_in
+from tiednmt.embeddings.record import (
     AnalysedMatrix,
     AnalysedModel,
     Analysis,
@@ -26,19 +33,9 @@ from scripts.lab.records.analysis import (
     VocabularyShares,
     WordMap,
 )
-from scripts.lab.records.typed import from_json
-from scripts.lab.run.gradients import gradient_shares_in
-from scripts.lab.run.provenance import package_versions
-from tiednmt.analysis.attention import attention_of
-from tiednmt.analysis.embeddings import Embedding, EmbeddingError, Units, nearest, units_of, whole
-from tiednmt.analysis.geometry import PCA, PROJECTIONS, in_two_dimensions, norms_by_frequency
-from tiednmt.analysis.likeness import likeness
-from tiednmt.analysis.word_similarity import WordPairs, parse_pairs, word_similarity
-from tiednmt.analysis.word_vectors import EXPORTS
-from tiednmt.criterions.row_movement import read_row_movement
+from tiednmt.embeddings.settings import Options
 from tiednmt.errors import UserError
 from tiednmt.files import named_when_whole
-from tiednmt.options import option, positive
 from tiednmt.text.lines import read_lines
 from tiednmt.text.manifest import any_manifest
 from tiednmt.text.pipeline import TextPipeline
@@ -46,38 +43,12 @@ from tiednmt.translation.evaluation import load_system
 from tiednmt.translation.prepared import Prepared
 from tiednmt.translation.systems import file_name, parse_system
 from tiednmt.tying import TieMap
+from tiednmt.typed import from_json
+from tiednmt.versions import package_versions
 
 PACKAGES = ("scipy", "gensim")
 LANGUAGE_OF_SETS = "en"
 NEIGHBOURS = 8
-
-
-@dataclass(frozen=True)
-class Options:
-    """What is looked at: words for neighbours, how many and how on the map, sentences."""
-
-    data: Path | None = option(
-        "folder of preprocess.*, or a data-bin (default: where a checkpoint says)",
-        default=None,
-        metavar="PREPARED",
-    )
-    similarity: tuple[Path, ...] = option(
-        "word-similarity sets, or folders of them (python -m preprocess.wordsim)", default=()
-    )
-    words: tuple[str, ...] = option("show their nearest neighbours", default=(), metavar="WORD")
-    map: str = option("the map's method", default=PCA, choices=PROJECTIONS)
-    map_words: int = option(
-        "so many of the most frequent words on the map", default=300, type=positive
-    )
-    sentences: Path | None = option(
-        "raw source text, a sentence per line: show the attention of its translation",
-        default=None,
-        metavar="FILE",
-    )
-    export: str | None = option(
-        "write the embeddings for other tools", default=None, choices=tuple(EXPORTS)
-    )
-    cpu: bool = option("run on the CPU, even with a GPU", default=False)
 
 
 @dataclass(frozen=True)

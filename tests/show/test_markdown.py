@@ -1,7 +1,7 @@
 """Tables as Markdown."""
 
-from scripts.lab.records.figures import Bullets, Cell, Code, Figures, Part, Picture, Table
-from scripts.lab.show import markdown
+from tiednmt.show import markdown
+from tiednmt.show.figures import Bullets, Cell, Code, Figures, Part, Picture, Table
 
 TABLE = Table(
     ["model", "U", "V", "BLEU"],

@@ -1,0 +1,95 @@
+r"""What the embeddings of trained models learned: tables, pictures and JSON in one folder.
+
+Reads checkpoints of fairseq-train (this package's models and stock lstm, lstm_lm, transformer,
+transformer_lm) and word vectors of word2vec or gensim. U is an input embedding, V an output
+embedding, S a tied one, P·V the output embedding behind a projection.
+
+  {command} none=runs/ptb-small/none/checkpoint_best.pt \
+      tied=runs/ptb-small/wt/checkpoint_best.pt --data runs/ptb-small/data \
+      --similarity data/wordsim --words money year --out runs/analysis
+
+Needs pip install 'tiednmt[analysis]'.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from tiednmt.commandline import command_parser, quiet_libraries
+from tiednmt.embeddings.settings import Options
+from tiednmt.errors import UserError, one_line_errors
+from tiednmt.options import add_options, from_arguments
+
+PACKAGES = ("scipy", "gensim", "matplotlib")
+
+
+@one_line_errors
+def main(argv: Sequence[str] | None = None, command: str = "tiednmt analyse") -> None:
+    """Run the command line ``argv`` (default: the process's own arguments)."""
+    parser = parser_of(command)
+    args = parser.parse_args(argv)
+    if not args.checkpoints or not args.out:
+        parser.error("give checkpoints and --out")
+    run(args.checkpoints, from_arguments(Options, args), args.out)
+
+
+def parser_of(command: str, more: str = "") -> ArgumentParser:
+    """The options; ``more`` is told behind the rest."""
+    parser = command_parser(command, (__doc__ or "").replace("{command}", command) + more)
+    parser.add_argument(
+        "checkpoints", nargs="*", metavar="[NAME=]CHECKPOINT", help="what to analyse"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to fill")
+    add_options(parser, Options)
+    return parser
+
+
+def run(checkpoints: Sequence[str], options: Options, out: Path) -> None:
+    """Fill ``out`` with what is found of the checkpoints, and print the tables.
+
+    Raises:
+        UserError: a package is not installed, or a checkpoint cannot be read.
+    """
+    quiet_libraries()
+    _require_packages()
+
+    from tiednmt.embeddings.analyse import analyse, export, load_all, read_sets
+    from tiednmt.embeddings.figures import figures
+    from tiednmt.embeddings.record import FILE, write_analysis
+    from tiednmt.files import write_whole
+    from tiednmt.show.markdown import page
+    from tiednmt.show.pictures import draw
+
+    sets = read_sets(options.similarity)
+    subjects = load_all(checkpoints, options.data)
+    record = analyse(subjects, sets, options)
+    out.mkdir(parents=True, exist_ok=True)
+    if options.export:
+        export(subjects, options.export, out)
+    shown = figures(record)
+    draw(shown.pictures, out)
+    write_analysis(out / FILE, record)
+    with write_whole(out / "tables.md") as file:
+        file.write(page(shown))
+    print(page(shown))
+    print(f"tables, pictures and {FILE}: {out}")
+
+
+def _require_packages() -> None:
+    missing = []
+    for name in PACKAGES:
+        try:
+            import_module(name)
+        except ImportError:
+            missing.append(name)
+    if missing:
+        raise UserError(
+            f"{', '.join(missing)}: not installed; pip install 'tiednmt[analysis]' installs them"
+        )
+
+
+if __name__ == "__main__":
+    main()
