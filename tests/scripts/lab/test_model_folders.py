@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from scripts.lab.records.typed import from_json
 
 from scripts import model_folder
 from scripts.lab import model_folders
@@ -17,6 +16,7 @@ from tests.support.translators import save_translator
 from tiednmt.errors import UserError
 from tiednmt.export.model_folder import read_model_folder
 from tiednmt.export.reading import read_trained
+from tiednmt.typed import from_json
 
 
 @pytest.fixture(scope="module")
