@@ -213,7 +213,7 @@ def _fetch_part(url: str, part: Path, first_wait: float, stop: Event) -> None:
             raise UserError(f"{url}: not a web address") from None
     raise UserError(
         f"{url}: not downloaded after {ATTEMPTS} attempts ({reason}); what arrived is kept,"
-        " so that the same command goes on from there"
+        " so that the same command continues from there"
     )
 
 
@@ -238,6 +238,6 @@ def _continue(url: str, part: Path, stop: Event) -> None:
                 bar.update(len(block))
     arrived = part.stat().st_size
     if stop.is_set():
-        raise UserError(f"{url}: stopped; the same command goes on from there")
+        raise UserError(f"{url}: stopped; the same command continues from there")
     if total is not None and arrived < total:
         raise ConnectionError(f"connection closed after {arrived} of {total} bytes")

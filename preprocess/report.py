@@ -1,4 +1,4 @@
-"""What preparing a bitext prints at its end: what was kept, how text comes back, how to go on."""
+"""What preparing a bitext prints at the end: what was kept, how text comes back, what is next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast this is beside what one would use instead, measured side by side in one run.
+"""Compare our speed with the obvious alternatives; the two sides alternate in one run.
 
   python -m scripts.benchmark train --data runs/multi30k-en-de/data --precision bf16
   python -m scripts.benchmark start-up --data runs/multi30k-en-de/data

@@ -8,10 +8,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 floors=(
     "tiednmt/* 90"
     "tiednmt/tying.py 95"
-    "tiednmt/modules/* 95"
-    "tiednmt/search/* 95"
-    "tiednmt/text/* 95"
-    "tiednmt/vocabulary/* 90"
+    "tiednmt/modules/* 90"
+    "tiednmt/search/* 93"
+    "tiednmt/text/* 92"
+    "tiednmt/vocabulary/* 95"
 )
 
 if [[ ${1:-} != --report ]]; then

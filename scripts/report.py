@@ -1,4 +1,4 @@
-"""Gather finished experiments into one HTML page that needs nothing beside itself.
+"""Gather finished experiments into one self-contained HTML page.
 
 A RUN is the folder of an experiment, with what python -m scripts.analyse left in its folder
 "analysis", if anything; or a record kept from one (results/NAME.json), which has no tie maps and

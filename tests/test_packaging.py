@@ -67,7 +67,7 @@ def test_wheel_holds_tiednmt_alone(wheel: Path) -> None:
 def test_wheel_holds_all_of_tiednmt(wheel: Path) -> None:
     expected = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tiednmt").rglob("*.py")}
     names = zipfile.ZipFile(wheel).namelist()
-    assert expected | {"tiednmt/py.typed"} <= set(names)
+    assert expected | {"tiednmt/py.typed", "tiednmt/serve/page.html"} <= set(names)
     assert any(name.startswith("tiednmt/kernels/_cpu.") for name in names)
 
 

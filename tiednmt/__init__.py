@@ -24,9 +24,9 @@ def load(
     int8: bool | None = None,
     cpu: bool = False,
 ) -> Translator:
-    """A translator of raw text, from a trained model.
+    """Load a trained model as a translator of raw text.
 
-    From a model folder, which ``tiednmt export`` writes and which has all that is needed::
+    From a model folder, which ``tiednmt export`` writes and which has everything needed::
 
         translator = tiednmt.load("en-cs")
         translator.translate(["A dog runs.", "Two men talk."])   # ["Pes běží.", "Dva muži mluví."]
@@ -37,21 +37,21 @@ def load(
         tiednmt.load("runs/checkpoint_best.pt", data="data/multi30k-en-cs")
         tiednmt.load(["en-cs", "en-cs-seed-2"])
 
-    Lines come back in the order they were given, one for each, blank for blank ones. A translation
-    does not depend on what other lines there are. Options of the search::
+    There is one translation per line, in order; blank lines stay blank. A translation does not
+    depend on the other lines. Options of the search::
 
         translator.translate(lines, beam=5, lenpen=1.0)          # list[str]; these are the defaults
         translator.translate(lines, nbest=3)                     # list[list[str]], the best first
         translator.translate(lines, max_tokens=4000, max_sentences=None)  # of a batch
 
-    With ``details=True`` there is a :class:`~tiednmt.translation.translator.Translation` in the
-    place of each string, with ``text``, ``score``, ``units``, ``unit_scores``, ``source_units``,
+    ``details=True`` returns a :class:`~tiednmt.translation.translator.Translation` instead of each
+    string, with ``text``, ``score``, ``units``, ``unit_scores``, ``source_units``,
     ``alignment`` and ``attention``::
 
         (best,), = translator.translate(["A dog runs."], nbest=1, details=True)
         [(best.source_units[i], best.units[j]) for i, j in best.alignment]
 
-    For more lines than fit in memory, ``stream`` takes an iterable and gives an iterator::
+    For more lines than fit in memory, ``stream`` takes an iterable and returns an iterator::
 
         with open("in.txt") as lines:
             for translation in translator.stream(lines):
@@ -66,10 +66,10 @@ def load(
         data: the prepared folder of checkpoints; by default the one that they were trained on.
         int8: decode with int8 weights, on the CPU: faster, and nearly the same translations. By
             default where the folder was exported with them.
-        cpu: use no GPU, even where there is one.
+        cpu: use no GPU, even if there is one.
 
     Raises:
-        UserError: a ValueError, of one line that says what is wrong and the way out.
+        UserError: a ValueError whose one line names the problem and the way out.
     """
     from tiednmt.translation.loading import load_translator
 

@@ -79,7 +79,7 @@ def _checkpoint_in(error: BaseException, *functions: str) -> str | None:
 
 
 def _refused_by_fairseq(error: BaseException) -> bool:
-    """Whether fairseq itself refused to start from a checkpoint, with a message of its own."""
+    """Whether fairseq itself refused to start from a checkpoint, with its own message."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     return bool(frames) and frames[-1].f_code.co_name == "load_checkpoint"
 
@@ -100,7 +100,7 @@ def one_line_errors(main: Callable[..., None]) -> Callable[..., None]:
         try:
             main(*args, **kwargs)
         except KeyboardInterrupt:
-            sys.exit("interrupted; run the same command again to go on")
+            sys.exit("interrupted; run the same command again to continue")
         except Exception as error:
             line = explain(error)
             if line is None:

@@ -1,4 +1,4 @@
-"""Text that says a value, read without running it, where fairseq would call ``eval``."""
+"""Values written as text, read without running them, where fairseq would call ``eval``."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def _batches(cfg: Any) -> dict[str, int | None]:
 
 
 def _warn_of_other_batches(ours: Mapping[str, Any], cfg: Any, epoch_itr: Any) -> None:
-    """Say that a part of an epoch is seen twice or not at all: fairseq goes on by its batches."""
+    """Warn if part of an epoch is seen twice or not at all: fairseq counts its batches."""
     before, now = ours.get("batches"), _batches(cfg)
     if not isinstance(before, Mapping) or epoch_itr.iterations_in_epoch == 0:
         return

@@ -48,7 +48,7 @@ class Vocabulary(Protocol):
 
 @dataclass(frozen=True)
 class Embeddings:
-    """The matrices of a model; where two are tied, the modules are one object."""
+    """The matrices of a model; tied matrices are the same module object."""
 
     source: nn.Embedding | None  # a language model has none
     target: nn.Embedding
@@ -84,7 +84,7 @@ def build_embeddings(
         projection_bias: give P a bias.
         rank: numbers per row of the matrices where these are factorised, which a
             :class:`LookupScale` projects up to ``dim``; 0: as many as ``dim``.
-        output_map: what stands between the matrix and V.
+        output_map: maps the matrix to V.
 
     Raises:
         UserError: both languages are to share a matrix, but the vocabularies differ or there is
@@ -267,9 +267,9 @@ FACTORS, PRIVATE = "factors of the embeddings", "private source rows"
 
 @dataclass(frozen=True)
 class TieMap:
-    """Which matrices are one and what that saves.
+    """Which matrices are tied, and what that saves.
 
-    ``between`` says what stands between a matrix and its uses, in the words of the signature.
+    ``between`` lists the operations between a matrix and its uses, as in the signature.
     """
 
     groups: tuple[tuple[tuple[str, ...], tuple[int, int]], ...]  # (names, (rows, dim)) per matrix

@@ -132,7 +132,7 @@ def _difference(
 
 
 def _options_apart(rows: Sequence[TranslationRow]) -> Mapping[str, str]:
-    """By row the options of its model, beside --tying, that other rows have not."""
+    """Per row, the model options other than --tying that other rows do not have."""
     models = [{"model": row.recipe["model"]} for row in rows]
     apart = settings.compare(models).apart
     return {

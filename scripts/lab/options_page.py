@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from copy import copy
@@ -58,7 +59,7 @@ def command_modules() -> dict[str, str]:
 
 
 def _is_command(code: str) -> bool:
-    return 'if __name__ == "__main__":' in code
+    return bool(re.search(r"^    main\(", code, re.MULTILINE))
 
 
 def table(name: str) -> str:

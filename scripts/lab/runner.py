@@ -180,7 +180,7 @@ def _require_checkpoints(experiment: Experiment) -> None:
 
 
 def _kept(checkpoint: Mapping[str, Any]) -> float:
-    """Checkpoints that fairseq keeps to the end, beside the last and the best."""
+    """How many checkpoints fairseq keeps to the end, without the last and the best."""
     if checkpoint.get("save_interval_updates"):
         limit = checkpoint.get("keep_interval_updates", -1)
     else:

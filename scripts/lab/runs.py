@@ -1,4 +1,4 @@
-"""What the report shows of a run: its record, and what its folder holds beside it."""
+"""What the report shows of a run: its record, and the rest of its folder."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _section(record: Record, folder: Path | None) -> Section:
 
 
 def _ties(rows: Sequence[str], folder: Path) -> list[Part]:
-    """Which matrices are one in the rows whose checkpoints are at hand."""
+    """Which matrices are tied, for the rows whose checkpoints are available."""
     data_bin = folder / "data" / "data-bin"
     paths = {row: folder / folder_name(row) / "checkpoint_best.pt" for row in rows}
     ties = {

@@ -108,7 +108,7 @@ def figures_of(record: Record) -> Figures:
 
 
 def summary_of(record: Record) -> str:
-    """The Markdown of what stands of a record on a page of many."""
+    """The Markdown of a record on a page with several."""
     return markdown.blocks(figures_of(record).summary)
 
 
@@ -123,7 +123,7 @@ def _checked(path: Path, content: dict[str, Any]) -> Any:
         return from_json(KINDS[content["kind"]].record, fields)
     except Fault as fault:
         raise UserError(
-            f"{path}: {fault}, so it is damaged; run its experiment again to write it anew"
+            f"{path}: {fault}, so it is damaged; run its experiment again to rewrite it"
         ) from fault
 
 

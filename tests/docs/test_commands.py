@@ -21,9 +21,9 @@ from scripts.lab.store import PAGES, ROOT, with_tables
 
 PAGES = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 PAGES = [page for page in PAGES if page.is_file()]
-OTHERS = {"pip", "echo", "mkdocs", "cd", "make", "git", "pre-commit"}  # not ours
+OTHERS = {"pip", "echo", "mkdocs", "cd", "source", "make", "git", "pre-commit"}  # not ours
 # modules that are no command of options.md: of tests, benchmarks and baselines
-INNER = re.compile(r"(tests|pytest|scripts\.lab)\b")
+INNER = re.compile(r"(tests|pytest|scripts\.lab|scripts\.lowest)\b")
 FAIRSEQ = {
     "fairseq-train": fairseq_options.get_training_parser,
     "fairseq-generate": fairseq_options.get_generation_parser,

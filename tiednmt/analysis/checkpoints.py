@@ -133,7 +133,7 @@ def _names(path: Path, config: Any, weights: Mapping[str, Tensor]) -> ParameterN
 def _behind_projection(
     weights: Mapping[str, Tensor], names: ParameterNames, named: Mapping[str, Tensor]
 ) -> Tensor | None:
-    """What meets the features before P; None without a P, or where V is not a matrix of its own."""
+    """What multiplies the features before P; None without P, or if V is not a separate matrix."""
     projection, down = take(weights, names.projection), take(weights, names.down)
     if projection is None or map_of(weights, names):
         return None

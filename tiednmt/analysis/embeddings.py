@@ -77,7 +77,7 @@ class Embedding:
         return self.take(found).mean(axis=0) if found else None
 
     def known_units(self, word: str, units: Units = whole) -> Sequence[str]:
-        """The units of the word as it stands, or else in lower case; none if one is not known."""
+        """The units of the word as written, or else in lower case; none if one is not known."""
         for form in (word, word.lower()):
             found = units(form)
             if all(unit in self.rows for unit in found):

@@ -1,4 +1,4 @@
-"""Cosines of embeddings beside human judgements of word similarity (Press & Wolf 2017, section 4).
+"""Cosines of embeddings against human judgements of word similarity (Press & Wolf 2017, section 4).
 
 Files are those of Faruqui and Dyer's collection (github.com/mfaruqui/eval-word-vectors): two words
 and a score a line.

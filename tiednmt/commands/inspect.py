@@ -1,4 +1,4 @@
-"""Say which matrices of a model are one: in memory, by their numbers, and by what is claimed.
+"""Show which matrices of a model are tied: in memory, by value, and as claimed.
 
   tiednmt inspect runs/checkpoint_best.pt
   tiednmt inspect opus-mt-en-de/ model.npz joey/best.ckpt eole/model.00.safetensors

@@ -23,26 +23,26 @@ def main(argv: Sequence[str] | None = None, command: str = "tiednmt serve") -> N
     """Run the command line ``argv`` (default: the process's own arguments)."""
     parser = command_parser(command, __doc__)
     parser.add_argument(
-        "models", nargs="+", type=Path, metavar="MODEL", help="model folder, or checkpoint"
+        "models", nargs="+", type=Path, metavar="MODEL", help="model folder or checkpoint"
     )
     parser.add_argument(
-        "--data", type=Path, metavar="PREPARED", help="folder of preprocess.*, for checkpoints"
+        "--data", type=Path, metavar="PREPARED", help="prepared folder of checkpoints"
     )
     parser.add_argument(
         "--port",
         type=Range(0, 65535),
         default=8000,
         metavar="N",
-        help="default 8000; 0: any that is free",
+        help="port (default: 8000; 0: any free one)",
     )
     parser.add_argument(
         "--host",
         default="127.0.0.1",
         metavar="ADDRESS",
-        help="address to serve at (default 127.0.0.1, which only this machine reaches); there is "
+        help="address to serve at (default: 127.0.0.1, which only this machine reaches). There is "
         "no password: whoever reaches it can use it",
     )
-    parser.add_argument("--int8", action="store_true", help="decode with int8 weights, on the CPU")
+    parser.add_argument("--int8", action="store_true", help="decode with int8 weights on the CPU")
     add_cpu(parser)
     args = parser.parse_args(argv)
     quiet_libraries()

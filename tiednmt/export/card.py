@@ -1,4 +1,4 @@
-"""What a model folder says of its model: for programs, and for people."""
+"""The model card of a model folder, for programs and for people."""
 
 from __future__ import annotations
 

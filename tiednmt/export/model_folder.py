@@ -135,7 +135,7 @@ def read_model_folder(folder: Path) -> TrainedModel:
         if not file.is_file() or sha256(file) != digest:
             raise UserError(
                 f"{file}: not the file that was written, by the hash in {folder / CONFIG}; "
-                "copy the folder again or export the model anew"
+                "copy the folder again or export the model again"
             )
     pipeline = TextPipeline.saved(folder / SEGMENTATION)
     codes = pipeline.languages

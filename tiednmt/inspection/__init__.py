@@ -1,1 +1,1 @@
-"""Which matrices of a file are one, whichever toolkit wrote it: what is stored, what is claimed."""
+"""Which matrices of a file are tied, whichever toolkit wrote it: as stored, and as claimed."""

@@ -172,7 +172,7 @@ def _config_within(content: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
 
 
 def _config_beside(path: Path) -> dict[str, Any]:
-    """What a file beside it says of the model: JSON or YAML."""
+    """The model's configuration in a file next to it: JSON or YAML."""
     names = [f"{path.name}.yml", *CONFIGURATIONS]
     found = next((path.with_name(n) for n in names if path.with_name(n).is_file()), None)
     if found is None:

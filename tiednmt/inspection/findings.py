@@ -105,7 +105,7 @@ class Findings:
 
 
 def inspect(path: Path) -> Findings:
-    """Read a file, or the weights in a folder, and say which of its matrices are one.
+    """Read a file, or the weights in a folder, and find which of its matrices are tied.
 
     Raises:
         UserError: it cannot be read safely, or holds no embeddings of a known toolkit.
@@ -232,6 +232,6 @@ def _parameters(stored: StoredModel, wasted: Mapping[str, int]) -> int:
 
 
 def _is_scale(name: str, stored: StoredModel) -> bool:
-    """Whether a tensor only says what the whole numbers of another are multiplied by."""
+    """Whether a tensor only holds the scales of another, integer tensor."""
     scaled = stored.tensors.get(name.removesuffix(".scale"))
     return name.endswith(".scale") and scaled is not None and scaled.dtype == torch.int8

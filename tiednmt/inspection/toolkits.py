@@ -1,4 +1,4 @@
-"""Where each toolkit keeps its matrices, and what its configuration says of them.
+"""Where each toolkit keeps its matrices, and what its configuration claims about them.
 
 ===============  =================================================================================
 fairseq          :mod:`tiednmt.models.parameters`; ``share_all_embeddings``,
@@ -28,7 +28,7 @@ Config = Mapping[str, Any]
 
 
 class Claim(NamedTuple):
-    """What a configuration says is one matrix; None where it says nothing."""
+    """Which matrices a configuration claims to tie; None if it says nothing."""
 
     inputs: bool | None  # source input = target input
     output: bool | None  # target input = output
@@ -48,7 +48,7 @@ class Layout:
         target: target input embedding.
         output: output embedding.
         transposed: which of these are stored as dim × rows.
-        claim: what a configuration says.
+        claim: that of the configuration.
     """
 
     toolkit: str
@@ -75,7 +75,7 @@ def _either(one: bool | None, other: bool | None) -> bool | None:
 
 
 def _inner(config: Config) -> Config:
-    """What a configuration says under ``model``."""
+    """The ``model`` section of a configuration."""
     inner = config.get("model")
     return inner if isinstance(inner, Mapping) else {}
 

@@ -36,7 +36,7 @@ def _load() -> ctypes.CDLL:
     if version != VERSION:
         raise ImportError(
             f"{compiled.origin} was compiled from another version of tiednmt; "
-            "pip install --no-deps --editable CLONE compiles it anew"
+            "pip install --no-deps --editable CLONE recompiles it"
         )
     return kernels
 

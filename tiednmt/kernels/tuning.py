@@ -10,7 +10,7 @@ from __future__ import annotations
 # Scores of the loss that are held at once: as many as fit the cache of a CPU; on a GPU so many that
 # launches do not count. EPYC, 4 threads, 2026-11-23:
 #   python -m scripts.benchmark output-layer --threads 4
-# The GPU's is a guess: no GPU was at hand.
+# The GPU's is a guess: no GPU was available.
 LOSS_SCORES_ON_CPU, LOSS_SCORES_ON_GPU = 2**22, 2**25
 # Tokens of a chunk of the loss, at least, that make a product worth its pass over V. As above.
 LOSS_TOKENS = 320
@@ -43,5 +43,5 @@ FREED_BYTES_KEPT, SMALL_TENSOR_BYTES = 2**30, 2**25
 ONEDNN_KERNELS_KEPT, IDEEP_KERNELS_KEPT = 64, 1
 
 # Numbers of a row that a program of a GRU's step has, and that one of the attention holds at once.
-# Guesses: no GPU was at hand.
+# Guesses: no GPU was available.
 GPU_BLOCK, GPU_TILE = 256, 4096

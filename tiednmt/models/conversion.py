@@ -74,7 +74,7 @@ def convert(state: Mapping[str, Any]) -> tuple[Checkpoint, str]:
 
 
 def _like(stock: str) -> str:
-    """Our architecture that stands in for fairseq's."""
+    """Our counterpart of fairseq's architecture."""
     for name, model in MODEL_REGISTRY.items():
         of_model = model.stock if issubclass(model, TiedModel) else None
         if of_model is not None and of_model.architecture == stock:

@@ -363,7 +363,7 @@ class TiedLSTMDecoder(RecurrentDecoder):
 
 
 def _is_on(option: str) -> bool:
-    """What ``--decoder-attention`` says, in the spellings that fairseq's takes."""
+    """The value of ``--decoder-attention``, in the spellings that fairseq accepts."""
     known = {"1": True, "true": True, "0": False, "false": False}
     if str(option).lower() not in known:
         raise UserError(f"--decoder-attention {option}: must be 1 or 0")

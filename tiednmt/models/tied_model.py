@@ -277,7 +277,7 @@ class TiedModel(BaseFairseqModel):
 
     @property
     def tie_map(self) -> TieMap:
-        """Which matrices are one, and how many parameters there are."""
+        """Which matrices are tied, and how many parameters there are."""
         return tie_map_of(self.embeddings, self)
 
     @property
@@ -310,7 +310,7 @@ class TiedModel(BaseFairseqModel):
                 module.freeze(kind)
 
     def prepare_for_inference_(self, cfg: DictConfig) -> None:
-        """fairseq says that the model will not be trained any more."""
+        """fairseq announces that the model will not be trained any more."""
         wanted = owners_in(getattr(cfg.generation, "retain_dropout_modules", None) or ())
         owners = {m.owner for m in self.modules() if isinstance(m, Dropping) and m.owner}
         if unknown := sorted(wanted - owners):
@@ -506,15 +506,15 @@ def lookup_scale_of(
     dim: int | None = None,
     option: str = "input_scale",
 ) -> LookupScale:
-    """What stands between the lookups of one side and the layers that read them.
+    """The operations between the lookups of one side and the layers that read them.
 
     Args:
         cfg: options of the model.
         source: the source dictionary, for the side that looks up source units, which may have
             private rows.
         learned_from: what a learned scale starts from.
-        dim: numbers per embedding, if not as many as the option ``embed_dim`` says.
-        option: the option that says how much it scales.
+        dim: embedding size, if it differs from the option ``embed_dim``.
+        option: the option with the scale.
 
     Raises:
         UserError: it says what it cannot.
@@ -601,7 +601,7 @@ def select_sentences(encoder_out: EncoderOut, order: Tensor) -> EncoderOut:
 
 
 def _another_task(cfg: DictConfig, name: str, changes: dict[str, Any]) -> FairseqTask:
-    """The task of this name in the place of ``cfg.task``, whose options it shares."""
+    """The task of this name instead of ``cfg.task``, whose options it shares."""
     if name not in TASK_DATACLASS_REGISTRY:
         raise UserError(f"fairseq knows no task {name}")
     if unknown := sorted(set(changes) - set(TASK_DATACLASS_REGISTRY[name].__dataclass_fields__)):

@@ -91,7 +91,7 @@ class Attention:
 
 
 def energy_(sums: Tensor) -> Tensor:
-    """σ(2x) in the place of x = q + k: (tanh x + 1) / 2."""
+    """σ(2x) instead of x = q + k: (tanh x + 1) / 2."""
     return sums.mul_(2).sigmoid_()
 
 

@@ -1,4 +1,4 @@
-"""Dropout for recurrent networks: drawn anew at every step, or once for a whole window."""
+"""Dropout for recurrent networks: sampled at every step, or once for a whole window."""
 
 from __future__ import annotations
 

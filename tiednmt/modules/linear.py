@@ -93,7 +93,7 @@ def freeze(layer: nn.Linear, kind: type[FrozenLinear] | None) -> None:
 
 
 def frozen_copy(layer: nn.Linear) -> FrozenLinear | None:
-    """The copy that serves in the place of ``layer.weight`` and ``layer.bias`` now, if any."""
+    """The copy that currently replaces ``layer.weight`` and ``layer.bias``, if any."""
     frozen: Frozen[FrozenLinear | None] | None = getattr(layer, "frozen", None)
     if frozen is None or torch.is_grad_enabled():
         return None

@@ -1,4 +1,4 @@
-"""What stands between the rows of an embedding matrix and the layers that read them.
+"""The operations between the rows of an embedding matrix and the layers that read them.
 
 A softmax wants short rows: its scores start near zero, and so flat. The layers above an input
 embedding want entries of the size of their states. One matrix that is both needs a scale between
@@ -154,11 +154,11 @@ class LookupScale(nn.Module):
 
 
 class PrivateRows(nn.Module):
-    """Rows of some units that one side looks up in the place of those of a shared matrix.
+    """Rows of some units that one side looks up instead of those of a shared matrix.
 
     So a matrix is tied in part. (In *Shared-Private Bilingual Word Embeddings*, Liu et al. 2019,
     arXiv 1906.03100, a part of each row is private.) Which units these are stands in the state, so
-    that a checkpoint can be used where the list of them is not at hand.
+    that a checkpoint can be used without the list of them.
 
     Args:
         units: entries of the vocabulary; None where a checkpoint is to say which.

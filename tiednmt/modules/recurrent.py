@@ -33,7 +33,7 @@ class CarriedState:
         self.state = tuple(part.detach() for part in state)
 
     def clear(self) -> None:
-        """Start anew."""
+        """Start from an empty state."""
         self.state = None
 
 

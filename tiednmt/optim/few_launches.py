@@ -79,6 +79,6 @@ def _update(
 
 
 def total_norm(gradients: Sequence[Tensor], *_: Any) -> Tensor:
-    """The norm of all gradients together, in float32; it stands in for apex' function."""
+    """The norm of all gradients together, in float32; replaces apex' function."""
     norms = torch._foreach_norm(list(gradients), 2, dtype=torch.float32)
     return torch.norm(torch.stack([norm.to(gradients[0].device) for norm in norms]))

@@ -34,7 +34,7 @@ class TiedAveragedSGD(FairseqOptimizer):
 
     @property
     def optimizer_config(self) -> dict[str, Any]:
-        """What overrides the state of a checkpoint when training goes on."""
+        """What overrides the state of a checkpoint when training continues."""
         return {"lr": self.cfg.lr[0], "weight_decay": self.cfg.weight_decay}
 
 

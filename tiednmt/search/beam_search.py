@@ -32,7 +32,7 @@ class Hypotheses(NamedTuple):
 
 
 class _Beams(NamedTuple):
-    """The hypotheses of L sentences that go on, K of each (one before the first step)."""
+    """The hypotheses of L unfinished sentences, K of each (one before the first step)."""
 
     tokens: Tensor  # L × K, the last of each
     sums: Tensor  # L × K, log-probabilities
@@ -108,7 +108,7 @@ class BeamSearch:
             score: features (… × dim) → scores (… × vocabulary).
             encoder_out: of the sentences.
             sentences: how many they are.
-            first: the token that stands before the first.
+            first: the token before the first one.
             limit: tokens of a hypothesis before its end, at most.
         """
         beams = self._start(stepper, encoder_out, sentences, first)
@@ -130,7 +130,7 @@ class BeamSearch:
 
     @staticmethod
     def _start(stepper: Stepper, encoder_out: Any, sentences: int, first: int) -> _Beams:
-        """All hypotheses of a sentence are one before the first step."""
+        """All hypotheses of a sentence are equal before the first step."""
         memory, state = stepper.start(encoder_out)
         device = _first_leaf(state).device
         numbers = torch.arange(sentences, device=device)

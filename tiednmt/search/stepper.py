@@ -62,7 +62,7 @@ def keep(tree: Tree, sentences: Tensor) -> Tree:
 
 
 def follow(state: Tree, parents: Tensor) -> Tree:
-    """The states of the hypotheses that go on: of each sentence those in ``parents`` (B × K)."""
+    """The states of the surviving hypotheses: for each sentence those in ``parents`` (B × K)."""
 
     def follow_leaf(leaf: Tensor) -> Tensor:
         batch, beam = leaf.shape[:2]

@@ -8,7 +8,7 @@ from tiednmt.show.figures import Block, Bullets, Cell, Code, Figures, Picture, T
 
 
 def page(figures: Figures) -> str:
-    """All tables and sentences of a record, with captions, and what stands below figures."""
+    """All tables and sentences of a record, with captions and the text below figures."""
     sections = [blocks(figures.summary, below=True)]
     for part in figures.parts:
         text = blocks(part.blocks, below=True)
@@ -40,7 +40,7 @@ def _block(block: Block, below: bool) -> str:
 
 
 def table(shown: Table, below: bool = False) -> str:
-    """A Markdown table, without its caption; with ``below``, what stands below figures too."""
+    """A Markdown table, without its caption; with ``below``, also the text below figures."""
     width = len(shown.head)
     ruler = ["---"] * shown.left + ["--:"] * (width - shown.left)
     rows = [ruler, *(texts(row, below) for row in shown.rows)]

@@ -63,7 +63,7 @@ class StreamWindows(torch.utils.data.Dataset[Batch]):
         streams: streams of one worker.
         workers: data-parallel workers; together they have ``workers * streams`` streams.
         window: tokens of a stream in a batch.
-        before: what stands before the first token of the corpus.
+        before: the token before the first one of the corpus.
 
     Raises:
         UserError: fewer tokens than streams, or a window longer than a stream.

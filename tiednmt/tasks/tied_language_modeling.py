@@ -196,7 +196,7 @@ class TiedLanguageModelingTask(LanguageModelingTask):
             return super().eval_lm_dataloader(dataset, batch_size=batch_size, **options)
         if options.pop("context_window", 0):
             raise UserError(
-                "--context-window: streams carry their state, so every token has all that stands "
+                "--context-window: streams carry their state, so every token has all that comes "
                 "before it as context; leave the option out"
             )
         options["max_tokens"] = None

@@ -10,7 +10,7 @@ from typing import Any
 
 from tiednmt.errors import UserError
 
-_AGAIN = "copy the folder again or prepare the corpus anew"
+_AGAIN = "copy the folder again or prepare the corpus again"
 MANIFEST = "manifest.json"
 FORMAT = 2
 

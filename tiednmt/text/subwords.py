@@ -209,4 +209,4 @@ def _no_such_file(path: Path) -> UserError:
 
 
 def _damaged(path: Path, lack: str) -> UserError:
-    return UserError(f"{path}: damaged ({lack}); copy it again or prepare the corpus anew")
+    return UserError(f"{path}: damaged ({lack}); copy it again or prepare the corpus again")

@@ -52,7 +52,7 @@ class Comet:
         """The mean over the sentences, in hundredths.
 
         Args:
-            hypotheses: a line each.
+            hypotheses: one per line.
             source: of the same lines.
             references: of the same lines.
             normalised: what was done to the references beforehand; the signature says it.

@@ -94,7 +94,7 @@ class Prepared:
             if digest is not None and (not file.is_file() or sha256(file) != digest):
                 raise UserError(
                     f"{file}: not the file that was prepared, by the hash in"
-                    f" {self.folder / 'manifest.json'}; copy the folder again or prepare it anew"
+                    f" {self.folder / 'manifest.json'}; copy the folder again or prepare it again"
                 )
 
     def _raw_files(self, subset: str) -> list[Path]:

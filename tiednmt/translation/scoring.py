@@ -31,7 +31,7 @@ LOOKED_AT = 100  # lines that tell how a language is written
 
 @dataclass(frozen=True)
 class Score:
-    """A corpus score, and what resampling of the sentences says of its spread.
+    """A corpus score, and its spread by resampling of the sentences.
 
     ``mean`` and ``ci`` (the 95% confidence interval) are over 1,000 resamples; ``signature`` is
     sacreBLEU's. ``influences`` are those of :class:`~tiednmt.translation.significance.RunScore`.
@@ -49,7 +49,7 @@ Scores = dict[str, Score]  # by the keys of METRICS, and perhaps tokenised_bleu 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A system beside a baseline by a metric, over all of their runs.
+    """A system compared with a baseline by a metric, over all of their runs.
 
     ``difference`` is the system's mean score less the baseline's; the true one lies in ``interval``
     with a confidence of 95 %, and the system is ``not_worse_by`` more than that (below zero: it is
@@ -113,7 +113,7 @@ class Scoring:
 
     @property
     def note(self) -> str:
-        """What signatures say beside what sacreBLEU makes them say."""
+        """What signatures hold in addition to sacreBLEU's fields."""
         return f"|refs:{self.normalised}" if self.normalised else ""
 
 
@@ -140,7 +140,7 @@ def score(
     """BLEU, chrF2 and TER of detokenised text, each with its signature.
 
     Args:
-        hypotheses: a line each.
+        hypotheses: one per line.
         references: of the same lines.
         scoring: how; by default cased, with the tokeniser 13a.
         more_references: further ones of the same lines.
@@ -200,7 +200,7 @@ def _influences(
 def compare(
     systems: Mapping[str, Sequence[Scores]], baselines: Sequence[str] = ()
 ) -> list[Comparison]:
-    """Every system (name → scores of its runs) beside each baseline (default: the first system).
+    """Every system (name → scores of its runs) against each baseline (default: the first one).
 
     There are none on a test set of a single sentence.
     """

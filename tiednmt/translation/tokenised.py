@@ -26,7 +26,7 @@ def tokenised_bleu(
     """BLEU of detokenised text once all of it is lower-cased, normalised and tokenised.
 
     Args:
-        hypotheses: a line each, cased.
+        hypotheses: one per line, cased.
         references: those of the same lines, cased; a list per reference.
         language: whose rules of Moses are followed.
         note: for the signature.
@@ -38,7 +38,7 @@ def tokenised_bleu(
 
 
 def tokens(line: str, language: str) -> str:
-    """A line as it stands in the corpus' lower-cased, normalised, tokenised files."""
+    """A line as in the corpus' lower-cased, normalised, tokenised files."""
     normaliser, tokeniser = _moses(language)
     normal = normaliser.normalize(line.lower())
     return str(tokeniser.tokenize(normal, escape=False, return_str=True))

@@ -39,7 +39,7 @@ class Translation:
             ``lenpen``; 0 of a blank line.
         units: the subword units of the translation.
         unit_scores: the log-probability of each, and of the end of the sentence.
-        source_units: the subword units of the line; those that the model does not know are one.
+        source_units: the subword units of the line; unknown ones are replaced by ``<unk>``.
         alignment: (source unit, unit) by their places from 0: what each unit attends to most.
             Empty where the model has no attention.
         attention: what ``alignment`` is taken from: the weights that each unit, and the end of the
@@ -158,13 +158,13 @@ class Translator:
             lines: raw text of the source language.
             nbest: give so many translations of each line, the best first, in a list; at most
                 ``beam``. Where the search has found fewer, there are fewer.
-            details: give a :class:`Translation` in the place of each string.
+            details: return a :class:`Translation` instead of each string.
             progress: shown before a bar on stderr, if that is a terminal; no bar without it.
             **search: ``beam``, ``lenpen``, ``max_tokens`` and ``max_sentences`` of
                 :class:`~tiednmt.translation.settings.Search`.
 
         Raises:
-            UserError: a number out of range, or a string in the place of a list of them.
+            UserError: a number out of range, or a string instead of a list of strings.
         """
         lines = [*_lines(lines)]
         with tqdm(
@@ -263,7 +263,7 @@ class Translator:
     # --- units ---------------------------------------------------------------------------------
 
     def translate_units(self, lines: Sequence[str], search: Search = DEFAULT_SEARCH) -> list[str]:
-        """From subword units to subword units, separated by spaces, a line each."""
+        """From subword units to subword units, separated by spaces, one sentence per line."""
         translations = [""] * len(lines)
         for i, _source, best in self.hypotheses(lines, search):
             translations[i] = self.task.target_dictionary.string(best["tokens"].cpu())

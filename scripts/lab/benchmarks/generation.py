@@ -1,4 +1,4 @@
-"""Beam search beside fairseq's, or CTranslate2's on the same weights, on a real test set."""
+"""Beam search against fairseq's, or CTranslate2's on the same weights, on a real test set."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tiednmt.errors import UserError
 from tiednmt.files import write_whole
 from tiednmt.options import option, positive
 
-WHAT = "sentences a second by the search alone, beam 5, test set"
+WHAT = "sentences per second by the search alone, beam 5, test set"
 CTRANSLATE2 = "ctranslate2"
 
 

@@ -38,7 +38,7 @@ from scripts.lab.benchmarks.options import Threads, TranslationModels, in_batche
 from scripts.lab.benchmarks.trainer import trainer_of
 from tiednmt.options import add_options, command_words, from_arguments, option, positive
 
-WHAT = "target tokens a second of an update, by vocabulary, length of sentences and batch"
+WHAT = "target tokens per second of an update, by vocabulary, length of sentences and batch"
 MEMORY = 0.75  # of the machine's, for a process
 AXES = ("vocabulary", "length", "tokens")
 

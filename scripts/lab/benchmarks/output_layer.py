@@ -1,4 +1,4 @@
-"""The output layer's loss and gradients beside a plain product and cross-entropy, or a kernel.
+"""The output layer's loss and gradients against a plain product and cross-entropy, or a kernel.
 
 Each run is a process of its own, so that its peak of memory is its own:
 
@@ -32,7 +32,7 @@ from tiednmt.modules import OutputLayer
 from tiednmt.options import add_options, command_words, from_arguments, option, positive
 from tiednmt.tuned_process import use_exact_onednn
 
-WHAT = "tokens a second, loss and gradients of the output layer"
+WHAT = "tokens per second, loss and gradients of the output layer"
 PADDING = 1
 OURS, PLAIN, LIGER, CUT = "ours", "plain", "liger", "cut-cross-entropy"
 NAMES = {

@@ -35,7 +35,7 @@ from tiednmt.text.lines import read_lines
 LANGUAGES = ("en", "de")
 HELD_OUT = ("val", "test_2016_flickr", "test_2017_flickr")
 THRESHOLD = 5
-WHAT = "raw text to data-bin, sentence pairs a second, the same bytes"
+WHAT = "raw text to data-bin, sentence pairs per second, the same bytes"
 OURS, USUAL = "tiednmt", "sacremoses, subword-nmt, fairseq-preprocess"
 
 _TOKENISE = """\
@@ -64,7 +64,7 @@ class Preprocessing(Paired):
 
 
 def measure(options: Preprocessing) -> dict[str, Any]:
-    """Raw text to data-bin beside the usual scripts, learning merges alone, and peak memory."""
+    """Raw text to data-bin against the usual scripts, learning merges alone, and peak memory."""
     with tempfile.TemporaryDirectory() as folder:
         work = Workspace(Path(folder), options)
         whole = compare(Side(OURS, work.ours), Side(USUAL, work.usual), options.runs)

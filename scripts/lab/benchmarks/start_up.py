@@ -1,4 +1,4 @@
-"""How long ``fairseq-train`` takes to its first update, beside fairseq's own model."""
+"""How long ``fairseq-train`` takes to its first update, against fairseq's own model."""
 
 from __future__ import annotations
 

@@ -108,9 +108,9 @@ def _of_cells(record: BenchmarkRecord) -> list[Block]:
     ]
 
 
-GROWTH_AXES = {"length": "tokens a sentence", "tokens": "tokens a batch"}
+GROWTH_AXES = {"length": "tokens per sentence", "tokens": "tokens per batch"}
 HEIGHTS: Mapping[str, Callable[[Side], float]] = {
-    "target tokens a second": lambda side: side.median,
+    "target tokens per second": lambda side: side.median,
     "peak memory, GB": lambda side: (side.memory or 0.0) / 1e9,
 }
 
@@ -164,7 +164,7 @@ def _conditions(record: BenchmarkRecord) -> str:
     times = (
         f"{len(record.cells)} cells"
         if record.cells
-        else f"{len(_sides(record)[0].runs)} runs a side in turn"
+        else f"{len(_sides(record)[0].runs)} runs per side, alternating"
     )
     return (
         f"{record.title.capitalize()}; {times}, "
@@ -186,7 +186,7 @@ def _limit(limit: Limit) -> str:
     return (
         f"The machine's largest products, GFLOP/s: {named}; a copy, "
         f"{limit.copy_gigabytes_per_second:.0f} GB/s. The work needs "
-        f"{1000 * limit.gflops_per_token:.1f} MFLOP a token: ours does {limit.share:.0%} of "
+        f"{1000 * limit.gflops_per_token:.1f} MFLOP per token: ours reaches {limit.share:.0%} of "
         f"what its kind of products allows, {limit.share_of_single:.0%} of what single "
         "precision's allow."
     )

@@ -202,8 +202,8 @@ def trained_on(machine: Machine) -> str:
     """Where an experiment's rows were trained, and how many at a time."""
     device = machine.device
     if device == "CPU":
-        device = f"{machine.processor} (CPU, {machine.threads_per_run} thread(s) a run)"
-    return f"trained on {device}, {machine.runs_side_by_side} run(s) side by side"
+        device = f"{machine.processor} (CPU, {machine.threads_per_run} thread(s) per run)"
+    return f"trained on {device}, {machine.runs_side_by_side} run(s) in parallel"
 
 
 def scored_checkpoints(rows: Sequence[TrainedRow]) -> str:
@@ -223,7 +223,7 @@ def spread(rows: Sequence[TrainedRow]) -> str:
     several = sorted(counts - {1})
     if not several:
         return ""
-    where = " where a spread stands" if 1 in counts else ""
+    where = " where a spread is shown" if 1 in counts else ""
     numbers = " or ".join(map(str, several))
     return f"; mean ± standard deviation of {numbers} seeds{where}"
 

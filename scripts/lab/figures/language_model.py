@@ -1,4 +1,4 @@
-"""What is shown of language models: perplexity beside a paper's, or their first updates."""
+"""Figures of language models: perplexity compared with a paper's, or their first updates."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ONE_SEED = "One seed was trained, so there are no confidence intervals."
 
 
 def figures(record: LanguageModelRecord) -> Figures:
-    """Sizes and perplexities beside the paper's, and how they were come by."""
+    """Sizes and perplexities compared with the paper's, and how they were measured."""
     rows = record.rows
     measures = {subset: _measure(rows, subset) for subset in _subsets(rows)}
     several = any(len(row.seeds) > 1 for row in rows)

@@ -43,7 +43,7 @@ from tiednmt.translation.significance import (
 from tiednmt.tying import embedding_rows
 
 MEAN = "mean"  # of all test sets
-LOSS = Axis("validation loss (nats a subword)")
+LOSS = Axis("validation loss (nats per subword)")
 
 
 def figures(record: TranslationRecord) -> Figures:
@@ -86,7 +86,7 @@ def conditions(record: TranslationRecord) -> str:
     times = dict.fromkeys(map(duration, (min(seconds), max(seconds))))
     return (
         f"{record.title}. {_scored(record)}Beam {record.beam}{spread(record.rows)}; "
-        f"{record.rows[0].updates:,} updates a row ({' to '.join(times)}), "
+        f"{record.rows[0].updates:,} updates per row ({' to '.join(times)}), "
         f"{trained_on(record.machine)}. {_embedding_rows(record)}"
     )
 

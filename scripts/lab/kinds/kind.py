@@ -1,4 +1,4 @@
-"""What every kind of experiment says of itself."""
+"""What every kind of experiment defines."""
 
 from __future__ import annotations
 

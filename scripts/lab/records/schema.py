@@ -313,7 +313,7 @@ class TranslationRecord(ExperimentRecord):
 
 @dataclass(frozen=True, kw_only=True)
 class PaperFigures:
-    """What a paper says of a row: the parameters as it writes them, and perplexities."""
+    """A paper's figures for a row: the parameters as it writes them, and perplexities."""
 
     parameters: str | None = None
     train: float | None = None
@@ -497,7 +497,7 @@ class Learning:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkRecord(Record):
-    """Two ways to do the same work; with ``cells``, over sizes. ``title`` says what is counted."""
+    """Two ways to do the same work; with ``cells``, over sizes. ``title`` names what is counted."""
 
     ours: Side | SideName
     against: Side | SideName

@@ -62,7 +62,7 @@ def test_growth_is_drawn_by_side_and_vocabulary():
     (picture,) = figures(growth()).pictures
     assert picture.name == "growth"
     speed, _, memory, _ = picture.charts
-    assert (speed.y.label, memory.y.label) == ("target tokens a second", "peak memory, GB")
+    assert (speed.y.label, memory.y.label) == ("target tokens per second", "peak memory, GB")
     assert {series.name: [*map(tuple, series.points)] for series in speed.series} == {
         name: [(10, 1500, "", None), (20, 1500, "", None)]
         for name in ("a, vocabulary 8", "b, vocabulary 8", "a, vocabulary 9")

@@ -208,7 +208,7 @@ def test_table_beside_the_paper():
     ]
     assert cells[3][2::2] == ["–", "–", "–", "30 min"]
     assert "standard deviation of 2 seeds" in text
-    assert "trained on Some CPU (CPU, 1 thread(s) a run), 4 run(s) side by side. Nota" in text
+    assert "trained on Some CPU (CPU, 1 thread(s) per run), 4 run(s) in parallel. Nota" in text
 
 
 def test_table_without_a_paper():
@@ -221,7 +221,7 @@ def test_table_without_a_paper():
 
 def test_spread_of_some_rows():
     text = summary_of(language_model(row("none", [114.4]), row("wt+pr", [101.1, 101.9, 102.7])))
-    assert "its state carried; mean ± standard deviation of 3 seeds where a spread stands" in text
+    assert "its state carried; mean ± standard deviation of 3 seeds where a spread is shown" in text
 
 
 def trained(name, values, seeds, command="some", **changes):
@@ -306,7 +306,7 @@ def test_first_updates_beside_each_other():
     head, _, line, _, text = summary_of(begun()).split("\n")
     assert head.endswith("| parameters | 250 updates | 1,000 updates |")
     assert line == "| wt | 4,653,200 | 403 | 148 |"  # e⁶ and e⁵
-    where = "trained on Some CPU (CPU, 1 thread(s) a run), 4 run(s) side by side"
+    where = "trained on Some CPU (CPU, 1 thread(s) per run), 4 run(s) in parallel"
     assert text == f"Begun; {where}. `python -m scripts.reproduce e`"
 
 

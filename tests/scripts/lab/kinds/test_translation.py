@@ -89,7 +89,7 @@ def test_a_row_is_added_with_its_own_seeds(keep):
     kept = keep(first, only(WHOLE, [1]) | {"rows": one["rows"], "curves": one["curves"]})
     assert [len(row["seeds"]) for row in kept["rows"]] == [3, 1]
     shown = store.table("some")
-    assert "mean ± standard deviation of 3 seeds where a spread stands" in shown
+    assert "mean ± standard deviation of 3 seeds where a spread is shown" in shown
     assert "Differences: over seeds and test sentences\n" in shown
 
 
