@@ -181,8 +181,8 @@ def _require_space(missing: Sequence[Download], folder: Path) -> None:
 
 def _size(url: str) -> int:
     """Bytes of the file, 0 where the server does not say."""
-    request = urllib.request.Request(url, headers={"User-Agent": USER_AGENT}, method="HEAD")
     try:
+        request = urllib.request.Request(url, headers={"User-Agent": USER_AGENT}, method="HEAD")
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
             return int(answer.headers.get("Content-Length") or 0)
     except (OSError, http.client.HTTPException, ValueError):

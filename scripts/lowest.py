@@ -6,10 +6,13 @@ python -m scripts.lowest > lowest.txt; CONSTRAINTS=lowest.txt scripts/setup.sh d
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
 from packaging.requirements import Requirement
+
+from tiednmt.commandline import command_parser
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -34,5 +37,11 @@ def lowest(pyproject: Path = PYPROJECT) -> list[str]:
     return lines
 
 
-if __name__ == "__main__":
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line ``argv`` (default: the process's own arguments)."""
+    command_parser("python -m scripts.lowest", __doc__).parse_args(argv)
     print("\n".join(lowest()))
+
+
+if __name__ == "__main__":
+    main()

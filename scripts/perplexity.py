@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     quiet_libraries()
     scorer = Scorer(args.checkpoint, args.data, args.cpu)
-    figures = scorer.subset(args.subset) if args.subset else scorer.text(args.input)
+    figures = scorer.subset(args.subset) if args.subset is not None else scorer.text(args.input)
     if args.json:
         write_json(args.json, {**figures, "tie": scorer.tie_signature})
     tokens, unknown = figures["tokens"], figures["unknown"]

@@ -189,6 +189,7 @@ FORMS = {
     "updates in words": lambda state: state["optimizer_history"][-1].update(num_updates="many"),
     "updates below zero": lambda state: state["optimizer_history"][-1].update(num_updates=-1),
     "a number for the task's state": lambda state: state.update(task_state=0.5),
+    "nothing for the task's state": lambda state: state.update(task_state=None),
     "text for the place in the data": lambda state: state.update(extra_state="here"),
     "text for a history": lambda state: state.update(optimizer_history="adam"),
 }

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 import torch
 from fairseq import checkpoint_utils
 from fairseq.distributed import utils as distributed_utils
+from fairseq.optim.adafactor import Adafactor
+from fairseq.optim.adam import FairseqAdam
+from fairseq.optim.lr_scheduler.pass_through import PassThroughScheduleSchedule
 from fairseq.trainer import Trainer
 from fairseq_cli import generate, interactive
 from fairseq_cli import train as fairseq_train
 from omegaconf import OmegaConf
 
 from tests.support.small_training import train, write_corpus
-from tiednmt.errors import UserError
+from tiednmt.errors import UserError, explain
 from tiednmt.training_end import end_where_told, refuse_what_cannot_work
 
 
@@ -186,3 +190,47 @@ def test_constraints_go_with_fairseq_interactive(monkeypatch):
     main.__module__ = interactive.__name__
     distributed_utils.call_main(cfg, main)
     assert begun == [cfg]
+
+
+def explained(data, tmp_path, **parts):
+    """The line that the command would end with."""
+    with pytest.raises(Exception) as raised:  # noqa: PT011  fairseq's are of several kinds
+        train(data, tmp_path, optimization={"max_update": 1}, **parts)
+    return explain(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("parts", "option"),
+    [
+        (
+            {"task": {"max_source_positions": 2, "max_target_positions": 2}},
+            "--skip-invalid-size-inputs-valid-test",
+        ),
+        (
+            {
+                "task": {"max_source_positions": 0, "max_target_positions": 0},
+                "dataset": {"skip_invalid_size_inputs_valid_test": True},
+            },
+            "--max-source-positions",
+        ),
+        ({"dataset": {"max_tokens_valid": 3, "batch_size_valid": None}}, "--max-tokens 3"),
+    ],
+)
+def test_sentences_that_are_too_long_are_one_line(parts, option, data, tmp_path):
+    assert option in (explained(data, tmp_path, **parts) or "")
+
+
+@pytest.mark.parametrize(
+    ("make", "option"),
+    [
+        (lambda: Adafactor([torch.zeros(2)], lr=0.1, relative_step=True), "--relative-step"),
+        (
+            lambda: PassThroughScheduleSchedule(SimpleNamespace(), object.__new__(FairseqAdam)),
+            "--lr-scheduler pass_through",
+        ),
+    ],
+)
+def test_what_fairseq_refuses_by_name_is_one_line(make, option):
+    with pytest.raises((ValueError, AssertionError)) as raised:
+        make()
+    assert option in (explain(raised.value) or "")

@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import pickle
+import re
 import signal
 import sys
 import traceback
@@ -43,6 +44,8 @@ def explain(error: BaseException) -> str | None:
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)
     if _refused_by_fairseq(error):
         return str(error)
+    if (of_its_data := _told_by_fairseq(error)) is not None:
+        return of_its_data
     if isinstance(error, ImportError) and "lease install" in str(error):
         return " ".join(str(error).split())  # fairseq's own words, on packages that it may use
     if isinstance(error, ZeroDivisionError) and _raised_in(error, "fairseq_cli/generate.py"):
@@ -82,6 +85,51 @@ def _refused_by_fairseq(error: BaseException) -> bool:
     """Whether fairseq itself refused to start from a checkpoint, with its own message."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     return bool(frames) and frames[-1].f_code.co_name == "load_checkpoint"
+
+
+# what fairseq says of options and data that do not go together → the line for it
+_TOLD_BY_FAIRSEQ = {
+    r"Size of sample #(\d+) is invalid \(=(.*)\) since max_positions=(.*), skip this example": (
+        "sentence {0} of the data (counted from 0) has {1} units, more than {2}; raise"
+        " --max-source-positions and --max-target-positions (--tokens-per-sample of a language"
+        " model), or leave such sentences out with --skip-invalid-size-inputs-valid-test"
+    ),
+    r"The dataset is empty\. This could indicate": (
+        "no sentence of the data is left, all are too long; raise --max-tokens,"
+        " --max-source-positions and --max-target-positions, or prepare more text"
+    ),
+    r"[Ss]entences? lengths? should not exceed max_tokens=(\d+)": (
+        "--max-tokens {0}: there is a longer sentence; raise it, or leave such sentences out with"
+        " --max-source-positions {0} --max-target-positions {0}"
+        " --skip-invalid-size-inputs-valid-test"
+    ),
+    r"Cannot combine manual lr and relative_step": (
+        "--optimizer adafactor: --relative-step makes the learning rate itself; leave --lr out, or"
+        " --relative-step"
+    ),
+    r"warmup_init requires relative_step": "--optimizer adafactor: --warmup-init needs"
+    " --relative-step",
+    r"Pass-through schedule can only be used": (
+        "--lr-scheduler pass_through: goes with --optimizer composite alone; choose another one"
+    ),
+    r"AdaptiveLoss is not compatible with the PyTorch version of": (
+        "--criterion adaptive_loss: needs --ddp-backend legacy_ddp, and a model with"
+        " --adaptive-softmax-cutoff"
+    ),
+}
+
+
+def _told_by_fairseq(error: BaseException) -> str | None:
+    """The line for what fairseq refuses with a message that names no option, or in a traceback."""
+    if not any(
+        "fairseq" in f.f_code.co_filename for f, _ in traceback.walk_tb(error.__traceback__)
+    ):
+        return None
+    plain = re.sub(r"np\.\w+\((\d+)\)", r"\1", str(error))  # numpy's way to show a number
+    for pattern, line in _TOLD_BY_FAIRSEQ.items():
+        if found := re.match(pattern, plain):
+            return line.format(*found.groups())
+    return None
 
 
 def _raised_in(error: BaseException, file: str) -> bool:

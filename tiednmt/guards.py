@@ -98,8 +98,10 @@ def _fault_of(state: Mapping[str, Any]) -> str | None:
         return "its configuration is not fairseq's, which has parts for model and task"
     if args is not None and not isinstance(args, Namespace):
         return "its options are not fairseq's"
+    parts = {"task_state": {}, "extra_state": {}, **state}
+    parts["last_optimizer_state"] = parts.get("last_optimizer_state") or {}  # which may be left out
     for part in ("task_state", "extra_state", "last_optimizer_state"):
-        if not isinstance(state.get(part) or {}, Mapping):
+        if not isinstance(parts[part], Mapping):
             return f"its {part} is not fairseq's"
     history = state.get("optimizer_history") or []
     if not isinstance(history, list) or not all(isinstance(each, Mapping) for each in history):

@@ -35,6 +35,7 @@ class Case:
     command: str
     arguments: list[str]
     refused: bool | None = None
+    largest: int | None = None  # bytes of a file, as where the disk is full
 
 
 RECORDS = (
@@ -303,6 +304,21 @@ def packed_corpus(chance: Random, world: World, folder: Path) -> Case:
     return Case(command, [str(path)])
 
 
+def full_disk(chance: Random, world: World, folder: Path) -> Case:
+    """Commands that write, where no file may grow beyond a part of what they would write."""
+    model, data = str(world.checkpoint), ["--data", str(world.prepared)]
+    changed = ["--output", str(folder / "changed")]
+    test = ["--subset", "test", "--cpu"]
+    uses = {
+        "average": [model, "--output", str(folder / "mean.pt")],
+        "export": [model, *data, "--out", str(folder / "exported")],
+        "vocabulary": ["untie", model, *data, *changed, "--tying", "none"],
+        "evaluate": [model, *data, *test, "--json", str(folder / "scores.json")],
+    }
+    command = chance.choice(list(uses))
+    return Case(command, uses[command], None, chance.randint(2000, 6000))
+
+
 def vocabulary(chance: Random, world: World, folder: Path) -> Case:
     """Vocabulary surgery on a good or damaged model, with texts and units of any bytes."""
     model, text, out = folder / "model.pt", folder / "test.en", str(folder / "changed")
@@ -369,5 +385,6 @@ KINDS: dict[str, Callable[[Random, World, Path], Case]] = {
     "record": record,
     "corpus archive": packed_corpus,
     "vocabulary": vocabulary,
+    "full disk": full_disk,
     "options": options,
 }

@@ -21,3 +21,8 @@ def test_files_are_those_of_the_collection(data_folder, tmp_path):
 def test_missing_file_is_named(refused, tmp_path):
     message = refused(wordsim.main, tmp_path / "sets", "--raw", tmp_path, "--dest", tmp_path / "s")
     assert "EN-MEN-TR-3k.txt: no such file" in message
+
+
+def test_what_is_no_address_is_named(refused, tmp_path):
+    line = refused(wordsim.main, tmp_path, "--url", "nonsense", "--dest", tmp_path)
+    assert "nonsense" in line and "not a web address" in line

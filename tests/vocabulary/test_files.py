@@ -258,8 +258,8 @@ def test_killed_half_way(checkpoint, prepared, tmp_path, monkeypatch):
     """The model before is untouched, and there is no folder that looks whole."""
     before = checkpoint.read_bytes(), content(prepared)
 
-    def killed(state, path):
-        path.write_bytes(b"half")
+    def killed(state, file):
+        file.write(b"half")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(files.torch, "save", killed)

@@ -28,6 +28,7 @@ from tiednmt.checkpoints import (
     read_checkpoint,
     registered_name,
     trained_on,
+    write_checkpoint,
 )
 from tiednmt.errors import CheckpointError, UserError
 from tiednmt.export.model_folder import read_model_folder, write_model_folder
@@ -278,7 +279,7 @@ def write(
         options = {**ready.options, **private}
         before = found.origin
         state = _state(before, model, options, optimizer, output / "data-bin", languages)
-        torch.save(state, partial / CHECKPOINT)
+        write_checkpoint(partial / CHECKPOINT, state)
     if optimizer is None and before.get("last_optimizer_state"):
         return (
             "the optimizer's state could not be kept: train on with --finetune-from-model "

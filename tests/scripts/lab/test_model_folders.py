@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from scripts.lab.records.typed import from_json
 
 from scripts import model_folder
 from scripts.lab import model_folders
