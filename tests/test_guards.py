@@ -204,6 +204,13 @@ def test_what_fairseq_does_not_save_is_refused(form, changed):
         average([path])
 
 
+def test_a_checkpoint_without_options_is_named(changed, data):
+    path = changed(lambda state: state.update(cfg=None, args=None))
+    with pytest.raises(RuntimeError) as raised:
+        build(path, data)
+    assert "changed.pt: holds no configuration" in (explain(raised.value) or "")
+
+
 def test_a_size_in_words_is_refused(changed, data):
     path = changed(lambda state: state["cfg"]["model"].update(embed_dim="wide"))
     with pytest.raises(UserError, match=r"changed\.pt"):

@@ -44,6 +44,9 @@ def explain(error: BaseException) -> str | None:
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)
     if _refused_by_fairseq(error):
         return str(error)
+    if str(error).startswith("Neither args nor cfg exist in state"):
+        checkpoint = _checkpoint_in(error, "load_model_ensemble_and_task")
+        return f"{checkpoint}: holds no configuration, so it is no checkpoint of fairseq-train"
     if (of_its_data := _told_by_fairseq(error)) is not None:
         return of_its_data
     if isinstance(error, ImportError) and "lease install" in str(error):

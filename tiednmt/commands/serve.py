@@ -1,7 +1,7 @@
 """A page in the browser where one types a sentence and sees what a model makes of it.
 
   tiednmt serve en-cs
-  tiednmt serve runs/checkpoint_best.pt --data data/multi30k-en-cs --port 8080
+  tiednmt serve runs/checkpoint_best.pt --port 8080
 
 It shows the translations, the attention of the best, and the nearest neighbours of a word in each
 embedding matrix; under three-way tying that is one matrix for both languages. Only this machine can
