@@ -116,23 +116,6 @@ OTHERS: Calls = {
         "grad_values": (WIDTH, SIZE),
         "heads": 2,
     },
-    "add_normalised": {
-        "rows": (ROWS, SIZE),
-        "update": (ROWS, SIZE),
-        "gain": (SIZE,),
-        "bias": (SIZE,),
-        "epsilon": 1e-5,
-        "sums": (ROWS, SIZE),
-        "out": (ROWS, SIZE),
-    },
-    "add_normalised_back": {
-        "sums": (ROWS, SIZE),
-        "gain": (SIZE,),
-        "epsilon": 1e-5,
-        "grad": (ROWS, SIZE),
-        "grad_rows": (ROWS, SIZE),
-        "grad_update": (ROWS, SIZE),
-    },
     "drop": {"tensor": (ROWS, SIZE), "threshold": 100, "scale": 2.0, "seed": 1},
 }
 

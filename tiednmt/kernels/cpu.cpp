@@ -401,88 +401,6 @@ FOR_EVERY_CPU void drop_some(int64_t count, const uint16_t *__restrict levels, i
     out[j] = levels[j] >= threshold ? numbers[j] * scale : T(0);
 }
 
-struct Dropout {
-  uint64_t seed;
-  int64_t threshold; // 0: nothing is dropped
-  double scale;
-};
-
-// Calls work(start, count, levels) for what shares a draw of random numbers among the elements from
-// `first` to `end`, each of which has the level that `drop` has for it.
-template <class Work> void for_each_draw(int64_t first, int64_t end, uint64_t seed, Work work) {
-  uint32_t words[4 * LANES];
-  uint16_t levels[DROPPED_AT_ONCE];
-  while (first < end) {
-    const int64_t chunk = first / DROPPED_AT_ONCE, within = first % DROPPED_AT_ONCE;
-    const int64_t count = std::min(end - first, DROPPED_AT_ONCE - within);
-    philox(seed, chunk * LANES, words);
-    std::memcpy(levels, words, sizeof levels);
-    work(first, count, levels + within);
-    first += count;
-  }
-}
-
-// What follows a sublayer: its update, with dropout, is added to what it read, and the sum is
-// normalised.
-template <class T>
-FOR_EVERY_CPU void add_dropped(int64_t count, const uint16_t *__restrict levels, int64_t threshold,
-                               T scale, const T *__restrict numbers, const T *__restrict update,
-                               T *__restrict sum) {
-#pragma omp simd
-  for (int64_t j = 0; j < count; j++)
-    sum[j] = numbers[j] + (levels[j] >= threshold ? update[j] * scale : T(0));
-}
-
-template <class T> struct Moments {
-  T mean, over_deviation;
-};
-
-template <class T> INLINE Moments<T> moments(int64_t size, T epsilon, const T *__restrict row) {
-  T total = 0, squares = 0;
-#pragma omp simd reduction(+ : total)
-  for (int64_t j = 0; j < size; j++)
-    total += row[j];
-  const T mean = total / size;
-#pragma omp simd reduction(+ : squares)
-  for (int64_t j = 0; j < size; j++)
-    squares += (row[j] - mean) * (row[j] - mean);
-  return {mean, 1 / std::sqrt(squares / size + epsilon)};
-}
-
-template <class T>
-FOR_EVERY_CPU void normalise_row(int64_t size, T epsilon, const T *__restrict sum,
-                                 const T *__restrict gain, const T *__restrict bias,
-                                 T *__restrict out) {
-  const Moments<T> of = moments(size, epsilon, sum);
-#pragma omp simd
-  for (int64_t j = 0; j < size; j++)
-    out[j] = (sum[j] - of.mean) * of.over_deviation * gain[j] + bias[j];
-}
-
-template <class T>
-FOR_EVERY_CPU void normalise_back_row(int64_t size, T epsilon, const T *__restrict sum,
-                                      const T *__restrict gain, const T *__restrict grad,
-                                      T *__restrict grad_sum, T *__restrict grad_gain,
-                                      T *__restrict grad_bias) {
-  const Moments<T> of = moments(size, epsilon, sum);
-  T mean = 0, along = 0;
-#pragma omp simd reduction(+ : mean, along)
-  for (int64_t j = 0; j < size; j++) {
-    const T normal = (sum[j] - of.mean) * of.over_deviation, slope = grad[j] * gain[j];
-    mean += slope;
-    along += slope * normal;
-    grad_gain[j] += grad[j] * normal;
-    grad_bias[j] += grad[j];
-  }
-  mean /= size;
-  along /= size;
-#pragma omp simd
-  for (int64_t j = 0; j < size; j++) {
-    const T normal = (sum[j] - of.mean) * of.over_deviation;
-    grad_sum[j] = (grad[j] * gain[j] - mean - normal * along) * of.over_deviation;
-  }
-}
-
 // Attention among the rows of sentences: every query of a sentence over all its keys, head by head.
 // Products are small (sentences have some ten to a hundred tokens), so that what counts is to read
 // queries, keys and values where they are. The backward pass computes the weights again.
@@ -681,6 +599,12 @@ FOR_EVERY_CPU void transpose(int64_t count, int64_t size, const T *rows, int64_t
         out[k * stride + j + i] = j + i < count ? rows[(j + i) * row + k] : T(0);
   }
 }
+
+struct Dropout {
+  uint64_t seed;
+  int64_t threshold; // 0: nothing is dropped
+  double scale;
+};
 
 // One head of one sentence.
 template <class T> class Attention {
@@ -928,60 +852,6 @@ void add(const Matrix *m, int64_t rows, int64_t columns) {
   });
 }
 
-// Rows after another, which are N × size without gaps; a thread does some of them at a time.
-constexpr int64_t NORMALISED_AT_ONCE = 64;
-
-template <class Work> void for_some_rows(int64_t rows, int64_t size, Work work) {
-  for_each_row(1, (rows + NORMALISED_AT_ONCE - 1) / NORMALISED_AT_ONCE, NORMALISED_AT_ONCE * size,
-               [=](int64_t, int64_t k) {
-                 const int64_t start = k * NORMALISED_AT_ONCE;
-                 work(k, start, std::min(rows, start + NORMALISED_AT_ONCE));
-               });
-}
-
-template <class T>
-void add_normalised(const Matrix *m, int64_t rows, int64_t size, Dropout dropout, double epsilon) {
-  const T *numbers = row_of<T>(m[0], 0, 0), *update = row_of<T>(m[1], 0, 0);
-  const T *gain = row_of<T>(m[2], 0, 0), *bias = row_of<T>(m[3], 0, 0);
-  T *sum = row_of<T>(m[4], 0, 0), *out = row_of<T>(m[5], 0, 0);
-  for_some_rows(rows, size, [=](int64_t, int64_t start, int64_t end) {
-    if (dropout.threshold)
-      for_each_draw(start * size, end * size, dropout.seed,
-                    [=](int64_t i, int64_t count, const uint16_t *levels) {
-                      add_dropped(count, levels, dropout.threshold, T(dropout.scale), numbers + i,
-                                  update + i, sum + i);
-                    });
-    else
-      for (int64_t i = start * size; i < end * size; i++)
-        sum[i] = numbers[i] + update[i];
-    for (int64_t k = start; k < end; k++)
-      normalise_row(size, T(epsilon), sum + k * size, gain, bias, out + k * size);
-  });
-}
-
-// The gradients of gain and bias are those of the rows that are done at a time, to be added up.
-template <class T>
-void add_normalised_back(const Matrix *m, int64_t rows, int64_t size, Dropout dropout,
-                         double epsilon) {
-  const T *sum = row_of<T>(m[0], 0, 0), *gain = row_of<T>(m[1], 0, 0);
-  const T *grad = row_of<T>(m[2], 0, 0);
-  T *grad_sum = row_of<T>(m[3], 0, 0), *grad_update = row_of<T>(m[4], 0, 0);
-  for_some_rows(rows, size, [=](int64_t part, int64_t start, int64_t end) {
-    T *grad_gain = row_of<T>(m[5], 0, part), *grad_bias = row_of<T>(m[6], 0, part);
-    std::fill_n(grad_gain, size, T(0));
-    std::fill_n(grad_bias, size, T(0));
-    for (int64_t k = start * size; k < end * size; k += size)
-      normalise_back_row(size, T(epsilon), sum + k, gain, grad + k, grad_sum + k, grad_gain,
-                         grad_bias);
-    if (dropout.threshold)
-      for_each_draw(start * size, end * size, dropout.seed,
-                    [=](int64_t i, int64_t count, const uint16_t *levels) {
-                      drop_some(count, levels, dropout.threshold, T(dropout.scale), grad_sum + i,
-                                grad_update + i);
-                    });
-  });
-}
-
 // What is kept depends on the seed and the place alone.
 template <class T>
 void drop(const Matrix *m, int64_t count, uint64_t seed, int64_t threshold, double scale) {
@@ -1049,15 +919,6 @@ void loss(const Matrix *m, int64_t tokens, int64_t types, int64_t threads, Smoot
   }                                                                                               \
   void drop_##T(const Matrix *m, int64_t count, int64_t seed, int64_t threshold, double scale) {  \
     drop<T>(m, count, seed, threshold, scale);                                                    \
-  }                                                                                               \
-  void add_normalised_##T(const Matrix *m, int64_t rows, int64_t size, int64_t seed,              \
-                          int64_t threshold, double scale, double epsilon) {                      \
-    add_normalised<T>(m, rows, size, {static_cast<uint64_t>(seed), threshold, scale}, epsilon);   \
-  }                                                                                               \
-  void add_normalised_back_##T(const Matrix *m, int64_t rows, int64_t size, int64_t seed,         \
-                               int64_t threshold, double scale, double epsilon) {                 \
-    add_normalised_back<T>(m, rows, size, {static_cast<uint64_t>(seed), threshold, scale},        \
-                           epsilon);                                                              \
   }                                                                                               \
   void attend_rows_##T(const Matrix *m, int64_t sentences, int64_t heads, int64_t size,           \
                        int64_t threads, int64_t causal, int64_t seed, int64_t threshold,          \

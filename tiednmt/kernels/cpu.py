@@ -318,66 +318,6 @@ def drop(tensor: Tensor, threshold: int, scale: float, seed: int) -> Tensor:
     return out
 
 
-NORMALISED_AT_ONCE = 64  # rows; see cpu.cpp
-
-
-def add_normalised(
-    rows: Tensor,
-    update: Tensor,
-    gain: Tensor,
-    bias: Tensor,
-    epsilon: float,
-    sums: Tensor,
-    out: Tensor,
-    threshold: int = 0,
-    scale: float = 1.0,
-    seed: int = 0,
-) -> None:
-    """Put ``rows`` + what :func:`drop` leaves of ``update`` into ``sums``, normalised into ``out``.
-
-    All are N × dim without gaps; gain and bias of the norm are dim.
-    """
-    shape, of_norm = rows.shape, rows.shape[1:]
-    norm = ((gain, of_norm), (bias, of_norm))
-    tensors = ((rows, shape), (update, shape), *norm, (sums, shape), (out, shape))
-    _check_gapless(rows, update, sums, out)
-    _run("add_normalised", rows.dtype, tensors, *shape, seed, threshold, scale, epsilon)
-
-
-def add_normalised_back(
-    sums: Tensor,
-    gain: Tensor,
-    epsilon: float,
-    grad: Tensor,
-    grad_rows: Tensor,
-    grad_update: Tensor,
-    threshold: int = 0,
-    scale: float = 1.0,
-    seed: int = 0,
-) -> tuple[Tensor, Tensor]:
-    """Put gradients of what :func:`add_normalised` read into ``grad_rows`` and ``grad_update``.
-
-    Without dropout both are the former, and nothing is put into the latter.
-
-    Returns:
-        The gradients of gain and bias.
-    """
-    shape = sums.shape
-    parts = sums.new_empty(2, -(-shape[0] // NORMALISED_AT_ONCE), shape[1])
-    rows = ((one, shape) for one in (grad, grad_rows, grad_update))
-    tensors = ((sums, shape), (gain, shape[1:]), *rows, *((one, one.shape) for one in parts))
-    _check_gapless(sums, grad, grad_rows, grad_update)
-    _run("add_normalised_back", sums.dtype, tensors, *shape, seed, threshold, scale, epsilon)
-    grad_gain, grad_bias = parts.sum(1)
-    return grad_gain, grad_bias
-
-
-def _check_gapless(*tensors: Tensor) -> None:
-    for tensor in tensors:
-        if tensor.dim() != 2 or not tensor.is_contiguous():
-            raise ValueError("kernel add_normalised: needs matrices without gaps between rows")
-
-
 def _sizes(state: Tensor) -> tuple[int, int, int]:
     """Directions, rows and numbers per row."""
     if state.dim() not in (2, 3):

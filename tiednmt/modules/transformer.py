@@ -22,7 +22,6 @@ from tiednmt.modules.dropout import Dropout
 from tiednmt.modules.linear import linear
 from tiednmt.modules.packed_attention import attend_packed, attends_packed
 from tiednmt.modules.packing import Packing
-from tiednmt.modules.residual import add_normalised
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -297,9 +296,8 @@ class Residual(nn.Module):
 
     def add(self, rows: Tensor, update: Tensor) -> Tensor:
         """The rows with what the sublayer made of them, … × dim."""
-        if self.pre_norm:
-            return rows + self.dropout(update)
-        return add_normalised(rows, update, self.dropout, self.norm)
+        rows = rows + self.dropout(update)
+        return rows if self.pre_norm else self.norm(rows)
 
 
 class EncoderLayer(nn.Module):
