@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -19,7 +21,11 @@ from omegaconf import OmegaConf
 
 from tests.support.small_training import train, write_corpus
 from tiednmt.errors import UserError, explain
-from tiednmt.training_end import end_where_told, refuse_what_cannot_work
+from tiednmt.training_end import (
+    end_where_told,
+    refuse_what_cannot_work,
+    stop_loading_at_exit,
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +51,7 @@ def same(one, other):
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("patch", [end_where_told, refuse_what_cannot_work])
+@pytest.mark.parametrize("patch", [end_where_told, refuse_what_cannot_work, stop_loading_at_exit])
 def test_each_may_be_applied_any_number_of_times(patch):
     def patched():
         return (
@@ -234,3 +240,26 @@ def test_what_fairseq_refuses_by_name_is_one_line(make, option):
     with pytest.raises((ValueError, AssertionError)) as raised:
         make()
     assert option in (explain(raised.value) or "")
+
+
+STOPPED_WITHIN_AN_EPOCH = """
+import torch
+from fairseq.data.iterators import BufferedIterator
+import tiednmt.plugin
+
+class Batches:
+    def __len__(self):
+        return 1000
+    def __iter__(self):
+        while True:
+            yield torch.zeros(2, 1000, 1000).cumsum(0)
+
+next(BufferedIterator(3, Batches()))
+"""
+
+
+def test_a_process_ends_well_while_batches_are_loaded_ahead():
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED_WITHIN_AN_EPOCH], capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, "terminate called" in done.stderr) == (0, False)

@@ -57,7 +57,11 @@ from tiednmt.guards import (
 from tiednmt.models.parameters import OURS, names_of, with_all_names
 from tiednmt.optim import few_launches
 from tiednmt.optim.averaged_sgd import AveragedSGD
-from tiednmt.training_end import end_where_told, refuse_what_cannot_work
+from tiednmt.training_end import (
+    end_where_told,
+    refuse_what_cannot_work,
+    stop_loading_at_exit,
+)
 
 
 def allow_fairseq_types() -> None:
@@ -289,4 +293,5 @@ refuse_fasta()
 check_dictionaries()
 check_binarised_text()
 end_where_told()
+stop_loading_at_exit()
 refuse_what_cannot_work()

@@ -5,17 +5,22 @@ Each function changes fairseq in one way and may be called any number of times.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import functools
 import importlib.util
 import logging
 import math
 import os
+import queue
 import sys
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from fairseq import checkpoint_utils
+from fairseq.data.iterators import BufferedIterator
 from fairseq.distributed import utils as distributed_utils
 from fairseq.models import ARCH_MODEL_REGISTRY
 from fairseq.trainer import Trainer
@@ -64,6 +69,40 @@ def end_where_told() -> None:
 
     load_and_look.ends = True  # type: ignore[attr-defined]
     checkpoint_utils.load_checkpoint, Trainer.save_checkpoint = load_and_look, save_more
+
+
+def stop_loading_at_exit() -> None:
+    """Let the thread that loads batches ahead end before the interpreter does.
+
+    fairseq leaves it at work when training stops within an epoch. Python then ends it in the middle
+    of an operation of torch, which aborts the process (exit status 134) after all is done.
+    """
+    create = BufferedIterator._create_consumer
+    if getattr(create, "stops", False):
+        return
+    at_work: weakref.WeakSet[BufferedIterator] = weakref.WeakSet()
+
+    @functools.wraps(create)
+    def create_and_note(self: BufferedIterator) -> None:
+        create(self)
+        at_work.add(self)
+
+    def stop_all() -> None:
+        for iterator in at_work:
+            _stop(iterator)
+
+    create_and_note.stops = True  # type: ignore[attr-defined]
+    BufferedIterator._create_consumer = create_and_note
+    atexit.register(stop_all)
+
+
+def _stop(iterator: BufferedIterator) -> None:
+    """Let the thread see after its next batch that it has loaded enough."""
+    thread = iterator._consumer
+    thread._max_len = 0
+    while thread.is_alive():
+        with contextlib.suppress(queue.Empty):  # it may wait for room
+            iterator._queue.get(timeout=0.01)
 
 
 def _end_reached(trainer: Trainer) -> str | None:
