@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from fairseq import checkpoint_utils
-from fairseq.data.iterators import BufferedIterator
+from fairseq.data.iterators import BackgroundConsumer, BufferedIterator
 from fairseq.distributed import utils as distributed_utils
 from fairseq.models import ARCH_MODEL_REGISTRY
 from fairseq.trainer import Trainer
@@ -80,29 +80,28 @@ def stop_loading_at_exit() -> None:
     create = BufferedIterator._create_consumer
     if getattr(create, "stops", False):
         return
-    at_work: weakref.WeakSet[BufferedIterator] = weakref.WeakSet()
+    at_work: weakref.WeakSet[BackgroundConsumer] = weakref.WeakSet()
 
     @functools.wraps(create)
     def create_and_note(self: BufferedIterator) -> None:
         create(self)
-        at_work.add(self)
+        at_work.add(self._consumer)
 
     def stop_all() -> None:
-        for iterator in at_work:
-            _stop(iterator)
+        for thread in list(at_work):
+            _stop(thread)
 
     create_and_note.stops = True  # type: ignore[attr-defined]
     BufferedIterator._create_consumer = create_and_note
     atexit.register(stop_all)
 
 
-def _stop(iterator: BufferedIterator) -> None:
+def _stop(thread: BackgroundConsumer) -> None:
     """Let the thread see after its next batch that it has loaded enough."""
-    thread = iterator._consumer
     thread._max_len = 0
     while thread.is_alive():
         with contextlib.suppress(queue.Empty):  # it may wait for room
-            iterator._queue.get(timeout=0.01)
+            thread._queue.get(timeout=0.01)
 
 
 def _end_reached(trainer: Trainer) -> str | None:
