@@ -24,6 +24,7 @@ from tiednmt.errors import UserError, explain
 from tiednmt.training_end import (
     end_where_told,
     refuse_what_cannot_work,
+    share_gradients_on_cpus,
     stop_loading_at_exit,
 )
 
@@ -51,7 +52,10 @@ def same(one, other):
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("patch", [end_where_told, refuse_what_cannot_work, stop_loading_at_exit])
+@pytest.mark.parametrize(
+    "patch",
+    [end_where_told, refuse_what_cannot_work, stop_loading_at_exit, share_gradients_on_cpus],
+)
 def test_each_may_be_applied_any_number_of_times(patch):
     def patched():
         return (
@@ -128,15 +132,6 @@ def test_other_batches_in_the_middle_of_an_epoch_are_told(data, tmp_path, caplog
     [
         ({"common": {"fp16": True}}, "--fp16"),
         ({"common": {"bf16": True, "tpu": True}}, "--bf16"),
-        (
-            {
-                "distributed_training": {
-                    "distributed_world_size": 2,
-                    "ddp_backend": "pytorch_ddp",
-                }
-            },
-            "--ddp-backend",
-        ),
     ],
 )
 def test_what_needs_a_gpu_is_refused_without_one(parts, option, data, tmp_path):

@@ -60,6 +60,7 @@ from tiednmt.optim.averaged_sgd import AveragedSGD
 from tiednmt.training_end import (
     end_where_told,
     refuse_what_cannot_work,
+    share_gradients_on_cpus,
     stop_loading_at_exit,
 )
 
@@ -294,4 +295,5 @@ check_dictionaries()
 check_binarised_text()
 end_where_told()
 stop_loading_at_exit()
+share_gradients_on_cpus()
 refuse_what_cannot_work()

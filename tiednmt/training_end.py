@@ -22,9 +22,10 @@ import torch
 from fairseq import checkpoint_utils
 from fairseq.data.iterators import BackgroundConsumer, BufferedIterator
 from fairseq.distributed import utils as distributed_utils
-from fairseq.models import ARCH_MODEL_REGISTRY
+from fairseq.models import ARCH_MODEL_REGISTRY, distributed_fairseq_model
 from fairseq.trainer import Trainer
 from omegaconf import OmegaConf, open_dict
+from torch.nn.parallel import DistributedDataParallel
 
 from tiednmt.checkpoints import registered_name
 from tiednmt.errors import UserError
@@ -158,6 +159,20 @@ def _warn_of_other_batches(ours: Mapping[str, Any], cfg: Any, epoch_itr: Any) ->
             )
 
 
+class _ParallelAnywhere(DistributedDataParallel):
+    """torch's, also for a model on a CPU, for which fairseq names a GPU too."""
+
+    def __init__(self, module: torch.nn.Module, **options: Any) -> None:
+        if not next(module.parameters()).is_cuda:
+            options.update(device_ids=None, output_device=None)
+        super().__init__(module, **options)
+
+
+def share_gradients_on_cpus() -> None:
+    """Let ``--ddp-backend pytorch_ddp``, the default, work with ``--cpu``."""
+    distributed_fairseq_model.DistributedDataParallel = _ParallelAnywhere
+
+
 def refuse_what_cannot_work() -> None:
     """One line at once where fairseq ends in a traceback, for every model."""
     start, call, infer = (
@@ -202,7 +217,7 @@ def _require_trainable(cfg: Any) -> None:
             for number in value if isinstance(value, list) else (value,):
                 if isinstance(number, float) and math.isnan(number):
                     raise UserError(f"{option_name(name)} {number}: must be a number")
-    common, distributed = cfg.common, cfg.distributed_training
+    common = cfg.common
     has_gpu = torch.cuda.is_available() and not common.cpu
     if common.tpu and importlib.util.find_spec("torch_xla") is None:
         raise UserError(
@@ -213,12 +228,6 @@ def _require_trainable(cfg: Any) -> None:
         raise UserError(
             "--fp16 needs a GPU; on a CPU use --float32-matmul-precision medium, or"
             " --memory-efficient-fp16"
-        )
-    workers = distributed.distributed_world_size
-    if workers > 1 and not has_gpu and distributed.ddp_backend in ("pytorch_ddp", "c10d"):
-        raise UserError(
-            f"--ddp-backend {distributed.ddp_backend} with several workers needs GPUs; on CPUs use"
-            " --ddp-backend legacy_ddp"
         )
 
 

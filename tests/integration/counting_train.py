@@ -1,7 +1,6 @@
 """``fairseq-train`` that says how many gradients it sums over the workers, a line a time."""
 
 from fairseq.distributed import utils
-from fairseq.models import distributed_fairseq_model
 from fairseq_cli import train
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
@@ -9,6 +8,7 @@ from torch.nn.parallel import DistributedDataParallel
 LEAST = 1000  # fewer numbers are statistics
 
 all_reduce = utils.all_reduce
+wrap = DistributedDataParallel.__init__
 
 
 def all_reduce_aloud(tensor, *args, **kwargs):
@@ -22,14 +22,12 @@ def bucket_aloud(group, bucket):
     return allreduce_hook(group, bucket)
 
 
-def on_a_cpu(*args, device_ids, output_device, **kwargs):
-    """torch's own DDP; fairseq names a GPU even where it is told --cpu."""
-    model = DistributedDataParallel(*args, **kwargs)
-    model.register_comm_hook(None, bucket_aloud)
-    return model
+def wrap_aloud(self, *args, **kwargs):
+    wrap(self, *args, **kwargs)
+    self.register_comm_hook(None, bucket_aloud)
 
 
 if __name__ == "__main__":
     utils.all_reduce = all_reduce_aloud
-    distributed_fairseq_model.DistributedDataParallel = on_a_cpu
+    DistributedDataParallel.__init__ = wrap_aloud
     train.cli_main()
