@@ -92,13 +92,14 @@ BUDGET = """
 import resource
 import numpy as np
 from tiednmt.analysis.embeddings import Embedding
+from tests.support.memory import peak_of_memory
 from tiednmt.analysis.likeness import likeness
 words = tuple(map(str, range(10_000)))
 rows = np.random.default_rng(1).normal(size=(3, 10_000, 200)).astype(np.float32)
 found = likeness({name: Embedding(name, words, r) for name, r in zip("UVS", rows)})
 assert (found.exact, found.pairs) == (True, 49_995_000)
 used = resource.getrusage(resource.RUSAGE_SELF)
-print(used.ru_maxrss / 1e6, used.ru_utime + used.ru_stime)
+print(peak_of_memory() / 1e6, used.ru_utime + used.ru_stime)
 """
 
 

@@ -113,18 +113,19 @@ def test_a_zip_archive_of_something_else_is_refused(raw, refused, tmp_path):
 
 
 MEASURE = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 from random import Random
 from fairseq.data import Dictionary, indexed_dataset
 from preprocess import text8
 from preprocess.monolingual import Options, prepare
+from tests.support.memory import peak_of_memory
 
 raw, dest, characters = sys.argv[1:]
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_of_memory()
 corpus = text8.corpus_in(Path(raw), {"train": int(characters) - 1000, "valid": 1000})
 prepare(corpus, Path(dest), Options(workers=1))
-print("KB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print("KB", peak_of_memory() - before)
 """
 
 
