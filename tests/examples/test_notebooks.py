@@ -34,6 +34,7 @@ def test_outputs_are_not_kept(path):
         assert cell.get("outputs", []) == [] and cell.get("execution_count") is None
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_runs_and_shows_what_it_says(path: Path, tmp_path, monkeypatch):
