@@ -7,8 +7,8 @@ be called any number of times.
 
 from __future__ import annotations
 
-import functools
 import struct
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 from fairseq.data import Dictionary, data_utils, indexed_dataset
 
 from tiednmt.errors import UserError
+from tiednmt.patching import patch
 
 _AGAIN = "binarise the text again, or copy the folder again"
 _MAGIC, _HEADER = b"MMIDIDX\x00\x00", struct.Struct("<9sQBQ")
@@ -29,12 +30,8 @@ _AT_A_TIME = 1 << 22  # tokens, which bounds the memory
 
 def check_dictionaries() -> None:
     """Name the file where a dictionary is none."""
-    read = Dictionary.add_from_file
-    if getattr(read, "checks", False):
-        return
 
-    @functools.wraps(read)
-    def read_checked(self: Dictionary, f: Any) -> None:
+    def read_checked(read: Callable[..., None], self: Dictionary, f: Any) -> None:
         if not isinstance(f, str):
             read(self, f)
             return
@@ -49,18 +46,15 @@ def check_dictionaries() -> None:
         if len(self) == before:
             raise UserError(f"{f}: a dictionary without entries; {_AGAIN}")
 
-    read_checked.checks = True  # type: ignore[attr-defined]
-    Dictionary.add_from_file = read_checked
+    patch(Dictionary, "add_from_file", read_checked)
 
 
 def check_binarised_text() -> None:
     """Refuse binarised text whose two files do not fit each other or the dictionary."""
-    load = data_utils.load_indexed_dataset
-    if getattr(load, "checks", False):
-        return
 
-    @functools.wraps(load)
-    def load_checked(path: str, dictionary: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def load_checked(
+        load: Callable[..., Any], path: str, dictionary: Any = None, *args: Any, **kwargs: Any
+    ) -> Any:
         for number in count():
             one = Path(f"{path}{number or ''}.idx")
             if not one.is_file():
@@ -68,8 +62,7 @@ def check_binarised_text() -> None:
             require_whole(one, None if dictionary is None else len(dictionary))
         return load(path, dictionary, *args, **kwargs)
 
-    load_checked.checks = True  # type: ignore[attr-defined]
-    data_utils.load_indexed_dataset = load_checked
+    patch(data_utils, "load_indexed_dataset", load_checked)
 
 
 def require_whole(index: Path, types: int | None = None) -> None:

@@ -6,7 +6,6 @@ what is promised.
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import sys
@@ -26,6 +25,7 @@ from torch import Tensor
 
 from tiednmt.errors import CheckpointError, UserError
 from tiednmt.literals import value_of
+from tiednmt.patching import patch
 from tiednmt.torch_files import checked_meanwhile
 from tiednmt.tying import is_plain
 
@@ -69,12 +69,8 @@ def refuse_fasta() -> None:
 
 def check_checkpoints() -> None:
     """Refuse a checkpoint that is damaged, or holds other things than fairseq saves, when read."""
-    load = checkpoint_utils.load_checkpoint_to_cpu
-    if getattr(load, "checks", False):
-        return
 
-    @functools.wraps(load)
-    def load_checked(path: str, *args: Any, **kwargs: Any) -> Any:
+    def load_checked(load: Callable[..., Any], path: str, *args: Any, **kwargs: Any) -> Any:
         keep_the_check_of_pickles()
         if not os.path.isfile(local := PathManager.get_local_path(path)):
             return load(path, *args, **kwargs)
@@ -85,8 +81,7 @@ def check_checkpoints() -> None:
         state.setdefault("cfg", None)  # those who read it say what they miss
         return state
 
-    load_checked.checks = True  # type: ignore[attr-defined]
-    checkpoint_utils.load_checkpoint_to_cpu = load_checked
+    patch(checkpoint_utils, "load_checkpoint_to_cpu", load_checked)
 
 
 def _fault_of(state: Mapping[str, Any]) -> str | None:
@@ -122,32 +117,24 @@ def _are_numbers(weight: Tensor) -> bool:
 
 def build_known_architectures() -> None:
     """Build of a checkpoint's configuration only architectures that run nothing of it."""
-    load, build, setup = (
-        checkpoint_utils.load_model_ensemble_and_task,
-        models.build_model,
-        tasks.setup_task,
-    )
-    if getattr(load, "knows_architectures", False):
-        return
 
-    @functools.wraps(load)
-    def load_known(filenames: list[str], *args: Any, **kwargs: Any) -> Any:
+    def load_known(
+        load: Callable[..., Any], filenames: list[str], *args: Any, **kwargs: Any
+    ) -> Any:
         with _building(", ".join(map(str, filenames))):
             return load(filenames, *args, **kwargs)
 
-    @functools.wraps(build)
-    def build_known(cfg: Any, *args: Any, **kwargs: Any) -> Any:
+    def build_known(build: Callable[..., Any], cfg: Any, *args: Any, **kwargs: Any) -> Any:
         if (path := _path_of_checkpoint.get()) is not None:
             _require_known(path, cfg)
         return _of_configuration(path, build, cfg, *args, **kwargs)
 
-    @functools.wraps(setup)
-    def setup_known(cfg: Any, **kwargs: Any) -> Any:
+    def setup_known(setup: Callable[..., Any], cfg: Any, **kwargs: Any) -> Any:
         return _of_configuration(_path_of_checkpoint.get(), setup, cfg, **kwargs)
 
-    load_known.knows_architectures = True  # type: ignore[attr-defined]
-    checkpoint_utils.load_model_ensemble_and_task = load_known
-    models.build_model, tasks.setup_task = build_known, setup_known
+    patch(checkpoint_utils, "load_model_ensemble_and_task", load_known)
+    patch(models, "build_model", build_known)
+    patch(tasks, "setup_task", setup_known)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ and may be applied any number of times.
 from __future__ import annotations
 
 import argparse
-import functools
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -57,6 +56,7 @@ from tiednmt.guards import (
 from tiednmt.models.parameters import OURS, names_of, with_all_names
 from tiednmt.optim import few_launches
 from tiednmt.optim.averaged_sgd import AveragedSGD
+from tiednmt.patching import patch
 from tiednmt.training_end import (
     end_where_told,
     refuse_what_cannot_work,
@@ -90,11 +90,10 @@ def make_checkpoint_copies_atomic() -> None:
     fairseq writes ``checkpoint_last.pt`` by copying the newest checkpoint over it. A run killed at
     that moment would be left with half a file to resume from.
     """
-    copy = PathManager.copy
-    if getattr(copy, "is_atomic", False):
-        return
 
-    def copy_atomically(src_path: str, dst_path: str, overwrite: bool = False) -> Any:
+    def copy_atomically(
+        copy: Callable[..., Any], src_path: str, dst_path: str, overwrite: bool = False
+    ) -> Any:
         if "://" in dst_path:  # not a local file
             return copy(src_path, dst_path, overwrite=overwrite)
         partial = Path(f"{dst_path}.partial")
@@ -105,8 +104,7 @@ def make_checkpoint_copies_atomic() -> None:
             partial.unlink(missing_ok=True)
             raise
 
-    copy_atomically.is_atomic = True  # type: ignore[attr-defined]
-    PathManager.copy = staticmethod(copy_atomically)
+    patch(PathManager, "copy", copy_atomically)
 
 
 def save_checkpoints_whole() -> None:
@@ -114,17 +112,15 @@ def save_checkpoints_whole() -> None:
 
     fairseq tries thrice, logs a traceback and leaves its temporary file.
     """
-    save = checkpoint_utils.torch_persistent_save
-    if getattr(save, "is_whole", False):
-        return
 
-    def save_whole(obj: Any, filename: Any, async_write: bool = False) -> None:
+    def save_whole(
+        save: Callable[..., None], obj: Any, filename: Any, async_write: bool = False
+    ) -> None:
         if async_write or not isinstance(filename, str) or "://" in filename:
             return save(obj, filename, async_write=async_write)
         write_checkpoint(Path(filename), obj)
 
-    save_whole.is_whole = True  # type: ignore[attr-defined]
-    checkpoint_utils.torch_persistent_save = save_whole
+    patch(checkpoint_utils, "torch_persistent_save", save_whole)
 
 
 def patch_numpy_compat() -> None:
@@ -142,12 +138,12 @@ def load_components_of_tied_models() -> None:
 
     The decoder of a tied model is stored without what it shares with the encoder.
     """
-    load = checkpoint_utils.load_pretrained_component_from_model
-    if getattr(load, "knows_ties", False):
-        return
 
     def load_component(
-        component: FairseqEncoder | FairseqDecoder, checkpoint: str, strict: bool = True
+        load: Callable[..., Any],
+        component: FairseqEncoder | FairseqDecoder,
+        checkpoint: str,
+        strict: bool = True,
     ) -> FairseqEncoder | FairseqDecoder:
         weights = {}
         if PathManager.exists(checkpoint):
@@ -160,8 +156,7 @@ def load_components_of_tied_models() -> None:
         component.load_state_dict(own, strict=strict)
         return component
 
-    load_component.knows_ties = True  # type: ignore[attr-defined]
-    checkpoint_utils.load_pretrained_component_from_model = load_component
+    patch(checkpoint_utils, "load_pretrained_component_from_model", load_component)
 
 
 def hold_rows_in_training() -> None:
@@ -171,15 +166,16 @@ def hold_rows_in_training() -> None:
     fairseq's half precision copies its own weights into the model. An average of equal numbers is
     rounded, so that rows which nothing moves would drift in it.
     """
-    optimizer_step, average = FairseqTask.optimizer_step, EMA._step_internal
-    if getattr(optimizer_step, "holds_rows", False):
-        return
 
-    def step(self: FairseqTask, optimizer: Any, model: Any, update_num: int) -> None:
+    def hold_in_step(
+        step: Callable[..., None], self: FairseqTask, optimizer: Any, model: Any, update_num: int
+    ) -> None:
         with getattr(model, "updating", nullcontext)():
-            optimizer_step(self, optimizer, model, update_num)
+            step(self, optimizer, model, update_num)
 
-    def average_step(self: EMA, new_model: Any, updates: int | None = None) -> None:
+    def hold_in_average(
+        average: Callable[..., None], self: EMA, new_model: Any, updates: int | None = None
+    ) -> None:
         held = getattr(new_model, "held_rows", None)
         if held is None:
             return average(self, new_model, updates)
@@ -187,8 +183,8 @@ def hold_rows_in_training() -> None:
         with held.kept(in_model, whole=True), held.kept(self.fp32_params, whole=True):
             average(self, new_model, updates)
 
-    step.holds_rows = True  # type: ignore[attr-defined]
-    FairseqTask.optimizer_step, EMA._step_internal = step, average_step
+    patch(FairseqTask, "optimizer_step", hold_in_step)
+    patch(EMA, "_step_internal", hold_in_average)
 
 
 def refuse_moments_of_other_parameters() -> None:
@@ -199,13 +195,12 @@ def refuse_moments_of_other_parameters() -> None:
     one flat tensor, fails in the middle of the first update. Other rows of the same matrices are no
     matter: those that were held have moments of zero.
     """
-    load = FairseqOptimizer.load_state_dict
-    if getattr(load, "refuses", False):
-        return
 
-    @functools.wraps(load)
     def load_fitting(
-        self: FairseqOptimizer, state: Mapping[str, Any], overrides: Any = None
+        load: Callable[..., None],
+        self: FairseqOptimizer,
+        state: Mapping[str, Any],
+        overrides: Any = None,
     ) -> None:
         groups = state.get("param_groups", ())
         numbers = [number for group in groups for number in group["params"]]
@@ -225,8 +220,7 @@ def refuse_moments_of_other_parameters() -> None:
             )
         load(self, state, overrides)
 
-    load_fitting.refuses = True  # type: ignore[attr-defined]
-    FairseqOptimizer.load_state_dict = load_fitting
+    patch(FairseqOptimizer, "load_state_dict", load_fitting)
 
 
 def show_averages_beside_training() -> None:
@@ -234,25 +228,26 @@ def show_averages_beside_training() -> None:
 
     fairseq has no place where an optimizer could change the weights between the two.
     """
-    if getattr(Trainer.train_step, "shows_averages", False):
-        return
-    shown_in = {"train_step": False, "begin_valid_epoch": True, "save_checkpoint": True}
-    for name, shown in shown_in.items():
-        setattr(Trainer, name, _after_showing(shown, getattr(Trainer, name)))
+
+    def with_last_iterate(
+        method: Callable[..., Any], self: Trainer, *args: Any, **more: Any
+    ) -> Any:
+        _show_average(self, False)
+        return method(self, *args, **more)
+
+    def with_average(method: Callable[..., Any], self: Trainer, *args: Any, **more: Any) -> Any:
+        _show_average(self, True)
+        return method(self, *args, **more)
+
+    patch(Trainer, "train_step", with_last_iterate)
+    patch(Trainer, "begin_valid_epoch", with_average)
+    patch(Trainer, "save_checkpoint", with_average)
 
 
-def _after_showing(average: bool, method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method of the trainer that finds the average in the weights, or the last iterate."""
-
-    @functools.wraps(method)
-    def run(self: Trainer, *args: Any, **options: Any) -> Any:
-        optimizer = self.optimizer.optimizer
-        if isinstance(optimizer, AveragedSGD):
-            optimizer.show_average(average)
-        return method(self, *args, **options)
-
-    run.shows_averages = True  # type: ignore[attr-defined]
-    return run
+def _show_average(trainer: Trainer, shown: bool) -> None:
+    optimizer = trainer.optimizer.optimizer
+    if isinstance(optimizer, AveragedSGD):
+        optimizer.show_average(shown)
 
 
 def update_in_few_launches() -> None:
@@ -260,17 +255,14 @@ def update_in_few_launches() -> None:
 
     fairseq goes over parameters one by one, unless apex is installed.
     """
-    if getattr(Adam.step, "goes_over_lists", False):
-        return
-    one_by_one = Adam.step
 
-    @functools.wraps(one_by_one)
-    def step(self: Adam, closure: Callable[[], Any] | None = None) -> Any:
+    def step(
+        one_by_one: Callable[..., Any], self: Adam, closure: Callable[[], Any] | None = None
+    ) -> Any:
         fast = few_launches.goes_over_lists(self)
         return (few_launches.step if fast else one_by_one)(self, closure)
 
-    step.goes_over_lists = True  # type: ignore[attr-defined]
-    Adam.step = step
+    patch(Adam, "step", step)
     if not utils.multi_tensor_l2norm_available:
         utils.multi_tensor_l2norm_available = True
         utils.multi_tensor_total_norm = few_launches.total_norm

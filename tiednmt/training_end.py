@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import functools
 import importlib.util
 import logging
 import math
@@ -15,7 +14,7 @@ import os
 import queue
 import sys
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -31,6 +30,7 @@ from tiednmt.checkpoints import registered_name
 from tiednmt.errors import UserError
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.options import option_name
+from tiednmt.patching import patch
 
 logger = logging.getLogger(__name__)
 
@@ -44,12 +44,8 @@ def end_where_told() -> None:
     after its end, or was killed after its last checkpoint, goes an update too far. It counts the
     validations that ``--patience`` looks at anew, too.
     """
-    load, save = checkpoint_utils.load_checkpoint, Trainer.save_checkpoint
-    if getattr(load, "ends", False):
-        return
 
-    @functools.wraps(load)
-    def load_and_look(cfg: Any, trainer: Trainer, **kwargs: Any) -> Any:
+    def load_and_look(load: Callable[..., Any], cfg: Any, trainer: Trainer, **kwargs: Any) -> Any:
         extra_state, epoch_itr = load(cfg, trainer, **kwargs)
         ours = (extra_state or {}).get(_OURS)
         if trainer.get_num_updates() and isinstance(ours, Mapping):
@@ -63,13 +59,14 @@ def end_where_told() -> None:
                 trainer.cfg.optimization.max_epoch = -1
         return extra_state, epoch_itr
 
-    @functools.wraps(save)
-    def save_more(self: Trainer, filename: str, extra_state: dict[str, Any]) -> Any:
+    def save_more(
+        save: Callable[..., Any], self: Trainer, filename: str, extra_state: dict[str, Any]
+    ) -> Any:
         more = {"batches": _batches(self.cfg), "patience": _patience()}
         return save(self, filename, {**extra_state, _OURS: more})
 
-    load_and_look.ends = True  # type: ignore[attr-defined]
-    checkpoint_utils.load_checkpoint, Trainer.save_checkpoint = load_and_look, save_more
+    patch(checkpoint_utils, "load_checkpoint", load_and_look)
+    patch(Trainer, "save_checkpoint", save_more)
 
 
 def stop_loading_at_exit() -> None:
@@ -78,23 +75,21 @@ def stop_loading_at_exit() -> None:
     fairseq leaves it at work when training stops within an epoch. Python then ends it in the middle
     of an operation of torch, which aborts the process (exit status 134) after all is done.
     """
-    create = BufferedIterator._create_consumer
-    if getattr(create, "stops", False):
-        return
-    at_work: weakref.WeakSet[BackgroundConsumer] = weakref.WeakSet()
 
-    @functools.wraps(create)
-    def create_and_note(self: BufferedIterator) -> None:
+    def create_and_note(create: Callable[..., None], self: BufferedIterator) -> None:
         create(self)
-        at_work.add(self._consumer)
+        _loading.add(self._consumer)
 
-    def stop_all() -> None:
-        for thread in list(at_work):
-            _stop(thread)
+    patch(BufferedIterator, "_create_consumer", create_and_note)
+    atexit.register(_stop_loading)
 
-    create_and_note.stops = True  # type: ignore[attr-defined]
-    BufferedIterator._create_consumer = create_and_note
-    atexit.register(stop_all)
+
+_loading: weakref.WeakSet[BackgroundConsumer] = weakref.WeakSet()
+
+
+def _stop_loading() -> None:
+    for thread in list(_loading):
+        _stop(thread)
 
 
 def _stop(thread: BackgroundConsumer) -> None:
@@ -175,27 +170,19 @@ def share_gradients_on_cpus() -> None:
 
 def refuse_what_cannot_work() -> None:
     """One line at once where fairseq ends in a traceback, for every model."""
-    start, call, infer = (
-        Trainer.__init__,
-        distributed_utils.call_main,
-        distributed_utils.infer_init_method,
-    )
-    if getattr(call, "refuses", False):
-        return
 
-    @functools.wraps(start)
-    def start_trainer(self: Trainer, cfg: Any, *args: Any, **kwargs: Any) -> None:
+    def start_trainer(
+        start: Callable[..., None], self: Trainer, cfg: Any, *args: Any, **kwargs: Any
+    ) -> None:
         _require_trainable(cfg)
         start(self, cfg, *args, **kwargs)
 
-    @functools.wraps(call)
-    def call_main(cfg: Any, main: Any, **kwargs: Any) -> Any:
+    def call_main(call: Callable[..., Any], cfg: Any, main: Any, **kwargs: Any) -> Any:
         _require_searchable(cfg, main.__module__)
         _require_whole_models(cfg)
         return call(cfg, main, **kwargs)
 
-    @functools.wraps(infer)
-    def infer_init_method(cfg: Any, *args: Any, **kwargs: Any) -> Any:
+    def infer_init_method(infer: Callable[..., Any], cfg: Any, *args: Any, **kwargs: Any) -> Any:
         if int(os.environ.get("WORLD_SIZE") or 1) > 1 and not torch.cuda.is_available():
             raise UserError(
                 "torchrun without a GPU: start a process for each worker instead, with"
@@ -205,10 +192,9 @@ def refuse_what_cannot_work() -> None:
             )
         return infer(cfg, *args, **kwargs)
 
-    call_main.refuses = True  # type: ignore[attr-defined]
-    Trainer.__init__ = start_trainer
-    distributed_utils.call_main = call_main
-    distributed_utils.infer_init_method = infer_init_method
+    patch(Trainer, "__init__", start_trainer)
+    patch(distributed_utils, "call_main", call_main)
+    patch(distributed_utils, "infer_init_method", infer_init_method)
 
 
 def _require_trainable(cfg: Any) -> None:
