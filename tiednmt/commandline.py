@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+from pathlib import Path
 
 from tiednmt.options import positive
 
-__all__ = ["add_cpu", "command_parser", "positive", "quiet_libraries", "seed_numbers"]
+__all__ = ["add_cpu", "add_models", "command_parser", "positive", "quiet_libraries", "seed_numbers"]
 
 
 def command_parser(command: str, description: str | None) -> argparse.ArgumentParser:
@@ -17,6 +18,21 @@ def command_parser(command: str, description: str | None) -> argparse.ArgumentPa
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def add_models(parser: argparse.ArgumentParser) -> None:
+    """The models that translate, an ensemble where there are several, and how they compute."""
+    parser.add_argument(
+        "models", nargs="+", type=Path, metavar="MODEL", help="model folder or checkpoint"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="PREPARED",
+        help="prepared folder of checkpoints (default: the one each was trained on)",
+    )
+    parser.add_argument("--int8", action="store_true", help="decode with int8 weights on the CPU")
+    add_cpu(parser)
 
 
 def add_cpu(parser: argparse.ArgumentParser) -> None:

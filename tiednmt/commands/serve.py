@@ -11,9 +11,8 @@ open the page, unless --host says otherwise. There is a JSON interface too (tied
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from tiednmt.commandline import add_cpu, command_parser, quiet_libraries
+from tiednmt.commandline import add_models, command_parser, quiet_libraries
 from tiednmt.errors import UserError, one_line_errors
 from tiednmt.options import Range
 
@@ -22,28 +21,21 @@ from tiednmt.options import Range
 def main(argv: Sequence[str] | None = None, command: str = "tiednmt serve") -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
     parser = command_parser(command, __doc__)
-    parser.add_argument(
-        "models", nargs="+", type=Path, metavar="MODEL", help="model folder or checkpoint"
-    )
-    parser.add_argument(
-        "--data", type=Path, metavar="PREPARED", help="prepared folder of checkpoints"
-    )
+    add_models(parser)
     parser.add_argument(
         "--port",
         type=Range(0, 65535),
         default=8000,
         metavar="N",
-        help="port (default: 8000; 0: any free one)",
+        help="port; 0 takes any free one (default: 8000)",
     )
     parser.add_argument(
         "--host",
         default="127.0.0.1",
         metavar="ADDRESS",
-        help="address to serve at (default: 127.0.0.1, which only this machine reaches). There is "
-        "no password: whoever reaches it can use it",
+        help="address to serve at; there is no password: whoever reaches it can use it "
+        "(default: 127.0.0.1, which only this machine reaches)",
     )
-    parser.add_argument("--int8", action="store_true", help="decode with int8 weights on the CPU")
-    add_cpu(parser)
     args = parser.parse_args(argv)
     quiet_libraries()
 

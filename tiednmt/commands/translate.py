@@ -10,9 +10,8 @@ Several models are an ensemble. In Python: tiednmt.load("en-cs").translate(["…
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from tiednmt.commandline import add_cpu, command_parser, positive, quiet_libraries
+from tiednmt.commandline import add_models, command_parser, positive, quiet_libraries
 from tiednmt.errors import one_line_errors
 from tiednmt.options import add_options, from_arguments
 from tiednmt.translation.settings import Search
@@ -22,15 +21,7 @@ from tiednmt.translation.settings import Search
 def main(argv: Sequence[str] | None = None, command: str = "tiednmt translate") -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
     parser = command_parser(command, __doc__)
-    parser.add_argument(
-        "models", nargs="+", type=Path, metavar="MODEL", help="model folder or checkpoint"
-    )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        metavar="PREPARED",
-        help="prepared folder of checkpoints (default: the one each was trained on)",
-    )
+    add_models(parser)
     parser.add_argument(
         "--input", default="-", metavar="FILE", help="plain text (default: -, stdin)"
     )
@@ -41,8 +32,6 @@ def main(argv: Sequence[str] | None = None, command: str = "tiednmt translate") 
         help="print N translations per line: line number, score and text, separated by tabs",
     )
     add_options(parser, Search)
-    parser.add_argument("--int8", action="store_true", help="decode with int8 weights on the CPU")
-    add_cpu(parser)
     args = parser.parse_args(argv)
     search = from_arguments(Search, args)
     quiet_libraries()

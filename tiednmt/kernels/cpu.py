@@ -178,9 +178,8 @@ def attend_rows(
         scale: of weights that are kept.
         seed: of what is dropped.
     """
-    read = ((queries, queries.shape), (keys, _wide(keys, queries)), (values, keys.shape))
-    starts = _starts(query_starts, queries), _starts(key_starts, keys, query_starts)
-    tensors = (*read, *starts, (out, queries.shape))
+    read = _sentences(queries, keys, values, query_starts, key_starts)
+    tensors = (*read, (out, queries.shape))
     sizes = _attending(queries, query_starts, heads)
     _run("attend_rows", queries.dtype, tensors, *sizes, int(causal), seed, threshold, scale)
 
@@ -202,10 +201,9 @@ def attend_rows_back(
     seed: int = 0,
 ) -> None:
     """Put the gradients of what :func:`attend_rows` read into the last three tensors."""
-    read = ((queries, queries.shape), (keys, _wide(keys, queries)), (values, keys.shape))
-    starts = _starts(query_starts, queries), _starts(key_starts, keys, query_starts)
+    read = _sentences(queries, keys, values, query_starts, key_starts)
     written = ((grad_queries, queries.shape), (grad_keys, keys.shape), (grad_values, keys.shape))
-    tensors = (*read, *starts, (grad, queries.shape), *written)
+    tensors = (*read, (grad, queries.shape), *written)
     sizes = _attending(queries, query_starts, heads)
     _run("attend_rows_back", queries.dtype, tensors, *sizes, int(causal), seed, threshold, scale)
 
@@ -326,9 +324,17 @@ def _sizes(state: Tensor) -> tuple[int, int, int]:
     return directions, state.size(-2), state.size(-1)
 
 
-def _wide(keys: Tensor, queries: Tensor) -> tuple[int, int]:
-    """The shape of keys for these queries."""
-    return len(keys), queries.size(1)
+def _sentences(
+    queries: Tensor, keys: Tensor, values: Tensor, query_starts: Tensor, key_starts: Tensor
+) -> tuple[tuple[Any, ...], ...]:
+    """What attention reads, with the shapes that go together, for :func:`_run`."""
+    return (
+        (queries, queries.shape),
+        (keys, (len(keys), queries.size(1))),
+        (values, keys.shape),
+        _starts(query_starts, queries),
+        _starts(key_starts, keys, query_starts),
+    )
 
 
 def _starts(starts: Tensor, rows: Tensor, like: Tensor | None = None) -> tuple[Any, ...]:
