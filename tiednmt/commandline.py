@@ -44,8 +44,11 @@ MOST_SEEDS = 1000
 
 
 def quiet_libraries() -> None:
-    """Let fairseq and tiednmt log warnings only."""
-    for package in ("fairseq", "tiednmt"):
+    """Let fairseq, tiednmt and matplotlib log warnings only.
+
+    One of fairseq's modules lets all others log for debugging.
+    """
+    for package in ("fairseq", "tiednmt", "matplotlib"):
         logging.getLogger(package).setLevel(logging.WARNING)
 
 

@@ -14,6 +14,7 @@ import torch
 from gensim.models import KeyedVectors
 from scipy.stats import spearmanr
 
+from tests.support.commandline import run
 from tests.support.untrained import save_untrained, write_dictionaries
 from tiednmt.analysis.embeddings import Embedding
 from tiednmt.analysis.word_vectors import save_word2vec
@@ -253,6 +254,14 @@ def test_refused_with_one_line(case, folder, tmp_path):
         analyse.main([*given, "--data", str(folder / "data"), "--out", str(tmp_path / "out")])
     assert str(stop.value).startswith("error: ") and "\n" not in str(stop.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_other_libraries_log_nothing(tmp_path):
+    (tmp_path / "text").write_text("no checkpoint")
+    done = run("-m", "tiednmt.commands.analyse", tmp_path / "text", "--out", tmp_path / "out")
+    assert done.status == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
 
 
 def test_the_same_from_a_clone(tmp_path):
