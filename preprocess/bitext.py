@@ -144,7 +144,7 @@ def main(argv: list[str] | None = None) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--valid", nargs="+", action="extend", required=True, metavar="FILE",
-        help="validation files, or how many training pairs to hold out",
+        help="validation files, or a number of training pairs to hold out",
     )  # fmt: skip
     parser.add_argument(
         "--test", action="append", default=[], metavar="NAME=FILE,FILE",

@@ -1,11 +1,11 @@
-"""Text of your own for a model that there is: in its units, with its dictionary.
+"""Prepare your own text for a trained model: in its units, with its dictionary.
 
 ``python -m preprocess.like --model DIR --train a.en a.cs --valid v.en v.cs [--test NAME=t.en,t.cs]…
 --dest NEW [--tag '<2cs>']``
 
-DIR is a prepared folder, or one that ``tiednmt vocabulary`` wrote. Nothing is filtered: lines of
-training text with an empty side are left out. ``--tag`` puts a unit of the model before each source
-sentence, which says what it is to be translated to.
+DIR is a prepared folder, or one that ``tiednmt vocabulary`` wrote. Training pairs with an empty
+side are dropped; nothing else is filtered. ``--tag`` puts a unit of the model before each source
+sentence, such as the language to translate it to.
 """
 
 from __future__ import annotations
@@ -121,13 +121,38 @@ def _splits(texts: Sequence[str] | dict[str, tuple[Path, Path]]) -> dict[str, st
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
     parser = parser_of("like", __doc__)
-    parser.add_argument("--model", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--train", type=Path, nargs=2, required=True, metavar="FILE")
-    parser.add_argument("--valid", type=Path, nargs=2, required=True, metavar="FILE")
-    parser.add_argument("--test", action="append", default=[], metavar="NAME=FILE,FILE")
-    parser.add_argument("--dest", type=Path, required=True, metavar="NEW")
-    parser.add_argument("--tag", default="", metavar="UNIT")
-    parser.add_argument("--workers", type=Range(1, 1024), default=1, metavar="N")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of the model, with its units",
+    )
+    for subset in ("train", "valid"):
+        parser.add_argument(
+            f"--{subset}",
+            type=Path,
+            nargs=2,
+            required=True,
+            metavar="FILE",
+            help=f"source and target text of the {subset} set",
+        )
+    parser.add_argument(
+        "--test",
+        action="append",
+        default=[],
+        metavar="NAME=FILE,FILE",
+        help="test set; may be repeated",
+    )
+    parser.add_argument(
+        "--dest", type=Path, required=True, metavar="NEW", help="new folder to write"
+    )
+    parser.add_argument(
+        "--tag", default="", metavar="UNIT", help="unit before each source sentence"
+    )
+    parser.add_argument(
+        "--workers", type=Range(1, 1024), default=1, metavar="N", help="number of processes"
+    )
     args = parser.parse_args(argv)
     texts = {"train": _pair(args.train), "valid": _pair(args.valid)}
     for text in args.test:

@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     for side in ("source", "target", "joint"):
         parser.add_argument(f"--{side}", type=positive, metavar="N", help=f"{side} vocabulary size")
-    parser.add_argument("--projection", action="store_true", help="with a matrix P")
+    parser.add_argument("--projection", action="store_true", help="include a matrix P")
     parser.add_argument(
         "--picture", type=Path, metavar="PATH", help="draw the tie maps as PATH.svg and PATH.png"
     )

@@ -29,10 +29,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--data", type=Path, required=True, metavar="PREPARED", help="prepared folder"
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--subset", metavar="NAME", help="train, valid or test")
-    what.add_argument(
-        "--input", type=Path, metavar="FILE", help="raw text, like that of the corpus"
-    )
+    what.add_argument("--subset", metavar="NAME", help="set to score: train, valid or test")
+    what.add_argument("--input", type=Path, metavar="FILE", help="raw text to score")
     add_cpu(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
     args = parser.parse_args(argv)

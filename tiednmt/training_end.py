@@ -40,9 +40,9 @@ _OURS = "tiednmt"  # our entry in a checkpoint's extra_state
 def end_where_told() -> None:
     """Let a run that has come to its end train nothing when it is started again.
 
-    fairseq looks whether it is to stop after an update alone, so that a run which is started again
-    after its end, or was killed after its last checkpoint, goes an update too far. It counts the
-    validations that ``--patience`` looks at anew, too.
+    fairseq checks whether to stop only after an update. A run that is started again after its end,
+    or was killed after its last checkpoint, therefore trains one update too many. fairseq also
+    counts the validations of ``--patience`` from zero.
     """
 
     def load_and_look(load: Callable[..., Any], cfg: Any, trainer: Trainer, **kwargs: Any) -> Any:

@@ -98,7 +98,7 @@ def _matrix(path: Path, letter: str, matrix: Any, words: int) -> np.ndarray:
 
 
 def save_word2vec(embedding: Embedding, path: Path) -> None:
-    """Write word2vec's text format: a line of the two sizes, then a word and its row a line."""
+    """Write word2vec's text format: a line of the two sizes, then one word and its row per line."""
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.write("{} {}\n".format(*embedding.vectors.shape))
         for word, row in zip(embedding.words, embedding.vectors, strict=True):

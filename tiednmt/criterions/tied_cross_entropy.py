@@ -149,7 +149,7 @@ class TiedCrossEntropy(FairseqCriterion):
         return loss, sample_size, log
 
     def _batches_that_share_an_update(self) -> int:
-        # fairseq sums the loss over workers and --update-freq; the penalty counts once an update
+        # fairseq sums the loss over workers and --update-freq; the penalty counts once per update
         return distributed_utils.get_data_parallel_world_size() * self.batches_per_update
 
     @classmethod

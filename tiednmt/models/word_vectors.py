@@ -15,7 +15,7 @@ VECTORS = ("encoder_embed_path", "decoder_embed_path")  # options of fairseq's o
 
 
 def read_vectors(path: Path, wanted: Collection[str] | None = None) -> dict[str, Tensor]:
-    """The vectors of these units, or of all: a unit and its numbers a line, as word2vec writes.
+    """The vectors of these units, or of all: one unit and its numbers per line, as word2vec writes.
 
     The first line may have the two sizes.
 
