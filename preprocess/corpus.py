@@ -116,7 +116,7 @@ class Options(CommonOptions):
     a larger corpus affords 30,000 and more. A unit seen fewer than ``vocabulary_threshold`` times
     in a language is split further there: it is mostly a word of the other language, and its
     embedding would be trained on next to nothing. See :class:`preprocess.filters.Filters` for
-    ``max_length``, ``max_ratio`` and ``check_script``; ``deduplicate`` keeps the first of equal
+    ``max_length``, ``max_ratio`` and ``check_script``; ``deduplicate`` keeps the first of identical
     training pairs.
     """
 
@@ -151,6 +151,7 @@ class Options(CommonOptions):
         1,
         "divide the training text into N parts, each with its data-bin (default: %(default)s)",
     )
+    commands: bool = option(True, "end with the commands that train and score")
 
     def __post_init__(self) -> None:
         super().__post_init__()
