@@ -48,15 +48,21 @@ class Vocabulary(Protocol):
 
 @dataclass(frozen=True)
 class Embeddings:
-    """The matrices of a model; tied matrices are the same module object."""
+    """The matrices of a model; tied matrices are the same module object.
 
-    source: nn.Embedding | None  # a language model has none
+    Attributes:
+        source: the source input embedding; None in a language model.
+        target: the target input embedding.
+        output: the output embedding V with its bias and the projection P.
+    """
+
+    source: nn.Embedding | None
     target: nn.Embedding
     output: OutputLayer
 
 
 class Dims(NamedTuple):
-    """Numbers per row of each matrix."""
+    """Numbers per row of each matrix: ``source`` and ``target`` input, and ``output`` embedding."""
 
     source: int
     target: int
@@ -134,7 +140,16 @@ def embedding_rows(tying: str, source: int, target: int, joint: int) -> int:
 
 
 def require_joint(tying: str, source: Vocabulary | None, target: Vocabulary) -> None:
-    """Refuse a matrix shared by two different vocabularies (contents are compared)."""
+    """Refuse to share a matrix between two different vocabularies.
+
+    Args:
+        tying: the mode, for the message.
+        source: vocabulary of the source; None in a language model.
+        target: vocabulary of the target. Contents are compared, not identities.
+
+    Raises:
+        UserError: the vocabularies differ, or there is no source.
+    """
     if source is None:
         raise UserError(
             f"--tying {tying}: a language model has no source embedding; use --tying decoder"
@@ -269,11 +284,14 @@ FACTORS, PRIVATE = "factors of the embeddings", "private source rows"
 class TieMap:
     """Which matrices are tied, and what that saves.
 
-    ``between`` lists the operations between a matrix and its uses, as in the signature.
+    Attributes:
+        groups: for each matrix, the names of its uses and its size (rows, dim).
+        others: the number of parameters of everything else, by name.
+        between: the operations between a matrix and its uses, as in the signature.
     """
 
-    groups: tuple[tuple[tuple[str, ...], tuple[int, int]], ...]  # (names, (rows, dim)) per matrix
-    others: Mapping[str, int]  # parameters of what is not an embedding, by name
+    groups: tuple[tuple[tuple[str, ...], tuple[int, int]], ...]
+    others: Mapping[str, int]
     between: str = ""
 
     @property

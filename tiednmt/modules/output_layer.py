@@ -80,9 +80,11 @@ class OutputLayer(nn.Module):
         return self.map is not None and self.map.drops
 
     def freeze(self, kind: type[FrozenLinear] | None) -> None:
-        """Score with a copy of V where no gradient is recorded, or (``None``) with V itself.
+        """Score with a frozen copy of V where no gradient is recorded.
 
-        :meth:`loss` always uses V itself.
+        Args:
+            kind: what the copy is, such as packed or int8; None scores with V itself again.
+                :meth:`loss` always uses V itself.
         """
         make = kind and (kind.of if self.map is None else partial(self._copy_of_map, kind))
         self.frozen = None if make is None else Frozen(make, *self._weights())
@@ -106,10 +108,16 @@ class OutputLayer(nn.Module):
     def loss(
         self, features: Tensor, target: Tensor, padding_idx: int, label_smoothing: float = 0.0
     ) -> SequenceLoss:
-        """Summed loss of N features (N × dim) against N targets; padding does not count.
+        """The loss, summed over N tokens; it can be differentiated once.
 
-        Label smoothing is fairseq's: ε is spread over the V − 1 other entries. To be differentiated
-        once (:func:`linear_cross_entropy`).
+        Args:
+            features: of the decoder, N × dim.
+            target: indices of the correct tokens, N.
+            padding_idx: the target that does not count.
+            label_smoothing: fairseq's ε, spread over the V − 1 other entries.
+
+        Returns:
+            Loss and negative log-likelihood, see :func:`linear_cross_entropy`.
         """
         if target.device.type == "cpu":  # a GPU would have to wait for the number that is left
             counted = target.ne(padding_idx)

@@ -263,7 +263,12 @@ class Translator:
     # --- units ---------------------------------------------------------------------------------
 
     def translate_units(self, lines: Sequence[str], search: Search = DEFAULT_SEARCH) -> list[str]:
-        """From subword units to subword units, separated by spaces, one sentence per line."""
+        """Translate subword units, separated by spaces, into subword units.
+
+        Args:
+            lines: one sentence each.
+            search: beam size, length penalty and batch size.
+        """
         translations = [""] * len(lines)
         for i, _source, best in self.hypotheses(lines, search):
             translations[i] = self.task.target_dictionary.string(best["tokens"].cpu())
@@ -272,10 +277,12 @@ class Translator:
     def hypotheses(
         self, lines: Sequence[str], search: Search = DEFAULT_SEARCH
     ) -> Iterator[tuple[int, Tensor, dict[str, Any]]]:
-        """The number, the source's indices and fairseq's best hypothesis of each line of units.
+        """The number of each line, the indices of its source, and fairseq's best hypothesis.
 
-        The longest come first, and there is nothing for blank lines. A line longer than the models'
-        limit is cut there, with a warning.
+        Args:
+            lines: one sentence in subword units each. The longest come first, and blank lines yield
+                nothing. A line longer than the models' limit is cut there, with a warning.
+            search: beam size, length penalty and batch size.
         """
         for i, source, (best, *_) in self._ranked(lines, search):
             yield i, source, best
