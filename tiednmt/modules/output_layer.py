@@ -18,18 +18,18 @@ from tiednmt.modules.output_maps import OutputMapOptions
 class OutputLayer(nn.Module):
     """Scores every entry of the vocabulary: ``V (P h) + b``.
 
-    The layer holds the embedding *module*, not its weight: whatever replaces the parameter later
-    (``load_state_dict(assign=True)``, a change of device or type, parametrisation) is seen by all
-    its users, so that a tied matrix cannot come apart.
+    The layer holds the embedding *module*, not its weight. All users see whatever replaces the
+    parameter later (``load_state_dict(assign=True)``, a change of device or dtype,
+    parametrisation), so a tied matrix cannot come apart.
 
     Args:
         embedding: the matrix E (vocabulary × numbers per row) that V is, or is made of; the same
             module as an input embedding where the two are tied.
         projection: put a matrix P (dim × dim) before V (Press & Wolf 2017, section 4).
         projection_bias: give P a bias, as in the code that the authors released.
-        dim: numbers per feature; where it is not that of a row, a matrix without bias brings the
-            features down to it.
-        output_map: what the rows of E, and the features, become before they score.
+        dim: size of the features; if it differs from that of the rows, a matrix without bias
+            projects the features.
+        output_map: maps the rows of E, and the features, before scoring.
     """
 
     def __init__(
