@@ -46,7 +46,9 @@ def public(module):
     return [
         name
         for name, thing in vars(module).items()
-        if not name.startswith("_") and getattr(thing, "__module__", None) == module.__name__
+        if not name.startswith("_")
+        and isinstance(thing, type | FunctionType)
+        and thing.__module__ == module.__name__
     ]
 
 
