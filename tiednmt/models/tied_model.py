@@ -166,7 +166,7 @@ class TiedModelConfig(FairseqDataclass):
 
 
 class TiedModel(BaseFairseqModel):
-    """A model with tied matrices, whose checkpoints store each once and fit only its vocabularies."""
+    """A model with tied matrices; checkpoints store each once and fit only its vocabularies."""
 
     parameter_names: ClassVar[ParameterNames] = OURS
     stock: ClassVar[StockModel | None] = None  # the model of fairseq that it can stand in for
