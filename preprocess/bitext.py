@@ -119,7 +119,7 @@ def _number(texts: Sequence[str]) -> int | None:
         return None
     number = int(texts[0])
     if number < 1:
-        raise UserError(f"--valid {number}: hold 1 pair or more out")
+        raise UserError(f"--valid {number}: hold out 1 pair or more")
     return number
 
 

@@ -41,18 +41,18 @@ def prepare_like(
         UserError: a file is missing, two do not match, or the dictionaries are not joint.
     """
     if dest.exists():
-        raise UserError(f"--dest {dest}: is there already")
+        raise UserError(f"--dest {dest}: already exists")
     pipeline = TextPipeline.load(model)
     languages = pipeline.languages
     dictionaries = [data_bins(model)[0] / f"dict.{language}.txt" for language in languages]
     if dictionaries[0].read_bytes() != dictionaries[1].read_bytes():
         raise UserError(
-            f"{model}: its languages have a dictionary each; segment the text with its bpe folder "
+            f"{model}: has one dictionary per language; segment the text with its bpe folder "
             "and use fairseq-preprocess --srcdict --tgtdict"
         )
     known = {line.rsplit(" ", 1)[0] for line in read_lines(dictionaries[0])}
     if tag and tag not in known:
-        raise UserError(f"--tag {tag}: is no unit of the model; add it with --symbols")
+        raise UserError(f"--tag {tag}: is not a unit of the model; add it with --symbols")
     partial = dest.with_name(dest.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:

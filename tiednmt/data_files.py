@@ -42,7 +42,7 @@ def check_dictionaries() -> None:
             raise
         except Exception as error:
             # fairseq's reasons, which name the line but not the file
-            raise UserError(f"{f}: no dictionary of fairseq's ({error}); {_AGAIN}") from error
+            raise UserError(f"{f}: not a dictionary of fairseq ({error}); {_AGAIN}") from error
         if len(self) == before:
             raise UserError(f"{f}: a dictionary without entries; {_AGAIN}")
 
@@ -80,7 +80,7 @@ def require_whole(index: Path, types: int | None = None) -> None:
     if not content.startswith(_MAGIC):
         if content[:8] in (indexed_dataset.IndexedDataset._HDR_MAGIC, _huffman_magic()):
             return  # of formats that hold nothing to compare
-        raise UserError(f"{index}: no index of binarised text; {_AGAIN}")
+        raise UserError(f"{index}: not an index of binarised text; {_AGAIN}")
     if len(content) < _HEADER.size:
         raise UserError(f"{index}: cut short; {_AGAIN}")
     _, version, code, sentences = _HEADER.unpack_from(content)

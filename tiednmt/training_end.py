@@ -53,7 +53,7 @@ def end_where_told() -> None:
             if not cfg.reset_meters:
                 _restore_patience(ours)
         if trainer.get_num_updates() and (reason := _end_reached(trainer)):
-            logger.info(f"Nothing is left to train: {reason}")
+            logger.info(f"There is nothing left to train: {reason}")
             # the one condition that fairseq looks at before it trains
             with open_dict(trainer.cfg):
                 trainer.cfg.optimization.max_epoch = -1
@@ -149,8 +149,8 @@ def _warn_of_other_batches(ours: Mapping[str, Any], cfg: Any, epoch_itr: Any) ->
     for option, value in now.items():
         if before.get(option) != value:
             logger.warning(
-                f"{option} was {before.get(option)} and is {value}: the epoch goes on after as many"
-                " batches as before, so that a part of it is seen twice or not at all"
+                f"{option} was {before.get(option)} and is {value}: the epoch continues after as"
+                " many batches as before, so part of it is seen twice or not at all"
             )
 
 
@@ -261,7 +261,7 @@ def _require_searchable(cfg: Any, command: str) -> None:
             " --diversity-rate or --sampling"
         )
     if generation.print_step and not refine:
-        raise UserError("--print-step: goes with --task translation_lev alone; leave it out")
+        raise UserError("--print-step: only for --task translation_lev; leave it out")
     if generation.constraints and command == "fairseq_cli.generate":
         raise UserError("--constraints: fairseq-interactive takes them, fairseq-generate does not")
     if getattr(cfg.scoring, "_name", None) == "wer" and not importlib.util.find_spec(

@@ -111,7 +111,7 @@ class TiedCrossEntropy(FairseqCriterion):
         layer = getattr(model, "output_layer", None)
         if not isinstance(layer, OutputLayer):
             raise UserError(
-                "--criterion tied_cross_entropy goes with the models of this plugin; "
+                "--criterion tied_cross_entropy needs a model of this plugin; "
                 "use label_smoothed_cross_entropy with this --arch"
             )
         if self.projection_penalty and layer.projection is None:

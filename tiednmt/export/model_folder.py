@@ -186,9 +186,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file, so {folder} is no model folder") from None
+        raise UserError(f"{path}: no such file, so {folder} is not a model folder") from None
     except (ValueError, RecursionError):
-        raise UserError(f"{path}: no JSON; copy the folder again") from None
+        raise UserError(f"{path}: not JSON; copy the folder again") from None
     fields = {"tiednmt": str, "architecture": str, "weights": str, "model": dict, "files": dict}
     if not isinstance(config, dict) or not isinstance(config.get("format"), int):
         raise UserError(f"{path}: not the configuration of a model folder of tiednmt export")

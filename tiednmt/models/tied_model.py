@@ -553,7 +553,7 @@ def _units_in(path: Path, dictionary: Dictionary) -> list[int]:
     for number, unit in enumerate(units, start=1):
         if unit not in entries or unit == dictionary.pad_word:
             raise UserError(
-                f"--private-units {path}, line {number}: {unit!r} is no unit of the dictionary"
+                f"--private-units {path}, line {number}: {unit!r} is not a unit of the dictionary"
             )
     return [entries[unit] for unit in units]
 
