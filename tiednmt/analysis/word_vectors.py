@@ -228,8 +228,8 @@ def _read_arrays(owner: Any, path: str, subname: Callable[..., str]) -> None:
             raise UserError(f"{path}: damaged or malicious; its list {listed} is {names!r}")
     if owner.__dict__[_SPARSE]:
         raise UserError(
-            f"{path}: refused, since more pickles are next to it ({owner.__dict__[_SPARSE]}), which "
-            "no model of words has; export it as word2vec text"
+            f"{path}: refused, since more pickles are next to it ({owner.__dict__[_SPARSE]}), "
+            "which no model of words has; export it as word2vec text"
         )
     for name in owner.__dict__[_PARTS]:
         part = owner.__dict__.get(name)
