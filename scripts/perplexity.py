@@ -24,7 +24,9 @@ from tiednmt.files import write_json
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
     parser = command_parser("python -m scripts.perplexity", __doc__)
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    parser.add_argument(
+        "checkpoint", type=Path, metavar="CHECKPOINT", help="checkpoint of a language model"
+    )
     parser.add_argument(
         "--data", type=Path, required=True, metavar="PREPARED", help="prepared folder"
     )

@@ -145,7 +145,8 @@ def _form(action: argparse.Action) -> str:
     named.metavar = action.metavar or _metavar(action)
     values = "" if action.nargs == 0 else argparse.HelpFormatter("")._format_args(named, "")
     switch = isinstance(action, argparse.BooleanOptionalAction)
-    names = action.option_strings if switch else action.option_strings[:1]
+    long = [name for name in action.option_strings if name.startswith("--")]
+    names = long if switch else long[:1]
     return " ".join(filter(None, (", ".join(names), values)))
 
 
