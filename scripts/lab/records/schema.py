@@ -533,12 +533,14 @@ class Side(SideName):
         runs: the rate of each run (work per unit of time).
         memory: peak, in bytes.
         parts: milliseconds of each part of an update.
+        warm_up: milliseconds per update, round by round, before anything is counted.
     """
 
     median: float
     runs: Sequence[float]
     memory: float | None = None
     parts: Mapping[str, float] | None = None
+    warm_up: Sequence[float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
