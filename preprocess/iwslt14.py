@@ -1,14 +1,14 @@
 """IWSLT14 (Cettolo et al. 2014), German and English: TED talks, about 174,000 pairs.
 
 ``python -m preprocess.iwslt14 --dest DIR`` downloads the archive and prepares it; ``--raw DIR``
-takes ``de-en.tgz`` that is there already. As usual, every 23rd pair of the training text
-validates, and dev2010, dev2012 of TEDx and tst2010 to tst2012 in a row (6,750 sentences) are the
-test set. The usual scripts count to 23 after they have dropped long and uneven pairs, so that
-their validation set has other sentences; and they lower-case the text, which this does not:
-scores of lower-cased text are not to be compared with these.
+takes ``de-en.tgz`` that you already have. As usual, every 23rd pair of the training text is
+validation text, and the test set is dev2010, dev2012 of TEDx and tst2010 to tst2012 (6,750
+sentences). The usual scripts drop long and uneven pairs before they count to 23, so their
+validation set has other sentences. They also lower-case the text, which this command does not;
+scores of lower-cased text are not comparable.
 
-The archive has no published hash that we know of: the first download is recorded in
-DIR/download/SHA256SUMS and held to from then on.
+We know of no published hash of the archive. The first download's hash is recorded in
+DIR/download/SHA256SUMS, and later downloads must match it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Penn Treebank as Mikolov preprocessed it: words, 10,000 types with <unk> and the end of line.
+"""Penn Treebank as Mikolov preprocessed it: a vocabulary of 10,000 with <unk> and line ends.
 
 ``python -m preprocess.ptb --dest DIR`` downloads the text and prepares it; ``--raw DIR`` takes
-``ptb.{train,valid,test}.txt``, gzipped or not, that are there already.
+``ptb.{train,valid,test}.txt``, gzipped or not, that you already have.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Any text in one language: one sentence, paragraph or whatever you like per line.
+"""Prepare any text in one language, with one sentence or paragraph per line.
 
-``python -m preprocess.text --train FILE... --valid FILE... --test FILE... --dest DIR``; files may
-be gzipped, several are read one after the other, ``--test`` may be left out. Words are what white
-space separates, or with ``--tokenise en`` (or another language) Moses' tokens. The end of a line
-is a token, of an empty line too.
+``python -m preprocess.text --train FILE... --valid FILE... --test FILE... --dest DIR``. Files may
+be compressed and are read in order; ``--test`` is optional. White space separates words, unless
+``--tokenise en`` (or another language) asks for Moses' tokens. The end of every line is a token,
+also of an empty one.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """text8: the first 100 million characters of a cleaned Wikipedia (Mahoney), words without lines.
 
 ``python -m preprocess.text8 --dest DIR`` downloads the text and prepares it; ``--raw DIR`` takes
-``text8.zip``, ``text8.gz`` or ``text8`` that is there already.
+``text8.zip``, ``text8.gz`` or ``text8`` that you already have.
 
 The split is that of Mikolov et al. (2015), Learning Longer Memory in Recurrent Neural Networks,
-whose script many papers use: the first 99 million characters for training, the last million for
-validation, and of the training text the words seen more than ten times, about 44,000. (The cut
-may divide a word; so does theirs.) There is no published test set: papers that use this split
-report perplexity on the last million. Others cut 93.3, 5.7 and 1 million characters and so keep
-that million for the test. Which one Press and Wolf (2017) took is not verified.
+whose script many papers use: the first 99 million characters are for training and the last million
+for validation. The vocabulary is the words seen more than ten times in the training text, about
+44,000. (The cut may divide a word; so does theirs.) There is no published test set: papers that use
+this split report perplexity on the last million. Others cut 93.3, 5.7 and 1 million characters and
+so keep that million for the test. We could not verify which one Press and Wolf (2017) took.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``tiednmt analyse`` from a clone, and which tying fits a pair of languages, by its results."""
+"""``tiednmt analyse`` from a clone; --advise says which tying fits a pair of languages."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""The mean of the weights of several checkpoints of one training run, as one checkpoint.
+"""Average the weights of several checkpoints of one training run.
 
   python -m scripts.average runs/three-way --last 5 --output runs/three-way/average.pt
   python -m scripts.average a/checkpoint8.pt a/checkpoint9.pt --output a/average.pt
 
---last N averages the N most recent checkpoints (by update; by epoch if there are only checkpoints
-of epochs). Tied matrices stay tied. The result can be translated with and fine-tuned, but not
-resumed: it has no state of the optimizer.
+--last N averages the N most recent checkpoints (by update; by epoch if only epoch checkpoints
+exist). Tied matrices stay tied. The result can translate and can be fine-tuned, but training cannot
+resume from it, since it has no optimizer state.
 """
 
 from __future__ import annotations

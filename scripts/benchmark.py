@@ -9,8 +9,8 @@
   python -m scripts.benchmark gradients --data runs/multi30k-en-de/data --max-tokens 4000
   python -m scripts.benchmark preprocess --raw multi30k
 
-Both sides do the same work with the same sizes, batches and threads, in turn (A B A B …); the first
-pair warms up and is not counted. Quoted are the medians, and the ratio pair by pair.
+Both sides do the same work with the same sizes, batches and threads, in turn (A B A B …). The first
+pair is a warm-up. The record has the medians, and the ratio per pair.
 (growth: one process per side and cell, in turn; its first update warms up. gradients: one process.)
 """
 

@@ -1,12 +1,12 @@
-"""A checkpoint of fairseq's own model as one of this package's, or the other way round.
+"""Convert a checkpoint of fairseq's own model to one of this package's, or back.
 
   python -m scripts.convert_checkpoint transformer.pt --output tied_transformer.pt
   python -m scripts.convert_checkpoint runs/three-way/checkpoint_best.pt --output transformer.pt
 
-The direction is that of the checkpoint's architecture: transformer <-> tied_transformer. The result
-scores as the original does. It can be translated with and fine-tuned, but not resumed: it has no
-state of the optimizer. A tied model must have been trained with --no-output-bias, without
---projection, and its lookups scaled by 1 or sqrt-dim, to become one of fairseq's.
+The checkpoint's architecture decides the direction: transformer <-> tied_transformer. The result
+scores like the original. It can translate and can be fine-tuned, but training cannot resume from
+it, since it has no optimizer state. To become one of fairseq's, a tied model must have been trained
+with --no-output-bias, without --projection, and with lookups scaled by 1 or sqrt-dim.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Make int8 model folders of finished runs, with scores and training on their cards.
 
-Which row of an experiment becomes a model, how the folder is called and how large it may be is in
-configs/models.yaml. Of several seeds it is the one of the lowest validation loss. The folder is
-scored as it is, on the test sets of the run's record.
+configs/models.yaml says which row of an experiment becomes a model, and the name and size limit of
+its folder. Of several seeds, the one with the lowest validation loss is taken. The int8 folder
+itself is scored, on the test sets of the run's record.
 
   python -m scripts.model_folder runs/multi30k-en-de runs/multi30k-en-fr runs/multi30k-en-cs
 """

@@ -1,4 +1,4 @@
-"""How large a model is under each tying, from vocabulary sizes alone.
+"""Show how large a model is under each tying, given only vocabulary sizes.
 
 python -m scripts.model_size --source 87000 --target 92000 --joint 94000
 python -m scripts.model_size --arch tied_lstm_lm_large --target 10000

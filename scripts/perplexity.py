@@ -1,8 +1,8 @@
-"""Perplexity of language models on a subset of a prepared corpus, or on plain text.
+"""Compute the perplexity of a language model on a set of a prepared corpus, or on plain text.
 
-One stream from beginning to end with the recurrent state carried along, as the literature scores,
-or, if the model was trained with --sample-break-mode eos, each line from an empty state; base e;
-every token counts, the ends of lines included where training had them.
+The text is one stream and the recurrent state is carried along, as in the literature. If the model
+was trained with --sample-break-mode eos, each line starts from an empty state instead. Every token
+counts, including the ends of lines if training had them. The base is e.
 
   python -m scripts.perplexity runs/wt/checkpoint_best.pt --data data/ptb --subset test
   python -m scripts.perplexity runs/wt/checkpoint_best.pt --data data/ptb --input page.txt

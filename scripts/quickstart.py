@@ -1,7 +1,8 @@
 """Train none, decoder and three-way on one corpus and compare them.
 
-Without options: a small generated English-German corpus, a few minutes on two CPU cores. Run again
-after an interruption, the same command continues where it stopped.
+Without options, the corpus is a small generated English-German one, and training takes a few
+minutes on two CPU cores. Started again after an interruption, the same command continues where it
+stopped.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Keep a run's record under results/ and make the pages' tables from the records kept there.
+"""Keep a run's record in results/, and make the tables of the pages from these records.
 
 python -m scripts.record runs/multi30k-en-de   # results/multi30k-en-de.json, then the pages
-python -m scripts.record                       # the pages alone
-python -m scripts.record --check               # exit status 1 if one of them disagrees
+python -m scripts.record                       # only the pages
+python -m scripts.record --check               # exit status 1 if a page disagrees
 python -m scripts.record --convert FILE        # a record of an earlier version, in place
 """
 

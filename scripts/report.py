@@ -1,8 +1,8 @@
 """Gather finished experiments into one self-contained HTML page.
 
-A RUN is the folder of an experiment, with what python -m scripts.analyse left in its folder
-"analysis", if anything; or a record kept from one (results/NAME.json), which has no tie maps and
-fewer sample translations; or the folder of an analysis alone.
+RUN is the folder of an experiment, including an analysis in its folder "analysis"; or a record
+(results/NAME.json), which has no tie maps and fewer sample translations; or the folder of an
+analysis.
 
   python -m scripts.report runs/multi30k-en-de runs/ptb-small
 """

@@ -1,7 +1,7 @@
-"""Train all models of an experiment, score them, and show a table beside the paper's figures.
+"""Train all models of an experiment, score them, and show a table with the paper's figures.
 
-Started again after an interruption, the same command goes on where it was. The folder of the
-experiment holds in the end record.json, table.md, the plots and every trained model.
+Started again after an interruption, the same command continues where it stopped. At the end, the
+folder of the experiment holds record.json, table.md, the plots and every trained model.
 
   python -m scripts.reproduce ptb-small --seeds 3
 """

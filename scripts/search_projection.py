@@ -1,8 +1,8 @@
 """Try variants of projection regularisation on PTB, in plain PyTorch.
 
-The variants are those of configs/search/projection.yaml. Each leaves a file of its figures, epoch
-by epoch, and goes on from its last epoch when it was interrupted or when more epochs are asked for;
-record.json and table.md are made of all of them.
+configs/search/projection.yaml lists the variants. Each writes a file with its figures per epoch. It
+continues from its last epoch after an interruption, or if more epochs are asked for. record.json
+and table.md show all of them.
 
   python -m scripts.search_projection --data data/ptb --out runs/projection --jobs 4
 """

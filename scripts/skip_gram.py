@@ -1,4 +1,4 @@
-"""Train skip-gram word vectors with negative sampling (gensim) on a text, a sentence per line.
+"""Train skip-gram word vectors with negative sampling (gensim) on a text, line by line.
 
 Writes one file that python -m scripts.analyse reads: the input embedding U and the output
 embedding V (gensim's syn1neg).

@@ -1,12 +1,13 @@
-"""Measure vocabulary surgery on runs of scripts.reproduce: what it costs, and what it gains.
+"""Measure what vocabulary surgery costs and gains, on runs of scripts.reproduce.
 
   python -m scripts.vocabulary_experiment trim RUN --data DIR --out OUT
   python -m scripts.vocabulary_experiment tie RUN --tied OTHER-RUN --data DIR --out OUT
   python -m scripts.vocabulary_experiment starts RUN --data DIR --out OUT
   python -m scripts.vocabulary_experiment language RUN --raw DIR --pair en-cs --data DIR --out OUT
 
-RUN is the folder of a row (with command.json and checkpoint_best.pt), whose options every training
-takes but for those after --. Called again, it goes on where it was.
+RUN is the folder of a row (with command.json and checkpoint_best.pt). Every training uses the
+options of that row, except those given after --. Started again, the command continues where it
+stopped.
 """
 
 from __future__ import annotations

@@ -44,5 +44,5 @@ def _usage() -> str:
     return (
         "usage: tiednmt COMMAND …\n\nWeight tying for sequence models: a plugin for fairseq-train, "
         f"and trained models in use.\n\n{commands}\n\n"
-        "tiednmt COMMAND --help tells its options; tiednmt --version the version."
+        "tiednmt COMMAND --help shows its options; tiednmt --version shows the version."
     )
