@@ -1,8 +1,7 @@
 """Dictionaries and binarised text that fairseq reads: one line where they are damaged.
 
 fairseq takes sizes and numbers of tokens as they stand in a file, and fails at the first sentence
-that they do not fit, or reads another one. Each function below changes fairseq in one way and may
-be called any number of times.
+that they do not fit, or reads another one.
 """
 
 from __future__ import annotations
@@ -11,13 +10,14 @@ import struct
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from fairseq.data import Dictionary, data_utils, indexed_dataset
 
 from tiednmt.errors import UserError
-from tiednmt.patching import patch
+from tiednmt.patches.patch import patch
 
 _AGAIN = "binarise the text again, or copy the folder again"
 _MAGIC, _HEADER = b"MMIDIDX\x00\x00", struct.Struct("<9sQBQ")
@@ -116,3 +116,13 @@ def _require_known_tokens(text: Path, item: np.dtype, types: int) -> None:
 def _huffman_magic() -> bytes:
     magic: bytes = indexed_dataset.HuffmanMMapIndex._HDR_MAGIC
     return magic[:8]
+
+
+def provide_old_number() -> None:
+    """Provide ``numpy.compat.long``, which is gone since numpy 2.3.
+
+    fairseq's datasets of single sentences need it, and so does ``fairseq-interactive`` with a
+    language model.
+    """
+    if not hasattr(np, "compat"):
+        np.compat = SimpleNamespace(long=int)  # type: ignore[attr-defined]
