@@ -1,4 +1,4 @@
-"""Training ends where it was told, and what cannot work is refused at once."""
+"""Training ends where it was told, and goes on where it ended."""
 
 from __future__ import annotations
 
