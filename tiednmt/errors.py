@@ -115,6 +115,9 @@ _TOLD_BY_FAIRSEQ = {
     r"Pass-through schedule can only be used": (
         "--lr-scheduler pass_through: goes with --optimizer composite alone; choose another one"
     ),
+    r"preprocessing\.py doesn't support Huffman": (
+        "--dataset-impl huffman: fairseq-preprocess does not write it; leave the option out"
+    ),
     r"AdaptiveLoss is not compatible with the PyTorch version of": (
         "--criterion adaptive_loss: needs --ddp-backend legacy_ddp, and a model with"
         " --adaptive-softmax-cutoff"

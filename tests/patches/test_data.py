@@ -32,7 +32,7 @@ def dictionary():
     return dictionary  # with four symbols of fairseq's
 
 
-@pytest.mark.parametrize("impl", ["mmap", "lazy"])
+@pytest.mark.parametrize("impl", ["mmap", "lazy", "cached"])
 @pytest.mark.parametrize("types", [10, 70_000])
 def test_whole_text_is_read_as_it_is(impl, types, tmp_path, dictionary):
     path = write(tmp_path, impl=impl, types=types)
@@ -42,6 +42,25 @@ def test_whole_text_is_read_as_it_is(impl, types, tmp_path, dictionary):
 
 def test_text_that_is_not_there_is_none(tmp_path, dictionary):
     assert data_utils.load_indexed_dataset(str(tmp_path / "none"), dictionary) is None
+
+
+def test_what_is_cached_is_read_as_well_as_what_is_not(tmp_path, dictionary):
+    path = write(tmp_path, impl="cached")
+    data = data_utils.load_indexed_dataset(str(path), dictionary)
+    assert type(data).__name__ == "IndexedCachedDataset"
+    assert data[2].tolist() == SENTENCES[2]
+    data.prefetch([1, 2])
+    assert [data[i].tolist() for i in (1, 0, 2, 1)] == [SENTENCES[i] for i in (1, 0, 2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("mmap", "cached"), ("mmap", "lazy"), ("mmap", "huffman"), ("lazy", "mmap")],
+)
+def test_text_of_another_format_is_refused(written, read, tmp_path, dictionary):
+    path = write(tmp_path, impl=written)
+    with pytest.raises(UserError, match=rf"--dataset-impl {read}: .*train"):
+        data_utils.load_indexed_dataset(str(path), dictionary, dataset_impl=read)
 
 
 def change(path, function):

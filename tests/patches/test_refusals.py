@@ -11,7 +11,7 @@ from fairseq.distributed import utils as distributed_utils
 from fairseq.optim.adafactor import Adafactor
 from fairseq.optim.adam import FairseqAdam
 from fairseq.optim.lr_scheduler.pass_through import PassThroughScheduleSchedule
-from fairseq_cli import generate, interactive
+from fairseq_cli import generate, interactive, preprocess
 from omegaconf import OmegaConf
 
 from tests.support.small_training import train
@@ -148,3 +148,34 @@ def test_parallelism_that_is_refused(option, changes):
         cfg.model = {"_name": "tied_gru"}
         distributed_utils.call_main(cfg, began.append)
     assert not began
+
+
+@pytest.mark.parametrize("impl", ["huffman", "fasta"])
+def test_formats_that_fairseq_does_not_write(impl, tmp_path, monkeypatch):
+    (tmp_path / "train.en").write_text("w1 w2\n")
+    words = ("-s", "en", "--only-source", "--trainpref", tmp_path / "train", "--workers", "1")
+    words = ("fairseq-preprocess", *words, "--destdir", tmp_path / "bin", "--dataset-impl", impl)
+    monkeypatch.setattr("sys.argv", [*map(str, words)])
+    with pytest.raises((UserError, AssertionError)) as raised:
+        preprocess.cli_main()
+    assert f"--dataset-impl {impl}" in explain(raised.value)
+
+
+def composite(data, folder, **options):
+    made = {"_name": "composite", "groups": {}, "dynamic_groups": False, **options}
+    scheduler = {"lr_scheduler": {"_name": "pass_through"}, "optimization": {"max_update": 3}}
+    return train(data, folder, optimizer=made, **scheduler)
+
+
+def test_an_optimizer_of_groups_needs_them(data, tmp_path):
+    with pytest.raises(UserError, match="--optimizer composite"):
+        composite(data, tmp_path)
+
+
+def test_an_optimizer_of_groups_trains(data, tmp_path):
+    plain = train(data, tmp_path / "plain", optimization={"max_update": 3})
+    adam = {"_name": "adam", "lr": [0.01]}
+    groups = {"default": {"optimizer": adam, "lr_scheduler": {"_name": "fixed"}}}
+    grouped = composite(data, tmp_path / "groups", groups=groups)
+    one, other = (torch.load(path)["model"] for path in (plain, grouped))
+    assert all(torch.equal(one[name], other[name]) for name in one)

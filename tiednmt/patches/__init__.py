@@ -10,7 +10,12 @@ from tiednmt.patches.checkpoints import (
     make_copies_atomic,
     save_whole,
 )
-from tiednmt.patches.data import check_binarised_text, check_dictionaries, provide_old_number
+from tiednmt.patches.data import (
+    check_binarised_text,
+    check_dictionaries,
+    provide_old_number,
+    read_what_is_not_cached,
+)
 from tiednmt.patches.foreign_code import (
     build_known_architectures,
     keep_the_check_of_pickles,
@@ -39,6 +44,7 @@ PATCHES = (
     load_components_of_tied_models,  # a checkpoint holds a matrix once, not under both names
     check_dictionaries,  # the file with the error is not named
     check_binarised_text,  # sizes in a damaged index are taken as they are
+    read_what_is_not_cached,  # cached text is asked for before it is cached
     provide_old_number,  # numpy.compat.long is gone
     hold_rows_in_training,  # optimizers and averages move rows that are not trained
     refuse_moments_of_other_parameters,  # those of another choice of rows fail in the first update

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from fairseq.data import Dictionary, data_utils, indexed_dataset
+from fairseq.data.indexed_dataset import IndexedCachedDataset, IndexedDataset
 
 from tiednmt.errors import UserError
 from tiednmt.patches.patch import patch
@@ -53,16 +54,47 @@ def check_binarised_text() -> None:
     """Refuse binarised text whose two files do not fit each other or the dictionary."""
 
     def load_checked(
-        load: Callable[..., Any], path: str, dictionary: Any = None, *args: Any, **kwargs: Any
+        load: Callable[..., Any],
+        path: str,
+        dictionary: Any = None,
+        dataset_impl: str | None = None,
+        *args: Any,
+        **kwargs: Any,
     ) -> Any:
+        _require_format(path, dataset_impl)
         for number in count():
             one = Path(f"{path}{number or ''}.idx")
             if not one.is_file():
                 break
             require_whole(one, None if dictionary is None else len(dictionary))
-        return load(path, dictionary, *args, **kwargs)
+        return load(path, dictionary, dataset_impl, *args, **kwargs)
 
     patch(data_utils, "load_indexed_dataset", load_checked)
+
+
+def _require_format(path: str, wanted: str | None) -> None:
+    """Refuse ``--dataset-impl`` of another format than the text is in."""
+    there = indexed_dataset.infer_dataset_impl(path)
+    there_is_wanted = there == ("cached" if wanted == "lazy" else wanted)  # two ways to read one
+    if wanted is not None and there is not None and not there_is_wanted:
+        raise UserError(
+            f"--dataset-impl {wanted}: {path} is in the format of {there}; leave the option out,"
+            " and it is read as what it is"
+        )
+
+
+def read_what_is_not_cached() -> None:
+    """Let text of ``--dataset-impl cached`` be read before fairseq caches it.
+
+    fairseq collates the first batch before it asks for the sentences of an epoch to be cached.
+    """
+
+    def get(get_cached: Callable[..., Any], self: IndexedCachedDataset, i: int) -> Any:
+        if i in self.cache_index:
+            return get_cached(self, i)
+        return IndexedDataset.__getitem__(self, i)
+
+    patch(IndexedCachedDataset, "__getitem__", get)
 
 
 def require_whole(index: Path, types: int | None = None) -> None:

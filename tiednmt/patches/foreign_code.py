@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from fairseq import checkpoint_utils, models, tasks
+from fairseq.data import indexed_dataset
 from fairseq.data.fasta_dataset import FastaDataset
 from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
 from omegaconf.errors import OmegaConfBaseException
@@ -52,10 +53,18 @@ def read_literals_only() -> None:
 def refuse_fasta() -> None:
     """Refuse data in the FASTA format: fairseq gives the names of its files to a shell."""
 
-    def refuse(_: Callable[..., Any], __: FastaDataset, path: str) -> None:
+    def build_index(_: Callable[..., Any], __: FastaDataset, path: str) -> None:
         raise UserError(f"{path}.fasta: data in this format is not read; binarise the text")
 
-    patch(FastaDataset, "_build_index", refuse)
+    def make_builder(
+        make: Callable[..., Any], out_file: str, impl: str, *args: Any, **kwargs: Any
+    ) -> Any:
+        if impl == "fasta":
+            raise UserError("--dataset-impl fasta: no such text is written; leave the option out")
+        return make(out_file, impl, *args, **kwargs)
+
+    patch(FastaDataset, "_build_index", build_index)
+    patch(indexed_dataset, "make_builder", make_builder)
 
 
 def build_known_architectures() -> None:

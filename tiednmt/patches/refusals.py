@@ -56,6 +56,12 @@ def _require_trainable(cfg: Any) -> None:
             for number in value if isinstance(value, list) else (value,):
                 if isinstance(number, float) and math.isnan(number):
                     raise UserError(f"{option_name(name)} {number}: must be a number")
+    optimizer = _options(cfg.get("optimizer"))
+    if optimizer.get("_name") == "composite" and not optimizer.get("groups"):
+        raise UserError(
+            "--optimizer composite: fairseq-train has no option for its groups, which only a"
+            " configuration of fairseq-hydra-train has; use another optimizer"
+        )
     common = cfg.common
     has_gpu = torch.cuda.is_available() and not common.cpu
     if common.tpu and importlib.util.find_spec("torch_xla") is None:
