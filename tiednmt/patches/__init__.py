@@ -28,7 +28,11 @@ from tiednmt.patches.optimizers import (
     show_averages_beside_training,
     update_in_few_launches,
 )
-from tiednmt.patches.processes import share_gradients_on_cpus, stop_loading_at_exit
+from tiednmt.patches.processes import (
+    end_process_groups,
+    share_gradients_on_cpus,
+    stop_loading_at_exit,
+)
 from tiednmt.patches.refusals import refuse_what_cannot_work
 from tiednmt.patches.training_end import end_where_told
 
@@ -52,6 +56,7 @@ PATCHES = (
     update_in_few_launches,  # Adam goes over parameters one by one
     end_where_told,  # a finished run that is started again trains one update more
     stop_loading_at_exit,  # a thread is left at work, and Python aborts
+    end_process_groups,  # threads of gloo are left at work
     share_gradients_on_cpus,  # the default of --ddp-backend wants a GPU
     refuse_what_cannot_work,  # options that fail for every model end in a traceback
 )

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from fairseq.data.iterators import BackgroundConsumer, BufferedIterator
+from fairseq.distributed import utils as distributed_utils
 from fairseq.models import distributed_fairseq_model
 from torch.nn.parallel import DistributedDataParallel
 
@@ -30,6 +31,22 @@ def stop_loading_at_exit() -> None:
 
     patch(BufferedIterator, "_create_consumer", create_and_note)
     atexit.register(_stop_loading)
+
+
+def end_process_groups() -> None:
+    """Let the threads by which workers talk to each other end before the interpreter does.
+
+    fairseq never ends its process groups, as torch asks of programs, so that gloo's threads are
+    still there while Python takes the process apart.
+    """
+
+    def train_and_end(train: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+        train(*args, **kwargs)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+            vars(distributed_utils.get_global_group).pop("_global_group", None)  # fairseq's own
+
+    patch(distributed_utils, "distributed_main", train_and_end)
 
 
 _loading: weakref.WeakSet[BackgroundConsumer] = weakref.WeakSet()
