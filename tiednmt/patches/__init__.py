@@ -22,6 +22,7 @@ from tiednmt.patches.foreign_code import (
     read_literals_only,
     refuse_fasta,
 )
+from tiednmt.patches.interactive import cut_long_lines
 from tiednmt.patches.optimizers import (
     hold_rows_in_training,
     refuse_moments_of_other_parameters,
@@ -58,6 +59,7 @@ PATCHES = (
     stop_loading_at_exit,  # a thread is left at work, and Python aborts
     end_process_groups,  # threads of gloo are left at work
     share_gradients_on_cpus,  # the default of --ddp-backend wants a GPU
+    cut_long_lines,  # a line that is too long takes others with it
     refuse_what_cannot_work,  # options that fail for every model end in a traceback
 )
 
