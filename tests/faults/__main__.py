@@ -57,8 +57,8 @@ def main() -> None:
             _write(args.journal, each.kind, each.number, args.seed, each.verdict)
             if args.show or each.verdict in harness.FAULTS:
                 told = f"{each.kind} {each.number}: {each.verdict}: {each.case.command} "
-                print(told + " ".join(each.case.arguments)[:300], file=sys.stderr)
-                print(each.output[-1500:], file=sys.stderr)
+                print(told + " ".join(each.case.arguments)[:2000], file=sys.stderr)
+                print(each.output[-6000:], file=sys.stderr)
     columns = (harness.REFUSED, harness.ACCEPTED, *harness.FAULTS)
     print(f"| kind | inputs | {' | '.join(columns)} |")
     print("| --- " + "| --: " * (1 + len(columns)) + "|")

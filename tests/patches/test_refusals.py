@@ -12,9 +12,10 @@ from fairseq.optim.adafactor import Adafactor
 from fairseq.optim.adam import FairseqAdam
 from fairseq.optim.lr_scheduler.pass_through import PassThroughScheduleSchedule
 from fairseq_cli import generate, interactive, preprocess
+from fairseq_cli import train as fairseq_train
 from omegaconf import OmegaConf
 
-from tests.support.small_training import train
+from tests.support.small_training import SIZES, train
 from tiednmt.errors import UserError, explain
 
 
@@ -35,6 +36,38 @@ def test_torchrun_without_a_gpu_is_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="--distributed-world-size"):
         distributed_utils.infer_init_method(OmegaConf.create({}))
+
+
+TRAINING = (
+    *("--cpu", "--dataset-impl", "raw", "--criterion", "tied_cross_entropy", "--max-update", "1"),
+    *("--batch-size", "4", "--no-save", "--num-workers", "0", "--optimizer", "adam", "--lr", "0.1"),
+)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("--lr", value) for value in ("*", "-", "a:b", "1e", "(" * 500)),
+        ("--update-freq", "{"),
+        ("--max-tokens-valid", "[]"),
+        ("--max-tokens-valid", "a"),
+        ("--decoder-hidden-size", "9" * 40),
+        ("--embed-dim", "9" * 17),
+        ("--clip-norm", "nan"),
+        ("--save-interval", "9" * 30),
+        ("--restore-file", "it's\\"),
+    ],
+)
+def test_values_that_are_none_are_one_line(option, value, data, monkeypatch, capsys):
+    words = ("fairseq-train", data, *TRAINING, *SIZES, f"{option}={value}")
+    monkeypatch.setattr("sys.argv", [*map(str, words)])
+    with pytest.raises(BaseException) as raised:  # noqa: PT011  argparse ends the process
+        fairseq_train.cli_main()
+    if isinstance(raised.value, SystemExit):
+        told = capsys.readouterr().err.splitlines()[-1]
+    else:
+        told = explain(raised.value) or ""
+    assert option in told or "memory" in told
 
 
 OFF = {"diverse_beam_groups": -1, "print_step": False, "constraints": None}

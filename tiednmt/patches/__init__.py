@@ -34,7 +34,7 @@ from tiednmt.patches.processes import (
     share_gradients_on_cpus,
     stop_loading_at_exit,
 )
-from tiednmt.patches.refusals import refuse_what_cannot_work
+from tiednmt.patches.refusals import refuse_texts_for_numbers, refuse_what_cannot_work
 from tiednmt.patches.training_end import end_where_told
 
 PATCHES = (
@@ -60,6 +60,7 @@ PATCHES = (
     end_process_groups,  # threads of gloo are left at work
     share_gradients_on_cpus,  # the default of --ddp-backend wants a GPU
     cut_long_lines,  # a line that is too long takes others with it
+    refuse_texts_for_numbers,  # a text for --lr ends in a traceback
     refuse_what_cannot_work,  # options that fail for every model end in a traceback
 )
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import math
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from fairseq.dataclass import utils as dataclass_utils
 from fairseq.distributed import utils as distributed_utils
 from fairseq.models import ARCH_MODEL_REGISTRY
 from fairseq.trainer import Trainer
@@ -21,6 +24,24 @@ from tiednmt.options import option_name
 from tiednmt.patches.patch import patch
 
 
+def refuse_texts_for_numbers() -> None:
+    """Let argparse say which option was given a text where fairseq wants numbers."""
+
+    def eval_str_list(read: Callable[..., Any], text: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return read(text, *args, **kwargs)
+        except (SyntaxError, RecursionError, MemoryError) as error:
+            raise ValueError(str(error)) from None  # which argparse expects
+
+    patch(dataclass_utils, "eval_str_list", eval_str_list)
+    logging.getLogger(dataclass_utils.__name__).addFilter(_is_short)
+
+
+def _is_short(record: logging.LogRecord) -> bool:
+    """Not fairseq's list of all options, before the line about the one at fault."""
+    return not record.getMessage().startswith("Error when composing")
+
+
 def refuse_what_cannot_work() -> None:
     """One line at once where fairseq ends in a traceback, for every model."""
 
@@ -31,6 +52,7 @@ def refuse_what_cannot_work() -> None:
         start(self, cfg, *args, **kwargs)
 
     def call_main(call: Callable[..., Any], cfg: Any, main: Any, **kwargs: Any) -> Any:
+        _require_numbers(cfg)
         _require_searchable(cfg, main.__module__)
         _require_whole_models(cfg)
         return call(cfg, main, **kwargs)
@@ -51,11 +73,7 @@ def refuse_what_cannot_work() -> None:
 
 
 def _require_trainable(cfg: Any) -> None:
-    for part in ("optimization", "optimizer", "lr_scheduler", "criterion", "model", "ema"):
-        for name, value in _options(cfg.get(part)).items():
-            for number in value if isinstance(value, list) else (value,):
-                if isinstance(number, float) and math.isnan(number):
-                    raise UserError(f"{option_name(name)} {number}: must be a number")
+    _require_numbers(cfg)
     optimizer = _options(cfg.get("optimizer"))
     if optimizer.get("_name") == "composite" and not optimizer.get("groups"):
         raise UserError(
@@ -74,6 +92,16 @@ def _require_trainable(cfg: Any) -> None:
             "--fp16 needs a GPU; on a CPU use --float32-matmul-precision medium, or"
             " --memory-efficient-fp16"
         )
+
+
+def _require_numbers(cfg: Any) -> None:
+    for part in cfg.values():
+        for name, value in _options(part).items():
+            for number in value if isinstance(value, list) else (value,):
+                if isinstance(number, float) and math.isnan(number):
+                    raise UserError(f"{option_name(name)} {number}: must be a number")
+                if isinstance(number, int) and abs(number) > sys.maxsize:
+                    raise UserError(f"{option_name(name)} {number}: must be {sys.maxsize} or less")
 
 
 def _require_whole_models(cfg: Any) -> None:
