@@ -47,8 +47,8 @@ def explain(error: BaseException) -> str | None:
     if str(error).startswith("Neither args nor cfg exist in state"):
         checkpoint = _checkpoint_in(error, "load_model_ensemble_and_task")
         return f"{checkpoint}: holds no configuration, so it is no checkpoint of fairseq-train"
-    if (told := _told_by_fairseq(error) or _no_value_of_an_option(error)) is not None:
-        return told
+    if (line := _told_by_fairseq(error) or _no_value_of_an_option(error)) is not None:
+        return line
     if isinstance(error, ImportError) and "lease install" in str(error):
         return " ".join(str(error).split())  # fairseq's own words, on packages that it may use
     if isinstance(error, ZeroDivisionError) and _raised_in(error, "fairseq_cli/generate.py"):
