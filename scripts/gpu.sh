@@ -35,13 +35,16 @@ if [[ $part == wheels ]]; then
     [[ $wheels ]] || die "wheels: needs --wheels DIR"
     # TARGET_PYTHON is the GPU machine's; what has no wheel (antlr4) is built here, being plain Python
     mkdir -p "$wheels"
+    target=${TARGET_PYTHON:-3.12}
     "$python" -m pip wheel -q --no-deps -w "$wheels" -c constraints.txt antlr4-python3-runtime
+    # with its kernels for a CPU, whose compilation takes a minute there
+    [[ $("$python" -V) == "Python $target."* ]] && "$python" -m pip wheel -q --no-deps -w "$wheels" .
     "$python" -m pip download -q --no-deps --only-binary=:all: -d "$wheels" -c constraints.txt \
-        --python-version "${TARGET_PYTHON:-3.12}" --implementation cp \
+        --python-version "$target" --implementation cp \
         --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 \
         --platform manylinux2014_x86_64 \
         bitarray cffi colorama cython fairseq-fixed hydra-core lxml omegaconf portalocker \
-        pytest sacrebleu sacremoses sentencepiece subword-nmt tabulate tensorboardX \
+        execnet pytest pytest-xdist sacrebleu sacremoses sentencepiece subword-nmt tabulate tensorboardX \
         liger-kernel cut-cross-entropy  # other output layers, to compare with
     du -sh "$wheels"
     exit
@@ -51,9 +54,11 @@ fi
 site=$out/site
 if [[ $wheels && ! -e $site/installed ]]; then
     [[ -d $wheels ]] || die "--wheels $wheels: no such folder"
-    # the package itself for its version; what runs is this tree
+    # the package itself for its version and its compiled kernels; the rest of what runs is this tree
+    compgen -G "$wheels/tiednmt-*.whl" >/dev/null && itself=() || itself=(.)
     "$python" -m pip install -q --disable-pip-version-check --no-index --no-deps --no-compile \
-        --no-build-isolation --upgrade --target "$site" "$wheels"/*.whl .
+        --no-build-isolation --upgrade --target "$site" "$wheels"/*.whl "${itself[@]}"
+    find "$site/tiednmt/kernels" -name '_cpu*.so' -exec cp {} tiednmt/kernels/ \;
     touch "$site/installed"
 fi
 if [[ -d $site ]]; then

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from preprocess.parallel import cores
-from scripts.lab.benchmarks.output_layer import PACKAGES, PLAIN
+from scripts.lab.benchmarks.output_layer import CUT, PACKAGES, PLAIN
 from scripts.lab.run.specs import ROOT
 from tiednmt.files import write_json
 
@@ -82,16 +82,17 @@ class Place:
 def _check(place: Place) -> Iterator[Step]:
     xml = str(place.out / "check.xml")
     folders = ("tests/gpu", "tests/modules", "tests/scripts/lab/benchmarks")
-    tests = ("-q", "-m", "gpu", "-p", "no:cacheprovider", *folders)
+    tests: tuple[str, ...] = ("-q", "-m", "gpu", "-p", "no:cacheprovider", *folders)
+    if find_spec("xdist"):
+        tests += ("-n", str(min(cores(), 12)))  # small models leave most of a GPU idle
     yield Step("tests", ("pytest", *tests, "--junitxml", xml))
 
 
 def _multi30k(place: Place) -> Iterator[Step]:
     """Small models leave most of a GPU idle, so several train at the same time."""
     jobs = ("--seeds", "3", "--jobs", str(min(cores(), 9)))
-    modes = ("--rows", "none", "decoder", "three-way")
-    for name in ("multi30k-en-de-transformer", "multi30k-en-de"):
-        yield place.experiment(name, 3, *modes, *jobs)
+    for name in ("multi30k-en-de-gpu", "multi30k-en-de-transformer-gpu"):
+        yield place.experiment(name, 3, *jobs)
         # our search and fairseq's on the same weights
         run = ("--run", str(place.out / name), "--row", "three-way", "--against", "three-way")
         yield place.benchmark(f"benchmark-generate-{name}", "generate", *run)
@@ -103,24 +104,24 @@ def _speed(place: Place) -> Iterator[Step]:
     gru, transformer = "multi30k-en-de", "multi30k-en-de-transformer"
     if place.rehearsed:
         gru = transformer = "demo"
-    tokens = "200" if place.rehearsed else "4000"
+    tokens, updates = ("200", "3") if place.rehearsed else ("4000", "50")
     for model, experiment, against in (
         ("gru", gru, "lstm"),
         ("transformer", transformer, "transformer"),
     ):
-        for precision in ("highest", "bf16"):
-            options = ("--experiment", experiment, "--against", against, "--max-tokens", tokens)
-            updates = ("--updates", "3" if place.rehearsed else "200")
-            name = f"benchmark-train-{model}-{precision}"
-            yield place.benchmark(
-                name, "train", *data, *options, *updates, "--precision", precision
+        for precision in ("bf16", "highest"):
+            options = (
+                *("--experiment", experiment, "--against", against, "--max-tokens", tokens),
+                *("--updates", updates, "--precision", precision, "--cuda-graphs"),
             )
+            name = f"benchmark-updates-{model}-{precision}"
+            yield place.benchmark(name, "updates", *data, *options)
     sizes = ("64", "500", "16") if place.rehearsed else ("8192", "94000", "512")
     named = [w for pair in zip(("--tokens", "--types", "--dim"), sizes, strict=True) for w in pair]
     for dtype in ("float32", "bfloat16"):
         for against in (PLAIN, *(side for side, package in PACKAGES.items() if find_spec(package))):
-            if against != PLAIN and place.rehearsed:
-                continue  # a GPU's kernels
+            if (against != PLAIN and place.rehearsed) or (against, dtype) == (CUT, "float32"):
+                continue  # a GPU's kernels; one does not take single precision
             sides = ("--dtype", dtype, "--against", against)
             name = f"benchmark-output-layer-{dtype}-{against}"
             yield place.benchmark(name, "output-layer", *named, *sides)

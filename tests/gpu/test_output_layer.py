@@ -55,7 +55,7 @@ def test_its_numbers(device, dtype):
     scores = F.linear(exact, layer.embedding.weight.detach().double())
     expected = F.cross_entropy(scores, target, ignore_index=PAD, reduction="sum")
     expected.backward()
-    places = 30 * torch.finfo(dtype).eps
+    places = 60 * torch.finfo(dtype).eps  # of sums over the vocabulary
     torch.testing.assert_close(loss.double(), expected.detach(), rtol=places, atol=0)
     error = (features.grad.double() - exact.grad).norm() / exact.grad.norm()
     assert error <= places

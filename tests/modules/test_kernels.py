@@ -14,11 +14,11 @@ from itertools import chain
 import pytest
 import torch
 
-from tests.support.kernel_calls import accepted, steps
+from tests.support.kernel_calls import LOSS, accepted, steps
 from tests.support.kernel_paths import DEVICE, use_cpu_kernels, use_gpu_kernels, use_plain_torch
 from tiednmt.kernels import cpu_kernels_for
 from tiednmt.modules import ConditionalGRU
-from tiednmt.modules.cross_entropy import Smoothing
+from tiednmt.modules.cross_entropy import Smoothing, loss_of_chunk
 from tiednmt.modules.frozen_linear import Int8Linear
 from tiednmt.modules.gru import GRUSteps
 from tiednmt.modules.lstm import LSTMSteps
@@ -67,13 +67,13 @@ def test_wide_steps(monkeypatch, path, kind, length):
     assert_no_rougher(update(cell, kind), plain, exact, device, kind)
 
 
-def assert_no_rougher(found, plain, exact, device, kind):
+def assert_no_rougher(found, plain, exact, device, kind, units=1):
     """Kernels err by no more than plain torch does in the same dtype."""
     # the interpreter cuts off the bits of bfloat16 where a GPU rounds
     slack = 8 if (device, kind) == ("cpu", torch.bfloat16) else 1
     for ours, theirs, expected in zip(found, plain, exact, strict=True):
         error = (ours.double() - expected).norm()
-        rounding = torch.finfo(kind).eps * expected.norm()
+        rounding = units * torch.finfo(kind).eps * expected.norm()
         assert error <= slack * max(2 * (theirs.double() - expected).norm(), rounding)
 
 
@@ -106,6 +106,34 @@ def test_wide_steps_of_an_lstm(monkeypatch, path, kind):
     assert_no_rougher(run(kind), plain, exact, device, kind)
 
 
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("vocabulary", [7, 5000])
+def test_the_loss_of_a_gpu(kind, vocabulary):
+    """Losses and gradients, beside the plain ones in float64."""
+    pytest.importorskip("triton")
+    from tiednmt.kernels import gpu
+
+    torch.manual_seed(9)
+    products = (4 * torch.randn(5, vocabulary)).to(DEVICE, kind)
+    bias = torch.randn(vocabulary, device=DEVICE)
+    target = torch.randint(0, vocabulary, (5,), device=DEVICE)
+    counts = torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0], device=DEVICE)
+    smoothing = Smoothing.over(vocabulary, 0.1)
+
+    def run(function, kind, single):
+        grad = products.to(kind, copy=True)
+        given = grad, bias.to(single), target, counts.to(single), smoothing
+        losses = function(*given, False)[:2]
+        *again, of_bias = function(*given, True)
+        assert all(map(torch.equal, losses, again))
+        return *losses, of_bias, grad
+
+    exact = run(loss_of_chunk, torch.float64, torch.float64)
+    plain = run(loss_of_chunk, kind, torch.float32)
+    found = run(gpu.loss_of_chunk, kind, torch.float32)
+    assert_no_rougher(found, plain, exact, DEVICE, kind, units=4)  # other sums, other rounding
+
+
 @pytest.mark.parametrize("flags", [(), ("-O",)], ids=["", "-O"])
 def test_what_they_cannot_read_is_refused(flags):
     """In another process, since a kernel that reads it would end this one."""
@@ -121,16 +149,18 @@ def test_what_those_of_a_gpu_cannot_read_is_refused(monkeypatch):
 
     with torch.device(DEVICE):
         assert not accepted(gpu, steps(), but=("another dtype", "float16", "float64"))
+        assert not accepted(gpu, LOSS, but=("float16", "float64"))
 
 
 COMPILE = """
 import torch, triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from tests.support.kernel_calls import made, steps
+from tests.support.kernel_calls import LOSS, made, steps
 from tiednmt.kernels import gpu
 
 POINTERS = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.uint8: "*u8"}
+POINTERS[torch.int64] = "*i64"
 compiled = set()
 
 class Compiled:  # in the place of a kernel: compiles it for what it is launched with
@@ -138,8 +168,11 @@ class Compiled:  # in the place of a kernel: compiles it for what it is launched
         self.kernel = kernel
     def __getitem__(self, grid):
         return self
-    def __call__(self, *given, **constants):
-        kinds = [POINTERS[one.dtype] if torch.is_tensor(one) else "i32" for one in given]
+    def __call__(self, *given, num_warps=4, **constants):
+        numbers = {int: "i32", float: "fp32"}
+        kinds = [
+            POINTERS[one.dtype] if torch.is_tensor(one) else numbers[type(one)] for one in given
+        ]
         names = self.kernel.arg_names
         signature = dict(zip(names, kinds)) | dict.fromkeys(constants, "constexpr")
         assert list(signature) == names
@@ -154,13 +187,15 @@ class Compiled:  # in the place of a kernel: compiles it for what it is launched
             assert found.metadata.shared <= 48 * 1024  # what every GPU has
 
 NAMES = "_step", "_step_back", "_lstm_step", "_lstm_step_back", "_attend", "_attend_back"
-for name in NAMES:
+for name in (*NAMES, "_loss_of_token"):
     setattr(gpu, name, Compiled(getattr(gpu, name)))
 for kind in (torch.float32, torch.bfloat16):
     for length in (16, 1024):
         for kernel, arguments in steps(length).items():
             getattr(gpu, kernel)(**{name: made(what, kind) for name, what in arguments.items()})
-assert len(compiled) == 2 * (4 + 2 * 2)
+    given = {name: made(what) for name, what in LOSS["loss_of_chunk"].items()}
+    gpu.loss_of_chunk(**{**given, "products": given["products"].to(kind)})
+assert len(compiled) == 2 * (4 + 2 * 2 + 1)
 """
 
 

@@ -72,6 +72,17 @@ def steps(length: int = 4) -> Calls:
     }
 
 
+LOSS: Calls = {
+    "loss_of_chunk": {
+        "products": (ROWS, VOCABULARY),
+        "bias": (VOCABULARY,),
+        "target": ((ROWS,), torch.int64),
+        "counts": (ROWS,),
+        "smoothing": (0.9, 0.1),
+        "differentiate": True,
+    },
+}
+
 OTHERS: Calls = {
     "log_partition": {"scores": (ROWS, 2, VOCABULARY)},
     "best": {"scores": (ROWS, 2, VOCABULARY), "base": (ROWS, 2), "count": 3},
@@ -86,14 +97,6 @@ OTHERS: Calls = {
         "addend": (SIZE,),
         "product": ((ROWS, SIZE), torch.bfloat16),
         "out": (ROWS, SIZE),
-    },
-    "loss_of_chunk": {
-        "products": (ROWS, VOCABULARY),
-        "bias": (VOCABULARY,),
-        "target": ((ROWS,), torch.int64),
-        "counts": (ROWS,),
-        "smoothing": (0.9, 0.1),
-        "differentiate": True,
     },
     "attend_rows": {
         "queries": (ROWS, SIZE),
@@ -190,4 +193,4 @@ HARMLESS = {
 if __name__ == "__main__":
     from tiednmt.kernels import cpu
 
-    print(*accepted(cpu, {**steps(), **OTHERS}), sep="\n")
+    print(*accepted(cpu, {**steps(), **LOSS, **OTHERS}), sep="\n")

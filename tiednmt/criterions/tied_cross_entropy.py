@@ -17,10 +17,12 @@ from fairseq.tasks import FairseqTask
 from omegaconf import II
 from torch import Tensor
 
+from tiednmt.criterions.cuda_graphs import Batch, GraphedLoss, require_graphs
 from tiednmt.criterions.gradient_shares import GradientShares
 from tiednmt.criterions.row_movement import RowMovement
 from tiednmt.errors import UserError
 from tiednmt.modules import OutputLayer
+from tiednmt.modules.cross_entropy import SequenceLoss
 from tiednmt.tuned_process import tune_process
 from tiednmt.tying import INPUT, SOURCE_INPUT, TARGET_INPUT
 
@@ -59,10 +61,30 @@ class TiedCrossEntropyConfig(FairseqDataclass):
             "an embedding matrix adds to its gradient (0: off); training stays the same"
         },
     )
+    cuda_graphs: bool = field(
+        default=False,
+        metadata={
+            "help": "on one GPU, launch the kernels of a batch as one graph: batches are padded to "
+            "few shapes, and the second batch of each is captured"
+        },
+    )
     train_subset: str = field(default=II("dataset.train_subset"))
     sentence_avg: bool = field(default=II("optimization.sentence_avg"))
     update_freq: list[int] = field(default=II("optimization.update_freq"))
     save_dir: str = field(default=II("checkpoint.save_dir"))
+    fp16: bool = field(default=II("common.fp16"))
+    amp: bool = field(default=II("common.amp"))
+
+
+def _check_graphs(cfg: TiedCrossEntropyConfig) -> None:
+    """Refuse options that a graph of the whole loss leaves no place for."""
+    if cfg.fp16 or cfg.amp:
+        raise UserError(
+            "--cuda-graphs: the loss of --fp16 and --amp is scaled before it is differentiated; "
+            "use single precision, or common.bf16=true of fairseq-hydra-train"
+        )
+    if cfg.measure_gradients:
+        raise UserError("--measure-gradients looks into the backward pass; not with --cuda-graphs")
 
 
 @register_criterion("tied_cross_entropy", dataclass=TiedCrossEntropyConfig)
@@ -85,6 +107,10 @@ class TiedCrossEntropy(FairseqCriterion):
                 f"batches that make an update adds its share; got {list(cfg.update_freq)}"
             )
         self.batches_per_update = cfg.update_freq[0]
+        self.graphs_wanted = getattr(cfg, "cuda_graphs", False)
+        if self.graphs_wanted:
+            _check_graphs(cfg)
+        self.graphs: GraphedLoss | None = None
         self.row_movement = self._observer(RowMovement, "measure_rows", cfg)
         shares = partial(GradientShares, training_data=lambda: task.datasets.get(cfg.train_subset))
         self.gradient_shares = self._observer(shares, "measure_gradients", cfg)
@@ -120,13 +146,11 @@ class TiedCrossEntropy(FairseqCriterion):
             self.row_movement.observe(model.num_updates, model.embeddings)
         if self.gradient_shares is not None and model.training:
             self.gradient_shares.observe(model.num_updates, model)
-        features, extra = model(**sample["net_input"], features_only=True)
-        loss, nll = layer.loss(
-            features.flatten(0, 1),
-            model.get_targets(sample, None).flatten(),
-            self.padding_idx,
-            self.label_smoothing,
-        )
+        if self.graphs_wanted and model.training and sample["target"].is_cuda:
+            (loss, nll), extra = self._graphs_of(model)(sample), {}
+        else:
+            features, extra = model(**sample["net_input"], features_only=True)
+            loss, nll = self._loss(layer, features, model.get_targets(sample, None))
         sample_size = sample["target"].size(0) if self.sentence_avg else sample["ntokens"]
         log = {
             "nll_loss": nll.data,
@@ -147,6 +171,24 @@ class TiedCrossEntropy(FairseqCriterion):
         log["batches"] = 1
         log["loss"] = loss.data
         return loss, sample_size, log
+
+    def _loss(self, layer: OutputLayer, features: Tensor, target: Tensor) -> SequenceLoss:
+        rows, targets = features.flatten(0, 1), target.flatten()
+        return layer.loss(rows, targets, self.padding_idx, self.label_smoothing)
+
+    def _graphs_of(self, model: BaseFairseqModel) -> GraphedLoss:
+        if self.graphs is None:
+            if distributed_utils.get_data_parallel_world_size() > 1:
+                raise UserError("--cuda-graphs: with one GPU only; leave it out with several")
+            require_graphs(model)
+
+            def loss_of(batch: Batch) -> SequenceLoss:
+                features, _ = model(**batch.net_input, features_only=True)
+                return self._loss(model.output_layer, features, batch.target)
+
+            eos = self.task.target_dictionary.eos()
+            self.graphs = GraphedLoss(model, loss_of, self.padding_idx, eos)
+        return self.graphs
 
     def _batches_that_share_an_update(self) -> int:
         # fairseq sums the loss over workers and --update-freq; the penalty counts once an update

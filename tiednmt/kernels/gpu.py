@@ -17,7 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from tiednmt.kernels.tuning import GPU_BLOCK, GPU_TILE
+from tiednmt.kernels.tuning import GPU_BLOCK, GPU_LOSS_BLOCK, GPU_TILE
 
 
 def step(gates: Tensor, candidates: Tensor, from_input: Tensor, state: Tensor, out: Tensor) -> None:
@@ -111,6 +111,35 @@ def attend_back(
     )
 
 
+# of the loss' products; numbers given to a kernel are in single precision
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def loss_of_chunk(
+    products: Tensor,
+    bias: Tensor,
+    target: Tensor,
+    counts: Tensor,
+    smoothing: Sequence[float],
+    differentiate: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """:func:`tiednmt.modules.cross_entropy.loss_of_chunk`, a program per token."""
+    _require_loss(products, bias, target, counts)
+    tokens, vocab_size = products.shape
+    nll, uniform = torch.empty_like(counts), torch.empty_like(counts)
+    _loss_of_token[(tokens,)](
+        *(products, bias, target, counts, nll, uniform),
+        *(_stride(products), vocab_size, *smoothing),
+        DIFFERENTIATE=differentiate,
+        BLOCK=GPU_LOSS_BLOCK,
+        LOWEST=torch.finfo(torch.float32).min,
+        num_warps=8,
+    )
+    if not differentiate:
+        return nll, uniform, bias.new_empty(0)
+    return nll, uniform, products.sum(0, dtype=bias.dtype)
+
+
 def try_out(device: torch.device) -> None:
     """Run a small kernel; raises whatever Triton raises where it cannot."""
     three, one = torch.zeros(2, 3, device=device), torch.zeros(2, 1, device=device)
@@ -151,6 +180,20 @@ def _require_attention(
             f"shapes of an attention that do not belong together: {', '.join(map(str, shapes))}"
         )
     for tensor in (keys, annotations, score):
+        _require_whole(tensor.shape, tensor)
+
+
+def _require_loss(products: Tensor, bias: Tensor, target: Tensor, counts: Tensor) -> None:
+    """Refuse tensors of a loss that do not belong together."""
+    kinds = products.dtype, bias.dtype, target.dtype, counts.dtype
+    if products.dtype not in DTYPES or kinds[1:] != (torch.float32, torch.int64, torch.float32):
+        raise ValueError(f"dtypes that do not belong together: {', '.join(map(str, kinds))}")
+    if products.dim() != 2:
+        raise ValueError(f"products of {products.dim()} dimensions, not 2")
+    tokens, vocab_size = products.shape
+    for tensor, size in ((bias, vocab_size), (target, tokens), (counts, tokens)):
+        if tensor.shape != (size,):
+            raise ValueError(f"a tensor of shape {tuple(tensor.shape)} in the place of {size}")
         _require_whole(tensor.shape, tensor)
 
 
@@ -282,6 +325,59 @@ def _step_back(
     tl.store(from_state + hidden, grad_update, there)
     tl.store(from_state + 2 * hidden, grad_candidate * reset, there)
     tl.store(grad, after * update, there)
+
+
+@triton.jit
+def _loss_of_token(
+    products,
+    bias,
+    target,
+    counts,
+    nll,
+    uniform,
+    stride,
+    vocab_size,
+    of_target,
+    of_others,
+    DIFFERENTIATE: tl.constexpr,
+    BLOCK: tl.constexpr,
+    LOWEST: tl.constexpr,
+):
+    row = tl.program_id(0).to(tl.int64)
+    products += row * stride
+    largest = tl.full([BLOCK], LOWEST, tl.float32)  # of each column of the blocks
+    total = tl.zeros([BLOCK], tl.float32)
+    scores = tl.zeros([BLOCK], tl.float32)
+    for start in range(0, vocab_size, BLOCK):
+        column = start + tl.arange(0, BLOCK)
+        there = column < vocab_size
+        score = _load(products + column, there, tl.float32) + _load(
+            bias + column, there, tl.float32
+        )
+        scores += score
+        score = tl.where(there, score, LOWEST)
+        above = tl.maximum(largest, score)
+        grown = total * tl.exp(largest - above) + tl.exp(score - above)
+        total = tl.where(there, grown, total)
+        largest = above
+    top = tl.max(largest, 0)
+    total = tl.sum(total * tl.exp(largest - top), 0)
+    gold = tl.load(target + row)
+    gold_score = tl.load(products + gold).to(tl.float32) + tl.load(bias + gold).to(tl.float32)
+    log_total = tl.log(total)
+    tl.store(nll + row, log_total - (gold_score - top))
+    tl.store(uniform + row, vocab_size * (log_total + top) - tl.sum(scores, 0))
+    if DIFFERENTIATE:
+        counted = tl.load(counts + row).to(tl.float32)
+        for start in range(0, vocab_size, BLOCK):
+            column = start + tl.arange(0, BLOCK)
+            there = column < vocab_size
+            score = _load(products + column, there, tl.float32) + _load(
+                bias + column, there, tl.float32
+            )
+            grad = tl.exp(score - top) * (counted / total) - of_others * counted
+            grad -= tl.where(column == gold, of_target * counted, 0.0)
+            tl.store(products + column, grad, there)
 
 
 @triton.jit

@@ -11,7 +11,7 @@ from __future__ import annotations
 # launches do not count. EPYC, 4 threads, 2026-11-23:
 #   python -m scripts.benchmark output-layer --threads 4
 # The GPU's is a guess: no GPU was available.
-LOSS_SCORES_ON_CPU, LOSS_SCORES_ON_GPU = 2**22, 2**25
+LOSS_SCORES_ON_CPU, LOSS_SCORES_ON_GPU = 2**22, 2**27
 # Tokens of a chunk of the loss, at least, that make a product worth its pass over V. As above.
 LOSS_TOKENS = 320
 # Rows of V of a product that is rounded to bfloat16 before it is added up. EPYC, 2026-11-23:
@@ -42,6 +42,10 @@ ATTENTION_TOKENS = 128
 FREED_BYTES_KEPT, SMALL_TENSOR_BYTES = 2**30, 2**25
 ONEDNN_KERNELS_KEPT, IDEEP_KERNELS_KEPT = 64, 1
 
+# Shapes of the batches that CUDA graphs are captured for: multiples of so many sentences and of so
+# many tokens, and how many graphs are kept. Guesses.
+GRAPH_SENTENCES, GRAPH_TOKENS, GRAPHS_AT_MOST = 16, 4, 256
+
 # Numbers of a row that a program of a GRU's step has, and that one of the attention holds at once.
-# Guesses: no GPU was available.
-GPU_BLOCK, GPU_TILE = 256, 4096
+# Vocabulary entries that a program of the loss holds at once. Guesses.
+GPU_BLOCK, GPU_TILE, GPU_LOSS_BLOCK = 256, 4096, 4096

@@ -36,6 +36,7 @@ from tiednmt.modules.frozen_linear import FrozenLinear
 from tiednmt.modules.linear import is_plain, linear
 from tiednmt.modules.lookup import LookupScale
 from tiednmt.modules.packing import (
+    keeps_padding,
     move_padding_right,
     pack_steps,
     restore_columns,
@@ -94,6 +95,8 @@ class TiedGRUConfig(GRUDecoderConfig):
 class TiedGRUModel(TiedModel, FairseqEncoderDecoderModel):
     """Bidirectional GRU encoder, conditional GRU decoder, one to three embedding matrices."""
 
+    fits_cuda_graphs = True
+
     @classmethod
     def build(
         cls, cfg: TiedGRUConfig, source: Dictionary | None, target: Dictionary
@@ -146,15 +149,22 @@ class TiedGRUEncoder(FairseqEncoder):
         tokens, padding, columns = move_padding_right(src_tokens, self.dictionary.pad())
         words = tokens.t()
         embedded = self.embedding_dropout(self.input_scale(self.embedding(words), words))
-        packed = pack_padded_sequence(embedded, (~padding).sum(1).cpu(), enforce_sorted=False)
-        states, _lengths = pad_packed_sequence(
-            self.rnn(packed), batch_first=True, total_length=tokens.size(1)
-        )
+        states = self._states(embedded, padding)
         return {
             "annotations": [self.state_dropout(states)],
             "padding": [padding],
             "columns": [columns],
         }
+
+    def _states(self, embedded: Tensor, padding: Tensor) -> Tensor:
+        """B × S × 2·hidden, zeros where there is padding."""
+        if keeps_padding():
+            return self.rnn.over_padded(embedded, padding)
+        packed = pack_padded_sequence(embedded, (~padding).sum(1).cpu(), enforce_sorted=False)
+        states, _lengths = pad_packed_sequence(
+            self.rnn(packed), batch_first=True, total_length=padding.size(1)
+        )
+        return states
 
     def reorder_encoder_out(self, encoder_out: EncoderOut, new_order: Tensor) -> EncoderOut:
         """Select and order sentences, for beam search."""

@@ -171,6 +171,7 @@ class TiedModel(BaseFairseqModel):
 
     parameter_names: ClassVar[ParameterNames] = OURS
     stock: ClassVar[StockModel | None] = None  # the model of fairseq that it can stand in for
+    fits_cuda_graphs: ClassVar[bool] = False  # in tiednmt.modules.packing.padding_stays
     num_updates = 0  # of training, before the batch at hand
     held_rows: HeldRows | None = None  # that training leaves as they are
 

@@ -172,6 +172,7 @@ class TiedTransformerModel(TiedModel, FairseqEncoderDecoderModel):
     """Encoder and decoder of Transformer layers, one to three embedding matrices."""
 
     stock = STOCK
+    fits_cuda_graphs = True
 
     @classmethod
     def build(
@@ -302,7 +303,8 @@ class TiedTransformerDecoder(SteppingDecoder):
         align = self.aligns_in_training or not self.training
         rows, attention = self.stack(rows, packing, source, align)
         features = packing.padded(rows)
-        if not torch.equal(tokens, prev_output_tokens):
+        # a GPU would have to wait to know
+        if tokens.device.type != "cpu" or not torch.equal(tokens, prev_output_tokens):
             order = columns.argsort(1).unsqueeze(2)
             features = features.gather(1, order.expand_as(features))
             if attention is not None:

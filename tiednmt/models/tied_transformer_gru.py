@@ -54,6 +54,8 @@ class TiedTransformerGRUConfig(TransformerEncoderConfig, GRUDecoderConfig):
 class TiedTransformerGRUModel(TiedModel, FairseqEncoderDecoderModel):
     """Transformer encoder, conditional GRU decoder, one to three embedding matrices."""
 
+    fits_cuda_graphs = True
+
     @classmethod
     def build(
         cls, cfg: TiedTransformerGRUConfig, source: Dictionary | None, target: Dictionary

@@ -25,8 +25,9 @@ from tiednmt.modules.linear import (
     multiply,
     product,
     transposed_copy,
+    use_cudnn,
 )
-from tiednmt.modules.packing import mirror, states_before, steps
+from tiednmt.modules.packing import mirror, mirror_padded, states_before, steps
 
 
 class BidirectionalGRU(nn.GRU, Dropping):
@@ -56,15 +57,30 @@ class BidirectionalGRU(nn.GRU, Dropping):
     def forward(self, packed: PackedSequence) -> PackedSequence:  # type: ignore[override]
         """The states of both directions, 2·hidden for every row of ``packed``."""
         if not self._drops_in_evaluation and (packed.data.is_cuda or not torch.is_grad_enabled()):
+            use_cudnn(self, packed.data)
             return nn.GRU.forward(self, packed)[0]
         sizes = tuple(packed.batch_sizes.tolist())
-        mirrored = mirror(packed.batch_sizes)
-        rows = packed.data
+        return packed._replace(data=self._layers(packed.data, sizes, mirror(packed.batch_sizes)))
+
+    def over_padded(self, embedded: Tensor, padding: Tensor) -> Tensor:
+        """The states (B × S × 2·hidden) of a batch whose padding stays.
+
+        Args:
+            embedded: S × B × input.
+            padding: B × S, on the right.
+        """
+        length, batch = embedded.shape[:2]
+        mirrored = mirror_padded(padding)
+        rows = self._layers(embedded.flatten(0, 1), (batch,) * length, mirrored)
+        states = rows.unflatten(0, (length, batch)).transpose(0, 1)
+        return states.masked_fill(padding.unsqueeze(2), 0.0)
+
+    def _layers(self, rows: Tensor, sizes: tuple[int, ...], mirrored: Tensor) -> Tensor:
         for i in range(self.num_layers):
             if i:
                 rows = dropout(rows, self.dropout, self.drops)
             rows = self._layer(i, rows, sizes, mirrored)
-        return packed._replace(data=rows)
+        return rows
 
     @property
     def _drops_in_evaluation(self) -> bool:

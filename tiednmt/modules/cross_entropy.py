@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from tiednmt.kernels import cpu_kernels_for
+from tiednmt.kernels import kernels_for
 from tiednmt.kernels.tuning import (
     LOSS_ROWS,
     LOSS_SCORES_ON_CPU,
@@ -183,7 +183,7 @@ class _Gradients(NamedTuple):
 
 def _loss_of_chunk(products: Tensor, bias: Tensor) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
     """:func:`loss_of_chunk`, compiled where it can be."""
-    kernels = cpu_kernels_for(bias)
+    kernels = kernels_for(bias)
     if kernels and products.dtype in kernels.DTYPES:
         compiled: Callable[..., tuple[Tensor, Tensor, Tensor]] = kernels.loss_of_chunk
         return compiled

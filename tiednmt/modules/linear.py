@@ -162,6 +162,16 @@ def _float32_precision(precision: str) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
+def use_cudnn(module: nn.Module, rows: Tensor) -> None:
+    """Let cuDNN's networks, which round float32 to TF32 unless told, do so only where asked.
+
+    It stays so, since their backward pass reads it too.
+    """
+    if rows.is_cuda:
+        precision = getattr(module, "matmul_precision", "highest")
+        torch.backends.cudnn.allow_tf32 = precision != "highest"
+
+
 def in_precision(function: type[torch.autograd.Function]) -> type[torch.autograd.Function]:
     """Run both passes of an autograd function in the precision of its first argument.
 

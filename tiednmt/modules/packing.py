@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import accumulate
 
 import torch
@@ -11,6 +12,27 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from tiednmt.kernels.tuning import SENTENCES_OF_A_GROUP
+
+_padding_stays = False
+
+
+@contextmanager
+def padding_stays() -> Iterator[None]:
+    """Let steps compute padding too, so that every shape follows from that of the batch.
+
+    Then nothing waits for the lengths of sentences, as a CUDA graph requires.
+    """
+    global _padding_stays
+    before, _padding_stays = _padding_stays, True
+    try:
+        yield
+    finally:
+        _padding_stays = before
+
+
+def keeps_padding() -> bool:
+    """Whether :func:`padding_stays`."""
+    return _padding_stays
 
 
 def move_padding_right(tokens: Tensor, pad: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -36,6 +58,8 @@ def pack_steps(tokens: Tensor, pad: int) -> tuple[Tensor, Tensor, list[int]]:
         The sentences, longest first; which of ``tokens`` (B × T, flattened) each step reads, one
         step after another; and how many each step reads.
     """
+    if _padding_stays:
+        return _every_step(tokens)
     columns = torch.arange(1, tokens.size(1) + 1, device=tokens.device)
     lengths = (tokens.ne(pad) * columns).amax(1).clamp(min=1)
     lengths, order = lengths.sort(descending=True, stable=True)
@@ -46,6 +70,13 @@ def pack_steps(tokens: Tensor, pad: int) -> tuple[Tensor, Tensor, list[int]]:
     positions = order[sentence] * tokens.size(1) + step
     sizes = runs.sum(1)
     return order, positions, sizes[sizes > 0].tolist()
+
+
+def _every_step(tokens: Tensor) -> tuple[Tensor, Tensor, list[int]]:
+    """:func:`pack_steps` of all tokens, in the order of the batch."""
+    batch, length = tokens.shape
+    positions = torch.arange(tokens.numel(), device=tokens.device).view(batch, length).t().flatten()
+    return torch.arange(batch, device=tokens.device), positions, [batch] * length
 
 
 def unpack_steps(rows: Tensor, positions: Tensor, shape: torch.Size) -> Tensor:
@@ -92,6 +123,14 @@ def mirror(sizes: Tensor) -> Tensor:
     step = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
     sentence = torch.arange(len(step), device=sizes.device) - starts[step]
     return starts[_lengths(sizes)[sentence] - 1 - step] + sentence
+
+
+def mirror_padded(padding: Tensor) -> Tensor:
+    """:func:`mirror` of a batch (B × S, padded on the right) whose padding stays where it is."""
+    batch, length = padding.shape
+    step = torch.arange(length, device=padding.device)[:, None]
+    mirrored = torch.where(padding.t(), step, (~padding).sum(1) - 1 - step)
+    return (mirrored * batch + torch.arange(batch, device=padding.device)).flatten()
 
 
 def last_rows(sizes: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -629,7 +629,7 @@ class SinusoidalPositions(nn.Module):
         return _sinusoids(self.first, roomy, like.size(-1), like.device, like.dtype)
 
 
-@lru_cache(maxsize=16)
+@cache  # for good: a CUDA graph may read them
 def _sinusoids(first: int, rows: int, dim: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Positions × dim; half sines, half cosines. Not a buffer, which every copy would carry."""
     with torch.inference_mode(False), torch.no_grad():

@@ -15,6 +15,7 @@ from scripts.lab.benchmarks import (
     preprocessing,
     start_up,
     training,
+    updates,
 )
 from scripts.lab.records.schema import BenchmarkRecord
 from scripts.lab.run.provenance import machine
@@ -39,6 +40,12 @@ BENCHMARKS = {
         what=training.WHAT,
         options=training.Translation,
         measure=training.measure_translation,
+    ),
+    "updates": Benchmark(
+        help="updates of a translation model once all is warm, against fairseq's",
+        what=updates.WHAT,
+        options=updates.Updates,
+        measure=updates.measure,
     ),
     "start-up": Benchmark(
         help="from the command to the first update, against fairseq's",

@@ -1,6 +1,6 @@
 """The output layer's loss and gradients against a plain product and cross-entropy, or a kernel.
 
-Each run is a process of its own, so that its peak of memory is its own:
+On a CPU each run is a process of its own, so that its peak of memory is its own:
 
   python -m scripts.lab.benchmarks.output_layer ours --tokens 4096 --types 94000 --dim 500
 """
@@ -80,13 +80,15 @@ class Loss(Paired, Sizes):
 def measure(options: Loss) -> dict[str, Any]:
     """Our layer, and what it is compared with."""
     ours, theirs = (
-        Side(f"{NAMES[side]}, {options.dtype}", partial(_in_a_process, side, options))
+        Side(f"{NAMES[side]}, {options.dtype}", partial(_measured, side, options))
         for side in (OURS, options.against)
     )
     return compare(ours, theirs, options.runs)
 
 
-def _in_a_process(side: str, options: Loss) -> Measured:
+def _measured(side: str, options: Loss) -> Measured:
+    if torch.cuda.is_available():
+        return measure_side(side, options.sizes)
     command = ["scripts.lab.benchmarks.output_layer", side, *command_words(options.sizes)]
     return Measured(**printed_by_module(command, options.threads))
 
@@ -101,9 +103,11 @@ def measure_side(side: str, sizes: Sizes) -> Measured:
     layer = OutputLayer(nn.Embedding(sizes.types, sizes.dim)).to(**place)
     features = torch.randn(sizes.tokens, sizes.dim, **place, requires_grad=True)
     target = torch.randint(2, sizes.types, (sizes.tokens,), device=device)
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
     before = peak_memory()
     seconds = 0.0
-    for _ in range(2):
+    for _ in range(2 if device == "cpu" else 10):
         layer.zero_grad()
         started = time.perf_counter()
         loss(side, layer, features, target).backward()

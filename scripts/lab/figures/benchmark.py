@@ -57,6 +57,8 @@ def _of_sides(record: BenchmarkRecord) -> list[Block]:
         paragraphs.append(_learning(record.learning))
     if record.peak_megabytes:
         paragraphs[-1] += f" {_peaks(record.peak_megabytes)}"
+    if any(side.warm_up for side in sides):
+        paragraphs.append(_warm_up(sides))
     blocks: list[Block] = [Table(head, rows, caption=record.title.capitalize()), *paragraphs]
     if any(side.parts for side in sides):
         blocks.insert(2, _parts_table(sides))
@@ -198,6 +200,15 @@ def _learning(learning: Learning) -> str:
         f"Learning the merges alone, from tokenised text: {ours.median:,} pairs a "
         f"second, {against.name} {against.median:,}; {_all_ratios(learning.ratio).lower()}."
     )
+
+
+def _warm_up(sides: Sequence[Side]) -> str:
+    rounds = "; ".join(
+        f"{side.name} {', '.join(f'{one:,.1f}' for one in side.warm_up)}"
+        for side in sides
+        if side.warm_up
+    )
+    return f"Milliseconds per update in the rounds of the warm-up: {rounds}."
 
 
 def _peaks(megabytes: Mapping[str, int]) -> str:

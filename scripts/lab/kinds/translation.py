@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,7 +23,7 @@ from scripts.lab.records.schema import (
     VocabularySizes,
 )
 from scripts.lab.run.kept import read_kept
-from scripts.lab.run.processes import call
+from scripts.lab.run.processes import call, gpus
 from scripts.lab.run.training import Run
 from tiednmt.errors import UserError
 from tiednmt.text.lines import read_lines
@@ -56,7 +58,9 @@ class TranslationScoring:
         """The rows with their scores, what they are compared with, samples."""
         raw = trained.data / "raw"
         manifest = read_manifest(trained.data)
-        scores = [self._scores(trained, i) for i in range(len(trained.seeds))]
+        at_once = trained.jobs if gpus() else 1  # a CPU's cores share the sentences of one
+        with ThreadPoolExecutor(at_once) as pool:
+            scores = [*pool.map(partial(self._scores, trained), range(len(trained.seeds)))]
         return {
             "baseline": self.baselines[0],
             "rows": self._rows(trained, scores),

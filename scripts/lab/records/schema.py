@@ -454,12 +454,16 @@ class SideName:
 
 @dataclass(frozen=True, kw_only=True)
 class Side(SideName):
-    """Rates by run (work per unit of time), peak memory in bytes, parts of an update in ms."""
+    """Rates by run (work per unit of time), peak memory in bytes, parts of an update in ms.
+
+    ``warm_up`` is milliseconds per update, round by round, before anything is counted.
+    """
 
     median: float
     runs: Sequence[float]
     memory: float | None = None
     parts: Mapping[str, float] | None = None
+    warm_up: Sequence[float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,15 +33,17 @@ def test_all_sides_do_the_same_work(side):
         pytest.skip("a GPU's kernels")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(1)
-    layer = OutputLayer(nn.Embedding(130, 64)).to(device)
-    features = torch.randn(200, 64, device=device, requires_grad=True)
+    dtype = torch.bfloat16 if side == CUT else torch.float32  # which it does not take
+    layer = OutputLayer(nn.Embedding(130, 64)).to(device, dtype)
+    features = torch.randn(200, 64, device=device, dtype=dtype, requires_grad=True)
     target = torch.randint(1, 130, (200,), device=device)  # padding too
     losses = [loss(one, layer, features, target) for one in (OURS, side)]
     wanted = (features, layer.embedding.weight)
     gradients = [torch.autograd.grad(one, wanted) for one in losses]
-    torch.testing.assert_close(*losses)
+    rounding = 1e-3 if dtype == torch.float32 else 2e-2
+    torch.testing.assert_close(*(one.float() for one in losses), rtol=rounding, atol=0)
     for ours, theirs in zip(*gradients, strict=True):
-        assert (ours - theirs).norm() < 1e-3 * ours.norm()
+        assert (ours - theirs).norm() < rounding * ours.norm()
 
 
 def test_bfloat16_is_what_is_multiplied(monkeypatch):
@@ -68,5 +70,5 @@ def test_a_kernel_that_is_not_installed(monkeypatch):
 def test_the_plain_side_holds_all_scores_and_ours_does_not():
     options = Loss(tokens=512, types=20_000, dim=16)
     scores = 4 * options.tokens * options.types  # bytes
-    assert output_layer._in_a_process("plain", options).memory > scores
-    assert output_layer._in_a_process("ours", options).memory < scores
+    assert output_layer._measured("plain", options).memory > scores
+    assert output_layer._measured("ours", options).memory < scores

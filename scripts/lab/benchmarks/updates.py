@@ -1,0 +1,114 @@
+"""Updates of our model and of fairseq's in turn, in one process, once both are warm.
+
+What a command does besides (start-up, loading data, saving) is left out: ``train`` measures that.
+Both sides train on the same batches in the same precision.
+
+  python -m scripts.lab.benchmarks.updates --data runs/multi30k-en-de/data --precision bf16
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from fairseq.tasks import setup_task
+from fairseq.trainer import Trainer
+
+from scripts.lab.benchmarks.compare import Measured, figures, printed_by_module, ratios
+from scripts.lab.benchmarks.options import Training, TranslationModels, in_batches
+from scripts.lab.benchmarks.trainer import trainer_of
+from scripts.lab.run.specs import Recipe, merge
+from tiednmt.options import add_options, command_words, from_arguments, option, positive
+
+WHAT = "tokens predicted per second by updates of a warm trainer, all batches seen before"
+WARM_UP = 3  # rounds: a CUDA graph is captured in the second
+
+
+@dataclass(frozen=True, kw_only=True)
+class Updates(TranslationModels, Training):
+    """Options of ``scripts.benchmark updates``."""
+
+    updates: int = option("updates per round, each of another batch", default=50, type=positive)
+    max_tokens: int = option("tokens per batch", default=4000, type=positive)
+    cuda_graphs: bool = option("train our model with --cuda-graphs", default=False)
+
+
+def measure(options: Updates) -> dict[str, Any]:
+    """Rates of both sides, and the seconds of their warm-up."""
+    command = ["scripts.lab.benchmarks.updates", *command_words(options)]
+    printed = printed_by_module(command, options.threads)
+    ours, theirs = ([Measured(rate) for rate in printed[side]] for side in ("ours", "against"))
+    graphs = ", --cuda-graphs" if options.cuda_graphs else ""
+    name = f"fairseq {options.against} --share-all-embeddings, {options.precision}"
+    record = {"ours": figures(f"{options.name}{graphs}", ours), "against": figures(name, theirs)}
+    for side, rounds in printed["warm_up"].items():
+        record[side]["warm_up"] = rounds
+    return {**record, **ratios(ours, theirs)}
+
+
+class Updated:
+    """A model that is trained on the same batches over and over."""
+
+    def __init__(self, trainer: Trainer, batches: list[Any]) -> None:
+        self.trainer, self.batches = trainer, batches
+        self.tokens = sum(int(batch["ntokens"]) for batch in batches)
+        trainer.begin_epoch(1)
+
+    def seconds(self) -> float:
+        """Those of a round."""
+        started = time.perf_counter()
+        for batch in self.batches:
+            self.trainer.train_step([batch])
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return time.perf_counter() - started
+
+
+def measure_in_turn(options: Updates) -> dict[str, Any]:
+    """Tokens per second of each round, and milliseconds per update in each round before."""
+    recipe = in_batches(options.recipe_in_precision(), options.max_tokens)
+    if options.cuda_graphs:
+        recipe = merge(recipe, {"criterion": {"cuda_graphs": True}})
+    with tempfile.TemporaryDirectory() as folder:
+        ours = _trainer(recipe, options, folder)
+        iterator = ours.get_train_iterator(epoch=1).next_epoch_itr(shuffle=True)
+        batches = [*islice(iterator, options.updates)]
+        recipe = in_batches(options.stock_recipe(), options.max_tokens)
+        if options.precision == "bf16":
+            recipe = merge(recipe, {"common": {"bf16": True}})
+        theirs = _trainer(recipe, options, folder)
+        theirs.get_train_iterator(epoch=1)
+        sides = {"ours": Updated(ours, batches), "against": Updated(theirs, batches)}
+        warm_up = {
+            name: [round(1000 * side.seconds() / len(batches), 2) for _ in range(WARM_UP)]
+            for name, side in sides.items()
+        }
+        rates: dict[str, Any] = {name: [] for name in sides}
+        for _ in range(options.runs):
+            for name, side in sides.items():
+                rates[name].append(side.tokens / side.seconds())
+    return {**rates, "warm_up": warm_up}
+
+
+def _trainer(recipe: Recipe, options: Updates, folder: str) -> Trainer:
+    recipe = merge(recipe, {"checkpoint": {"save_dir": folder}})
+    return trainer_of(
+        recipe, str(options.data / "data-bin"), lambda config: setup_task(config.task)
+    )
+
+
+def main() -> None:
+    """Print the rates as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_options(parser, Updates)
+    print(json.dumps(measure_in_turn(from_arguments(Updates, parser.parse_args()))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""The loss of a batch and all its gradients as one CUDA graph.
+
+A small model spends most of an update on launching kernels: several hundred, each of which takes
+longer to launch than to run. A graph launches them all at once, but is tied to the shapes of its
+batch. So batches are padded to a few shapes; the first batch of a shape runs as usual, the second
+is captured, and from then on the graph is replayed.
+
+Source: "CUDA graphs" in PyTorch's notes on CUDA semantics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from tiednmt.errors import UserError
+from tiednmt.kernels.tuning import GRAPH_SENTENCES, GRAPH_TOKENS, GRAPHS_AT_MOST
+from tiednmt.modules.cross_entropy import SequenceLoss
+from tiednmt.modules.packing import padding_stays
+
+
+class Batch(NamedTuple):
+    """What a translation model is trained on."""
+
+    source: Tensor  # B × S
+    previous: Tensor  # B × T, the target moved by one
+    target: Tensor  # B × T
+
+    @classmethod
+    def of(cls, sample: dict[str, Any]) -> Batch:
+        """Of one that fairseq collated."""
+        given = sample["net_input"]
+        return cls(given["src_tokens"], given["prev_output_tokens"], sample["target"])
+
+    def padded(self, pad: int, eos: int) -> Batch:
+        """This batch in one of the few shapes; sentences that are added have no target."""
+        source, previous = (_padded(tokens, pad, first=eos) for tokens in self[:2])
+        return Batch(source, previous, _padded(self.target, pad, first=pad))
+
+    @property
+    def net_input(self) -> dict[str, Tensor]:
+        """What the model takes."""
+        lengths = torch.full_like(self.source[:, 0], self.source.size(1))
+        return {
+            "src_tokens": self.source,
+            "src_lengths": lengths,
+            "prev_output_tokens": self.previous,
+        }
+
+
+def _padded(tokens: Tensor, pad: int, first: int) -> Tensor:
+    """B × T in one of the few shapes; sentences that are added are padding after ``first``."""
+    batch, length = tokens.shape
+    shape = _up_to(batch, GRAPH_SENTENCES), _up_to(length, GRAPH_TOKENS)
+    padded = tokens.new_full(shape, pad)
+    padded[:batch, :length] = tokens
+    padded[batch:, 0] = first  # attention needs something to attend to
+    return padded
+
+
+def _up_to(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
+
+
+LossOf = Callable[[Batch], SequenceLoss]
+
+
+class _Graph(NamedTuple):
+    graph: torch.cuda.CUDAGraph
+    batch: Batch  # where its input goes
+    loss: SequenceLoss  # where its output is
+
+
+class GraphedLoss:
+    """The loss of a model's batches, computed by graphs where a shape comes back.
+
+    Args:
+        model: whose parameters the gradients are of.
+        loss_of: the loss of a batch, by operations that wait for nothing.
+        pad: index of padding.
+        eos: index of the end of a sentence.
+    """
+
+    def __init__(self, model: nn.Module, loss_of: LossOf, pad: int, eos: int) -> None:
+        self.loss_of, self.pad, self.eos = loss_of, pad, eos
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.gradients: list[Tensor] = []  # where graphs leave them
+        self._seen: set[tuple[torch.Size, ...]] = set()
+        self._graphs: dict[tuple[torch.Size, ...], _Graph] = {}
+        self._pool: Any = None  # memory that the graphs share, since one runs after another
+
+    def __call__(self, sample: dict[str, Any]) -> SequenceLoss:
+        """Of a batch of fairseq's, to be differentiated once, before the next."""
+        # before autograd knows of it: a graph is captured where no parameter is in use
+        loss, nll = self.run(Batch.of(sample).padded(self.pad, self.eos))
+        apply: Any = _Differentiated.apply
+        return SequenceLoss(apply(loss, self.gradients, *self.parameters), nll)
+
+    def run(self, batch: Batch) -> SequenceLoss:
+        """The loss; its gradients are left in :attr:`gradients`."""
+        if not self.gradients:
+            self.gradients = [torch.zeros_like(p) for p in self.parameters]
+        shapes = tuple(part.shape for part in batch)
+        if shapes in self._graphs:
+            graph = self._graphs[shapes]
+        elif shapes in self._seen and len(self._graphs) < GRAPHS_AT_MOST and batch.source.is_cuda:
+            graph = self._graphs[shapes] = self._capture(batch)
+        else:
+            self._seen.add(shapes)
+            return self._compute(batch)
+        for place, part in zip(graph.batch, batch, strict=True):
+            place.copy_(part)
+        graph.graph.replay()
+        return SequenceLoss(*(value.clone() for value in graph.loss))
+
+    def _capture(self, batch: Batch) -> _Graph:
+        graph = torch.cuda.CUDAGraph()
+        # other threads may allocate meanwhile: those that load data
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            loss = self._compute(batch)
+        self._pool = self._pool or graph.pool()
+        return _Graph(graph, batch, loss)
+
+    def _compute(self, batch: Batch) -> SequenceLoss:
+        with torch.enable_grad(), padding_stays():
+            loss = self.loss_of(batch)
+        found = torch.autograd.grad(loss.loss, self.parameters, allow_unused=True)
+        pairs = zip(self.gradients, found, strict=True)
+        places = [place for place, gradient in pairs if gradient is not None]
+        torch._foreach_copy_(places, [gradient for gradient in found if gradient is not None])
+        return SequenceLoss(loss.loss.detach(), loss.nll)
+
+
+class _Differentiated(torch.autograd.Function):
+    """A loss whose gradients are known."""
+
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor, gradients: Sequence[Tensor], *_: Tensor) -> Tensor:
+        ctx.gradients = gradients
+        return loss.view_as(loss)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_loss: Tensor) -> Any:
+        return None, None, *torch._foreach_mul(ctx.gradients, grad_loss)
+
+
+def require_graphs(model: nn.Module) -> None:
+    """Refuse models whose training a graph cannot repeat.
+
+    Raises:
+        UserError: with the option that stands in the way.
+    """
+    if not getattr(model, "fits_cuda_graphs", False):
+        raise UserError(
+            f"--cuda-graphs: not for {type(model).__name__}; tied_gru, tied_transformer and "
+            "tied_transformer_gru have them, on a single GPU"
+        )
+    for module in model.modules():
+        if getattr(module, "layerdrop", 0):
+            raise UserError("--cuda-graphs: a graph always has the same layers; no layerdrop")
+        if getattr(module, "checkpointing", False):
+            raise UserError("--cuda-graphs: does not go with --checkpoint-activations")
