@@ -101,8 +101,20 @@ def test_damage_is_named(damage, tmp_path, dictionary):
         data_utils.load_indexed_dataset(str(path), dictionary)
 
 
-def test_a_flipped_bit_of_an_index_is_seen(tmp_path):
-    path = write(tmp_path, [[5] * size for size in np.random.default_rng(1).integers(1, 9, 50)])
+@pytest.mark.parametrize("damage", [name for name, (of, _) in DAMAGES.items() if of == ".bin"])
+def test_damage_of_text_to_be_cached_is_named(damage, tmp_path, dictionary):
+    path = write(tmp_path, impl="cached")
+    change(path.with_suffix(".bin"), DAMAGES[damage][1])
+    if damage == "an unknown token":
+        change(path.with_suffix(".bin"), set_byte(0, 11))  # there, each is one more
+    with pytest.raises(UserError, match=r"train\.bin"):
+        data_utils.load_indexed_dataset(str(path), dictionary)
+
+
+@pytest.mark.parametrize("impl", ["mmap", "cached"])
+def test_a_flipped_bit_of_an_index_is_seen(impl, tmp_path):
+    sizes = np.random.default_rng(1).integers(1, 9, 50)
+    path = write(tmp_path, [[5] * size for size in sizes], impl)
     content = (tmp_path / "train.idx").read_bytes()
     for chance in map(random.Random, range(100)):
         flipped = bytearray(content)

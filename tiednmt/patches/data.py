@@ -22,6 +22,7 @@ from tiednmt.patches.patch import patch
 
 _AGAIN = "binarise the text again, or copy the folder again"
 _MAGIC, _HEADER = b"MMIDIDX\x00\x00", struct.Struct("<9sQBQ")
+_MAGIC_OF_CACHED, _HEADER_OF_CACHED = b"TNTIDX\x00\x00", struct.Struct("<8sQQQQQ")
 _ITEMS: dict[int, type[np.integer]] = {
     **{1: np.uint8, 2: np.int8, 3: np.int16, 4: np.int32, 5: np.int64},
     **{8: np.uint16, 9: np.uint32, 10: np.uint64},
@@ -109,10 +110,25 @@ def require_whole(index: Path, types: int | None = None) -> None:
             token is in no dictionary of this size.
     """
     content, text = index.read_bytes(), index.with_suffix(".bin")
-    if not content.startswith(_MAGIC):
-        if content[:8] in (indexed_dataset.IndexedDataset._HDR_MAGIC, _huffman_magic()):
-            return  # of formats that hold nothing to compare
+    if content.startswith(_MAGIC):
+        item, tokens, first = (*_layout(index, content), 0)
+    elif content.startswith(_MAGIC_OF_CACHED):
+        item, tokens, first = (*_layout_of_cached(index, content), 1)  # as Lua counts
+    elif content.startswith(_huffman_magic()):
+        return  # which holds nothing to compare
+    else:
         raise UserError(f"{index}: no index of binarised text; {_AGAIN}")
+    length, wanted = text.stat().st_size if text.is_file() else 0, tokens * item.itemsize
+    if not wanted or not length:
+        raise UserError(f"{text}: holds no text; {_AGAIN}")
+    if length != wanted:
+        raise UserError(f"{text}: of {length:,} bytes, but {index} says {wanted:,}; {_AGAIN}")
+    if types is not None:
+        _require_known_tokens(text, item, first, types)
+
+
+def _layout(index: Path, content: bytes) -> tuple[np.dtype, int]:
+    """The type of a token and their number, of an index of ``--dataset-impl mmap``."""
     if len(content) < _HEADER.size:
         raise UserError(f"{index}: cut short; {_AGAIN}")
     _, version, code, sentences = _HEADER.unpack_from(content)
@@ -125,20 +141,35 @@ def require_whole(index: Path, types: int | None = None) -> None:
     ends = sizes.cumsum() * item.itemsize
     if (sizes < 0).any() or not np.array_equal(starts, ends - sizes * item.itemsize):
         raise UserError(f"{index}: damaged; {_AGAIN}")
-    length = text.stat().st_size if text.is_file() else 0
-    if not sentences or not length:
-        raise UserError(f"{text}: holds no text; {_AGAIN}")
-    if length != ends[-1]:
-        raise UserError(f"{text}: of {length:,} bytes, but {index} says {ends[-1]:,}; {_AGAIN}")
-    if types is not None:
-        _require_known_tokens(text, item, types)
+    return item, int(sizes.sum())
 
 
-def _require_known_tokens(text: Path, item: np.dtype, types: int) -> None:
+def _layout_of_cached(index: Path, content: bytes) -> tuple[np.dtype, int]:
+    """The same of an index of ``--dataset-impl cached`` and ``lazy``."""
+    if len(content) < _HEADER_OF_CACHED.size:
+        raise UserError(f"{index}: cut short; {_AGAIN}")
+    _, version, code, width, sentences, dimensions = _HEADER_OF_CACHED.unpack_from(content)
+    item = np.dtype(_ITEMS.get(code, np.void))
+    wanted = _HEADER_OF_CACHED.size + 8 * (3 * sentences + 2)
+    fits = (version, dimensions, width, wanted) == (1, sentences, item.itemsize, len(content))
+    if not fits or code not in _ITEMS:
+        raise UserError(f"{index}: damaged; {_AGAIN}")
+    numbers = np.frombuffer(content, np.int64, offset=_HEADER_OF_CACHED.size)
+    each, starts, sizes = np.split(numbers, [sentences + 1, 2 * (sentences + 1)])
+    if (
+        (sizes < 0).any()
+        or not np.array_equal(each, np.arange(sentences + 1))
+        or not np.array_equal(starts, np.concatenate([[0], sizes.cumsum()]))
+    ):
+        raise UserError(f"{index}: damaged; {_AGAIN}")
+    return item, int(sizes.sum())
+
+
+def _require_known_tokens(text: Path, item: np.dtype, first: int, types: int) -> None:
     tokens = np.memmap(text, item, "r")
     for start in range(0, len(tokens), _AT_A_TIME):
         part = tokens[start : start + _AT_A_TIME]
-        if part.max() >= types or part.min() < 0:
+        if part.max() >= first + types or part.min() < first:
             raise UserError(
                 f"{text}: holds tokens that are not in the dictionary of {types:,} types; damaged,"
                 f" or of another dictionary; {_AGAIN}"
