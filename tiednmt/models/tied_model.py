@@ -35,6 +35,7 @@ from tiednmt.modules.lookup import LookupScale, PrivateRows
 from tiednmt.modules.output_maps import NO_MAP, OUTPUT_MAPS, OutputMapOptions
 from tiednmt.options import option_name
 from tiednmt.search.stepper import StepOutput, Stepper, Tree, keep
+from tiednmt.tuned_process import tune_process
 from tiednmt.tying import (
     INPUT,
     JOINT,
@@ -304,6 +305,7 @@ class TiedModel(BaseFairseqModel):
         This concerns all linear layers, V, and what has ``freeze`` of its own. A copy is made anew
         when its weight has changed.
         """
+        tune_process()  # before the first product, which packs a weight
         for module in self.modules():
             if type(module) is nn.Linear:
                 freeze(module, kind)
