@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from tiednmt.errors import UserError
 from tiednmt.options import Range, add_options, command_words, from_arguments, option, positive
 from tiednmt.translation.settings import Search
 
+ROOT = Path(__file__).resolve().parents[1]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -24,7 +27,7 @@ class Options:
     against: str = option(choices=("lstm", "transformer"), default="lstm")
     arch: str | None = option("an architecture", default=None)
     sizes: tuple[int, ...] = option("of 100% of it", default=(1, 2), type=positive)
-    more: tuple[int, ...] = option(default=(), repeated=True)
+    more: tuple[int, ...] = option(default=(), repeated=True, type=Range(0, 9))
     int8: bool = option("int8 weights", default=False)
     python: str = option("differs from machine to machine", default="python3", recorded=False)
 
@@ -92,7 +95,30 @@ def test_the_help_says_what_the_defaults_are():
     assert "--arch NAME an architecture --sizes" in text
 
 
+def bare_numbers(path):
+    """Where a command line takes a number of any size."""
+    for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "add_argument":
+            kinds = [keyword.value for keyword in call.keywords if keyword.arg == "type"]
+            if any(isinstance(kind, ast.Name) and kind.id in ("int", "float") for kind in kinds):
+                yield f"{path}, line {call.lineno}"
+
+
 class TestRanges:
+    def test_every_number_has_one(self):
+        folders = (ROOT / name for name in ("tiednmt", "scripts", "tests/faults"))
+        files = [path for folder in folders for path in folder.rglob("*.py")]
+        assert len(files) > 200
+        assert [found for path in files for found in bare_numbers(path)] == []
+
+    def test_a_field_without_one_is_a_defect(self):
+        @dataclass
+        class Bare:
+            size: int = option("of anything", default=3)
+
+        with pytest.raises(TypeError, match="--size"):
+            add_options(argparse.ArgumentParser(), Bare)
+
     @pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e308", "-10.5", "", "many"])
     def test_what_is_no_number_of_the_range_is_refused(self, text):
         with pytest.raises(ValueError):  # noqa: PT011  as argparse wants it

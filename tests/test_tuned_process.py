@@ -1,4 +1,4 @@
-"""Freed memory is kept for the next tensor: counted in pages that the system had to hand out."""
+"""Memory: freed one is kept for the next tensor, and kernels of shapes gone by are not kept."""
 
 import os
 import platform
@@ -69,3 +69,30 @@ def test_memory_does_not_grow_over_200_updates():
     )
     after_50, after_250 = (int(pages) * 4096 for pages in done.stdout.split())
     assert after_250 - after_50 < 20e6
+
+
+DECODING = """
+import torch
+from omegaconf import OmegaConf
+from tests.support.small_models import model
+from tiednmt.modules.frozen_linear import PackedLinear
+from tiednmt.tuned_process import tune_process
+built = model(dtype=torch.float32)
+built.prepare_for_inference_(OmegaConf.create({"generation": {"no_beamable_mm": True}}))
+tune_process()  # as where a search is built
+layer = PackedLinear(torch.ones(96, 80))
+for rows in range(1, 601):
+    layer(torch.ones(rows, 80))
+    if rows in (200, 600):
+        print(open("/proc/self/statm").read().split()[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_memory_does_not_grow_over_400_shapes_of_decoding():
+    """oneDNN keeps the kernels of 1,024 shapes by default."""
+    done = subprocess.run(
+        [sys.executable, "-c", DECODING], capture_output=True, check=True, text=True
+    )
+    after_200, after_600 = (int(pages) * 4096 for pages in done.stdout.split())
+    assert after_600 - after_200 < 50e6  # 250 MB else

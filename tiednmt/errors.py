@@ -47,8 +47,8 @@ def explain(error: BaseException) -> str | None:
     if str(error).startswith("Neither args nor cfg exist in state"):
         checkpoint = _checkpoint_in(error, "load_model_ensemble_and_task")
         return f"{checkpoint}: holds no configuration, so it is not a checkpoint of fairseq-train"
-    if (of_its_data := _told_by_fairseq(error)) is not None:
-        return of_its_data
+    if (line := _told_by_fairseq(error) or _no_value_of_an_option(error)) is not None:
+        return line
     if isinstance(error, ImportError) and "lease install" in str(error):
         return " ".join(str(error).split())  # fairseq's own words, on packages that it may use
     if isinstance(error, ZeroDivisionError) and _raised_in(error, "fairseq_cli/generate.py"):
@@ -115,6 +115,13 @@ _TOLD_BY_FAIRSEQ = {
     r"Pass-through schedule can only be used": (
         "--lr-scheduler pass_through: goes with --optimizer composite alone; choose another one"
     ),
+    r"preprocessing\.py doesn't support Huffman": (
+        "--dataset-impl huffman: fairseq-preprocess does not write it; leave the option out"
+    ),
+    r"\[enforce fail at alloc.*you tried to allocate (\d+) bytes": (
+        "memory does not suffice for {0} bytes more; use a smaller model (--embed-dim and the like)"
+        " or smaller batches (--max-tokens)"
+    ),
     r"AdaptiveLoss is not compatible with the PyTorch version of": (
         "--criterion adaptive_loss: needs --ddp-backend legacy_ddp, and a model with"
         " --adaptive-softmax-cutoff"
@@ -132,6 +139,22 @@ def _told_by_fairseq(error: BaseException) -> str | None:
     for pattern, line in _TOLD_BY_FAIRSEQ.items():
         if found := re.match(pattern, plain):
             return line.format(*found.groups())
+    return None
+
+
+def _no_value_of_an_option(error: BaseException) -> str | None:
+    """The line for a value that fairseq cannot take over into its configuration."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "_override_attr" and "val" in frame.f_locals:
+            name, value = frame.f_locals["k"], frame.f_locals["val"]
+            return f"--{name.replace('_', '-')} {value}: no value of this option"
+    for cause in _chain(error):
+        words = f"{getattr(cause, 'override', '')} {cause}"
+        if type(cause).__module__.startswith("hydra.") and (
+            found := re.search(r"^(?:.*Error merging override )?[\w.]*?(\w+)=(.*)", words)
+        ):
+            value = found[2].splitlines()[0]
+            return f"--{found[1].replace('_', '-')} {value}: no value of this option"
     return None
 
 

@@ -153,6 +153,8 @@ def _argument(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
     if hint is bool:
         return {"action": "store_true", "help": help}
     kind = next(part for part in get_args(hint) or (hint,) if part is not NoneType)
+    if kind in (int, float) and metadata.get("type") is None:
+        raise TypeError(f"{option_name(field.name)}: a number needs a Range for its type")
     choices = metadata.get("choices")
     argument = {
         "type": metadata.get("type") or kind,

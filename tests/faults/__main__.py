@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tests.faults import commands, harness, world
 from tests.faults.kinds import KINDS
+from tiednmt.options import Range, positive, seed
 
 
 def main() -> None:
@@ -25,10 +26,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--inputs", type=int, default=2000, metavar="N", help="default 2000")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="other inputs")
+    parser.add_argument("--inputs", type=positive, default=2000, metavar="N", help="default 2000")
+    parser.add_argument("--seed", type=seed, default=1, metavar="N", help="other inputs")
     parser.add_argument("--kind", choices=KINDS, action="append", metavar="KIND")
-    parser.add_argument("--number", type=int, metavar="N", help="of --kind, this input alone")
+    parser.add_argument(
+        "--number", type=Range(0, 10**9), metavar="N", help="of --kind, this input alone"
+    )
     parser.add_argument(
         "--journal", type=Path, metavar="FILE", help="verdicts, not to be run again"
     )
@@ -54,8 +57,8 @@ def main() -> None:
             _write(args.journal, each.kind, each.number, args.seed, each.verdict)
             if args.show or each.verdict in harness.FAULTS:
                 told = f"{each.kind} {each.number}: {each.verdict}: {each.case.command} "
-                print(told + " ".join(each.case.arguments)[:300], file=sys.stderr)
-                print(each.output[-1500:], file=sys.stderr)
+                print(told + " ".join(each.case.arguments)[:2000], file=sys.stderr)
+                print(each.output[-6000:], file=sys.stderr)
     columns = (harness.REFUSED, harness.ACCEPTED, *harness.FAULTS)
     print(f"| kind | inputs | {' | '.join(columns)} |")
     print("| --- " + "| --: " * (1 + len(columns)) + "|")

@@ -22,20 +22,30 @@ _MODULES = {
     "vocabulary": "tiednmt.commands.vocabulary",
 }
 _LATER = (
-    *("fairseq_cli.generate", "tiednmt.translation.evaluation", "tiednmt.vocabulary.operations"),
+    *(
+        "fairseq_cli.generate",
+        "fairseq_cli.train",
+        "tiednmt.translation.evaluation",
+        "tiednmt.vocabulary.operations",
+    ),
     *("tiednmt.vocabulary.report", "tiednmt.vocabulary.files", "scripts.lab.store"),
     *("scripts.lab.run.specs", "tiednmt.embeddings.gradients", "tiednmt.analysis.word_vectors"),
     *("preprocess.imdb", "preprocess.wikitext2", "tiednmt.translation.translator"),
+)
+# options of fairseq-train: of other machines and services, or without an end
+_NOT_TRIED = (
+    *("-h", "--help", "--distributed-", "--nprocs-per-node", "--device-id", "--local", "--slowmo"),
+    *("--wandb", "--azureml", "--user-dir", "--max-update", "--max-epoch", "--s3", "--plasma"),
+    *("--quantization-config-path", "--profile", "--use-plasma", "--tpu", "--num-workers"),
 )
 
 
 def run(command: str, arguments: list[str]) -> None:
     """Run a command; what is none of its own reads what commands read."""
-    if command == "generate":
-        from fairseq_cli.generate import cli_main
-
-        sys.argv = ["fairseq-generate", *arguments]
-        one_line_errors(cli_main)()  # as the plugin's hook explains what is not caught
+    if command in ("generate", "train"):
+        sys.argv = [f"fairseq-{command}", *arguments]
+        main = importlib.import_module(f"fairseq_cli.{command}").cli_main
+        one_line_errors(main)()  # as the plugin's hook explains what is not caught
     elif command in _READERS:
         one_line_errors(_READERS[command])(*arguments)
     else:
@@ -65,6 +75,17 @@ def options_of(command: str) -> list[str]:
         importlib.import_module(_MODULES[command]).main([])
     named = [name for action in parsers[0]._actions for name in action.option_strings[:1]]
     return [n for n in named if n not in ("-h", "--help", "--url", "--comet")] or ["--none"]
+
+
+@lru_cache
+def options_of_training(arguments: tuple[str, ...]) -> list[str]:
+    """Those of ``fairseq-train`` with the models, criterion and the like that arguments name."""
+    from fairseq import options
+
+    parser = options.get_training_parser()
+    options.parse_args_and_arch(parser, list(arguments))
+    named = [name for action in parser._actions for name in action.option_strings[:1]]
+    return [name for name in named if not name.startswith(_NOT_TRIED)]
 
 
 def _experiment(folder: str, name: str) -> None:

@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 
 import tiednmt
 from tests.faults.archives import archive
-from tests.faults.commands import options_of
+from tests.faults.commands import options_of, options_of_training
 from tests.faults.world import World
 from tests.support import records
 
@@ -369,6 +369,22 @@ def options(chance: Random, world: World, folder: Path) -> Case:
     return Case(command, arguments)
 
 
+def training(chance: Random, world: World, folder: Path) -> Case:
+    """A training of two updates, with an odd value for an option of its parser."""
+    arguments = (
+        *(str(world.prepared / "data-bin"), "--user-dir", USER_DIR, "--cpu", *ALL),
+        *("--train-subset", "test", "--valid-subset", "test", "--arch", "tied_gru_tiny"),
+        *("--criterion", "tied_cross_entropy", "--optimizer", "adam", "--lr", "0.01"),
+        *("--batch-size", "2", "--max-update", "2", "--max-epoch", "2", "--num-workers", "0"),
+        *("--save-dir", str(folder / "saved"), "--no-progress-bar"),
+    )
+    given = list(arguments)
+    for _ in range(chance.randint(1, 2)):
+        option = chance.choice(options_of_training(arguments))
+        given += [option, *chance.choices(ODD_WORDS, k=chance.choice((0, 1, 1, 1, 1, 2)))]
+    return Case("train", given)
+
+
 KINDS: dict[str, Callable[[Random, World, Path], Case]] = {
     "checkpoint, a bit": checkpoint_bits,
     "checkpoint, bytes": checkpoint_bytes,
@@ -387,4 +403,5 @@ KINDS: dict[str, Callable[[Random, World, Path], Case]] = {
     "vocabulary": vocabulary,
     "full disk": full_disk,
     "options": options,
+    "options of training": training,
 }

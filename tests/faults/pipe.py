@@ -17,6 +17,7 @@ from typing import IO
 
 from tests.faults import world
 from tests.support.commandline import ENVIRONMENT, ROOT, command_line
+from tiednmt.options import positive
 
 POINTS = 20  # at which memory is looked at
 
@@ -24,7 +25,7 @@ POINTS = 20  # at which memory is looked at
 def main() -> None:
     """Run the command line; exit status 1 where lines were lost or memory grew by 5%."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lines", type=int, default=100_000, metavar="N")
+    parser.add_argument("--lines", type=positive, default=100_000, metavar="N")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         good = world.make(Path(folder))

@@ -31,6 +31,7 @@ from random import Random
 import torch
 
 from tests.support.commandline import PLUGIN, ROOT, TRAIN
+from tiednmt.options import positive, seed
 
 SAME, OTHER, FAILED, LEFT = "same bits", "other bits", "does not go on", "half-written files"
 # in each: kills of a training are spread over its updates and saves, some of them in its last ones
@@ -56,8 +57,8 @@ def main() -> None:
     )
     parser.add_argument("--what", action="append", metavar="WORK")
     parser.add_argument("--signal", choices=TIMES, action="append")
-    parser.add_argument("--times", type=int, metavar="N", help="by default as the table says")
-    parser.add_argument("--seed", type=int, default=1, metavar="N")
+    parser.add_argument("--times", type=positive, metavar="N", help="by default as the table says")
+    parser.add_argument("--seed", type=seed, default=1, metavar="N")
     parser.add_argument("--journal", type=Path, metavar="FILE", help="what need not be run again")
     args = parser.parse_args()
     logging.disable()

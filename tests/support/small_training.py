@@ -59,11 +59,12 @@ def train(data, save_dir, sizes=SIZES, optimizer=None, **parts):
     cfg = copy.deepcopy(base(sizes))
     with open_dict(cfg):
         if optimizer:  # as vars of the dataclass: interpolations stay what they are
-            registered = OPTIMIZER_DATACLASS_REGISTRY.get(optimizer["_name"], dict)
-            defaults = vars(registered()) if registered is not dict else {}
-            cfg.optimizer = {**defaults, "lr": "${optimization.lr}", **optimizer}
+            registered = OPTIMIZER_DATACLASS_REGISTRY.get(optimizer["_name"])
+            defaults = vars(registered()) if registered else {"lr": ""}
+            rate = {"lr": "${optimization.lr}"} if "lr" in defaults else {}
+            cfg.optimizer = {**defaults, **rate, **optimizer}
         for name, values in parts.items():
-            cfg[name] = {**cfg[name], **values}
+            cfg[name] = values if "_name" in values else {**cfg[name], **values}
         cfg.task.data = str(data)
         cfg.checkpoint.save_dir = str(save_dir)
         cfg.checkpoint.no_epoch_checkpoints = True

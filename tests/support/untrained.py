@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from fairseq import options, tasks
+from fairseq import checkpoint_utils, options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
 import tiednmt.plugin  # noqa: F401
@@ -26,6 +26,11 @@ def save_untrained(path, data_bin, *arguments, seed=1, noise=0.0):
             parameter.add_(noise * torch.randn_like(parameter))
     torch.save(checkpoint_of(model, cfg), path)
     return model
+
+
+def load_built(path, data):
+    """The models of a checkpoint, its configuration and its task."""
+    return checkpoint_utils.load_model_ensemble_and_task([str(path)], {"data": str(data)})
 
 
 def checkpoint_of(model, cfg=None):

@@ -35,6 +35,7 @@ from tiednmt.modules.lookup import LookupScale, PrivateRows
 from tiednmt.modules.output_maps import NO_MAP, OUTPUT_MAPS, OutputMapOptions
 from tiednmt.options import option_name
 from tiednmt.search.stepper import StepOutput, Stepper, Tree, keep
+from tiednmt.tuned_process import tune_process
 from tiednmt.tying import (
     INPUT,
     JOINT,
@@ -307,6 +308,7 @@ class TiedModel(BaseFairseqModel):
         Args:
             kind: what the copies are, such as packed or int8; None uses the weights again.
         """
+        tune_process()  # before the first product, which packs a weight
         for module in self.modules():
             if type(module) is nn.Linear:
                 freeze(module, kind)

@@ -20,6 +20,7 @@ from scripts.lab.baselines.interpreters import version_in
 from tiednmt.checkpoints import build, read_checkpoint
 from tiednmt.errors import one_line_errors
 from tiednmt.export.to_ctranslate2 import specification
+from tiednmt.options import Range, positive
 
 MODULE = "scripts.lab.baselines.ctranslate2"
 
@@ -89,9 +90,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--int8", action="store_true")
     parser.add_argument("--text", type=Path)
-    parser.add_argument("--beam", type=int, default=5)
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--beam", type=Range(1, 1000), default=5, metavar="N")
+    parser.add_argument("--batch-size", type=positive, default=128, metavar="N")
+    parser.add_argument("--threads", type=Range(1, 1024), default=1, metavar="N")
     args = parser.parse_args()
     if args.checkpoint:
         write_model(args.checkpoint, args.data, args.folder, args.int8)

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from fairseq.data import Dictionary, data_utils
 from torch import Tensor, nn
 
-from tiednmt.commandline import command_parser
+from tiednmt.commandline import command_parser, positive
 from tiednmt.errors import UserError
 
 State = tuple[Tensor, Tensor]
@@ -232,7 +232,7 @@ def main() -> None:
     parser = command_parser("python -m scripts.lab.baselines.plain_language_model", __doc__)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared folder")
     parser.add_argument("--size", choices=tuple(UNTIED), default="small")
-    parser.add_argument("--updates", type=int, default=100, metavar="N")
+    parser.add_argument("--updates", type=positive, default=100, metavar="N")
     args = parser.parse_args()
     print(json.dumps({"tokens_per_second": speed(args.data, UNTIED[args.size], args.updates)}))
 

@@ -21,7 +21,8 @@ from fairseq.data import Dictionary, data_utils
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from tiednmt.commandline import command_parser
+from tiednmt.commandline import command_parser, positive
+from tiednmt.options import Range
 
 Batch = tuple[Tensor, Tensor, Tensor]  # source, target input, target, B × length each
 PAD = Dictionary().pad()
@@ -137,9 +138,9 @@ def main() -> None:
     parser = command_parser("python -m scripts.lab.baselines.plain_transformer", __doc__)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared folder")
     for name in ("updates", "max-tokens", "embed-dim", "layers", "ffn-dim", "heads"):
-        parser.add_argument(f"--{name}", type=int, required=True, metavar="N")
-    parser.add_argument("--decoder-layers", type=int, metavar="N")
-    parser.add_argument("--dropout", type=float, required=True, metavar="P")
+        parser.add_argument(f"--{name}", type=positive, required=True, metavar="N")
+    parser.add_argument("--decoder-layers", type=positive, metavar="N")
+    parser.add_argument("--dropout", type=Range(0, 1, float), required=True, metavar="P")
     args = parser.parse_args()
     data_bin = args.data / "data-bin"
     _, target = data_utils.infer_language_pair(str(data_bin))

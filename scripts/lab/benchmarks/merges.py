@@ -16,6 +16,7 @@ from subword_nmt.learn_bpe import learn_bpe
 
 from preprocess.subwords import TextPart, count_words, learn_codes
 from tiednmt.files import write_whole
+from tiednmt.options import Range, positive
 
 
 def ours(texts: Sequence[Path], codes: Path, merges: int, workers: int) -> None:
@@ -40,8 +41,8 @@ def main() -> None:
     parser.add_argument("side", choices=("ours", "usual"))
     parser.add_argument("texts", nargs="+", type=Path)
     parser.add_argument("--codes", type=Path, required=True)
-    parser.add_argument("--merges", type=int, required=True)
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--merges", type=positive, required=True, metavar="N")
+    parser.add_argument("--workers", type=Range(1, 1024), default=1, metavar="N")
     args = parser.parse_args()
     learn = {"ours": ours, "usual": usual}[args.side]
     started = time.perf_counter()

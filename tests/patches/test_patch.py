@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from tiednmt.patching import patch
+from tiednmt.patches.patch import patch
 
 
 def doubled(before, number):

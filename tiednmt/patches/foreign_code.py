@@ -1,8 +1,4 @@
-"""What fairseq does with files of others, made safe: no file runs code, and damage is seen.
-
-Each function changes fairseq in one way and may be called any number of times. ``SECURITY.md`` says
-what is promised.
-"""
+"""No file of others runs code in fairseq; ``SECURITY.md`` says what is promised."""
 
 from __future__ import annotations
 
@@ -10,24 +6,20 @@ import logging
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 from fairseq import checkpoint_utils, models, tasks
-from fairseq.data import fasta_dataset
-from fairseq.file_io import PathManager
+from fairseq.data import indexed_dataset
+from fairseq.data.fasta_dataset import FastaDataset
 from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
-from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
-from torch import Tensor
 
 from tiednmt.errors import CheckpointError, UserError
 from tiednmt.literals import value_of
-from tiednmt.patching import patch
-from tiednmt.torch_files import checked_meanwhile
-from tiednmt.tying import is_plain
+from tiednmt.patches.patch import patch
 
 logger = logging.getLogger(__name__)
 
@@ -61,58 +53,18 @@ def read_literals_only() -> None:
 def refuse_fasta() -> None:
     """Refuse data in the FASTA format: fairseq gives the names of its files to a shell."""
 
-    def refuse(_: Any, path: str) -> None:
+    def build_index(_: Callable[..., Any], __: FastaDataset, path: str) -> None:
         raise UserError(f"{path}.fasta: data in this format is not read; binarise the text")
 
-    fasta_dataset.FastaDataset._build_index = refuse
+    def make_builder(
+        make: Callable[..., Any], out_file: str, impl: str, *args: Any, **kwargs: Any
+    ) -> Any:
+        if impl == "fasta":
+            raise UserError("--dataset-impl fasta: no such text is written; leave the option out")
+        return make(out_file, impl, *args, **kwargs)
 
-
-def check_checkpoints() -> None:
-    """Refuse a checkpoint that is damaged, or holds other things than fairseq saves, when read."""
-
-    def load_checked(load: Callable[..., Any], path: str, *args: Any, **kwargs: Any) -> Any:
-        keep_the_check_of_pickles()
-        if not os.path.isfile(local := PathManager.get_local_path(path)):
-            return load(path, *args, **kwargs)
-        with checked_meanwhile(local):
-            state = load(path, *args, **kwargs)
-        if (fault := _fault_of(state)) is not None:
-            raise CheckpointError(f"{path}: {fault}; use another one of its folder")
-        state.setdefault("cfg", None)  # those who read it say what they miss
-        return state
-
-    patch(checkpoint_utils, "load_checkpoint_to_cpu", load_checked)
-
-
-def _fault_of(state: Mapping[str, Any]) -> str | None:
-    """What is not as fairseq saves it, in what commands need."""
-    weights, cfg, args = state.get("model"), state.get("cfg"), state.get("args")
-    if not isinstance(weights, Mapping) or not all(map(is_plain, weights.values())):
-        return "holds no model, that is tensors by name"
-    if cfg is not None and not (isinstance(cfg, DictConfig) and {"model", "task"} <= cfg.keys()):
-        return "its configuration is not fairseq's, which has parts for model and task"
-    if args is not None and not isinstance(args, Namespace):
-        return "its options are not fairseq's"
-    parts = {"task_state": {}, "extra_state": {}, **state}
-    parts["last_optimizer_state"] = parts.get("last_optimizer_state") or {}  # which may be left out
-    for part in ("task_state", "extra_state", "last_optimizer_state"):
-        if not isinstance(parts[part], Mapping):
-            return f"its {part} is not fairseq's"
-    history = state.get("optimizer_history") or []
-    if not isinstance(history, list) or not all(isinstance(each, Mapping) for each in history):
-        return "its history of optimizers is not fairseq's"
-    updates = [each.get("num_updates", 0) for each in history]
-    if not all(type(number) is int and number >= 0 for number in updates):
-        return f"its number of updates is {updates[-1]!r}"
-    bad = next((name for name, weight in weights.items() if not _are_numbers(weight)), None)
-    return bad and f"{bad} holds values that are not numbers, so its training has diverged"
-
-
-def _are_numbers(weight: Tensor) -> bool:
-    """Whether all are finite; their sum tells it faster, but for sums out of range."""
-    if not weight.is_floating_point():
-        return True
-    return bool(weight.sum().isfinite()) or bool(weight.isfinite().all())
+    patch(FastaDataset, "_build_index", build_index)
+    patch(indexed_dataset, "make_builder", make_builder)
 
 
 def build_known_architectures() -> None:

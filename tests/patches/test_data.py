@@ -7,11 +7,11 @@ import random
 import numpy as np
 import pytest
 import torch
-from fairseq.data import Dictionary, data_utils, indexed_dataset
+from fairseq.data import Dictionary, ListDataset, data_utils, indexed_dataset
 
-import tiednmt.plugin
-from tiednmt.data_files import require_whole
+import tiednmt.plugin  # noqa: F401
 from tiednmt.errors import UserError
+from tiednmt.patches.data import require_whole
 
 SENTENCES = [[4, 5, 2], [6, 2], [7, 8, 9, 2]]
 
@@ -32,7 +32,7 @@ def dictionary():
     return dictionary  # with four symbols of fairseq's
 
 
-@pytest.mark.parametrize("impl", ["mmap", "lazy"])
+@pytest.mark.parametrize("impl", ["mmap", "lazy", "cached"])
 @pytest.mark.parametrize("types", [10, 70_000])
 def test_whole_text_is_read_as_it_is(impl, types, tmp_path, dictionary):
     path = write(tmp_path, impl=impl, types=types)
@@ -42,6 +42,25 @@ def test_whole_text_is_read_as_it_is(impl, types, tmp_path, dictionary):
 
 def test_text_that_is_not_there_is_none(tmp_path, dictionary):
     assert data_utils.load_indexed_dataset(str(tmp_path / "none"), dictionary) is None
+
+
+def test_what_is_cached_is_read_as_well_as_what_is_not(tmp_path, dictionary):
+    path = write(tmp_path, impl="cached")
+    data = data_utils.load_indexed_dataset(str(path), dictionary)
+    assert type(data).__name__ == "IndexedCachedDataset"
+    assert data[2].tolist() == SENTENCES[2]
+    data.prefetch([1, 2])
+    assert [data[i].tolist() for i in (1, 0, 2, 1)] == [SENTENCES[i] for i in (1, 0, 2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("mmap", "cached"), ("mmap", "lazy"), ("mmap", "huffman"), ("lazy", "mmap")],
+)
+def test_text_of_another_format_is_refused(written, read, tmp_path, dictionary):
+    path = write(tmp_path, impl=written)
+    with pytest.raises(UserError, match=rf"--dataset-impl {read}: .*train"):
+        data_utils.load_indexed_dataset(str(path), dictionary, dataset_impl=read)
 
 
 def change(path, function):
@@ -82,8 +101,20 @@ def test_damage_is_named(damage, tmp_path, dictionary):
         data_utils.load_indexed_dataset(str(path), dictionary)
 
 
-def test_a_flipped_bit_of_an_index_is_seen(tmp_path):
-    path = write(tmp_path, [[5] * size for size in np.random.default_rng(1).integers(1, 9, 50)])
+@pytest.mark.parametrize("damage", [name for name, (of, _) in DAMAGES.items() if of == ".bin"])
+def test_damage_of_text_to_be_cached_is_named(damage, tmp_path, dictionary):
+    path = write(tmp_path, impl="cached")
+    change(path.with_suffix(".bin"), DAMAGES[damage][1])
+    if damage == "an unknown token":
+        change(path.with_suffix(".bin"), set_byte(0, 11))  # there, each is one more
+    with pytest.raises(UserError, match=r"train\.bin"):
+        data_utils.load_indexed_dataset(str(path), dictionary)
+
+
+@pytest.mark.parametrize("impl", ["mmap", "cached"])
+def test_a_flipped_bit_of_an_index_is_seen(impl, tmp_path):
+    sizes = np.random.default_rng(1).integers(1, 9, 50)
+    path = write(tmp_path, [[5] * size for size in sizes], impl)
     content = (tmp_path / "train.idx").read_bytes()
     for chance in map(random.Random, range(100)):
         flipped = bytearray(content)
@@ -108,8 +139,7 @@ def test_a_good_dictionary_is_read(tmp_path):
     assert Dictionary.load(str(tmp_path / "dict.en.txt")).symbols[4:] == ["größe", "a"]
 
 
-def test_each_patch_may_be_applied_any_number_of_times():
-    before = data_utils.load_indexed_dataset, Dictionary.add_from_file
-    tiednmt.plugin.check_binarised_text()
-    tiednmt.plugin.check_dictionaries()
-    assert (data_utils.load_indexed_dataset, Dictionary.add_from_file) == before
+def test_datasets_of_single_sentences_find_numpys_old_number():
+    data = ListDataset([torch.zeros(2), torch.zeros(3)], sizes=np.array([2, 3]))
+    assert data.num_tokens(1) == 3
+    assert np.compat.long is int

@@ -1,0 +1,116 @@
+"""Checkpoints are written whole, and what is not as fairseq saved it is refused in one line."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import resource
+import signal
+
+import numpy
+import pytest
+import torch
+from fairseq import checkpoint_utils
+from fairseq.file_io import PathManager
+from omegaconf import OmegaConf
+
+import tiednmt.plugin  # noqa: F401
+from tests.support.untrained import load_built
+from tiednmt.averaging import average
+from tiednmt.checkpoints import read_checkpoint
+from tiednmt.errors import UserError, explain
+
+
+def test_types_of_checkpoints_are_let_in_and_no_others(tmp_path):
+    state = {
+        "args": argparse.Namespace(lr=[0.1]),
+        "cfg": OmegaConf.create({"model": {"_name": "tied_gru", "dropout": 0.1, "sizes": [1, 2]}}),
+        "meters": [numpy.zeros(3), numpy.float64(2.0), numpy.int64(3)],
+    }
+    torch.save(state, tmp_path / "state.pt")
+    loaded = torch.load(tmp_path / "state.pt")
+    assert loaded["args"] == state["args"] and loaded["cfg"] == state["cfg"]
+    assert loaded["meters"][1:] == [2.0, 3]
+    torch.save({"hostile": print}, tmp_path / "other.pt")
+    with pytest.raises(Exception, match="print"):
+        torch.load(tmp_path / "other.pt")
+
+
+def first(state):
+    return next(name for name, w in state["model"].items() if w.is_floating_point())
+
+
+FORMS = {
+    "no model": lambda state: state.pop("model"),
+    "a list for a model": lambda state: state.update(model=[1, 2]),
+    "a list for a matrix": lambda state: state["model"].update({first(state): [1.0]}),
+    "None for a matrix": lambda state: state["model"].update({first(state): None}),
+    "a sparse matrix": lambda state: state["model"].update(
+        {first(state): torch.eye(3).to_sparse()}
+    ),
+    "NaN": lambda state: state["model"][first(state)].view(-1)[0].fill_(math.nan),
+    "infinity": lambda state: state["model"][first(state)].view(-1)[0].fill_(math.inf),
+    "no configuration": lambda state: state.update(cfg={}),
+    "text for a configuration": lambda state: state.update(cfg="tied_gru"),
+    "updates in words": lambda state: state["optimizer_history"][-1].update(num_updates="many"),
+    "updates below zero": lambda state: state["optimizer_history"][-1].update(num_updates=-1),
+    "a number for the task's state": lambda state: state.update(task_state=0.5),
+    "nothing for the task's state": lambda state: state.update(task_state=None),
+    "text for the place in the data": lambda state: state.update(extra_state="here"),
+    "text for a history": lambda state: state.update(optimizer_history="adam"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_fairseq_does_not_save_is_refused(form, changed):
+    path = changed(FORMS[form])
+    with pytest.raises(UserError, match=r"changed\.pt: "):
+        read_checkpoint(path)
+    with pytest.raises(UserError, match=r"changed\.pt: "):
+        average([path])
+
+
+def test_a_checkpoint_without_options_is_named(changed, data):
+    path = changed(lambda state: state.update(cfg=None, args=None))
+    with pytest.raises(RuntimeError) as raised:
+        load_built(path, data)
+    assert "changed.pt: holds no configuration" in (explain(raised.value) or "")
+
+
+def test_a_size_in_words_is_refused(changed, data):
+    path = changed(lambda state: state["cfg"]["model"].update(embed_dim="wide"))
+    with pytest.raises(UserError, match=r"changed\.pt"):
+        load_built(path, data)
+
+
+def test_a_file_is_named_once(changed, data):
+    with pytest.raises(UserError) as raised:
+        load_built(changed(FORMS["NaN"]), data)
+    assert explain(raised.value).count("changed.pt") == 1
+
+
+def test_a_flipped_bit_is_seen_by_every_reader(good, tmp_path):
+    content = bytearray(good.read_bytes())
+    content[len(content) // 3] ^= 4
+    (tmp_path / "flipped.pt").write_bytes(content)
+    with pytest.raises(UserError, match=r"flipped\.pt: .*damaged"):
+        checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "flipped.pt"))
+
+
+def test_a_copy_that_fails_leaves_the_checkpoint_before_it(tmp_path):
+    old, new = tmp_path / "checkpoint_last.pt", tmp_path / "checkpoint_1_2.pt"
+    old.write_bytes(b"old")
+    new.write_bytes(bytes(100_000))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))  # as on a full disk
+        with pytest.raises(OSError, match="File too large"):
+            PathManager.copy(str(new), str(old), overwrite=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert old.read_bytes() == b"old"
+    assert set(tmp_path.iterdir()) == {old, new}
+    assert PathManager.copy(str(new), str(old), overwrite=True)
+    assert old.read_bytes() == new.read_bytes()

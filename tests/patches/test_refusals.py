@@ -1,0 +1,214 @@
+"""What cannot work is refused at once, in one line that names the option."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from fairseq.dataclass.configs import FairseqConfig
+from fairseq.distributed import utils as distributed_utils
+from fairseq.optim.adafactor import Adafactor
+from fairseq.optim.adam import FairseqAdam
+from fairseq.optim.lr_scheduler.pass_through import PassThroughScheduleSchedule
+from fairseq_cli import generate, interactive, preprocess
+from fairseq_cli import train as fairseq_train
+from omegaconf import OmegaConf
+
+from tests.support.small_training import SIZES, train
+from tiednmt.errors import UserError, explain
+
+
+@pytest.mark.parametrize(
+    ("parts", "option"),
+    [
+        ({"common": {"fp16": True}}, "--fp16"),
+        ({"common": {"bf16": True, "tpu": True}}, "--bf16"),
+    ],
+)
+def test_what_needs_a_gpu_is_refused_without_one(parts, option, data, tmp_path):
+    with pytest.raises(UserError, match=option):
+        train(data, tmp_path, optimization={"max_update": 1}, **parts)
+
+
+def test_torchrun_without_a_gpu_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="--distributed-world-size"):
+        distributed_utils.infer_init_method(OmegaConf.create({}))
+
+
+TRAINING = (
+    *("--cpu", "--dataset-impl", "raw", "--criterion", "tied_cross_entropy", "--max-update", "1"),
+    *("--batch-size", "4", "--no-save", "--num-workers", "0", "--optimizer", "adam", "--lr", "0.1"),
+)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("--lr", value) for value in ("*", "-", "a:b", "1e", "(" * 500)),
+        ("--update-freq", "{"),
+        ("--max-tokens-valid", "[]"),
+        ("--max-tokens-valid", "a"),
+        ("--decoder-hidden-size", "9" * 40),
+        ("--embed-dim", "9" * 17),
+        ("--clip-norm", "nan"),
+        ("--save-interval", "9" * 30),
+        ("--restore-file", "it's\\"),
+    ],
+)
+def test_values_that_are_none_are_one_line(option, value, data, monkeypatch, capsys):
+    words = ("fairseq-train", data, *TRAINING, *SIZES, f"{option}={value}")
+    monkeypatch.setattr("sys.argv", [*map(str, words)])
+    with pytest.raises(BaseException) as raised:  # noqa: PT011  argparse ends the process
+        fairseq_train.cli_main()
+    if isinstance(raised.value, SystemExit):
+        told = capsys.readouterr().err.splitlines()[-1]
+    else:
+        told = explain(raised.value) or ""
+    assert option in told or "memory" in told
+
+
+OFF = {"diverse_beam_groups": -1, "print_step": False, "constraints": None}
+
+
+@pytest.mark.parametrize(
+    ("generation", "scoring", "option"),
+    [
+        ({"diverse_beam_groups": 2}, "bleu", "--diverse-beam-groups"),
+        ({"print_step": True}, "bleu", "--print-step"),
+        ({"constraints": "ordered"}, "bleu", "--constraints"),
+        ({}, "wer", "--scoring wer"),
+    ],
+)
+def test_what_fails_for_every_model_is_refused(generation, scoring, option, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    cfg = OmegaConf.create(
+        {
+            "generation": {**OFF, **generation},
+            "scoring": {"_name": scoring},
+            "task": {"_name": "translation"},
+            "distributed_training": {"distributed_init_method": None},
+        }
+    )
+    with pytest.raises(UserError, match=option):
+        distributed_utils.call_main(cfg, generate.main)
+
+
+def test_constraints_go_with_fairseq_interactive(monkeypatch):
+    cfg = OmegaConf.create(
+        {
+            "generation": {**OFF, "constraints": "ordered"},
+            "scoring": {"_name": "bleu"},
+            "task": {"_name": "translation"},
+            "common": {"tpu": False},
+            "distributed_training": {"distributed_init_method": None},
+        }
+    )
+    monkeypatch.setattr(distributed_utils, "infer_init_method", lambda cfg: None)
+    begun = []
+
+    def main(cfg):
+        begun.append(cfg)
+
+    main.__module__ = interactive.__name__
+    distributed_utils.call_main(cfg, main)
+    assert begun == [cfg]
+
+
+def explained(data, tmp_path, **parts):
+    """The line that the command would end with."""
+    with pytest.raises(Exception) as raised:  # noqa: PT011  fairseq's are of several kinds
+        train(data, tmp_path, optimization={"max_update": 1}, **parts)
+    return explain(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("parts", "option"),
+    [
+        (
+            {"task": {"max_source_positions": 2, "max_target_positions": 2}},
+            "--skip-invalid-size-inputs-valid-test",
+        ),
+        (
+            {
+                "task": {"max_source_positions": 0, "max_target_positions": 0},
+                "dataset": {"skip_invalid_size_inputs_valid_test": True},
+            },
+            "--max-source-positions",
+        ),
+        ({"dataset": {"max_tokens_valid": 3, "batch_size_valid": None}}, "--max-tokens 3"),
+    ],
+)
+def test_sentences_that_are_too_long_are_one_line(parts, option, data, tmp_path):
+    assert option in (explained(data, tmp_path, **parts) or "")
+
+
+@pytest.mark.parametrize(
+    ("make", "option"),
+    [
+        (lambda: Adafactor([torch.zeros(2)], lr=0.1, relative_step=True), "--relative-step"),
+        (
+            lambda: PassThroughScheduleSchedule(SimpleNamespace(), object.__new__(FairseqAdam)),
+            "--lr-scheduler pass_through",
+        ),
+    ],
+)
+def test_what_fairseq_refuses_by_name_is_one_line(make, option):
+    with pytest.raises((ValueError, AssertionError)) as raised:
+        make()
+    assert option in (explain(raised.value) or "")
+
+
+@pytest.mark.parametrize(
+    ("option", "changes"),
+    [
+        ("--pipeline-model-parallel", {"distributed_training": {"pipeline_model_parallel": True}}),
+        ("--model-parallel-size", {"common": {"model_parallel_size": 2}}),
+        (
+            "--ddp-backend fully_sharded",
+            {"distributed_training": {"ddp_backend": "fully_sharded"}},
+        ),
+        ("--find-unused-parameters", {"distributed_training": {"find_unused_parameters": True}}),
+    ],
+)
+def test_parallelism_that_is_refused(option, changes):
+    cfg = OmegaConf.structured(FairseqConfig)
+    cfg = OmegaConf.merge(OmegaConf.to_container(cfg), changes)
+    began = []
+    with pytest.raises(UserError, match=f"^{option}: a model of --arch tied_gru "):
+        cfg.model = {"_name": "tied_gru"}
+        distributed_utils.call_main(cfg, began.append)
+    assert not began
+
+
+@pytest.mark.parametrize("impl", ["huffman", "fasta"])
+def test_formats_that_fairseq_does_not_write(impl, tmp_path, monkeypatch):
+    (tmp_path / "train.en").write_text("w1 w2\n")
+    words = ("-s", "en", "--only-source", "--trainpref", tmp_path / "train", "--workers", "1")
+    words = ("fairseq-preprocess", *words, "--destdir", tmp_path / "bin", "--dataset-impl", impl)
+    monkeypatch.setattr("sys.argv", [*map(str, words)])
+    with pytest.raises((UserError, AssertionError)) as raised:
+        preprocess.cli_main()
+    assert f"--dataset-impl {impl}" in explain(raised.value)
+
+
+def composite(data, folder, **options):
+    made = {"_name": "composite", "groups": {}, "dynamic_groups": False, **options}
+    scheduler = {"lr_scheduler": {"_name": "pass_through"}, "optimization": {"max_update": 3}}
+    return train(data, folder, optimizer=made, **scheduler)
+
+
+def test_an_optimizer_of_groups_needs_them(data, tmp_path):
+    with pytest.raises(UserError, match="--optimizer composite"):
+        composite(data, tmp_path)
+
+
+def test_an_optimizer_of_groups_trains(data, tmp_path):
+    plain = train(data, tmp_path / "plain", optimization={"max_update": 3})
+    adam = {"_name": "adam", "lr": [0.01]}
+    groups = {"default": {"optimizer": adam, "lr_scheduler": {"_name": "fixed"}}}
+    grouped = composite(data, tmp_path / "groups", groups=groups)
+    one, other = (torch.load(path)["model"] for path in (plain, grouped))
+    assert all(torch.equal(one[name], other[name]) for name in one)

@@ -1,0 +1,71 @@
+"""What is changed in fairseq, and why: a module per subject, a function per change.
+
+Each function may be called any number of times.
+"""
+
+from tiednmt.patches.checkpoints import (
+    allow_types_of_checkpoints,
+    check_checkpoints,
+    load_components_of_tied_models,
+    make_copies_atomic,
+    save_whole,
+)
+from tiednmt.patches.data import (
+    check_binarised_text,
+    check_dictionaries,
+    provide_old_number,
+    read_what_is_not_cached,
+)
+from tiednmt.patches.foreign_code import (
+    build_known_architectures,
+    keep_the_check_of_pickles,
+    read_literals_only,
+    refuse_fasta,
+)
+from tiednmt.patches.interactive import cut_long_lines
+from tiednmt.patches.optimizers import (
+    hold_rows_in_training,
+    refuse_moments_of_other_parameters,
+    show_averages_beside_training,
+    update_in_few_launches,
+)
+from tiednmt.patches.processes import (
+    end_process_groups,
+    share_gradients_on_cpus,
+    stop_loading_at_exit,
+)
+from tiednmt.patches.refusals import refuse_texts_for_numbers, refuse_what_cannot_work
+from tiednmt.patches.training_end import end_where_told
+
+PATCHES = (
+    keep_the_check_of_pickles,  # a variable of the environment would let checkpoints run code
+    build_known_architectures,  # builders of some architectures run what a checkpoint says
+    read_literals_only,  # strings of a configuration are given to eval
+    refuse_fasta,  # names of files are given to a shell
+    allow_types_of_checkpoints,  # torch refuses the configuration, which is harmless
+    check_checkpoints,  # damaged ones and NaN are loaded
+    make_copies_atomic,  # a run killed at checkpoint_last.pt would leave half of it
+    save_whole,  # a full disk leaves half a checkpoint
+    load_components_of_tied_models,  # a checkpoint holds a matrix once, not under both names
+    check_dictionaries,  # the file with the error is not named
+    check_binarised_text,  # sizes in a damaged index are taken as they are
+    read_what_is_not_cached,  # cached text is asked for before it is cached
+    provide_old_number,  # numpy.compat.long is gone
+    hold_rows_in_training,  # optimizers and averages move rows that are not trained
+    refuse_moments_of_other_parameters,  # those of another choice of rows fail in the first update
+    show_averages_beside_training,  # validation sees the weights that are trained alone
+    update_in_few_launches,  # Adam goes over parameters one by one
+    end_where_told,  # a finished run that is started again trains one update more
+    stop_loading_at_exit,  # a thread is left at work, and Python aborts
+    end_process_groups,  # threads of gloo are left at work
+    share_gradients_on_cpus,  # the default of --ddp-backend wants a GPU
+    cut_long_lines,  # a line that is too long takes others with it
+    refuse_texts_for_numbers,  # a text for --lr ends in a traceback
+    refuse_what_cannot_work,  # options that fail for every model end in a traceback
+)
+
+
+def put_in_place() -> None:
+    """Change fairseq in all these ways."""
+    for change in PATCHES:
+        change()

@@ -1,0 +1,49 @@
+"""``fairseq-interactive`` answers every line that it is given."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Any
+
+from fairseq.tokenizer import tokenize_line
+from fairseq_cli import interactive
+
+from tiednmt.patches.patch import patch
+
+logger = logging.getLogger(__name__)
+
+
+def cut_long_lines() -> None:
+    """Let ``fairseq-interactive`` translate what a model takes of a longer line, and say so.
+
+    fairseq ends there in a traceback, after which the lines of the same buffer have no answer; with
+    ``--skip-invalid-size-inputs-valid-test`` the line has none, without a word.
+    """
+
+    def make_batches(
+        make: Callable[..., Any],
+        lines: list[str],
+        cfg: Any,
+        task: Any,
+        max_positions: Any,
+        encode: Callable[[str], str],
+    ) -> Any:
+        most = [max_positions[0] if isinstance(max_positions, tuple) else max_positions]
+        given = [number for number in (*most, cfg.dataset.max_tokens) if number is not None]
+        limit = min(given, default=math.inf)
+
+        def cut(line: str) -> str:
+            units = tokenize_line(encode(line))
+            if len(units) < limit:  # the end of sentence is one more
+                return " ".join(units)
+            logger.warning(
+                f"a line of {len(units):,} units is longer than the model takes; only the first "
+                f"{limit - 1:,} are translated: {line:.60}…"
+            )
+            return " ".join(units[: limit - 1])
+
+        return make(lines, cfg, task, max_positions, cut)
+
+    patch(interactive, "make_batches", make_batches)

@@ -1,0 +1,129 @@
+"""What happens around an update of the weights: rows that are held, averages, moments, speed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+from fairseq import utils
+from fairseq.models.ema.ema import EMA
+from fairseq.optim import FairseqOptimizer
+from fairseq.optim.adam import Adam
+from fairseq.tasks import FairseqTask
+from fairseq.trainer import Trainer
+from torch import Tensor
+
+from tiednmt.errors import UserError
+from tiednmt.optim import few_launches
+from tiednmt.optim.averaged_sgd import AveragedSGD
+from tiednmt.patches.patch import patch
+
+
+def hold_rows_in_training() -> None:
+    """Put rows back that are not trained, after each update and in each average of the weights.
+
+    An update is what the task lets the optimizer do: a hook of torch's optimizers would come before
+    fairseq's half precision copies its own weights into the model. An average of equal numbers is
+    rounded, so that rows which nothing moves would drift in it.
+    """
+
+    def hold_in_step(
+        step: Callable[..., None], self: FairseqTask, optimizer: Any, model: Any, update_num: int
+    ) -> None:
+        with getattr(model, "updating", nullcontext)():
+            step(self, optimizer, model, update_num)
+
+    def hold_in_average(
+        average: Callable[..., None], self: EMA, new_model: Any, updates: int | None = None
+    ) -> None:
+        held = getattr(new_model, "held_rows", None)
+        if held is None:
+            return average(self, new_model, updates)
+        in_model = dict(self.model.named_parameters())
+        with held.kept(in_model, whole=True), held.kept(self.fp32_params, whole=True):
+            average(self, new_model, updates)
+
+    patch(FairseqTask, "optimizer_step", hold_in_step)
+    patch(EMA, "_step_internal", hold_in_average)
+
+
+def refuse_moments_of_other_parameters() -> None:
+    """Say in one line that ``--restore-file`` was trained of other parameters than are trained now.
+
+    As it is where ``--train-rows`` or ``--freeze-embeddings`` was given there and not here, or the
+    other way round. torch names sizes of groups, and fairseq's half precision, whose optimizer sees
+    one flat tensor, fails in the middle of the first update. Other rows of the same matrices are no
+    matter: those that were held have moments of zero.
+    """
+
+    def load_fitting(
+        load: Callable[..., None],
+        self: FairseqOptimizer,
+        state: Mapping[str, Any],
+        overrides: Any = None,
+    ) -> None:
+        groups = state.get("param_groups", ())
+        numbers = [number for group in groups for number in group["params"]]
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        fits = len(numbers) == len(parameters) and all(
+            value.shape == parameter.shape
+            for number, parameter in zip(numbers, parameters, strict=True)
+            for value in state["state"].get(number, {}).values()
+            if isinstance(value, Tensor) and value.dim() and value.dim() == parameter.dim()
+        )
+        if groups and not fits:
+            raise UserError(
+                "--restore-file: the optimizer there was of other parameters than are trained now "
+                "(--train-rows or --freeze-embeddings may differ, or the model); start from that "
+                "checkpoint with --finetune-from-model and another --save-dir, or add "
+                "--reset-optimizer"
+            )
+        load(self, state, overrides)
+
+    patch(FairseqOptimizer, "load_state_dict", load_fitting)
+
+
+def show_averages_beside_training() -> None:
+    """Validate and save the average of ``--optimizer tied_averaged_sgd``, train its last iterate.
+
+    fairseq has no place where an optimizer could change the weights between the two.
+    """
+
+    def with_last_iterate(
+        method: Callable[..., Any], self: Trainer, *args: Any, **more: Any
+    ) -> Any:
+        _show_average(self, False)
+        return method(self, *args, **more)
+
+    def with_average(method: Callable[..., Any], self: Trainer, *args: Any, **more: Any) -> Any:
+        _show_average(self, True)
+        return method(self, *args, **more)
+
+    patch(Trainer, "train_step", with_last_iterate)
+    patch(Trainer, "begin_valid_epoch", with_average)
+    patch(Trainer, "save_checkpoint", with_average)
+
+
+def _show_average(trainer: Trainer, shown: bool) -> None:
+    optimizer = trainer.optimizer.optimizer
+    if isinstance(optimizer, AveragedSGD):
+        optimizer.show_average(shown)
+
+
+def update_in_few_launches() -> None:
+    """Let Adam and the norm of the gradient go over lists of tensors: the same numbers, sooner.
+
+    fairseq goes over parameters one by one, unless apex is installed.
+    """
+
+    def step(
+        one_by_one: Callable[..., Any], self: Adam, closure: Callable[[], Any] | None = None
+    ) -> Any:
+        fast = few_launches.goes_over_lists(self)
+        return (few_launches.step if fast else one_by_one)(self, closure)
+
+    patch(Adam, "step", step)
+    if not utils.multi_tensor_l2norm_available:
+        utils.multi_tensor_l2norm_available = True
+        utils.multi_tensor_total_norm = few_launches.total_norm

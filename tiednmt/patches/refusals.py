@@ -1,0 +1,157 @@
+"""What cannot work with fairseq is refused at once, in one line instead of a later traceback."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import math
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from fairseq.dataclass import utils as dataclass_utils
+from fairseq.distributed import utils as distributed_utils
+from fairseq.models import ARCH_MODEL_REGISTRY
+from fairseq.trainer import Trainer
+from omegaconf import OmegaConf
+
+from tiednmt.checkpoints import registered_name
+from tiednmt.errors import UserError
+from tiednmt.models.tied_model import TiedModel
+from tiednmt.options import option_name
+from tiednmt.patches.patch import patch
+
+
+def refuse_texts_for_numbers() -> None:
+    """Let argparse say which option was given a text where fairseq wants numbers."""
+
+    def eval_str_list(read: Callable[..., Any], text: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return read(text, *args, **kwargs)
+        except (SyntaxError, RecursionError, MemoryError) as error:
+            raise ValueError(str(error)) from None  # which argparse expects
+
+    patch(dataclass_utils, "eval_str_list", eval_str_list)
+    logging.getLogger(dataclass_utils.__name__).addFilter(_is_short)
+
+
+def _is_short(record: logging.LogRecord) -> bool:
+    """Not fairseq's list of all options, before the line about the one at fault."""
+    return not record.getMessage().startswith("Error when composing")
+
+
+def refuse_what_cannot_work() -> None:
+    """One line at once where fairseq ends in a traceback, for every model."""
+
+    def start_trainer(
+        start: Callable[..., None], self: Trainer, cfg: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        _require_trainable(cfg)
+        start(self, cfg, *args, **kwargs)
+
+    def call_main(call: Callable[..., Any], cfg: Any, main: Any, **kwargs: Any) -> Any:
+        _require_numbers(cfg)
+        _require_searchable(cfg, main.__module__)
+        _require_whole_models(cfg)
+        return call(cfg, main, **kwargs)
+
+    def infer_init_method(infer: Callable[..., Any], cfg: Any, *args: Any, **kwargs: Any) -> Any:
+        if int(os.environ.get("WORLD_SIZE") or 1) > 1 and not torch.cuda.is_available():
+            raise UserError(
+                "torchrun without a GPU: start a process for each worker instead, with"
+                " --distributed-world-size, --distributed-init-method tcp://HOST:PORT,"
+                " --distributed-rank, --distributed-no-spawn, --distributed-backend gloo and"
+                " --ddp-backend legacy_ddp"
+            )
+        return infer(cfg, *args, **kwargs)
+
+    patch(Trainer, "__init__", start_trainer)
+    patch(distributed_utils, "call_main", call_main)
+    patch(distributed_utils, "infer_init_method", infer_init_method)
+
+
+def _require_trainable(cfg: Any) -> None:
+    _require_numbers(cfg)
+    optimizer = _options(cfg.get("optimizer"))
+    if optimizer.get("_name") == "composite" and not optimizer.get("groups"):
+        raise UserError(
+            "--optimizer composite: fairseq-train has no option for its groups, which only a"
+            " configuration of fairseq-hydra-train has; use another optimizer"
+        )
+    common = cfg.common
+    has_gpu = torch.cuda.is_available() and not common.cpu
+    if common.tpu and importlib.util.find_spec("torch_xla") is None:
+        raise UserError(
+            "--bf16 means a TPU to fairseq-train, and torch_xla is not installed; use"
+            " --float32-matmul-precision medium, or on a GPU --fp16 or --amp"
+        )
+    if common.fp16 and not (has_gpu or common.memory_efficient_fp16):
+        raise UserError(
+            "--fp16 needs a GPU; on a CPU use --float32-matmul-precision medium, or"
+            " --memory-efficient-fp16"
+        )
+
+
+def _require_numbers(cfg: Any) -> None:
+    for part in cfg.values():
+        for name, value in _options(part).items():
+            for number in value if isinstance(value, list) else (value,):
+                if isinstance(number, float) and math.isnan(number):
+                    raise UserError(f"{option_name(name)} {number}: must be a number")
+                if isinstance(number, int) and abs(number) > sys.maxsize:
+                    raise UserError(f"{option_name(name)} {number}: must be {sys.maxsize} or less")
+
+
+def _require_whole_models(cfg: Any) -> None:
+    """A model of this package is whole in every process.
+
+    fairseq's ways to split one need packages that are not installed with it, or fail later.
+    """
+    arch = registered_name(getattr(cfg, "model", None))
+    if not issubclass(ARCH_MODEL_REGISTRY.get(arch, object), TiedModel):
+        return
+    parallel, model = cfg.distributed_training, f"a model of --arch {arch}"
+    splits = {
+        "--pipeline-model-parallel": parallel.pipeline_model_parallel,
+        "--model-parallel-size": cfg.common.model_parallel_size > 1,
+        "--ddp-backend fully_sharded": parallel.ddp_backend == "fully_sharded",
+    }
+    for option, given in splits.items():
+        if given:
+            raise UserError(
+                f"{option}: {model} is not split over devices; every one trains the whole of it, "
+                "with --ddp-backend legacy_ddp or pytorch_ddp"
+            )
+    if parallel.find_unused_parameters:  # torch takes those of the loss for unused
+        raise UserError(
+            f"--find-unused-parameters: {model} uses all of its parameters, those of the output "
+            "layer outside of its forward pass; leave the option out"
+        )
+
+
+def _options(part: Any) -> dict[str, Any]:
+    """The options of a part of fairseq's configuration, whatever it keeps them in."""
+    if OmegaConf.is_config(part):
+        part = OmegaConf.to_container(part)
+    return part if isinstance(part, dict) else vars(part) if hasattr(part, "__dict__") else {}
+
+
+def _require_searchable(cfg: Any, command: str) -> None:
+    """Refuse options of ``fairseq-generate`` and its like that fail with every model."""
+    generation = cfg.generation
+    refine = getattr(cfg.task, "_name", None) == "translation_lev"
+    if generation.diverse_beam_groups > 0:
+        raise UserError(
+            "--diverse-beam-groups: fails in fairseq as soon as a sentence of a batch is done; use"
+            " --diversity-rate or --sampling"
+        )
+    if generation.print_step and not refine:
+        raise UserError("--print-step: only for --task translation_lev; leave it out")
+    if generation.constraints and command == "fairseq_cli.generate":
+        raise UserError("--constraints: fairseq-interactive takes them, fairseq-generate does not")
+    if getattr(cfg.scoring, "_name", None) == "wer" and not importlib.util.find_spec(
+        "editdistance"
+    ):
+        raise UserError("--scoring wer needs the package editdistance; or use --scoring sacrebleu")
