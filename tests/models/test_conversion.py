@@ -122,7 +122,7 @@ def test_what_is_not_carried(data_bin, tmp_path, capsys):
         "fconv": (("--arch", "fconv_iwslt_de_en"), "this package has no model like fconv"),
         "softmax": (
             ("--arch", "transformer", *SIZES, "--adaptive-softmax-cutoff", "8,16"),
-            r"--adaptive-softmax-cutoff \[?8, ?16\]? is not offered",
+            r"--adaptive-softmax-cutoff \[?8, ?16\]? is not supported",
         ),
     }
     for name, (options, message) in cases.items():

@@ -30,7 +30,7 @@ def test_fairseqs_command_line():
     expected = config("tied_transformer_tiny", *words[2:])
     assert {**found, "_name": None} == {**expected, "_name": None}
     assert (found.tying, found.decoder_layers, found.encoder_layers) == ("three-way", 2, 4)
-    with pytest.raises(UserError, match="--adaptive-input is not offered"):
+    with pytest.raises(UserError, match="--adaptive-input is not supported"):
         words = ("--arch", "tied_gru", "--adaptive-input")
         options.parse_args_and_arch(options.get_training_parser(), ["no data", *words])
 
@@ -138,7 +138,7 @@ def test_an_option_that_is_off_asks_for_nothing():
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        ("--adaptive-softmax-cutoff 100,200", r"--adaptive-softmax-cutoff 100,200 is not offered.*"
+        ("--adaptive-softmax-cutoff 100,200", r"--adaptive-softmax-cutoff 100,200 is not supported.*"
          r"--criterion tied_cross_entropy"),
         ("--offload-activations", r"--offload-activations is not.*--checkpoint-activations"),
         ("--merge-src-tgt-embed", r"--joined-dictionary.*--tying three-way"),

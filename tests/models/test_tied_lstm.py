@@ -344,7 +344,7 @@ def test_command_lines_of_fairseqs(arguments, tying):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--decoder-freeze-embed", "--decoder-freeze-embed is not offered"),
+        ("--decoder-freeze-embed", "--decoder-freeze-embed is not supported"),
         ("--tying none --share-all-embeddings", "--tying none contradicts --share-all-embeddings"),
     ],
 )

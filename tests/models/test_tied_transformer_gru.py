@@ -76,7 +76,7 @@ def test_each_dropout_has_an_option(changes):
 
 def test_what_a_decoder_of_one_layer_has_not_is_refused():
     for words in ("--decoder-layers 3", "--decoder-attention-heads 2"):
-        with pytest.raises(UserError, match=f"{words} is not offered.*--arch tied_transformer"):
+        with pytest.raises(UserError, match=f"{words} is not supported.*--arch tied_transformer"):
             config(ARCH, *words.split())
     assert config(ARCH, "--encoder-embed-dim", "24", "--encoder-layers", "2").embed_dim == 24
 

@@ -169,7 +169,7 @@ def translated(options: Mapping[str, Any], own: Collection[str]) -> dict[str, An
         Those of ours that ``options`` says under other names.
 
     Raises:
-        UserError: one is not offered, or two of them contradict each other.
+        UserError: one is not supported, or two of them contradict each other.
     """
     for name, (off, instead) in NOT_OFFERED.items():
         asked = options.get(name)
