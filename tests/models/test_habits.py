@@ -138,7 +138,7 @@ def test_an_option_that_is_off_asks_for_nothing():
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        ("--adaptive-softmax-cutoff 100,200", r"--adaptive-softmax-cutoff 100,200 is not supported.*"
+        ("--adaptive-softmax-cutoff 100,200", r"softmax-cutoff 100,200 is not supported.*"
          r"--criterion tied_cross_entropy"),
         ("--offload-activations", r"--offload-activations is not.*--checkpoint-activations"),
         ("--merge-src-tgt-embed", r"--joined-dictionary.*--tying three-way"),
