@@ -51,6 +51,8 @@ def explain(error: BaseException) -> str | None:
         return line
     if isinstance(error, ImportError) and "lease install" in str(error):
         return " ".join(str(error).split())  # fairseq's own words, on packages that it may use
+    if isinstance(error, KeyError) and _raised_in(error, "fairseq_cli/train.py"):
+        return f"--best-checkpoint-metric {error.args[0]}: validation has no figure of this name"
     if isinstance(error, ZeroDivisionError) and _raised_in(error, "fairseq_cli/generate.py"):
         return (
             "no sentence was translated: fairseq leaves out what is no multiple of eight of them; "

@@ -55,6 +55,9 @@ TRAINING = (
         ("--embed-dim", "9" * 17),
         ("--clip-norm", "nan"),
         ("--save-interval", "9" * 30),
+        *(("--optimizer-overrides", value) for value in ("\u202e", "[]", "{", "1")),
+        ("--adam-betas", "*"),
+        ("--best-checkpoint-metric", "3-2"),
         ("--restore-file", "it's\\"),
     ],
 )

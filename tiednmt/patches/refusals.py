@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 
 from tiednmt.checkpoints import registered_name
 from tiednmt.errors import UserError
+from tiednmt.literals import value_of
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.options import option_name
 from tiednmt.patches.patch import patch
@@ -53,6 +54,7 @@ def refuse_what_cannot_work() -> None:
 
     def call_main(call: Callable[..., Any], cfg: Any, main: Any, **kwargs: Any) -> Any:
         _require_numbers(cfg)
+        _require_literals(cfg)
         _require_searchable(cfg, main.__module__)
         _require_whole_models(cfg)
         return call(cfg, main, **kwargs)
@@ -102,6 +104,30 @@ def _require_numbers(cfg: Any) -> None:
                     raise UserError(f"{option_name(name)} {number}: must be a number")
                 if isinstance(number, int) and abs(number) > sys.maxsize:
                     raise UserError(f"{option_name(name)} {number}: must be {sys.maxsize} or less")
+
+
+# options that are texts to fairseq, which it reads as Python's literals later → of which type
+_LITERALS: dict[str, tuple[tuple[type, ...], str]] = {
+    "optimizer_overrides": ((dict,), "{'lr': 0.1}"),
+    "model_overrides": ((dict,), "{'dropout': 0.1}"),
+    "adam_betas": ((tuple, list), "'(0.9, 0.98)'"),
+}
+
+
+def _require_literals(cfg: Any) -> None:
+    for part in cfg.values():
+        options = _options(part)
+        for name in options.keys() & _LITERALS.keys():
+            kinds, example = _LITERALS[name]
+            if isinstance(text := options[name], str) and not isinstance(_literal(text), kinds):
+                raise UserError(f"{option_name(name)} {text}: must be like {example}")
+
+
+def _literal(text: str) -> Any:
+    try:
+        return value_of(text)
+    except UserError:
+        return None
 
 
 def _require_whole_models(cfg: Any) -> None:
