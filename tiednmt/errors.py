@@ -117,6 +117,9 @@ _TOLD_BY_FAIRSEQ = {
     r"Pass-through schedule can only be used": (
         "--lr-scheduler pass_through: goes with --optimizer composite alone; choose another one"
     ),
+    r"Unknown post_process option: (.*)": (
+        "--post-process {0}: no kind of units; use subword_nmt, sentencepiece, wordpiece or letter"
+    ),
     r"preprocessing\.py doesn't support Huffman": (
         "--dataset-impl huffman: fairseq-preprocess does not write it; leave the option out"
     ),

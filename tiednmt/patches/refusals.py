@@ -15,13 +15,14 @@ from fairseq.dataclass import utils as dataclass_utils
 from fairseq.distributed import utils as distributed_utils
 from fairseq.models import ARCH_MODEL_REGISTRY
 from fairseq.trainer import Trainer
+from fairseq_cli import generate as fairseq_generate
 from omegaconf import OmegaConf
 
 from tiednmt.checkpoints import registered_name
 from tiednmt.errors import UserError
 from tiednmt.literals import value_of
 from tiednmt.models.tied_model import TiedModel
-from tiednmt.options import option_name
+from tiednmt.options import Range, option_name
 from tiednmt.patches.patch import patch
 
 
@@ -31,7 +32,7 @@ def refuse_texts_for_numbers() -> None:
     def eval_str_list(read: Callable[..., Any], text: Any, *args: Any, **kwargs: Any) -> Any:
         try:
             return read(text, *args, **kwargs)
-        except (SyntaxError, RecursionError, MemoryError) as error:
+        except (SyntaxError, OverflowError, RecursionError, MemoryError) as error:
             raise ValueError(str(error)) from None  # which argparse expects
 
     patch(dataclass_utils, "eval_str_list", eval_str_list)
@@ -59,6 +60,12 @@ def refuse_what_cannot_work() -> None:
         _require_whole_models(cfg)
         return call(cfg, main, **kwargs)
 
+    def generate(run: Callable[..., Any], cfg: Any, *args: Any) -> Any:  # without call_main
+        _require_numbers(cfg)
+        _require_literals(cfg)
+        _require_searchable(cfg, fairseq_generate.__name__)
+        return run(cfg, *args)
+
     def infer_init_method(infer: Callable[..., Any], cfg: Any, *args: Any, **kwargs: Any) -> Any:
         if int(os.environ.get("WORLD_SIZE") or 1) > 1 and not torch.cuda.is_available():
             raise UserError(
@@ -71,6 +78,7 @@ def refuse_what_cannot_work() -> None:
 
     patch(Trainer, "__init__", start_trainer)
     patch(distributed_utils, "call_main", call_main)
+    patch(fairseq_generate, "_main", generate)
     patch(distributed_utils, "infer_init_method", infer_init_method)
 
 
@@ -164,6 +172,9 @@ def _options(part: Any) -> dict[str, Any]:
     return part if isinstance(part, dict) else vars(part) if hasattr(part, "__dict__") else {}
 
 
+_DIVERSITY = Range(-1, 10**6)  # at the largest numbers no hypothesis has a score
+
+
 def _require_searchable(cfg: Any, command: str) -> None:
     """Refuse options of ``fairseq-generate`` and its like that fail with every model."""
     generation = cfg.generation
@@ -173,9 +184,11 @@ def _require_searchable(cfg: Any, command: str) -> None:
             "--diverse-beam-groups: fails in fairseq as soon as a sentence of a batch is done; use"
             " --diversity-rate or --sampling"
         )
+    if fault := _DIVERSITY.fault(generation.diversity_rate):
+        raise UserError(f"--diversity-rate {generation.diversity_rate}: {fault}")
     if generation.print_step and not refine:
         raise UserError("--print-step: goes with --task translation_lev alone; leave it out")
-    if generation.constraints and command == "fairseq_cli.generate":
+    if generation.constraints and command == fairseq_generate.__name__:
         raise UserError("--constraints: fairseq-interactive takes them, fairseq-generate does not")
     if getattr(cfg.scoring, "_name", None) == "wer" and not importlib.util.find_spec(
         "editdistance"
