@@ -42,7 +42,7 @@ def explain(error: BaseException) -> str | None:
             )
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    if _refused_by_fairseq(error):
+    if _refused_by_fairseq(error) or _names_an_option(error):
         return str(error)
     if str(error).startswith("Neither args nor cfg exist in state"):
         checkpoint = _checkpoint_in(error, "load_model_ensemble_and_task")
@@ -90,6 +90,17 @@ def _refused_by_fairseq(error: BaseException) -> bool:
     """Whether fairseq itself refused to start from a checkpoint, with its own message."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     return bool(frames) and frames[-1].f_code.co_name == "load_checkpoint"
+
+
+def _names_an_option(error: BaseException) -> bool:
+    """Whether fairseq itself refused options with a message that names one of them."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return (
+        isinstance(error, AssertionError | ValueError)
+        and bool(frames)
+        and re.search(r"[\\/]fairseq(_cli)?[\\/]", frames[-1].f_code.co_filename) is not None
+        and re.search(r"(^|\s)--[a-z]", str(error)) is not None
+    )
 
 
 # what fairseq says of options and data that do not go together → the line for it

@@ -78,6 +78,7 @@ def test_values_that_are_none_are_one_line(option, value, data, monkeypatch, cap
     [
         *("--diverse-beam-groups=2", "--print-step", "--constraints=ordered", "--scoring=wer"),
         *("--lenpen=nan", "--diversity-rate=1e308", "--model-overrides=a,b", "--post-process=3-2"),
+        *("--max-len-a=1e308", "--sampling-topp=1e308"),
     ],
 )
 def test_fairseq_generate_refuses_too(given, data, good, monkeypatch, capsys):
@@ -88,10 +89,17 @@ def test_fairseq_generate_refuses_too(given, data, good, monkeypatch, capsys):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(BaseException) as raised:  # noqa: PT011  argparse ends the process
         generate.cli_main()
-    assert given.partition("=")[0] in (explain(raised.value) or capsys.readouterr().err)
+    told = explain(raised.value) or capsys.readouterr().err
+    assert given.partition("=")[0] in told
 
 
-OFF = {"diverse_beam_groups": -1, "diversity_rate": -1.0, "print_step": False, "constraints": None}
+OFF = {
+    "diverse_beam_groups": -1,
+    "diversity_rate": -1.0,
+    "max_len_a": 0.0,
+    "print_step": False,
+    "constraints": None,
+}
 
 
 @pytest.mark.parametrize(

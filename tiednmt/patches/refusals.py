@@ -172,7 +172,8 @@ def _options(part: Any) -> dict[str, Any]:
     return part if isinstance(part, dict) else vars(part) if hasattr(part, "__dict__") else {}
 
 
-_DIVERSITY = Range(-1, 10**6)  # at the largest numbers no hypothesis has a score
+# beyond which no hypothesis has a score, or a length
+_OF_SEARCH = {"diversity_rate": Range(-1, 10**6), "max_len_a": Range(-(10**6), 10**6)}
 
 
 def _require_searchable(cfg: Any, command: str) -> None:
@@ -184,8 +185,9 @@ def _require_searchable(cfg: Any, command: str) -> None:
             "--diverse-beam-groups: fails in fairseq as soon as a sentence of a batch is done; use"
             " --diversity-rate or --sampling"
         )
-    if fault := _DIVERSITY.fault(generation.diversity_rate):
-        raise UserError(f"--diversity-rate {generation.diversity_rate}: {fault}")
+    for name, allowed in _OF_SEARCH.items():
+        if fault := allowed.fault(generation[name]):
+            raise UserError(f"{option_name(name)} {generation[name]}: {fault}")
     if generation.print_step and not refine:
         raise UserError("--print-step: goes with --task translation_lev alone; leave it out")
     if generation.constraints and command == fairseq_generate.__name__:
