@@ -179,7 +179,7 @@ def _small(parameters: Mapping[str, int]) -> str:
     if saved >= HARDLY:
         return ""
     return (
-        f"The vocabulary is small against the rest of the model: three-way tying would save "
+        f"The vocabulary is small compared with the rest of the model: three-way tying would save "
         f"{saved:.1%} of {parameters[NONE]:,} parameters, so it hardly matters."
     )
 
@@ -197,17 +197,18 @@ def _apart(pair: Pair) -> str:
         return ""
     matrix = "One matrix" if pair.written_alike else "The scripts differ, and one matrix"
     return (
-        f"{matrix} for both would have {one:,} rows, one each {two:,}: three-way tying saves next "
-        "to nothing beyond decoder tying with a dictionary per language (fairseq-preprocess "
-        "without --joined-dictionary), and scores the source's units in every step."
+        f"{matrix} for both languages would have {one:,} rows, two separate ones {two:,}: "
+        "three-way tying saves almost nothing beyond decoder tying with one dictionary per "
+        "language (fairseq-preprocess without --joined-dictionary), and scores the source's units "
+        "at every step."
     )
 
 
 def _joined(pair: Pair) -> str:
     one, two = _rows(pair)
     return (
-        f"One matrix for both languages has {one:,} rows, {1 - one / two:.0%} fewer than one "
-        f"each ({two:,})."
+        f"One matrix for both languages has {one:,} rows, {1 - one / two:.0%} fewer than two "
+        f"separate ones ({two:,})."
     )
 
 
@@ -244,7 +245,7 @@ def _unmeasured(
     """That no measured pair is like it, where any was measured."""
     if not measured or is_like(pair, nearest[0]):
         return []
-    return [f"No measured pair is like this one; the nearest is {nearest[0]}."]
+    return [f"No measured pair is similar; the nearest is {nearest[0]}."]
 
 
 def _by_measurement(joined: str, nearest: Sequence[MeasuredPair]) -> Advice:
@@ -260,7 +261,7 @@ def _by_measurement(joined: str, nearest: Sequence[MeasuredPair]) -> Advice:
             break
     names = " and ".join(p.name for p in longest if any(row in p.rows for row in tried))
     on = (
-        f"On {replace(longest[0], name=names)}, which is like this pair, against the untied model: "
+        f"On {replace(longest[0], name=names)}, which is similar, compared with the untied model: "
         f"{'; '.join(map(str, tried))}."
     )
     if fits is None:

@@ -119,7 +119,7 @@ def _number(texts: Sequence[str]) -> int | None:
         return None
     number = int(texts[0])
     if number < 1:
-        raise UserError(f"--valid {number}: hold 1 pair or more out")
+        raise UserError(f"--valid {number}: hold out 1 pair or more")
     return number
 
 
@@ -144,7 +144,7 @@ def main(argv: list[str] | None = None) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--valid", nargs="+", action="extend", required=True, metavar="FILE",
-        help="validation files, or how many training pairs to hold out",
+        help="validation files, or a number of training pairs to hold out",
     )  # fmt: skip
     parser.add_argument(
         "--test", action="append", default=[], metavar="NAME=FILE,FILE",

@@ -41,7 +41,7 @@ def parallel_command(
     """
     parser = parser_of(name, description)
     default, *others = pairs
-    listed = ", ".join([f"{default} (default)", *others])
+    listed = f"language pair: {', '.join([f'{default} (default)', *others])}"
     parser.add_argument("--pair", default=default, metavar="PAIR", help=listed)
     add_raw_arguments(parser)
     add_options(parser, parallel.Options)
@@ -130,7 +130,7 @@ def add_share_arguments(parser: argparse.ArgumentParser) -> None:
         type=_fraction,
         default=(1, 1),
         metavar="I/N",
-        help=f"with --step {' or '.join(plan.DIVIDED_STEPS)}: only share I of N of the parts",
+        help=f"with --step {' or '.join(plan.DIVIDED_STEPS)}: work on share I of N only",
     )
 
 

@@ -116,7 +116,7 @@ class Options(CommonOptions):
     a larger corpus affords 30,000 and more. A unit seen fewer than ``vocabulary_threshold`` times
     in a language is split further there: it is mostly a word of the other language, and its
     embedding would be trained on next to nothing. See :class:`preprocess.filters.Filters` for
-    ``max_length``, ``max_ratio`` and ``check_script``; ``deduplicate`` keeps the first of equal
+    ``max_length``, ``max_ratio`` and ``check_script``; ``deduplicate`` keeps the first of identical
     training pairs.
     """
 
@@ -130,27 +130,28 @@ class Options(CommonOptions):
     )
     merges: int = option(
         8000,
-        "joint merges, or types with sentencepiece, at most (default: %(default)s)",
+        "number of joint merges; with sentencepiece, vocabulary size (default: %(default)s)",
     )
     vocabulary_threshold: int = option(
-        5, "split units a language has fewer times than this (default: %(default)s)"
+        5, "split units that occur fewer than N times in a language (default: %(default)s)"
     )
     max_length: int = option(
-        100, "drop training pairs with more words on a side (default: %(default)s)"
+        100, "drop training pairs with more than N words on a side (default: %(default)s)"
     )
     max_ratio: float = option(
         5.0,
-        "drop training pairs whose lengths differ by more (default: %(default)s)",
+        "drop training pairs whose lengths differ by more than this factor (default: %(default)s)",
         metavar="R",
     )
     check_script: bool = option(
-        False, "drop training pairs with a side mostly in letters that its language does not use"
+        False, "drop training pairs if most letters of a side are not of its language's script"
     )
-    deduplicate: bool = option(False, "keep one of equal training pairs")
+    deduplicate: bool = option(False, "keep only the first of identical training pairs")
     parts: int = option(
         1,
-        "parts that the training text is dealt out to, each a data-bin (default: %(default)s)",
+        "divide the training text into N parts, each with its data-bin (default: %(default)s)",
     )
+    commands: bool = option(True, "end with the commands that train and score")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -174,7 +174,7 @@ def _require_space(missing: Sequence[Download], folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
-            f"{folder}: {needed / 1e9:.1f} GB are to be downloaded and {free / 1e9:.1f} GB are"
+            f"{folder}: {needed / 1e9:.1f} GB are to download, and {free / 1e9:.1f} GB are"
             " free; make room or choose another --dest"
         )
 

@@ -46,8 +46,8 @@ def hold_out(
             keys.remove(-heappushpop(chosen, (-key, place, pair))[0])
     if len(chosen) < number:
         raise UserError(
-            f"--valid {number}: the training text has only {len(chosen)} different pairs that are"
-            " fit for it; hold fewer out"
+            f"--valid {number}: the training text has only {len(chosen)} pairs that can be held"
+            " out; hold out fewer"
         )
     held_out = [pair for _, _, pair in sorted(chosen, key=lambda item: item[1])]
     for side, path in enumerate(outputs):

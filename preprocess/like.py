@@ -1,11 +1,11 @@
-"""Text of your own for a model that there is: in its units, with its dictionary.
+"""Prepare your own text for a trained model: in its units, with its dictionary.
 
 ``python -m preprocess.like --model DIR --train a.en a.cs --valid v.en v.cs [--test NAME=t.en,t.cs]…
 --dest NEW [--tag '<2cs>']``
 
-DIR is a prepared folder, or one that ``tiednmt vocabulary`` wrote. Nothing is filtered: lines of
-training text with an empty side are left out. ``--tag`` puts a unit of the model before each source
-sentence, which says what it is to be translated to.
+DIR is a prepared folder, or one that ``tiednmt vocabulary`` wrote. Training pairs with an empty
+side are dropped; nothing else is filtered. ``--tag`` puts a unit of the model before each source
+sentence, such as the language to translate it to.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ def prepare_like(
         UserError: a file is missing, two do not match, or the dictionaries are not joint.
     """
     if dest.exists():
-        raise UserError(f"--dest {dest}: is there already")
+        raise UserError(f"--dest {dest}: already exists")
     pipeline = TextPipeline.load(model)
     languages = pipeline.languages
     dictionaries = [data_bins(model)[0] / f"dict.{language}.txt" for language in languages]
     if dictionaries[0].read_bytes() != dictionaries[1].read_bytes():
         raise UserError(
-            f"{model}: its languages have a dictionary each; segment the text with its bpe folder "
+            f"{model}: has one dictionary per language; segment the text with its bpe folder "
             "and use fairseq-preprocess --srcdict --tgtdict"
         )
     known = {line.rsplit(" ", 1)[0] for line in read_lines(dictionaries[0])}
     if tag and tag not in known:
-        raise UserError(f"--tag {tag}: is no unit of the model; add it with --symbols")
+        raise UserError(f"--tag {tag}: is not a unit of the model; add it with --symbols")
     partial = dest.with_name(dest.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -121,13 +121,38 @@ def _splits(texts: Sequence[str] | dict[str, tuple[Path, Path]]) -> dict[str, st
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
     parser = parser_of("like", __doc__)
-    parser.add_argument("--model", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--train", type=Path, nargs=2, required=True, metavar="FILE")
-    parser.add_argument("--valid", type=Path, nargs=2, required=True, metavar="FILE")
-    parser.add_argument("--test", action="append", default=[], metavar="NAME=FILE,FILE")
-    parser.add_argument("--dest", type=Path, required=True, metavar="NEW")
-    parser.add_argument("--tag", default="", metavar="UNIT")
-    parser.add_argument("--workers", type=Range(1, 1024), default=1, metavar="N")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of the model, with its units",
+    )
+    for subset in ("train", "valid"):
+        parser.add_argument(
+            f"--{subset}",
+            type=Path,
+            nargs=2,
+            required=True,
+            metavar="FILE",
+            help=f"source and target text of the {subset} set",
+        )
+    parser.add_argument(
+        "--test",
+        action="append",
+        default=[],
+        metavar="NAME=FILE,FILE",
+        help="test set; may be repeated",
+    )
+    parser.add_argument(
+        "--dest", type=Path, required=True, metavar="NEW", help="new folder to write"
+    )
+    parser.add_argument(
+        "--tag", default="", metavar="UNIT", help="unit before each source sentence"
+    )
+    parser.add_argument(
+        "--workers", type=Range(1, 1024), default=1, metavar="N", help="number of processes"
+    )
     args = parser.parse_args(argv)
     texts = {"train": _pair(args.train), "valid": _pair(args.valid)}
     for text in args.test:

@@ -75,10 +75,10 @@ class Options(CommonOptions):
     """Which words of the training text a model knows; the rest become ``<unk>``."""
 
     vocabulary: int = option(
-        0, "keep the N most frequent types of the training text (default: %(default)s; 0: all)"
+        0, "keep the N most frequent words of the training text (default: %(default)s; 0: all)"
     )
     min_count: int = option(
-        1, "keep types seen this often in the training text (default: %(default)s)"
+        1, "keep words that occur at least N times in the training text (default: %(default)s)"
     )
 
     def __post_init__(self) -> None:

@@ -67,7 +67,7 @@ class CommonOptions:
 
     def of_content(self) -> dict[str, Any]:
         """Those that the prepared corpus depends on."""
-        return {name: value for name, value in asdict(self).items() if name != "workers"}
+        return {n: value for n, value in asdict(self).items() if n not in ("workers", "commands")}
 
     @property
     def processes(self) -> int:

@@ -88,7 +88,7 @@ def read_tsv(file: TextFile, source: str, target: str) -> Iterator[Numbered]:
 
 
 def read_jsonl(file: TextFile, source: str, target: str) -> Iterator[Numbered]:
-    """An object a line: ``{"en": …, "ja": …}``, also within ``"translation"``.
+    """One object per line: ``{"en": …, "ja": …}``, also within ``"translation"``.
 
     The keys may be ``source`` and ``target`` or ``src`` and ``tgt`` too.
 

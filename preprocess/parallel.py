@@ -82,8 +82,8 @@ def _map_chunks(
                 pool.shutdown(cancel_futures=True)
     except BrokenProcessPool:
         raise UserError(
-            f"{title}: a worker process was killed, perhaps for want of memory;"
-            f" ask for fewer than --workers {workers}"
+            f"{title}: a worker process was killed, perhaps by lack of memory;"
+            f" use fewer than --workers {workers}"
         ) from None
 
 

@@ -94,7 +94,7 @@ def _check(corpus: Corpus, dest: Path, options: Options, share: WorkShard) -> No
 
 
 def _report(plan: Plan) -> None:
-    """Print what was kept, how text comes back, the vocabulary, and how to go on."""
+    """Print what was kept, how text comes back, the vocabulary, and the next commands."""
     counts, trips = plan.counts(), plan.round_trips()
     words = "Moses' tokens" if plan.segmentation == BPE else "raw lines"
     method = f"segmentation: {PACKAGES[plan.segmentation]} on {words}"
@@ -110,21 +110,27 @@ def _report(plan: Plan) -> None:
     for subset in plan.splits:
         for line in _held_out_warnings(plan, subset) if subset != TRAIN else ():
             print(line, file=sys.stderr)
+    if plan.options.commands:
+        print(f"\nNext:\n{_commands(plan, tying)}")
+
+
+def _commands(plan: Plan, tying: str) -> str:
+    """The command that trains with this tying, and the one that scores."""
     applied = plan.applied(TRAIN)
     units = max(sum(part["units"][side] for part in applied) for side in (0, 1))
     longest = plan.applied(VALID)[0]["longest"]
     folders, tests = data_bins(plan.dest), [*plan.splits][2:]
-    print("", training_command(folders, tying, units, longest), sep="\n")
-    print(scoring_command(folders, tying, tests or [VALID]))
+    scoring = scoring_command(folders, tying, tests or [VALID])
+    return f"{training_command(folders, tying, units, longest)}\n{scoring}"
 
 
 def _advice(dest: Path, pair: Pair, overlap: Overlap) -> str:
-    """What the languages have in common, and which tying fits them by that."""
+    """What the languages have in common, and which tying that suggests."""
     advice = advise(pair)
-    texts = [what_is_shared(pair, overlap), f"By this {advice} fits. {' '.join(advice.reasons)}"]
+    texts = [what_is_shared(pair, overlap), f"This suggests {advice}. {' '.join(advice.reasons)}"]
     lines = [fill(text, width=88, break_on_hyphens=False) for text in texts]
     command = f"python -m scripts.analyse --advise {shlex.quote(str(dest))}"
-    return "\n".join([*lines, f"Parameters, and what was measured: {command}"])
+    return "\n".join([*lines, f"Model sizes and measured results: {command}"])
 
 
 def _held_out_warnings(plan: Plan, subset: str) -> list[str]:
@@ -139,6 +145,6 @@ def _held_out_warnings(plan: Plan, subset: str) -> list[str]:
     if applied["longest"] > LONGEST_HELD_OUT:
         lines.append(
             f"WARNING: {plan.place(subset, applied['place'])}: {applied['longest']:,} subword"
-            f" units; models take {LONGEST_HELD_OUT:,}, and translate no more of it"
+            f" units; models read only the first {LONGEST_HELD_OUT:,}"
         )
     return lines

@@ -1,4 +1,4 @@
-"""What preparing a bitext prints at the end: what was kept, how text comes back, what is next."""
+"""What preparing a bitext prints at the end: what was kept, and how text comes back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from preprocess.pairs import Pair
 from preprocess.tokenisation import Tokenised
 
-LOUD = 0.2  # dropping a larger share of the training pairs is said loudly
+LOUD = 0.2  # dropping a larger share of the training pairs is a warning
 ENOUGH = 0.99  # of the lines come back as they were
 WHAT_HELPS = {
     "over_long": "--max-length",
@@ -20,7 +20,7 @@ WHAT_HELPS = {
 WHAT_IS_WRONG = {  # with pairs of held-out sets; long ones are fair
     "empty": "with an empty side",
     "ratio": "with sides of very different lengths (--max-ratio; are the files aligned?)",
-    "script": "with a side mostly in letters that its language does not use",
+    "script": "with a side mostly in letters of another script",
 }
 
 
@@ -79,7 +79,7 @@ def counts_table(counts: Mapping[str, Mapping[str, int]]) -> str:
 def warnings(
     counts: Mapping[str, int], tokenised: Tokenised, trips: Mapping[str, RoundTrip], method: str
 ) -> Iterator[str]:
-    """What is to be said loudly, a paragraph each.
+    """The warnings, one paragraph each.
 
     Args:
         counts: of the training text.
@@ -98,16 +98,16 @@ def warnings(
         if trip.lost > 1 - ENOUGH and trip.example:
             way_out = "; --segmentation sentencepiece keeps them" if method == "bpe" else ""
             yield (
-                f"WARNING: {trip.lost:.1%} of the {language} lines do not come back from their"
-                f" units as they were, such as {trip.example[0]!r}, which becomes"
+                f"WARNING: {trip.lost:.1%} of the {language} lines are not the same after encoding"
+                f" and decoding, such as {trip.example[0]!r}, which becomes"
                 f" {trip.example[1]!r}{way_out}"
             )
         if trip.changed > 1 - ENOUGH and trip.normalised_example:
             yield (
-                f"WARNING: {trip.changed:.1%} of the {language} lines have what is changed for good"
-                " (letters and accents apart, control characters, the rarer apostrophe), such as"
+                f"WARNING: {trip.changed:.1%} of the {language} lines are changed for good"
+                " (decomposed letters, control characters, the rarer apostrophe), such as"
                 f" {trip.normalised_example[0]!a}, which becomes {trip.normalised_example[1]!a};"
-                " scripts.evaluate does the same to references"
+                " scripts.evaluate changes references in the same way"
             )
 
 
@@ -115,7 +115,7 @@ def trips_line(trips: Mapping[str, RoundTrip], segmentation: str) -> str:
     """How the text was segmented and how it comes back."""
     lines = max(trip.lines for trip in trips.values())
     shares = ", ".join(f"{language} {trip.share:.1%}" for language, trip in trips.items())
-    return f"{segmentation}; of {lines:,} training lines come back as they were: {shares}"
+    return f"{segmentation}; unchanged of {lines:,} lines, encoded and decoded: {shares}"
 
 
 def _reasons(counts: Mapping[str, int]) -> Sequence[tuple[str, int]]:

@@ -30,7 +30,9 @@ def main(argv: list[str] | None = None) -> None:
             help=f"text files of the {subset} set",
         )
     parser.add_argument(
-        "--tokenise", metavar="LANGUAGE", help="tokenise with Moses' rules for this language"
+        "--tokenise",
+        metavar="LANGUAGE",
+        help="tokenise with Moses' rules for this language (default: split at white space)",
     )
     add_options(parser, Options)
     args = parser.parse_args(argv)

@@ -35,7 +35,7 @@ def report(source: str, target: str, vocabulary: dict[str, int]) -> str:
     from tiednmt.tying import embedding_rows
 
     types = sum(vocabulary[key] for key in ("source_only", "target_only", "both"))
-    lines = ["", f"subword types of the training text{'types':>14}{'share':>10}"]
+    lines = ["", f"{'subword units of the training text':<34}{'units':>14}{'share':>10}"]
     for name, key in [
         (f"only in {source}", "source_only"),
         (f"only in {target}", "target_only"),
@@ -52,5 +52,5 @@ def report(source: str, target: str, vocabulary: dict[str, int]) -> str:
         saved = 1 - prepared / embedding_rows("none", joint, joint, joint)
         least = embedding_rows(tying, vocabulary["source"], vocabulary["target"], joint)
         lines.append(f"  {f'--tying {tying}':<32}{prepared:>14,}{saved:>10.0%}{least:>12,}")
-    lines.append("* with a dictionary per language, where the tying does not need the joint one")
+    lines.append("* with one dictionary per language, if the tying does not need the joint one")
     return "\n".join(lines)

@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.advise:
         if args.checkpoints:
-            parser.error("--advise goes without checkpoints")
+            parser.error("--advise takes no checkpoints")
         quiet_libraries()
         return print(page(advice_on(from_arguments(Advising, args))))
     if not args.checkpoints or not args.out:

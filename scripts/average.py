@@ -29,10 +29,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         nargs="+",
         type=Path,
         metavar="CHECKPOINT",
-        help="checkpoint; with --last, a folder",
+        help="checkpoints; with --last, their folder",
     )
     parser.add_argument(
-        "--last", type=positive, metavar="N", help="average the N most recent of the folder"
+        "--last", type=positive, metavar="N", help="average the N most recent checkpoints"
     )
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="file to write")
     args = parser.parse_args(argv)

@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run a part; the exit status is 1 where a command failed, 3 where one is left to do."""
     parser = command_parser("python -m scripts.gpu", __doc__)
     parser.add_argument("part", choices=PARTS, help="which checks to run")
-    parser.add_argument("--raw", type=Path, metavar="DIR", help="the corpus' raw files")
+    parser.add_argument("--raw", type=Path, metavar="DIR", help="raw files of the corpus")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/gpu"), metavar="DIR", help="folder to fill"
     )
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--rehearse",
         action="store_true",
-        help="run everything in small, on a CPU if there is no GPU",
+        help="run everything at a small size, on the CPU if there is no GPU",
     )
     args = parser.parse_args(argv)
     missing = lacking(rehearsed=args.rehearse)

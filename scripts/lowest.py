@@ -25,10 +25,11 @@ EXTRAS = ("analysis", "recipes", "zstd", "dev")  # what set-up installs
 
 def lowest(pyproject: Path = PYPROJECT) -> list[str]:
     """``name==version``, with the marker of the range."""
-    project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
+    settings = tomllib.loads(pyproject.read_text(encoding="utf-8"))
+    project = settings["project"]
     extras = (project["optional-dependencies"][name] for name in EXTRAS)
     lines = []
-    for text in chain(project["dependencies"], *extras):
+    for text in chain(settings["build-system"]["requires"], project["dependencies"], *extras):
         requirement = Requirement(text)
         bounds = [each.version for each in requirement.specifier if each.operator == ">="]
         if bounds:

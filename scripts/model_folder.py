@@ -22,14 +22,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
     parser = command_parser("python -m scripts.model_folder", __doc__)
     parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished scripts.reproduce"
+        "runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished experiment"
     )
     parser.add_argument(
         "--out",
         type=Path,
         default=Path("models"),
         metavar="DIR",
-        help="where the folders are made (default: models)",
+        help="parent of the model folders (default: models)",
     )
     args = parser.parse_args(argv)
     quiet_libraries()

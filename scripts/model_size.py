@@ -29,7 +29,7 @@ def _sizes(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Vocabul
     needed = ["target"] if is_language_model(args.arch) else list(given)
     if args.data is not None:
         if any(given.values()):
-            parser.error("--data goes without --source, --target and --joint")
+            parser.error("--data replaces --source, --target and --joint")
         return VocabularySizes.of_prepared(args.data, args.arch)
     if [name for name, size in given.items() if size is not None] != needed:
         parser.error(f"{args.arch} takes --{', --'.join(needed)} and no other, or --data alone")
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     for side in ("source", "target", "joint"):
         parser.add_argument(f"--{side}", type=positive, metavar="N", help=f"{side} vocabulary size")
-    parser.add_argument("--projection", action="store_true", help="with a matrix P")
+    parser.add_argument("--projection", action="store_true", help="include a matrix P")
     parser.add_argument(
         "--picture", type=Path, metavar="PATH", help="draw the tie maps as PATH.svg and PATH.png"
     )

@@ -24,15 +24,15 @@ from tiednmt.files import write_json
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
     parser = command_parser("python -m scripts.perplexity", __doc__)
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    parser.add_argument(
+        "checkpoint", type=Path, metavar="CHECKPOINT", help="checkpoint of a language model"
+    )
     parser.add_argument(
         "--data", type=Path, required=True, metavar="PREPARED", help="prepared folder"
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--subset", metavar="NAME", help="train, valid or test")
-    what.add_argument(
-        "--input", type=Path, metavar="FILE", help="raw text, like that of the corpus"
-    )
+    what.add_argument("--subset", metavar="NAME", help="set to score: train, valid or test")
+    what.add_argument("--input", type=Path, metavar="FILE", help="raw text to score")
     add_cpu(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
     args = parser.parse_args(argv)

@@ -30,10 +30,13 @@ def main() -> None:
         "--data",
         choices=("demo", "multi30k"),
         default="demo",
-        help="demo: a generated corpus (default); multi30k: image captions, downloaded or --raw",
+        help="corpus. demo: generated (default); multi30k: image captions, downloaded unless --raw",
     )
     parser.add_argument(
-        "--pair", choices=("en-de", "en-fr"), default="en-de", help="languages of multi30k"
+        "--pair",
+        choices=("en-de", "en-fr"),
+        default="en-de",
+        help="language pair of multi30k (default: en-de)",
     )
     add_arguments(parser)
     args = parser.parse_args()

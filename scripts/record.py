@@ -26,7 +26,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     if args.check and (args.runs or args.convert):
-        parser.error("--check goes without runs and records")
+        parser.error("--check takes no runs or records")
     for path in args.convert:
         convert(path)
     for run in args.runs:

@@ -24,7 +24,13 @@ from tiednmt.files import write_whole
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
     parser = command_parser("python -m scripts.report", __doc__)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder or record")
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help="folder of an experiment or an analysis, or a record",
+    )
     parser.add_argument(
         "--out",
         type=Path,

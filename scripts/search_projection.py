@@ -27,10 +27,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared folder")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to fill")
     parser.add_argument(
-        "--jobs", type=positive, default=1, metavar="N", help="trainings in parallel"
+        "--jobs",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="models to train in parallel (default: 1)",
     )
     parser.add_argument(
-        "--only", action="append", metavar="NAME", help="reading to train; may be repeated"
+        "--only", action="append", metavar="NAME", help="variant to train; may be repeated"
     )
     parser.add_argument(
         "--epochs", type=positive, metavar="N", help="stop after N epochs (default: all)"

@@ -25,7 +25,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--text", type=Path, required=True, metavar="FILE", help="text, words separated by spaces"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write")
-    parser.add_argument("--seed", type=seed, default=1, metavar="N", help="default %(default)s")
+    parser.add_argument(
+        "--seed", type=seed, default=1, metavar="N", help="random seed (default: %(default)s)"
+    )
     add_options(parser, SkipGram)
     args = parser.parse_args(argv)
     save(train(args.text, from_arguments(SkipGram, args), args.seed), args.out)

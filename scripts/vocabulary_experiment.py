@@ -29,28 +29,50 @@ def main(argv: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if argv is None else argv)
     end = words.index("--") if "--" in words else len(words)
     parser = command_parser("python -m scripts.vocabulary_experiment", __doc__)
-    parser.add_argument("measure", choices=("trim", "tie", "starts", "language"))
-    parser.add_argument("run", type=Path, metavar="RUN")
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="its corpus")
-    parser.add_argument("--out", type=Path, required=True, metavar="OUT")
-    parser.add_argument("--seed", type=positive, default=1, metavar="N")
-    parser.add_argument("--subset", action="append", default=[], metavar="NAME", help="test set")
-    parser.add_argument("--updates", type=positive, nargs="+", default=[], metavar="N")
-    parser.add_argument("--tied", type=Path, metavar="RUN", help="tie: a run that was trained tied")
-    parser.add_argument("--tying", choices=TYINGS[1:], default=THREE_WAY, help="tie: the mode")
     parser.add_argument(
-        "--merges", type=positive, default=300, metavar="N", help="number of additional merges"
+        "measure", choices=("trim", "tie", "starts", "language"), help="what to measure"
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a trained row")
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="its prepared folder"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="folder to fill")
+    parser.add_argument("--seed", type=positive, default=1, metavar="N", help="random seed")
+    parser.add_argument(
+        "--subset", action="append", default=[], metavar="NAME", help="test set; may be repeated"
     )
     parser.add_argument(
-        "--vectors", type=Path, metavar="FILE", help="starts: also start from word vectors"
+        "--updates",
+        type=positive,
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="updates to train for (tie), to score after (starts), or of both stages (language)",
     )
-    parser.add_argument("--rows-alone", action="store_true", help="starts: train the new rows only")
-    parser.add_argument("--pair", default="en-cs", metavar="SRC-TGT", help="language: the new pair")
+    parser.add_argument("--tied", type=Path, metavar="RUN", help="tie: row that was trained tied")
+    parser.add_argument("--tying", choices=TYINGS[1:], default=THREE_WAY, help="tie: its tying")
+    parser.add_argument(
+        "--merges",
+        type=positive,
+        default=300,
+        metavar="N",
+        help="starts, language: number of additional merges",
+    )
+    parser.add_argument(
+        "--vectors",
+        type=Path,
+        metavar="FILE",
+        help="starts: also initialise new rows from word vectors",
+    )
+    parser.add_argument("--rows-alone", action="store_true", help="starts: train only the new rows")
+    parser.add_argument(
+        "--pair", default="en-cs", metavar="SRC-TGT", help="language: the new language pair"
+    )
     parser.add_argument(
         "--raw",
         type=Path,
         metavar="DIR",
-        help="language: train.*, valid.* and <subset>.* of the new pair, raw",
+        help="language: folder of its raw text: train.*, valid.* and <subset>.*",
     )
     args = parser.parse_args(words[:end])
     quiet_libraries()

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Build the wheel into build/wheel, install it apart from the clone, and try it there.
-# The environment's torch and fairseq serve it; what it must not need is the clone.
+# Build the wheel into build/wheel, install it apart from the clone, and test it there. It uses the
+# environment's torch and fairseq, but not the clone.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 out=$PWD/build/wheel
@@ -20,7 +20,10 @@ assert Path(tiednmt.__file__).is_relative_to(Path("installed").resolve()), tiedn
 assert [*Path("installed/tiednmt/kernels").glob("_cpu*")], "the kernels were not compiled"
 EOF
 installed/bin/tiednmt --version
-for command in translate evaluate export inspect vocabulary; do
+for command in translate evaluate serve export inspect analyse vocabulary; do
     installed/bin/tiednmt "$command" --help >/dev/null
 done
+# fairseq finds the plugin by the path that the command prints
+python -m fairseq_cli.train --user-dir "$(installed/bin/tiednmt path)" --help 2>/dev/null |
+    grep -q tied_cross_entropy
 ls -l "$out"/*.whl

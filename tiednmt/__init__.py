@@ -31,8 +31,8 @@ def load(
         translator = tiednmt.load("en-cs")
         translator.translate(["A dog runs.", "Two men talk."])   # ["Pes běží.", "Dva muži mluví."]
 
-    From a checkpoint of ``fairseq-train``, with the folder that it was trained on; from several
-    models, whose probabilities are averaged at every step (they need the same dictionaries)::
+    From a checkpoint of ``fairseq-train``, with the prepared folder that it was trained on; or from
+    several models with the same dictionaries, whose probabilities are averaged at every step::
 
         tiednmt.load("runs/checkpoint_best.pt", data="data/multi30k-en-cs")
         tiednmt.load(["en-cs", "en-cs-seed-2"])
@@ -57,19 +57,19 @@ def load(
             for translation in translator.stream(lines):
                 print(translation)
 
-    A translator may be used by several threads; they take turns. On a CPU with several cores
-    (``torch.get_num_threads()``) the main thread's batches are shared among processes, which
-    ``close`` ends, as the end of a ``with`` block does.
+    Several threads may share a translator; they take turns. On a CPU with several cores
+    (``torch.get_num_threads()``), the main thread's batches are split among processes, which end
+    with ``close`` or a ``with`` block.
 
     Args:
         model: a model folder or a checkpoint, or several of them.
         data: the prepared folder of checkpoints; by default the one that they were trained on.
-        int8: decode with int8 weights, on the CPU: faster, and nearly the same translations. By
-            default where the folder was exported with them.
+        int8: decode with int8 weights on the CPU, which is faster and gives nearly the same
+            translations. By default as the folder was exported.
         cpu: use no GPU, even if there is one.
 
     Raises:
-        UserError: a ValueError whose one line names the problem and the way out.
+        UserError: a ValueError with one line that names the problem and the way out.
     """
     from tiednmt.translation.loading import load_translator
 

@@ -138,7 +138,9 @@ def configuration(path: Path, state: dict[str, Any]) -> Any:
         UserError: it holds none.
     """
     if state["cfg"] is None:
-        raise UserError(f"{path}: holds no configuration, so it is no checkpoint of fairseq-train")
+        raise UserError(
+            f"{path}: holds no configuration, so it is not a checkpoint of fairseq-train"
+        )
     return state["cfg"]
 
 

@@ -119,7 +119,7 @@ def write_json(path: Path, content: object) -> None:
         text = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False)
         text.encode("utf-8")
     except ValueError as error:
-        raise UserError(f"{path}: not written, since it is no JSON: {error}") from error
+        raise UserError(f"{path}: not written, since it is not JSON: {error}") from error
     with write_whole(path) as file:
         file.write(text + "\n")
 

@@ -1,8 +1,8 @@
 """The one place that decides which embedding matrix is which (Press & Wolf 2017, section 3).
 
 A model has a source input embedding U_src, a target input embedding U_tgt and an output embedding
-V. Tying shares the ``nn.Embedding`` *module*, so that nothing that replaces a parameter can part
-the matrices again. This module needs torch alone.
+V. Tying shares the ``nn.Embedding`` *module*, so nothing that replaces a parameter can separate the
+matrices again. This module needs only torch.
 
 =============  =====================  ====================
 ``--tying``    one matrix             needs
@@ -48,15 +48,21 @@ class Vocabulary(Protocol):
 
 @dataclass(frozen=True)
 class Embeddings:
-    """The matrices of a model; tied matrices are the same module object."""
+    """The matrices of a model; tied matrices are the same module object.
 
-    source: nn.Embedding | None  # a language model has none
+    Attributes:
+        source: the source input embedding; None in a language model.
+        target: the target input embedding.
+        output: the output embedding V with its bias and the projection P.
+    """
+
+    source: nn.Embedding | None
     target: nn.Embedding
     output: OutputLayer
 
 
 class Dims(NamedTuple):
-    """Numbers per row of each matrix."""
+    """Numbers per row of each matrix: ``source`` and ``target`` input, and ``output`` embedding."""
 
     source: int
     target: int
@@ -73,23 +79,23 @@ def build_embeddings(
     rank: int = 0,
     output_map: OutputMapOptions | None = None,
 ) -> Embeddings:
-    """Source input, target input and output embedding, tied as told.
+    """Build the source input, target input and output embedding, tied by a mode.
 
     Args:
         tying: one of :data:`~tiednmt.modes.TYINGS`.
-        source: the source vocabulary; None for a language model, which has the target's alone.
+        source: the source vocabulary; None for a language model, which only has a target.
         target: the target vocabulary.
-        dim: numbers per embedding, and per feature of the decoder; one for all, or one for each.
+        dim: size of the embeddings and of the decoder's features; one for all, or one for each.
         projection: put a matrix P (dim × dim) before V (Press & Wolf 2017, section 4).
         projection_bias: give P a bias.
-        rank: numbers per row of the matrices where these are factorised, which a
-            :class:`LookupScale` projects up to ``dim``; 0: as many as ``dim``.
+        rank: size of the rows of factorised matrices, which a
+            :class:`LookupScale` projects up to ``dim``; 0: not factorised.
         output_map: maps the matrix to V.
 
     Raises:
-        UserError: both languages are to share a matrix, but the vocabularies differ or there is
-            only one; embeddings of several sizes are to be one matrix; a bias without a P; rows
-            that are factorised, but not shorter.
+        UserError: the languages shall share a matrix, but the vocabularies differ or there is only
+            one; embeddings of different sizes shall be one matrix; P's bias is wanted without P; or
+            factorised rows are not shorter.
     """
     if projection_bias and not projection:
         raise UserError("--projection-bias has no P to be added to; add --projection")
@@ -120,13 +126,13 @@ def build_embeddings(
 
 
 def embedding_rows(tying: str, source: int, target: int, joint: int) -> int:
-    """Rows that the matrices of a model have together.
+    """The total number of rows in the matrices of a model.
 
     Args:
         tying: one of :data:`~tiednmt.modes.TYINGS`.
         source: entries of the source vocabulary.
         target: entries of the target vocabulary.
-        joint: entries of the vocabulary that both share, where ``tying`` needs one.
+        joint: entries of the joint vocabulary, if ``tying`` needs one.
     """
     return {NONE: source + 2 * target, INPUTS: 2 * joint, DECODER: source + target}.get(
         tying, joint
@@ -134,7 +140,16 @@ def embedding_rows(tying: str, source: int, target: int, joint: int) -> int:
 
 
 def require_joint(tying: str, source: Vocabulary | None, target: Vocabulary) -> None:
-    """Refuse a matrix shared by two different vocabularies (contents are compared)."""
+    """Refuse to share a matrix between two different vocabularies.
+
+    Args:
+        tying: the mode, for the message.
+        source: vocabulary of the source; None in a language model.
+        target: vocabulary of the target. Contents are compared, not identities.
+
+    Raises:
+        UserError: the vocabularies differ, or there is no source.
+    """
     if source is None:
         raise UserError(
             f"--tying {tying}: a language model has no source embedding; use --tying decoder"
@@ -177,11 +192,11 @@ DIGEST = "vocabulary_version"  # in a state dict; fairseq's averages skip names 
 
 
 def guard_checkpoints(module: nn.Module, *vocabularies: Vocabulary) -> None:
-    """Let the state dicts of ``module`` hold each matrix once, and fit its vocabularies alone.
+    """Let state dicts of ``module`` store each matrix once, and load only with its vocabularies.
 
     A state dict of ``module`` also holds a digest of its vocabularies. Loading raises a
-    CheckpointError where the digest is another, or where matrices that are one here differ. The
-    children of ``module`` store and load each matrix once, too.
+    CheckpointError if the digest differs, or if matrices that are tied here differ. The
+    children of ``module`` also store and load each matrix once.
     """
     digest = vocabulary_digest(*vocabularies)
     for part in (module, *module.children()):
@@ -250,7 +265,7 @@ def _aliases(module: nn.Module) -> Iterator[tuple[str, str]]:
 
 
 def vocabulary_digest(*vocabularies: Vocabulary) -> Tensor:
-    """Four integers that change with any entry or its place, to be stored with a model."""
+    """Four integers, stored with a model, that depend on every entry and its position."""
     text = "\n\n".join("\n".join(vocabulary.symbols) for vocabulary in vocabularies)
     digest = hashlib.sha256(text.encode()).digest()
     numbers = [int.from_bytes(digest[i : i + 4], "big") for i in range(0, 16, 4)]
@@ -269,11 +284,14 @@ FACTORS, PRIVATE = "factors of the embeddings", "private source rows"
 class TieMap:
     """Which matrices are tied, and what that saves.
 
-    ``between`` lists the operations between a matrix and its uses, as in the signature.
+    Attributes:
+        groups: for each matrix, the names of its uses and its size (rows, dim).
+        others: the number of parameters of everything else, by name.
+        between: the operations between a matrix and its uses, as in the signature.
     """
 
-    groups: tuple[tuple[tuple[str, ...], tuple[int, int]], ...]  # (names, (rows, dim)) per matrix
-    others: Mapping[str, int]  # parameters of what is not an embedding, by name
+    groups: tuple[tuple[tuple[str, ...], tuple[int, int]], ...]
+    others: Mapping[str, int]
     between: str = ""
 
     @property
@@ -290,7 +308,7 @@ class TieMap:
 
     @property
     def signature(self) -> str:
-        """What is tied, in the manner of sacreBLEU's signatures, to be printed with a result."""
+        """One line, in the style of sacreBLEU's signatures, that is printed with every result."""
         sizes = dict.fromkeys(rows for _, (rows, _) in self.groups)
         dims = dict.fromkeys(dim for _, (_, dim) in self.groups)
         parts = {

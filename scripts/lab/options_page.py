@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from copy import copy
 from importlib import import_module
+from typing import get_type_hints
 from unittest.mock import patch
 
 from scripts.lab.run.specs import ROOT
@@ -125,7 +126,12 @@ def _of_dataclass(config: type) -> list[argparse.Action]:
 
     parser = argparse.ArgumentParser()
     gen_parser_from_dataclass(parser, config())
-    return [*actions(parser)]
+    types = get_type_hints(config)
+    listed = [*actions(parser)]
+    for action in listed:
+        if action.type is None and action.nargs != 0:  # its default is another option's value
+            action.type = types.get(action.dest)
+    return listed
 
 
 def _table(listed: Sequence[argparse.Action]) -> str:
@@ -134,11 +140,14 @@ def _table(listed: Sequence[argparse.Action]) -> str:
 
 
 def _form(action: argparse.Action) -> str:
-    """``--beam N``, as one types it."""
+    """``--beam N``, as one types it; of several names the first, of a switch both."""
     named = copy(action)
     named.metavar = action.metavar or _metavar(action)
     values = "" if action.nargs == 0 else argparse.HelpFormatter("")._format_args(named, "")
-    return " ".join(filter(None, (*action.option_strings[-1:], values)))
+    switch = isinstance(action, argparse.BooleanOptionalAction)
+    long = [name for name in action.option_strings if name.startswith("--")]
+    names = long if switch else long[:1]
+    return " ".join(filter(None, (", ".join(names), values)))
 
 
 def _metavar(action: argparse.Action) -> str:
@@ -156,6 +165,8 @@ def _default(action: argparse.Action) -> str:
         return ""
     if not action.option_strings or (isinstance(value, list | tuple) and not value):
         return ""
+    if isinstance(action, argparse.BooleanOptionalAction):
+        return f"`{action.option_strings[0]}`"
     value = "python" if value == sys.executable else value  # which is elsewhere on each machine
     return f"`{' '.join(map(str, value)) if isinstance(value, list | tuple) else value}`"
 

@@ -192,7 +192,10 @@ def _kept(checkpoint: Mapping[str, Any]) -> float:
 
 def prepare(experiment: Experiment, scoring: Scoring, out: Path, options: Options) -> None:
     """Prepare the corpus, and the word-similarity sets where they are needed."""
-    _preprocess(experiment.prepare, _trained_in(experiment, out) / "data", options.raw)
+    command = experiment.prepare
+    if KINDS[experiment.kind].task == "translation":
+        command = (*command, "--no-commands")  # the experiment trains and scores itself
+    _preprocess(command, _trained_in(experiment, out) / "data", options.raw)
     if scoring.measures_similarity:
         _preprocess(("preprocess.wordsim",), out / "wordsim", options.wordsim)
 

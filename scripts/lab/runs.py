@@ -39,7 +39,7 @@ def load(path: Path) -> Section:
         return Section(of_analysis.figures(read_analysis(path / FILE), title))
     if not (path / "record.json").is_file():
         raise UserError(
-            f"{path}: holds no record.json, so it is no finished run, and no {FILE} of "
+            f"{path}: holds no record.json, so it is not a finished run, and no {FILE} of "
             "an analysis either; run the experiment to its end first"
         )
     return _section(read_record(path / "record.json"), path)

@@ -223,7 +223,7 @@ def test_marian_holds_a_tied_matrix_once(trained, tmp_path, tying):
 @pytest.mark.parametrize(
     ("arch", "options", "message"),
     [
-        ("tied_gru", (), "has Transformers alone, not tied_gru"),
+        ("tied_gru", (), "supports only Transformers, not tied_gru"),
         ("tied_transformer", ("--projection",), "no matrix P"),
         ("tied_transformer", ("--input-scale", "3"), r"--input-scale 3: .* 1 or √dim"),
         ("tied_transformer", ("--layernorm-embedding",), "--layernorm-embedding"),

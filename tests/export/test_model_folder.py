@@ -200,7 +200,7 @@ def test_the_command(prepared, checkpoint, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("run", "no model folder"),
+        ("run", "not a model folder"),
         ("nothing.pt", "no such checkpoint"),
         ("c.pt", "fairseq's own"),
     ],

@@ -74,7 +74,7 @@ def damaged(**changes):
 )
 def test_what_cannot_be_is_refused(tmp_path, content):
     (tmp_path / "f").write_bytes(content)
-    with pytest.raises(UserError, match="no whole file of safetensors"):
+    with pytest.raises(UserError, match="not a complete safetensors file"):
         TensorFile(tmp_path / "f")
 
 

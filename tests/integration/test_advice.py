@@ -49,7 +49,7 @@ def test_a_data_bin_and_segmented_texts_say_the_same(prepared, capsys, tmp_path)
     [
         ([], "give checkpoints and --out, or --advise"),
         (["a.pt"], "give checkpoints and --out, or --advise"),
-        (["a.pt", "--advise", "b"], "--advise goes without checkpoints"),
+        (["a.pt", "--advise", "b"], "--advise takes no checkpoints"),
         (["--advise", "b", "--arch", "tied_lstm_lm"], "invalid choice: 'tied_lstm_lm'"),
     ],
 )

@@ -185,7 +185,7 @@ TRAIN = {
         ("{data}", "--ddp-backend", "fully_sharded"),
         r"--ddp-backend fully_sharded: a model of --arch tied_gru_tiny is not split",
     ),
-    "another arch": (("{data}", "--arch", "lstm"), r"--criterion tied_cross_entropy goes with"),
+    "another arch": (("{data}", "--arch", "lstm"), r"--criterion tied_cross_entropy needs a model"),
     "place below a file": (
         ("{data}", "--save-dir", "{folder}/text.pt/run"),
         r"{folder}/text\.pt/run: Not a directory",

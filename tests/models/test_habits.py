@@ -121,7 +121,7 @@ def test_each_option_of_fairseqs_is_taken_or_refused_by_name(ours, theirs):
         except UserError as error:
             refused[option] = str(error)
     for option, line in refused.items():
-        assert line.startswith(f"{option} ") and "is not offered by this architecture: " in line
+        assert line.startswith(f"{option} ") and "is not supported by this architecture: " in line
     assert {"--dropout", "--share-all-embeddings", "--encoder-embed-dim"} <= taken
     if f"tied_{theirs}" == ours:
         assert len(taken) > 2 * len(refused) / 3

@@ -319,7 +319,7 @@ def test_vectors_of_another_size(tmp_path):
 
 def test_no_word_vectors(tmp_path):
     (tmp_path / "a").write_text("w1 0.5 0.5\nw2 one two\n")
-    with pytest.raises(UserError, match="line 2: no word vectors"):
+    with pytest.raises(UserError, match="line 2: not word vectors"):
         build_alone(NONE, decoder_embed_path=str(tmp_path / "a"))
 
 

@@ -327,7 +327,7 @@ def test_contradictions_are_refused(options, message):
     ("content", "message"),
     [
         ("", "units.txt: holds no units"),
-        ("w3\nwhat\n", "units.txt, line 2: 'what' is no unit of the dictionary"),
+        ("w3\nwhat\n", "units.txt, line 2: 'what' is not a unit of the dictionary"),
         ("w3\n\nw4\n", "units.txt, line 2: '' is no unit"),
         ("<pad>\n", "units.txt, line 1: '<pad>' is no unit"),
     ],

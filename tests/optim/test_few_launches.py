@@ -1,13 +1,15 @@
-"""Adam and the norm of the gradient over lists, beside fairseq's own, parameter by parameter."""
+"""Updates over lists of parameters, beside fairseq's own, parameter by parameter."""
 
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
 from fairseq import utils
 from fairseq.optim.adam import Adam
+from fairseq.optim.fp16_optimizer import FP16Optimizer
 
 import tiednmt.plugin  # noqa: F401
 from tiednmt.optim import few_launches
@@ -72,3 +74,34 @@ def test_the_norm_of_the_gradient(dtype):
     for weight, grad in zip(weights, before, strict=True):
         expected = (grad.double() * 0.5 / together.norm()).to(dtype)
         torch.testing.assert_close(weight.grad, expected)
+
+
+def copied(gradients, to_single, to_half):
+    """Parameters in bfloat16 and their copies, as fairseq's optimizer has them, after an update."""
+    halves = parameters(torch.bfloat16)
+    halves[2].requires_grad_(False)
+    singles = FP16Optimizer.build_fp32_params(None, halves, flatten=False)
+    optimizer = SimpleNamespace(
+        fp16_params=halves, fp32_params=singles, has_flat_params=False, _needs_sync=True
+    )
+    torch.manual_seed(2)
+    for i, half in enumerate(halves):
+        if half.requires_grad and (gradients or i % 2):
+            half.grad = torch.randn_like(half)
+    to_single(optimizer)
+    assert not optimizer._needs_sync
+    to_single(optimizer)  # once an update
+    for single in singles:
+        single.data.add_(single.grad, alpha=-0.1)
+    to_half(optimizer)
+    return [*halves, *singles, *(single.grad for single in singles)]
+
+
+@pytest.mark.parametrize("gradients", [True, False], ids=["all gradients", "some"])
+def test_copies_between_dtypes_are_fairseqs(gradients):
+    names = "_sync_fp16_grads_to_fp32", "_sync_fp32_params_to_fp16"
+    ours = [getattr(FP16Optimizer, name) for name in names]
+    theirs = [one.__wrapped__ for one in ours]
+    one, other = copied(gradients, *ours), copied(gradients, *theirs)
+    assert all(map(torch.equal, one, other))
+    assert not torch.equal(one[1], parameters(torch.bfloat16)[1])

@@ -51,21 +51,23 @@ def test_the_modes_are_those_of_the_models():
 def test_a_script_and_units_in_common():
     advice = advise(pair(both=1500))
     assert advice.tying == THREE_WAY
-    assert "7,504 rows, 17% fewer than one each (9,008)" in advice.reasons[0]
+    assert "7,504 rows, 17% fewer than two separate ones (9,008)" in advice.reasons[0]
     assert "measured" not in " ".join(advice.reasons)  # nothing is known of any
 
 
 def test_different_scripts_and_only_signs_in_common():
     advice = advise(pair(both=60, target=CYRILLIC))
     assert advice.tying == DECODER
-    assert advice.reasons[0].startswith("The scripts differ, and one matrix for both would have")
+    assert advice.reasons[0].startswith("The scripts differ, and one matrix for both languages")
     assert "dictionary per language" in advice.reasons[0]
 
 
 def test_one_script_and_hardly_a_unit_in_common():
     advice = advise(pair(both=60))
     assert advice.tying == DECODER
-    assert advice.reasons[0].startswith("One matrix for both would have 6,064 rows, one each 6,128")
+    assert advice.reasons[0].startswith(
+        "One matrix for both languages would have 6,064 rows, two separate ones 6,128"
+    )
 
 
 @pytest.mark.parametrize(("rest", "tying"), [(1_000_000, THREE_WAY), (100_000_000, NONE)])
@@ -98,7 +100,7 @@ def test_the_smallest_that_loses_nothing_on_a_pair_like_it(three, two, tying):
     advice = advise(pair(both=1500), [known])
     assert advice.tying == tying
     assert "On some (17.8% of the units in both" in advice.reasons[1]
-    assert "which is like this pair" in advice.reasons[1]
+    assert "which is similar" in advice.reasons[1]
     assert f"{three[0]:+.2f}" in advice.reasons[1]
     assert advice.nearest == [known]
 
@@ -147,7 +149,7 @@ def test_what_is_like_it(other, like):
     assert is_like(pair(both=1500), other) == like
     advice = advise(pair(both=1500), [measured(other, (*THREE, (-0.9, 0.001)))])
     assert advice.tying == (NONE if like else THREE_WAY)
-    assert ("No measured pair is like this one; the nearest is some" in advice.reasons[-1]) != like
+    assert ("No measured pair is similar; the nearest is some" in advice.reasons[-1]) != like
 
 
 def test_the_nearest_is_one_of_the_same_script():

@@ -153,8 +153,19 @@ def test_the_vocabulary_report_says_which_tying_fits(files, write, prepare, tmp_
         assert overlap[side]["shared"] == pytest.approx(shared, abs=1e-4)
         assert overlap[side]["scripts"] == {"Latin": 1.0}
     assert f"{len(both):,} of {len({*counts[0], *counts[1]}):,} units are in both" in report
-    assert re.search(r"By this --tying (three-way|decoder) fits\. One matrix for both", report)
+    assert re.search(r"This suggests --tying (three-way|decoder)\. One matrix for both", report)
     assert f"python -m scripts.analyse --advise '{dest}'" in report
+
+
+def test_the_next_commands_can_be_left_out(files, write, prepare, tmp_path, capsys):
+    raw, dest = write(files), tmp_path / "dest"
+    prepare(raw, dest)
+    told = capsys.readouterr().out
+    prepare(raw, dest, "--no-commands")
+    report, _, commands = told.partition("\nNext:\n")
+    assert capsys.readouterr().out == report
+    assert commands.startswith("fairseq-train ") and "\npython -m scripts.evaluate " in commands
+    assert "commands" not in json.loads((dest / "manifest.json").read_text())["options"]
 
 
 def test_a_folder_of_an_earlier_version_has_no_overlap(files, write, prepare, tmp_path, capsys):

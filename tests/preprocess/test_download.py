@@ -165,7 +165,7 @@ def test_a_file_without_published_hash_is_held_to_its_first_download(server, tmp
 def test_too_little_space_is_known_before_anything_is_fetched(server, tmp_path, monkeypatch):
     free = SimpleNamespace(total=0, used=0, free=len(CONTENT) * 2 - 1)
     monkeypatch.setattr("shutil.disk_usage", lambda path: free)
-    with pytest.raises(UserError, match=r"0\.0 GB are to be downloaded and 0\.0 GB are free"):
+    with pytest.raises(UserError, match=r"0\.0 GB are to download, and 0\.0 GB are free"):
         all_of(server, tmp_path, {"a": SHA256, "b": SHA256})
     assert server.ranges == []
     (tmp_path / "a.part").write_bytes(CONTENT[:1])  # what is there need not be fetched

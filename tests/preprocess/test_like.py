@@ -51,7 +51,7 @@ def test_text_in_the_units_of_a_model(model, raw, tmp_path):
 
 
 def test_a_tag(model, raw, tmp_path):
-    with pytest.raises(SystemExit, match="--tag <2de>: is no unit of the model"):
+    with pytest.raises(SystemExit, match="--tag <2de>: is not a unit of the model"):
         run(model, raw, tmp_path / "new", "--tag", "<2de>")
     unit = (model / "data-bin" / "dict.en.txt").read_text().split(" ")[0]
     run(model, raw, tmp_path / "new", "--tag", unit)
@@ -61,7 +61,7 @@ def test_a_tag(model, raw, tmp_path):
 
 def test_what_is_refused(model, raw, tmp_path):
     (tmp_path / "there").mkdir()
-    with pytest.raises(SystemExit, match="is there already"):
+    with pytest.raises(SystemExit, match="already exists"):
         run(model, raw, tmp_path / "there")
     short = tmp_path / "raw"
     short.mkdir()
@@ -71,5 +71,5 @@ def test_what_is_refused(model, raw, tmp_path):
     with pytest.raises(SystemExit, match=r"valid\.en has 4 lines, .*valid\.de 1"):
         run(model, short, tmp_path / "new")
     two = prepare(tmp_path / "two", joint=False)
-    with pytest.raises(SystemExit, match="a dictionary each"):
+    with pytest.raises(SystemExit, match="one dictionary per language"):
         run(two, raw, tmp_path / "new")

@@ -180,5 +180,5 @@ def test_int8_steps_are_almost_the_same():
 
 
 def test_int8_of_another_model_is_refused():
-    with pytest.raises(UserError, match="--int8 goes with the models of this plugin"):
+    with pytest.raises(UserError, match="--int8 needs a model of this plugin"):
         quantise(SimpleNamespace())

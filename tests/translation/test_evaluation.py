@@ -911,7 +911,7 @@ def test_other_bad_input(
     (tmp_path / "labels").write_text("news\n")
     assert "1 labels for 30 lines" in refusal(good, *subset, "--domains", tmp_path / "labels")
     two = (*subset, "--subset", "test_2017_flickr")
-    assert "goes with one --subset" in refusal(good, *two, "--domains", tmp_path / "labels")
+    assert "needs exactly one --subset" in refusal(good, *two, "--domains", tmp_path / "labels")
     short = shutil.copytree(folder, tmp_path / "data")
     (short / "raw" / "test_2016_flickr.de").write_text("Ein Hund.\n")
     assert "lines" in refusal(good, *subset, data=short)

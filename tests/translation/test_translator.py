@@ -219,7 +219,7 @@ def test_a_checkpoint_knows_its_folder(prepared, checkpoints, tmp_path):
 def test_what_cannot_be_loaded(prepared, checkpoints, folders, tmp_path):
     with pytest.raises(UserError, match=r"no such checkpoint"):
         tiednmt.load(tmp_path / "none.pt", data=prepared)
-    with pytest.raises(UserError, match="no model folder"):
+    with pytest.raises(UserError, match="not a model folder"):
         tiednmt.load(tmp_path)
     with pytest.raises(UserError, match="give at least one"):
         tiednmt.load([])

@@ -210,9 +210,9 @@ def test_report(prepared, checkpoint, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("trim",), "say what is to stay"),
+        (("trim",), "say what to keep"),
         (("trim", "--text", "{}/empty.en"), r"empty\.en: holds no text"),
-        (("trim", "--text", "{}/text.fr"), "which language is it"),
+        (("trim", "--text", "{}/text.fr"), "cannot tell its language"),
         (("trim", "--keep", "100000"), "--keep 100000: the model has"),
         (("trim", "--keep", "5", "--translate"), "no --text is in the source language"),
         (("trim", "--keep", "5", "--data", "{}/other"), "trained on other dictionaries"),
@@ -249,7 +249,7 @@ def prepare_other(folder, prepared):
 
 def test_nothing_is_written_over(checkpoint, tmp_path):
     (tmp_path / "new").mkdir()
-    with pytest.raises(SystemExit, match="is there already"):
+    with pytest.raises(SystemExit, match="already exists"):
         command("trim", checkpoint, "--keep", 5, "--output", tmp_path / "new")
     assert not list((tmp_path / "new").iterdir())
 

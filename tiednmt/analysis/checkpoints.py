@@ -74,7 +74,9 @@ def load(path: Path, data: Path | None = None) -> Checkpoint:
     state = read_checkpoint(path)
     config = state["cfg"]
     if config is None:
-        raise UserError(f"{path}: holds no configuration, so it is no checkpoint of fairseq-train")
+        raise UserError(
+            f"{path}: holds no configuration, so it is not a checkpoint of fairseq-train"
+        )
     weights = state["model"]
     names = _names(path, config.model, weights)
     named = matrices_of(weights, names)

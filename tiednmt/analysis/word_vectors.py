@@ -98,7 +98,7 @@ def _matrix(path: Path, letter: str, matrix: Any, words: int) -> np.ndarray:
 
 
 def save_word2vec(embedding: Embedding, path: Path) -> None:
-    """Write word2vec's text format: a line of the two sizes, then a word and its row a line."""
+    """Write word2vec's text format: a line of the two sizes, then one word and its row per line."""
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.write("{} {}\n".format(*embedding.vectors.shape))
         for word, row in zip(embedding.words, embedding.vectors, strict=True):
@@ -184,7 +184,7 @@ def _read_text(path: Path, sizes: tuple[int, int] | None) -> KeyedVectors:
     if sizes and read != sizes[0]:
         raise ValueError(f"its first line says {sizes[0]:,} words, but it has {read:,}")
     if read > len(rows):
-        _logger.warning(f"{path}: {read - len(rows):,} words stand there twice; the first counts")
+        _logger.warning(f"{path}: {read - len(rows):,} words occur twice; the first vector is used")
     vectors = KeyedVectors(size)
     vectors.add_vectors(list(rows), np.stack(list(rows.values())))
     return vectors
@@ -225,10 +225,10 @@ def _read_arrays(owner: Any, path: str, subname: Callable[..., str]) -> None:
         if not isinstance(names, list) or not all(
             isinstance(name, str) and name.isidentifier() for name in names
         ):
-            raise UserError(f"{path}: damaged, or made up to harm; its list {listed} is {names!r}")
+            raise UserError(f"{path}: damaged or malicious; its list {listed} is {names!r}")
     if owner.__dict__[_SPARSE]:
         raise UserError(
-            f"{path}: refused, since it has more pickles beside it ({owner.__dict__[_SPARSE]}), "
+            f"{path}: refused, since more pickles are next to it ({owner.__dict__[_SPARSE]}), "
             "which no model of words has; export it as word2vec text"
         )
     for name in owner.__dict__[_PARTS]:

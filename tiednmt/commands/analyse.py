@@ -1,4 +1,4 @@
-r"""What the embeddings of trained models learned: tables, pictures and JSON in one folder.
+r"""Show what the embeddings of trained models learned: tables, pictures and JSON in a folder.
 
 Reads checkpoints of fairseq-train (this package's models and stock lstm, lstm_lm, transformer,
 transformer_lm) and word vectors of word2vec or gensim. U is an input embedding, V an output
@@ -40,7 +40,10 @@ def parser_of(command: str, more: str = "") -> ArgumentParser:
     """The options; ``more`` is told behind the rest."""
     parser = command_parser(command, (__doc__ or "").replace("{command}", command) + more)
     parser.add_argument(
-        "checkpoints", nargs="*", metavar="[NAME=]CHECKPOINT", help="what to analyse"
+        "checkpoints",
+        nargs="*",
+        metavar="[NAME=]CHECKPOINT",
+        help="checkpoint or word vectors, with a name for the tables",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to fill")
     add_options(parser, Options)

@@ -1,4 +1,4 @@
-"""Write a trained model as a folder that has all it needs to translate raw text.
+"""Write a trained model as a folder with everything that translating raw text needs.
 
   tiednmt export runs/checkpoint_best.pt --data data/multi30k-en-cs --out en-cs
   tiednmt export en-cs --out en-cs-int8 --int8
@@ -7,7 +7,7 @@
 By default it is a model folder, which tiednmt.load, tiednmt translate and tiednmt evaluate take:
 weights (model.safetensors), dictionaries, segmentation and a card. --to writes for another engine:
 ctranslate2 (Transformers; also --int8), marian (Transformers, as Hugging Face's MarianMTModel) or
-onnx (every architecture). A tied matrix is in each of them once.
+onnx (every architecture). Each format stores a tied matrix once.
 """
 
 from __future__ import annotations

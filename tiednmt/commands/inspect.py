@@ -1,12 +1,12 @@
-"""Show which matrices of a model are tied: in memory, by value, and as claimed.
+"""Show which matrices of a model are tied: as stored, by value, and as claimed.
 
   tiednmt inspect runs/checkpoint_best.pt
   tiednmt inspect opus-mt-en-de/ model.npz joey/best.ckpt eole/model.00.safetensors
 
 Reads checkpoints of fairseq, safetensors and PyTorch files of Hugging Face, .npz of Marian,
-checkpoints of JoeyNMT, OpenNMT-py and eole, and folders that hold one. The claim is that of the
-configuration in the file or beside it. The exit status is 1 where claim and tensors disagree or a
-file cannot be read. A pickle that could run code is refused.
+checkpoints of JoeyNMT, OpenNMT-py and eole, and folders with one of these. The claim is what the
+configuration says, in the file or next to it. The exit status is 1 if claim and tensors disagree,
+or if a file cannot be read. A pickle that could run code is refused.
 """
 
 from __future__ import annotations
@@ -23,7 +23,13 @@ from tiednmt.errors import UserError, one_line_errors, shown
 def main(argv: Sequence[str] | None = None, command: str = "tiednmt inspect") -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
     parser = command_parser(command, __doc__)
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="file or folder")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint, model file, or folder of one",
+    )
     args = parser.parse_args(argv)
     quiet_libraries()
 

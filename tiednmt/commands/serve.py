@@ -1,11 +1,12 @@
-"""A page in the browser where one types a sentence and sees what a model makes of it.
+"""Serve a page in the browser that shows what a model makes of a sentence.
 
   tiednmt serve en-cs
   tiednmt serve runs/checkpoint_best.pt --port 8080
 
-It shows the translations, the attention of the best, and the nearest neighbours of a word in each
-embedding matrix; under three-way tying that is one matrix for both languages. Only this machine can
-open the page, unless --host says otherwise. There is a JSON interface too (tiednmt.serve.server).
+It shows the translations, the attention of the best one, and the nearest neighbours of a word in
+each embedding matrix. Under three-way tying that is one matrix for both languages. Only this
+machine can open the page, unless --host says otherwise. There is also a JSON interface
+(tiednmt.serve.server).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None, command: str = "tiednmt serve") -> N
         "--host",
         default="127.0.0.1",
         metavar="ADDRESS",
-        help="address to serve at; there is no password: whoever reaches it can use it "
+        help="address to listen on; there is no password, so anyone who reaches it can use it "
         "(default: 127.0.0.1, which only this machine reaches)",
     )
     args = parser.parse_args(argv)

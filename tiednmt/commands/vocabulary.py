@@ -1,10 +1,10 @@
-"""Change the vocabulary of a trained model, or say what it is used for.
+"""Change the vocabulary of a trained model, or show what it is used for.
 
   tiednmt vocabulary trim runs/x/checkpoint_best.pt --text test.en --translate --output y
   tiednmt vocabulary tie runs/none/checkpoint_best.pt --tying three-way --output y
 
-What is written is a new folder, with the checkpoint, its dictionaries and its segmentation. See
-docs/vocabulary.md.
+The result is a new folder with the checkpoint, its dictionaries and its segmentation; the original
+model stays unchanged. See docs/vocabulary.md.
 """
 
 from __future__ import annotations

@@ -84,8 +84,8 @@ def read_row_movement(folder: Path) -> dict[str, Any] | None:
 
     Returns:
         ``updates`` (how many were measured) and ``matrices``: by name a list over bands of
-        frequency ranks of ``ranks`` (first and last), ``rows``, ``moved`` (rows an update) and
-        ``distance`` (mean Euclidean distance a row and update).
+        frequency ranks of ``ranks`` (first and last), ``rows``, ``moved`` (rows per update) and
+        ``distance`` (mean Euclidean distance per row and update).
 
     Raises:
         UserError: the file is damaged.

@@ -137,7 +137,7 @@ class TiedCrossEntropy(FairseqCriterion):
         layer = getattr(model, "output_layer", None)
         if not isinstance(layer, OutputLayer):
             raise UserError(
-                "--criterion tied_cross_entropy goes with the models of this plugin; "
+                "--criterion tied_cross_entropy needs a model of this plugin; "
                 "use label_smoothed_cross_entropy with this --arch"
             )
         if self.projection_penalty and layer.projection is None:
@@ -191,7 +191,7 @@ class TiedCrossEntropy(FairseqCriterion):
         return self.graphs
 
     def _batches_that_share_an_update(self) -> int:
-        # fairseq sums the loss over workers and --update-freq; the penalty counts once an update
+        # fairseq sums the loss over workers and --update-freq; the penalty counts once per update
         return distributed_utils.get_data_parallel_world_size() * self.batches_per_update
 
     @classmethod

@@ -14,24 +14,24 @@ class Options:
     """What is looked at: words for neighbours, how many and how on the map, sentences."""
 
     data: Path | None = option(
-        "folder of preprocess.*, or a data-bin (default: where a checkpoint says)",
+        "prepared folder or data-bin (default: the one that the checkpoint names)",
         default=None,
         metavar="PREPARED",
     )
     similarity: tuple[Path, ...] = option(
         "word-similarity sets, or folders of them (python -m preprocess.wordsim)", default=()
     )
-    words: tuple[str, ...] = option("show their nearest neighbours", default=(), metavar="WORD")
-    map: str = option("the map's method", default=PCA, choices=PROJECTIONS)
-    map_words: int = option(
-        "so many of the most frequent words on the map", default=300, type=positive
+    words: tuple[str, ...] = option(
+        "words whose nearest neighbours are shown", default=(), metavar="WORD"
     )
+    map: str = option("method of the map", default=PCA, choices=PROJECTIONS)
+    map_words: int = option("show the N most frequent words on the map", default=300, type=positive)
     sentences: Path | None = option(
-        "raw source text, a sentence per line: show the attention of its translation",
+        "raw source text, one sentence per line, whose attention is shown",
         default=None,
         metavar="FILE",
     )
     export: str | None = option(
         "write the embeddings for other tools", default=None, choices=EXPORT_FORMATS
     )
-    cpu: bool = option("run on the CPU, even with a GPU", default=False)
+    cpu: bool = option("run on the CPU even if there is a GPU", default=False)

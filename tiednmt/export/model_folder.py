@@ -1,4 +1,4 @@
-"""Model folders: all that a translator needs, and nothing that could run.
+"""Model folders: everything that a translator needs, and nothing that can run code.
 
 =====================  =========================================================================
 ``model.safetensors``  every matrix once; the metadata say which other names each has
@@ -9,8 +9,8 @@
 ``README.md``          the card for people
 =====================  =========================================================================
 
-With int8 weights a matrix is a table of whole numbers, NAME, and a scale per row, NAME.scale. It
-serves lookups and scores alike.
+With int8 weights, a matrix is an integer table, NAME, and a scale per row, NAME.scale. The table of
+a tied matrix serves both lookups and scores.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def write_model_folder(
     scores: Scores | None = None,
     origin: Origin | None = None,
 ) -> None:
-    """Write a model folder, which gets its name when it is whole.
+    """Write a model folder, which appears under its name only when it is complete.
 
     Args:
         folder: to be made; an empty one may be there.
@@ -186,9 +186,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file, so {folder} is no model folder") from None
+        raise UserError(f"{path}: no such file, so {folder} is not a model folder") from None
     except (ValueError, RecursionError):
-        raise UserError(f"{path}: no JSON; copy the folder again") from None
+        raise UserError(f"{path}: not JSON; copy the folder again") from None
     fields = {"tiednmt": str, "architecture": str, "weights": str, "model": dict, "files": dict}
     if not isinstance(config, dict) or not isinstance(config.get("format"), int):
         raise UserError(f"{path}: not the configuration of a model folder of tiednmt export")

@@ -34,6 +34,6 @@ def is_folder(path: Path, data: Path | None) -> bool:
         return True
     if path.is_dir():
         raise UserError(
-            f"{path}: no model folder (it has no config.json); give one, or a checkpoint"
+            f"{path}: not a model folder (it has no config.json); give one, or a checkpoint"
         )
     return False

@@ -62,5 +62,7 @@ def require_transformer(model: Any, engine: str) -> TiedTransformerModel:
     """
     if not isinstance(model, TiedTransformerModel):
         name = next((n for n, known in MODEL_REGISTRY.items() if known is type(model)), "this")
-        raise UserError(f"{engine} has Transformers alone, not {name}; ONNX has all architectures")
+        raise UserError(
+            f"{engine} supports only Transformers, not {name}; ONNX supports all architectures"
+        )
     return model

@@ -157,4 +157,4 @@ def _require_little_endian() -> None:
 
 
 def _damaged(path: Path, why: str) -> UserError:
-    return UserError(f"{path}: no whole file of safetensors ({why}); copy it again")
+    return UserError(f"{path}: not a complete safetensors file ({why}); copy it again")

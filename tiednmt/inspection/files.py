@@ -107,7 +107,7 @@ def _read_npz(path: Path) -> StoredModel:
     except (ValueError, OSError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"{path}: no .npz of numbers alone ({error}); copy it again") from None
+        raise UserError(f"{path}: not an .npz of plain numbers ({error}); copy it again") from None
     return StoredModel(path, "npz", tensors, config=config or _config_beside(path))
 
 
@@ -127,7 +127,7 @@ def _read_torch(path: Path) -> StoredModel:
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         why = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
-        raise UserError(f"{path}: no whole file of torch ({why}); copy it again") from None
+        raise UserError(f"{path}: not a complete file of torch ({why}); copy it again") from None
     if not isinstance(content, Mapping):
         raise UserError(f"{path}: holds a {type(content).__name__}, not the tensors of a model")
     tensors = dict(_tensors(content))
@@ -193,5 +193,5 @@ def _yaml(text: bytes, path: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load(text.decode("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
-        raise UserError(f"{path}: its configuration is no YAML") from None
+        raise UserError(f"{path}: its configuration is not YAML") from None
     return config if isinstance(config, dict) else {}

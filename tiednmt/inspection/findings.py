@@ -1,4 +1,4 @@
-"""What is found of the matrices of a file: one, equal or different; as claimed or not."""
+"""Compare the matrices of a file: one, equal or different, and as claimed or not."""
 
 from __future__ import annotations
 
@@ -22,21 +22,35 @@ _LARGE = 4096  # bytes: smaller tensors are often alike, zeros say
 
 @dataclass(frozen=True)
 class Matrix:
-    """A use, and where its matrix is stored; ``shape`` is rows × dim."""
+    """The matrix of one use.
+
+    Attributes:
+        use: source input, target input or output embedding.
+        name: of its tensor in the file.
+        shape: rows × dim.
+        dtype: of the tensor.
+        is_stored: whether the file stores it under its own name, not that of another use.
+    """
 
     use: str
     name: str
     shape: tuple[int, ...]
     dtype: str
-    is_stored: bool  # under a name of its own
+    is_stored: bool
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two uses, what they have in common, and what was claimed."""
+    """Two uses, compared.
+
+    Attributes:
+        uses: their names.
+        found: ``ONE`` matrix, ``EQUAL`` numbers stored twice, or ``DIFFERENT``.
+        claimed: whether the configuration says that they are tied; None if it says nothing.
+    """
 
     uses: tuple[str, str]
-    found: str  # ONE, EQUAL or DIFFERENT
+    found: str
     claimed: bool | None
 
     @property
@@ -50,14 +64,14 @@ class Findings:
     """What :func:`inspect` found of a file.
 
     Attributes:
-        path: of the file.
-        toolkit: that wrote it, by its names.
-        parameters: numbers in it, those that are stored twice counted once.
-        matrices: what each use reads.
-        pairs: source and target input, target input and output.
-        claim: of the configuration.
-        twice: names of tensors with the same numbers, which are stored apart.
-        wasted: bytes of those beyond the first.
+        path: the file.
+        toolkit: the one that wrote it, known by its names.
+        parameters: how many numbers it holds; those stored twice count once.
+        matrices: the matrix of each use.
+        pairs: source and target input, and target input and output, compared.
+        claim: what the configuration says.
+        twice: names of tensors with the same numbers that are stored separately.
+        wasted: bytes of these beyond the first of each.
     """
 
     path: Path

@@ -38,7 +38,7 @@ def _cpu_kernels() -> ModuleType | None:
     try:
         from tiednmt.kernels import cpu
     except ImportError as error:
-        logger.warning("slower than it could be: %s", error)
+        logger.warning("running without some optimisations: %s", error)
         return None
     return cpu
 
@@ -51,6 +51,6 @@ def _gpu_kernels(device: torch.device) -> ModuleType | None:
 
         gpu.try_out(device)
     except Exception as error:
-        logger.warning("the steps of the decoder run without fused kernels, slower: %s", error)
+        logger.warning("the decoder runs without fused kernels and more slowly: %s", error)
         return None
     return gpu

@@ -1,1 +1,1 @@
-"""Models: one architecture a file."""
+"""Models: one architecture per file."""

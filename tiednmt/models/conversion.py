@@ -45,7 +45,7 @@ def convert(state: Mapping[str, Any]) -> tuple[Checkpoint, str]:
         UserError: there is no such model on the other side, or it lacks what this one has.
     """
     if state["cfg"] is None:
-        raise UserError("it holds no configuration, so it is no checkpoint of fairseq-train")
+        raise UserError("it holds no configuration, so it is not a checkpoint of fairseq-train")
     name = registered_name(state["cfg"]["model"]) or ""
     model = ARCH_MODEL_REGISTRY.get(name) or MODEL_REGISTRY.get(name)
     options = plain_options(state["cfg"]["model"])

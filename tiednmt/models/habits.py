@@ -177,7 +177,7 @@ def translated(options: Mapping[str, Any], own: Collection[str]) -> dict[str, An
             continue
         value = "" if asked is True else f" {asked}"
         raise UserError(
-            f"{option_name(name)}{value} is not offered by this architecture: {instead}"
+            f"{option_name(name)}{value} is not supported by this architecture: {instead}"
         )
     said = _values(options, own)
     if options.get(UNSCALED):

@@ -248,7 +248,7 @@ class RecurrentLanguageModel(LanguageModel):
 
     @classmethod
     def build_network(cls, cfg: Any) -> RecurrentNetwork:
-        """The recurrent network that reads ``embed_dim`` numbers a step."""
+        """The recurrent network that reads ``embed_dim`` numbers per step."""
         raise NotImplementedError
 
 

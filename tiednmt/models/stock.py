@@ -110,7 +110,7 @@ class StockModel:
         matrices = matrices_of(weights, names)
         if OUTPUT not in matrices:
             raise CheckpointError(
-                "the checkpoint has an adaptive softmax, which this architecture has not"
+                "the checkpoint has an adaptive softmax, which this architecture does not have"
             )
         bias = take(weights, self.names.bias)
         ours = {
@@ -126,7 +126,7 @@ class StockModel:
                 used.update(of)
         if left := [n for n in weights if n not in used and not n.endswith(_IGNORED)]:
             raise CheckpointError(
-                f"the checkpoint has parts that this architecture has not: {', '.join(left[:3])}"
+                f"the checkpoint has parts that this architecture lacks: {', '.join(left[:3])}"
             )
         constant = torch.tensor(scale, dtype=torch.float64)
         scales = {prefix + CONSTANT: constant for prefix in _SCALES if scale != 1}

@@ -1,4 +1,4 @@
-"""What every architecture of this package is: tied matrices, one output layer, a stepper."""
+"""The base of every architecture here: tied matrices, one output layer, a stepper."""
 
 import copy
 import logging
@@ -60,7 +60,7 @@ Self = TypeVar("Self", bound="TiedModel")
 
 
 def input_scale_field(default: str) -> Any:
-    """The option ``--input-scale``, whose default each family of models has found for itself."""
+    """The option ``--input-scale`` with the default of a family of models."""
     return field(
         default=default,
         metadata={
@@ -167,7 +167,7 @@ class TiedModelConfig(FairseqDataclass):
 
 
 class TiedModel(BaseFairseqModel):
-    """A model with tied matrices, whose checkpoints hold each once and fit one vocabulary alone."""
+    """A model with tied matrices; checkpoints store each once and fit only its vocabularies."""
 
     parameter_names: ClassVar[ParameterNames] = OURS
     stock: ClassVar[StockModel | None] = None  # the model of fairseq that it can stand in for
@@ -207,7 +207,7 @@ class TiedModel(BaseFairseqModel):
         raise NotImplementedError
 
     def complete(self, cfg: TiedModelConfig, *dictionaries: Dictionary) -> None:
-        """Set the precision and guard the checkpoints; to be called once all parts have a start."""
+        """Set the precision and guard the checkpoints; call it when all parts are initialised."""
         private = getattr(cfg, "private_units", "")
         if private and not any(scale.private for _, scale in self.lookups.values()):
             raise UserError(f"--private-units: {type(self).__name__} has no private rows")
@@ -263,7 +263,7 @@ class TiedModel(BaseFairseqModel):
 
     @property
     def lookups(self) -> dict[str, tuple[nn.Embedding, LookupScale]]:
-        """The input embeddings by what they are, each with the scale of what is looked up."""
+        """The input embeddings by use, each with the scale of its lookups."""
         embeddings = self.embeddings
         of_target = (embeddings.target, self.decoder.input_scale)
         if embeddings.source is None:
@@ -273,7 +273,7 @@ class TiedModel(BaseFairseqModel):
 
     @property
     def learned_scales(self) -> dict[str, Tensor]:
-        """The scales of ``lookups`` that are parameters, by the use that they are of."""
+        """The learned scales of ``lookups``, by use."""
         scales = {use: scale.factor for use, (_, scale) in self.lookups.items()}
         return {use: factor for use, factor in scales.items() if factor is not None}
 
@@ -289,21 +289,24 @@ class TiedModel(BaseFairseqModel):
 
     @property
     def stepper(self) -> Stepper | None:
-        """What beam search needs of the decoder; None where only fairseq's search can serve."""
+        """The decoder as beam search needs it; None if only fairseq's search can be used."""
         return None
 
     def set_num_updates(self, num_updates: int) -> None:
-        """fairseq tells every batch of training."""
+        """fairseq calls this with the number of updates so far."""
         super().set_num_updates(num_updates)
         self.num_updates = num_updates
 
     # --- decoding ------------------------------------------------------------------------------
 
     def freeze_for_decoding(self, kind: type[FrozenLinear] | None) -> None:
-        """Multiply with copies of the weights where no gradient is recorded, or (``None``) not.
+        """Multiply with frozen copies of the weights where no gradient is recorded.
 
-        This concerns all linear layers, V, and what has ``freeze`` of its own. A copy is made anew
-        when its weight has changed.
+        This applies to all linear layers, V, and modules with their own ``freeze``. A copy is
+        renewed when its weight changes.
+
+        Args:
+            kind: what the copies are, such as packed or int8; None uses the weights again.
         """
         tune_process()  # before the first product, which packs a weight
         for module in self.modules():
@@ -313,7 +316,7 @@ class TiedModel(BaseFairseqModel):
                 module.freeze(kind)
 
     def prepare_for_inference_(self, cfg: DictConfig) -> None:
-        """fairseq announces that the model will not be trained any more."""
+        """fairseq calls this when the model will not be trained any more."""
         wanted = owners_in(getattr(cfg.generation, "retain_dropout_modules", None) or ())
         owners = {m.owner for m in self.modules() if isinstance(m, Dropping) and m.owner}
         if unknown := sorted(wanted - owners):
@@ -553,7 +556,7 @@ def _units_in(path: Path, dictionary: Dictionary) -> list[int]:
     for number, unit in enumerate(units, start=1):
         if unit not in entries or unit == dictionary.pad_word:
             raise UserError(
-                f"--private-units {path}, line {number}: {unit!r} is no unit of the dictionary"
+                f"--private-units {path}, line {number}: {unit!r} is not a unit of the dictionary"
             )
     return [entries[unit] for unit in units]
 

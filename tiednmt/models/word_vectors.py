@@ -15,7 +15,7 @@ VECTORS = ("encoder_embed_path", "decoder_embed_path")  # options of fairseq's o
 
 
 def read_vectors(path: Path, wanted: Collection[str] | None = None) -> dict[str, Tensor]:
-    """The vectors of these units, or of all: a unit and its numbers a line, as word2vec writes.
+    """The vectors of these units, or of all: one unit and its numbers per line, as word2vec writes.
 
     The first line may have the two sizes.
 
@@ -33,15 +33,15 @@ def read_vectors(path: Path, wanted: Collection[str] | None = None) -> dict[str,
                     continue
                 size = size or len(values)
                 if len(values) != size:
-                    raise ValueError(f"{len(values)} numbers, where others have {size}")
+                    raise ValueError(f"{len(values)} numbers, while others have {size}")
                 if units is None or unit in units:
                     vectors[unit] = torch.tensor([float(value) for value in values])
     except FileNotFoundError:
         raise UserError(f"{path}: no such file of word vectors") from None
     except ValueError as error:
         raise UserError(
-            f"{path}, line {number}: no word vectors as text ({error}); export them so, with "
-            "tiednmt analyse --export word2vec or with save_word2vec_format of gensim"
+            f"{path}, line {number}: not word vectors as text ({error}); export them with "
+            "tiednmt analyse --export word2vec, or with gensim's save_word2vec_format"
         ) from None
     return vectors
 

@@ -28,10 +28,15 @@ from tiednmt.modules.linear import Matmul, in_precision
 
 
 class SequenceLoss(NamedTuple):
-    """Sums over the tokens that count (nats)."""
+    """Sums over the tokens that count, in nats.
 
-    loss: Tensor  # what is minimised: NLL, smoothed if asked
-    nll: Tensor  # the negative log-likelihood alone, to be looked at: it has no gradient
+    Attributes:
+        loss: what training minimises: the NLL, with label smoothing if chosen.
+        nll: the negative log-likelihood, for reports; it has no gradient.
+    """
+
+    loss: Tensor
+    nll: Tensor
 
 
 def linear_cross_entropy(

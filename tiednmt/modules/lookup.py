@@ -30,17 +30,17 @@ FACTOR, CONSTANT = "factor", "constant"  # in a state dict: learned or not; neit
 class LookupScale(nn.Module):
     """Multiplies the rows that are looked up in an embedding matrix.
 
-    The factor belongs to the rows that were trained with it, so a state dict holds it, and loading
-    one sets it whatever the options say. Rows without a factor were trained with 1.
+    Rows are only useful with the factor they were trained with. So the state dict stores it, and
+    loading sets it whatever the options say. A state dict without a factor was trained with 1.
 
     Args:
         start: the factor, or what it starts from.
         learned: whether it is a parameter.
-        gradient_scale: what the matrix' gradient from the lookups is multiplied by, beyond
+        gradient_scale: a factor on the matrix's gradient from the lookups, in addition to
             ``start`` (Lopardo et al. 2026, arXiv 2603.26663).
-        up: a layer without bias that makes rows of the embedding's size of shorter ones; it starts
-            so that they keep their length (a factorised embedding: Lan et al. 2020, ALBERT).
-        private: rows that take the place of the matrix' own.
+        up: a layer without bias that projects shorter rows up to the embedding's size, initialised
+            to keep their norm (factorised embeddings: Lan et al. 2020, ALBERT).
+        private: rows that replace those of the matrix.
     """
 
     def __init__(
@@ -98,11 +98,11 @@ class LookupScale(nn.Module):
         return cls(start, False, gradient_scale, up, private)
 
     def forward(self, rows: Tensor, tokens: Tensor | None = None) -> Tensor:
-        """What is read of the rows looked up.
+        """Scale, project and replace the rows looked up.
 
         Args:
             rows: … × numbers per row.
-            tokens: …, whose rows they are; needed where some have private rows.
+            tokens: …, the tokens of these rows; needed if some have private rows.
 
         Returns:
             … × numbers per embedding.

@@ -18,18 +18,18 @@ from tiednmt.modules.output_maps import OutputMapOptions
 class OutputLayer(nn.Module):
     """Scores every entry of the vocabulary: ``V (P h) + b``.
 
-    The layer holds the embedding *module*, not its weight: whatever replaces the parameter later
-    (``load_state_dict(assign=True)``, a change of device or type, parametrisation) is seen by all
-    its users, so that a tied matrix cannot come apart.
+    The layer holds the embedding *module*, not its weight. All users see whatever replaces the
+    parameter later (``load_state_dict(assign=True)``, a change of device or dtype,
+    parametrisation), so a tied matrix cannot come apart.
 
     Args:
         embedding: the matrix E (vocabulary × numbers per row) that V is, or is made of; the same
             module as an input embedding where the two are tied.
         projection: put a matrix P (dim × dim) before V (Press & Wolf 2017, section 4).
         projection_bias: give P a bias, as in the code that the authors released.
-        dim: numbers per feature; where it is not that of a row, a matrix without bias brings the
-            features down to it.
-        output_map: what the rows of E, and the features, become before they score.
+        dim: size of the features; if it differs from that of the rows, a matrix without bias
+            projects the features.
+        output_map: maps the rows of E, and the features, before scoring.
     """
 
     def __init__(
@@ -80,9 +80,11 @@ class OutputLayer(nn.Module):
         return self.map is not None and self.map.drops
 
     def freeze(self, kind: type[FrozenLinear] | None) -> None:
-        """Score with a copy of V where no gradient is recorded, or (``None``) with V itself.
+        """Score with a frozen copy of V where no gradient is recorded.
 
-        :meth:`loss` always uses V itself.
+        Args:
+            kind: what the copy is, such as packed or int8; None scores with V itself again.
+                :meth:`loss` always uses V itself.
         """
         make = kind and (kind.of if self.map is None else partial(self._copy_of_map, kind))
         self.frozen = None if make is None else Frozen(make, *self._weights())
@@ -106,10 +108,16 @@ class OutputLayer(nn.Module):
     def loss(
         self, features: Tensor, target: Tensor, padding_idx: int, label_smoothing: float = 0.0
     ) -> SequenceLoss:
-        """Summed loss of N features (N × dim) against N targets; padding does not count.
+        """The loss, summed over N tokens; it can be differentiated once.
 
-        Label smoothing is fairseq's: ε is spread over the V − 1 other entries. To be differentiated
-        once (:func:`linear_cross_entropy`).
+        Args:
+            features: of the decoder, N × dim.
+            target: indices of the correct tokens, N.
+            padding_idx: the target that does not count.
+            label_smoothing: fairseq's ε, spread over the V − 1 other entries.
+
+        Returns:
+            Loss and negative log-likelihood, see :func:`linear_cross_entropy`.
         """
         if target.device.type == "cpu":  # a GPU would have to wait for the number that is left
             counted = target.ne(padding_idx)

@@ -58,7 +58,7 @@ class StackedLSTM(nn.Module):
         hidden_size: size of every layer's state.
         layers: number of layers.
         dropout: on what one layer hands to the next (Zaremba et al. 2014).
-        recurrent_dropout: on the state handed to the next step, with one mask a window and stream
+        recurrent_dropout: on the state handed to the next step, with one mask per window and stream
             (Gal & Ghahramani 2016), the same for all gates.
         variational: ``dropout`` too draws one mask per window.
         single_bias: use one bias per gate. PyTorch has two, which doubles the effective learning

@@ -1,4 +1,4 @@
-"""fairseq's Adam and norm of the gradient over lists of tensors: the same numbers, fewer launches.
+"""What fairseq does to every parameter in an update, over lists of them: the same, fewer launches.
 
 fairseq has seven operations on every parameter; of a small model on a GPU, launching them takes
 longer than the rest of the update. These have as many on every forty-eight.
@@ -7,8 +7,8 @@ longer than the rest of the update. These have as many on every forty-eight.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 import torch
 from fairseq.optim.adam import Adam
@@ -82,3 +82,43 @@ def total_norm(gradients: Sequence[Tensor], *_: Any) -> Tensor:
     """The norm of all gradients together, in float32; replaces apex' function."""
     norms = torch._foreach_norm(list(gradients), 2, dtype=torch.float32)
     return torch.norm(torch.stack([norm.to(gradients[0].device) for norm in norms]))
+
+
+class MixedPrecision(Protocol):
+    """fairseq's optimizer of parameters in bfloat16 or float16, with a copy of each in float32."""
+
+    fp16_params: list[Tensor]
+    fp32_params: list[Tensor]
+    _needs_sync: bool
+
+
+def copies_go_over_lists(optimizer: MixedPrecision) -> bool:
+    """Whether every trained parameter has a copy of its own, and both have a gradient."""
+    return isinstance(optimizer.fp32_params, list) and all(
+        parameter.grad is not None and copy.grad is not None
+        for parameter, copy in _trained(optimizer)
+    )
+
+
+def copy_gradients(optimizer: MixedPrecision) -> None:
+    """What ``_sync_fp16_grads_to_fp32`` of fairseq does."""
+    if optimizer._needs_sync:
+        pairs = [(copy.grad, parameter.grad) for parameter, copy in _trained(optimizer)]
+        _copy([(to, given) for to, given in pairs if to is not None and given is not None])
+        optimizer._needs_sync = False
+
+
+def copy_parameters(optimizer: MixedPrecision) -> None:
+    """What ``_sync_fp32_params_to_fp16`` of fairseq does."""
+    _copy([(parameter.data, copy.data) for parameter, copy in _trained(optimizer)])
+
+
+def _trained(optimizer: MixedPrecision) -> Iterator[tuple[Tensor, Tensor]]:
+    pairs = zip(optimizer.fp16_params, optimizer.fp32_params, strict=True)
+    return (pair for pair in pairs if pair[0].requires_grad)
+
+
+def _copy(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
+    if pairs:
+        places, given = zip(*pairs, strict=True)
+        torch._foreach_copy_(places, given)

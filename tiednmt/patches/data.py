@@ -44,7 +44,7 @@ def check_dictionaries() -> None:
             raise
         except Exception as error:
             # fairseq's reasons, which name the line but not the file
-            raise UserError(f"{f}: no dictionary of fairseq's ({error}); {_AGAIN}") from error
+            raise UserError(f"{f}: not a dictionary of fairseq ({error}); {_AGAIN}") from error
         if len(self) == before:
             raise UserError(f"{f}: a dictionary without entries; {_AGAIN}")
 
@@ -117,7 +117,7 @@ def require_whole(index: Path, types: int | None = None) -> None:
     elif content.startswith(_huffman_magic()):
         return  # which holds nothing to compare
     else:
-        raise UserError(f"{index}: no index of binarised text; {_AGAIN}")
+        raise UserError(f"{index}: not an index of binarised text; {_AGAIN}")
     length, wanted = text.stat().st_size if text.is_file() else 0, tokens * item.itemsize
     if not wanted or not length:
         raise UserError(f"{text}: holds no text; {_AGAIN}")

@@ -40,7 +40,7 @@ _path_of_checkpoint: ContextVar[str | None] = ContextVar("path_of_checkpoint", d
 def keep_the_check_of_pickles() -> None:
     """Take a setting back that would let ``torch.load`` run what a file says."""
     if os.environ.pop(_UNCHECKED, None) is not None:
-        logger.warning(f"{_UNCHECKED} is not heeded: it would let checkpoints run code")
+        logger.warning(f"{_UNCHECKED} is ignored: it would let checkpoints run code")
 
 
 def read_literals_only() -> None:

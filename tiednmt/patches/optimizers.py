@@ -10,6 +10,7 @@ from fairseq import utils
 from fairseq.models.ema.ema import EMA
 from fairseq.optim import FairseqOptimizer
 from fairseq.optim.adam import Adam
+from fairseq.optim.fp16_optimizer import FP16Optimizer
 from fairseq.tasks import FairseqTask
 from fairseq.trainer import Trainer
 from torch import Tensor
@@ -112,7 +113,9 @@ def _show_average(trainer: Trainer, shown: bool) -> None:
 
 
 def update_in_few_launches() -> None:
-    """Let Adam and the norm of the gradient go over lists of tensors: the same numbers, sooner.
+    """Let Adam, the norm of the gradient and copies between dtypes go over lists of tensors.
+
+    The numbers stay the same.
 
     fairseq goes over parameters one by one, unless apex is installed.
     """
@@ -123,7 +126,17 @@ def update_in_few_launches() -> None:
         fast = few_launches.goes_over_lists(self)
         return (few_launches.step if fast else one_by_one)(self, closure)
 
+    def copy_gradients(one_by_one: Callable[..., None], self: FP16Optimizer) -> None:
+        fast = few_launches.copies_go_over_lists(self)
+        (few_launches.copy_gradients if fast else one_by_one)(self)
+
+    def copy_parameters(one_by_one: Callable[..., None], self: FP16Optimizer) -> None:
+        fast = few_launches.copies_go_over_lists(self)
+        (few_launches.copy_parameters if fast else one_by_one)(self)
+
     patch(Adam, "step", step)
+    patch(FP16Optimizer, "_sync_fp16_grads_to_fp32", copy_gradients)
+    patch(FP16Optimizer, "_sync_fp32_params_to_fp16", copy_parameters)
     if not utils.multi_tensor_l2norm_available:
         utils.multi_tensor_l2norm_available = True
         utils.multi_tensor_total_norm = few_launches.total_norm

@@ -189,7 +189,7 @@ def _require_searchable(cfg: Any, command: str) -> None:
         if fault := allowed.fault(generation[name]):
             raise UserError(f"{option_name(name)} {generation[name]}: {fault}")
     if generation.print_step and not refine:
-        raise UserError("--print-step: goes with --task translation_lev alone; leave it out")
+        raise UserError("--print-step: only for --task translation_lev; leave it out")
     if generation.constraints and command == fairseq_generate.__name__:
         raise UserError("--constraints: fairseq-interactive takes them, fairseq-generate does not")
     if getattr(cfg.scoring, "_name", None) == "wer" and not importlib.util.find_spec(

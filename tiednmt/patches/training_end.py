@@ -21,9 +21,9 @@ _OURS = "tiednmt"  # our entry in a checkpoint's extra_state
 def end_where_told() -> None:
     """Let a run that has come to its end train nothing when it is started again.
 
-    fairseq looks whether it is to stop after an update alone, so that a run which is started again
-    after its end, or was killed after its last checkpoint, goes an update too far. It counts the
-    validations that ``--patience`` looks at anew, too.
+    fairseq checks whether to stop only after an update. A run that is started again after its end,
+    or was killed after its last checkpoint, therefore trains one update too many. fairseq also
+    counts the validations of ``--patience`` from zero.
     """
 
     def load_and_look(load: Callable[..., Any], cfg: Any, trainer: Trainer, **kwargs: Any) -> Any:
@@ -34,7 +34,7 @@ def end_where_told() -> None:
             if not cfg.reset_meters:
                 _restore_patience(ours)
         if trainer.get_num_updates() and (reason := _end_reached(trainer)):
-            logger.info(f"Nothing is left to train: {reason}")
+            logger.info(f"There is nothing left to train: {reason}")
             # the one condition that fairseq looks at before it trains
             with open_dict(trainer.cfg):
                 trainer.cfg.optimization.max_epoch = -1
@@ -99,6 +99,6 @@ def _warn_of_other_batches(ours: Mapping[str, Any], cfg: Any, epoch_itr: Any) ->
     for option, value in now.items():
         if before.get(option) != value:
             logger.warning(
-                f"{option} was {before.get(option)} and is {value}: the epoch goes on after as many"
-                " batches as before, so that a part of it is seen twice or not at all"
+                f"{option} was {before.get(option)} and is {value}: the epoch continues after as"
+                " many batches as before, so part of it is seen twice or not at all"
             )

@@ -21,14 +21,23 @@ from tiednmt.search.stepper import Stepper, Tree, follow, keep
 
 
 class Hypotheses(NamedTuple):
-    """All hypotheses of a batch (N of them, of M tokens together), one after the other."""
+    """All N hypotheses of a batch, of M tokens in total, one after the other.
 
-    sentences: Tensor  # N
-    scores: Tensor  # N
-    lengths: Tensor  # N
-    tokens: Tensor  # M
-    attention: Tensor  # M × S, over the source as given; M × 0 where the decoder has none
-    single: Tensor  # M: the log-probability of each token
+    Attributes:
+        sentences: N, the sentence of each hypothesis.
+        scores: N.
+        lengths: N, in tokens.
+        tokens: M.
+        attention: M × S over the source as given; M × 0 if the decoder has none.
+        single: M, the log-probability of each token.
+    """
+
+    sentences: Tensor
+    scores: Tensor
+    lengths: Tensor
+    tokens: Tensor
+    attention: Tensor
+    single: Tensor
 
 
 class _Beams(NamedTuple):

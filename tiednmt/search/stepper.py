@@ -16,30 +16,47 @@ Tree = Any
 
 
 class Shared(NamedTuple):
-    """A part of the state that a sentence's hypotheses share: its leaves are B × …."""
+    """A part of the state, ``tree``, that a sentence's hypotheses share: its leaves are B × …."""
 
     tree: Tree
 
 
 class StepOutput(NamedTuple):
-    """One step of K hypotheses for each of B sentences."""
+    """One step of K hypotheses for each of B sentences.
 
-    features: Tensor  # B × K × dim, for the output layer
-    state: Tree  # leaves B × K × …, but for Shared parts
-    attention: Tensor | None  # B × K × S, over the source as given
+    Attributes:
+        features: B × K × dim, for the output layer.
+        state: the next state; leaves B × K × …, except for :class:`Shared` parts.
+        attention: B × K × S over the source as given, or None.
+    """
+
+    features: Tensor
+    state: Tree
+    attention: Tensor | None
 
 
 class Stepper(Protocol):
     """A decoder, step by step. A sentence's hypotheses share its memory; each has its own state.
 
-    A state is handed to one step alone, which may write into it.
+    Each state is passed to one step only, which may write into it.
     """
 
     def start(self, encoder_out: Any) -> tuple[Tree, Tree]:
-        """Memory (leaves B × …) and state (leaves B × 1 × …) before the first step."""
+        """Memory (leaves B × …) and state (leaves B × 1 × …) before the first step.
+
+        Args:
+            encoder_out: what the encoder returns.
+        """
 
     def step(self, tokens: Tensor, memory: Tree, state: Tree, position: int) -> StepOutput:
-        """Read the last tokens (B × K) of all hypotheses, which are ``position`` tokens long."""
+        """Read the last token of every hypothesis.
+
+        Args:
+            tokens: B × K.
+            memory: of :meth:`start`.
+            state: of :meth:`start` or of the step before, for the same hypotheses.
+            position: how many tokens each hypothesis has before this one.
+        """
 
 
 def map_tree(
@@ -57,12 +74,12 @@ def map_tree(
 
 
 def keep(tree: Tree, sentences: Tensor) -> Tree:
-    """These sentences alone, in this order (indices of the first dimension)."""
+    """The ``tree`` of these sentences only, in this order (indices of the first dimension)."""
     return map_tree(lambda leaf: leaf.index_select(0, sentences), tree)
 
 
 def follow(state: Tree, parents: Tensor) -> Tree:
-    """The states of the surviving hypotheses: for each sentence those in ``parents`` (B × K)."""
+    """The ``state`` of the surviving hypotheses: for each sentence, of ``parents`` (B × K)."""
 
     def follow_leaf(leaf: Tensor) -> Tensor:
         batch, beam = leaf.shape[:2]

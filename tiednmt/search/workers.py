@@ -50,7 +50,7 @@ class Workers:
             return list(self._pool.map(_work, arguments))
         except BrokenProcessPool as error:
             raise UserError(
-                "a process that decodes was killed, perhaps for want of memory; give smaller "
+                "a process that decodes was killed, perhaps by lack of memory; use smaller "
                 "batches, or set OMP_NUM_THREADS=1 for one process"
             ) from error
 

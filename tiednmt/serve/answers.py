@@ -116,7 +116,7 @@ def _text(question: Mapping[str, Any], name: str) -> str:
     if len(value) > LONGEST:
         raise UserError(f"{name}: {len(value):,} characters; at most {LONGEST:,}")
     if any("\ud800" <= character <= "\udfff" for character in value):
-        raise UserError(f"{name}: half a character (a lone surrogate), which no text has")
+        raise UserError(f"{name}: contains half a character (a lone surrogate)")
     return " ".join(value.split())
 
 

@@ -124,7 +124,7 @@ class TiedLanguageModelingTask(LanguageModelingTask):
         data_buffer_size: int = 0,
         **options: Any,
     ) -> Any:
-        """Windows over streams, ``max_sentences`` streams a worker (or what ``max_tokens`` holds).
+        """Windows over ``max_sentences`` streams per worker (or as many as ``max_tokens`` holds).
 
         Where nothing is learnt a window may be shorter than ``--tokens-per-sample``: with a state
         carried along, its length changes no figure.

@@ -51,7 +51,7 @@ def quantise(model: Any) -> None:
         UserError: it is not a model of this package, or not on the CPU.
     """
     if not isinstance(model, TiedModel):
-        raise UserError("--int8 goes with the models of this plugin")
+        raise UserError("--int8 needs a model of this plugin")
     if model.output_layer.bias.device.type != "cpu":
         raise UserError("--int8 is for decoding on a CPU; add --cpu")
     model.freeze_for_decoding(Int8Linear)

@@ -198,7 +198,7 @@ class TextPipeline:
         return self.source, self.target
 
     def encode(self, line: str, language: str) -> str:
-        """Raw line → space-separated subword units, as they stand in the ``bpe`` folder."""
+        """Raw line → space-separated subword units, as in the ``bpe`` folder."""
         return self.segment(self.tokenise(line, language), language)
 
     def decode(self, units: str, language: str) -> str:
@@ -220,17 +220,17 @@ class TextPipeline:
         return self._tokenisers[language](line)
 
     def segment(self, tokens: str, language: str) -> str:
-        """The outcome of :meth:`tokenise` → space-separated subword units."""
+        """Tokens, as :meth:`tokenise` returns them → space-separated subword units."""
         if self._on_raw_lines:
             return self._sentencepieces[language].segment(tokens)
         return self._byte_pairs[language].segment(tokens)
 
     def normalise(self, line: str) -> str:
-        """Raw line → what is left of it for good, white space and invisible things aside."""
+        """Raw line → its normalised form, without control characters and extra white space."""
         return normalise.normalise(line, self.settings.normalisation)
 
     def as_written(self, line: str, language: str) -> str:
-        """A raw line in the form that :meth:`decode` gives: how a perfect translation looks."""
+        """A raw line in the form that :meth:`decode` returns: that of a perfect translation."""
         return self._with_apostrophes(self.normalise(line), language)
 
     @property

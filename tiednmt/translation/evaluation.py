@@ -73,7 +73,7 @@ def load_systems(
         if folder:
             _require_writable(folder)
     if scoring.domains and len(options.subset) != 1:
-        raise UserError(f"--domains {scoring.domains}: goes with one --subset")
+        raise UserError(f"--domains {scoring.domains}: needs exactly one --subset")
     _comet(scoring, options.cpu)
     for subset in options.subset:
         _set(prepared, subset, scoring)

@@ -31,19 +31,19 @@ LINES_AT_ONCE = 2000  # of a long text: what is held in memory
 
 @dataclass(frozen=True)
 class Translation:
-    """What was found of a line.
+    """The translation of one line.
 
     Attributes:
         text: raw text of the target language.
         score: log-probability, divided by the length (end of sentence included) to the power of
-            ``lenpen``; 0 of a blank line.
+            ``lenpen``; 0 for a blank line.
         units: the subword units of the translation.
         unit_scores: the log-probability of each, and of the end of the sentence.
         source_units: the subword units of the line; unknown ones are replaced by ``<unk>``.
-        alignment: (source unit, unit) by their places from 0: what each unit attends to most.
-            Empty where the model has no attention.
-        attention: what ``alignment`` is taken from: the weights that each unit, and the end of the
-            sentence, gives to the source's units and their end. Each row sums to one.
+        alignment: pairs (source unit, unit), as indices from 0: the source unit that each unit
+            attends to most. Empty if the model has no attention.
+        attention: the weights behind ``alignment``: a row for each unit and for the end of the
+            sentence, over the source's units and their end. Each row sums to one.
     """
 
     text: str
@@ -57,15 +57,15 @@ class Translation:
 
 @dataclass(frozen=True)
 class Translator:
-    """A model, or an ensemble that votes at every step, with the text pipeline it was fed by.
+    """A model, or an ensemble that averages probabilities at every step, and its text pipeline.
 
-    :func:`tiednmt.load` makes one, and its documentation says how to use it.
+    :func:`tiednmt.load` makes one; its documentation shows how to use it.
 
     Attributes:
-        name: what tables call it.
+        name: its name in tables.
         paths: where the models were read from.
-        models: of one pair of dictionaries.
-        task: what searches with them.
+        models: all with the same dictionaries.
+        task: the one that searches with them.
         pipeline: raw text to units and back.
         device: what they run on.
     """
@@ -150,16 +150,16 @@ class Translator:
         progress: str | None = None,
         **search: Any,
     ) -> Any:
-        """Translate raw lines: one out for each in, in order, blank ones blank.
+        """Translate raw lines, one by one and in order; blank lines stay blank.
 
         See :func:`tiednmt.load`.
 
         Args:
             lines: raw text of the source language.
-            nbest: give so many translations of each line, the best first, in a list; at most
-                ``beam``. Where the search has found fewer, there are fewer.
+            nbest: return a list of this many translations per line, the best first; at most
+                ``beam``. The list is shorter if the search finds fewer.
             details: return a :class:`Translation` instead of each string.
-            progress: shown before a bar on stderr, if that is a terminal; no bar without it.
+            progress: label of a progress bar on stderr, if that is a terminal; None: no bar.
             **search: ``beam``, ``lenpen``, ``max_tokens`` and ``max_sentences`` of
                 :class:`~tiednmt.translation.settings.Search`.
 
@@ -263,7 +263,12 @@ class Translator:
     # --- units ---------------------------------------------------------------------------------
 
     def translate_units(self, lines: Sequence[str], search: Search = DEFAULT_SEARCH) -> list[str]:
-        """From subword units to subword units, separated by spaces, one sentence per line."""
+        """Translate subword units, separated by spaces, into subword units.
+
+        Args:
+            lines: one sentence each.
+            search: beam size, length penalty and batch size.
+        """
         translations = [""] * len(lines)
         for i, _source, best in self.hypotheses(lines, search):
             translations[i] = self.task.target_dictionary.string(best["tokens"].cpu())
@@ -272,10 +277,12 @@ class Translator:
     def hypotheses(
         self, lines: Sequence[str], search: Search = DEFAULT_SEARCH
     ) -> Iterator[tuple[int, Tensor, dict[str, Any]]]:
-        """The number, the source's indices and fairseq's best hypothesis of each line of units.
+        """The number of each line, the indices of its source, and fairseq's best hypothesis.
 
-        The longest come first, and there is nothing for blank lines. A line longer than the models'
-        limit is cut there, with a warning.
+        Args:
+            lines: one sentence in subword units each. The longest come first, and blank lines yield
+                nothing. A line longer than the models' limit is cut there, with a warning.
+            search: beam size, length penalty and batch size.
         """
         for i, source, (best, *_) in self._ranked(lines, search):
             yield i, source, best

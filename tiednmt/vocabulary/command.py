@@ -20,17 +20,21 @@ MERGES = Range(0, 10**7)
 
 
 def add_commands(parser: argparse.ArgumentParser) -> None:
-    """Add the commands and their options; each sets ``run``, to be called with what was parsed."""
+    """Add the commands and their options; each sets ``run``, which takes the parsed arguments."""
     commands = parser.add_subparsers(dest="operation", required=True, metavar="COMMAND")
 
     def command(
-        name: str, run: Callable[[argparse.Namespace], None], help: str, model: bool = True
+        name: str,
+        run: Callable[[argparse.Namespace], None],
+        help: str,
+        model: bool = True,
+        output: str = "new folder to write",
     ) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
         made.set_defaults(run=run)
         if model:
             made.add_argument(
-                "model", type=Path, metavar="MODEL", help="checkpoint, or model folder"
+                "model", type=Path, metavar="MODEL", help="checkpoint or model folder"
             )
             made.add_argument(
                 "--data",
@@ -38,75 +42,96 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
                 metavar="DIR",
                 help="prepared folder or data-bin of a checkpoint (default: that of its training)",
             )
-        made.add_argument("--output", type=Path, required=name != "report", metavar="NEW")
+        made.add_argument(
+            "--output", type=Path, required=name != "report", metavar="NEW", help=output
+        )
         return made
 
     trim = command("trim", _trim, "keep the rows that a text needs, or the most frequent ones")
     trim.add_argument("--text", type=Path, nargs="+", default=[], metavar="FILE", help=_TEXT)
-    trim.add_argument("--keep", type=positive, metavar="N", help="the N most frequent units, too")
     trim.add_argument(
-        "--units", type=Path, metavar="FILE", help="a dictionary or list of units: these alone"
+        "--keep", type=positive, metavar="N", help="also keep the N most frequent units"
+    )
+    trim.add_argument(
+        "--units", type=Path, metavar="FILE", help="keep only the units of this dictionary or list"
     )
     trim.add_argument(
         "--translate",
         action="store_true",
-        help="keep what the model writes for the source text, too, and compare its translations",
+        help="also keep what the model writes for the source text, and compare its translations",
     )
     trim.add_argument(
         "--no-characters",
         action="store_true",
-        help="drop single characters that the text has not; by default they stay, so that other "
-        "text can still be written",
+        help="drop single characters that do not occur in the text (default: keep them, so that "
+        "any other text can be written)",
     )
 
-    extend = command("extend", _extend, "add rows for further units; the old ones stay as they are")
+    extend = command("extend", _extend, "add rows for further units; the old rows stay unchanged")
     extend.add_argument("--text", type=Path, nargs="+", default=[], metavar="FILE", help=_TEXT)
     extend.add_argument(
-        "--merges", type=MERGES, default=0, metavar="N", help="learn further merges"
+        "--merges", type=MERGES, default=0, metavar="N", help="number of further merges to learn"
     )
-    extend.add_argument("--language", metavar="CODE", help="of --text, if a new one")
-    extend.add_argument("--pair", metavar="SRC-TGT", help="what the new folder is to translate")
+    extend.add_argument(
+        "--language", metavar="CODE", help="language of --text, if it is new to the model"
+    )
+    extend.add_argument("--pair", metavar="SRC-TGT", help="language pair of the new folder")
     extend.add_argument(
         "--resegment",
         action="store_true",
-        help="let words of the old text have new units, too; by default it stays as it was",
+        help="use new units in words of the old text, too (default: it is segmented as before)",
     )
     extend.add_argument("--symbols", type=Path, metavar="FILE", help="units, one per line")
-    extend.add_argument("--side", choices=SIDES, default=BOTH, help="which dictionary gets them")
     extend.add_argument(
-        "--start", choices=STARTS, default=PARTS, help="how a new row begins (default: %(default)s)"
+        "--side",
+        choices=SIDES,
+        default=BOTH,
+        help="dictionary that gets the symbols (default: %(default)s)",
     )
-    extend.add_argument("--vectors", type=Path, metavar="FILE", help="word vectors as text")
-    extend.add_argument("--seed", type=seed, default=1, metavar="N", help="of --start random")
+    extend.add_argument(
+        "--start",
+        choices=STARTS,
+        default=PARTS,
+        help="how a new row is initialised (default: %(default)s)",
+    )
+    extend.add_argument(
+        "--vectors", type=Path, metavar="FILE", help="word vectors as text, for --start vectors"
+    )
+    extend.add_argument("--seed", type=seed, default=1, metavar="N", help="seed of --start random")
 
-    join = command("join", _join, "make one dictionary of two", model=False)
-    join.add_argument("source", type=Path, metavar="SOURCE-DICT")
-    join.add_argument("target", type=Path, metavar="TARGET-DICT")
+    join = command(
+        "join", _join, "make one dictionary of two", model=False, output="dictionary to write"
+    )
+    join.add_argument("source", type=Path, metavar="SOURCE-DICT", help="dictionary of the source")
+    join.add_argument("target", type=Path, metavar="TARGET-DICT", help="dictionary of the target")
 
     tie = command("tie", _tie, "make one matrix of several, row by row")
-    tie.add_argument("--tying", choices=TYINGS[1:], required=True)
+    tie.add_argument("--tying", choices=TYINGS[1:], required=True, help=_TYING)
     tie.add_argument(
         "--from",
         dest="origin",
         choices=ORIGINS,
         default=MEAN,
-        help="which rows: those of the inputs, of the output, or their mean by frequency "
+        help="rows of the tied matrix: of the inputs or the output, or their mean by frequency "
         "(default: %(default)s)",
     )
 
     untie = command(
-        "untie", _untie, "give the uses of a matrix one each; the model scores as before"
+        "untie", _untie, "give each use of a matrix its own; the model scores as before"
     )
-    untie.add_argument("--tying", choices=TYINGS[:-1], required=True)
+    untie.add_argument("--tying", choices=TYINGS[:-1], required=True, help=_TYING)
 
-    told = command("report", _report, "say what the rows are used for, and what trimming costs")
+    told = command(
+        "report",
+        _report,
+        "show what the rows are used for, and what trimming would cost",
+        output="folder for rows.tsv and report.png",
+    )
     told.add_argument("--text", type=Path, nargs="+", default=[], metavar="FILE", help=_TEXT)
 
 
-_MODEL = "checkpoint, or model folder"
-_TEXT = (
-    "raw text, named by its language, as test.en (segmented text where only a data-bin is given)"
-)
+_TYING = "tying of the new model"
+_TEXT = "raw text named by its language, such as test.en (with a data-bin alone: segmented text)"
 
 
 def _read(args: argparse.Namespace) -> Found:

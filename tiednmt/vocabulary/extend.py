@@ -1,4 +1,4 @@
-"""A larger vocabulary: new rows behind the old ones, which stay as they are, bit for bit."""
+"""A larger vocabulary: new rows after the old ones, which stay unchanged, bit for bit."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Parts = Callable[[str], Sequence[str]]  # a unit → the units it was written wi
 
 @dataclass(frozen=True)
 class Start:
-    """How a new row begins.
+    """How a new row is initialised.
 
-    ``parts``: the mean of the rows of the units that it was written with before. Its score is then
-    the mean of theirs, so that it is never the highest of all. ``unk``: the row of ``<unk>``, which
-    no training lets win. ``random``: normal, as wide as the matrix. ``vectors``: word vectors (or
-    the rows of another model), mapped into the matrix by least squares over the units that both
-    have; those of units without a vector begin as their parts. The bias is that of the parts, or of
-    ``<unk>`` with ``unk``. Of a matrix behind an output map the scores are not linear.
+    ``parts``: the mean of the rows of the units that it used to be split into. Its score is then
+    the mean of theirs and never the highest. ``unk``: the row of ``<unk>``, which training never
+    lets win. ``random``: a normal distribution with the spread of the matrix. ``vectors``: word
+    vectors (or the rows of another model), mapped into the matrix by least squares over the common
+    units; units without a vector are initialised from their parts. The bias is that of the parts,
+    or of ``<unk>`` with ``unk``. With an output map, scores are not linear in the rows.
 
     Attributes:
         kind: one of :data:`~tiednmt.vocabulary.choices.STARTS`.

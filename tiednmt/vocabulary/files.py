@@ -316,7 +316,7 @@ def _write_folder(
 def require_new(output: Path) -> None:
     """Refuse to write over something."""
     if output.exists():
-        raise UserError(f"--output {output}: is there already; choose another name, or remove it")
+        raise UserError(f"--output {output}: already exists; choose another name, or remove it")
 
 
 def _ready_to_train(model: ModelState) -> ModelState:

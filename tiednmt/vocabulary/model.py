@@ -186,7 +186,7 @@ def dictionary_of(like: Dictionary, entries: Iterable[tuple[str, int]]) -> Dicti
     made.nspecial = like.nspecial
     for symbol, count in entries:
         if symbol in made.indices:
-            raise UserError(f"{symbol!r} stands in a dictionary already")
+            raise UserError(f"{symbol!r} is already in a dictionary")
         made.add_symbol(symbol, count)
     return made
 

@@ -54,7 +54,7 @@ def trim_files(
     """
     require_new(output)
     if not texts and keep is None and units is None:
-        raise UserError("say what is to stay: --text FILE…, --keep N, or --units FILE")
+        raise UserError("say what to keep: --text FILE…, --keep N, or --units FILE")
     model = found.model
     lines = {path: _lines(path) for path in texts}
     known = {symbol for dictionary in model.dictionaries for symbol in dictionary.symbols}
@@ -223,7 +223,7 @@ def extend_by_text(
     if not isinstance(segmentation, Subwords):
         if merges:
             raise UserError(
-                "--merges: there is no segmentation to go on with; give the prepared folder as "
+                "--merges: there is no segmentation to continue; give the prepared folder as "
                 "--data, or segmented text without --merges"
             )
         counts = Counter(unit for line in lines for unit in line.split())

@@ -380,7 +380,7 @@ def language_of(path: Path, languages: Sequence[str]) -> str:
     named = [language for language in languages if language.lower() in parts]
     if len(named) != 1:
         raise UserError(
-            f"{path}: which language is it? Let the name have one of {', '.join(languages)} in it, "
-            f"as text.{languages[0]}"
+            f"{path}: cannot tell its language; put one of {', '.join(languages)} in "
+            f"its name, as text.{languages[0]}"
         )
     return named[0]

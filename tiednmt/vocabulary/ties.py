@@ -80,11 +80,11 @@ def tie(
     origin: str = MEAN,
     counts: tuple[Mapping[str, int], Mapping[str, int]] | None = None,
 ) -> ModelState:
-    """The model with its matrices tied as told, each unit's rows made one.
+    """The model with its matrices tied, each unit's rows merged into one.
 
     The rows are those of the input embeddings, of the output embedding, or a mean by how often the
     unit is read on the source side, read on the target side and written. A unit of one language
-    has the rows of that side alone.
+    takes the rows of that side only.
 
     Args:
         model: tied less; stays as it is.
@@ -195,7 +195,7 @@ def _shares(matrices: Sequence[Sequence[_Use]]) -> list[Tensor]:
 def untie(model: ModelState, tying: str) -> ModelState:
     """The model with more matrices, equal to begin with: it scores bit for bit as before.
 
-    Private rows of the source side become rows of its own matrix where it gets one.
+    If the source gets its own matrix, private rows of the source side become rows of it.
 
     Raises:
         UserError: the model does not tie more than that.

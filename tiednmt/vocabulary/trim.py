@@ -1,7 +1,7 @@
 """A smaller vocabulary: the rows that are needed, bit for bit.
 
-What is left scores as before. The probability that the removed units had is shared out among the
-others, so a beam may weigh two hypotheses otherwise where that was not small.
+The remaining units score as before. The probability of the removed units is redistributed, so a
+beam may rank two hypotheses differently if it was not small.
 """
 
 from __future__ import annotations

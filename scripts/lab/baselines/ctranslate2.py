@@ -3,7 +3,7 @@
   python -m scripts.lab.baselines.ctranslate2 CHECKPOINT --data DATA-BIN --folder FOLDER --int8
   python -m scripts.lab.baselines.ctranslate2 --folder FOLDER --text UNITS --beam 5 --threads 1
 
-The first converts; the second translates lines in subword units, and prints how many a second as
+The first converts; the second translates lines in subword units, and prints how many per second as
 JSON.
 """
 

@@ -212,7 +212,7 @@ def read(data: Path, subset: str) -> Tensor:
 
 
 def speed(data: Path, variant: Variant, updates: int) -> float:
-    """Tokens a second of training, after the first tenth of the updates."""
+    """Tokens per second of training, after the first tenth of the updates."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     text = read(data, "train").to(device)
     training = Training(variant, len(dictionary(data)))

@@ -112,7 +112,7 @@ def _padded(lines: list[Tensor]) -> Tensor:
 
 
 def speed(model: PlainTransformer, given: Iterator[Batch], updates: int) -> float:
-    """Target tokens a second of training, after the first tenth of the updates."""
+    """Target tokens per second of training, after the first tenth of the updates."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.001, betas=(0.9, 0.98))

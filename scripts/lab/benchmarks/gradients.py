@@ -30,7 +30,7 @@ from scripts.lab.run.specs import merge
 from tiednmt.criterions.gradient_shares import GradientShares
 from tiednmt.options import add_options, command_words, from_arguments, option, positive
 
-WHAT = "updates a second, processor time, measured updates among them"
+WHAT = "updates per second of processor time, measured updates among them"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -155,7 +155,7 @@ def _as_on_a_gpu() -> Iterator[Launches]:
 def main() -> None:
     """Print a table."""
     counts = {recipe: of_an_update(recipe) for recipe in RECIPES}
-    print("| launches an update | " + " | ".join(counts) + " |")
+    print("| launches per update | " + " | ".join(counts) + " |")
     print("| --- |" + " --: |" * len(counts))
     for part in next(iter(counts.values())):
         print(f"| {part} | " + " | ".join(f"{of[part]:,}" for of in counts.values()) + " |")

@@ -48,9 +48,7 @@ class Training(Paired, PreparedData):
     """How a run trains."""
 
     updates: int = option("updates per run", default=100, type=positive)
-    profile: bool = option(
-        "also time the parts of an update of fairseq-train (forward, backward, …)", default=False
-    )
+    profile: bool = option("also time the parts of an update (forward, backward, …)", default=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,10 +52,10 @@ for line in sys.stdin:
 class Preprocessing(Paired):
     """Options of ``scripts.benchmark preprocess``: the text and the sizes of the work."""
 
-    raw: Path = option("files of Multi30k", metavar="DIR")
-    pairs: int = option("sentence pairs of text", default=200_000, type=positive)
-    merges: int = option("merges learnt", default=10_000, type=positive)
-    threads: int = option("our processes", default=1, type=positive)
+    raw: Path = option("raw files of Multi30k", metavar="DIR")
+    pairs: int = option("sentence pairs of the text", default=200_000, type=positive)
+    merges: int = option("number of merges", default=10_000, type=positive)
+    threads: int = option("number of our processes", default=1, type=positive)
     memory_at: tuple[int, ...] = option(
         "also measure our peak memory on texts of this many pairs, in four parts (Linux)",
         default=(),
@@ -87,7 +87,7 @@ class Workspace:
         self.raw = write_text(options.raw, folder / "raw", options.pairs)
 
     def ours(self) -> Measured:
-        """Pairs a second from raw text to data-bin."""
+        """Pairs per second from raw text to data-bin."""
         shutil.rmtree(self.folder / "ours", ignore_errors=True)
         return self._speed(lambda: self._prepare(self.raw, self.folder / "ours"))
 
@@ -97,7 +97,7 @@ class Workspace:
         return self._speed(self._usual_scripts)
 
     def ours_learning(self) -> Measured:
-        """Pairs a second of counting words and learning merges, without start-up."""
+        """Pairs per second of counting words and learning merges, without start-up."""
         return self._learning("ours", *self._tokenised())
 
     def usual_learning(self) -> Measured:

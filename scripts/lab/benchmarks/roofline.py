@@ -96,7 +96,7 @@ def _product_rate(operand: Tensor) -> float:
 
 
 def _rate(work: Callable[[], Any], amount: float, seconds: float = 1.0) -> float:
-    """Giga-units a second, the best of what fits in ``seconds``."""
+    """Giga-units per second, the best of what fits in ``seconds``."""
     work()
     best, started = float("inf"), time.perf_counter()
     while time.perf_counter() - started < seconds:

@@ -74,7 +74,7 @@ def _parts_table(sides: Sequence[Side]) -> Table:
     timed = {side.name: side.parts for side in sides if side.parts}
     names = dict.fromkeys(name for parts in timed.values() for name in parts)
     rows = [[name, *(_part(parts, name) for parts in timed.values())] for name in names]
-    return Table(["milliseconds of an update", *timed], rows, caption="Parts of an update")
+    return Table(["milliseconds per update", *timed], rows, caption="Parts of an update")
 
 
 def _part(parts: Mapping[str, float], name: str) -> str:
@@ -189,16 +189,16 @@ def _limit(limit: Limit) -> str:
         f"The machine's largest products, GFLOP/s: {named}; a copy, "
         f"{limit.copy_gigabytes_per_second:.0f} GB/s. The work needs "
         f"{1000 * limit.gflops_per_token:.1f} MFLOP per token: ours reaches {limit.share:.0%} of "
-        f"what its kind of products allows, {limit.share_of_single:.0%} of what single "
-        "precision's allow."
+        f"the limit of its matmul precision, and {limit.share_of_single:.0%} of that of single "
+        "precision."
     )
 
 
 def _learning(learning: Learning) -> str:
     ours, against = learning.ours, learning.against
     return (
-        f"Learning the merges alone, from tokenised text: {ours.median:,} pairs a "
-        f"second, {against.name} {against.median:,}; {_all_ratios(learning.ratio).lower()}."
+        f"Learning the merges alone, from tokenised text: {ours.median:,} pairs "
+        f"per second, {against.name} {against.median:,}; {_all_ratios(learning.ratio).lower()}."
     )
 
 

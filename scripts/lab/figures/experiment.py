@@ -113,7 +113,7 @@ def _change(score: Score, places: int) -> Cell:
 
 
 def over_parameters(measure: Measure, rows: Sequence[TrainedRow]) -> Chart:
-    """A point a row: its score over its number of parameters, with its interval."""
+    """A point per row: its score over its number of parameters, with its interval."""
     series = []
     for look, row in enumerate(rows):
         name, score = row.name, measure.scores[row.name]

@@ -166,7 +166,7 @@ def join_skip_gram(kept: SkipGramRecord, new: SkipGramRecord) -> SkipGramRecord:
     """
     if new.options == kept.options and new.seeds < kept.seeds:
         raise UserError(
-            f"{new.experiment}: {new.seeds} seeds would take the place of {kept.seeds}; run the "
+            f"{new.experiment}: {new.seeds} seeds would replace {kept.seeds}; run the "
             "others too, or delete the record"
         )
     return new

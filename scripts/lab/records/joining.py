@@ -136,7 +136,7 @@ def require_all_seeds(name: str, kept: Iterable[int], new: Iterable[int]) -> Non
     """
     if not {*new} >= {*kept}:
         raise UserError(
-            f"{name}: seeds {_listed(new)} would take the place of {_listed(kept)}; run "
+            f"{name}: seeds {_listed(new)} would replace {_listed(kept)}; run "
             "the others too, or delete the row from the record that is kept"
         )
 

@@ -24,7 +24,16 @@ Recipe = Mapping[str, Mapping[str, Setting]]
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Where figures were measured; a device other than ``CPU`` is a GPU by its name."""
+    """Where figures were measured.
+
+    Attributes:
+        device: ``CPU``, or the name of a GPU.
+        processor: the name of the CPU.
+        cores: how many it has.
+        threads_per_run: of each process.
+        runs_side_by_side: how many processes ran in parallel.
+        python: the version of Python.
+    """
 
     device: str
     processor: str
@@ -36,7 +45,13 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """How anybody can measure figures again."""
+    """What it takes to measure figures again.
+
+    Attributes:
+        machine: where they were measured.
+        versions: of the packages that they depend on.
+        command: the command line that measures them.
+    """
 
     machine: Machine
     versions: Mapping[str, str]
@@ -45,10 +60,16 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class Record(Provenance):
-    """What every kind of record holds."""
+    """What every kind of record holds.
 
-    kind: str  # a key of KINDS
-    experiment: str  # the name of its file under results/
+    Attributes:
+        kind: a key of ``KINDS`` in ``scripts.lab.kinds``.
+        experiment: the name of its file in ``results/``.
+        title: what the figures are of.
+    """
+
+    kind: str
+    experiment: str
     title: str
 
 
@@ -57,7 +78,7 @@ class Record(Provenance):
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
-    """The validation loss (``nll``, nats per token) on the way."""
+    """The validation loss, ``nll`` in nats per token, after an ``update`` of an ``epoch``."""
 
     update: int
     epoch: int
@@ -66,12 +87,21 @@ class Validation:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedRow:
-    """A model that was trained with each of ``seeds``; sizes and command are the first seed's.
+    """A model trained with each of several seeds; sizes and command are the first seed's.
 
-    ``recipe`` is all of fairseq's settings but the seed, ``training_command`` says the same to
-    ``fairseq-train``. ``training_seconds`` is the mean over the seeds. ``input_scales`` are those
-    learned, as they ended, by the use that they are of. ``averaged``: scored is the mean of as many
-    last checkpoints; 0: the checkpoint of the lowest validation loss.
+    Attributes:
+        name: of the row.
+        parameters: how many the model has.
+        checkpoint_bytes: the weights in a checkpoint.
+        updates: of the training.
+        epochs: of the training.
+        training_seconds: mean over the seeds.
+        seeds: in the order of their scores.
+        recipe: all of fairseq's settings except the seed.
+        training_command: the same as a command line of ``fairseq-train``.
+        input_scales: learned scales at the end of training, by the use they belong to.
+        averaged: how many of the last checkpoints are averaged for scoring; 0: the checkpoint with
+            the lowest validation loss is scored.
     """
 
     name: str
@@ -162,9 +192,15 @@ class SeedScore:
 
 @dataclass(frozen=True, kw_only=True)
 class MetricScore:
-    """sacreBLEU's score of the first seed and its bootstrap; ``over_seeds`` is of all.
+    """One metric of one test set.
 
-    ``seeds`` has a score per seed; it is empty in records from before rows were compared over them.
+    Attributes:
+        score: of the first seed.
+        mean: of sacreBLEU's bootstrap of the first seed.
+        ci: its 95 % interval.
+        signature: sacreBLEU's.
+        over_seeds: mean and standard deviation over all seeds.
+        seeds: a score per seed; empty in records from before rows were compared over seeds.
     """
 
     score: float
@@ -177,12 +213,16 @@ class MetricScore:
 
 @dataclass(frozen=True, kw_only=True)
 class TestScores:
-    """The scores of a test set by metric; those that may lack are not in older records."""
+    """The scores of a test set: ``bleu``, ``chrf``, ``ter`` and ``tokenised_bleu``.
+
+    The last is BLEU of lower-cased tokens (:mod:`tiednmt.translation.tokenised`). Older records
+    lack the last two.
+    """
 
     bleu: MetricScore
     chrf: MetricScore
     ter: MetricScore | None = None
-    tokenised_bleu: MetricScore | None = None  # see tiednmt.translation.tokenised
+    tokenised_bleu: MetricScore | None = None
 
     @property
     def by_metric(self) -> dict[str, MetricScore]:
@@ -227,8 +267,15 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class VocabularySizes:
-    """Subwords that occur on one side alone or on both, and entries of the dictionaries that each
-    side would need for itself, and of the joint one.
+    """Sizes of the vocabulary of two languages.
+
+    Attributes:
+        source_only: subwords that occur only in the source.
+        target_only: only in the target.
+        both: in both.
+        source: entries of a dictionary for the source alone.
+        target: for the target alone.
+        joint: of the joint dictionary.
     """
 
     source_only: int
@@ -241,12 +288,18 @@ class VocabularySizes:
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationRecord(ExperimentRecord):
-    """Translation models; ``samples`` have ``source``, ``reference`` and a translation per row.
+    """Translation models.
 
-    The others are compared with ``baseline``, and with each row of ``also_compared_with``, where
-    these were trained: from the scores of the seeds, or where those are not known from
-    ``comparisons``, which has them by test set. ``earlier`` tells of the runs whose rows or seeds
-    this record joined.
+    Attributes:
+        rows: the models.
+        baseline: the row that the others are compared with.
+        comparisons: by test set, in records that lack the scores of seeds; otherwise comparisons
+            are computed from those.
+        beam: hypotheses kept at each step.
+        vocabulary: its sizes.
+        samples: each has ``source``, ``reference`` and a translation per row.
+        also_compared_with: further rows that the others are compared with, if trained.
+        earlier: provenance of earlier runs whose rows or seeds this record includes.
     """
 
     rows: Sequence[TranslationRow]
@@ -323,7 +376,7 @@ class PaperFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageModelRow(TrainedRow):
-    """``perplexity`` is by part of the corpus."""
+    """``perplexity`` by part of the corpus, and the figures of the ``paper``."""
 
     perplexity: Mapping[str, SeedStatistics]
     paper: PaperFigures = PaperFigures()
@@ -331,7 +384,13 @@ class LanguageModelRow(TrainedRow):
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageModelRecord(ExperimentRecord):
-    """Language models; ``earlier`` tells of the runs whose rows or seeds this record joined."""
+    """Language models.
+
+    Attributes:
+        rows: the models.
+        note: how they were scored.
+        earlier: provenance of earlier runs whose rows or seeds this record includes.
+    """
 
     rows: Sequence[LanguageModelRow]
     note: str
@@ -349,7 +408,7 @@ class LanguageModelRecord(ExperimentRecord):
 
 @dataclass(frozen=True, kw_only=True)
 class PaperOrders:
-    """The order that a paper states of figures (``V > U``)."""
+    """Orders that a paper states (``V > U``), of ``similarity`` and ``correlation``."""
 
     similarity: str | None = None
     correlation: str | None = None
@@ -357,7 +416,13 @@ class PaperOrders:
 
 @dataclass(frozen=True, kw_only=True)
 class SetSimilarity:
-    """ρ by embedding in a word-similarity set, over its pairs of which both words are known."""
+    """Spearman's ρ in a word-similarity set.
+
+    Attributes:
+        covered: how many pairs have two known words; only these are scored.
+        pairs: how many pairs the set has.
+        rho: by embedding.
+    """
 
     covered: int
     pairs: int
@@ -366,7 +431,14 @@ class SetSimilarity:
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingRecord(ExperimentRecord):
-    """Embeddings by set, and ``correlation`` by pair of them (``U,V``); None: not known."""
+    """Embeddings, compared.
+
+    Attributes:
+        seeds: how many.
+        paper: the orders that the paper states.
+        similarity: by word-similarity set.
+        correlation: by pair of embeddings (``U,V``); None: not known.
+    """
 
     seeds: int
     paper: PaperOrders
@@ -438,7 +510,7 @@ class ProjectionSearchRecord(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """A ratio, pair by pair of runs."""
+    """A ratio over the pairs of runs: ``median``, ``min`` and ``max``."""
 
     median: float
     min: float
@@ -454,9 +526,14 @@ class SideName:
 
 @dataclass(frozen=True, kw_only=True)
 class Side(SideName):
-    """Rates by run (work per unit of time), peak memory in bytes, parts of an update in ms.
+    """One side of a benchmark.
 
-    ``warm_up`` is milliseconds per update, round by round, before anything is counted.
+    Attributes:
+        median: of the rates.
+        runs: the rate of each run (work per unit of time).
+        memory: peak, in bytes.
+        parts: milliseconds of each part of an update.
+        warm_up: milliseconds per update, round by round, before anything is counted.
     """
 
     median: float
@@ -501,7 +578,18 @@ class Learning:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkRecord(Record):
-    """Two ways to do the same work; with ``cells``, over sizes. ``title`` names what is counted."""
+    """Two ways to do the same work; the ``title`` says what is counted.
+
+    Attributes:
+        ours: our side.
+        against: the other side.
+        ratio: of the rates, ours over theirs.
+        memory_ratio: of the peaks of memory.
+        cells: by size, in a benchmark of growth.
+        limit: what the machine allows.
+        learning: the time of learning merges alone.
+        peak_megabytes: memory by number of sentence pairs.
+    """
 
     ours: Side | SideName
     against: Side | SideName
@@ -510,7 +598,7 @@ class BenchmarkRecord(Record):
     cells: Sequence[Cell] = ()
     limit: Limit | None = None
     learning: Learning | None = None
-    peak_megabytes: Mapping[str, int] | None = None  # by sentence pairs
+    peak_megabytes: Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         for side, name in ((self.ours, "ours"), (self.against, "against")):

@@ -139,10 +139,10 @@ def test_rows_of_embeddings_are_not_lost(results, run):
 
 def test_seeds_of_embeddings_are_not_lost(results, run):
     store.keep(run(records.embeddings()))
-    with pytest.raises(UserError, match=r"^none: seeds 1 would take the place of 1, 2, 3; "):
+    with pytest.raises(UserError, match=r"^none: seeds 1 would replace 1, 2, 3; "):
         store.keep(run(without(records.embeddings(), seeds=1)))
     store.keep(run({**records.skip_gram(), "experiment": "vectors", "seeds": 3}))
-    with pytest.raises(UserError, match=r"^vectors: 1 seeds would take the place of 3; "):
+    with pytest.raises(UserError, match=r"^vectors: 1 seeds would replace 3; "):
         store.keep(run({**records.skip_gram(), "experiment": "vectors"}))
 
 

@@ -113,7 +113,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class DotPlot:
-    """A chart with a line a name; its marks' error bars lie along it, ``zero`` is where 0 lies."""
+    """A chart with a line per name, along which error bars lie; ``zero`` is where 0 lies."""
 
     form: ClassVar = "dots"
     width: ClassVar = WIDTH

@@ -22,7 +22,7 @@ class Translation:
 
 @dataclass(frozen=True)
 class Sample:
-    """A source, its reference and a translation a row; ``line`` is that of the test set."""
+    """A source, its reference and a translation per row; ``line`` is that of the test set."""
 
     line: int | None
     source: str

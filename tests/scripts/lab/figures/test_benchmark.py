@@ -13,7 +13,7 @@ def record_of(**measured):
     about = {
         "kind": "benchmark",
         "experiment": "benchmark-some",
-        "title": "work a second",
+        "title": "work per second",
         "machine": {
             "device": "CPU",
             "processor": "Some CPU",

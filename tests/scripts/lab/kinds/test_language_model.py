@@ -272,7 +272,7 @@ def test_what_further_seeds_measured_joins():
 
 def test_seeds_are_not_lost():
     kept = trained("wt", [100.0, 103.0], [1, 2])
-    with pytest.raises(UserError, match=r"^wt: seeds 1 would take the place of 1, 2; run the oth"):
+    with pytest.raises(UserError, match=r"^wt: seeds 1 would replace 1, 2; run the oth"):
         join(kept, trained("wt", [100.0], [1]))
 
 

@@ -76,7 +76,7 @@ def test_all_seeds_again_take_the_place_of_what_was_kept(keep):
 
 
 def test_some_of_the_seeds_again_are_refused(keep):
-    with pytest.raises(SystemExit, match=r"none: seeds 1, 3 would take the place of 1, 2; run"):
+    with pytest.raises(SystemExit, match=r"none: seeds 1, 3 would replace 1, 2; run"):
         keep(only(WHOLE, [1, 2]), only(WHOLE, [1, 3]))
 
 
@@ -144,7 +144,7 @@ def test_what_cannot_be_compared_does_not_join(keep, change, message):
 def test_seeds_do_not_join_rows_that_are_not_scored_by_seed(keep):
     old = records.translation_before_seeds()
     more = only(records.translation(seeds=3), [2, 3])
-    with pytest.raises(SystemExit, match=r"none: seeds 2, 3 would take the place of 1; run the"):
+    with pytest.raises(SystemExit, match=r"none: seeds 2, 3 would replace 1; run the"):
         keep(old, more)
 
 

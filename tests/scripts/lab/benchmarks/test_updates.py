@@ -1,0 +1,40 @@
+"""Updates of two trainers in turn: on the same batches, after rounds that are not counted."""
+
+from scripts.lab.benchmarks import updates
+from scripts.lab.benchmarks.updates import Updated, Updates
+from scripts.lab.records.schema import BenchmarkRecord
+from tests.support.records import MACHINE
+from tiednmt.typed import from_json
+
+
+def test_rounds_go_over_all_batches():
+    trained = []
+
+    class Trainer:
+        def begin_epoch(self, epoch):
+            trained.append(epoch)
+
+        def train_step(self, batches):
+            trained.extend(batches)
+
+    batches = [{"ntokens": 3}, {"ntokens": 4}]
+    side = Updated(Trainer(), batches)
+    assert side.seconds() >= 0 and side.seconds() >= 0
+    assert trained == [1, *batches, *batches] and side.tokens == 7
+
+
+def test_ratios_are_taken_round_by_round(monkeypatch, tmp_path):
+    (tmp_path / "data-bin").mkdir()
+    printed = {
+        "ours": [200.0, 300.0, 100.0],
+        "against": [100.0, 100.0, 100.0],
+        "warm_up": {"ours": [9.0, 5.0, 1.0], "against": [3.0, 3.0, 3.0]},
+    }
+    monkeypatch.setattr(updates, "printed_by_module", lambda command, threads: printed)
+    found = updates.measure(Updates(data=tmp_path, cuda_graphs=True, precision="bf16"))
+    assert found["ratio"] == {"median": 2, "min": 1, "max": 3}
+    assert found["ours"]["warm_up"] == [9.0, 5.0, 1.0]
+    assert found["ours"]["name"].endswith("bf16, --cuda-graphs")
+    assert found["against"]["name"] == "fairseq lstm --share-all-embeddings, bf16"
+    about = {"kind": "benchmark", "experiment": "e", "title": "t", "command": "c", "versions": {}}
+    from_json(BenchmarkRecord, {**about, "machine": MACHINE, **found})
