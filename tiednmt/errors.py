@@ -42,7 +42,7 @@ def explain(error: BaseException) -> str | None:
             )
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    if _refused_by_fairseq(error):
+    if _refused_by_fairseq(error) or _names_an_option(error):
         return str(error)
     if str(error).startswith("Neither args nor cfg exist in state"):
         checkpoint = _checkpoint_in(error, "load_model_ensemble_and_task")
@@ -51,6 +51,8 @@ def explain(error: BaseException) -> str | None:
         return line
     if isinstance(error, ImportError) and "lease install" in str(error):
         return " ".join(str(error).split())  # fairseq's own words, on packages that it may use
+    if isinstance(error, KeyError) and _raised_in(error, "fairseq_cli/train.py"):
+        return f"--best-checkpoint-metric {error.args[0]}: validation has no figure of this name"
     if isinstance(error, ZeroDivisionError) and _raised_in(error, "fairseq_cli/generate.py"):
         return (
             "no sentence was translated: fairseq leaves out what is no multiple of eight of them; "
@@ -90,6 +92,17 @@ def _refused_by_fairseq(error: BaseException) -> bool:
     return bool(frames) and frames[-1].f_code.co_name == "load_checkpoint"
 
 
+def _names_an_option(error: BaseException) -> bool:
+    """Whether fairseq itself refused options with a message that names one of them."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return (
+        isinstance(error, AssertionError | ValueError)
+        and bool(frames)
+        and re.search(r"[\\/]fairseq(_cli)?[\\/]", frames[-1].f_code.co_filename) is not None
+        and re.search(r"(^|\s)--[a-z]", str(error)) is not None
+    )
+
+
 # what fairseq says of options and data that do not go together → the line for it
 _TOLD_BY_FAIRSEQ = {
     r"Size of sample #(\d+) is invalid \(=(.*)\) since max_positions=(.*), skip this example": (
@@ -114,6 +127,9 @@ _TOLD_BY_FAIRSEQ = {
     " --relative-step",
     r"Pass-through schedule can only be used": (
         "--lr-scheduler pass_through: goes with --optimizer composite alone; choose another one"
+    ),
+    r"Unknown post_process option: (.*)": (
+        "--post-process {0}: no kind of units; use subword_nmt, sentencepiece, wordpiece or letter"
     ),
     r"preprocessing\.py doesn't support Huffman": (
         "--dataset-impl huffman: fairseq-preprocess does not write it; leave the option out"

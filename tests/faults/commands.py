@@ -78,11 +78,12 @@ def options_of(command: str) -> list[str]:
 
 
 @lru_cache
-def options_of_training(arguments: tuple[str, ...]) -> list[str]:
-    """Those of ``fairseq-train`` with the models, criterion and the like that arguments name."""
+def options_of_fairseq(command: str, arguments: tuple[str, ...]) -> list[str]:
+    """Those of ``fairseq-train`` or its like with the task, model and so on of its arguments."""
     from fairseq import options
 
-    parser = options.get_training_parser()
+    parsers = {"train": options.get_training_parser, "generate": options.get_generation_parser}
+    parser = parsers[command]()
     options.parse_args_and_arch(parser, list(arguments))
     named = [name for action in parser._actions for name in action.option_strings[:1]]
     return [name for name in named if not name.startswith(_NOT_TRIED)]

@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 
 import tiednmt
 from tests.faults.archives import archive
-from tests.faults.commands import options_of, options_of_training
+from tests.faults.commands import options_of, options_of_fairseq
 from tests.faults.world import World
 from tests.support import records
 
@@ -378,11 +378,25 @@ def training(chance: Random, world: World, folder: Path) -> Case:
         *("--batch-size", "2", "--max-update", "2", "--max-epoch", "2", "--num-workers", "0"),
         *("--save-dir", str(folder / "saved"), "--no-progress-bar"),
     )
+    return _with_odd_options(chance, "train", arguments)
+
+
+def generation(chance: Random, world: World, folder: Path) -> Case:
+    """A translation by ``fairseq-generate``, with an odd value for an option of its parser."""
+    arguments = (
+        *(str(world.prepared / "data-bin"), "--user-dir", USER_DIR, "--cpu", *ALL),
+        *("--path", str(world.checkpoint), "--gen-subset", "test", "--max-len-b", "5"),
+        *("--beam", "1", "--num-workers", "0", "--results-path", str(folder / "results")),
+    )
+    return _with_odd_options(chance, "generate", arguments)
+
+
+def _with_odd_options(chance: Random, command: str, arguments: tuple[str, ...]) -> Case:
     given = list(arguments)
     for _ in range(chance.randint(1, 2)):
-        option = chance.choice(options_of_training(arguments))
+        option = chance.choice(options_of_fairseq(command, arguments))
         given += [option, *chance.choices(ODD_WORDS, k=chance.choice((0, 1, 1, 1, 1, 2)))]
-    return Case("train", given)
+    return Case(command, given)
 
 
 KINDS: dict[str, Callable[[Random, World, Path], Case]] = {
@@ -404,4 +418,5 @@ KINDS: dict[str, Callable[[Random, World, Path], Case]] = {
     "full disk": full_disk,
     "options": options,
     "options of training": training,
+    "options of generation": generation,
 }

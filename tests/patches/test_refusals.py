@@ -48,13 +48,16 @@ TRAINING = (
     ("option", "value"),
     [
         *(("--lr", value) for value in ("*", "-", "a:b", "1e", "(" * 500)),
-        ("--update-freq", "{"),
+        *(("--update-freq", value) for value in ("{", "1e999")),
         ("--max-tokens-valid", "[]"),
         ("--max-tokens-valid", "a"),
         ("--decoder-hidden-size", "9" * 40),
         ("--embed-dim", "9" * 17),
         ("--clip-norm", "nan"),
         ("--save-interval", "9" * 30),
+        *(("--optimizer-overrides", value) for value in ("\u202e", "[]", "{", "1")),
+        ("--adam-betas", "*"),
+        ("--best-checkpoint-metric", "3-2"),
         ("--restore-file", "it's\\"),
     ],
 )
@@ -70,7 +73,33 @@ def test_values_that_are_none_are_one_line(option, value, data, monkeypatch, cap
     assert option in told or "memory" in told
 
 
-OFF = {"diverse_beam_groups": -1, "print_step": False, "constraints": None}
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("--diverse-beam-groups=2", "--print-step", "--constraints=ordered", "--scoring=wer"),
+        *("--lenpen=nan", "--diversity-rate=1e308", "--model-overrides=a,b", "--post-process=3-2"),
+        *("--max-len-a=1e308", "--sampling-topp=1e308"),
+    ],
+)
+def test_fairseq_generate_refuses_too(given, data, good, monkeypatch, capsys):
+    """Which does not begin as the other commands do."""
+    words = ("--path", good, "--gen-subset", "valid", "--dataset-impl", "raw", "--cpu", given)
+    sizes = ("--max-len-b", 3, "--required-batch-size-multiple", 1, "--num-workers", 0)
+    monkeypatch.setattr("sys.argv", ["fairseq-generate", *map(str, (data, *words, *sizes))])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(BaseException) as raised:  # noqa: PT011  argparse ends the process
+        generate.cli_main()
+    told = explain(raised.value) or capsys.readouterr().err
+    assert given.partition("=")[0] in told
+
+
+OFF = {
+    "diverse_beam_groups": -1,
+    "diversity_rate": -1.0,
+    "max_len_a": 0.0,
+    "print_step": False,
+    "constraints": None,
+}
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,14 @@ from fairseq.dataclass import utils as dataclass_utils
 from fairseq.distributed import utils as distributed_utils
 from fairseq.models import ARCH_MODEL_REGISTRY
 from fairseq.trainer import Trainer
+from fairseq_cli import generate as fairseq_generate
 from omegaconf import OmegaConf
 
 from tiednmt.checkpoints import registered_name
 from tiednmt.errors import UserError
+from tiednmt.literals import value_of
 from tiednmt.models.tied_model import TiedModel
-from tiednmt.options import option_name
+from tiednmt.options import Range, option_name
 from tiednmt.patches.patch import patch
 
 
@@ -30,7 +32,7 @@ def refuse_texts_for_numbers() -> None:
     def eval_str_list(read: Callable[..., Any], text: Any, *args: Any, **kwargs: Any) -> Any:
         try:
             return read(text, *args, **kwargs)
-        except (SyntaxError, RecursionError, MemoryError) as error:
+        except (SyntaxError, OverflowError, RecursionError, MemoryError) as error:
             raise ValueError(str(error)) from None  # which argparse expects
 
     patch(dataclass_utils, "eval_str_list", eval_str_list)
@@ -53,9 +55,16 @@ def refuse_what_cannot_work() -> None:
 
     def call_main(call: Callable[..., Any], cfg: Any, main: Any, **kwargs: Any) -> Any:
         _require_numbers(cfg)
+        _require_literals(cfg)
         _require_searchable(cfg, main.__module__)
         _require_whole_models(cfg)
         return call(cfg, main, **kwargs)
+
+    def generate(run: Callable[..., Any], cfg: Any, *args: Any) -> Any:  # without call_main
+        _require_numbers(cfg)
+        _require_literals(cfg)
+        _require_searchable(cfg, fairseq_generate.__name__)
+        return run(cfg, *args)
 
     def infer_init_method(infer: Callable[..., Any], cfg: Any, *args: Any, **kwargs: Any) -> Any:
         if int(os.environ.get("WORLD_SIZE") or 1) > 1 and not torch.cuda.is_available():
@@ -69,6 +78,7 @@ def refuse_what_cannot_work() -> None:
 
     patch(Trainer, "__init__", start_trainer)
     patch(distributed_utils, "call_main", call_main)
+    patch(fairseq_generate, "_main", generate)
     patch(distributed_utils, "infer_init_method", infer_init_method)
 
 
@@ -102,6 +112,30 @@ def _require_numbers(cfg: Any) -> None:
                     raise UserError(f"{option_name(name)} {number}: must be a number")
                 if isinstance(number, int) and abs(number) > sys.maxsize:
                     raise UserError(f"{option_name(name)} {number}: must be {sys.maxsize} or less")
+
+
+# options that are texts to fairseq, which it reads as Python's literals later → of which type
+_LITERALS: dict[str, tuple[tuple[type, ...], str]] = {
+    "optimizer_overrides": ((dict,), "{'lr': 0.1}"),
+    "model_overrides": ((dict,), "{'dropout': 0.1}"),
+    "adam_betas": ((tuple, list), "'(0.9, 0.98)'"),
+}
+
+
+def _require_literals(cfg: Any) -> None:
+    for part in cfg.values():
+        options = _options(part)
+        for name in options.keys() & _LITERALS.keys():
+            kinds, example = _LITERALS[name]
+            if isinstance(text := options[name], str) and not isinstance(_literal(text), kinds):
+                raise UserError(f"{option_name(name)} {text}: must be like {example}")
+
+
+def _literal(text: str) -> Any:
+    try:
+        return value_of(text)
+    except UserError:
+        return None
 
 
 def _require_whole_models(cfg: Any) -> None:
@@ -138,6 +172,10 @@ def _options(part: Any) -> dict[str, Any]:
     return part if isinstance(part, dict) else vars(part) if hasattr(part, "__dict__") else {}
 
 
+# beyond which no hypothesis has a score, or a length
+_OF_SEARCH = {"diversity_rate": Range(-1, 10**6), "max_len_a": Range(-(10**6), 10**6)}
+
+
 def _require_searchable(cfg: Any, command: str) -> None:
     """Refuse options of ``fairseq-generate`` and its like that fail with every model."""
     generation = cfg.generation
@@ -147,9 +185,12 @@ def _require_searchable(cfg: Any, command: str) -> None:
             "--diverse-beam-groups: fails in fairseq as soon as a sentence of a batch is done; use"
             " --diversity-rate or --sampling"
         )
+    for name, allowed in _OF_SEARCH.items():
+        if fault := allowed.fault(generation[name]):
+            raise UserError(f"{option_name(name)} {generation[name]}: {fault}")
     if generation.print_step and not refine:
         raise UserError("--print-step: only for --task translation_lev; leave it out")
-    if generation.constraints and command == "fairseq_cli.generate":
+    if generation.constraints and command == fairseq_generate.__name__:
         raise UserError("--constraints: fairseq-interactive takes them, fairseq-generate does not")
     if getattr(cfg.scoring, "_name", None) == "wer" and not importlib.util.find_spec(
         "editdistance"
