@@ -328,8 +328,8 @@ def test_contradictions_are_refused(options, message):
     [
         ("", "units.txt: holds no units"),
         ("w3\nwhat\n", "units.txt, line 2: 'what' is not a unit of the dictionary"),
-        ("w3\n\nw4\n", "units.txt, line 2: '' is no unit"),
-        ("<pad>\n", "units.txt, line 1: '<pad>' is no unit"),
+        ("w3\n\nw4\n", "units.txt, line 2: '' is not a unit"),
+        ("<pad>\n", "units.txt, line 1: '<pad>' is not a unit"),
     ],
 )
 def test_a_file_of_units_is_read_strictly(content, message, units):

@@ -122,5 +122,5 @@ def test_which_language_a_text_is(tmp_path):
     assert language_of(tmp_path / "test_2016.en", ["en", "de"]) == "en"
     assert language_of(tmp_path / "train.de.gz", ["en", "de"]) == "de"
     for name in ("text.txt", "en-de.tsv"):
-        with pytest.raises(UserError, match="which language"):
+        with pytest.raises(UserError, match="cannot tell its language"):
             language_of(tmp_path / name, ["en", "de"])

@@ -80,7 +80,7 @@ def trim_files(
     if translate:
         if not sources:
             raise UserError("--translate: no --text is in the source language")
-        further, told = _of_own_translations(found, sources, kept, known)
+        further, told = _of_own_translations(found, sources, kept, known, say)
         kept |= further
     trimmed = trimming.trim(model, kept & known)
     segmentation = found.segmentation
@@ -99,7 +99,7 @@ def trim_files(
 
 
 def _of_own_translations(
-    found: Found, sources: Sequence[Sequence[str]], kept: set[str], known: set[str]
+    found: Found, sources: Sequence[Sequence[str]], kept: set[str], known: set[str], say: Say
 ) -> tuple[set[str], str]:
     """The units of the model's own hypotheses, and how many translations stay as they were.
 
@@ -118,6 +118,8 @@ def _of_own_translations(
         others = [line for line, (one, other) in pairs if one[:1] != other[:1]]
         if not others:
             return units, f"translations: all of {len(sources):,} lines are the same as before"
+        rows = len(smaller.target)
+        say(f"{rows:,} rows: {len(others):,} of {len(sources):,} translations differ; keeping more")
         ways = [(sources[i], way) for i in others for way in (*before[i][:1], *after[i][:1])]
         ranked = likely_units(model, ways)
         gone = [unit for unit in ranked if unit not in smaller.target.indices]
