@@ -114,7 +114,9 @@ def load_translation_model(
             f"{path}: translates {trained[0]} to {trained[1]}, but {prepared} holds "
             f"{languages[0]} to {languages[1]}"
         )
-    overwrite_args_by_name(state["cfg"], {"data": str(data_bin), "eval_bleu": False})
+    # the languages too: fairseq would look for training text to find them out
+    said = {"data": str(data_bin), "source_lang": languages[0], "target_lang": languages[1]}
+    overwrite_args_by_name(state["cfg"], {**said, "eval_bleu": False})
     model, task = build(path, state, data_bin)
     return model, task, state["cfg"]
 
