@@ -9,7 +9,7 @@ import pytest
 from tests.faults import commands, harness, world
 from tests.faults.kinds import KINDS
 
-EACH = 6
+EACH = 4
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ import torch
 
 from preprocess import multi30k
 from scripts import evaluate
+from tests.support import commandline
 from tiednmt.errors import UserError
 from tiednmt.translation import streams
 from tiednmt.translation.evaluation import evaluate as evaluate_systems
@@ -52,19 +53,9 @@ MODELS = {
 }
 
 
-def run(*command: str, **options: Any) -> str:
-    """The stdout of one of Python's commands, run from the repository's root."""
-    done = subprocess.run(
-        [sys.executable, "-m", *command],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        **options,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def run(*command: str, text: str = "") -> str:
+    """The stdout of one of Python's commands."""
+    return commandline.run("-m", *command, text=text).check().stdout
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +119,7 @@ def test_one_line_out_for_each_line_in(folder: Path, checkpoints: dict[str, Path
     lines = ["The dog sees bus.", "", "   ", "ünseen  wörds \u2028 here", "The dog sees bus.", ""]
     text = "\n".join(lines) + "\nThe man, today, likes hat."  # the last line is not ended
     command = f"scripts.evaluate {checkpoints['tied']} --data {folder} --cpu --input -"
-    out = run(*command.split(), input=text)
+    out = run(*command.split(), text=text)
     translations = out.split("\n")
     assert translations.pop() == ""
     assert [bool(line) for line in translations] == [bool(line.strip()) for line in lines] + [True]
