@@ -2,13 +2,16 @@
 
 import pytest
 import torch
+from fairseq.distributed import utils as distributed_utils
 from omegaconf import OmegaConf
 
 from tests.models.contract import build, inputs_for, loss_of
 from tests.support.small_models import JOINT
-from tiednmt.criterions.cuda_graphs import Batch, GraphedLoss, require_graphs
+from tiednmt.criterions.cuda_graphs import Batch, GraphedLoss, require_model
 from tiednmt.criterions.tied_cross_entropy import TiedCrossEntropy, TiedCrossEntropyConfig
 from tiednmt.errors import UserError
+from tiednmt.kernels.tuning import GRAPH_TOKENS
+from tiednmt.modules.cross_entropy import SequenceLoss
 from tiednmt.modules.packing import keeps_padding
 
 WITH_GRAPHS = ["tied_gru", "tied_transformer", "tied_transformer_gru"]
@@ -102,17 +105,37 @@ def test_shapes_are_few():
 )
 def test_what_a_graph_cannot_repeat_is_refused(arch, changes, named):
     with pytest.raises(UserError, match=f"--cuda-graphs.*{named}"):
-        require_graphs(build(arch, **changes))
+        require_model(build(arch, **changes))
 
 
-@pytest.mark.parametrize("option", ["fp16", "amp", "measure_gradients"])
-def test_what_needs_the_backward_pass_is_refused(option):
+def test_a_parameter_that_a_batch_does_not_use_has_no_gradient_of_another():
+    model = torch.nn.ParameterDict({"always": torch.ones(1), "long": torch.ones(1)})
+
+    def loss_of_batch(batch):
+        used = model.values() if batch.source.size(1) > GRAPH_TOKENS else [model["always"]]
+        loss = torch.cat([*used]).sum() * batch.source.size(1)
+        return SequenceLoss(loss, loss.detach())
+
+    graphs = GraphedLoss(model, loss_of_batch, JOINT.pad(), JOINT.eos())
+    for length in (GRAPH_TOKENS + 1, 1):
+        model.zero_grad()
+        tokens = torch.full((1, length), JOINT.eos())
+        given = {"src_tokens": tokens, "prev_output_tokens": tokens}
+        graphs({"net_input": given, "target": tokens}).loss.sum().backward()
+    assert model["always"].grad == GRAPH_TOKENS and model["long"].grad == 0
+
+
+@pytest.mark.parametrize("option", ["fp16", "amp", "measure_gradients", "two workers"])
+def test_what_options_leave_no_place_for_is_refused(option, monkeypatch):
     task = type(
         "Task", (), {"target_dictionary": JOINT, "source_dictionary": JOINT, "datasets": {}}
     )
     options = {"cuda_graphs": True, "fp16": False, "amp": False, "sentence_avg": False}
     config = OmegaConf.create({**vars(TiedCrossEntropyConfig()), **options, "update_freq": [1]})
     config.save_dir = config.train_subset = "none"
-    config[option] = 1
+    if option == "two workers":
+        monkeypatch.setattr(distributed_utils, "get_data_parallel_world_size", lambda: 2)
+    else:
+        config[option] = 1
     with pytest.raises(UserError, match="--cuda-graphs"):
         TiedCrossEntropy(config, task)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from fairseq.distributed import utils as distributed_utils
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -129,9 +130,12 @@ class GraphedLoss:
         with torch.enable_grad(), padding_stays():
             loss = self.loss_of(batch)
         found = torch.autograd.grad(loss.loss, self.parameters, allow_unused=True)
-        pairs = zip(self.gradients, found, strict=True)
-        places = [place for place, gradient in pairs if gradient is not None]
-        torch._foreach_copy_(places, [gradient for gradient in found if gradient is not None])
+        pairs = list(zip(self.gradients, found, strict=True))
+        used = [(place, gradient) for place, gradient in pairs if gradient is not None]
+        torch._foreach_copy_(*map(list, zip(*used, strict=True)))
+        for place, gradient in pairs:
+            if gradient is None:  # or that of another shape's graph would stay
+                place.zero_()
         return SequenceLoss(loss.loss.detach(), loss.nll)
 
 
@@ -149,7 +153,24 @@ class _Differentiated(torch.autograd.Function):
         return None, None, *torch._foreach_mul(ctx.gradients, grad_loss)
 
 
-def require_graphs(model: nn.Module) -> None:
+def require_options(fp16: bool, amp: bool, measure_gradients: int) -> None:
+    """Refuse options that a graph of the whole loss leaves no place for.
+
+    Raises:
+        UserError: with the option that stands in the way.
+    """
+    if fp16 or amp:
+        raise UserError(
+            "--cuda-graphs: the loss of --fp16 and --amp is scaled before it is differentiated; "
+            "use single precision, or common.bf16=true of fairseq-hydra-train"
+        )
+    if measure_gradients:
+        raise UserError("--measure-gradients looks into the backward pass; not with --cuda-graphs")
+    if distributed_utils.get_data_parallel_world_size() > 1:
+        raise UserError("--cuda-graphs: with one GPU only; leave it out with several")
+
+
+def require_model(model: nn.Module) -> None:
     """Refuse models whose training a graph cannot repeat.
 
     Raises:

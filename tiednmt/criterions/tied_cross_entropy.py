@@ -17,7 +17,7 @@ from fairseq.tasks import FairseqTask
 from omegaconf import II
 from torch import Tensor
 
-from tiednmt.criterions.cuda_graphs import Batch, GraphedLoss, require_graphs
+from tiednmt.criterions.cuda_graphs import Batch, GraphedLoss, require_model, require_options
 from tiednmt.criterions.gradient_shares import GradientShares
 from tiednmt.criterions.row_movement import RowMovement
 from tiednmt.errors import UserError
@@ -76,17 +76,6 @@ class TiedCrossEntropyConfig(FairseqDataclass):
     amp: bool = field(default=II("common.amp"))
 
 
-def _check_graphs(cfg: TiedCrossEntropyConfig) -> None:
-    """Refuse options that a graph of the whole loss leaves no place for."""
-    if cfg.fp16 or cfg.amp:
-        raise UserError(
-            "--cuda-graphs: the loss of --fp16 and --amp is scaled before it is differentiated; "
-            "use single precision, or common.bf16=true of fairseq-hydra-train"
-        )
-    if cfg.measure_gradients:
-        raise UserError("--measure-gradients looks into the backward pass; not with --cuda-graphs")
-
-
 @register_criterion("tied_cross_entropy", dataclass=TiedCrossEntropyConfig)
 class TiedCrossEntropy(FairseqCriterion):
     """The loss of every model of this package; computed by the model's output layer."""
@@ -109,7 +98,7 @@ class TiedCrossEntropy(FairseqCriterion):
         self.batches_per_update = cfg.update_freq[0]
         self.graphs_wanted = getattr(cfg, "cuda_graphs", False)
         if self.graphs_wanted:
-            _check_graphs(cfg)
+            require_options(cfg.fp16, cfg.amp, cfg.measure_gradients)
         self.graphs: GraphedLoss | None = None
         self.row_movement = self._observer(RowMovement, "measure_rows", cfg)
         shares = partial(GradientShares, training_data=lambda: task.datasets.get(cfg.train_subset))
@@ -178,9 +167,7 @@ class TiedCrossEntropy(FairseqCriterion):
 
     def _graphs_of(self, model: BaseFairseqModel) -> GraphedLoss:
         if self.graphs is None:
-            if distributed_utils.get_data_parallel_world_size() > 1:
-                raise UserError("--cuda-graphs: with one GPU only; leave it out with several")
-            require_graphs(model)
+            require_model(model)
 
             def loss_of(batch: Batch) -> SequenceLoss:
                 features, _ = model(**batch.net_input, features_only=True)
