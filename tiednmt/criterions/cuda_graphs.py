@@ -132,7 +132,8 @@ class GraphedLoss:
         found = torch.autograd.grad(loss.loss, self.parameters, allow_unused=True)
         pairs = list(zip(self.gradients, found, strict=True))
         used = [(place, gradient) for place, gradient in pairs if gradient is not None]
-        torch._foreach_copy_(*map(list, zip(*used, strict=True)))
+        places, gradients = zip(*used, strict=True)
+        torch._foreach_copy_(places, gradients)
         for place, gradient in pairs:
             if gradient is None:  # or that of another shape's graph would stay
                 place.zero_()
