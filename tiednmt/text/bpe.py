@@ -3,7 +3,7 @@
 The merges are those of ``subword-nmt learn-bpe``, in the same order. It looks through its table
 of pairs for each merge; here they wait in a heap, which takes a fiftieth of the time for 8,000
 merges. The Rust trainer of ``tokenizers`` is faster still but breaks ties between equally
-frequent pairs another way: 2 % of the merges are others, and from the 184th on the order.
+frequent pairs another way: 2% of the merges are others, and from the 184th on the order.
 """
 
 from __future__ import annotations

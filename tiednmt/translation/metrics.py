@@ -20,7 +20,7 @@ BETTER = {
     "comet": "higher",
 }
 
-NOT_WORSE = "not worse by more than (95 %)"  # the head of what loss() makes
+NOT_WORSE = "not worse by more than (95%)"  # the head of what loss() makes
 
 
 def loss(not_worse_by: float) -> str:

@@ -52,8 +52,8 @@ class Comparison:
     """A system compared with a baseline by a metric, over all of their runs.
 
     ``difference`` is the system's mean score less the baseline's; the true one lies in ``interval``
-    with a confidence of 95 %, and the system is ``not_worse_by`` more than that (below zero: it is
-    better by that much) with a confidence of 95 % too. ``p_value`` is two-sided. Without
+    with a confidence of 95%, and the system is ``not_worse_by`` more than that (below zero: it is
+    better by that much) with a confidence of 95% too. ``p_value`` is two-sided. Without
     ``over_seeds`` each has one run, and all of this is about test sentences alone.
     """
 
