@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -146,28 +146,11 @@ class SentencePiece:
         return " ".join(pieces)
 
     def _split_all_but(self, vocabulary: set[str]) -> None:
-        """Use no pieces of several characters but these.
-
-        A piece is split into two others, those that were merged first, as often as is needed.
-        """
-        rank = {piece: 0 if len(piece) == 1 else i for i, piece in enumerate(self.pieces)}
-
-        def split(piece: str) -> list[str]:
-            if len(piece) == 1 or piece in vocabulary:
-                return [piece]
-            halves = [
-                (piece[:middle], piece[middle:])
-                for middle in range(1, len(piece))
-                if piece[:middle] in rank and piece[middle:] in rank
-            ]
-            if not halves:
-                return list(piece)
-            one, other = min(halves, key=lambda pair: max(rank[pair[0]], rank[pair[1]]))
-            return split(one) + split(other)
-
-        for piece in rank:
+        """Split all pieces of several characters that are not in ``vocabulary``."""
+        ranks = merge_ranks(self.pieces)
+        for piece in ranks:
             if len(piece) > 1 and piece not in vocabulary and piece not in _RESERVED:
-                self._parts[piece] = split(piece)
+                self._parts[piece] = split_piece(piece, ranks, vocabulary)
 
     def join(self, units: str) -> str:
         """And back.
@@ -178,6 +161,36 @@ class SentencePiece:
         text = str(self._processor.decode_pieces(units.split())).strip()
         _refuse_mark(SENTENCEPIECE_SPACE, text)
         return unescape(text) if self._escapes else text
+
+
+def merge_ranks(pieces: Sequence[str]) -> dict[str, int]:
+    """When each piece of a model was merged; single characters come first, with rank 0.
+
+    Args:
+        pieces: all pieces, in the order of the model.
+    """
+    return {piece: 0 if len(piece) == 1 else i for i, piece in enumerate(pieces)}
+
+
+def halves(piece: str, ranks: Mapping[str, int]) -> tuple[str, str] | None:
+    """The two pieces that a piece is split into; None if it cannot be split.
+
+    Of all ways to split it into two pieces, it is the one whose later piece was merged first. New
+    merges must agree with this, or their pieces would be split into others than they were made of.
+    """
+    ways = ((piece[:middle], piece[middle:]) for middle in range(1, len(piece)))
+    known = [way for way in ways if way[0] in ranks and way[1] in ranks]
+    return min(known, key=lambda way: max(ranks[way[0]], ranks[way[1]]), default=None)
+
+
+def split_piece(piece: str, ranks: Mapping[str, int], kept: Collection[str]) -> list[str]:
+    """A piece split into :func:`halves` until all parts are in ``kept`` or single characters."""
+    if piece in kept:
+        return [piece]
+    pair = halves(piece, ranks)
+    if pair is None:
+        return list(piece)
+    return [part for half in pair for part in split_piece(half, ranks, kept)]
 
 
 def looks_segmented(lines: Sequence[str]) -> bool:

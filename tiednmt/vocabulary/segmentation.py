@@ -19,7 +19,13 @@ from typing import Any, Protocol
 from tiednmt.errors import UserError
 from tiednmt.text.bpe import END_OF_WORD, Symbols, continued_merges
 from tiednmt.text.pipeline import SENTENCEPIECE, TextPipeline, TextSettings
-from tiednmt.text.subwords import SENTENCEPIECE_SPACE, SEPARATOR
+from tiednmt.text.subwords import (
+    SENTENCEPIECE_SPACE,
+    SEPARATOR,
+    halves,
+    merge_ranks,
+    split_piece,
+)
 
 _BPE_MODEL = 2  # of sentencepiece's model types
 _NORMAL = 1  # of its types of pieces
@@ -234,16 +240,11 @@ class Subwords:
         if not self.model:
             known = {"".join(pair) for pair in self.merges}
             return lambda pair: "".join(pair) not in known
-        # tiednmt.text splits a piece into the two that were merged first: they must be the pair
-        ranks = {piece: 0 if len(piece) == 1 else i for i, piece in enumerate(self._pieces)}
+        ranks = merge_ranks(self._pieces)
 
         def is_fit(pair: Symbols) -> bool:
             piece = "".join(pair)
-            if piece in ranks or not all(symbol in ranks for symbol in pair):
-                return False
-            halves = [(piece[:i], piece[i:]) for i in range(1, len(piece))]
-            known = [half for half in halves if half[0] in ranks and half[1] in ranks]
-            if min(known, key=lambda half: max(ranks[half[0]], ranks[half[1]])) != pair:
+            if piece in ranks or halves(piece, ranks) != pair:  # else it would be split otherwise
                 return False
             ranks[piece] = len(ranks)
             return True
@@ -267,7 +268,7 @@ class Subwords:
         if unit in known:
             return [unit]
         if self.model:
-            return self._split_piece(unit, known)
+            return split_piece(unit, merge_ranks(self._pieces), known)
         reverse = {"".join(pair): pair for pair in reversed(self.merges)}
 
         def split(symbol: str) -> list[str]:
@@ -293,22 +294,6 @@ class Subwords:
         body = [symbol + SEPARATOR for symbol in symbols[:-1]]
         last = symbols[-1].removesuffix(END_OF_WORD) + end
         return [part for each in (*body, last) for part in self.parts_of(each, known)]
-
-    def _split_piece(self, unit: str, known: Collection[str]) -> list[str]:
-        ranks = {piece: 0 if len(piece) == 1 else i for i, piece in enumerate(self._pieces)}
-
-        def split(piece: str) -> list[str]:
-            halves = [
-                (piece[:i], piece[i:])
-                for i in range(1, len(piece))
-                if piece[:i] in ranks and piece[i:] in ranks
-            ]
-            if piece in known or not halves:
-                return [piece] if piece in known or len(piece) == 1 else list(piece)
-            pair = min(halves, key=lambda half: max(ranks[half[0]], ranks[half[1]]))
-            return [part for half in pair for part in split(half)]
-
-        return split(unit)
 
 
 def is_character(unit: str) -> bool:
