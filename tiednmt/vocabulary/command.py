@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tiednmt.errors import UserError
+from tiednmt.files import folder_when_whole
 from tiednmt.modes import TYINGS
 from tiednmt.options import Range, positive, seed
 from tiednmt.text.lines import read_lines
-from tiednmt.vocabulary.choices import BOTH, MEAN, ORIGINS, PARTS, SIDES, STARTS
+from tiednmt.vocabulary.choices import (
+    BOTH,
+    MEAN,
+    ORIGINS,
+    PARTS,
+    RANDOM,
+    SIDES,
+    STARTS,
+)
 
 if TYPE_CHECKING:
+    from tiednmt.show.figures import Picture
     from tiednmt.vocabulary.files import Found
 
 MERGES = Range(0, 10**7)
@@ -63,14 +73,14 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     trim.add_argument(
         "--no-characters",
         action="store_true",
-        help="drop single characters that do not occur in the text (default: keep them, so that "
-        "any other text can be written)",
+        help="drop single characters that do not occur in the text (default: keep all that the "
+        "model has, so that most other text can still be written)",
     )
 
     extend = command("extend", _extend, "add rows for further units; the old rows stay unchanged")
     extend.add_argument("--text", type=Path, nargs="+", default=[], metavar="FILE", help=_TEXT)
     extend.add_argument(
-        "--merges", type=MERGES, default=0, metavar="N", help="number of further merges to learn"
+        "--merges", type=MERGES, metavar="N", help="number of further merges to learn (default: 0)"
     )
     extend.add_argument(
         "--language", metavar="CODE", help="language of --text, if it is new to the model"
@@ -85,8 +95,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     extend.add_argument(
         "--side",
         choices=SIDES,
-        default=BOTH,
-        help="dictionary that gets the symbols (default: %(default)s)",
+        help=f"dictionary that gets the symbols (default: {BOTH})",
     )
     extend.add_argument(
         "--start",
@@ -97,7 +106,9 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     extend.add_argument(
         "--vectors", type=Path, metavar="FILE", help="word vectors as text, for --start vectors"
     )
-    extend.add_argument("--seed", type=seed, default=1, metavar="N", help="seed of --start random")
+    extend.add_argument(
+        "--seed", type=seed, metavar="N", help="seed of --start random (default: 1)"
+    )
 
     join = command(
         "join", _join, "make one dictionary of two", model=False, output="dictionary to write"
@@ -125,7 +136,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         "report",
         _report,
         "show what the rows are used for, and what trimming would cost",
-        output="folder for rows.tsv and report.png",
+        output="new folder for rows.tsv, report.png and report.svg",
     )
     told.add_argument("--text", type=Path, nargs="+", default=[], metavar="FILE", help=_TEXT)
 
@@ -155,9 +166,15 @@ def _extend(args: argparse.Namespace) -> None:
 
     if bool(args.text) == (args.symbols is not None):
         raise UserError("give either --text FILE… or --symbols FILE")
-    start = do.start_from(args.start, args.vectors, args.seed)
     if args.symbols is not None:
-        do.extend_by_symbols(_read(args), args.output, args.symbols, start, args.side)
+        _refuse(args, ("merges", "language", "pair", "resegment"), "--text")
+    else:
+        _refuse(args, ("side",), "--symbols")
+    if args.start != RANDOM:
+        _refuse(args, ("seed",), f"--start {RANDOM}")
+    start = do.start_from(args.start, args.vectors, 1 if args.seed is None else args.seed)
+    if args.symbols is not None:
+        do.extend_by_symbols(_read(args), args.output, args.symbols, start, args.side or BOTH)
         return
     pair = None
     if args.pair is not None:
@@ -165,8 +182,18 @@ def _extend(args: argparse.Namespace) -> None:
         if not (source and dash and target):
             raise UserError(f"--pair {args.pair}: write it as en-cs")
         pair = source, target
-    merges, language, resegment = args.merges, args.language, args.resegment
+    merges, language, resegment = args.merges or 0, args.language, args.resegment
     do.extend_by_text(_read(args), args.output, args.text, start, merges, language, pair, resegment)
+
+
+def _refuse(args: argparse.Namespace, names: Sequence[str], only_with: str) -> None:
+    """Refuse options that were given although what they go with was not."""
+    values = {f"--{name}": getattr(args, name) for name in names}
+    given = [name for name, value in values.items() if value is not None and value is not False]
+    if given:
+        first = ", ".join(given[:-1])
+        listed = f"{first} and {given[-1]} go" if first else f"{given[-1]} goes"
+        raise UserError(f"{listed} with {only_with}")
 
 
 def _join(args: argparse.Namespace) -> None:
@@ -192,6 +219,9 @@ def _report(args: argparse.Namespace) -> None:
     from tiednmt.vocabulary.report import report
     from tiednmt.vocabulary.segmentation import Subwords, language_of
 
+    if args.output is not None:
+        require_new(args.output)
+        draw = _renderer()
     found = _read(args)
     if args.text and not isinstance(found.segmentation, Subwords):
         raise UserError("--text: there is no segmentation to try; give a prepared folder as --data")
@@ -203,7 +233,16 @@ def _report(args: argparse.Namespace) -> None:
     told = report(found, texts)
     print(told)
     if args.output is not None:
-        require_new(args.output)
-        args.output.mkdir(parents=True)
-        told.write_table(args.output / "rows.tsv")
-        told.draw(args.output / "report.png")
+        with folder_when_whole(args.output) as partial:
+            told.write_table(partial / "rows.tsv")
+            draw([told.picture], partial)
+
+
+def _renderer() -> Callable[[Iterable[Picture], Path], None]:
+    try:
+        from tiednmt.show.pictures import draw
+    except ImportError:
+        raise UserError(
+            "--output: the picture needs matplotlib; pip install 'tiednmt[analysis]' installs it"
+        ) from None
+    return draw

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from tiednmt.errors import UserError
-from tiednmt.files import named_when_whole, write_whole
+from tiednmt.files import write_whole
 from tiednmt.frequency import frequency_order
 from tiednmt.models.parameters import OURS, matrices_of
-from tiednmt.tying import INPUT, OUTPUT, SOURCE_INPUT, TARGET_INPUT, equal_matrices
+from tiednmt.show.figures import Axis, Chart, Picture, Point, Series
+from tiednmt.show.parts import SYMBOLS
+from tiednmt.tying import SOURCE_INPUT, equal_matrices
 from tiednmt.vocabulary import trim as trimming
 from tiednmt.vocabulary.files import Found
 from tiednmt.vocabulary.segmentation import Subwords, is_character
+from tiednmt.vocabulary.trim import Coverage
 
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # of the units that are left, in the table of costs
 NEAR = 0.9  # cosine from which on two rows are near-duplicates
 _ROWS_AT_ONCE = 1024
-_LETTERS = {INPUT: "U", SOURCE_INPUT: "$U_{src}$", TARGET_INPUT: "$U_{tgt}$", OUTPUT: "V"}
+_POINTS = 400  # of a matrix in the picture
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Cost:
 
     units: int
     parameters: int
-    coverage: trimming.Coverage
+    coverage: Coverage
 
 
 @dataclass(frozen=True)
@@ -114,42 +115,59 @@ class Report:
                     line = f"{matrix.name}\t{row}\t{symbol}\t{matrix.counts[row]}\t{numbers}\n"
                     file.write(line)
 
-    def draw(self, path: Path) -> None:
-        """Norms over frequency, and the costs of trimming.
-
-        Raises:
-            UserError: matplotlib is not installed.
-        """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise UserError("--output: the picture needs matplotlib; pip install it") from None
-        figure = Figure(figsize=(10 if self.costs else 5.5, 4), layout="constrained")
-        axes: Any = figure.subplots(1, 2 if self.costs else 1, squeeze=False)[0]
-        for matrix in self.matrices:
-            norms = matrix.norms[list(matrix.units)]
-            ranks = range(1, len(norms) + 1)
-            axes[0].scatter(ranks, norms, s=4, alpha=0.5, label=_short(matrix.name))
-        axes[0].set(xscale="log", xlabel="rank by frequency", ylabel="norm of the row")
-        axes[0].legend(loc="lower left")
+    @property
+    def picture(self) -> Picture:
+        """Norms over frequency rank, and what trimming costs where it was tried on a text."""
+        names = [_short(matrix.name) for matrix in self.matrices]
+        norms = [
+            Series(name, look, _norms_by_rank(matrix), joined=False)
+            for look, (name, matrix) in enumerate(zip(names, self.matrices, strict=True))
+        ]
+        charts = [
+            Chart(
+                title="Norms of the rows",
+                description="norm of a unit's row over the unit's frequency rank",
+                x=Axis("frequency rank (1: the most frequent unit)", logarithmic=True, low=1),
+                y=Axis("norm of the row"),
+                series=norms,
+            )
+        ]
         if self.costs:
-            units = [cost.units for cost in self.costs]
-            per_token = [c.coverage.units_after / max(c.coverage.tokens, 1) for c in self.costs]
-            lost = [100 * c.coverage.unknown / max(c.coverage.tokens, 1) for c in self.costs]
-            axes[1].plot(units, per_token, marker="o", label="units per token")
-            axes[1].set(xlabel="units left", ylabel="units per token")
-            other = axes[1].twinx()
-            other.plot(units, lost, marker="s", color="tab:red", label="not covered")
-            other.set_ylabel("tokens not covered, %")
-            lines = [*axes[1].get_lines(), *other.get_lines()]
-            axes[1].legend(handles=lines, loc="upper right")
-        with named_when_whole(path) as partial:
-            figure.savefig(partial, dpi=150, format=path.suffix.lstrip(".") or "png")
+            charts += [
+                self._cost_chart("Length of the text", "units per token", _units_per_token),
+                self._cost_chart("Coverage", "tokens not covered, %", _percent_unknown),
+            ]
+        return Picture("report", charts, columns=len(charts))
+
+    def _cost_chart(self, title: str, label: str, value: Callable[[Coverage], float]) -> Chart:
+        points = [Point(cost.units, value(cost.coverage)) for cost in self.costs]
+        return Chart(
+            title=title,
+            description=f"{label} over the number of units left",
+            x=Axis("units left", low=0),
+            y=Axis(label, low=0),
+            series=[Series("", 0, points)],
+        )
+
+
+def _norms_by_rank(matrix: Matrix) -> list[Point]:
+    """Norms at ranks spaced evenly on a logarithmic scale: with all, they cover each other."""
+    last = len(matrix.units)
+    ranks = sorted({round(last ** (i / _POINTS)) for i in range(_POINTS + 1)} if last else ())
+    return [Point(rank, float(matrix.norms[matrix.units[rank - 1]])) for rank in ranks]
+
+
+def _units_per_token(coverage: Coverage) -> float:
+    return coverage.units_after / max(coverage.tokens, 1)
+
+
+def _percent_unknown(coverage: Coverage) -> float:
+    return 100 * coverage.unknown / max(coverage.tokens, 1)
 
 
 def _short(name: str) -> str:
     """The names of a matrix by the letters of the papers."""
-    return " = ".join(_LETTERS[use] for use in name.split(" = "))
+    return " = ".join(SYMBOLS[use] for use in name.split(" = "))
 
 
 def _examples(words: Sequence[str]) -> str:
@@ -232,5 +250,5 @@ def _costs(found: Found, texts: Mapping[str, Sequence[str]]) -> list[Cost]:
             )
             for language, of in tokens.items()
         ]
-        costs.append(Cost(len(left), smaller.parameters, trimming.Coverage.sum(parts)))
+        costs.append(Cost(len(left), smaller.parameters, Coverage.sum(parts)))
     return costs
