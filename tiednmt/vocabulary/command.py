@@ -57,7 +57,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         )
         return made
 
-    trim = command("trim", _trim, "keep the rows that a text needs, or the most frequent ones")
+    trim = command("trim", _trim, "keep only the rows that a text needs, or the most frequent ones")
     trim.add_argument("--text", type=Path, nargs="+", default=[], metavar="FILE", help=_TEXT)
     trim.add_argument(
         "--keep", type=positive, metavar="N", help="also keep the N most frequent units"
@@ -68,7 +68,8 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     trim.add_argument(
         "--translate",
         action="store_true",
-        help="also keep what the model writes for the source text, and compare its translations",
+        help="also keep the units of the model's own translations of the source text, and compare "
+        "the translations of both models",
     )
     trim.add_argument(
         "--no-characters",
@@ -77,19 +78,22 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         "model has, so that most other text can still be written)",
     )
 
-    extend = command("extend", _extend, "add rows for further units; the old rows stay unchanged")
+    extend = command("extend", _extend, "add rows for new units; the old rows stay unchanged")
     extend.add_argument("--text", type=Path, nargs="+", default=[], metavar="FILE", help=_TEXT)
     extend.add_argument(
         "--merges", type=MERGES, metavar="N", help="number of further merges to learn (default: 0)"
     )
     extend.add_argument(
-        "--language", metavar="CODE", help="language of --text, if it is new to the model"
+        "--language",
+        metavar="CODE",
+        help="language of --text, if the model does not know it or the name does not give it",
     )
     extend.add_argument("--pair", metavar="SRC-TGT", help="language pair of the new folder")
     extend.add_argument(
         "--resegment",
         action="store_true",
-        help="use new units in words of the old text, too (default: it is segmented as before)",
+        help="use the new units in words of the old text, too (default: the old text is segmented "
+        "as before)",
     )
     extend.add_argument("--symbols", type=Path, metavar="FILE", help="units, one per line")
     extend.add_argument(
@@ -111,38 +115,42 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     )
 
     join = command(
-        "join", _join, "make one dictionary of two", model=False, output="dictionary to write"
+        "join", _join, "make one joint dictionary of two", model=False, output="dictionary to write"
     )
-    join.add_argument("source", type=Path, metavar="SOURCE-DICT", help="dictionary of the source")
-    join.add_argument("target", type=Path, metavar="TARGET-DICT", help="dictionary of the target")
+    join.add_argument("source", type=Path, metavar="SOURCE-DICT", help="source dictionary")
+    join.add_argument("target", type=Path, metavar="TARGET-DICT", help="target dictionary")
 
-    tie = command("tie", _tie, "make one matrix of several, row by row")
+    tie = command("tie", _tie, "tie matrices of a trained model, row by row")
     tie.add_argument("--tying", choices=TYINGS[1:], required=True, help=_TYING)
     tie.add_argument(
         "--from",
         dest="origin",
         choices=ORIGINS,
         default=MEAN,
-        help="rows of the tied matrix: of the inputs or the output, or their mean by frequency "
-        "(default: %(default)s)",
+        help="origin of the tied rows: the input embeddings, the output embedding, or their mean "
+        "weighted by frequency (default: %(default)s)",
     )
 
     untie = command(
-        "untie", _untie, "give each use of a matrix its own; the model scores as before"
+        "untie",
+        _untie,
+        "give uses of a tied matrix matrices of their own; the model scores as before",
     )
     untie.add_argument("--tying", choices=TYINGS[:-1], required=True, help=_TYING)
 
     told = command(
         "report",
         _report,
-        "show what the rows are used for, and what trimming would cost",
+        "show how the rows are used, and what trimming would cost",
         output="new folder for rows.tsv, report.png and report.svg",
     )
     told.add_argument("--text", type=Path, nargs="+", default=[], metavar="FILE", help=_TEXT)
 
 
 _TYING = "tying of the new model"
-_TEXT = "raw text named by its language, such as test.en (with a data-bin alone: segmented text)"
+_TEXT = (
+    "raw text whose name gives its language, such as test.en (with only a data-bin: segmented text)"
+)
 
 
 def _read(args: argparse.Namespace) -> Found:
@@ -187,7 +195,7 @@ def _extend(args: argparse.Namespace) -> None:
 
 
 def _refuse(args: argparse.Namespace, names: Sequence[str], only_with: str) -> None:
-    """Refuse options that were given although what they go with was not."""
+    """Refuse the options ``names`` if any was given, since they apply only with ``only_with``."""
     values = {f"--{name}": getattr(args, name) for name in names}
     given = [name for name, value in values.items() if value is not None and value is not False]
     if given:
@@ -224,7 +232,9 @@ def _report(args: argparse.Namespace) -> None:
         draw = _renderer()
     found = _read(args)
     if args.text and not isinstance(found.segmentation, Subwords):
-        raise UserError("--text: there is no segmentation to try; give a prepared folder as --data")
+        raise UserError(
+            "--text: there is no segmentation to trim; give the prepared folder as --data"
+        )
     texts: dict[str, list[str]] = {}
     for path in args.text:
         assert isinstance(found.segmentation, Subwords)

@@ -1,4 +1,4 @@
-"""What a vocabulary is used for: counts, norms, near-duplicates, and what a smaller one costs."""
+"""How a vocabulary is used: counts, norms, near-duplicates, and what a smaller one costs."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from tiednmt.vocabulary.files import Found
 from tiednmt.vocabulary.segmentation import Subwords, is_character
 from tiednmt.vocabulary.trim import Coverage
 
-SHARES = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # of the units that are left, in the table of costs
-NEAR = 0.9  # cosine from which on two rows are near-duplicates
+SHARES = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # of the units that are kept, in the table of costs
+NEAR = 0.9  # least cosine of near-duplicates
 _ROWS_AT_ONCE = 1024
-_POINTS = 400  # of a matrix in the picture
+_POINTS = 400  # at most, per matrix in the picture
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Matrix:
     """A matrix of the model, row by row.
 
     Attributes:
-        name: all that it is.
-        symbols: of its rows.
-        counts: how often the text has each.
-        norms: of the rows.
-        nearest: by row, the row of greatest cosine.
-        cosines: and that cosine.
+        name: all its uses, joined by " = ".
+        symbols: the symbol of each row.
+        counts: how often the text has each symbol.
+        norms: the norm of each row.
+        nearest: for each row, the other row with the highest cosine.
+        cosines: that cosine.
         units: the rows of units, the most frequent first.
     """
 
@@ -51,12 +51,12 @@ class Matrix:
 
     @property
     def unused(self) -> list[str]:
-        """Units that no text had."""
+        """Units that the text does not have."""
         return [self.symbols[row] for row in self.units if not self.counts[row]]
 
     @property
     def duplicates(self) -> list[tuple[str, str, float]]:
-        """Pairs of rows of almost one direction, the nearest first."""
+        """Pairs of rows with almost the same direction, the closest first."""
         pairs = {
             (min(row, other), max(row, other)): float(self.cosines[row])
             for row in self.units
@@ -68,9 +68,12 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a vocabulary of so many units makes of a text.
+    """The cost of trimming.
 
-    ``parameters`` are those of the smaller model.
+    Attributes:
+        units: how many units are kept.
+        parameters: of the smaller model.
+        coverage: how the text is then segmented.
     """
 
     units: int
@@ -104,7 +107,7 @@ class Report:
         return "\n".join(lines)
 
     def write_table(self, path: Path) -> None:
-        """A line per row of each matrix, separated by tabs."""
+        """Write a line per row of each matrix, with tabs between the columns."""
         head = ("matrix", "row", "unit", "count", "norm", "nearest", "cosine")
         with write_whole(path) as file:
             file.write("\t".join(head) + "\n")
@@ -117,7 +120,7 @@ class Report:
 
     @property
     def picture(self) -> Picture:
-        """Norms over frequency rank, and what trimming costs where it was tried on a text."""
+        """Norms over frequency rank, and the cost of trimming if a text was given."""
         names = [_short(matrix.name) for matrix in self.matrices]
         norms = [
             Series(name, look, _norms_by_rank(matrix), joined=False)
@@ -151,7 +154,7 @@ class Report:
 
 
 def _norms_by_rank(matrix: Matrix) -> list[Point]:
-    """Norms at ranks spaced evenly on a logarithmic scale: with all, they cover each other."""
+    """Norms at ranks evenly spaced on a logarithmic scale; all of them would overlap."""
     last = len(matrix.units)
     ranks = sorted({round(last ** (i / _POINTS)) for i in range(_POINTS + 1)} if last else ())
     return [Point(rank, float(matrix.norms[matrix.units[rank - 1]])) for rank in ranks]
@@ -166,7 +169,7 @@ def _percent_unknown(coverage: Coverage) -> float:
 
 
 def _short(name: str) -> str:
-    """The names of a matrix by the letters of the papers."""
+    """The uses of a matrix as symbols, as in the README."""
     return " = ".join(SYMBOLS[use] for use in name.split(" = "))
 
 
@@ -175,14 +178,14 @@ def _examples(words: Sequence[str]) -> str:
 
 
 def report(found: Found, texts: Mapping[str, Sequence[str]] | None = None) -> Report:
-    """What a model uses its rows for.
+    """How a model uses its rows.
 
-    Counts are those of the training text on the side that a matrix is of, where the folder has
-    them, and else those of the dictionary.
+    Counts come from the training text of the sides that a matrix is used on if the folder has
+    them, otherwise from the dictionary.
 
     Args:
         found: the model.
-        texts: by language, raw lines that trimming is tried on.
+        texts: by language, raw lines on which to measure the cost of trimming.
     """
     model = found.model
     by_side = found.unit_counts()
