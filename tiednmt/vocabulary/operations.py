@@ -392,7 +392,7 @@ def _extend(
     _say_sizes(say, found, extended, output)
     first = len(found.model.target)
     if len(extended.target) > first and not found.is_folder:
-        say(f"the new rows: --train-rows {first}:{len(extended.target)}")
+        say(f"to train only the new rows: --train-rows {first}:{len(extended.target)}")
     if note:
         say(note)
     return extended
@@ -451,7 +451,7 @@ def _write_tied(found: Found, tied: ModelState, output: Path, say: Say) -> Model
         d.symbols for d in found.model.dictionaries
     ]
     if changed and not found.is_folder:
-        say(f"the dictionaries are joined: binarise the text anew with {output / 'data-bin'}")
+        say(f"the dictionary is now joint: binarise the text again with {output / 'data-bin'}")
     if note:
         say(note)
     return tied
