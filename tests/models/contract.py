@@ -308,6 +308,16 @@ def test_without_an_output_bias_it_stays_zero(arch):
     assert not torch.equal(evaluated(model, arch), before)
 
 
+@every_architecture
+def test_a_model_put_together_by_hand_loads_and_trains(arch):
+    """Without ``build``, of another model's parts."""
+    model = build(arch, NONE)
+    by_hand = type(model)(*model.children())
+    by_hand.load_state_dict({name: value + 1 for name, value in by_hand.state_dict().items()})
+    with by_hand.updating():
+        assert evaluated(by_hand, arch).isfinite().all()
+
+
 # --- the tie survives ---------------------------------------------------------------------------
 
 

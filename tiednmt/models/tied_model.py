@@ -3,7 +3,7 @@
 import copy
 import logging
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +53,7 @@ from tiednmt.tying import tie_map as tie_map_of
 logger = logging.getLogger(__name__)
 
 LEARNED_FROM = 4.0  # what --input-scale learned starts from
+VECTORS_FAULT = "vectors"
 
 EncoderOut = dict[str, list[Tensor]]
 IncrementalState = dict[str, dict[str, Any]]
@@ -174,6 +175,7 @@ class TiedModel(BaseFairseqModel):
     fits_cuda_graphs: ClassVar[bool] = False  # in tiednmt.modules.packing.padding_stays
     num_updates = 0  # of training, before the batch at hand
     held_rows: HeldRows | None = None  # that training leaves as they are
+    training_faults: Mapping[str, str] = {}  # why it cannot be trained, by what is at fault
 
     # --- building ------------------------------------------------------------------------------
 
@@ -218,7 +220,7 @@ class TiedModel(BaseFairseqModel):
         source = dictionaries[0] if len(dictionaries) > 1 else None
         paths = getattr(cfg, VECTORS[0], "") or "", getattr(cfg, VECTORS[1], "") or ""
         fault = start_from_vectors(self.embeddings, paths, source, dictionaries[-1])
-        self.missing = {"start": fault} if fault else {}  # only training needs it
+        self.training_faults = {VECTORS_FAULT: fault} if fault else {}
         self._hold(cfg, source, dictionaries[-1])
         guard_checkpoints(self, *dictionaries)
 
@@ -235,7 +237,8 @@ class TiedModel(BaseFairseqModel):
             names = [name for name, p in self.named_parameters() if not p.requires_grad]
             self.held_rows = HeldRows(names, {})
         elif rows and not is_row_range(rows) and not Path(rows).is_file():
-            self.missing["rows"] = f"--train-rows {rows}: no such file, and not FROM:TO"
+            fault = f"--train-rows {rows}: no such file, and not FROM:TO"
+            self.training_faults = {**self.training_faults, "rows": fault}
         elif rows:
             self.held_rows = train_rows_alone(self, rows, source, target)
 
@@ -246,7 +249,7 @@ class TiedModel(BaseFairseqModel):
         Raises:
             UserError: the model was built without what its training asks for.
         """
-        for fault in self.missing.values():
+        for fault in self.training_faults.values():
             raise UserError(fault)
         if self.held_rows is None:
             yield
@@ -390,7 +393,8 @@ class TiedModel(BaseFairseqModel):
         Raises:
             CheckpointError: the state is that of another model, or of other dictionaries.
         """
-        self.missing.pop("start", None)
+        faults = self.training_faults.items()  # the state holds what the vectors would start
+        self.training_faults = {name: fault for name, fault in faults if name != VECTORS_FAULT}
         try:
             return super().load_state_dict(*args, **kwargs)
         except UserError:
