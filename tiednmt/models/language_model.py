@@ -8,14 +8,10 @@ from fairseq.models import FairseqIncrementalDecoder, FairseqLanguageModel
 from torch import Tensor, nn
 
 from tiednmt.errors import UserError
-from tiednmt.models.tied_model import (
-    IncrementalState,
-    TiedModel,
-    TiedModelConfig,
-    check_ranges,
-    embeddings_of,
-    lookup_scale_of,
-)
+from tiednmt.models.embedding_options import embeddings_of, lookup_scale_of
+from tiednmt.models.model_options import TiedModelConfig, check_ranges
+from tiednmt.models.stepping_decoder import IncrementalState
+from tiednmt.models.tied_model import TiedModel
 from tiednmt.modules import (
     CarriedState,
     RecurrentNetwork,

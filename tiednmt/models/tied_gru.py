@@ -17,18 +17,10 @@ from omegaconf import II
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from tiednmt.models.embedding_options import embeddings_of, lookup_scale_of
+from tiednmt.models.model_options import TiedModelConfig, check_ranges, input_scale_field, preset
 from tiednmt.models.recurrent_decoder import RecurrentDecoder
-from tiednmt.models.tied_model import (
-    EncoderOut,
-    TiedModel,
-    TiedModelConfig,
-    check_ranges,
-    embeddings_of,
-    input_scale_field,
-    lookup_scale_of,
-    preset,
-    select_sentences,
-)
+from tiednmt.models.tied_model import EncoderOut, TiedModel, select_sentences
 from tiednmt.modules import BidirectionalGRU, ConditionalGRU
 from tiednmt.modules.conditional_gru import Decoded, Memory, StepMemory
 from tiednmt.modules.dropout import Dropout

@@ -18,19 +18,12 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tiednmt.errors import UserError
+from tiednmt.models.embedding_options import embeddings_of, lookup_scale_of
+from tiednmt.models.model_options import TiedModelConfig, check_ranges, preset
 from tiednmt.models.parameters import LSTM, OURS, matrices_of
 from tiednmt.models.recurrent_decoder import RecurrentDecoder
 from tiednmt.models.stock import Rule, StockModel
-from tiednmt.models.tied_model import (
-    EncoderOut,
-    TiedModel,
-    TiedModelConfig,
-    check_ranges,
-    embeddings_of,
-    lookup_scale_of,
-    preset,
-    select_sentences,
-)
+from tiednmt.models.tied_model import EncoderOut, TiedModel, select_sentences
 from tiednmt.modes import INPUTS, NONE
 from tiednmt.modules import AttentionalLSTM, PackedLSTM
 from tiednmt.modules.attentional_lstm import LSTMState

@@ -11,7 +11,7 @@ from fairseq.models import register_model, register_model_architecture
 
 from tiednmt.errors import UserError
 from tiednmt.models.language_model import RecurrentLanguageModel, RecurrentLanguageModelConfig
-from tiednmt.models.tied_model import preset
+from tiednmt.models.model_options import preset
 from tiednmt.modules import RecurrentNetwork, StackedLSTM
 
 

@@ -18,20 +18,12 @@ from omegaconf import II
 from torch import Tensor, nn
 
 from tiednmt.errors import UserError
+from tiednmt.models.embedding_options import embeddings_of, lookup_scale_of
+from tiednmt.models.model_options import TiedModelConfig, check_ranges, input_scale_field, preset
 from tiednmt.models.parameters import TRANSFORMER
+from tiednmt.models.stepping_decoder import SteppingDecoder
 from tiednmt.models.stock import Rule, StockModel
-from tiednmt.models.tied_model import (
-    EncoderOut,
-    SteppingDecoder,
-    TiedModel,
-    TiedModelConfig,
-    check_ranges,
-    embeddings_of,
-    input_scale_field,
-    lookup_scale_of,
-    preset,
-    select_sentences,
-)
+from tiednmt.models.tied_model import EncoderOut, TiedModel, select_sentences
 from tiednmt.modules.lookup import SQRT_DIM
 from tiednmt.modules.packing import (
     Packing,

@@ -17,14 +17,10 @@ from fairseq.models import (
 from omegaconf import II
 from torch import Tensor
 
+from tiednmt.models.embedding_options import embeddings_of, lookup_scale_of
+from tiednmt.models.model_options import preset
 from tiednmt.models.tied_gru import GRUDecoderConfig, TiedGRUDecoder, check_decoder
-from tiednmt.models.tied_model import (
-    EncoderOut,
-    TiedModel,
-    embeddings_of,
-    lookup_scale_of,
-    preset,
-)
+from tiednmt.models.tied_model import EncoderOut, TiedModel
 from tiednmt.models.tied_transformer import (
     TiedTransformerEncoder,
     TransformerEncoderConfig,
