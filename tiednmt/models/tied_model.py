@@ -45,7 +45,6 @@ logger = logging.getLogger(__name__)
 
 VECTORS_FAULT = "vectors"
 
-EncoderOut = dict[str, list[Tensor]]
 Self = TypeVar("Self", bound="TiedModel")
 
 
@@ -287,14 +286,6 @@ class TiedModel(BaseFairseqModel):
                 "the checkpoint holds another model; give the --arch, --tying, --projection, "
                 f"--output-map and sizes that it was trained with: {difference}"
             ) from error
-
-
-def select_sentences(encoder_out: EncoderOut, order: Tensor) -> EncoderOut:
-    """What an encoder yields for these sentences, in this order."""
-    return {
-        name: [tensor.index_select(0, order) for tensor in tensors]
-        for name, tensors in encoder_out.items()
-    }
 
 
 def _another_task(cfg: DictConfig, name: str, changes: dict[str, Any]) -> FairseqTask:

@@ -10,7 +10,6 @@ from typing import Any
 
 from fairseq.data import Dictionary
 from fairseq.models import (
-    FairseqEncoderDecoderModel,
     register_model,
     register_model_architecture,
 )
@@ -18,15 +17,14 @@ from omegaconf import II
 from torch import Tensor
 
 from tiednmt.models.embedding_options import embeddings_of, lookup_scale_of
+from tiednmt.models.encoder_decoder import EncoderOut, TiedEncoderDecoderModel
 from tiednmt.models.model_options import preset
 from tiednmt.models.tied_gru import GRUDecoderConfig, TiedGRUDecoder, check_decoder
-from tiednmt.models.tied_model import EncoderOut, TiedModel
 from tiednmt.models.tied_transformer import (
     TiedTransformerEncoder,
     TransformerEncoderConfig,
     check_encoder,
 )
-from tiednmt.tying import Embeddings
 
 
 @dataclass
@@ -47,7 +45,7 @@ class TiedTransformerGRUConfig(TransformerEncoderConfig, GRUDecoderConfig):
 
 
 @register_model("tied_transformer_gru", dataclass=TiedTransformerGRUConfig)
-class TiedTransformerGRUModel(TiedModel, FairseqEncoderDecoderModel):
+class TiedTransformerGRUModel(TiedEncoderDecoderModel):
     """Transformer encoder, conditional GRU decoder, one to three embedding matrices."""
 
     fits_cuda_graphs = True
@@ -67,16 +65,6 @@ class TiedTransformerGRUModel(TiedModel, FairseqEncoderDecoderModel):
         model = cls(encoder, decoder)
         model.complete(cfg, source, target)
         return model
-
-    @property
-    def embeddings(self) -> Embeddings:
-        """The three matrices, as tied."""
-        return Embeddings(self.encoder.embedding, self.decoder.embedding, self.decoder.output)
-
-    @property
-    def stepper(self) -> TiedGRUDecoder:
-        """The decoder."""
-        return self.decoder
 
 
 class TiedTransformerGRUEncoder(TiedTransformerEncoder):
