@@ -11,7 +11,7 @@ from torch import nn
 
 from tiednmt.errors import UserError
 from tiednmt.modules.lookup import LookupScale, PrivateRows
-from tiednmt.modules.output_maps import NO_MAP, OutputMapOptions
+from tiednmt.modules.output_maps import OutputMapOptions
 from tiednmt.options import option_name
 from tiednmt.tying import JOINT, Dims, Embeddings, build_embeddings
 
@@ -22,21 +22,26 @@ def embeddings_of(
     cfg: Any, source: Dictionary | None, target: Dictionary, dim: int | Dims
 ) -> Embeddings:
     """:func:`tiednmt.tying.build_embeddings` with the options of a model."""
-    # older checkpoints do not have all the options
-    bias = getattr(cfg, "projection_bias", False)
-    rank = getattr(cfg, "embedding_rank", 0)
-    output_map = OutputMapOptions(
-        str(getattr(cfg, "output_map", NO_MAP)),
-        getattr(cfg, "output_map_size", 0),
-        getattr(cfg, "output_map_depth", 0),
-        getattr(cfg, "output_map_dropout", 0.0),
-    )
-    if getattr(cfg, "private_units", "") and cfg.tying not in JOINT:
+    if cfg.private_units and cfg.tying not in JOINT:
         raise UserError(
             f"--private-units: with --tying {cfg.tying} the languages share no matrix; "
             f"use --tying {' or '.join(JOINT)}"
         )
-    return build_embeddings(cfg.tying, source, target, dim, cfg.projection, bias, rank, output_map)
+    return build_embeddings(
+        cfg.tying,
+        source,
+        target,
+        dim,
+        cfg.projection,
+        cfg.projection_bias,
+        cfg.embedding_rank,
+        OutputMapOptions(
+            str(cfg.output_map),
+            cfg.output_map_size,
+            cfg.output_map_depth,
+            cfg.output_map_dropout,
+        ),
+    )
 
 
 def lookup_scale_of(
@@ -60,19 +65,18 @@ def lookup_scale_of(
     Raises:
         UserError: it says what it cannot.
     """
-    # older checkpoints do not have the options
-    asked = str(getattr(cfg, option, "1"))
-    gradient_scale = getattr(cfg, "input_gradient_scale", 1.0)
-    dim, name = dim or cfg.embed_dim, option_name(option)
-    rank = getattr(cfg, "embedding_rank", 0)
+    dim, rank = dim or cfg.embed_dim, cfg.embedding_rank
     up = nn.Linear(rank, dim, bias=False) if rank else None
     private = None if source is None else _private_rows_of(cfg, source, rank or dim)
-    return LookupScale.of(asked, dim, learned_from, gradient_scale, name, up, private)
+    asked, gradient_scale = str(getattr(cfg, option)), cfg.input_gradient_scale
+    return LookupScale.of(
+        asked, dim, learned_from, gradient_scale, option_name(option), up, private
+    )
 
 
 def with_found_units(cfg: Any, task: FairseqTask) -> Any:
     """The options, with the path of the file of units, which may be in the data-bin."""
-    name = getattr(cfg, "private_units", "")
+    name = cfg.private_units
     if not name or Path(name).is_file():
         return cfg
     data = getattr(task.cfg, "data", "")
@@ -88,7 +92,7 @@ def with_found_units(cfg: Any, task: FairseqTask) -> Any:
 
 def _private_rows_of(cfg: Any, source: Dictionary, size: int) -> PrivateRows | None:
     """The private rows of the source side, if it has any, of ``size`` numbers."""
-    name = getattr(cfg, "private_units", "")
+    name = cfg.private_units
     if not name:
         return None
     path = Path(name)

@@ -75,10 +75,15 @@ def select_sentences(encoder_out: EncoderOut, order: Tensor) -> EncoderOut:
 
 
 class Sources(NamedTuple):
-    """The memory of a decoder's steps: what a step attends to."""
+    """The memory of a decoder's steps: what a step attends to.
+
+    Attributes:
+        attended: as the decoder's attention takes it.
+        columns: B × S, where each token stood in the source; None if all are in order.
+    """
 
     attended: Any
-    columns: Tensor | None  # B × S: where each of its tokens stood in the source, if not in order
+    columns: Tensor | None
 
     @classmethod
     def of(cls, encoder_out: EncoderOut, attended: Any) -> "Sources":

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from omegaconf import OmegaConf
 
 from tiednmt.errors import UserError
 from tiednmt.modes import NONE, TYINGS
@@ -119,6 +120,31 @@ class TiedModelConfig(FairseqDataclass):
             "stay in float32"
         },
     )
+
+
+# What an option meant before there was one, where its default is another by now.
+_BEFORE = {"input_scale": "1", "decoder_input_scale": "1"}
+
+
+def with_all_options(cfg: Any, options: type[FairseqDataclass] | None) -> Any:
+    """The configuration of a model, with what an older checkpoint lacks.
+
+    An option that it lacks has the value that the models had then, not today's default where that
+    differs.
+
+    Args:
+        cfg: the configuration, of omegaconf.
+        options: the dataclass that the model is registered with, if any.
+    """
+    if options is None:
+        return cfg
+    fields = vars(options())
+    if all(name in cfg for name in fields if not name.startswith("_")):
+        return cfg
+    before = {name: value for name, value in _BEFORE.items() if name in fields}
+    given = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(given, dict)
+    return OmegaConf.create({"model": {**fields, **before, **given}}).model
 
 
 def check_ranges(cfg: Any, sizes: Iterable[str], dropouts: Iterable[str]) -> None:

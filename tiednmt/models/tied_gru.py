@@ -94,10 +94,10 @@ class TiedGRUModel(TiedEncoderDecoderModel):
     fits_cuda_graphs = True
 
     @classmethod
-    def build(
+    def assemble(
         cls, cfg: TiedGRUConfig, source: Dictionary | None, target: Dictionary
     ) -> "TiedGRUModel":
-        """Build the model for these dictionaries; see :meth:`TiedModel.build`."""
+        """See :meth:`TiedModel.assemble`."""
         check_ranges(cfg, _SIZES, ("dropout",))
         check_decoder(cfg)
         embeddings = embeddings_of(cfg, source, target, cfg.embed_dim)
@@ -105,9 +105,7 @@ class TiedGRUModel(TiedEncoderDecoderModel):
         encoder = TiedGRUEncoder(cfg, source, embeddings.source)
         annotation_size = 2 * cfg.encoder_hidden_size
         decoder = TiedGRUDecoder(cfg, target, embeddings, annotation_size, lookup_scale_of(cfg))
-        model = cls(encoder, decoder)
-        model.complete(cfg, source, target)
-        return model
+        return cls(encoder, decoder)
 
 
 class TiedGRUEncoder(TiedEncoder):

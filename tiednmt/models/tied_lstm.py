@@ -147,10 +147,10 @@ class TiedLSTMModel(TiedEncoderDecoderModel):
     stock = STOCK
 
     @classmethod
-    def build(
+    def assemble(
         cls, cfg: TiedLSTMConfig, source: Dictionary | None, target: Dictionary
     ) -> "TiedLSTMModel":
-        """Build the model for these dictionaries; see :meth:`TiedModel.build`."""
+        """See :meth:`TiedModel.assemble`."""
         check_ranges(cfg, _SIZES, _DROPOUTS)
         if cfg.encoder_layers != cfg.decoder_layers:
             raise UserError(
@@ -162,9 +162,7 @@ class TiedLSTMModel(TiedEncoderDecoderModel):
         assert source is not None and embeddings.source is not None
         encoder = TiedLSTMEncoder(cfg, source, embeddings.source)
         decoder = TiedLSTMDecoder(cfg, target, embeddings, encoder.output_size)
-        model = cls(encoder, decoder)
-        model.complete(cfg, source, target)
-        return model
+        return cls(encoder, decoder)
 
 
 class TiedLSTMEncoder(TiedEncoder):

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar
 
 from fairseq import hub_utils
 from fairseq.data import Dictionary
+from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, FairseqLanguageModel
 from fairseq.tasks import TASK_DATACLASS_REGISTRY, FairseqTask, setup_task
 from omegaconf import DictConfig, open_dict
@@ -19,10 +20,10 @@ from tiednmt.errors import CheckpointError, UserError
 from tiednmt.models import habits
 from tiednmt.models.embedding_options import with_found_units
 from tiednmt.models.held_rows import HeldRows, is_row_range, train_rows_alone
-from tiednmt.models.model_options import TiedModelConfig
+from tiednmt.models.model_options import with_all_options
 from tiednmt.models.parameters import OURS, ParameterNames
 from tiednmt.models.stock import StockModel
-from tiednmt.models.word_vectors import VECTORS, start_from_vectors
+from tiednmt.models.word_vectors import start_from_vectors
 from tiednmt.modules import OutputLayer
 from tiednmt.modules.dropout import Dropping, owners_in
 from tiednmt.modules.frozen_linear import FrozenLinear, PackedLinear
@@ -71,7 +72,8 @@ class TiedModel(BaseFairseqModel):
         """Build from the task's dictionaries and log the tie map; fairseq calls this."""
         is_language_model = issubclass(cls, FairseqLanguageModel)
         source = None if is_language_model else task.source_dictionary
-        model = cls.build(with_found_units(cfg, task), source, task.target_dictionary)
+        cfg = with_found_units(with_all_options(cfg, _options_of(cls)), task)
+        model = cls.build(cfg, source, task.target_dictionary)
         logger.info("tying: %s\n%s\n%s", cfg.tying, model.tie_map, model.tie_map.signature)
         return model
 
@@ -87,30 +89,44 @@ class TiedModel(BaseFairseqModel):
         Raises:
             UserError: dictionaries that ``cfg.tying`` cannot tie, or an option out of range.
         """
+        cfg = with_all_options(cfg, _options_of(cls))
+        model = cls.assemble(cfg, source, target)
+        model._complete(cfg, source, target)
+        return model
+
+    @classmethod
+    def assemble(cls: type[Self], cfg: Any, source: Dictionary | None, target: Dictionary) -> Self:
+        """The model of parts that are initialised; each architecture says how.
+
+        Args:
+            cfg: all options of the architecture.
+            source: the source dictionary; None for a language model.
+            target: the target dictionary.
+
+        Raises:
+            UserError: see :meth:`build`.
+        """
         raise NotImplementedError
 
-    def complete(self, cfg: TiedModelConfig, *dictionaries: Dictionary) -> None:
-        """Set the precision and guard the checkpoints; call it when all parts are initialised."""
-        private = getattr(cfg, "private_units", "")
-        if private and not any(scale.private for _, scale in self.lookups.values()):
+    def _complete(self, cfg: Any, source: Dictionary | None, target: Dictionary) -> None:
+        """Do what the options of every model say, and guard the checkpoints."""
+        if cfg.private_units and not any(scale.private for _, scale in self.lookups.values()):
             raise UserError(f"--private-units: {type(self).__name__} has no private rows")
-        # fairseq does not complete the configuration of an older checkpoint
-        set_matmul_precision(self, str(getattr(cfg, "float32_matmul_precision", "highest")))
-        if getattr(cfg, "no_output_bias", False):
+        set_matmul_precision(self, str(cfg.float32_matmul_precision))
+        if cfg.no_output_bias:
             nn.init.zeros_(self.output_layer.bias.requires_grad_(False))
-        source = dictionaries[0] if len(dictionaries) > 1 else None
-        paths = getattr(cfg, VECTORS[0], "") or "", getattr(cfg, VECTORS[1], "") or ""
-        fault = start_from_vectors(self.embeddings, paths, source, dictionaries[-1])
+        paths = cfg.encoder_embed_path or "", cfg.decoder_embed_path or ""
+        fault = start_from_vectors(self.embeddings, paths, source, target)
         self.training_faults = {VECTORS_FAULT: fault} if fault else {}
-        self._hold(cfg, source, dictionaries[-1])
-        guard_checkpoints(self, *dictionaries)
+        self._hold(cfg, source, target)
+        guard_checkpoints(self, *((target,) if source is None else (source, target)))
 
-    def _hold(self, cfg: TiedModelConfig, source: Dictionary | None, target: Dictionary) -> None:
+    def _hold(self, cfg: Any, source: Dictionary | None, target: Dictionary) -> None:
         """Let training leave as it is what the options say."""
-        rows, freezes = getattr(cfg, "train_rows", ""), getattr(cfg, "freeze_embeddings", False)
-        if rows and freezes:
+        rows = cfg.train_rows
+        if rows and cfg.freeze_embeddings:
             raise UserError("--train-rows trains rows that --freeze-embeddings freezes; give one")
-        if freezes:
+        if cfg.freeze_embeddings:
             tied = matrices(self.embeddings).values()
             private = (scale.private for _, scale in self.lookups.values())
             for weight in (*tied, *(p.weight for p in private if p is not None)):
@@ -286,6 +302,11 @@ class TiedModel(BaseFairseqModel):
                 "the checkpoint holds another model; give the --arch, --tying, --projection, "
                 f"--output-map and sizes that it was trained with: {difference}"
             ) from error
+
+
+def _options_of(model: type[TiedModel]) -> type[FairseqDataclass] | None:
+    """The dataclass that a model is registered with, if any."""
+    return getattr(model, "__dataclass", None)
 
 
 def _another_task(cfg: DictConfig, name: str, changes: dict[str, Any]) -> FairseqTask:

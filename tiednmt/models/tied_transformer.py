@@ -169,18 +169,16 @@ class TiedTransformerModel(TiedEncoderDecoderModel):
     fits_cuda_graphs = True
 
     @classmethod
-    def build(
+    def assemble(
         cls, cfg: TiedTransformerConfig, source: Dictionary | None, target: Dictionary
     ) -> "TiedTransformerModel":
-        """Build the model for these dictionaries; see :meth:`TiedModel.build`."""
+        """See :meth:`TiedModel.assemble`."""
         _check(cfg)
         embeddings = embeddings_of(cfg, source, target, cfg.embed_dim)
         assert source is not None and embeddings.source is not None
         encoder = TiedTransformerEncoder(cfg, source, embeddings.source)
         decoder = TiedTransformerDecoder(cfg, target, embeddings)
-        model = cls(encoder, decoder)
-        model.complete(cfg, source, target)
-        return model
+        return cls(encoder, decoder)
 
 
 class TiedTransformerEncoder(TiedEncoder):

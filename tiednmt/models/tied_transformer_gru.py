@@ -51,10 +51,10 @@ class TiedTransformerGRUModel(TiedEncoderDecoderModel):
     fits_cuda_graphs = True
 
     @classmethod
-    def build(
+    def assemble(
         cls, cfg: TiedTransformerGRUConfig, source: Dictionary | None, target: Dictionary
     ) -> "TiedTransformerGRUModel":
-        """Build the model for these dictionaries; see :meth:`TiedModel.build`."""
+        """See :meth:`TiedModel.assemble`."""
         check_encoder(cfg)
         check_decoder(cfg)
         embeddings = embeddings_of(cfg, source, target, cfg.embed_dim)
@@ -62,9 +62,7 @@ class TiedTransformerGRUModel(TiedEncoderDecoderModel):
         encoder = TiedTransformerGRUEncoder(cfg, source, embeddings.source)
         input_scale = lookup_scale_of(cfg, option="decoder_input_scale")
         decoder = TiedGRUDecoder(cfg, target, embeddings, cfg.embed_dim, input_scale)
-        model = cls(encoder, decoder)
-        model.complete(cfg, source, target)
-        return model
+        return cls(encoder, decoder)
 
 
 class TiedTransformerGRUEncoder(TiedTransformerEncoder):

@@ -67,18 +67,16 @@ class TiedTransformerLanguageModel(LanguageModel):
     """Transformer layers between the two embeddings."""
 
     @classmethod
-    def build(
+    def assemble(
         cls,
         cfg: TiedTransformerLanguageModelConfig,
         source: Dictionary | None,
         target: Dictionary,
     ) -> "TiedTransformerLanguageModel":
-        """Build the model for this dictionary; see :meth:`TiedModel.build`."""
+        """See :meth:`TiedModel.assemble`."""
         _check(cfg)
         embeddings = embeddings_of(cfg, source, target, cfg.embed_dim)
-        model = cls(TransformerLanguageModelDecoder(cfg, target, embeddings))
-        model.complete(cfg, target)
-        return model
+        return cls(TransformerLanguageModelDecoder(cfg, target, embeddings))
 
 
 class TransformerLanguageModelDecoder(LanguageModelDecoder):
