@@ -1,7 +1,7 @@
 """The options that every model has, and what presets and checks of options share."""
 
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -126,7 +126,17 @@ class TiedModelConfig(FairseqDataclass):
 _BEFORE = {"input_scale": "1", "decoder_input_scale": "1"}
 
 
-def with_all_options(cfg: Any, options: type[FairseqDataclass] | None) -> Any:
+def names_of_options(model: type) -> Collection[str]:
+    """The names of the options of a registered model; none if it has no dataclass."""
+    return getattr(options_of(model), "__dataclass_fields__", {})
+
+
+def options_of(model: type) -> type[FairseqDataclass] | None:
+    """The dataclass that a model is registered with, if any."""
+    return getattr(model, "__dataclass", None)
+
+
+def with_all_options(cfg: Any, model: type) -> Any:
     """The configuration of a model, with what an older checkpoint lacks.
 
     An option that it lacks has the value that the models had then, not today's default where that
@@ -134,8 +144,9 @@ def with_all_options(cfg: Any, options: type[FairseqDataclass] | None) -> Any:
 
     Args:
         cfg: the configuration, of omegaconf.
-        options: the dataclass that the model is registered with, if any.
+        model: the registered class.
     """
+    options = options_of(model)
     if options is None:
         return cfg
     fields = vars(options())

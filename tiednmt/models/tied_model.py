@@ -10,7 +10,6 @@ from typing import Any, ClassVar, TypeVar
 
 from fairseq import hub_utils
 from fairseq.data import Dictionary
-from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, FairseqLanguageModel
 from fairseq.tasks import TASK_DATACLASS_REGISTRY, FairseqTask, setup_task
 from omegaconf import DictConfig, open_dict
@@ -72,7 +71,7 @@ class TiedModel(BaseFairseqModel):
         """Build from the task's dictionaries and log the tie map; fairseq calls this."""
         is_language_model = issubclass(cls, FairseqLanguageModel)
         source = None if is_language_model else task.source_dictionary
-        cfg = with_found_units(with_all_options(cfg, _options_of(cls)), task)
+        cfg = with_found_units(with_all_options(cfg, cls), task)
         model = cls.build(cfg, source, task.target_dictionary)
         logger.info("tying: %s\n%s\n%s", cfg.tying, model.tie_map, model.tie_map.signature)
         return model
@@ -89,7 +88,7 @@ class TiedModel(BaseFairseqModel):
         Raises:
             UserError: dictionaries that ``cfg.tying`` cannot tie, or an option out of range.
         """
-        cfg = with_all_options(cfg, _options_of(cls))
+        cfg = with_all_options(cfg, cls)
         model = cls.assemble(cfg, source, target)
         model._complete(cfg, source, target)
         return model
@@ -302,11 +301,6 @@ class TiedModel(BaseFairseqModel):
                 "the checkpoint holds another model; give the --arch, --tying, --projection, "
                 f"--output-map and sizes that it was trained with: {difference}"
             ) from error
-
-
-def _options_of(model: type[TiedModel]) -> type[FairseqDataclass] | None:
-    """The dataclass that a model is registered with, if any."""
-    return getattr(model, "__dataclass", None)
 
 
 def _another_task(cfg: DictConfig, name: str, changes: dict[str, Any]) -> FairseqTask:
