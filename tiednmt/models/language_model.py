@@ -218,7 +218,8 @@ class RecurrentLanguageModel(LanguageModel):
             if getattr(cfg, name) < 0:
                 raise UserError(f"{option_name(name)} {getattr(cfg, name)}: must be 0 or more")
         embeddings = embeddings_of(cfg, source, target, cfg.embed_dim)
-        model = cls(RecurrentDecoder(cfg, target, embeddings, cls.build_network(cfg)))
+        network = cls.build_network(cfg)
+        model = cls(RecurrentLanguageModelDecoder(cfg, target, embeddings, network))
         model.initialise(cfg)
         return model
 
@@ -247,7 +248,7 @@ class RecurrentLanguageModel(LanguageModel):
         raise NotImplementedError
 
 
-class RecurrentDecoder(LanguageModelDecoder):
+class RecurrentLanguageModelDecoder(LanguageModelDecoder):
     """Predicts each next token from those before it."""
 
     def __init__(
