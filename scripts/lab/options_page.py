@@ -142,7 +142,7 @@ def _registered(name: str) -> list[argparse.Action]:
     from fairseq.tasks import TASK_DATACLASS_REGISTRY
 
     import tiednmt.plugin  # noqa: F401
-    from tiednmt.models.tied_model import TiedModelConfig
+    from tiednmt.models.model_options import TiedModelConfig
 
     shared = {_key(action) for action in _of_dataclass(TiedModelConfig)}
     if name == SHARED:
