@@ -25,8 +25,7 @@ from preprocess.pair_files import FORMATS, reader_of
 from preprocess.pairs import Bitext, PairFile, PairSource, TextFile, line_by_line
 from preprocess.prepare import prepare
 from tiednmt.errors import UserError, one_line_errors
-
-_TEST = re.compile(r"(?:([\w.+-]+)=)?(.+)")
+from tiednmt.text.manifest import subset_fault
 
 
 def sources_of(paths: Sequence[Path], source: str, target: str, option: str) -> list[PairSource]:
@@ -124,10 +123,15 @@ def _number(texts: Sequence[str]) -> int | None:
 
 
 def _test_set(text: str) -> tuple[str, list[Path]]:
-    match = _TEST.fullmatch(text)
-    if match is None:
+    """The name of a test set and its files, of NAME=FILE,FILE or of files alone."""
+    name, named, files = text.partition("=")
+    if not named or Path(text.partition(",")[0]).exists():  # a file whose name has the sign
+        name, files = "test", text
+    if not files:
         raise UserError(f"--test {text!r}: write NAME=FILE,FILE")
-    return match[1] or "test", [Path(path) for path in match[2].split(",")]
+    if fault := subset_fault(name):
+        raise UserError(f"--test {text}: {fault}")
+    return name, [Path(path) for path in files.split(",")]
 
 
 @one_line_errors

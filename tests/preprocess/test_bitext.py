@@ -342,12 +342,29 @@ def test_bad_training_files_are_refused(files, refused, tmp_path, train, message
         (["--test", "news=a.tsv"], "another set is called news"),
         (["--test", "train=a.tsv"], "another set is called train"),
         (["--test", "x=none.tsv"], "--test x none.tsv: no such file"),
+        (["--test", "x="], "--test 'x=': write NAME=FILE,FILE"),
+        (["--test", ""], "--test '': write NAME=FILE,FILE"),
+        (["--test", "../x=a.tsv"], "--test ../x=a.tsv: a NAME has letters, digits and any of _.+-"),
+        (["--test", ".hid=a.tsv"], "--test .hid=a.tsv: a NAME has letters"),
+        (["--test", "vocab=a.tsv"], "--test vocab=a.tsv: the prepared folder has files of this name"),
+        (["--test", "words=a.tsv"], "the prepared folder has files of this name; choose another"),
+        (["--test", "codes=a.tsv"], "the prepared folder has files of this name; choose another"),
+        (["--test", "dict=a.tsv"], "the prepared folder has files of this name; choose another"),
+        (["--test", "train.0=a.tsv"], "the prepared folder has files of this name; choose another"),
         (["--segmentation", "letters"], "--segmentation letters: choose one of auto, bpe"),
     ],
 )
 def test_contradictions_are_refused(files, refused, tmp_path, changes, message):
     command = [*arguments("en", "cs", files("en", "cs"), tmp_path / "dest"), *changes]
     assert message in refused(bitext.main, tmp_path / "dest", *command)
+
+
+def test_a_file_may_have_the_sign_of_a_name_in_its_own(files, tmp_path):
+    given = files("en", "ja")
+    pairs = write(tmp_path / "a=b.tsv", as_tsv(PAIRS[:2]))
+    del given["test"]
+    bitext.main(arguments("en", "ja", given, tmp_path / "dest", "--test", pairs))
+    assert manifest_of(tmp_path / "dest")["subsets"] == {"valid": "valid", "test": "test"}
 
 
 def test_what_is_dropped_is_said_loudly_where_it_is_much(files, tmp_path, capsys):
