@@ -84,13 +84,33 @@ def _require_names(one: Path, other: Path, source: str, target: str, option: str
             )
 
 
-def corpus_from(args: argparse.Namespace) -> Corpus:
+def add_text_arguments(parser: argparse.ArgumentParser) -> None:
+    """The files of a corpus, as :func:`corpus_from` takes them."""
+    parser.add_argument(
+        "--train", type=Path, nargs="+", action="extend", required=True, metavar="FILE",
+        help="training files",
+    )  # fmt: skip
+    parser.add_argument(
+        "--valid", nargs="+", action="extend", required=True, metavar="FILE",
+        help="validation files, or a number of training pairs to hold out",
+    )  # fmt: skip
+    parser.add_argument(
+        "--test", action="append", default=[], metavar="NAME=FILE,FILE",
+        help="test set, optionally with further references; may be repeated",
+    )  # fmt: skip
+
+
+def corpus_from(args: argparse.Namespace, name: str, languages: tuple[str, str]) -> Corpus:
     """The corpus that the command line names.
+
+    Args:
+        args: of :func:`add_text_arguments`.
+        name: of the corpus.
+        languages: the source's first.
 
     Raises:
         UserError: where it contradicts itself or a file is missing.
     """
-    languages = args.source, args.target
     subsets = {TRAIN: sources_of(args.train, *languages, "--train")}
     references: dict[str, list[TextFile]] = {}
     held_out = _number(args.valid)
@@ -98,18 +118,18 @@ def corpus_from(args: argparse.Namespace) -> Corpus:
         paths = [Path(text) for text in args.valid]
         subsets[VALID] = sources_of(paths, *languages, "--valid")
     for text in args.test:
-        name, paths = _test_set(text)
-        if name in subsets or name == VALID:
-            raise UserError(f"--test {text}: another set is called {name}; write NAME=FILES")
-        option = f"--test {name}"
+        subset, paths = _test_set(text)
+        if subset in subsets or subset == VALID:
+            raise UserError(f"--test {text}: another set is called {subset}; write NAME=FILES")
+        option = f"--test {subset}"
         _require_file(paths[0], option)
         first = 1 if reader_of(paths[0], *languages) else 2
-        subsets[name] = sources_of(paths[:first], *languages, option)
+        subsets[subset] = sources_of(paths[:first], *languages, option)
         if paths[first:]:
             for path in paths[first:]:
                 _require_file(path, option)
-            references[name] = [TextFile(path) for path in paths[first:]]
-    return Corpus("bitext", *languages, subsets, held_out or 0, references)
+            references[subset] = [TextFile(path) for path in paths[first:]]
+    return Corpus(name, *languages, subsets, held_out or 0, references)
 
 
 def _number(texts: Sequence[str]) -> int | None:
@@ -142,23 +162,13 @@ def main(argv: list[str] | None = None) -> None:
         parser.add_argument(
             f"--{side}", required=True, metavar="CODE", help="language code such as en or pt_BR"
         )
-    parser.add_argument(
-        "--train", type=Path, nargs="+", action="extend", required=True, metavar="FILE",
-        help="training files",
-    )  # fmt: skip
-    parser.add_argument(
-        "--valid", nargs="+", action="extend", required=True, metavar="FILE",
-        help="validation files, or a number of training pairs to hold out",
-    )  # fmt: skip
-    parser.add_argument(
-        "--test", action="append", default=[], metavar="NAME=FILE,FILE",
-        help="test set, optionally with further references; may be repeated",
-    )  # fmt: skip
+    add_text_arguments(parser)
     add_options(parser, Options)
     add_share_arguments(parser)
     args = parser.parse_args(argv)
     options, share = Options.from_arguments(args), share_from(args)
-    prepare(corpus_from(args), args.dest, options, share)
+    corpus = corpus_from(args, "bitext", (args.source, args.target))
+    prepare(corpus, args.dest, options, share)
 
 
 if __name__ == "__main__":

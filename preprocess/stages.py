@@ -71,8 +71,11 @@ def claim(folder: Path, corpus: str | None = None) -> None:
         corpus: what it is to hold, whose files another corpus may not replace.
 
     Raises:
-        UserError: where it holds something else.
+        UserError: where it holds something else, or its name is none that fairseq takes.
     """
+    for sign in ",:":  # which it joins texts and folders by
+        if sign in str(folder):
+            raise UserError(f"{folder}: fairseq takes no {sign!r} in a path; choose another --dest")
     records = folder / ".stages"
     if folder.is_dir() and any(folder.iterdir()) and not records.exists():
         raise UserError(

@@ -320,10 +320,17 @@ def apply_pairs(
     pipeline: TextPipeline,
     workers: int,
     total: int | None = None,
+    tag: str = "",
 ) -> dict[str, Any]:
     """Segment both tokenised sides into subword units.
 
-    ``total``: pairs there are, for the progress bar.
+    Args:
+        part: the text.
+        outputs: the files to write for its sides.
+        pipeline: segments it.
+        workers: processes.
+        total: pairs there are, for the progress bar.
+        tag: a unit before each source line.
 
     Returns:
         ``units`` of each side, ``longest``: how many the longest line of the two has, and
@@ -331,7 +338,7 @@ def apply_pairs(
     """
     counts, longest, place = [0, 0], 0, 0
     segmented = map_in_order(
-        partial(_segment_both, pipeline), part.pairs(), workers, "segment", "pairs", total
+        partial(_segment_both, pipeline, tag), part.pairs(), workers, "segment", "pairs", total
     )
     with ExitStack() as stack:
         files = [stack.enter_context(write_whole(path)) for path in outputs]
@@ -345,5 +352,7 @@ def apply_pairs(
     return {"units": counts, "longest": longest, "place": place}
 
 
-def _segment_both(pipeline: TextPipeline, pair: Pair) -> Pair:
-    return pipeline.segment(pair[0], pipeline.source), pipeline.segment(pair[1], pipeline.target)
+def _segment_both(pipeline: TextPipeline, tag: str, pair: Pair) -> Pair:
+    source = pipeline.segment(pair[0], pipeline.source)
+    tagged = f"{tag} {source}".rstrip() if tag else source
+    return tagged, pipeline.segment(pair[1], pipeline.target)

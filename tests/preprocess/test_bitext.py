@@ -346,7 +346,7 @@ def test_bad_training_files_are_refused(files, refused, tmp_path, train, message
         (["--test", ""], "--test '': write NAME=FILE,FILE"),
         (["--test", "../x=a.tsv"], "--test ../x=a.tsv: a NAME has letters, digits and any of _.+-"),
         (["--test", ".hid=a.tsv"], "--test .hid=a.tsv: a NAME has letters"),
-        (["--test", "vocab=a.tsv"], "--test vocab=a.tsv: the prepared folder has files of this name"),
+        (["--test", "vocab=a.tsv"], "--test vocab=a.tsv: the prepared folder has files of this"),
         (["--test", "words=a.tsv"], "the prepared folder has files of this name; choose another"),
         (["--test", "codes=a.tsv"], "the prepared folder has files of this name; choose another"),
         (["--test", "dict=a.tsv"], "the prepared folder has files of this name; choose another"),

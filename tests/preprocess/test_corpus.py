@@ -380,9 +380,11 @@ def test_a_folder_of_something_else_is_left_alone(files, write, refusal, tmp_pat
     assert (mine / "precious").exists()
 
 
-def test_a_comma_in_the_destination(files, write, refusal, tmp_path):
-    assert "comma" in refusal(write(files), tmp_path / "a,b")
-    assert not (tmp_path / "a,b").exists()
+@pytest.mark.parametrize("sign", [",", ":"])
+def test_a_destination_that_fairseq_would_cut(files, write, refusal, tmp_path, sign):
+    dest = tmp_path / f"a{sign}b"
+    assert f"fairseq takes no {sign!r} in a path" in refusal(write(files), dest)
+    assert not dest.exists()
 
 
 def test_a_destination_that_cannot_be_written(files, write, refusal, tmp_path):
