@@ -5,10 +5,10 @@
 
 Plain text comes in two files, the source first: line N of one is the translation of line N of the
 other. One file may have both sides: columns (.tsv: two, or any columns that the first line names by
-language code), a translation memory (.tmx) or JSON lines (.jsonl: {"en": "…", "cs": "…"}). Any file
-may be compressed with gzip, xz, bzip2 or Zstandard, whatever its name. Several files are read in
-order. ``--valid 2000`` holds out that many pairs of the training text instead. Additional files of
-a test set are further references.
+language code or as source and target), a translation memory (.tmx) or JSON lines (.jsonl:
+{"en": "…", "cs": "…"}). Any file may be compressed with gzip, xz, bzip2 or Zstandard, whatever its
+name. Several files are read in order. ``--valid 2000`` holds out that many pairs of the training
+text instead. Additional files of a test set are further references.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from preprocess.pairs import Bitext, PairFile, PairSource, TextFile, line_by_lin
 from preprocess.prepare import prepare
 from tiednmt.errors import UserError, one_line_errors
 from tiednmt.text.manifest import subset_fault
+
+_NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 
 def sources_of(paths: Sequence[Path], source: str, target: str, option: str) -> list[PairSource]:
@@ -134,7 +136,7 @@ def corpus_from(args: argparse.Namespace, name: str, languages: tuple[str, str])
 
 def _number(texts: Sequence[str]) -> int | None:
     """How many pairs to hold out, where that is what is given."""
-    if len(texts) != 1 or not texts[0].lstrip("-").isdecimal() or Path(texts[0]).exists():
+    if len(texts) != 1 or not _NUMBER.fullmatch(texts[0]) or Path(texts[0]).exists():
         return None
     number = int(texts[0])
     if number < 1:
