@@ -176,7 +176,7 @@ class Plan:
 
     def place(self, subset: str, number: int) -> str:
         """Names the file and where in it the pair of this number is, from 1."""
-        if subset in self.corpus.subsets:
+        if subset in self.corpus.subsets and all(map(Path.exists, self.corpus.paths(subset))):
             return self.corpus.place(subset, number)
         return f"{' and '.join(map(str, self._files('raw', subset, 0)))}, line {number}"
 
@@ -217,6 +217,11 @@ class Plan:
             if not any(read["parts"]):
                 files = " and ".join(map(str, self.corpus.paths(subset)))
                 raise UserError(f"{files}: no pairs are there for the {subset} set")
+            if not all(read["parts"]):
+                raise UserError(
+                    f"--parts {len(parts)}: the training text has only {sum(read['parts'])} pairs;"
+                    " take fewer parts"
+                )
             for file, path in zip(self.corpus.references.get(subset, ()), more, strict=True):
                 copy_reference(file, path, lines=read["parts"][0])
             return read
@@ -297,6 +302,20 @@ class Plan:
                 f"{self.corpus.name}: no training pair is left after filtering ({reasons});"
                 f" {self.way_out}"
             )
+        if not all(self._kept()):
+            raise UserError(
+                f"--parts {self.options.parts}: a part of the training text keeps none of its"
+                f" pairs, of {counts['kept']:,} that are kept in all; take fewer parts"
+            )
+
+    def _kept(self) -> list[int]:
+        """Pairs of each part of the training text to train on."""
+        parts = self._parts(TRAIN)
+        kept = [self._tokenised(TRAIN, number).counts["kept"] for number in parts]
+        if self.options.deduplicate:
+            duplicates = self._results.result("find duplicates")
+            kept = [number - more for number, more in zip(kept, duplicates, strict=True)]
+        return kept
 
     def _learning(self) -> Stage:
         options, parts = self.options, self._training_parts
