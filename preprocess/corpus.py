@@ -116,7 +116,7 @@ def _segmentation(text: str) -> str:
 class Options(CommonOptions):
     """How a corpus is prepared. The defaults suit a corpus of some tens of thousands of pairs.
 
-    8,000 merges give a joint vocabulary of about as many types, each seen often enough to learn;
+    8,000 merges give a joint vocabulary of about as many units, each seen often enough to learn;
     a larger corpus affords 30,000 and more. A unit seen fewer than ``vocabulary_threshold`` times
     in a language is split further there: it is mostly a word of the other language, and its
     embedding would be trained on next to nothing. See :class:`preprocess.filters.Filters` for

@@ -212,7 +212,7 @@ def learn_sentencepiece(
         words: of each side, from :func:`count_words`.
         folder: gets ``sentencepiece.model`` and ``vocab.<language>``.
         languages: of the two sides.
-        vocab_size: types of the model.
+        vocab_size: size of the joint vocabulary.
         workers: processes.
         near: where the text gives no vocabulary of that size, learn the nearest that it gives.
 
@@ -225,7 +225,8 @@ def learn_sentencepiece(
         least = _TOO_FEW.search(str(error))
         if not (near and least):
             raise UserError(
-                f"sentencepiece cannot learn --merges {vocab_size} types: {_reason(str(error))}"
+                f"sentencepiece cannot learn a vocabulary of {vocab_size} (--merges):"
+                f" {_reason(str(error))}"
             ) from None
         content = _trained(parts, int(least[1]), workers, near)
     model = folder / "sentencepiece.model"

@@ -7,12 +7,14 @@ import lzma
 import re
 from itertools import product
 from pathlib import Path
+from time import process_time
 
 import pytest
 from fairseq.data import Dictionary, data_utils
 
 from preprocess import bitext
 from preprocess.held_out import held_out_key
+from preprocess.pair_files import read_tmx, reader_of
 from tiednmt.text.pipeline import TextPipeline
 
 try:
@@ -169,6 +171,18 @@ def as_source_and_target(pairs):
     return [json.dumps({"source": one, "target": other}) for one, other in pairs]
 
 
+def as_sides(pairs):
+    return ["Source\ttarget", *as_tsv(pairs)]
+
+
+def as_varieties(pairs):
+    return ["ja-JP\ten_US", *(f"{other}\t{one}" for one, other in pairs)]
+
+
+def as_objects_of_varieties(pairs):
+    return [json.dumps({"en-US": one, "ja-JP": other}) for one, other in pairs]
+
+
 def as_tmx(pairs):
     head = '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE tmx SYSTEM "tmx14.dtd">'
     units = [
@@ -187,6 +201,9 @@ FORMATS = {
     "d.json": as_translations,
     "e.ndjson": as_source_and_target,
     "f.tmx": as_tmx,
+    "g.tsv": as_sides,
+    "h.tsv": as_varieties,
+    "i.jsonl": as_objects_of_varieties,
 }
 COMPRESS = {"": None, ".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.compress}
 if zstandard:
@@ -252,6 +269,26 @@ def test_text_of_tmx_has_no_markup_and_ends_nowhere_within(tmp_path):
     for target, text in (("pt_BR", "dois"), ("pt", "um")):
         (source,) = bitext.sources_of([tmp_path / "a.tmx"], "en", target, "--train")
         assert list(source.pairs()) == [("A bold & small  é", text)]
+
+
+@pytest.mark.parametrize(
+    ("filling", "reader"),
+    [
+        ("<!-- a -->\n" * 5000, None),
+        ("\n " * 30_000, None),
+        ("<!-- a --> \n" * 5000 + "<tmx>", read_tmx),
+        ("<?xml version='1.0'?>\n<!-- <a>\n -->\n<!DOCTYPE tmx>\n<tmx>", read_tmx),
+        ("<!-- <tmx>", None),
+        ("<tmxes>", None),
+    ],
+    ids=range(6),
+)
+def test_what_a_file_begins_with_is_looked_at_once(tmp_path, filling, reader):
+    path = tmp_path / "text.en"
+    path.write_text(filling)
+    started = process_time()
+    assert reader_of(path, "en", "cs") is reader
+    assert process_time() - started < 1
 
 
 BAD = {
@@ -341,6 +378,7 @@ def test_bad_training_files_are_refused(files, refused, tmp_path, train, message
         (["--source", "cs"], "cs to cs: files are told apart by their languages"),
         (["--test", "news=a.tsv"], "another set is called news"),
         (["--test", "train=a.tsv"], "another set is called train"),
+        (["--valid=--5"], "--valid --5: no such file"),
         (["--test", "x=none.tsv"], "--test x none.tsv: no such file"),
         (["--test", "x="], "--test 'x=': write NAME=FILE,FILE"),
         (["--test", ""], "--test '': write NAME=FILE,FILE"),
@@ -460,7 +498,13 @@ def test_pairs_are_held_out_with_all_their_copies(files, tmp_path):
 
 @pytest.mark.parametrize(
     ("valid", "message"),
-    [("40", "--valid 40: the training text has only 30 different pairs"), ("0", "--valid 0: hold")],
+    [
+        ("40", "--valid 40: the training text has only 30 different pairs"),
+        ("30", "--valid 30: no pair would be left to train on; hold out fewer"),
+        ("0", "--valid 0: hold"),
+        ("-5", "--valid -5: hold"),
+        ("³", "--valid ³: no such file"),
+    ],
 )
 def test_more_than_can_be_held_out(files, refused, tmp_path, valid, message):
     given = {**files("en", "cs"), "valid": [valid]}
@@ -540,6 +584,22 @@ def test_filters_duplicates_and_parts_are_those_of_wmt(files, tmp_path, capsys):
     save_dir = train.split()[-1]
     expected = f"scripts.evaluate {save_dir}/checkpoint_best.pt --data {tmp_path}/dest"
     assert score.split()[2:] == f"{expected} --subset news".split()
+
+
+@pytest.mark.parametrize(
+    ("parts", "options", "message"),
+    [
+        ("31", [], "--parts 31: the training text has only 30 pairs; take fewer parts"),
+        ("30", [], "--parts 30: a part of the training text keeps none of its pairs, of 29 that"),
+        ("29", ["--deduplicate"], "--parts 29: a part of the training text keeps none of its"),
+    ],
+)
+def test_more_parts_than_pairs(files, refused, tmp_path, parts, options, message):
+    given = files("en", "cs")
+    for path in given["train"]:
+        write(path, [*lines(path)[:28], lines(path)[27], ""])
+    command = arguments("en", "cs", given, tmp_path / "dest", "--parts", parts, *options)
+    assert message in refused(bitext.main, tmp_path / "dest", *command)
 
 
 def test_in_shares_it_is_the_same(files, tmp_path):

@@ -110,7 +110,7 @@ def test_a_prepared_folder(prepared, files, method, capsys):
             assert [dictionaries[0].string(item) for item in data] == units
 
 
-def test_the_vocabulary_report_counts_types(files, write, prepare, tmp_path, capsys):
+def test_the_vocabulary_report_counts_units(files, write, prepare, tmp_path, capsys):
     prepare(write(files), tmp_path / "dest")
     report = capsys.readouterr().out.split("fairseq-train")[0]
     types = [
@@ -212,7 +212,8 @@ def test_a_second_run_does_nothing_and_an_option_redoes_what_follows(
     assert contents(dest) == first
     changed = [path for path, time in times.items() if path.stat().st_mtime_ns != time]
     assert {path.name for path in changed} <= {"manifest.json"}
-    assert "vocabulary" not in capsys.readouterr().err
+    stages = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert stages and all(line.endswith(": up to date") for line in stages)
 
     prepare(raw, dest, "--merges", "20")
     again = contents(dest)
@@ -301,7 +302,7 @@ def test_another_corpus_leaves_a_folder_as_it_is(files, write, tmp_path):
     before = contents(tmp_path / "dest")
     reverse = multi30k.corpus_in(write(files), "de-en")
     for other in (reverse, replace(reverse, name="bitext", source="en", target="de")):
-        with pytest.raises(UserError, match="dest"):
+        with pytest.raises(UserError, match=r"holds multi30k en-de, not (multi30k|bitext) .*dest"):
             library_prepare(other, tmp_path / "dest", options)
         assert contents(tmp_path / "dest") == before
 
@@ -358,13 +359,31 @@ def test_bad_options_are_refused(files, write, refusal, tmp_path, option, value,
     assert not (tmp_path / "dest").exists()
 
 
-def test_too_many_sentencepiece_types_for_the_text(files, write, refusal, tmp_path):
+def test_raw_and_url_exclude_each_other(files, write, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        multi30k.main(["--raw", "a", "--url", "b", "--dest", str(tmp_path / "dest")])
+    assert "--url: not allowed with argument --raw" in capsys.readouterr().err
+
+
+def test_later_steps_need_no_raw_files(files, write, prepare, tmp_path):
+    raw, dest = write(files), tmp_path / "dest"
+    for step in ("read", "tokenise", "learn", "encode", "join"):
+        prepare(raw if step == "read" else tmp_path / "none", dest, "--step", step)
+    prepare(raw, tmp_path / "whole")
+    assert contents(dest) == contents(tmp_path / "whole")
+    (dest / "raw/train.en").write_text("changed\n")
+    with pytest.raises(SystemExit, match=r"tokenise train .*had another .*raw/train\.en"):
+        prepare(raw, dest, "--step", "learn")
+
+
+def test_a_vocabulary_that_sentencepiece_cannot_learn(files, write, refusal, tmp_path):
     method = ("--segmentation", "sentencepiece")
-    message = refusal(write(files), tmp_path / "d", *method, "--merges", "9999")
-    most = re.search(r"cannot learn --merges 9999 types: .*give --merges (\d+) or less", message)
-    message = refusal(write(files), tmp_path / "d", *method, "--merges", "9")
-    least = re.search(r"cannot learn --merges 9 types: .*give --merges (\d+) or more", message)
-    assert most and least and int(most[1]) > int(least[1]) > 9
+    found = {}
+    for size, way_out in ((9999, "less"), (9, "more")):
+        message = refusal(write(files), tmp_path / "d", *method, "--merges", str(size))
+        cannot = rf"cannot learn a vocabulary of {size} \(--merges\): "
+        found[size] = re.search(rf"{cannot}.*; give --merges (\d+) or {way_out}$", message)
+    assert int(found[9999][1]) > int(found[9][1]) > 9
 
 
 def test_more_merges_than_the_text_has_are_all_of_them(files, write, prepare, tmp_path):
