@@ -86,7 +86,7 @@ def _report(plan: Plan) -> None:
         pair = Pair.of("-".join(plan.languages), plan.vocabulary(), Overlap.from_json(overlap))
         tying = advise(pair).tying
         print(f"\n{_advice(plan.dest, pair, Overlap.from_json(overlap))}")
-    warn(plan)
+    warn(plan, plan.segmentation)
     if plan.options.commands:
         print(f"\nNext:\n{_commands(plan, tying)}")
 
@@ -99,10 +99,10 @@ def report_text(plan: Plan) -> None:
     print("", report.counts_table(plan.counts()), "", trips, sep="\n")
 
 
-def warn(plan: Plan) -> None:
-    """Print what is suspicious in the text."""
+def warn(plan: Plan, method: str = "") -> None:
+    """Print what is suspicious in the text; ``method``: of segmentation, where one may choose."""
     of_training = (plan.counts()[TRAIN], plan.tokenised(TRAIN), plan.round_trips())
-    for line in report.warnings(*of_training, plan.segmentation):
+    for line in report.warnings(*of_training, method):
         print(line, file=sys.stderr)
     for subset in plan.splits:
         for line in _held_out_warnings(plan, subset) if subset != TRAIN else ():

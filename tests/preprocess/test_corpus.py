@@ -296,6 +296,12 @@ def test_fewer_sets_in_the_same_folder_leave_nothing_of_the_others(files, write,
     assert contents(tmp_path / "dest") == contents(tmp_path / "fresh")
 
 
+def test_a_subset_with_the_name_of_another_file_is_refused(files, write):
+    corpus = multi30k.corpus_in(write(files), "en-de")
+    with pytest.raises(UserError, match=r"multi30k: subset 'vocab': the prepared folder has files"):
+        replace(corpus, subsets={**corpus.subsets, "vocab": corpus.subsets["valid"]})
+
+
 def test_another_corpus_leaves_a_folder_as_it_is(files, write, tmp_path):
     options = Options(merges=60, workers=1)
     library_prepare(multi30k.corpus_in(write(files), "en-de"), tmp_path / "dest", options)
@@ -365,10 +371,13 @@ def test_raw_and_url_exclude_each_other(files, write, tmp_path, capsys):
     assert "--url: not allowed with argument --raw" in capsys.readouterr().err
 
 
-def test_later_steps_need_no_raw_files(files, write, prepare, tmp_path):
+def test_later_steps_need_no_raw_files(files, write, prepare, tmp_path, capsys):
+    files["val.de"] = b"\n" + files["val.de"].split(b"\n", 1)[1]
     raw, dest = write(files), tmp_path / "dest"
     for step in ("read", "tokenise", "learn", "encode", "join"):
         prepare(raw if step == "read" else tmp_path / "none", dest, "--step", step)
+    first = f"{dest / 'raw/valid.en'} and {dest / 'raw/valid.de'}, line 1"
+    assert f"1 pair(s) of valid with an empty side, the first at {first}" in capsys.readouterr().err
     prepare(raw, tmp_path / "whole")
     assert contents(dest) == contents(tmp_path / "whole")
     (dest / "raw/train.en").write_text("changed\n")
