@@ -1,12 +1,12 @@
-"""Prepare your own text for a trained model: in its units, with its dictionary.
+r"""Prepare your own text for a trained model: in its units, with its dictionary.
 
-``python -m preprocess.like --model DIR --train a.en a.cs [b.tsv …] --valid v.en v.cs
-[--test NAME=t.en,t.cs]… --dest NEW [--tag '<2cs>']``
+  python -m preprocess.like --model DIR --train a.en a.cs [b.tsv …] --valid v.en v.cs \
+      [--test NAME=t.en,t.cs]… --dest NEW [--tag '<2cs>']
 
-DIR is a prepared folder, or one that ``tiednmt vocabulary`` wrote. Files are those that
-``preprocess.bitext`` takes, in the languages of the model. Training pairs with an empty side are
-dropped; nothing else is filtered. ``--tag`` puts a unit of the model before each source sentence,
-such as the language to translate it to.
+DIR is a prepared folder, or one that tiednmt vocabulary wrote. Files are those that
+preprocess.bitext takes, in the languages of the model. Training pairs with an empty side are
+dropped; nothing else is filtered. --tag puts a unit of the model before each source sentence, such
+as the language to translate it to.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from preprocess.options import CommonOptions, add_options, option
 from preprocess.plan import ENCODE, LEARN, Plan
 from preprocess.prepare import PACKAGES_USED, report_text, require_files, warn
 from preprocess.stages import Stage, Stages, corpus_key, one_writer
-from tiednmt.errors import UserError, one_line_errors
+from tiednmt.errors import UserError, resumable_command
 from tiednmt.files import named_when_whole, write_whole
 from tiednmt.text.lines import read_lines
 from tiednmt.text.manifest import data_bins, read_manifest
@@ -211,7 +211,7 @@ class LikeOptions(CommonOptions):
     tag: str = option("", "unit before each source sentence", metavar="UNIT")
 
 
-@one_line_errors
+@resumable_command
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
     parser = parser_of("like", __doc__)
