@@ -16,6 +16,7 @@ from xml.parsers import expat
 from preprocess.pairs import Numbered, Pair, TextFile
 from tiednmt.errors import UserError
 from tiednmt.text.lines import BYTE_ORDER_MARK, LONGEST_LINE, open_bytes
+from tiednmt.text.writing import visible
 
 BLOCK_BYTES = 1 << 16
 COMPRESSED = (".gz", ".xz", ".bz2", ".zst")  # left out before the format's ending
@@ -111,7 +112,7 @@ def read_tsv(file: TextFile, source: str, target: str) -> Iterator[Numbered]:
         cells = line.split("\t")
         if number == 1 and (names := _named(cells, source, target)):
             columns, width = (cells.index(names[0]), cells.index(names[1])), len(cells)
-        elif not line.strip():
+        elif not visible(line):
             yield number, ("", "")
         elif len(cells) != width:
             raise UserError(
@@ -134,7 +135,7 @@ def read_jsonl(file: TextFile, source: str, target: str) -> Iterator[Numbered]:
         UserError: where a line is no such object.
     """
     for number, line in enumerate(file.lines(), start=1):
-        if not line.strip():
+        if not visible(line):
             yield number, ("", "")
             continue
         try:

@@ -291,6 +291,14 @@ def test_what_a_file_begins_with_is_looked_at_once(tmp_path, filling, reader):
     assert process_time() - started < 1
 
 
+@pytest.mark.parametrize("name", ["a.tsv", "c.jsonl"])
+def test_a_line_with_nothing_to_be_seen_is_an_empty_pair(tmp_path, name):
+    one, *others = FORMATS[name](PAIRS[:3])
+    path = write(tmp_path / name, [one, "\u200b", " ", *others])
+    (source,) = bitext.sources_of([path], "en", "ja", "--train")
+    assert list(source.pairs()) == [PAIRS[0], ("", ""), ("", ""), *PAIRS[1:3]]
+
+
 BAD = {
     "columns": ("x.tsv", "a\tb\na\tb\tc\n", r"x\.tsv, line 2: 3 column\(s\), not 2"),
     "no columns": ("x.tsv", '{"en": "a", "de": "b"}\n', r"x\.tsv, line 1: 1 column"),

@@ -139,3 +139,20 @@ def test_a_second_run_does_nothing(model, raw, tmp_path, capsys):
         run(model, raw, tmp_path / "new")
     stages = [line for line in capsys.readouterr().err.splitlines() if line]
     assert stages and all(line.endswith(": up to date") for line in stages)
+
+
+@pytest.mark.parametrize("segmentation", ["bpe", "sentencepiece"])
+def test_a_model_of_an_earlier_format(raw, tmp_path, segmentation):
+    folder = prepare(tmp_path / "model", segmentation)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["format"], manifest["text"]
+    package = {"bpe": "subword-nmt"}.get(segmentation, segmentation)
+    manifest["options"] = {"bpe": package, "merges": 60, "vocabulary_threshold": 2}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    run(folder, raw, tmp_path / "new")
+    before, now = TextPipeline.load(folder), TextPipeline.load(tmp_path / "new")
+    assert now.settings == before.settings and now.settings.version == 1
+    units = (tmp_path / "new/bpe/news.de").read_text().splitlines()
+    assert units == [before.encode(line, "de") for line in sentences("de", 5, seed=8)]
+    options = json.loads((tmp_path / "new/manifest.json").read_text())["options"]
+    assert options == {"segmentation": segmentation, "merges": 60, "vocabulary_threshold": 2}
