@@ -17,12 +17,14 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+from preprocess.corpus import corpus_of_files
 from preprocess.like import prepare_like
 from scripts.lab.run.processes import call
 from tiednmt.errors import UserError
 from tiednmt.files import write_json, write_whole
 from tiednmt.show import markdown, pictures
 from tiednmt.show.figures import Axis, Chart, Picture, Point, Series, Table
+from tiednmt.text.manifest import MANIFEST
 from tiednmt.translation.evaluation import load_system
 from tiednmt.translation.prepared import Prepared
 from tiednmt.vocabulary import operations
@@ -185,9 +187,12 @@ def starts(
             text = [raw["train"]]
             operations.extend_by_text(found, folder, text, start, merges, resegment=True)
         data = trained.out / f"data-{kind}"
-        if not data.exists():
-            pairs = {n: (trained.data / "raw" / f"{n}.{source}", path) for n, path in raw.items()}
-            prepare_like(folder, data, pairs)
+        if not (data / MANIFEST).exists():
+            texts = {
+                name: {source: trained.data / "raw" / f"{name}.{source}", target: path}
+                for name, path in raw.items()
+            }
+            prepare_like(folder, data, corpus_of_files("like", source, target, texts))
         curve: dict[int, float] = {}
         rows = f"{len(found.model.target)}:" if rows_alone else ""
         options = ["--finetune-from-model", str(folder / CHECKPOINT)]
@@ -247,8 +252,9 @@ def language(
             read(larger / CHECKPOINT), tagged, trained.out / "tags.txt", Start()
         )
     data = trained.out / f"data-{pair[1]}"
-    if not data.exists():
-        prepare_like(tagged, data, dict(texts), tag)
+    if not (data / MANIFEST).exists():
+        files = {name: dict(zip(pair, paths, strict=True)) for name, paths in texts.items()}
+        prepare_like(tagged, data, corpus_of_files("like", *pair, files), tag)
     rows = f"{len(found.model.target)}:"
     fine = ("--tying", found.model.tying, "--source-lang", pair[0], "--target-lang", pair[1])
     seed = trained.seed

@@ -43,6 +43,17 @@ def read_manifest(prepared: Path) -> dict[str, Any]:
 # parts that are objects, and the type of their values
 _PARTS = {"options": object, "vocabulary": object, "subsets": str, "references": int, "files": str}
 _NAME = re.compile(r"[^\W.][\w.+-]*")  # of a language or a subset, as part of a file name
+# files that a prepared folder has beside those of its subsets, and parts of the training text
+_TAKEN = re.compile(r"vocab|words|codes|sentencepiece|dict|shared-units|train\.\d+")
+
+
+def subset_fault(name: str) -> str | None:
+    """Why a subset of a prepared folder cannot have this name; None if it can."""
+    if not _NAME.fullmatch(name):
+        return "a NAME has letters, digits and any of _.+-, and begins with a letter, a digit or _"
+    if _TAKEN.fullmatch(name):
+        return "the prepared folder has files of this name; choose another NAME"
+    return None
 
 
 def _require_form(path: Path, manifest: dict[str, Any]) -> None:
