@@ -145,7 +145,7 @@ class Source(NamedTuple):
     """The same of B sources for a search."""
 
     read: tuple[KeysAndValues, ...]  # by each layer
-    tokens: Tensor | None  # B × 1 × 1 × S, False where there is padding; None: nowhere
+    mask: Tensor | None  # B × 1 × 1 × S, False where there is padding; None: nowhere
 
 
 class Past(NamedTuple):
@@ -212,7 +212,7 @@ class DecoderStack(nn.Module):
         layers: Any = self.layers
         pairs = zip(layers, source.read, strict=True)
         read = tuple(layer.source_attention.spread(one, source.packing) for layer, one in pairs)
-        return Source(read, source.packing.tokens)
+        return Source(read, source.packing.mask)
 
     def start(self, source: Source) -> Past:
         """The past of one hypothesis for each source before the first token."""
@@ -235,7 +235,7 @@ class DecoderStack(nn.Module):
             update, now = layer.self_attention.step(before, past.kept[i], first, visible)
             rows = layer.self_residual.add(rows, update)
             before = layer.source_residual.read(rows)
-            given = (before, source.read[i], source.tokens, heads)
+            given = (before, source.read[i], source.mask, heads)
             update, told = layer.source_attention.step(*given)
             rows = layer.feed(layer.source_residual.add(rows, update))
             kept.append(now)
@@ -391,7 +391,7 @@ class SelfAttention(nn.Module):
             found = attend_packed(qkv, packing, self.heads, causal=causal, dropout=self.dropout)
             return linear(self.out, found)
         query, keys, values = split_heads(packing.padded(qkv), self.heads, parts=3)
-        mask = None if causal else packing.tokens  # all padding is ahead of all tokens
+        mask = None if causal else packing.mask  # all padding is ahead of all tokens
         context = attend(query, keys, values, mask, causal, self.dropout)
         return linear(self.out, packing.rows(merge_heads(context)))
 
@@ -464,22 +464,22 @@ class SourceAttention(nn.Module):
             found = attend_packed(query, packing, self.heads, read, dropout=self.dropout)
             return linear(self.out, found), None
         spread = self.spread(source, source_packing)
-        given = (packing.padded(rows), spread, source_packing.tokens, aligned_heads)
+        given = (packing.padded(rows), spread, source_packing.mask, aligned_heads)
         update, attention = self.step(*given)
         return packing.rows(update), attention
 
     def step(
-        self, rows: Tensor, source: KeysAndValues, tokens: Tensor | None, aligned_heads: int = 0
+        self, rows: Tensor, source: KeysAndValues, mask: Tensor | None, aligned_heads: int = 0
     ) -> tuple[Tensor, Tensor | None]:
-        """What B × T × dim find in the source, where ``tokens`` (B × 1 × 1 × S) is not False.
+        """What B × T × dim find in the source, where ``mask`` (B × 1 × 1 × S) is not False.
 
         Also the mean of the weights of the first ``aligned_heads``, B × T × S, if any.
         """
         (query,) = split_heads(linear(self.query, rows), self.heads)
         if not aligned_heads:
-            context = attend(query, *source, tokens, dropout=self.dropout)
+            context = attend(query, *source, mask, dropout=self.dropout)
             return linear(self.out, merge_heads(context)), None
-        weights = attention_weights(query, source.keys, tokens)
+        weights = attention_weights(query, source.keys, mask)
         context = self.dropout(weights) @ source.values
         return linear(self.out, merge_heads(context)), weights[:, :aligned_heads].mean(1)
 
