@@ -75,7 +75,7 @@ def attend(
     attention: Tensor,
     context: Tensor,
 ) -> None:
-    """:meth:`tiednmt.modules.attention.Attention.step`, of one query a source."""
+    """:meth:`tiednmt.modules.attention.Attention.step`, of one query per source."""
     _require_attention(keys, annotations, score, query, attention, context)
     _require_whole(keys.shape[:2], padding, of=len(query))
     _attend[(len(query),)](
@@ -97,7 +97,7 @@ def attend_back(
     grad_score: Tensor,
     grad_query: Tensor,
 ) -> None:
-    """:meth:`tiednmt.modules.attention.Attention.step_back`, of one query a source."""
+    """:meth:`tiednmt.modules.attention.Attention.step_back`, of one query per source."""
     _require_attention(keys, annotations, score, query, attention, grad_context)
     _require_whole(keys.shape, grad_keys, of=len(query))
     _require_whole((len(keys), keys.size(2)), grad_score, of=len(query))

@@ -350,7 +350,7 @@ class ConditionalGRU(nn.Module):
         """What :meth:`step` attends to, where all parts are plain.
 
         A context is a mean of annotations, so that a product with it is a mean of products with
-        them: these are taken here, once a source, instead of once a hypothesis and step.
+        them: these are taken here, once per source instead of once per hypothesis and step.
 
         Args:
             memory: of the sources.

@@ -66,7 +66,7 @@ class GeneralAttention(nn.Module):
         """What the steps of a decoder attend to.
 
         Where the layers are plain, W_q and W_c are multiplied with the annotations here (a context
-        is a mean of them), once a source instead of once a hypothesis and step.
+        is a mean of them), once per source instead of once per hypothesis and step.
         """
         if not self.is_plain:
             return memory
