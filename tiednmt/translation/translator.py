@@ -84,8 +84,8 @@ class Translator:
 
     @property
     def parameters(self) -> int:
-        """Parameters of one model of the ensemble, shared ones counted once."""
-        return sum(parameter.numel() for parameter in self.models[0].parameters())
+        """Parameters of all models, each tied matrix counted once per model."""
+        return sum(p.numel() for model in self.models for p in model.parameters())
 
     @property
     def tie_signature(self) -> str | None:
