@@ -26,7 +26,7 @@ from tiednmt.models.encoder_decoder import (
 from tiednmt.models.model_options import TiedModelConfig, check_ranges, input_scale_field, preset
 from tiednmt.models.recurrent_decoder import RecurrentDecoder
 from tiednmt.modules import BidirectionalGRU, ConditionalGRU
-from tiednmt.modules.conditional_gru import Decoded, Memory, StepMemory
+from tiednmt.modules.conditional_gru import AdditiveMemory, AdditiveStepMemory, ConditionalGRUOutput
 from tiednmt.modules.dropout import Dropout
 from tiednmt.modules.frozen_linear import FrozenLinear
 from tiednmt.modules.linear import is_plain, linear
@@ -203,7 +203,7 @@ class TiedGRUDecoder(RecurrentDecoder):
         )
         return readout, restore_columns(attention, encoder_out["columns"][0])
 
-    def begin(self, encoder_out: EncoderOut) -> tuple[Memory, Tensor]:
+    def begin(self, encoder_out: EncoderOut) -> tuple[AdditiveMemory, Tensor]:
         """What all steps attend to, and the state before the first (B × hidden).
 
         The state is tanh of a projection of the mean annotation.
@@ -219,7 +219,8 @@ class TiedGRUDecoder(RecurrentDecoder):
     def start(self, encoder_out: EncoderOut) -> tuple[Sources, Tensor]:
         """Memory of the sources, and the state before the first step (B × 1 × hidden)."""
         memory, state = self.begin(encoder_out)
-        attended: StepMemory | Memory = memory  # as it is, where a part is wrapped or quantised
+        attended: AdditiveStepMemory | AdditiveMemory = memory
+        # else a part is wrapped or quantised
         if self.cell.is_plain and is_plain(self.readout_context):
             attended = self.cell.prepare(memory, self.readout_context.weight)
         return Sources.of(encoder_out, attended), state.unsqueeze(1)
@@ -227,7 +228,7 @@ class TiedGRUDecoder(RecurrentDecoder):
     def step(self, tokens: Tensor, memory: Sources, state: Tensor, position: int) -> StepOutput:
         """One step of K hypotheses for each of B sources; see :class:`Stepper`."""
         attended = memory.attended
-        if isinstance(attended, Memory):
+        if isinstance(attended, AdditiveMemory):
             embedded = self.embed(tokens)
             decoded = self.cell.step_by_parts(embedded, attended, state)
             readout = self.read_out(embedded, decoded)
@@ -257,7 +258,7 @@ class TiedGRUDecoder(RecurrentDecoder):
         numbers = self.cell.gate_size + self.output.dim
         self.look_up_tokens(numbers if looks_up else None)
 
-    def read_out(self, embedded: Tensor, decoded: Decoded) -> Tensor:
+    def read_out(self, embedded: Tensor, decoded: ConditionalGRUOutput) -> Tensor:
         """tanh(W_s s_t + W_y y_{t−1} + W_c c_t), … × embedding."""
         readout = torch.tanh(
             linear(self.readout_state, self.state_dropout(decoded.states))

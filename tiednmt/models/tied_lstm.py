@@ -33,7 +33,7 @@ from tiednmt.modules import AttentionalLSTM, PackedLSTM
 from tiednmt.modules.attentional_lstm import LSTMState
 from tiednmt.modules.dropout import Dropout
 from tiednmt.modules.frozen_linear import FrozenLinear
-from tiednmt.modules.general_attention import Memory
+from tiednmt.modules.general_attention import GeneralMemory
 from tiednmt.modules.linear import linear
 from tiednmt.modules.lstm import initialise_lstm
 from tiednmt.modules.packing import (
@@ -280,9 +280,9 @@ class TiedLSTMDecoder(RecurrentDecoder):
         attention = unpack_steps(attention, positions, shape)
         return features, restore_columns(attention, encoder_out["columns"][0])
 
-    def begin(self, encoder_out: EncoderOut) -> tuple[Memory, Tensor, Tensor]:
+    def begin(self, encoder_out: EncoderOut) -> tuple[GeneralMemory, Tensor, Tensor]:
         """What all steps attend to; states and cells before the first (layers × B × hidden)."""
-        memory = Memory(encoder_out["annotations"][0], encoder_out["padding"][0])
+        memory = GeneralMemory(encoder_out["annotations"][0], encoder_out["padding"][0])
         hidden, cells = (
             parts if layer is None else linear(layer, parts, per_sentence=True)
             for layer, parts in (

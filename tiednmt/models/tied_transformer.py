@@ -322,7 +322,7 @@ class TiedTransformerDecoder(SteppingDecoder):
 
 def _columns(source: SourceRows, encoder_out: EncoderOut) -> Tensor | None:
     """Where each token of the source stood in it, if not in order."""
-    return None if source.packing.tokens is None else encoder_out["columns"][0]
+    return None if source.packing.mask is None else encoder_out["columns"][0]
 
 
 def _input_layer(
