@@ -1,14 +1,15 @@
-"""Prepare your own text in any two languages, from files to data-bin.
+r"""Prepare your own text in any two languages, from files to data-bin.
 
-``python -m preprocess.bitext --source en --target cs --train a.en a.cs [b.tsv c.tmx d.jsonl …]
---valid v.en v.cs [--test NAME=t.en,t.cs]… --dest DIR``
+  python -m preprocess.bitext --source en --target cs \
+      --train a.en a.cs [b.tsv c.tmx d.jsonl …] --valid v.en v.cs \
+      [--test NAME=t.en,t.cs]… --dest DIR
 
 Plain text comes in two files, the source first: line N of one is the translation of line N of the
 other. One file may have both sides: columns (.tsv: two, or any columns that the first line names by
 language code), a translation memory (.tmx) or JSON lines (.jsonl: {"en": "…", "cs": "…"}). Any file
 may be compressed with gzip, xz, bzip2 or Zstandard, whatever its name. Several files are read in
-order. ``--valid 2000`` holds out that many pairs of the training text instead. Additional files of
-a test set are further references.
+order. --valid 2000 holds out that many pairs of the training text instead. Additional files of a
+test set are further references.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Multi30k, task 1: image captions in Czech, English, French, German (Elliott et al. 2016, 2017).
 
-``python -m preprocess.multi30k --pair en-de --dest DIR`` downloads the raw text of any two of the
-languages and prepares it; ``--raw DIR`` takes files that you already have. The test set of 2017 has
-no Czech side.
+  python -m preprocess.multi30k --pair en-de --dest DIR
+
+This downloads the raw text of any two of the languages and prepares it; --raw DIR takes files that
+you already have. The test set of 2017 has no Czech side.
 """
 
 from __future__ import annotations

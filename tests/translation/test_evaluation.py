@@ -552,7 +552,7 @@ def test_runs_of_one_system(
     (compared, *_) = record["mean"]["comparisons"]
     assert compared["difference"] == pytest.approx(sum(means.values()) / 2, abs=2e-4)
     assert f"mean of {subsets[0]}, {subsets[1]}, against one; over seeds and test" in table
-    assert "not worse by more than (95 %)" in table
+    assert "not worse by more than (95%)" in table
 
 
 def test_references_have_the_form_that_translations_have(

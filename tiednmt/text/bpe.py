@@ -3,7 +3,7 @@
 The merges are those of ``subword-nmt learn-bpe``, in the same order. It scans its table of pairs
 for each merge; here the pairs are in a heap, which takes a fiftieth of the time for 8,000 merges.
 The Rust trainer of ``tokenizers`` is faster still, but breaks ties between equally frequent pairs
-differently: 2 % of the merges differ, and the order differs from the 184th merge on.
+differently: 2% of the merges differ, and the order differs from the 184th merge on.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ class Scoring:
             BLEU(tokenize=self.tokenize)
         except (ImportError, RuntimeError, OSError, SystemExit) as error:
             extra = {"ja-mecab": "ja", "ko-mecab": "ko"}.get(self.tokenize)
-            install = f"pip install 'tiednmt[{extra}]', or " if extra else ""
+            install = f"in a clone: pip install -e '.[{extra}]', or " if extra else ""
             raise UserError(
                 f"--tokenize {self.tokenize}: sacreBLEU cannot load it"
                 f" ({' '.join(str(error).split())[:80]}); {install}give another, such as char"

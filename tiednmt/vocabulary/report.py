@@ -96,7 +96,7 @@ class Report:
             unused, near = matrix.unused, matrix.duplicates
             lines += [
                 f"{matrix.name}: {len(matrix.symbols):,} rows, {len(matrix.units):,} of units",
-                f"  norms: {middle:.3g} (5 % below {low:.3g}, 5 % above {high:.3g})",
+                f"  norms: {middle:.3g} (5% below {low:.3g}, 5% above {high:.3g})",
                 f"  rows that no text used: {len(unused):,}{_examples(unused)}",
                 f"  near-duplicates (cosine of {NEAR} or more): {len(near):,}"
                 + _examples([f"{a} {b} {cosine:.2f}" for a, b, cosine in near]),
