@@ -191,7 +191,10 @@ def test_a_data_bin_alone(tmp_path):
         with pytest.raises(SystemExit, match=message):
             options = ("--text", tmp_path / "text", *option, "--output", tmp_path / "no")
             command("extend", checkpoint, *options)
-    command("trim", checkpoint, "--text", tmp_path / "text", "--output", tmp_path / "small")
+    options = ("--text", tmp_path / "text", "--output", tmp_path / "small")
+    with pytest.raises(SystemExit, match=r"--translate: .* give the prepared folder as --data"):
+        command("trim", checkpoint, *options, "--translate")
+    command("trim", checkpoint, *options)
     model = read(tmp_path / "small" / "checkpoint.pt").model
     assert model.source.symbols[4:] == ["a", "b", "w3"]  # b is a character
     assert model.target.symbols[4:] == ["w3", "w5"]

@@ -57,6 +57,13 @@ def trim_files(
     require_new(output)
     if not texts and keep is None and units is None:
         raise UserError("say what to keep: --text FILE…, --keep N, or --units FILE")
+    if translate and not isinstance(found.segmentation, Subwords):
+        raise UserError(
+            "--translate: which text is in the source language is not known; give the prepared "
+            "folder as --data"
+            if found.languages
+            else "--translate: a language model does not translate"
+        )
     read = [_read_text(path, found) for path in texts]
     kept = _units_to_keep(found, read, keep, characters, units)
     told = ""
