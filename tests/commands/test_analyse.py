@@ -15,6 +15,7 @@ from gensim.models import KeyedVectors
 from scipy.stats import spearmanr
 
 from tests.support.commandline import run
+from tests.support.translators import in_parts, prepared_folder, save_translator
 from tests.support.untrained import save_untrained, write_dictionaries
 from tiednmt.analysis.embeddings import Embedding
 from tiednmt.analysis.word_vectors import save_word2vec
@@ -166,6 +167,22 @@ def test_old_checkpoints_of_torch_are_no_word_vectors(folder, tmp_path):
     torch.save(state, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
     subject = load("old", tmp_path / "old.pt", folder / "data")
     assert [embedding.name for embedding in subject.embeddings] == ["U", "V"]
+
+
+@pytest.mark.parametrize("data", ["", "data-bin/shard0"])
+def test_words_of_a_corpus_in_parts_are_composed_of_units(data, tmp_path):
+    """``dog`` is two units, wherever the folder says it."""
+    prepared = in_parts(prepared_folder(tmp_path / "prepared"))
+    save_translator(tmp_path / "m.pt", prepared, data_bin="data-bin/shard0")
+    (tmp_path / "set.txt").write_text("dog w1 3\nw2 w3 5\n")
+    given = [str(tmp_path / "m.pt"), "--data", str(prepared / data)]
+    given += ["--similarity", str(tmp_path / "set.txt"), "--words", "dog"]
+    analyse.main([*given, "--out", str(tmp_path / "out")])
+    record = json.loads((tmp_path / "out" / "analysis.json").read_text())
+    (model,) = record["checkpoints"]
+    assert model["subwords"]
+    assert len(model["matrices"]["S"]["neighbours"]["dog"]) == 8
+    assert [by["covered"] for by in record["similarity"]["set"]["by"].values()] == [2]
 
 
 class Pipeline:

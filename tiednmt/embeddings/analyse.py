@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import tiednmt.analysis.checkpoints as checkpoints
 import tiednmt.analysis.word_vectors as word_vectors
@@ -37,7 +36,7 @@ from tiednmt.embeddings.settings import Options
 from tiednmt.errors import UserError
 from tiednmt.files import named_when_whole
 from tiednmt.text.lines import read_lines
-from tiednmt.text.manifest import any_manifest
+from tiednmt.text.manifest import read_manifest
 from tiednmt.text.pipeline import TextPipeline
 from tiednmt.translation.evaluation import load_system
 from tiednmt.translation.prepared import Prepared
@@ -228,7 +227,12 @@ def _attention(subject: Subject, options: Options) -> list[SentenceAttention]:
     checkpoint = subject.checkpoint
     if checkpoint is None or len(checkpoint.dictionaries) == 1:
         raise UserError(f"{subject.path}: --sentences: not a translation model")
-    prepared = Prepared(checkpoint.data_bin.parent)
+    if checkpoint.prepared is None:
+        raise UserError(
+            f"--sentences: {checkpoint.data_bin} is in no prepared folder, which would say how the "
+            "sentences are segmented; give one as --data"
+        )
+    prepared = Prepared(checkpoint.prepared)
     system = load_system(subject.name, [subject.path], prepared, options.cpu, attention=True)
     pipeline = system.pipeline
     lines = [pipeline.encode(line, pipeline.source) for line in read_lines(options.sentences)]
@@ -250,19 +254,15 @@ def _attention(subject: Subject, options: Options) -> list[SentenceAttention]:
 # --- the prepared folder -----------------------------------------------------------------------
 
 
-def _manifest(checkpoint: checkpoints.Checkpoint) -> dict[str, Any]:
-    """That of the prepared folder; empty where the data-bin is fairseq's alone."""
-    return any_manifest(checkpoint.data_bin.parent) or {}
-
-
 def _pipeline(checkpoint: checkpoints.Checkpoint) -> TextPipeline | None:
-    translates = "source" in _manifest(checkpoint)
-    return TextPipeline.load(checkpoint.data_bin.parent) if translates else None
+    prepared = checkpoint.prepared
+    return None if prepared is None else TextPipeline.load(prepared)
 
 
 def _vocabulary(checkpoint: checkpoints.Checkpoint) -> VocabularyShares | None:
     """Entries of the training text by language, counted there or told from two dictionaries."""
-    counted = _manifest(checkpoint).get("vocabulary", {})
+    prepared = checkpoint.prepared
+    counted = (prepared and read_manifest(prepared).get("vocabulary")) or {}
     names = [field.name for field in fields(VocabularyShares)]
     if all(name in counted for name in names):
         return VocabularyShares(**{name: counted[name] for name in names})
