@@ -246,12 +246,26 @@ REFUSED = {
     "not a number": (["{folder}/nan.vec"], r"nan\.vec: U: holds values that are not numbers"),
     "no such checkpoint": (["{folder}/gone.pt"], r"gone\.pt: no such checkpoint"),
     "ensemble": (["{folder}/none.pt:{folder}/tied.pt"], r"an ensemble"),
-    "same name": (["a={folder}/none.pt", "a={folder}/tied.pt"], r"two checkpoints are called a"),
+    "same name": (["a={folder}/none.pt", "a={folder}/tied.pt"], r"two systems are called a;"),
+    "names of one file": (
+        ["x y={folder}/none.pt", "x-y={folder}/tied.pt", "--export", "numpy"],
+        r"two systems are called x-y; write NAME=CHECKPOINT",
+    ),
+    "the best of a run, and its name": (
+        ["{folder}/run/checkpoint_best.pt", "run={folder}/tied.pt"],
+        r"two systems are called run;",
+    ),
+    "control character": (["a\tb={folder}/none.pt"], r"no control characters"),
+    "long name": (["x" * 200 + "={folder}/none.pt"], r"too long for the name of a file"),
     "broken set": (
         ["{folder}/none.pt", "--similarity", "{folder}/broken.txt"],
         r"broken\.txt, line 2: not two words and a score",
     ),
     "no sets": (["{folder}/none.pt", "--similarity", "{folder}/data"], r"data: holds no sets"),
+    "two sets of one name": (
+        ["{folder}/none.pt", "--similarity", "{folder}/sets", "{folder}/more/mine.txt"],
+        r"sets/mine\.txt and .*more/mine\.txt: two sets of one name",
+    ),
     "sentences": (
         ["{folder}/none.pt", "--sentences", "{folder}/sets/mine.txt"],
         r"none\.pt: --sentences: not a translation model",
@@ -262,6 +276,8 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused_with_one_line(case, folder, tmp_path):
+    (folder / "more").mkdir(exist_ok=True)
+    (folder / "more" / "mine.txt").write_text(SET)
     (folder / "broken.txt").write_text("dog cat 3\ndog\n")
     (folder / "nan.vec").write_text("2 2\na 1 nan\nb 3 4\n")
     (folder / "damaged.pt").write_bytes((folder / "none.pt").read_bytes()[:2000])

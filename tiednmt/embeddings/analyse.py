@@ -40,7 +40,7 @@ from tiednmt.text.manifest import read_manifest
 from tiednmt.text.pipeline import TextPipeline
 from tiednmt.translation.evaluation import load_system
 from tiednmt.translation.prepared import Prepared
-from tiednmt.translation.systems import file_name, parse_system
+from tiednmt.translation.systems import file_name, parse_system, require_file_names
 from tiednmt.tying import TieMap
 from tiednmt.typed import from_json
 from tiednmt.versions import package_versions
@@ -86,17 +86,16 @@ def load_all(systems: Sequence[str], data: Path | None = None) -> list[Subject]:
     """The checkpoints of ``[NAME=]CHECKPOINT``, each by its name.
 
     Raises:
-        UserError: two have one name, or one is an ensemble.
+        UserError: two have one name, or names that give one name of a file; one is an ensemble.
     """
-    subjects: list[Subject] = []
+    named: list[tuple[str, Path]] = []
     for name, paths in map(parse_system, systems):
-        name = name.removesuffix("/checkpoint_best")  # which one of a run is not said of the best
         if len(paths) > 1:
             raise UserError(f"{name}: an ensemble; give its checkpoints one by one")
-        if any(name == subject.name for subject in subjects):
-            raise UserError(f"two checkpoints are called {name}; write NAME=CHECKPOINT")
-        subjects.append(load(name, paths[0], data))
-    return subjects
+        # which one of a run is not said of the best
+        named.append((name.removesuffix("/checkpoint_best"), paths[0]))
+    require_file_names(name for name, _ in named)
+    return [load(name, path, data) for name, path in named]
 
 
 def export(subjects: Sequence[Subject], form: str, out: Path) -> None:
@@ -113,15 +112,20 @@ def read_sets(paths: Sequence[Path]) -> list[WordPairs]:
     """The word-similarity sets of files, and of the ``.txt`` files of folders.
 
     Raises:
-        UserError: a folder without any, or a broken file.
+        UserError: a folder without any, a broken file, or two sets of one name.
     """
-    files = []
+    files: list[Path] = []
     for path in paths:
         found = sorted(path.glob("*.txt")) if path.is_dir() else [path]
         if not found:
             raise UserError(f"{path}: holds no sets; python -m preprocess.wordsim gets them")
         files += found
-    return [parse_pairs(set_name(file), read_lines(file), str(file)) for file in files]
+    named: dict[str, Path] = {}
+    for file in files:
+        other = named.setdefault(set_name(file), file)
+        if other.resolve() != file.resolve():
+            raise UserError(f"{other} and {file}: two sets of one name; rename a file")
+    return [parse_pairs(name, read_lines(file), str(file)) for name, file in named.items()]
 
 
 def analyse(subjects: Sequence[Subject], sets: Sequence[WordPairs], options: Options) -> Analysis:
