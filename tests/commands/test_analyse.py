@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from gensim.models import KeyedVectors
 from scipy.stats import spearmanr
 
+import tiednmt
 from tests.support.commandline import run
 from tests.support.translators import in_parts, prepared_folder, save_translator
 from tests.support.untrained import save_untrained, write_dictionaries
@@ -183,6 +185,47 @@ def test_words_of_a_corpus_in_parts_are_composed_of_units(data, tmp_path):
     assert model["subwords"]
     assert len(model["matrices"]["S"]["neighbours"]["dog"]) == 8
     assert [by["covered"] for by in record["similarity"]["set"]["by"].values()] == [2]
+
+
+def test_attention_is_that_of_the_translations(tmp_path):
+    prepared = prepared_folder(tmp_path / "prepared")
+    save_translator(tmp_path / "m.pt", prepared)
+    (tmp_path / "text").write_text("w3 w7 dog\n\nw1\n")
+    given = [f"m={tmp_path / 'm.pt'}", "--data", str(prepared), "--cpu"]
+    given += ["--sentences", str(tmp_path / "text"), "--out", str(tmp_path / "out")]
+    analyse.main(given)
+    (model,) = json.loads((tmp_path / "out" / "analysis.json").read_text())["checkpoints"]
+    translator = tiednmt.load(tmp_path / "m.pt", data=prepared, cpu=True)
+    first, _, last = translator.translate(["w3 w7 dog", "", "w1"], details=True)
+    for found, expected in zip(model["attention"], (first, last), strict=True):
+        assert found["source"] == [*expected.source_units, "</s>"]
+        assert found["target"] == [*expected.units, "</s>"]
+        weights = np.array(found["weights"])
+        np.testing.assert_allclose(weights, expected.attention, atol=6e-5)
+        places = np.argmax(expected.attention, axis=1)
+        assert found["alignment"] == [[i, int(place)] for i, place in enumerate(places)]
+    assert first.source_units == ("w3", "w7", "d@@", "og")
+
+
+@pytest.mark.parametrize(
+    ("options", "data", "message"),
+    [
+        (("--decoder-attention", 0), "prepared", r"m\.pt: the model gives no attention"),
+        ((), "bare", r"--sentences: .*bare is in no prepared folder"),
+    ],
+)
+def test_sentences_refused(options, data, message, tmp_path):
+    bare = prepared_folder(tmp_path / "prepared") / "data-bin"
+    shutil.copytree(bare, tmp_path / "bare")
+    sizes = ("--encoder-embed-dim", 8, "--decoder-embed-dim", 8, "--decoder-out-embed-dim", 8)
+    sizes += ("--encoder-hidden-size", 8, "--decoder-hidden-size", 8)
+    translation = ("-s", "en", "-t", "de", "--task", "translation", "--arch", "lstm")
+    save_untrained(tmp_path / "m.pt", bare, *translation, *sizes, *options)
+    (tmp_path / "text").write_text("w3\n")
+    given = [str(tmp_path / "m.pt"), "--data", str(tmp_path / data), "--cpu"]
+    given += ["--sentences", str(tmp_path / "text"), "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit, match=message):
+        analyse.main(given)
 
 
 class Pipeline:

@@ -9,7 +9,6 @@ from pathlib import Path
 import tiednmt.analysis.checkpoints as checkpoints
 import tiednmt.analysis.word_vectors as word_vectors
 import tiednmt.plugin  # noqa: F401
-from tiednmt.analysis.attention import attention_of
 from tiednmt.analysis.embeddings import Embedding, EmbeddingError, Units, nearest, units_of, whole
 from tiednmt.analysis.geometry import in_two_dimensions, norms_by_frequency
 from tiednmt.analysis.likeness import likeness
@@ -41,6 +40,7 @@ from tiednmt.text.pipeline import TextPipeline
 from tiednmt.translation.evaluation import load_system
 from tiednmt.translation.prepared import Prepared
 from tiednmt.translation.systems import file_name, parse_system, require_file_names
+from tiednmt.translation.translator import Translation
 from tiednmt.tying import TieMap
 from tiednmt.typed import from_json
 from tiednmt.versions import package_versions
@@ -238,21 +238,22 @@ def _attention(subject: Subject, options: Options) -> list[SentenceAttention]:
         )
     prepared = Prepared(checkpoint.prepared)
     system = load_system(subject.name, [subject.path], prepared, options.cpu, attention=True)
-    pipeline = system.pipeline
-    lines = [pipeline.encode(line, pipeline.source) for line in read_lines(options.sentences)]
-    dictionaries = (system.task.source_dictionary, system.task.target_dictionary)
-    attention = {
-        i: attention_of(source, best, dictionaries) for i, source, best in system.hypotheses(lines)
-    }
-    return [
-        SentenceAttention(
-            source=one.source,
-            target=one.target,
-            weights=one.weights.round(4).tolist(),
-            alignment=one.alignment,
-        )
-        for _, one in sorted(attention.items())
-    ]
+    task = system.task
+    ends = [d[d.eos()] for d in (task.source_dictionary, task.target_dictionary)]
+    sentences = system.translate(read_lines(options.sentences), details=True)
+    found = [_sentence_attention(one, *ends) for one in sentences if one.source_units]
+    if not all(one.weights for one in found):
+        raise UserError(f"{subject.path}: the model gives no attention; leave --sentences out")
+    return found
+
+
+def _sentence_attention(one: Translation, source_end: str, target_end: str) -> SentenceAttention:
+    return SentenceAttention(
+        source=[*one.source_units, source_end],
+        target=[*one.units, target_end],
+        weights=[[round(weight, 4) for weight in row] for row in one.attention],
+        alignment=[(i, row.index(max(row))) for i, row in enumerate(one.attention)],
+    )
 
 
 # --- the prepared folder -----------------------------------------------------------------------
