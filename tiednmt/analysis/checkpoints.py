@@ -39,12 +39,11 @@ from tiednmt.tying import (
     INPUT,
     OUTPUT,
     SOURCE_INPUT,
+    SYMBOLS,
     TARGET_INPUT,
     TieMap,
     equal_matrices,
 )
-
-_LETTERS = {SOURCE_INPUT: "U_src", TARGET_INPUT: "U_tgt", INPUT: "U", OUTPUT: "V"}
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ def _behind_projection(
 
 def _letter(names: tuple[str, ...]) -> str:
     if len(names) == 1:
-        return _LETTERS[names[0]]
+        return SYMBOLS[names[0]]
     return "S" if OUTPUT in names else "U"
 
 
