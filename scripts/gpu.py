@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.lab.gpu import PARTS, lacking, run_part
-from tiednmt.commandline import command_parser, positive
+from tiednmt.commandline import command_parser
 from tiednmt.errors import UserError, one_line_errors
+from tiednmt.options import positive
 
 
 @one_line_errors

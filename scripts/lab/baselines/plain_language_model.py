@@ -22,8 +22,9 @@ import torch.nn.functional as F
 from fairseq.data import Dictionary, data_utils
 from torch import Tensor, nn
 
-from tiednmt.commandline import command_parser, positive
+from tiednmt.commandline import command_parser
 from tiednmt.errors import UserError
+from tiednmt.options import positive
 
 State = tuple[Tensor, Tensor]
 
