@@ -33,13 +33,13 @@ from tiednmt.embeddings.record import (
 )
 from tiednmt.embeddings.settings import Options
 from tiednmt.errors import UserError
-from tiednmt.files import named_when_whole
+from tiednmt.files import file_name, named_when_whole
 from tiednmt.text.lines import read_lines
 from tiednmt.text.manifest import read_manifest
 from tiednmt.text.pipeline import TextPipeline
 from tiednmt.translation.evaluation import load_system
 from tiednmt.translation.prepared import Prepared
-from tiednmt.translation.systems import file_name, parse_system, require_file_names
+from tiednmt.translation.systems import parse_system, require_file_names
 from tiednmt.translation.translator import Translation
 from tiednmt.tying import TieMap
 from tiednmt.typed import from_json

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tiednmt.translation.seeds import Interval
+from tiednmt.seeds import Interval
 
 
 def perplexity(nll: float) -> float:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import sqrt
 from typing import Protocol, TypeVar
 
+from tiednmt.seeds import Interval
 from tiednmt.show.figures import (
     Axis,
     Bars,
@@ -21,7 +22,6 @@ from tiednmt.show.figures import (
     Series,
     Table,
 )
-from tiednmt.translation.seeds import Interval
 from tiednmt.tying import SYMBOLS, TieMap
 
 MEGABYTE = 1_000_000

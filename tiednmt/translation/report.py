@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from tiednmt.seeds import mean_and_sd, over_seeds
 from tiednmt.translation.metrics import METRICS, NOT_WORSE, loss, what_was_sampled
-from tiednmt.translation.seeds import mean_and_sd, over_seeds
 
 
 def columns(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tiednmt.errors import UserError
+from tiednmt.files import file_name
 
 _LONGEST_NAME = 150  # bytes; file systems take 255 with what is added
 
@@ -73,8 +73,3 @@ def _named(text: str) -> tuple[str, str]:
 
 def _run(text: str) -> Run:
     return [Path(path) for path in text.split(":")]
-
-
-def file_name(name: str) -> str:
-    """A system's name without what the name of a file should not hold."""
-    return re.sub(r"[^\w.+-]+", "-", name)
