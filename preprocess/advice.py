@@ -59,7 +59,7 @@ class Pair:
 class Difference:
     """BLEU less that of the untied model on a test set; None is what is not known.
 
-    With a confidence of 95 % it is to the worse by no more than ``not_worse_by``.
+    With a confidence of 95% it is to the worse by no more than ``not_worse_by``.
     """
 
     bleu: float
@@ -68,7 +68,7 @@ class Difference:
 
     @property
     def worse(self) -> bool:
-        """Whether chance is an unlikely reason (below 5 %) for a score below the untied one's."""
+        """Whether chance is an unlikely reason (below 5%) for a score below the untied one's."""
         return self.bleu < 0 and self.p_value is not None and self.p_value < 0.05
 
     def __str__(self) -> str:

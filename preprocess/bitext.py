@@ -1,14 +1,15 @@
-"""Prepare your own text in any two languages, from files to data-bin.
+r"""Prepare your own text in any two languages, from files to data-bin.
 
-``python -m preprocess.bitext --source en --target cs --train a.en a.cs [b.tsv c.tmx d.jsonl …]
---valid v.en v.cs [--test NAME=t.en,t.cs]… --dest DIR``
+  python -m preprocess.bitext --source en --target cs \
+      --train a.en a.cs [b.tsv c.tmx d.jsonl …] --valid v.en v.cs \
+      [--test NAME=t.en,t.cs]… --dest DIR
 
 Plain text comes in two files, the source first: line N of one is the translation of line N of the
 other. One file may have both sides: columns (.tsv: two, or any columns that the first line names by
 language code), a translation memory (.tmx) or JSON lines (.jsonl: {"en": "…", "cs": "…"}). Any file
 may be compressed with gzip, xz, bzip2 or Zstandard, whatever its name. Several files are read in
-order. ``--valid 2000`` holds out that many pairs of the training text instead. Additional files of
-a test set are further references.
+order. --valid 2000 holds out that many pairs of the training text instead. Additional files of a
+test set are further references.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from preprocess.options import add_options
 from preprocess.pair_files import FORMATS, reader_of
 from preprocess.pairs import Bitext, PairFile, PairSource, TextFile, line_by_line
 from preprocess.prepare import prepare
-from tiednmt.errors import UserError, one_line_errors
+from tiednmt.errors import UserError, resumable_command
 
 _TEST = re.compile(r"(?:([\w.+-]+)=)?(.+)")
 
@@ -130,7 +131,7 @@ def _test_set(text: str) -> tuple[str, list[Path]]:
     return match[1] or "test", [Path(path) for path in match[2].split(",")]
 
 
-@one_line_errors
+@resumable_command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parser = parser_of("bitext", __doc__)

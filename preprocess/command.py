@@ -128,7 +128,7 @@ def add_share_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shard",
         type=_fraction,
-        default=(1, 1),
+        default="1/1",
         metavar="I/N",
         help=f"with --step {' or '.join(plan.DIVIDED_STEPS)}: work on share I of N only",
     )

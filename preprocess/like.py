@@ -1,11 +1,11 @@
-"""Prepare your own text for a trained model: in its units, with its dictionary.
+r"""Prepare your own text for a trained model: in its units, with its dictionary.
 
-``python -m preprocess.like --model DIR --train a.en a.cs --valid v.en v.cs [--test NAME=t.en,t.cs]…
---dest NEW [--tag '<2cs>']``
+  python -m preprocess.like --model DIR --train a.en a.cs --valid v.en v.cs \
+      [--test NAME=t.en,t.cs]… --dest NEW [--tag '<2cs>']
 
-DIR is a prepared folder, or one that ``tiednmt vocabulary`` wrote. Training pairs with an empty
-side are dropped; nothing else is filtered. ``--tag`` puts a unit of the model before each source
-sentence, such as the language to translate it to.
+DIR is a prepared folder, or one that tiednmt vocabulary wrote. Training pairs with an empty side
+are dropped; nothing else is filtered. --tag puts a unit of the model before each source sentence,
+such as the language to translate it to.
 """
 
 from __future__ import annotations

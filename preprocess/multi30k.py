@@ -1,8 +1,9 @@
 """Multi30k, task 1: image captions in Czech, English, French, German (Elliott et al. 2016, 2017).
 
-``python -m preprocess.multi30k --pair en-de --dest DIR`` downloads the raw text of any two of the
-languages and prepares it; ``--raw DIR`` takes files that you already have. The test set of 2017 has
-no Czech side.
+  python -m preprocess.multi30k --pair en-de --dest DIR
+
+This downloads the raw text of any two of the languages and prepares it; --raw DIR takes files that
+you already have. The test set of 2017 has no Czech side.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from preprocess.command import parallel_command
 from preprocess.corpus import Corpus, corpus_of_files
 from preprocess.download import Download, files_at
 from preprocess.files import find_file
-from tiednmt.errors import one_line_errors
+from tiednmt.errors import resumable_command
 
 LANGUAGES = ("en", "de", "fr", "cs")
 PAIRS = [f"{source}-{target}" for source, target in permutations(LANGUAGES, 2)]
@@ -80,7 +81,7 @@ def _stems(pair: str) -> dict[str, str]:
     }
 
 
-@one_line_errors
+@resumable_command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parallel_command(argv, "multi30k", __doc__, PAIRS, downloads, corpus_in)

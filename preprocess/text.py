@@ -1,8 +1,9 @@
 """Prepare any text in one language, with one sentence or paragraph per line.
 
-``python -m preprocess.text --train FILE... --valid FILE... --test FILE... --dest DIR``. Files may
-be compressed and are read in order; ``--test`` is optional. White space separates words, unless
-``--tokenise en`` (or another language) asks for Moses' tokens. The end of every line is a token,
+  python -m preprocess.text --train FILE... --valid FILE... --test FILE... --dest DIR
+
+Files may be compressed and are read in order; --test is optional. White space separates words,
+unless --tokenise en (or another language) asks for Moses' tokens. The end of every line is a token,
 also of an empty one.
 """
 
@@ -13,10 +14,10 @@ from pathlib import Path
 from preprocess.command import parser_of
 from preprocess.monolingual import SUBSETS, Options, corpus_of_files, prepare
 from preprocess.options import add_options
-from tiednmt.errors import UserError, one_line_errors
+from tiednmt.errors import UserError, resumable_command
 
 
-@one_line_errors
+@resumable_command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parser = parser_of("text", __doc__)

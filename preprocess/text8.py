@@ -1,7 +1,9 @@
 """text8: the first 100 million characters of a cleaned Wikipedia (Mahoney), words without lines.
 
-``python -m preprocess.text8 --dest DIR`` downloads the text and prepares it; ``--raw DIR`` takes
-``text8.zip``, ``text8.gz`` or ``text8`` that you already have.
+  python -m preprocess.text8 --dest DIR
+
+This downloads the text and prepares it; --raw DIR takes text8.zip, text8.gz or text8 that you
+already have.
 
 The split is that of Mikolov et al. (2015), Learning Longer Memory in Recurrent Neural Networks,
 whose script many papers use: the first 99 million characters are for training and the last million
@@ -24,7 +26,7 @@ from preprocess.command import monolingual_command
 from preprocess.download import files_at
 from preprocess.files import find_file
 from preprocess.monolingual import MonolingualCorpus, SubsetLine
-from tiednmt.errors import UserError, one_line_errors
+from tiednmt.errors import UserError, resumable_command
 from tiednmt.text.lines import open_bytes
 
 URL = "http://mattmahoney.net/dc"
@@ -90,7 +92,7 @@ def _not_text8(path: Path, reason: str) -> UserError:
     return UserError(f"{path}: not text8: {reason}; for other text use preprocess.text")
 
 
-@one_line_errors
+@resumable_command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     monolingual_command(

@@ -1,8 +1,10 @@
 """WikiText-2: two million words of good Wikipedia articles, rare ones <unk> (Merity et al. 2017).
 
-``python -m preprocess.wikitext2 --dest DIR`` downloads the archive and prepares it; ``--raw DIR``
-takes ``wikitext-2-v1.zip`` or ``wiki.{train,valid,test}.tokens`` that you already have. As usual,
-the end of every line is a token, also of an empty one.
+  python -m preprocess.wikitext2 --dest DIR
+
+This downloads the archive and prepares it; --raw DIR takes wikitext-2-v1.zip or
+wiki.{train,valid,test}.tokens that you already have. As usual, the end of every line is a token,
+also of an empty one.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from preprocess.monolingual import (
     SubsetLine,
     corpus_of_files,
 )
-from tiednmt.errors import one_line_errors
+from tiednmt.errors import resumable_command
 from tiednmt.text.lines import read_lines
 
 URL = "https://wikitext.smerity.com"  # of the corpus' author; the address in its paper is gone
@@ -56,7 +58,7 @@ def read_archive(path: Path) -> Iterator[SubsetLine]:
             yield subset, line
 
 
-@one_line_errors
+@resumable_command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     monolingual_command(argv, "wikitext2", __doc__, files_at(URL, SHA256), corpus_in)

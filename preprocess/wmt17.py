@@ -1,9 +1,11 @@
 """WMT17 (Bojar et al. 2017), English and German, as current benchmarks use it.
 
-``python -m preprocess.wmt17 --dest DIR`` downloads the archives and prepares them; ``--raw DIR``
-takes archives that you already have. Training text: Europarl v7, Common Crawl, News Commentary
-v12 and Rapid 2016 (5.9 million pairs); newstest2016 validates, newstest2017 (``wmt17`` of
-sacreBLEU) is the test set. The defaults are 32,000 joint merges and identical pairs once.
+  python -m preprocess.wmt17 --dest DIR
+
+This downloads the archives and prepares them; --raw DIR takes archives that you already have.
+Training text: Europarl v7, Common Crawl, News Commentary v12 and Rapid 2016 (5.9 million pairs);
+newstest2016 validates, newstest2017 (wmt17 of sacreBLEU) is the test set. The defaults are 32,000
+joint merges and identical pairs once.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from preprocess.archives import Published, PublishedCorpus, with_reverses
 from preprocess.command import parallel_command
 from preprocess.download import Download
 from preprocess.pairs import segment_by_segment
-from tiednmt.errors import one_line_errors
+from tiednmt.errors import resumable_command
 
 # SHA-256: from the checksums of TensorFlow Datasets; SHA-1: from GluonNLP; MD5: from sacreBLEU
 NEWS_COMMENTARY = Download(
@@ -53,7 +55,7 @@ SUBSETS = {
 CORPUS = PublishedCorpus("wmt17", with_reverses({"en-de": SUBSETS}))
 
 
-@one_line_errors
+@resumable_command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parallel_command(

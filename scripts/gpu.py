@@ -1,13 +1,13 @@
-"""What is proved on a GPU, a part at a time; scripts/gpu.sh brings what a bare machine lacks.
+"""Run the GPU checks, one part at a time; scripts/gpu.sh brings what a bare machine lacks.
 
   scripts/gpu.sh check                     # kernels, dtypes, memory, CUDA beside CPU
   scripts/gpu.sh multi30k --raw multi30k   # three modes and three seeds of two models
   scripts/gpu.sh speed --raw multi30k      # beside fairseq's models
   scripts/gpu.sh ptb --raw ptb             # the paper's large language models
 
-A part is a list of commands. One that is done is not done again, one that does not fit into
---minutes is left for the next time, and one that is cut off goes on from its last checkpoint.
-Records lie in the folder --out, a file each.
+A part is a list of commands. Finished ones are skipped; one that does not fit into --minutes waits
+for the next call, and an interrupted training resumes from its last checkpoint. The folder --out
+has a record per command.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pathlib import Path
 
 from scripts.lab.gpu import PARTS, lacking, run_part
 from tiednmt.commandline import command_parser
-from tiednmt.errors import UserError, one_line_errors
+from tiednmt.errors import UserError, resumable_command
 from tiednmt.options import positive
 
 
-@one_line_errors
+@resumable_command
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a part; the exit status is 1 where a command failed, 3 where one is left to do."""
     parser = command_parser("python -m scripts.gpu", __doc__)

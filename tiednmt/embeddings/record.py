@@ -139,7 +139,7 @@ class SetSimilarities:
 
 @dataclass(frozen=True, kw_only=True)
 class PairLikeness:
-    """ρ of two embeddings' cosines; ``error`` is that of the sample (95 % confidence)."""
+    """ρ of two embeddings' cosines; ``error`` is that of the sample (95% confidence)."""
 
     of: tuple[str, str]
     rho: float | None

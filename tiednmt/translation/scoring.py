@@ -10,11 +10,11 @@ import numpy as np
 from sacrebleu.metrics import BLEU, CHRF, TER
 
 from tiednmt.errors import UserError
+from tiednmt.metrics import BETTER
 from tiednmt.seeds import Interval
 from tiednmt.text.pipeline import base_language
 from tiednmt.text.subwords import looks_segmented
 from tiednmt.text.writing import mostly_unspaced
-from tiednmt.translation.metrics import BETTER
 from tiednmt.translation.significance import (
     Estimate,
     RunScore,
@@ -51,10 +51,11 @@ Scores = dict[str, Score]  # by the keys of METRICS, and perhaps tokenised_bleu 
 class Comparison:
     """A system compared with a baseline by a metric, over all of their runs.
 
-    ``difference`` is the system's mean score less the baseline's; the true one lies in ``interval``
-    with a confidence of 95 %, and the system is ``not_worse_by`` more than that (below zero: it is
-    better by that much) with a confidence of 95 % too. ``p_value`` is two-sided. Without
-    ``over_seeds`` each has one run, and all of this is about test sentences alone.
+    ``difference`` is the system's mean score less the baseline's. The true difference lies in
+    ``interval`` with 95% confidence. With 95% confidence (one-sided), the system is worse by at
+    most ``not_worse_by``; a negative value means that it is better by at least that much.
+    ``p_value`` is two-sided. Without ``over_seeds``, each has one run, and all of this is about
+    test sentences alone.
     """
 
     baseline: str
@@ -96,7 +97,7 @@ class Scoring:
             BLEU(tokenize=self.tokenize)
         except (ImportError, RuntimeError, OSError, SystemExit) as error:
             extra = {"ja-mecab": "ja", "ko-mecab": "ko"}.get(self.tokenize)
-            install = f"pip install 'tiednmt[{extra}]', or " if extra else ""
+            install = f"in a clone: pip install -e '.[{extra}]', or " if extra else ""
             raise UserError(
                 f"--tokenize {self.tokenize}: sacreBLEU cannot load it"
                 f" ({' '.join(str(error).split())[:80]}); {install}give another, such as char"

@@ -1,8 +1,9 @@
-"""Models on disk, read and written beside: what was a model folder is one again.
+"""Read models from disk, and write changed ones into new folders.
 
-Of a checkpoint with its prepared folder, all is in one new folder: the checkpoint, the dictionaries
-(``data-bin``), the segmentation (``bpe``, ``manifest.json``) and the raw held-out sets, so that it
-can be used like a prepared folder. A folder gets its name when it is complete.
+A model folder becomes a model folder. From a checkpoint and its prepared folder, one new folder is
+made with the checkpoint, the dictionaries (``data-bin``), the segmentation (``bpe``,
+``manifest.json``) and the raw held-out sets, so that it can be used like a prepared folder. A
+folder gets its name when it is complete.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ from tiednmt.vocabulary.segmentation import Segmentation, Subwords, WhiteSpace
 
 CHECKPOINT = "checkpoint.pt"
 _AVERAGES = ("ema", "ema_fp32_params")
-# options of a model that say how it was trained, and of what rows or files
+# options of a model that say how it was trained: which rows, and from which files
 _OF_TRAINING = {
     "train_rows": "",
     "freeze_embeddings": False,
@@ -58,15 +59,16 @@ _OF_TRAINING = {
 
 @dataclass(frozen=True)
 class Found:
-    """A model as it was found.
+    """A model that was read from disk.
 
     Attributes:
         model: what surgery works on.
-        segmentation: from raw text to units; white space where there is no prepared folder.
-        languages: source and target; empty of a language model.
-        path: of the checkpoint or the model folder.
-        origin: all else that is in the checkpoint, or what was read of the folder.
-        prepared: the prepared folder; None where there are dictionaries alone, or a model folder.
+        segmentation: of raw text into units; by white space if there is no prepared folder.
+        languages: source and target; empty for a language model.
+        path: the checkpoint or the model folder.
+        origin: the state of the checkpoint, or what was read from the model folder.
+        prepared: the prepared folder of a checkpoint; None if it has only dictionaries, and for a
+            model folder.
     """
 
     model: ModelState
@@ -78,20 +80,20 @@ class Found:
 
     @property
     def is_folder(self) -> bool:
-        """Whether it is a model folder."""
+        """Whether it is a model folder, not a checkpoint."""
         return isinstance(self.origin, TrainedModel)
 
     @property
     def is_int8(self) -> bool:
-        """Whether it is one with weights in 8 bits."""
+        """Whether it is a model folder with int8 weights."""
         return isinstance(self.origin, TrainedModel) and self.origin.int8
 
     def model_in(self, output: Path) -> Path:
-        """Where the changed model is: what commands take, in the folder that is written."""
+        """The path of the changed model in the folder ``output``, as commands take it."""
         return output if self.is_folder else output / CHECKPOINT
 
     def unit_counts(self) -> tuple[dict[str, int], dict[str, int]] | None:
-        """How often the training text of each side has each unit, where that is known."""
+        """How often the training text of each side has each unit, if known."""
         if not isinstance(self.segmentation, Subwords):
             return None
         vocabularies = self.segmentation.vocabularies
@@ -99,7 +101,7 @@ class Found:
         return source, target
 
     def old_tokens(self, language: str) -> dict[str, int] | None:
-        """The tokens of the training text of a language and their counts, where they are kept."""
+        """The tokens of the training text in a language and their counts, if they were kept."""
         if self.prepared is None or not isinstance(self.segmentation, Subwords):
             return None
         words = self.prepared / "tokenised" / f"words.{language}"
@@ -113,15 +115,15 @@ class Found:
 
 
 def read(path: Path, data: Path | None = None) -> Found:
-    """Read a model of this package, and the dictionaries it was trained with.
+    """Read a model of this package and the dictionaries it was trained with.
 
     Args:
-        path: of a model folder or a checkpoint.
-        data: a prepared folder or a data-bin, of a checkpoint; by default the one it was trained
+        path: a model folder or a checkpoint.
+        data: for a checkpoint, its prepared folder or data-bin; by default the one it was trained
             on.
 
     Raises:
-        UserError: something is missing or damaged, or the dictionaries are another model's.
+        UserError: something is missing or damaged, or the dictionaries belong to another model.
     """
     return _read_folder(path) if is_folder(path, data) else _read_checkpoint(path, data)
 
@@ -170,14 +172,14 @@ def _read_checkpoint(path: Path, data: Path | None) -> Found:
 
 
 def trained_names(model: ModelState) -> dict[str, torch.Size]:
-    """The parameters that are trained, in the order of the model, with their shapes."""
+    """The shapes of the trained parameters by name, in the order of the model."""
     built = model.build()
     named = built.named_parameters()
     return {name: parameter.shape for name, parameter in named if parameter.requires_grad}
 
 
 def _moments(path: Path, model: ModelState, optimizer: Any) -> Moments | None:
-    """What the optimizer keeps; builds the model, so that what does not fit is found at once."""
+    """The optimizer's state. Builds the model, so that misfits are found before any work."""
     try:
         shapes = trained_names(model)
     except UserError as error:
@@ -198,17 +200,17 @@ def write(
     """Write a changed model into a new folder.
 
     Args:
-        found: what it was before.
-        model: what it is now.
-        output: the folder, which must not be there.
-        segmentation: what goes with it; by default as before.
-        languages: of the folder; by default as before.
+        found: the model before.
+        model: the model after the change.
+        output: the folder, which must not exist.
+        segmentation: its segmentation; by default as before.
+        languages: its languages; by default as before.
 
     Returns:
-        What to know about going on with its training, if something is lost.
+        A message on how to continue training if the optimizer's state is lost, else None.
 
     Raises:
-        UserError: the folder is there, or cannot be written.
+        UserError: the folder exists or cannot be written.
     """
     require_new(output)
     segmentation = segmentation or found.segmentation
@@ -218,7 +220,7 @@ def write(
         return None
     languages = found.languages if languages is None else languages
     ready = _ready_to_train(model)
-    names = list(trained_names(ready))  # loads it: what is written is whole
+    names = list(trained_names(ready))  # builds the model, so what is written can be loaded
     optimizer = None if model.moments is None else model.moments.write(names)
     with folder_when_whole(output) as partial:
         data_bin = partial / "data-bin"
@@ -238,7 +240,7 @@ def write(
         write_checkpoint(partial / CHECKPOINT, state)
     if optimizer is None and before.get("last_optimizer_state"):
         return (
-            "the optimizer's state could not be kept: train on with --finetune-from-model "
+            "the optimizer's state is lost: continue training with --finetune-from-model "
             f"{output / CHECKPOINT}"
         )
     return None
@@ -247,7 +249,7 @@ def write(
 def _write_folder(
     before: TrainedModel, model: ModelState, output: Path, segmentation: Subwords
 ) -> None:
-    """Rows that were in 8 bits and are left keep their bytes; new ones are rounded."""
+    """Write a model folder; int8 rows that are kept have the same bytes, new ones are rounded."""
     assert model.source is not None
     settings = segmentation.settings
     task = TiedTranslationConfig(source_lang=settings.source, target_lang=settings.target)
@@ -270,13 +272,13 @@ def _write_folder(
 
 
 def require_new(output: Path) -> None:
-    """Refuse to write over something."""
+    """Refuse an output that exists."""
     if output.exists():
         raise UserError(f"--output {output}: already exists; choose another name, or remove it")
 
 
 def _ready_to_train(model: ModelState) -> ModelState:
-    """All rows are trained again unless told otherwise, and nothing is read anew."""
+    """The model with options that train all rows and read no files of rows or vectors."""
     options = {name: _OF_TRAINING.get(name, value) for name, value in model.options.items()}
     return replace(model, options=options)
 
@@ -295,7 +297,7 @@ def _state(
     if languages:
         task |= {"source_lang": languages[0], "target_lang": languages[1]}
     extra = {**before["extra_state"], **(model.averages or {})}
-    # another vocabulary has other batches and another loss: what was best is best no longer
+    # another vocabulary has other batches and another loss, so the best value so far means nothing
     extra = {key: value for key, value in extra.items() if key not in ("best", "val_loss")}
     extra["train_iterator"] = {**extra["train_iterator"], "iterations_in_epoch": 0}
     return {
@@ -308,7 +310,7 @@ def _state(
 
 
 def _write_private_units(model: ModelState, data_bin: Path) -> dict[str, str]:
-    """The list of units that have private rows; the option that names it."""
+    """Write the list of units with private rows; returns the option that names the file."""
     name = str(model.options.get("private_units", ""))
     if not name or model.source is None:
         return {}
@@ -333,7 +335,7 @@ def _write_manifest(prepared: Path, settings: TextSettings, folder: Path) -> Non
             if file.is_file():
                 (folder / "raw").mkdir(exist_ok=True)
                 shutil.copyfile(file, folder / "raw" / file.name)
-    # what else it says is of the text that was prepared, and of the files made of it
+    # these describe the prepared text and the files made from it, which the new folder lacks
     gone = ("files", "counts", "vocabulary", "overlap", "originals")
     changed = {key: value for key, value in manifest.items() if key not in gone}
     changed |= {"source": pair[0], "target": pair[1], "subsets": subsets}

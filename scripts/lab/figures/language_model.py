@@ -109,7 +109,7 @@ def _scores(rows: Sequence[LanguageModelRow]) -> Table:
                 line.append("–" if paper is None else str(paper))
     for row, line in zip(rows, cells, strict=True):
         line += [str(row.epochs), duration(row.training_seconds)]
-    caption = "Sizes and perplexities; below each perplexity the 95 % interval of the mean"
+    caption = "Sizes and perplexities; below each perplexity the 95% interval of the mean"
     return Table([*head, "epochs", "training"], cells, caption=caption)
 
 

@@ -197,7 +197,7 @@ class MetricScore:
     Attributes:
         score: of the first seed.
         mean: of sacreBLEU's bootstrap of the first seed.
-        ci: its 95 % interval.
+        ci: its 95% interval.
         signature: sacreBLEU's.
         over_seeds: mean and standard deviation over all seeds.
         seeds: a score per seed; empty in records from before rows were compared over seeds.

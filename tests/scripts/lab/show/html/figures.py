@@ -166,7 +166,7 @@ def _require_scores(page, html, record):
     places, baseline = _places(record), record["baseline"]
     several, others = len(places) > 1, len(record["rows"]) > 1
     assert head[: 2 + several] == ["", *["test set"] * several, "parameters"]
-    columns = [f"against {baseline}", *["not worse by more than (95 %)"] * _by_seed(record), "p"]
+    columns = [f"against {baseline}", *["not worse by more than (95%)"] * _by_seed(record), "p"]
     assert head[4 + several :] == columns * others
     expected = []
     for place in places:
