@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.lab.gpu import PARTS, lacking, run_part
-from tiednmt.commandline import command_parser, positive
+from tiednmt.commandline import command_parser
 from tiednmt.errors import UserError, resumable_command
+from tiednmt.options import positive
 
 
 @resumable_command

@@ -39,7 +39,7 @@ from tiednmt.translation.scoring import (
     tokenizer_for,
 )
 from tiednmt.translation.settings import Search
-from tiednmt.translation.systems import file_name, parse_system, parse_systems
+from tiednmt.translation.systems import parse_system, parse_systems
 from tiednmt.translation.tokenised import TOKENISED_BLEU, tokenised_bleu
 from tiednmt.translation.translator import Translator, equal_length_batches
 
@@ -974,4 +974,3 @@ def test_names() -> None:
     }
     with pytest.raises(UserError, match="two systems are called a-2"):
         parse_systems(["a=b.pt,c.pt", "a-2=d.pt"])
-    assert file_name("three-way, 5/c") == "three-way-5-c"

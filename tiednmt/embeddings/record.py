@@ -91,7 +91,10 @@ class RowMovement:
 
 @dataclass(frozen=True, kw_only=True)
 class SentenceAttention:
-    """``weights`` are target × source; ``alignment`` has the places (target, source)."""
+    """A translation and where the model looked, the ends of the sentences included.
+
+    ``weights`` are target × source. ``alignment`` has (row, column) of the greatest of each row.
+    """
 
     source: Sequence[str]
     target: Sequence[str]

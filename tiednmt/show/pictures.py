@@ -16,9 +16,8 @@ from matplotlib.font_manager import fontManager
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
 
-from tiednmt.files import named_when_whole
+from tiednmt.files import file_name, named_when_whole
 from tiednmt.show.figures import Bars, Chart, HeatMap, Picture, Point, Series
-from tiednmt.translation.systems import file_name
 
 SIGNS = "os^Dv"
 MANY = 20  # points of a series, which are not marked one by one then

@@ -11,10 +11,10 @@ from sacrebleu.metrics import BLEU, CHRF, TER
 
 from tiednmt.errors import UserError
 from tiednmt.metrics import BETTER
+from tiednmt.seeds import Interval
 from tiednmt.text.pipeline import base_language
 from tiednmt.text.subwords import looks_segmented
 from tiednmt.text.writing import mostly_unspaced
-from tiednmt.translation.seeds import Interval
 from tiednmt.translation.significance import (
     Estimate,
     RunScore,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiednmt.translation.seeds import Interval
+from tiednmt.seeds import Interval
 
 BLOCKS = 100  # of sentences; the standard error of one pair of runs is known to 7%
 _CONFIDENCE = 0.95

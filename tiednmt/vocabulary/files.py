@@ -11,27 +11,24 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from fairseq.data import Dictionary
-from fairseq.data.data_utils import infer_language_pair
 from fairseq.models import ARCH_MODEL_REGISTRY
 from omegaconf import OmegaConf
 
 from tiednmt.checkpoints import (
     configuration,
+    data_of,
     plain_options,
     read_checkpoint,
     registered_name,
-    trained_on,
     write_checkpoint,
 )
-from tiednmt.errors import CheckpointError, UserError
+from tiednmt.errors import UserError
 from tiednmt.export.model_folder import read_model_folder, write_model_folder
 from tiednmt.export.reading import is_folder
 from tiednmt.export.trained import TrainedModel
@@ -41,13 +38,10 @@ from tiednmt.tasks.tied_translation import TiedTranslationConfig, TiedTranslatio
 from tiednmt.text.lines import read_lines
 from tiednmt.text.manifest import (
     MANIFEST,
-    data_bins,
-    prepared_folder,
     read_manifest,
     reference_file,
 )
 from tiednmt.text.pipeline import TextPipeline, TextSettings
-from tiednmt.tying import DIGEST, vocabulary_digest
 from tiednmt.vocabulary.model import ModelState
 from tiednmt.vocabulary.moments import Moments
 from tiednmt.vocabulary.segmentation import Segmentation, Subwords, WhiteSpace
@@ -158,61 +152,23 @@ def _read_checkpoint(path: Path, data: Path | None) -> Found:
             f"{path}: a model of the architecture {name}, and only those of this package can be "
             "changed; make it one with python -m scripts.convert_checkpoint"
         )
-    data = data or trained_on(path, state)
-    prepared = prepared_folder(data)
-    if prepared is None and not data.is_dir():
-        raise UserError(f"{data}: no such folder; give the prepared folder or data-bin as --data")
-    data_bin = data if prepared is None else data_bins(prepared)[0]
-    translates = "encoder." in "".join(state["model"])
-    languages = _languages(config["task"], data_bin, path) if translates else ()
-    files = [data_bin / f"dict.{language}.txt" for language in languages]
-    dictionaries = [_dictionary(file) for file in files or [data_bin / "dict.txt"]]
-    digest = state["model"].get(DIGEST)
-    if digest is not None and not torch.equal(digest.cpu(), vocabulary_digest(*dictionaries)):
-        raise CheckpointError(
-            f"{path}: was trained on other dictionaries than those in {data_bin}; give the "
-            "prepared folder that it was trained on as --data"
-        )
+    trained = data_of(path, state, data)
+    dictionaries = trained.dictionaries
     model = ModelState(
         architecture=name,
         options=plain_options(config["model"]),
         weights=dict(state["model"]),
-        source=dictionaries[0] if translates else None,
+        source=dictionaries[0] if trained.languages else None,
         target=dictionaries[-1],
         averages={k: dict(w) for k in _AVERAGES if (w := state["extra_state"].get(k))},
     )
     model = replace(model, moments=_moments(path, model, state.get("last_optimizer_state")))
     segmentation: Segmentation = WhiteSpace()
-    if prepared is not None and translates:
-        settings = TextSettings.from_manifest(read_manifest(prepared), prepared / MANIFEST)
-        segmentation = Subwords.read(prepared / "bpe", settings)
-    return Found(model, segmentation, languages, path, state, prepared if translates else None)
-
-
-def _languages(task: Any, data_bin: Path, path: Path) -> tuple[str, str]:
-    source, target = getattr(task, "source_lang", None), getattr(task, "target_lang", None)
-    if source is None or target is None:
-        with suppress(OSError):
-            source, target = infer_language_pair(str(data_bin))
-    if source is None or target is None:
-        names = sorted(file.name.split(".")[1] for file in data_bin.glob("dict.*.txt"))
-        raise UserError(
-            f"{path}: does not say which languages it translates, and {data_bin} has "
-            f"{', '.join(names) or 'none'}; train with --source-lang and --target-lang"
-        )
-    return str(source), str(target)
-
-
-def _dictionary(path: Path) -> Dictionary:
-    try:
-        return Dictionary.load(str(path))
-    except FileNotFoundError:
-        raise UserError(
-            f"{path}: no such dictionary; give the prepared folder or data-bin that the model was "
-            "trained on as --data"
-        ) from None
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"{path}: not a dictionary of fairseq ({error})") from None
+    if trained.prepared is not None:
+        manifest = read_manifest(trained.prepared)
+        settings = TextSettings.from_manifest(manifest, trained.prepared / MANIFEST)
+        segmentation = Subwords.read(trained.prepared / "bpe", settings)
+    return Found(model, segmentation, trained.languages, path, state, trained.prepared)
 
 
 def trained_names(model: ModelState) -> dict[str, torch.Size]:

@@ -14,8 +14,7 @@ from tiednmt.files import write_whole
 from tiednmt.frequency import frequency_order
 from tiednmt.models.parameters import OURS, matrices_of
 from tiednmt.show.figures import Axis, Chart, Picture, Point, Series
-from tiednmt.show.parts import SYMBOLS
-from tiednmt.tying import SOURCE_INPUT, equal_matrices
+from tiednmt.tying import SOURCE_INPUT, SYMBOLS, equal_matrices
 from tiednmt.vocabulary import trim as trimming
 from tiednmt.vocabulary.files import Found
 from tiednmt.vocabulary.segmentation import Subwords, is_character

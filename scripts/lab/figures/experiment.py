@@ -16,6 +16,7 @@ from scripts.lab.records.schema import (
     Validation,
 )
 from tiednmt.metrics import NOT_WORSE, loss
+from tiednmt.seeds import Interval
 from tiednmt.show.figures import (
     Axis,
     Block,
@@ -34,7 +35,6 @@ from tiednmt.show.parts import (
     over_training,
     p_text,
 )
-from tiednmt.translation.seeds import Interval
 
 NOTE_OF_SEEDS = "Error bars: 95% confidence interval of the mean over seeds (Student's t)."
 

@@ -20,8 +20,8 @@ from scripts.lab.figures.experiment import (
     trained_on,
 )
 from scripts.lab.records.schema import LanguageModelRecord, LanguageModelRow
+from tiednmt.seeds import interval_of_mean, mean_and_sd
 from tiednmt.show.figures import Axis, Cell, Chart, Figures, Picture, Table, perplexity
-from tiednmt.translation.seeds import interval_of_mean, mean_and_sd
 
 SUBSETS = ("train", "valid", "test")
 PERPLEXITY = Axis("validation perplexity", logarithmic=True)

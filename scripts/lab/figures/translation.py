@@ -23,15 +23,15 @@ from scripts.lab.records.schema import TranslationRecord, TranslationRow
 from tiednmt.errors import UserError
 from tiednmt.metrics import BETTER, METRICS, NOT_WORSE, loss, what_was_sampled
 from tiednmt.modes import NONE, TYINGS
-from tiednmt.show.figures import Axis, Bullets, Cell, Figures, Part, Picture, Table
-from tiednmt.show.parts import MEGABYTE, p_text
-from tiednmt.translation.seeds import (
+from tiednmt.seeds import (
     Interval,
     SeedStatistics,
     interval_of_mean,
     mean_and_sd,
     over_seeds,
 )
+from tiednmt.show.figures import Axis, Bullets, Cell, Figures, Part, Picture, Table
+from tiednmt.show.parts import MEGABYTE, p_text
 from tiednmt.translation.significance import (
     Estimate,
     RunScore,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from tiednmt.embeddings.gradients import GradientShares
-from tiednmt.translation.seeds import SeedStatistics
+from tiednmt.seeds import SeedStatistics
 from tiednmt.translation.significance import RunScore
 from tiednmt.typed import Fault
 

@@ -77,6 +77,11 @@ def load_experiment(name: str) -> Experiment:
     unknown = ", ".join(row for row in baselines if row not in experiment.rows)
     if unknown:
         raise UserError(f"{EXPERIMENTS / name}.yaml: baselines: there are no rows {unknown}")
+    rows: dict[str, str] = {}
+    for row in experiment.rows:
+        other = rows.setdefault(folder_name(row), row)
+        if other != row:
+            raise UserError(f"{EXPERIMENTS / name}.yaml: {other} and {row}: rows of one folder")
     return experiment
 
 
@@ -189,7 +194,9 @@ def _read(folder: Path, name: str, what: str) -> dict[str, Any]:
         raise UserError(f"no {what} is called {name}; there are {', '.join(_names(folder))}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # PyYAML makes dates and numbers of text, with their own errors
         raise UserError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from error
     _require_form(path, content, what)
     return content

@@ -170,6 +170,10 @@ def test_unknown_experiment_names_those_there():
         b"title: t\nkind: translation\nrows_of: odd\nrows: [a]\n",
         b"title: t\nkind: translation\nrows_of: demo\nrows: {a: {}}\n",
         b"[" * 10_000,
+        b"title: 2020-13-45\n",
+        b"title: !!int ''\n",
+        b"title: t\nkind: translation\nprepare: [demo]\nrecipe: tied_gru_demo\n"
+        b"rows: {a b: {}, a-b: {}}\n",
     ],
     ids=lambda text: text[-40:].decode("latin-1"),
 )

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from tests.scripts.lab.show.html.reading import axis, error_bars, pictures, positions, table
-from tiednmt.translation.seeds import over_seeds as statistics
+from tiednmt.seeds import over_seeds as statistics
 from tiednmt.translation.significance import RunScore, difference, mean_of_test_sets, mean_score
 
 

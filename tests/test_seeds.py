@@ -5,7 +5,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from tiednmt.translation.seeds import (
+from tiednmt.seeds import (
     SeedStatistics,
     interval_of_mean,
     mean_and_sd,
