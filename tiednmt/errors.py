@@ -164,8 +164,8 @@ def _told_by_fairseq(error: BaseException) -> str | None:
         return None
     plain = re.sub(r"np\.\w+\((\d+)\)", r"\1", str(error))  # numpy's way to show a number
     for pattern, line in _TOLD_BY_FAIRSEQ.items():
-        if found := re.match(pattern, plain):
-            return line.format(*found.groups())
+        if match := re.match(pattern, plain):
+            return line.format(*match.groups())
     return None
 
 
@@ -178,10 +178,10 @@ def _no_value_of_an_option(error: BaseException) -> str | None:
     for cause in _chain(error):
         words = f"{getattr(cause, 'override', '')} {cause}"
         if type(cause).__module__.startswith("hydra.") and (
-            found := re.search(r"^(?:.*Error merging override )?[\w.]*?(\w+)=(.*)", words)
+            match := re.search(r"^(?:.*Error merging override )?[\w.]*?(\w+)=(.*)", words)
         ):
-            value = found[2].splitlines()[0]
-            return f"--{found[1].replace('_', '-')} {value}: no value of this option"
+            value = match[2].splitlines()[0]
+            return f"--{match[1].replace('_', '-')} {value}: no value of this option"
     return None
 
 

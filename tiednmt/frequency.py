@@ -36,11 +36,11 @@ def frequency_order(dictionary: Dictionary) -> NDArray[np.int64]:
 
 def bands(words: int) -> list[Band]:
     """Ranks 1 to 10, 11 to 100, 101 to 1,000 and so on up to ``words``."""
-    found, last = [], 0
+    ranks, last = [], 0
     while last < words:
         first, last = last + 1, min(max(10, 10 * last), words)
-        found.append((first, last))
-    return found
+        ranks.append((first, last))
+    return ranks
 
 
 def occurrences(text: Any, rows: int) -> NDArray[np.int64]:

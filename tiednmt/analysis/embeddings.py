@@ -73,15 +73,15 @@ class Embedding:
         A word that is not known as it stands is looked up in lower case. The direction, and so
         every cosine, is also that of the sum.
         """
-        found = self.known_units(word, units)
-        return self.take(found).mean(axis=0) if found else None
+        known = self.known_units(word, units)
+        return self.take(known).mean(axis=0) if known else None
 
     def known_units(self, word: str, units: Units = whole) -> Sequence[str]:
         """The units of the word as written, or else in lower case; none if one is not known."""
         for form in (word, word.lower()):
-            found = units(form)
-            if all(unit in self.rows for unit in found):
-                return found
+            written = units(form)
+            if all(unit in self.rows for unit in written):
+                return written
         return ()
 
     def take(self, words: Sequence[str]) -> Vectors:
@@ -97,11 +97,11 @@ def unit_length(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
 
 def nearest(embedding: Embedding, word: str, count: int, units: Units = whole) -> list[Neighbour]:
     """The rows of greatest cosine with ``word``; its own are left out, none if it is not known."""
-    found = embedding.known_units(word, units)
-    if not found:
+    known = embedding.known_units(word, units)
+    if not known:
         return []
-    cosines = embedding.directions @ unit_length(embedding.take(found).mean(axis=0))
-    own = {word, word.lower(), *found}
+    cosines = embedding.directions @ unit_length(embedding.take(known).mean(axis=0))
+    own = {word, word.lower(), *known}
     order = np.argsort(-cosines, kind="stable")[: count + len(own)]
     others = [row for row in order if embedding.words[row] not in own]
     return [(embedding.words[row], float(cosines[row])) for row in others[:count]]

@@ -63,16 +63,16 @@ def load(path: Path) -> tuple[Embedding, ...]:
     """
     is_pickle = _beginning(path).startswith(_PICKLE)
     try:
-        found = _read_pickle(path) if is_pickle else _read_word2vec(path)
+        model = _read_pickle(path) if is_pickle else _read_word2vec(path)
     except (ValueError, EOFError, AttributeError, pickle.UnpicklingError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(
             f"{path}: damaged or cut short ({error}); get the file again, or export it again"
         ) from error
-    vectors = getattr(found, "wv", found)
+    vectors = getattr(model, "wv", model)
     words = _words(path, getattr(vectors, "index_to_key", None))
-    matrices = {"U": getattr(vectors, "vectors", None), "V": getattr(found, "syn1neg", None)}
+    matrices = {"U": getattr(vectors, "vectors", None), "V": getattr(model, "syn1neg", None)}
     return tuple(
         Embedding(letter, words, _matrix(path, letter, matrix, len(words)))
         for letter, matrix in matrices.items()
@@ -197,13 +197,13 @@ def _read_pickle(path: Path) -> Any:
 
     compressed, subname = SaveLoad._adapt_by_suffix(str(path))
     with path.open("rb") as file:
-        found = _Checked(file, path).load()
-    if not isinstance(found, Word2Vec | KeyedVectors):
+        model = _Checked(file, path).load()
+    if not isinstance(model, Word2Vec | KeyedVectors):
         raise UserError(f"{path}: holds no Word2Vec or KeyedVectors of gensim")
     if compressed:
         raise UserError(f"{path}: its arrays are compressed; save it under a name without .gz")
-    _read_arrays(found, str(path), subname)
-    return found
+    _read_arrays(model, str(path), subname)
+    return model
 
 
 # where gensim lists what is in files of its own

@@ -140,8 +140,8 @@ class GraphedLoss:
     def _compute(self, batch: Batch) -> SequenceLoss:
         with torch.enable_grad(), padding_stays():
             loss = self.loss_of(batch)
-        found = torch.autograd.grad(loss.loss, self.parameters, allow_unused=True)
-        pairs = list(zip(self.gradients, found, strict=True))
+        gradients = torch.autograd.grad(loss.loss, self.parameters, allow_unused=True)
+        pairs = list(zip(self.gradients, gradients, strict=True))
         used = [(place, gradient) for place, gradient in pairs if gradient is not None]
         places, gradients = zip(*used, strict=True)
         torch._foreach_copy_(places, gradients)

@@ -76,10 +76,10 @@ def load(name: str, path: Path, data: Path | None = None) -> Subject:
     try:
         if word_vectors.is_word_vectors(path):
             return Subject(name, path, None, word_vectors.load(path), None)
-        found = checkpoints.load(path, data)
+        checkpoint = checkpoints.load(path, data)
     except EmbeddingError as error:  # which knows of no file
         raise UserError(f"{path}: {error}") from error
-    return Subject(name, path, found, found.embeddings, _pipeline(found))
+    return Subject(name, path, checkpoint, checkpoint.embeddings, _pipeline(checkpoint))
 
 
 def load_all(systems: Sequence[str], data: Path | None = None) -> list[Subject]:
@@ -116,10 +116,10 @@ def read_sets(paths: Sequence[Path]) -> list[WordPairs]:
     """
     files: list[Path] = []
     for path in paths:
-        found = sorted(path.glob("*.txt")) if path.is_dir() else [path]
-        if not found:
+        sets = sorted(path.glob("*.txt")) if path.is_dir() else [path]
+        if not sets:
             raise UserError(f"{path}: holds no sets; python -m preprocess.wordsim gets them")
-        files += found
+        files += sets
     named: dict[str, Path] = {}
     for file in files:
         other = named.setdefault(set_name(file), file)
@@ -241,10 +241,10 @@ def _attention(subject: Subject, options: Options) -> list[SentenceAttention]:
     task = system.task
     ends = [d[d.eos()] for d in (task.source_dictionary, task.target_dictionary)]
     sentences = system.translate(read_lines(options.sentences), details=True)
-    found = [_sentence_attention(one, *ends) for one in sentences if one.source_units]
-    if not all(one.weights for one in found):
+    attention = [_sentence_attention(one, *ends) for one in sentences if one.source_units]
+    if not all(one.weights for one in attention):
         raise UserError(f"{subject.path}: the model gives no attention; leave --sentences out")
-    return found
+    return attention
 
 
 def _sentence_attention(one: Translation, source_end: str, target_end: str) -> SentenceAttention:

@@ -145,11 +145,11 @@ def _table(
     label: Callable[[Any], str] = "{:,}".format,
 ) -> Table:
     """A row per model and use or pair of uses; of several seeds the mean and deviation."""
-    found = {name: [values(run) for run in runs] for name, runs in measured.items()}
-    every = [of_run for runs in found.values() for of_run in runs]
+    values_of = {name: [values(run) for run in runs] for name, runs in measured.items()}
+    every = [of_run for runs in values_of.values() for of_run in runs]
     columns = dict.fromkeys(column for of_run in every for column in of_run)
     rows: list[list[str | Cell]] = []
-    for name, runs in found.items():
+    for name, runs in values_of.items():
         for use in dict.fromkeys(use for of_run in runs for of in of_run.values() for use in of):
             at = [
                 [of_run[column][use] for of_run in runs if use in of_run.get(column, ())]

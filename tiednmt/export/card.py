@@ -57,20 +57,20 @@ def card(
 def scores_of(
     evaluation: Mapping[str, Any], model: Path, weights: str
 ) -> dict[str, dict[str, dict[str, Any]]] | None:
-    """The scores of a model in what ``evaluate`` found, by test set and metric.
+    """The scores of a model in what ``evaluate`` returned, by test set and metric.
 
     None if, on one of the test sets, no system is this model alone with weights of this dtype.
     """
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+    scores: dict[str, dict[str, dict[str, Any]]] = {}
     for subset, result in evaluation["subset"].items():
         for one in result["systems"]:
             same = Path(one["checkpoint"]).absolute() == model.absolute()
             if same and one.get("weights", FLOAT32) == weights:
-                found[subset] = {
+                scores[subset] = {
                     name: {key: one[name][key] for key in ("score", "signature")}
                     for name in metric_names(one)
                 }
-    return found if len(found) == len(evaluation["subset"]) else None
+    return scores if len(scores) == len(evaluation["subset"]) else None
 
 
 def scores_in(path: Path, model: Path, weights: str) -> dict[str, dict[str, dict[str, Any]]]:
@@ -80,16 +80,16 @@ def scores_in(path: Path, model: Path, weights: str) -> dict[str, dict[str, dict
         UserError: no such file, or none of its systems is this model alone with such weights.
     """
     try:
-        found = scores_of(json.loads(path.read_text(encoding="utf-8")), model, weights)
+        scores = scores_of(json.loads(path.read_text(encoding="utf-8")), model, weights)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"--scores {path}: not what tiednmt evaluate --json wrote") from None
-    if found is None:
+    if scores is None:
         option = " --int8" if weights == INT8 else ""
         raise UserError(
             f"--scores {path}: has none of {model} with {weights} weights; write them with "
             f"tiednmt evaluate{option} --json, or leave --scores out"
         )
-    return found
+    return scores
 
 
 def page(content: Mapping[str, Any]) -> str:

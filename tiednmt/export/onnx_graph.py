@@ -129,8 +129,8 @@ class Graph:
 
     def product(self, rows: Name, weight: Tensor, bias: Tensor | None = None) -> Name:
         """rows Wᵀ + b."""
-        found = self.op("MatMul", rows, self.weight(weight, transposed=True))
-        return found if bias is None else self.op("Add", found, self.weight(bias))
+        product = self.op("MatMul", rows, self.weight(weight, transposed=True))
+        return product if bias is None else self.op("Add", product, self.weight(bias))
 
     def norm(self, layer: nn.LayerNorm, rows: Name) -> Name:
         """``torch.nn.LayerNorm`` over the last axis."""

@@ -372,11 +372,11 @@ def _heads(graph: Graph, rows: Name, heads: int) -> Name:
 def _attend(
     graph: Graph, query: Name, keys: Name, values: Name, padding: Name | None, size: int
 ) -> tuple[Name, Name]:
-    """What is found (B × T × dim), and the weights (B × heads × T × S)."""
+    """The context (B × T × dim), and the weights (B × heads × T × S)."""
     scores = graph.op("MatMul", graph.scaled(query, size**-0.5), graph.transposed(keys, 0, 1, 3, 2))
     weights = graph.softmax(scores if padding is None else graph.masked(scores, padding))
-    found = graph.transposed(graph.op("MatMul", weights, values), 0, 2, 1, 3)
-    return graph.reshaped(found, 0, 0, -1), weights
+    context = graph.transposed(graph.op("MatMul", weights, values), 0, 2, 1, 3)
+    return graph.reshaped(context, 0, 0, -1), weights
 
 
 def _read(graph: Graph, residual: Any, rows: Name) -> Name:
@@ -426,8 +426,8 @@ def _transformer_encoder(
         attention = layer.self_attention
         read = graph.linear(attention.qkv, _read(graph, layer.self_residual, rows))
         query, keys, values = (_heads(graph, p, attention.heads) for p in graph.split(read, 3))
-        found, _ = _attend(graph, query, keys, values, hidden, _head_size(layer))
-        rows = _add(graph, layer.self_residual, rows, graph.linear(attention.out, found))
+        context, _ = _attend(graph, query, keys, values, hidden, _head_size(layer))
+        rows = _add(graph, layer.self_residual, rows, graph.linear(attention.out, context))
         rows = _fed(graph, layer, rows)
     if encoder.stack.norm is not None:
         rows = graph.norm(encoder.stack.norm, rows)
@@ -472,14 +472,14 @@ def _transformer_step(
         for name, part in zip(("keys", "values"), new, strict=True):
             after[f"{name}_{i}"] = graph.joined(state[f"{name}_{i}"], part, axis=2)
         keys, values = (after[f"{name}_{i}"] for name in ("keys", "values"))
-        found, _ = _attend(graph, query, keys, values, None, size)
-        rows = _add(graph, layer.self_residual, rows, graph.linear(attention.out, found))
+        context, _ = _attend(graph, query, keys, values, None, size)
+        rows = _add(graph, layer.self_residual, rows, graph.linear(attention.out, context))
         attention = layer.source_attention
         read = graph.linear(attention.query, _read(graph, layer.source_residual, rows))
         keys, values = (memory[f"{name}_{i}"] for name in ("keys", "values"))
         query = _heads(graph, read, attention.heads)
-        found, weights = _attend(graph, query, keys, values, hidden, size)
-        rows = _add(graph, layer.source_residual, rows, graph.linear(attention.out, found))
+        context, weights = _attend(graph, query, keys, values, hidden, size)
+        rows = _add(graph, layer.source_residual, rows, graph.linear(attention.out, context))
         rows = _fed(graph, layer, rows)
         if i == stack.aligned_layer:
             told = graph.op(

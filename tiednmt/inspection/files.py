@@ -74,9 +74,9 @@ def _file_in(folder: Path) -> Path:
     wanted = ("*.safetensors.index.json", "*.safetensors", "pytorch_model.bin.index.json",
               "pytorch_model.bin", "model.npz", "*.npz")  # fmt: skip
     for pattern in wanted:
-        found = sorted(folder.glob(pattern))
-        if found:
-            return found[0]
+        files = sorted(folder.glob(pattern))
+        if files:
+            return files[0]
     raise UserError(f"{folder}: holds no file of weights; name the file")
 
 
@@ -187,16 +187,16 @@ def _config_within(content: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
 def _config_beside(path: Path) -> dict[str, Any]:
     """The model's configuration in a file next to it: JSON or YAML."""
     names = [f"{path.name}.yml", *CONFIGURATIONS]
-    found = next((path.with_name(n) for n in names if path.with_name(n).is_file()), None)
-    if found is None:
+    file = next((path.with_name(n) for n in names if path.with_name(n).is_file()), None)
+    if file is None:
         return {}
-    text = found.read_bytes()
-    if found.suffix != ".json":
-        return _yaml(text, found)
+    text = file.read_bytes()
+    if file.suffix != ".json":
+        return _yaml(text, file)
     try:
         config = json.loads(text)
     except (ValueError, RecursionError):
-        raise UserError(f"{found}: no JSON") from None
+        raise UserError(f"{file}: no JSON") from None
     return config if isinstance(config, dict) else {}
 
 

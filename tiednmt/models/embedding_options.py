@@ -82,11 +82,11 @@ def with_found_units(cfg: Any, task: FairseqTask) -> Any:
     data = getattr(task.cfg, "data", "")
     if not data:
         return cfg
-    found = Path(split_paths(data)[0]) / name
-    if not found.is_file():
+    path = Path(split_paths(data)[0]) / name
+    if not path.is_file():
         return cfg
     cfg = copy.copy(cfg)
-    cfg.private_units = str(found)
+    cfg.private_units = str(path)
     return cfg
 
 

@@ -61,7 +61,7 @@ class Rule:
 def _matches(pattern: str, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, ...]]:
     """What the stars stand for in each name that fits."""
     regex = re.compile(re.escape(pattern).replace(r"\*", r"([^.]+)"))
-    return (found.groups() for name in weights if (found := regex.fullmatch(name)))
+    return (match.groups() for name in weights if (match := regex.fullmatch(name)))
 
 
 def _filled(pattern: str, parts: tuple[str, ...]) -> str:

@@ -68,9 +68,9 @@ def _end_reached(trainer: Trainer) -> str | None:
 def _early_stopping() -> Any:
     """fairseq's function, which keeps what it counts as its attributes."""
     for module in ("fairseq_cli.train", "__main__"):
-        found = getattr(sys.modules.get(module), "should_stop_early", None)
-        if found is not None:
-            return found
+        function = getattr(sys.modules.get(module), "should_stop_early", None)
+        if function is not None:
+            return function
     return None
 
 

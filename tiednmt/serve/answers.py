@@ -56,10 +56,10 @@ class Answers:
         nbest = _number(question, "nbest", 3, MOST)
         # its lock keeps threads from searching at once, ours also from the tools of the text
         with self._lock:
-            (found,) = self._translator.translate(
+            (translations,) = self._translator.translate(
                 [text], nbest=nbest, details=True, beam=max(nbest, 5)
             )
-        return {"translations": [_shown(one) for one in found]}
+        return {"translations": [_shown(one) for one in translations]}
 
     def neighbours(self, question: Mapping[str, Any]) -> dict[str, Any]:
         """``{"word": …, "count": N}`` → by matrix the word's units and the nearest rows.

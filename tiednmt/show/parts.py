@@ -64,9 +64,9 @@ def dots_by_set(
             look,
             [
                 Point(*(value, i), label(name, value, interval, places=3), interval)
-                for i, found in enumerate(figures.values())
-                if name in found
-                for value, interval in [found[name]]
+                for i, of_set in enumerate(figures.values())
+                if name in of_set
+                for value, interval in [of_set[name]]
             ],
             joined=False,
         )
@@ -74,8 +74,8 @@ def dots_by_set(
     ]
     series = [one for one in series if one.points]
     lines = (
-        f"{set_label}: " + (", ".join(label(n, *of, places=3) for n, of in found.items()) or "none")
-        for set_label, found in figures.items()
+        f"{set_label}: " + (", ".join(label(n, *of, places=3) for n, of in rhos.items()) or "none")
+        for set_label, rhos in figures.items()
     )
     return Chart(
         title="Word similarity",
@@ -86,10 +86,10 @@ def dots_by_set(
     )
 
 
-def likeness_map(found: Mapping[tuple[str, str], float | None]) -> HeatMap:
+def likeness_map(by_names: Mapping[tuple[str, str], float | None]) -> HeatMap:
     """ρ of every two embeddings, by their names, as a square."""
-    names = list(dict.fromkeys(name for two in found for name in two))
-    by = {frozenset(two): rho for two, rho in found.items()}
+    names = list(dict.fromkeys(name for two in by_names for name in two))
+    by = {frozenset(two): rho for two, rho in by_names.items()}
     values = [
         [1.0 if one == other else by.get(frozenset((one, other))) for other in names]
         for one in names

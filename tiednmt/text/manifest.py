@@ -27,17 +27,17 @@ def read_manifest(prepared: Path) -> dict[str, Any]:
         raise UserError(f"{path}: no such file; prepare the corpus to the end first")
     try:
         manifest["source"], manifest["target"], manifest["options"].get
-        found = manifest.get("format", 1)
-        if found == 1:
+        version = manifest.get("format", 1)
+        if version == 1:
             manifest["options"]["bpe"], manifest["options"]["vocabulary_threshold"]
     except (KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: not the manifest of a prepared corpus") from None
-    if found not in (1, FORMAT):
+    if version not in (1, FORMAT):
         raise UserError(
-            f"{path}: format {found}, not {FORMAT}; install the version of tiednmt that wrote it"
+            f"{path}: format {version}, not {FORMAT}; install the version of tiednmt that wrote it"
         )
     _require_form(path, manifest)
-    return {"format": found, **manifest}
+    return {"format": version, **manifest}
 
 
 # parts that are objects, and the type of their values

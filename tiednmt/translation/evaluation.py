@@ -158,12 +158,12 @@ def _set(
         UserError: there is none of that name, it cannot be scored so, or has not as many lines as
             ``options.domains``.
     """
-    found, pipeline = prepared.test_set(subset), prepared.pipeline
+    texts, pipeline = prepared.test_set(subset), prepared.pipeline
     written = [
-        [pipeline.as_written(line, pipeline.target) for line in lines] for lines in found.references
+        [pipeline.as_written(line, pipeline.target) for line in lines] for lines in texts.references
     ]
-    changed = written != [[" ".join(line.split()) for line in lines] for lines in found.references]
-    references = written if changed else found.references
+    changed = written != [[" ".join(line.split()) for line in lines] for lines in texts.references]
+    references = written if changed else texts.references
     scoring = Scoring(
         options.tokenize or tokenizer_for(pipeline.target, references[0]),
         options.lowercase,
@@ -172,9 +172,9 @@ def _set(
     )
     domains: dict[str, list[int]] = {}
     if options.domains:
-        for i, label in enumerate(_labels(options.domains, len(found.source))):
+        for i, label in enumerate(_labels(options.domains, len(texts.source))):
             domains.setdefault(label, []).append(i)
-    return _Set(found.source, references, scoring, domains, comet, pipeline.target)
+    return _Set(texts.source, references, scoring, domains, comet, pipeline.target)
 
 
 def _labels(path: Path, lines: int) -> list[str]:
@@ -263,10 +263,10 @@ def _run_names(systems: Sequence[Translator]) -> list[str]:
 
 def _by_system(scored: Sequence[_Scored]) -> dict[str, list[Scores]]:
     """The scores of all runs by the name of their system."""
-    found: dict[str, list[Scores]] = {}
+    by_name: dict[str, list[Scores]] = {}
     for one in scored:
-        found.setdefault(one.system.name, []).append(one.scores)
-    return found
+        by_name.setdefault(one.system.name, []).append(one.scores)
+    return by_name
 
 
 def _require_writable(folder: Path) -> None:
@@ -300,11 +300,11 @@ def _by_domain(
     scored: Sequence[_Scored], test_set: _Set, baselines: Sequence[str]
 ) -> dict[str, Any]:
     """The scores and comparisons of each domain, if there are any."""
-    found = {}
+    by_domain = {}
     for domain, lines in test_set.domains.items():
         parts = [replace(one, scores=test_set.score(one.hypotheses, lines)) for one in scored]
         compared = compare(_by_system(parts), baselines)
-        found[domain] = {
+        by_domain[domain] = {
             "sentences": len(lines),
             "systems": [
                 {"name": one.system.name, **{name: asdict(s) for name, s in one.scores.items()}}
@@ -312,7 +312,7 @@ def _by_domain(
             ],
             "comparisons": [asdict(one) for one in compared],
         }
-    return {"domains": found} if found else {}
+    return {"domains": by_domain} if by_domain else {}
 
 
 def _row(scored: _Scored) -> dict[str, Any]:

@@ -50,16 +50,16 @@ def load_translator(
             model, or does not fit the dictionaries or the others; int8 weights of a stock model.
     """
     several = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    found = tuple(map(Path, several))
-    if not found:
+    files = tuple(map(Path, several))
+    if not files:
         raise UserError("there is no model to load; give at least one")
     loaded: list[TrainedModel] = []
-    for path in found:
+    for path in files:
         # a folder has all that it needs, beside checkpoints too
         prepared = None if data is None or is_model_folder(path) else Path(data)
         one = read_trained(path, prepared)
         if loaded:
-            _require_alike(found[0], loaded[0], path, one)
+            _require_alike(files[0], loaded[0], path, one)
         loaded.append(one)
     rounds = any(one.int8 for one in loaded) if int8 is None else int8
     device = preferred_device(cpu or rounds)
@@ -75,7 +75,7 @@ def load_translator(
     first.pipeline.load_tools()
     task = _with_our_search(first.task)
     weights = INT8 if rounds else FLOAT32
-    return Translator(name or found[0].name, found, models, task, first.pipeline, device, weights)
+    return Translator(name or files[0].name, files, models, task, first.pipeline, device, weights)
 
 
 def _require_alike(first: Path, one: TrainedModel, path: Path, other: TrainedModel) -> None:

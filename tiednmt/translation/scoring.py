@@ -164,11 +164,11 @@ def score_by(
 ) -> Score:
     """The score by a metric of sacreBLEU, whose signature gets a ``note``."""
     _score_in_floats(metric)
-    found: Any = metric.corpus_score(hypotheses, references, n_bootstrap=RESAMPLES)
+    result: Any = metric.corpus_score(hypotheses, references, n_bootstrap=RESAMPLES)
     return Score(
-        score=figure(found.score),
-        mean=figure(found._mean),
-        ci=(figure(found._mean - found._ci), figure(found._mean + found._ci)),
+        score=figure(result.score),
+        mean=figure(result._mean),
+        ci=(figure(result._mean - result._ci), figure(result._mean + result._ci)),
         signature=str(metric.get_signature()) + note,
         influences=[*map(figure, _influences(metric, hypotheses, references))],
     )
@@ -183,9 +183,9 @@ def _score_in_floats(metric: Any) -> None:
     compute = metric._compute_score_from_stats
 
     def compute_float(stats: Any) -> Any:
-        found = compute(stats)
-        found.score = float(found.score)
-        return found
+        result = compute(stats)
+        result.score = float(result.score)
+        return result
 
     metric._compute_score_from_stats = compute_float
 
@@ -250,17 +250,17 @@ def _comparisons(
     ]
 
 
-def _comparison(baseline: str, system: str, metric: str, found: Estimate) -> Comparison:
-    low, high = found.interval
+def _comparison(baseline: str, system: str, metric: str, estimate: Estimate) -> Comparison:
+    low, high = estimate.interval
     return Comparison(
         baseline=baseline,
         system=system,
         metric=metric,
-        difference=figure(found.value),
+        difference=figure(estimate.value),
         interval=(figure(low), figure(high)),
-        not_worse_by=figure(found.not_worse_by(BETTER[metric])),
-        p_value=figure(found.p_value),
-        over_seeds=found.over_seeds,
+        not_worse_by=figure(estimate.not_worse_by(BETTER[metric])),
+        p_value=figure(estimate.p_value),
+        over_seeds=estimate.over_seeds,
     )
 
 

@@ -44,8 +44,8 @@ def translate_to_stdout(
             for text in translator.stream(lines, at_once=at_once, **search):
                 print(text, flush=at_once == 1)
         else:
-            found = translator.stream(lines, nbest=nbest, details=True, at_once=at_once, **search)
-            for number, several in enumerate(found, start=1):
+            lists = translator.stream(lines, nbest=nbest, details=True, at_once=at_once, **search)
+            for number, several in enumerate(lists, start=1):
                 for one in several:
                     print(number, f"{one.score:.4f}", one.text, sep="\t", flush=at_once == 1)
         sys.stdout.flush()

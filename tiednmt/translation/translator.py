@@ -217,22 +217,22 @@ class Translator:
             raise UserError(f"nbest {nbest}: must be from 1 to beam ({settings.beam})")
         rest = iter(lines)
         while chunk := list(islice(rest, at_once)):
-            for found in self._chunk(chunk, settings, nbest or 1, details, bar):
-                yield found if nbest else found[0]
+            for of_line in self._chunk(chunk, settings, nbest or 1, details, bar):
+                yield of_line if nbest else of_line[0]
 
     def _chunk(
         self, lines: Sequence[str], search: Search, nbest: int, details: bool, bar: Any
     ) -> list[list[Any]]:
         """Translations, or strings, of each line."""
         blank: Any = Translation("", 0.0) if details else ""
-        found: list[list[Any]] = [[blank]] * len(lines)
+        translations: list[list[Any]] = [[blank]] * len(lines)
         pipeline = self.pipeline
         with self._lock:
             units = [pipeline.encode(line, pipeline.source) for line in lines]
             for i, source, ranked in self._ranked(units, search, bar):
                 read = self._read if details else self._text
-                found[i] = [read(source, hypothesis) for hypothesis in ranked[:nbest]]
-        return found
+                translations[i] = [read(source, hypothesis) for hypothesis in ranked[:nbest]]
+        return translations
 
     def _text(self, _: Tensor, hypothesis: dict[str, Any]) -> str:
         units = self.task.target_dictionary.string(hypothesis["tokens"].cpu())
@@ -382,8 +382,8 @@ def search_batch(
     """The hypotheses for sources of one length (B × S), as fairseq has them, the best first."""
     sizes = torch.full_like(sources[:, 0], sources.size(1))
     sample = {"net_input": {"src_tokens": sources, "src_lengths": sizes}}
-    found: list[list[dict[str, Any]]] = task.inference_step(generator, models, sample)
-    return found
+    ranked: list[list[dict[str, Any]]] = task.inference_step(generator, models, sample)
+    return ranked
 
 
 def equal_length_batches(

@@ -24,7 +24,7 @@ from tiednmt.vocabulary.choices import (
 
 if TYPE_CHECKING:
     from tiednmt.show.figures import Picture
-    from tiednmt.vocabulary.files import Found
+    from tiednmt.vocabulary.files import StoredModel
 
 MERGES = Range(0, 10**7)
 
@@ -153,7 +153,7 @@ _TEXT = (
 )
 
 
-def _read(args: argparse.Namespace) -> Found:
+def _read(args: argparse.Namespace) -> StoredModel:
     import tiednmt.plugin  # noqa: F401
     from tiednmt.vocabulary.files import read
 
@@ -230,17 +230,17 @@ def _report(args: argparse.Namespace) -> None:
     if args.output is not None:
         require_new(args.output)
         draw = _renderer()
-    found = _read(args)
-    if args.text and not isinstance(found.segmentation, Subwords):
+    stored = _read(args)
+    if args.text and not isinstance(stored.segmentation, Subwords):
         raise UserError(
             "--text: there is no segmentation to trim; give the prepared folder as --data"
         )
     texts: dict[str, list[str]] = {}
     for path in args.text:
-        assert isinstance(found.segmentation, Subwords)
-        language = language_of(path, list(found.segmentation.vocabularies))
+        assert isinstance(stored.segmentation, Subwords)
+        language = language_of(path, list(stored.segmentation.vocabularies))
         texts.setdefault(language, []).extend(read_lines(path))
-    told = report(found, texts)
+    told = report(stored, texts)
     print(told)
     if args.output is not None:
         with folder_when_whole(args.output) as partial:

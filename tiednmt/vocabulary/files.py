@@ -58,7 +58,7 @@ _OF_TRAINING = {
 
 
 @dataclass(frozen=True)
-class Found:
+class StoredModel:
     """A model that was read from disk.
 
     Attributes:
@@ -114,7 +114,7 @@ class Found:
 # --- reading -----------------------------------------------------------------------------------
 
 
-def read(path: Path, data: Path | None = None) -> Found:
+def read(path: Path, data: Path | None = None) -> StoredModel:
     """Read a model of this package and the dictionaries it was trained with.
 
     Args:
@@ -128,7 +128,7 @@ def read(path: Path, data: Path | None = None) -> Found:
     return _read_folder(path) if is_folder(path, data) else _read_checkpoint(path, data)
 
 
-def _read_folder(path: Path) -> Found:
+def _read_folder(path: Path) -> StoredModel:
     trained = read_model_folder(path)
     model = ModelState(
         architecture=trained.architecture,
@@ -139,10 +139,10 @@ def _read_folder(path: Path) -> Found:
     )
     pipeline = trained.pipeline
     segmentation = Subwords.read(pipeline.folder, pipeline.settings)
-    return Found(model, segmentation, pipeline.languages, path, trained)
+    return StoredModel(model, segmentation, pipeline.languages, path, trained)
 
 
-def _read_checkpoint(path: Path, data: Path | None) -> Found:
+def _read_checkpoint(path: Path, data: Path | None) -> StoredModel:
     state = read_checkpoint(path)
     config = configuration(path, state)
     name = registered_name(config["model"]) or ""
@@ -168,7 +168,7 @@ def _read_checkpoint(path: Path, data: Path | None) -> Found:
         manifest = read_manifest(trained.prepared)
         settings = TextSettings.from_manifest(manifest, trained.prepared / MANIFEST)
         segmentation = Subwords.read(trained.prepared / "bpe", settings)
-    return Found(model, segmentation, trained.languages, path, state, trained.prepared)
+    return StoredModel(model, segmentation, trained.languages, path, state, trained.prepared)
 
 
 def trained_names(model: ModelState) -> dict[str, torch.Size]:
@@ -191,7 +191,7 @@ def _moments(path: Path, model: ModelState, optimizer: Any) -> Moments | None:
 
 
 def write(
-    found: Found,
+    stored: StoredModel,
     model: ModelState,
     output: Path,
     segmentation: Segmentation | None = None,
@@ -200,7 +200,7 @@ def write(
     """Write a changed model into a new folder.
 
     Args:
-        found: the model before.
+        stored: the model before.
         model: the model after the change.
         output: the folder, which must not exist.
         segmentation: its segmentation; by default as before.
@@ -213,12 +213,12 @@ def write(
         UserError: the folder exists or cannot be written.
     """
     require_new(output)
-    segmentation = segmentation or found.segmentation
-    if isinstance(found.origin, TrainedModel):
+    segmentation = segmentation or stored.segmentation
+    if isinstance(stored.origin, TrainedModel):
         assert isinstance(segmentation, Subwords)
-        _write_folder(found.origin, _ready_to_train(model), output, segmentation)
+        _write_folder(stored.origin, _ready_to_train(model), output, segmentation)
         return None
-    languages = found.languages if languages is None else languages
+    languages = stored.languages if languages is None else languages
     ready = _ready_to_train(model)
     names = list(trained_names(ready))  # builds the model, so what is written can be loaded
     optimizer = None if model.moments is None else model.moments.write(names)
@@ -229,13 +229,13 @@ def write(
             name = "dict.txt" if language is None else f"dict.{language}.txt"
             dictionary.save(str(data_bin / name))
         private = _write_private_units(model, data_bin)
-        if isinstance(segmentation, Subwords) and found.prepared is not None:
+        if isinstance(segmentation, Subwords) and stored.prepared is not None:
             segmentation.write(partial / "bpe")
             if model.is_joint:
                 model.target.save(str(partial / "bpe" / "dict.txt"))
-            _write_manifest(found.prepared, segmentation.settings, partial)
+            _write_manifest(stored.prepared, segmentation.settings, partial)
         options = {**ready.options, **private}
-        before = found.origin
+        before = stored.origin
         state = _state(before, model, options, optimizer, output / "data-bin", languages)
         write_checkpoint(partial / CHECKPOINT, state)
     if optimizer is None and before.get("last_optimizer_state"):

@@ -19,7 +19,7 @@ from tiednmt.vocabulary import ties
 from tiednmt.vocabulary import trim as trimming
 from tiednmt.vocabulary.choices import BOTH, MEAN, SOURCE, TARGET, VECTORS
 from tiednmt.vocabulary.extend import Start, extend
-from tiednmt.vocabulary.files import Found, require_new, write
+from tiednmt.vocabulary.files import StoredModel, require_new, write
 from tiednmt.vocabulary.model import ModelState, units_of
 from tiednmt.vocabulary.search import hypotheses, likely_units
 from tiednmt.vocabulary.segmentation import Segmentation, Subwords, is_character, language_of
@@ -29,7 +29,7 @@ FURTHER_UNITS = 8  # kept where a translation would change; twice as many in eac
 
 
 def trim_files(
-    found: Found,
+    stored: StoredModel,
     output: Path,
     texts: Sequence[Path] = (),
     keep: int | None = None,
@@ -41,7 +41,7 @@ def trim_files(
     """Write the model with only the units of some texts, or only the most frequent ones.
 
     Args:
-        found: the model.
+        stored: the model.
         output: a new folder.
         texts: raw text; the name of each file says its language.
         keep: also keep this many of the most frequent units.
@@ -57,30 +57,30 @@ def trim_files(
     require_new(output)
     if not texts and keep is None and units is None:
         raise UserError("say what to keep: --text FILE…, --keep N, or --units FILE")
-    if translate and not isinstance(found.segmentation, Subwords):
+    if translate and not isinstance(stored.segmentation, Subwords):
         raise UserError(
             "--translate: which text is in the source language is not known; give the prepared "
             "folder as --data"
-            if found.languages
+            if stored.languages
             else "--translate: a language model does not translate"
         )
-    read = [_read_text(path, found) for path in texts]
-    kept = _units_to_keep(found, read, keep, characters, units)
+    read = [_read_text(path, stored) for path in texts]
+    kept = _units_to_keep(stored, read, keep, characters, units)
     told = ""
     if translate:
         sources = [line for text in read if text.is_source for line in text.units]
         if not sources:
             raise UserError("--translate: no --text is in the source language")
-        further, told = _of_own_translations(found, sources, kept, _known(found.model), say)
+        further, told = _of_own_translations(stored, sources, kept, _known(stored.model), say)
         kept |= further
-    trimmed = trimming.trim(found.model, kept & _known(found.model))
-    segmentation = found.segmentation
+    trimmed = trimming.trim(stored.model, kept & _known(stored.model))
+    segmentation = stored.segmentation
     if isinstance(segmentation, Subwords):
         segmentation = segmentation.trimmed(kept, {token for text in read for token in text.tokens})
-        _require_same(found.segmentation, segmentation, read)
-    note = write(found, trimmed, output, segmentation)
-    _say_sizes(say, found, trimmed, output)
-    _say_coverage(say, found, trimmed, segmentation)
+        _require_same(stored.segmentation, segmentation, read)
+    note = write(stored, trimmed, output, segmentation)
+    _say_sizes(say, stored, trimmed, output)
+    _say_coverage(say, stored, trimmed, segmentation)
     for message in filter(None, (told, note)):
         say(message)
     return trimmed
@@ -103,22 +103,22 @@ class _Text:
     tokens: frozenset[str]
 
 
-def _read_text(path: Path, found: Found) -> _Text:
-    lines, segmentation = _lines(path), found.segmentation
+def _read_text(path: Path, stored: StoredModel) -> _Text:
+    lines, segmentation = _lines(path), stored.segmentation
     language, tokens = "", frozenset[str]()
     if isinstance(segmentation, Subwords):
         language = language_of(path, list(segmentation.vocabularies))
         tokens = frozenset(t for line in lines for t in segmentation.tokens(line, language))
     return _Text(
         language=language,
-        is_source=language in found.languages[:1],
+        is_source=language in stored.languages[:1],
         units=[segmentation.units(line, language) for line in lines],
         tokens=tokens,
     )
 
 
 def _units_to_keep(
-    found: Found,
+    stored: StoredModel,
     texts: Sequence[_Text],
     keep: int | None,
     characters: bool,
@@ -127,11 +127,11 @@ def _units_to_keep(
     """What :func:`trim_files` is asked to keep, but for the model's own translations."""
     kept = {unit for text in texts for line in text.units for unit in line}
     if keep is not None:
-        kept |= trimming.most_frequent(found.model, keep)
+        kept |= trimming.most_frequent(stored.model, keep)
     if units is not None:
         kept |= {line.rsplit(" ", 1)[0] for line in _lines(units)}
     elif characters:
-        kept |= {unit for unit in _known(found.model) if is_character(unit)}
+        kept |= {unit for unit in _known(stored.model) if is_character(unit)}
     return kept
 
 
@@ -140,7 +140,7 @@ def _known(model: ModelState) -> set[str]:
 
 
 def _of_own_translations(
-    found: Found, sources: Sequence[Sequence[str]], kept: set[str], known: set[str], say: Say
+    stored: StoredModel, sources: Sequence[Sequence[str]], kept: set[str], known: set[str], say: Say
 ) -> tuple[set[str], str]:
     """The units of the model's own hypotheses, and a message that the translations are the same.
 
@@ -148,7 +148,7 @@ def _of_own_translations(
     scores may change places. Where that happens, further units are kept, those with the highest
     probability first. The loop ends at the latest when all units are kept.
     """
-    model, int8 = found.model, found.is_int8
+    model, int8 = stored.model, stored.is_int8
     before = hypotheses(model, sources, int8=int8)
     units = _units_in(before)
     further = FURTHER_UNITS
@@ -189,14 +189,14 @@ def _require_same(before: Segmentation, after: Segmentation, texts: Sequence[_Te
                 raise AssertionError(f"{token}: {was} became {now}")
 
 
-def _say_sizes(say: Say, found: Found, model: ModelState, output: Path) -> None:
-    rows = [" + ".join(f"{len(d):,}" for d in of) for of in _distinct(found.model, model)]
-    if found.is_folder:
-        sizes = [(folder / WEIGHTS).stat().st_size for folder in (found.path, output)]
+def _say_sizes(say: Say, stored: StoredModel, model: ModelState, output: Path) -> None:
+    rows = [" + ".join(f"{len(d):,}" for d in of) for of in _distinct(stored.model, model)]
+    if stored.is_folder:
+        sizes = [(folder / WEIGHTS).stat().st_size for folder in (stored.path, output)]
     else:
-        sizes = [each.bytes for each in (found.model, model)]
+        sizes = [each.bytes for each in (stored.model, model)]
     say(
-        f"{found.model_in(output)}: {rows[0]} → {rows[1]} rows, {found.model.parameters:,} → "
+        f"{stored.model_in(output)}: {rows[0]} → {rows[1]} rows, {stored.model.parameters:,} → "
         f"{model.parameters:,} parameters, {sizes[0] / 1e6:,.2f} → {sizes[1] / 1e6:,.2f} MB"
     )
 
@@ -205,16 +205,18 @@ def _distinct(*models: ModelState) -> list[tuple[Dictionary, ...]]:
     return [m.dictionaries[:1] if m.is_joint else m.dictionaries for m in models]
 
 
-def _say_coverage(say: Say, found: Found, model: ModelState, segmentation: Segmentation) -> None:
+def _say_coverage(
+    say: Say, stored: StoredModel, model: ModelState, segmentation: Segmentation
+) -> None:
     """Say how much of the text that the model was trained on is no longer covered."""
-    for side, language in enumerate(found.languages):
-        tokens = found.old_tokens(language)
+    for side, language in enumerate(stored.languages):
+        tokens = stored.old_tokens(language)
         if tokens is None:
             continue
-        assert isinstance(found.segmentation, Subwords) and isinstance(segmentation, Subwords)
-        before = {token: found.segmentation.units_of_token(token, language) for token in tokens}
+        assert isinstance(stored.segmentation, Subwords) and isinstance(segmentation, Subwords)
+        before = {token: stored.segmentation.units_of_token(token, language) for token in tokens}
         after = {token: segmentation.units_of_token(token, language) for token in tokens}
-        known = found.model.dictionaries[side].symbols
+        known = stored.model.dictionaries[side].symbols
         covered = trimming.coverage(tokens, before, after, known, model.dictionaries[side].symbols)
         say(f"training text, {language}: {covered}")
 
@@ -223,7 +225,7 @@ def _say_coverage(say: Say, found: Found, model: ModelState, segmentation: Segme
 
 
 def extend_by_text(
-    found: Found,
+    stored: StoredModel,
     output: Path,
     texts: Sequence[Path],
     start: Start,
@@ -236,7 +238,7 @@ def extend_by_text(
     """Write the model with the units that are new in a further text.
 
     Args:
-        found: the model.
+        stored: the model.
         output: a new folder.
         texts: raw text of one language.
         start: how the new rows are initialised.
@@ -252,8 +254,8 @@ def extend_by_text(
             lacks; nothing is new; an option needs what the model lacks.
     """
     require_new(output)
-    model, segmentation = found.model, found.segmentation
-    languages = pair or found.languages
+    model, segmentation = stored.model, stored.segmentation
+    languages = pair or stored.languages
     if model.source is None and (pair or language):
         raise UserError(
             "--pair and --language are for translation models; this is a language model"
@@ -265,13 +267,13 @@ def extend_by_text(
                 f"{'--merges' if merges else '--resegment'}: there is no segmentation to continue; "
                 "give the prepared folder as --data, or segmented text without this option"
             )
-        _require_side(language, languages, found)
+        _require_side(language, languages, stored)
         counts = Counter(unit for line in lines for unit in line.split())
         parts_of: Callable[[str], Sequence[str]] = lambda unit: ()  # noqa: E731, ARG005
     else:
         language = _common_language(texts, list(segmentation.vocabularies), language)
-        _require_side(language, [*languages, *segmentation.vocabularies], found)
-        old = None if resegment else found.old_tokens(language)
+        _require_side(language, [*languages, *segmentation.vocabularies], stored)
+        old = None if resegment else stored.old_tokens(language)
         if old is None and not resegment and language in segmentation.vocabularies:
             say(f"the old text in {language} is not available: its segmentation may change")
         extended = segmentation.extended(lines, language, merges, old)
@@ -285,10 +287,10 @@ def extend_by_text(
             settings = replace(extended.settings, source=pair[0], target=pair[1])
             extended = replace(extended, settings=settings)
         segmentation = extended
-    side = _side(found, languages, language)
+    side = _side(stored, languages, language)
     old_units = {s for d in _changed(model, side) for s in d.symbols}
     new = {u: c for u, c in counts.most_common() if u not in old_units}
-    return _extend(found, output, new, parts_of, start, side, segmentation, languages, say)
+    return _extend(stored, output, new, parts_of, start, side, segmentation, languages, say)
 
 
 def _common_language(texts: Sequence[Path], known: Sequence[str], language: str | None) -> str:
@@ -318,18 +320,18 @@ def _common_language(texts: Sequence[Path], known: Sequence[str], language: str 
     return language or distinct[0]
 
 
-def _require_side(language: str | None, known: Collection[str], found: Found) -> None:
+def _require_side(language: str | None, known: Collection[str], stored: StoredModel) -> None:
     """Refuse a language that is neither the source nor the target."""
     if language is not None and language not in known:
         raise UserError(
-            f"--language {language}: the model translates {' to '.join(found.languages)}; say "
-            f"which side it takes, as --pair {found.languages[0]}-{language}"
+            f"--language {language}: the model translates {' to '.join(stored.languages)}; say "
+            f"which side it takes, as --pair {stored.languages[0]}-{language}"
         )
 
 
-def _side(found: Found, languages: Sequence[str], language: str | None) -> str:
+def _side(stored: StoredModel, languages: Sequence[str], language: str | None) -> str:
     """Which dictionary text of a language goes into."""
-    model = found.model
+    model = stored.model
     if model.source is None or model.is_joint or language not in languages:
         return BOTH
     return SOURCE if language == languages[0] else TARGET
@@ -342,7 +344,7 @@ def _changed(model: ModelState, side: str) -> tuple[Dictionary, ...]:
 
 
 def extend_by_symbols(
-    found: Found,
+    stored: StoredModel,
     output: Path,
     symbols: Path,
     start: Start,
@@ -354,7 +356,7 @@ def extend_by_symbols(
     They do not change how text is segmented: insert them into segmented text.
 
     Args:
-        found: the model.
+        stored: the model.
         output: a new folder.
         symbols: a unit per line.
         start: how the new rows are initialised.
@@ -369,22 +371,22 @@ def extend_by_symbols(
     for unit in units:
         if len(unit.split()) > 1:
             raise UserError(f"{symbols}: {unit!r} is more than one unit; write one per line")
-        if any(unit in d.indices for d in _changed(found.model, side)):
+        if any(unit in d.indices for d in _changed(stored.model, side)):
             raise UserError(f"{symbols}: {unit!r} is already a unit of the model")
-    known = _known(found.model)
+    known = _known(stored.model)
 
     def parts_of(unit: str) -> Sequence[str]:
-        segmentation = found.segmentation
+        segmentation = stored.segmentation
         return segmentation.spelled(unit, known) if isinstance(segmentation, Subwords) else ()
 
     new = dict.fromkeys(units, 1)
     return _extend(
-        found, output, new, parts_of, start, side, found.segmentation, found.languages, say
+        stored, output, new, parts_of, start, side, stored.segmentation, stored.languages, say
     )
 
 
 def _extend(
-    found: Found,
+    stored: StoredModel,
     output: Path,
     units: Mapping[str, int],
     parts_of: Callable[[str], Sequence[str]],
@@ -394,11 +396,11 @@ def _extend(
     languages: tuple[str, ...],
     say: Say,
 ) -> ModelState:
-    extended = extend(found.model, units, parts_of, start, side)
-    note = write(found, extended, output, segmentation, languages)
-    _say_sizes(say, found, extended, output)
-    first = len(found.model.target)
-    if len(extended.target) > first and not found.is_folder:
+    extended = extend(stored.model, units, parts_of, start, side)
+    note = write(stored, extended, output, segmentation, languages)
+    _say_sizes(say, stored, extended, output)
+    first = len(stored.model.target)
+    if len(extended.target) > first and not stored.is_folder:
         say(f"to train only the new rows: --train-rows {first}:{len(extended.target)}")
     if note:
         say(note)
@@ -437,27 +439,27 @@ def join_files(source: Path, target: Path, output: Path, say: Say = print) -> Di
 
 
 def tie_files(
-    found: Found, output: Path, tying: str, origin: str = MEAN, say: Say = print
+    stored: StoredModel, output: Path, tying: str, origin: str = MEAN, say: Say = print
 ) -> ModelState:
     """Write the model with more of its matrices tied."""
     require_new(output)
-    tied = ties.tie(found.model, tying, origin, found.unit_counts())
-    return _write_tied(found, tied, output, say)
+    tied = ties.tie(stored.model, tying, origin, stored.unit_counts())
+    return _write_tied(stored, tied, output, say)
 
 
-def untie_files(found: Found, output: Path, tying: str, say: Say = print) -> ModelState:
+def untie_files(stored: StoredModel, output: Path, tying: str, say: Say = print) -> ModelState:
     """Write the model with less of its matrices tied; it scores as before."""
     require_new(output)
-    return _write_tied(found, ties.untie(found.model, tying), output, say)
+    return _write_tied(stored, ties.untie(stored.model, tying), output, say)
 
 
-def _write_tied(found: Found, tied: ModelState, output: Path, say: Say) -> ModelState:
-    note = write(found, tied, output)
-    _say_sizes(say, found, tied, output)
+def _write_tied(stored: StoredModel, tied: ModelState, output: Path, say: Say) -> ModelState:
+    note = write(stored, tied, output)
+    _say_sizes(say, stored, tied, output)
     changed = [d.symbols for d in tied.dictionaries] != [
-        d.symbols for d in found.model.dictionaries
+        d.symbols for d in stored.model.dictionaries
     ]
-    if changed and not found.is_folder:
+    if changed and not stored.is_folder:
         say(f"the dictionary is now joint: binarise the text again with {output / 'data-bin'}")
     if note:
         say(note)

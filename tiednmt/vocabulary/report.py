@@ -16,7 +16,7 @@ from tiednmt.models.parameters import OURS, matrices_of
 from tiednmt.show.figures import Axis, Chart, Picture, Point, Series
 from tiednmt.tying import SOURCE_INPUT, SYMBOLS, equal_matrices
 from tiednmt.vocabulary import trim as trimming
-from tiednmt.vocabulary.files import Found
+from tiednmt.vocabulary.files import StoredModel
 from tiednmt.vocabulary.segmentation import Subwords, is_character
 from tiednmt.vocabulary.trim import Coverage
 
@@ -176,18 +176,18 @@ def _examples(words: Sequence[str]) -> str:
     return f" ({', '.join(words[:5])}{', …' if len(words) > 5 else ''})" if words else ""
 
 
-def report(found: Found, texts: Mapping[str, Sequence[str]] | None = None) -> Report:
+def report(stored: StoredModel, texts: Mapping[str, Sequence[str]] | None = None) -> Report:
     """How a model uses its rows.
 
     Counts come from the training text of the sides that a matrix is used on if the folder has
     them, otherwise from the dictionary.
 
     Args:
-        found: the model.
+        stored: the model.
         texts: by language, raw lines on which to measure the cost of trimming.
     """
-    model = found.model
-    by_side = found.unit_counts()
+    model = stored.model
+    by_side = stored.unit_counts()
     matrices = []
     for uses, weight in equal_matrices(matrices_of(model.weights, OURS)).items():
         sides = {0 if use == SOURCE_INPUT else 1 for use in uses}
@@ -209,7 +209,7 @@ def report(found: Found, texts: Mapping[str, Sequence[str]] | None = None) -> Re
                 units=units,
             )
         )
-    return Report(matrices, _costs(found, texts or {}))
+    return Report(matrices, _costs(stored, texts or {}))
 
 
 def _nearest(matrix: Tensor) -> tuple[Tensor, Tensor]:
@@ -225,10 +225,10 @@ def _nearest(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat(best), torch.cat(values)
 
 
-def _costs(found: Found, texts: Mapping[str, Sequence[str]]) -> list[Cost]:
-    if not texts or not isinstance(found.segmentation, Subwords):
+def _costs(stored: StoredModel, texts: Mapping[str, Sequence[str]]) -> list[Cost]:
+    if not texts or not isinstance(stored.segmentation, Subwords):
         return []
-    model, segmentation = found.model, found.segmentation
+    model, segmentation = stored.model, stored.segmentation
     tokens = {
         language: Counter(token for line in lines for token in segmentation.tokens(line, language))
         for language, lines in texts.items()

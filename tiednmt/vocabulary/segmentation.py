@@ -74,8 +74,8 @@ class Subwords:
             UserError: a file is missing or damaged.
         """
         TextPipeline(settings, folder).load_tools()  # raises the errors
-        found = sorted(folder.glob("vocab.*"))
-        vocabularies = {path.name.removeprefix("vocab."): _read_counts(path) for path in found}
+        files = sorted(folder.glob("vocab.*"))
+        vocabularies = {path.name.removeprefix("vocab."): _read_counts(path) for path in files}
         if settings.segmentation == SENTENCEPIECE:
             return cls(settings, vocabularies, model=(folder / "sentencepiece.model").read_bytes())
         lines = (folder / "codes").read_text(encoding="utf-8").split("\n")
