@@ -69,8 +69,9 @@ class FirstUpdatesScoring(LanguageModelScoring):
 
 
 def _scores(run: Run, subset: str) -> Path:
-    """The JSON of ``scripts.perplexity``."""
-    return run.folder / f"perplexity-{subset}.json"
+    """The JSON of ``scripts.perplexity``, a file per checkpoint that may be scored."""
+    mean = "" if run.checkpoint == run.best else f"-of-{run.checkpoint.stem}"
+    return run.folder / f"perplexity{mean}-{subset}.json"
 
 
 def _is_scored(run: Run, subset: str) -> bool:

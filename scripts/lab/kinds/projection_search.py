@@ -11,7 +11,8 @@ from scripts.lab.kinds.kind import Kind
 from scripts.lab.records.schema import EpochFigures, ProjectionSearchRecord, VariantRow
 from scripts.lab.run.kept import read_kept
 from scripts.lab.run.provenance import provenance
-from scripts.lab.run.variants import Changes, figures_file, variants
+from scripts.lab.run.variants import VARIANTS, Changes, figures_file, variants
+from tiednmt.errors import UserError
 from tiednmt.translation.seeds import SeedStatistics, over_seeds
 
 EXPERIMENT = "projection-search"
@@ -34,7 +35,11 @@ def summary(out: Path, jobs: int, command: str) -> ProjectionSearchRecord:
 
 def _row(name: str, changes: Changes, out: Path) -> VariantRow | None:
     kept = sorted(out.glob(figures_file(name, 0, out).with_suffix("").stem + ".*.json"))
-    runs = [run for path in kept if (run := read_kept(path, _measured))["epochs"]]
+    found = {path: read_kept(path, _measured) for path in kept}
+    for path, run in found.items():
+        if run["changes"] != changes:
+            raise UserError(f"{path}: made with other settings than {VARIANTS} has; delete it")
+    runs = [run for run in found.values() if run["epochs"]]
     if not runs:
         return None
     epochs = min(len(run["epochs"]) for run in runs)

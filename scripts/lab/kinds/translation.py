@@ -30,6 +30,7 @@ from tiednmt.text.lines import read_lines
 from tiednmt.text.manifest import read_manifest
 from tiednmt.translation.scoring import METRICS
 from tiednmt.translation.seeds import over_seeds
+from tiednmt.translation.settings import Search
 from tiednmt.translation.significance import RunScore
 from tiednmt.translation.tokenised import TOKENISED_BLEU
 from tiednmt.typed import Fault
@@ -67,7 +68,7 @@ class TranslationScoring:
             "also_compared_with": self.baselines[1:],
             "beam": self.beam,
             "vocabulary": VocabularySizes(**manifest["vocabulary"]),
-            "samples": _samples(scores[0], raw, manifest),
+            "samples": _samples(scores[0], self.subsets[0], raw, manifest),
         }
 
     def _scores(self, trained: Trained, i: int) -> Scores:
@@ -83,17 +84,23 @@ class TranslationScoring:
         return read_kept(scores, dict)
 
     def _covers(self, scores: Path, runs: Mapping[str, Run]) -> bool:
-        """Whether the scores of an earlier call are of these runs on all test sets, and say what is
-        needed.
+        """Whether the scores of an earlier call are of these runs on all test sets, found by the
+        same search, and say what is needed.
         """
         wanted = {(name, str(run.checkpoint)) for name, run in runs.items()}
+        search = Search(beam=self.beam)
 
         def covers(content: Any) -> bool:
             found = content["subset"]
-            return {*self.subsets} <= found.keys() and all(
-                wanted <= {(system["name"], system["checkpoint"]) for system in of["systems"]}
-                and all(_says_enough(system) for system in of["systems"])
-                for of in found.values()
+            is_same = (content["beam"], content["lenpen"]) == (search.beam, search.lenpen)
+            return (
+                is_same
+                and {*self.subsets} <= found.keys()
+                and all(
+                    wanted <= {(system["name"], system["checkpoint"]) for system in of["systems"]}
+                    and all(_says_enough(system) for system in of["systems"])
+                    for of in found.values()
+                )
             )
 
         return read_kept(scores, covers)
@@ -165,13 +172,15 @@ def _system(scores: Scores, subset: str, name: str) -> Mapping[str, Any]:
     return next(system for system in systems if system["name"] == name)
 
 
-def _samples(scores: Scores, raw: Path, manifest: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Sentences spread over the first test set, with every row's translation."""
-    subset, result = next(iter(scores["subset"].items()))
+def _samples(
+    scores: Scores, subset: str, raw: Path, manifest: Mapping[str, Any]
+) -> list[dict[str, str]]:
+    """Sentences spread over a test set, with the translation of every system that was scored."""
+    systems = scores["subset"][subset]["systems"]
     columns = {
         "source": raw / f"{subset}.{manifest['source']}",
         "reference": raw / f"{subset}.{manifest['target']}",
-        **{system["name"]: Path(system["translations"]) for system in result["systems"]},
+        **{system["name"]: Path(system["translations"]) for system in systems},
     }
     lines = {name: list(read_lines(path)) for name, path in columns.items()}
     count = len(lines["source"])
