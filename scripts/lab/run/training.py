@@ -26,6 +26,8 @@ from tiednmt.checkpoints import write_checkpoint
 from tiednmt.errors import UserError
 from tiednmt.files import write_json
 
+COMMAND = "command.json"  # in the folder of a run: its command line, and whether it has finished
+
 
 @dataclass(frozen=True)
 class Run:
@@ -98,7 +100,7 @@ def train(runs: Sequence[Run], jobs: int) -> None:
 
 
 def _finished(run: Run) -> bool:
-    record = run.folder / "command.json"
+    record = run.folder / COMMAND
     if not record.exists():
         return False
     finished, same = read_kept(
@@ -149,7 +151,7 @@ class _Training(Child):
 
     def _record(self, finished: bool) -> None:
         content = {"command": self.run.command, "finished": finished}
-        write_json(self.run.folder / "command.json", content)
+        write_json(self.run.folder / COMMAND, content)
 
     def ended(self) -> bool:
         ended = super().ended()
