@@ -43,7 +43,7 @@ from tiednmt.embeddings.gradients import GradientShares, gradient_shares_in
 from tiednmt.errors import UserError
 from tiednmt.text.manifest import data_bins
 from tiednmt.translation.seeds import SeedStatistics, over_seeds
-from tiednmt.typed import Fault
+from tiednmt.typed import Fault, from_json
 
 R = TypeVar("R", bound=Record)
 
@@ -150,9 +150,10 @@ def scoring_of(experiment: Experiment) -> Scoring:
             f"{', '.join(scored)}"
         )
     try:
-        return scored[experiment.kind](**experiment.settings)
-    except TypeError as error:
-        raise UserError(f"{experiment.name}: settings: {error}") from error
+        scoring: Scoring = from_json(scored[experiment.kind], dict(experiment.settings))
+    except Fault as fault:
+        raise UserError(f"{experiment.name}: settings: {fault}") from None
+    return scoring
 
 
 def _require_task(experiment: Experiment) -> None:

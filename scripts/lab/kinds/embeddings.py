@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +17,7 @@ from scripts.lab.records.schema import (
     EmbeddingRecord,
     PaperOrders,
     SetSimilarity,
+    Setting,
     SkipGramRecord,
 )
 from scripts.lab.run.kept import read_kept
@@ -44,7 +45,7 @@ class EmbeddingScoring:
     out: there is no source at hand that they could be checked with.
     """
 
-    paper: Mapping[str, str] = field(default_factory=dict)
+    paper: PaperOrders | None = None
 
     packages: ClassVar[Sequence[str]] = ("scipy", "gensim")
     measures_similarity: ClassVar[bool] = True
@@ -68,7 +69,7 @@ class EmbeddingScoring:
         return {
             "rows": trained.rows,
             "seeds": len(seeds),
-            "paper": PaperOrders(**self.paper),
+            "paper": self.paper or PaperOrders(),
             "similarity": {pairs.name: _set_similarity(pairs, seeds) for pairs in sets},
         }
 
@@ -77,13 +78,13 @@ class EmbeddingScoring:
 class SkipGramScoring(EmbeddingScoring):
     """Skip-gram vectors of the training text; ``options`` are those of ``scripts.skip_gram``."""
 
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Setting] | None = None
 
     def score(self, trained: Trained) -> dict[str, Any]:
         """``similarity`` of U and V by set."""
         text = trained.data / "tokenised" / "train.txt"
         trainings = [
-            _SkipGram.command(text, trained.out / f"seed-{seed}.model", seed, self.options)
+            _SkipGram.command(text, trained.out / f"seed-{seed}.model", seed, self.options or {})
             for seed in trained.seeds
         ]
         missing = [command for command in trainings if not _SkipGram.is_done(command)]
@@ -91,7 +92,7 @@ class SkipGramScoring(EmbeddingScoring):
         seeds = [_by_name([_SkipGram.out(command)]) for command in trainings]
         return {
             **self._similarity(trained, seeds),
-            "options": self.options,
+            "options": self.options or {},
             "training_command": shlex.join(["python", *trainings[0]]),
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,7 +30,7 @@ class LanguageModelScoring:
     """Perplexity of every run by part of the corpus, and what a paper says of the rows."""
 
     subsets: Sequence[str] = SUBSETS
-    paper: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # PaperFigures by row
+    paper: Mapping[str, PaperFigures] | None = None  # by row
     note: str = ""  # what a reader must know to compare with the paper
 
     packages: ClassVar[Sequence[str]] = ()
@@ -54,7 +54,7 @@ class LanguageModelScoring:
                     subset: over_seeds([_perplexity(run, subset) for run in trained.runs[row.name]])
                     for subset in self.subsets
                 },
-                paper=PaperFigures(**self.paper.get(row.name, {})),
+                paper=(self.paper or {}).get(row.name, PaperFigures()),
             )
             for row in trained.rows
         ]

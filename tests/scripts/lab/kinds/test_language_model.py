@@ -360,7 +360,7 @@ def test_figures_of_the_paper():
     for name, rows in figures.items():
         experiment = load_experiment(name)
         paper = scoring_of(experiment).paper
-        assert {row: given["test"] for row, given in paper.items()} == rows
+        assert {row: given.test for row, given in paper.items()} == rows
         assert list(experiment.rows) == list(rows)
 
 
@@ -368,9 +368,13 @@ def test_what_an_experiment_may_say():
     def scoring(kind, **given):
         return scoring_of(Experiment("mine", "Mine", kind, ("preprocess.ptb",), {}, given))
 
-    assert scoring("tied_language_modeling", subsets=["test"]).subsets == ["test"]
-    with pytest.raises(UserError, match=r"^mine: .*'papre'"):
+    assert scoring("tied_language_modeling", subsets=["test"]).subsets == ("test",)
+    with pytest.raises(UserError, match=r"^mine: settings: it has papre, which is not known"):
         scoring("tied_language_modeling", papre={})
+    with pytest.raises(UserError, match=r"^mine: settings: subsets must be a list"):
+        scoring("tied_language_modeling", subsets="test")
+    with pytest.raises(UserError, match=r"^mine: settings: paper\.wt\.test is '100', not a finite"):
+        scoring("tied_language_modeling", paper={"wt": {"test": "100"}})
     with pytest.raises(UserError, match=r"^mine: kind speech; .* tied_language_modeling, "):
         scoring("speech")
     with pytest.raises(UserError, match=r"^mine: kind benchmark; "):
