@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from preprocess.advice import Difference, MeasuredPair, MeasuredRow, advise
 from preprocess.corpus import Options as Preparation
 from preprocess.overlap import scripts_of
 from scripts.lab.architectures import (
@@ -21,6 +20,7 @@ from scripts.lab.figures.advice import figures
 from scripts.lab.records import settings
 from scripts.lab.records.schema import TranslationRecord, TranslationRow
 from scripts.lab.run.specs import options as options_of
+from scripts.lab.score.advice import Difference, MeasuredPair, MeasuredRow, advise
 from scripts.lab.score.overlap import pair_in
 from scripts.lab.store import RESULTS, read_record
 from tiednmt.modes import NONE, TYINGS
