@@ -24,7 +24,7 @@ from preprocess.options import add_options
 from preprocess.pair_files import FORMATS, reader_of
 from preprocess.pairs import Bitext, PairFile, PairSource, TextFile, line_by_line
 from preprocess.prepare import prepare
-from tiednmt.errors import UserError, one_line_errors
+from tiednmt.errors import UserError, resumable_command
 
 _TEST = re.compile(r"(?:([\w.+-]+)=)?(.+)")
 
@@ -130,7 +130,7 @@ def _test_set(text: str) -> tuple[str, list[Path]]:
     return match[1] or "test", [Path(path) for path in match[2].split(",")]
 
 
-@one_line_errors
+@resumable_command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parser = parser_of("bitext", __doc__)

@@ -23,7 +23,7 @@ from preprocess.command import monolingual_command
 from preprocess.download import files_at
 from preprocess.files import find_file
 from preprocess.monolingual import SUBSETS, MonolingualCorpus, SubsetLine
-from tiednmt.errors import UserError, one_line_errors
+from tiednmt.errors import UserError, resumable_command
 from tiednmt.text.lines import LONGEST_LINE, decode, open_bytes
 
 URL = "https://ai.stanford.edu/~amaas/data/sentiment"
@@ -78,7 +78,7 @@ def _subset(folder: str, label: str, number: str) -> str:
     return "valid" if held_out else folder
 
 
-@one_line_errors
+@resumable_command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     monolingual_command(

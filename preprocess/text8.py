@@ -24,7 +24,7 @@ from preprocess.command import monolingual_command
 from preprocess.download import files_at
 from preprocess.files import find_file
 from preprocess.monolingual import MonolingualCorpus, SubsetLine
-from tiednmt.errors import UserError, one_line_errors
+from tiednmt.errors import UserError, resumable_command
 from tiednmt.text.lines import open_bytes
 
 URL = "http://mattmahoney.net/dc"
@@ -90,7 +90,7 @@ def _not_text8(path: Path, reason: str) -> UserError:
     return UserError(f"{path}: not text8: {reason}; for other text use preprocess.text")
 
 
-@one_line_errors
+@resumable_command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     monolingual_command(

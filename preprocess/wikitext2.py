@@ -20,7 +20,7 @@ from preprocess.monolingual import (
     SubsetLine,
     corpus_of_files,
 )
-from tiednmt.errors import one_line_errors
+from tiednmt.errors import resumable_command
 from tiednmt.text.lines import read_lines
 
 URL = "https://wikitext.smerity.com"  # of the corpus' author; the address in its paper is gone
@@ -56,7 +56,7 @@ def read_archive(path: Path) -> Iterator[SubsetLine]:
             yield subset, line
 
 
-@one_line_errors
+@resumable_command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     monolingual_command(argv, "wikitext2", __doc__, files_at(URL, SHA256), corpus_in)

@@ -18,7 +18,7 @@ from preprocess.archives import Published, PublishedCorpus, with_reverses
 from preprocess.command import parallel_command
 from preprocess.download import Download
 from preprocess.pairs import segment_by_segment
-from tiednmt.errors import one_line_errors
+from tiednmt.errors import resumable_command
 
 # SHA-256: from the checksums of TensorFlow Datasets; MD5: from sacreBLEU
 NEWS_COMMENTARY = Download(
@@ -57,7 +57,7 @@ CORPUS = PublishedCorpus(
 )
 
 
-@one_line_errors
+@resumable_command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parallel_command(

@@ -13,7 +13,7 @@ from preprocess.archives import Published, PublishedCorpus, with_reverses
 from preprocess.command import parallel_command
 from preprocess.download import Download
 from preprocess.pairs import segment_by_segment
-from tiednmt.errors import one_line_errors
+from tiednmt.errors import resumable_command
 
 # SHA-256: from the checksums of TensorFlow Datasets; SHA-1: from GluonNLP; MD5: from sacreBLEU
 NEWS_COMMENTARY = Download(
@@ -53,7 +53,7 @@ SUBSETS = {
 CORPUS = PublishedCorpus("wmt17", with_reverses({"en-de": SUBSETS}))
 
 
-@one_line_errors
+@resumable_command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parallel_command(

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from scripts.lab.gpu import PARTS, lacking, run_part
 from tiednmt.commandline import command_parser, positive
-from tiednmt.errors import UserError, one_line_errors
+from tiednmt.errors import UserError, resumable_command
 
 
-@one_line_errors
+@resumable_command
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a part; the exit status is 1 where a command failed, 3 where one is left to do."""
     parser = command_parser("python -m scripts.gpu", __doc__)

@@ -19,11 +19,11 @@ from scripts.lab.records.schema import Record, TranslationRecord
 from scripts.lab.run.specs import ROOT, folder_name
 from scripts.lab.store import summary_of
 from tiednmt.commandline import command_parser
-from tiednmt.errors import one_line_errors
+from tiednmt.errors import resumable_command
 from tiednmt.modes import NONE, THREE_WAY
 
 
-@one_line_errors
+@resumable_command
 def main() -> None:
     """Run the experiment; print its table, what it says of three-way tying, and what to do next."""
     parser = command_parser("./scripts/quickstart.sh", __doc__)

@@ -14,10 +14,10 @@ from pathlib import Path
 from scripts.lab.command import add_arguments, reproduce
 from scripts.lab.run.specs import experiment_names
 from tiednmt.commandline import command_parser
-from tiednmt.errors import one_line_errors
+from tiednmt.errors import resumable_command
 
 
-@one_line_errors
+@resumable_command
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
     parser = command_parser("python -m scripts.reproduce", __doc__)

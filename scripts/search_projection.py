@@ -17,10 +17,10 @@ from scripts.lab.kinds.projection_search import summary
 from scripts.lab.run.variants import VARIANTS, train, variants
 from scripts.lab.store import summary_of, write_figures, write_record
 from tiednmt.commandline import command_parser, positive
-from tiednmt.errors import UserError, one_line_errors
+from tiednmt.errors import UserError, resumable_command
 
 
-@one_line_errors
+@resumable_command
 def main() -> None:
     """Try all variants, or those named; print the table."""
     parser = command_parser("python -m scripts.search_projection", __doc__)

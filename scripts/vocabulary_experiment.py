@@ -20,11 +20,11 @@ import tiednmt.plugin  # noqa: F401
 from scripts.lab import vocabulary
 from scripts.lab.vocabulary import Trained, require_run, show
 from tiednmt.commandline import command_parser, positive, quiet_libraries
-from tiednmt.errors import UserError, one_line_errors
+from tiednmt.errors import UserError, resumable_command
 from tiednmt.modes import THREE_WAY, TYINGS
 
 
-@one_line_errors
+@resumable_command
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
     words = list(sys.argv[1:] if argv is None else argv)

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import threading
+
+import pytest
+from fairseq import utils as fairseq_utils
+
+from tiednmt.errors import UserError, explain, one_line_errors, resumable_command
 
 WITH_A_BUSY_THREAD = """
 import threading, time
@@ -35,3 +43,57 @@ def test_a_prompt_goes_on_after_an_error():
     )
     assert "error: this option is wrong" in done.stderr
     assert done.stdout == "still here\n"
+
+
+def raised_by(function):
+    with pytest.raises(Exception) as raised:  # noqa: PT011
+        function()
+    return raised.value
+
+
+def test_a_defect_while_an_error_of_the_user_is_handled_is_told_as_itself():
+    def handled():
+        try:
+            raise UserError("this option is wrong")
+        except UserError:
+            return {}["no such key"]
+
+    def replaced():
+        try:
+            raise UserError("this option is wrong")
+        except UserError:
+            raise TypeError("a defect") from None
+
+    assert explain(raised_by(handled)) is None
+    assert explain(raised_by(replaced)) is None
+
+
+def test_what_fairseq_wraps_is_told():
+    def wrapped():
+        try:
+            raise UserError("this option is wrong")
+        except UserError:
+            fairseq_utils.set_torch_seed("no seed")  # an assertion of fairseq's
+
+    assert explain(raised_by(wrapped)) == "this option is wrong"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("wrap", [one_line_errors, resumable_command])
+def test_an_interrupted_command_says_so(wrap, number, capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    command = wrap(lambda: os.kill(os.getpid(), number) or threading.Event().wait(30))
+    with pytest.raises(SystemExit) as ended:
+        command()
+    assert ended.value.code == 130
+    again = "; run the same command again to continue" if wrap is resumable_command else ""
+    assert capsys.readouterr().err == f"interrupted{again}\n"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_command_runs_in_any_thread():
+    done = []
+    thread = threading.Thread(target=one_line_errors(lambda: done.append(True)))
+    thread.start()
+    thread.join()
+    assert done

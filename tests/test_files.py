@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
@@ -59,6 +60,35 @@ def test_a_folder_gets_its_name_only_when_whole(tmp_path):
     assert list(folder.parent.iterdir()) == [folder]
     with pytest.raises(UserError, match="exists"), folder_when_whole(folder):
         pass
+
+
+def test_a_link_to_an_empty_folder_is_followed(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    with folder_when_whole(tmp_path / "link") as partial:
+        (partial / "file").write_text("whole")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there" / "file").read_text() == "whole"
+
+
+def test_the_current_folder_is_refused_before_anything_is_done(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="the current folder"), folder_when_whole(Path()):
+        pytest.fail("began")
+
+
+def test_a_missing_input_is_named_and_not_the_folder(tmp_path):
+    with pytest.raises(FileNotFoundError) as raised, folder_when_whole(tmp_path / "folder"):
+        open(tmp_path / "input")  # noqa: SIM115
+    assert raised.value.filename == str(tmp_path / "input")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_below_a_file_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    expected = pytest.raises(UserError, match="folder: cannot be written")
+    with expected, folder_when_whole(tmp_path / "file" / "folder"):
+        pytest.fail("began")
 
 
 def run(code, **options):

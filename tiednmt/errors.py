@@ -9,8 +9,10 @@ import pickle
 import re
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 
@@ -69,11 +71,20 @@ def shown(text: str) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and those it was raised from: fairseq wraps what went wrong inside a load."""
+    """The error and those it was raised from, or by a library while it handled them.
+
+    fairseq wraps what goes wrong inside a load.
+    """
     link: BaseException | None = error
     while link is not None:
         yield link
-        link = link.__cause__ or link.__context__
+        link = link.__cause__ or (link.__context__ if _raised_by_a_library(link) else None)
+
+
+def _raised_by_a_library(error: BaseException) -> bool:
+    files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+    libraries = r"[\\/](fairseq|fairseq_cli|hydra|omegaconf|torch)[\\/]"
+    return not error.__suppress_context__ and bool(files) and bool(re.search(libraries, files[-1]))
 
 
 def _checkpoint_in(error: BaseException, *functions: str) -> str | None:
@@ -180,17 +191,22 @@ def _raised_in(error: BaseException, file: str) -> bool:
     return bool(frames) and frames[-1].f_code.co_filename.endswith(file)
 
 
-def one_line_errors(main: Callable[..., None]) -> Callable[..., None]:
-    """Wrap a command's ``main``: bad input becomes ``error: …`` on stderr and exit status 1."""
+def one_line_errors(
+    main: Callable[..., None], interrupted: str = "interrupted"
+) -> Callable[..., None]:
+    """Wrap a command's ``main``: bad input becomes ``error: …`` on stderr and exit status 1.
+
+    SIGINT and SIGTERM become ``interrupted`` and the status of a command that SIGINT has ended.
+    """
 
     @functools.wraps(main)
     def wrapped(*args: object, **kwargs: object) -> None:
-        # being terminated cleans up like being interrupted
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            main(*args, **kwargs)
+            with _terminated_as_interrupted():
+                main(*args, **kwargs)
         except KeyboardInterrupt:
-            sys.exit("interrupted; run the same command again to continue")
+            print(interrupted, file=sys.stderr)
+            sys.exit(128 + signal.SIGINT)
         except Exception as error:
             line = explain(error)
             if line is None:
@@ -198,6 +214,25 @@ def one_line_errors(main: Callable[..., None]) -> Callable[..., None]:
             sys.exit(f"error: {shown(line)}")
 
     return wrapped
+
+
+resumable_command = functools.partial(
+    one_line_errors, interrupted="interrupted; run the same command again to continue"
+)
+"""As :func:`one_line_errors`, for a command that continues where it was stopped."""
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM cleans up as SIGINT does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # other threads get no signals
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def explain_uncaught_errors() -> None:

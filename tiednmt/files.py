@@ -67,7 +67,7 @@ def _stream_at(path: Path) -> int | str | None:
 
 def _copy_to(partial: Path, path: Path, stream: int | str) -> None:
     """Write to what is open, after what was printed there, or to a device or pipe."""
-    for printed in (sys.stdout, sys.stderr):
+    for printed in filter(None, (sys.stdout, sys.stderr)):
         printed.flush()
     try:
         with (
@@ -83,20 +83,37 @@ def _copy_to(partial: Path, path: Path, stream: int | str) -> None:
 def folder_when_whole(folder: Path) -> Iterator[Path]:
     """A temporary folder beside ``folder`` that is renamed when the block has ended without error.
 
+    A link to an empty folder is followed.
+
     Raises:
-        UserError: there is something of that name (but an empty folder), or the disk is full.
+        UserError: there is something of that name (but an empty folder), it is the current folder,
+            or the disk is full.
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise UserError(f"{folder}: exists; give the name of a new folder")
+    target = Path(os.path.realpath(folder))
+    if target == Path.cwd():
+        raise UserError(f"{folder}: the current folder; give the name of a new one")
+    beginning = f".{target.name}."
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as beside:
-            partial = Path(beside) / folder.name  # with the permissions of any other folder
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=beginning, dir=target.parent) as beside:
+            partial = Path(beside) / target.name  # with the permissions of any other folder
             partial.mkdir()
             yield partial
-            os.replace(partial, folder)
+            os.replace(partial, target)
     except OSError as error:
+        if not _is_of(error, target, beginning):  # but of a file that was to be read
+            raise
         raise UserError(f"{folder}: cannot be written: {error.strerror}") from error
+
+
+def _is_of(error: OSError, folder: Path, beginning: str) -> bool:
+    """Whether an error is about a folder, one above it, or what is written beside it."""
+    if error.filename is None:
+        return True
+    path = os.fspath(error.filename)
+    return str(folder).startswith(path) or path.startswith(str(folder.parent / beginning))
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from tiednmt import __version__
 from tiednmt.errors import CheckpointError, UserError
 from tiednmt.modes import DECODER, INPUTS, NONE, THREE_WAY
 from tiednmt.modules import OutputLayer
-from tiednmt.modules.lookup import LookupScale
+from tiednmt.modules.lookup import LookupScale, scale_old_lookups_by_one
 from tiednmt.modules.output_maps import OutputMapOptions, label
 
 JOINT = (INPUTS, THREE_WAY)  # both languages share a matrix, and so a vocabulary
@@ -202,6 +202,8 @@ def guard_checkpoints(module: nn.Module, *vocabularies: Vocabulary) -> None:
     for part in (module, *module.children()):
         part.register_state_dict_post_hook(drop_aliases)
         part.register_load_state_dict_pre_hook(restore_aliases)
+        if hasattr(part, "input_scale"):
+            part.register_load_state_dict_pre_hook(scale_old_lookups_by_one)
     module.register_state_dict_post_hook(partial(_add_digest, digest))
     module.register_load_state_dict_pre_hook(partial(_check_digest, digest))
 

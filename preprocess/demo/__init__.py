@@ -20,7 +20,7 @@ from preprocess.demo.grammar import sentence_pairs
 from preprocess.options import add_options
 from preprocess.prepare import prepare
 from preprocess.stages import Stage, Stages, claim, corpus_key, one_writer
-from tiednmt.errors import UserError, one_line_errors
+from tiednmt.errors import UserError, resumable_command
 from tiednmt.files import write_whole
 from tiednmt.options import Range, seed
 
@@ -86,7 +86,7 @@ def files_in(folder: Path) -> Files:
     }
 
 
-@one_line_errors
+@resumable_command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parser = parser_of("demo", __doc__)

@@ -23,10 +23,10 @@ from scripts.lab.run.specs import options as options_of
 from scripts.lab.score.advice import Difference, MeasuredPair, MeasuredRow, advise
 from scripts.lab.score.overlap import pair_in
 from scripts.lab.store import RESULTS, read_record
+from tiednmt.metrics import BETTER
 from tiednmt.modes import NONE, TYINGS
 from tiednmt.options import option, positive
 from tiednmt.show.figures import Figures
-from tiednmt.translation.metrics import BETTER
 from tiednmt.translation.significance import difference
 
 TRANSLATION = tuple(name for name in tied_architectures() if not is_language_model(name))

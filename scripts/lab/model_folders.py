@@ -117,4 +117,5 @@ def _origin(record: TranslationRecord, row: TranslationRow, seed: int) -> Origin
 def _scores(folder: Path, data: Path, subsets: list[str], beam: int) -> Scores:
     prepared = Prepared(data)
     with load_system(folder.name, [folder], prepared, cpu=True) as system:
-        return scores_of(evaluate([system], prepared, subsets, search=Search(beam=beam)), folder)
+        evaluation = evaluate([system], prepared, subsets, search=Search(beam=beam))
+        return scores_of(evaluation, folder, system.weights) or {}

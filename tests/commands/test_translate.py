@@ -1,5 +1,9 @@
 """``tiednmt translate`` as a command line."""
 
+import socket
+import subprocess
+import sys
+
 import pytest
 
 import tiednmt
@@ -34,6 +38,30 @@ def test_nbest(folder, text, capsys):
         for one in several
     ]
     assert rows == expected
+
+
+def test_more_translations_than_the_beam_are_refused_before_loading(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        translate.main([str(tmp_path / "none"), "--nbest", "6"])
+    assert "--nbest 6: more than --beam 5" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("stream", "told"), [("stdin", "--input FILE"), ("stdout", "nowhere")])
+def test_a_closed_stream_is_one_line(stream, told, folder, monkeypatch):
+    monkeypatch.setattr(sys, stream, None)
+    with pytest.raises(SystemExit) as ended:
+        translate.main([str(folder)])
+    assert ended.value.code.startswith(f"error: {stream} is closed") and told in ended.value.code
+
+
+def test_a_socket_is_read_as_stdin(folder):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall("\n".join(LINES).encode())
+        ours.shutdown(socket.SHUT_WR)
+        code = "from tiednmt.text.lines import *; print(*read_lines(STDIN), sep='\\n')"
+        done = subprocess.run([sys.executable, "-c", code], stdin=theirs, stdout=subprocess.PIPE)
+    assert done.stdout.decode().splitlines() == LINES
 
 
 def test_errors_are_one_line(folder, tmp_path):

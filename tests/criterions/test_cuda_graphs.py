@@ -108,8 +108,17 @@ def test_what_a_graph_cannot_repeat_is_refused(arch, changes, named):
         require_model(build(arch, **changes))
 
 
+def test_padding_does_not_exceed_the_positions_of_the_model():
+    changes = {"max_source_positions": 9, "max_target_positions": 11}
+    learned = {"encoder_learned_pos": True, "decoder_learned_pos": True}
+    model = build("tied_transformer", **changes, **learned)
+    assert model.max_positions() == (9, 11) and 9 % GRAPH_TOKENS and 11 % GRAPH_TOKENS
+    assert_same_updates(model, "tied_transformer")
+
+
 def test_a_parameter_that_a_batch_does_not_use_has_no_gradient_of_another():
     model = torch.nn.ParameterDict({"always": torch.ones(1), "long": torch.ones(1)})
+    model.max_positions = lambda: (99, 99)
 
     def loss_of_batch(batch):
         used = model.values() if batch.source.size(1) > GRAPH_TOKENS else [model["always"]]

@@ -74,6 +74,18 @@ def test_every_third_update_whatever_its_batches(tmp_path):
     assert all(r["matrices"]["target input embedding"][0]["moved"] == 1 for r in records)
 
 
+def test_of_an_update_measured_twice_the_later_counts(tmp_path):
+    """As where training resumes from an earlier checkpoint."""
+    for _ in range(2):
+        built = model("decoder")
+        movement = RowMovement(1, tmp_path, JOINT, JOINT)
+        movement.observe(0, built.embeddings)
+        move(built.embeddings.source.weight, 4, 0.5)
+        movement.observe(1, built.embeddings)
+    assert len(lines(tmp_path)) == 2
+    assert row_movement.read_row_movement(tmp_path)["updates"] == 1
+
+
 def test_an_update_that_was_not_seen_is_not_measured(tmp_path):
     """As where training goes on from an earlier checkpoint."""
     built = model("none")

@@ -99,7 +99,7 @@ def test_the_card(prepared, checkpoint, tmp_path):
         }
     }
     (tmp_path / "scores.json").write_text(json.dumps(record))
-    scores = scores_in(tmp_path / "scores.json", checkpoint)
+    scores = scores_in(tmp_path / "scores.json", checkpoint, "float32")
     trained = read_trained(checkpoint, prepared)
     write_model_folder(tmp_path / "folder", trained, scores=scores)
     card = json.loads((tmp_path / "folder" / "card.json").read_text())
@@ -110,10 +110,12 @@ def test_the_card(prepared, checkpoint, tmp_path):
     assert "| news | BLEU | 31.25 | `bleu\\|x` |" in page
     assert f"{card['parameters']:,}" in page
     with pytest.raises(UserError, match="has none of"):
-        scores_in(tmp_path / "scores.json", tmp_path / "another.pt")
+        scores_in(tmp_path / "scores.json", tmp_path / "another.pt", "float32")
+    with pytest.raises(UserError, match=r"int8 weights.*evaluate --int8"):
+        scores_in(tmp_path / "scores.json", checkpoint, "int8")
     (tmp_path / "scores.json").write_text("[]")
     with pytest.raises(UserError, match="not what tiednmt evaluate --json wrote"):
-        scores_in(tmp_path / "scores.json", checkpoint)
+        scores_in(tmp_path / "scores.json", checkpoint, "float32")
 
 
 def test_private_rows_need_no_list_of_units(prepared, tmp_path):
@@ -132,8 +134,9 @@ def test_private_rows_need_no_list_of_units(prepared, tmp_path):
 def test_a_folder_appears_whole_or_not_at_all(prepared, checkpoint, tmp_path, monkeypatch):
     trained = read_trained(checkpoint, prepared)
     (prepared / "bpe" / "codes").rename(tmp_path / "codes")
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(FileNotFoundError) as missing:  # explained with the name of the file
         write_model_folder(tmp_path / "out" / "folder", trained)
+    assert missing.value.filename.endswith("codes")
     assert [*(tmp_path / "out").iterdir()] == []
     (tmp_path / "codes").rename(prepared / "bpe" / "codes")
     write_model_folder(tmp_path / "out" / "folder", trained)

@@ -2,6 +2,7 @@ import pytest
 import torch
 from fairseq import checkpoint_utils
 from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
+from fairseq.tasks import FairseqTask
 from omegaconf import OmegaConf
 
 from tests.models.contract import ARCHITECTURES, LANGUAGE_MODELS, build, inputs_for, loss_of
@@ -10,6 +11,7 @@ from tests.support.small_models import JOINT, dictionary
 from tests.support.small_models import model as small_model
 from tests.support.small_training import RECIPE, SIZES, train, write_corpus
 from tiednmt.errors import UserError
+from tiednmt.optim.nt_asgd import TiedAveragedSGD, TiedAveragedSGDConfig
 from tiednmt.tying import DECODER, INPUTS, NONE, THREE_WAY
 
 ROWS = 23  # of the dictionaries, four of them special symbols
@@ -92,6 +94,22 @@ def test_other_rows_of_an_average_are_equal(data, whole, tmp_path, fp32):
     if fp32:
         states = (state["extra_state"]["ema_fp32_params"] for state in (before, after))
         assert_these_alone_moved(*states)
+
+
+def test_other_rows_of_the_mean_of_averaged_sgd_are_equal():
+    model = small_model("three-way", train_rows="20:")
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    trained = [p for p in model.parameters() if p.requires_grad]
+    settings = {**vars(TiedAveragedSGDConfig()), "lr": [0.1], **DECAY}
+    optimizer = TiedAveragedSGD(OmegaConf.create(settings), trained)
+    task, (given, target) = FairseqTask(None), inputs_for("tied_gru")
+    for _ in range(5):
+        optimizer.optimizer.start_averaging()
+        loss_of(model, given, target).backward()
+        task.optimizer_step(optimizer, model, 0)
+        optimizer.zero_grad()
+    optimizer.optimizer.show_average(True)
+    assert_these_alone_moved(before, model.state_dict())
 
 
 def test_training_goes_on_with_the_moments_of_these_rows(data, whole, tmp_path):

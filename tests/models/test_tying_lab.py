@@ -190,6 +190,17 @@ def test_linear_ways_are_special_cases_of_none(way, arch):
     torch.testing.assert_close(scores_of(model, given), scores_of(apart, given))
 
 
+def test_the_gradient_of_private_rows_is_not_scaled(units):
+    given, target = inputs_for("tied_gru", lengths=(9, 9, 7), target_lengths=(5, 3, 4))
+    gradients = []
+    for scale in (1.0, 0.0):
+        model = build("tied_gru", private_units=str(units), input_gradient_scale=scale)
+        loss_of(model, given, target).backward()
+        gradients.append(model.encoder.input_scale.private.weight.grad)
+    assert gradients[0].any()
+    torch.testing.assert_close(*gradients)
+
+
 @pytest.mark.parametrize("arch", contract.TRANSLATION)
 @pytest.mark.parametrize("tying", [INPUTS, THREE_WAY])
 def test_private_rows_are_a_special_case_of_none(arch, tying, units, tmp_path):

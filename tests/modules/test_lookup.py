@@ -99,6 +99,18 @@ def test_a_checkpoint_from_before_there_was_a_scale_has_none(arch):
     torch.testing.assert_close(evaluated(model, arch), evaluated(old, arch))
 
 
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("option", ["4", "learned"])
+def test_a_part_of_a_checkpoint_leaves_the_scale_alone(arch, option):
+    model = build(arch, input_scale=option)
+    state, scores = model.state_dict(), evaluated(model, arch)
+    bias = {name: tensor for name, tensor in state.items() if name.endswith("output.bias")}
+    assert bias
+    for part in ({}, bias):
+        model.load_state_dict(part, strict=False)
+        assert torch.equal(evaluated(model, arch), scores)
+
+
 def test_a_state_dict_is_left_as_it_was():
     scale = LookupScale.of("learned", 6, 4.0)
     state = LookupScale.of("2", 6, 4.0).state_dict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -15,8 +16,11 @@ from fairseq_cli import generate, interactive, preprocess
 from fairseq_cli import train as fairseq_train
 from omegaconf import OmegaConf
 
+from tests.support.small_models import JOINT
 from tests.support.small_training import SIZES, train
+from tiednmt.criterions.tied_cross_entropy import TiedCrossEntropy, TiedCrossEntropyConfig
 from tiednmt.errors import UserError, explain
+from tiednmt.tasks.tied_translation import TiedTranslationConfig
 
 
 @pytest.mark.parametrize(
@@ -210,6 +214,37 @@ def test_parallelism_that_is_refused(option, changes):
         cfg.model = {"_name": "tied_gru"}
         distributed_utils.call_main(cfg, began.append)
     assert not began
+
+
+@pytest.mark.parametrize(
+    ("backend", "refused"), [("pytorch_ddp", True), ("legacy_ddp", False), ("no_c10d", False)]
+)
+def test_layerdrop_on_several_workers(backend, refused, monkeypatch):
+    cfg = OmegaConf.structured(FairseqConfig)
+    workers = {"distributed_world_size": 2, "ddp_backend": backend, "distributed_no_spawn": True}
+    cfg = OmegaConf.merge(OmegaConf.to_container(cfg), {"distributed_training": workers})
+    cfg.model = {"_name": "tied_transformer", "decoder_layerdrop": 0.1}
+    monkeypatch.setattr(distributed_utils, "distributed_main", lambda *_: None)
+    cfg.distributed_training.distributed_init_method = "tcp://localhost:1"
+    expected = pytest.raises(UserError, match=r"--decoder-layerdrop.*legacy_ddp")
+    with expected if refused else nullcontext():
+        distributed_utils.call_main(cfg, lambda _: None)
+
+
+def test_int8_is_not_for_training(data, tmp_path):
+    task = {**vars(TiedTranslationConfig()), "_name": "tied_translation", "int8": True}
+    with pytest.raises(UserError, match=r"--int8.*decoding"):
+        train(data, tmp_path, task=task)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "amp"])
+def test_gradients_of_a_scaled_loss_are_not_measured(precision):
+    config = {**vars(TiedCrossEntropyConfig()), "measure_gradients": 1, "update_freq": [1]}
+    config |= {"fp16": False, "amp": False, "sentence_avg": False, "save_dir": ".", precision: True}
+    config["train_subset"] = "train"
+    task = SimpleNamespace(source_dictionary=JOINT, target_dictionary=JOINT, datasets={})
+    with pytest.raises(UserError, match=r"--measure-gradients.*--fp16 and --amp"):
+        TiedCrossEntropy(OmegaConf.create(config), task)
 
 
 @pytest.mark.parametrize("impl", ["huffman", "fasta"])

@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None, command: str = "tiednmt export") -> 
     quiet_libraries()
 
     import tiednmt.plugin  # noqa: F401
-    from tiednmt.export.card import scores_in
+    from tiednmt.export.card import FLOAT32, INT8, scores_in
     from tiednmt.export.model_folder import write_model_folder
     from tiednmt.export.reading import read_trained
     from tiednmt.export.to_ctranslate2 import write_ctranslate2
@@ -62,8 +62,10 @@ def main(argv: Sequence[str] | None = None, command: str = "tiednmt export") -> 
 
     trained = require_ours(args.model, read_trained(args.model, args.data))
     if args.to == "tiednmt":
-        scores = scores_in(args.scores, args.model) if args.scores else None
-        write_model_folder(args.out, trained, args.int8, scores)
+        int8 = args.int8 or trained.int8
+        weights = INT8 if int8 else FLOAT32
+        scores = scores_in(args.scores, args.model, weights) if args.scores else None
+        write_model_folder(args.out, trained, int8, scores)
     elif args.to == "ctranslate2":
         write_ctranslate2(args.out, trained, args.int8 or trained.int8)
     elif args.to == "marian":

@@ -34,6 +34,8 @@ def main(argv: Sequence[str] | None = None, command: str = "tiednmt translate") 
     add_options(parser, Search)
     args = parser.parse_args(argv)
     search = from_arguments(Search, args)
+    if args.nbest is not None and args.nbest > search.beam:
+        parser.error(f"--nbest {args.nbest}: more than --beam {search.beam}")
     quiet_libraries()
 
     from tiednmt.translation.loading import load_translator

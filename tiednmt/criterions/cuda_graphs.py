@@ -37,10 +37,20 @@ class Batch(NamedTuple):
         given = sample["net_input"]
         return cls(given["src_tokens"], given["prev_output_tokens"], sample["target"])
 
-    def padded(self, pad: int, eos: int) -> Batch:
-        """This batch in one of the few shapes; sentences that are added have no target."""
-        source, previous = (_padded(tokens, pad, first=eos) for tokens in self[:2])
-        return Batch(source, previous, _padded(self.target, pad, first=pad))
+    def padded(self, pad: int, eos: int, longest: tuple[int, int]) -> Batch:
+        """This batch in one of the few shapes; sentences that are added have no target.
+
+        Args:
+            pad: index of padding.
+            eos: index of the end of a sentence.
+            longest: source and target that the model takes.
+        """
+        of_source, of_target = longest
+        return Batch(
+            _padded(self.source, pad, eos, of_source),
+            _padded(self.previous, pad, eos, of_target),
+            _padded(self.target, pad, pad, of_target),
+        )
 
     @property
     def net_input(self) -> dict[str, Tensor]:
@@ -53,10 +63,10 @@ class Batch(NamedTuple):
         }
 
 
-def _padded(tokens: Tensor, pad: int, first: int) -> Tensor:
+def _padded(tokens: Tensor, pad: int, first: int, longest: int) -> Tensor:
     """B × T in one of the few shapes; sentences that are added are padding after ``first``."""
     batch, length = tokens.shape
-    shape = _up_to(batch, GRAPH_SENTENCES), _up_to(length, GRAPH_TOKENS)
+    shape = _up_to(batch, GRAPH_SENTENCES), min(_up_to(length, GRAPH_TOKENS), longest)
     padded = tokens.new_full(shape, pad)
     padded[:batch, :length] = tokens
     padded[batch:, 0] = first  # attention needs something to attend to
@@ -88,6 +98,7 @@ class GraphedLoss:
 
     def __init__(self, model: nn.Module, loss_of: LossOf, pad: int, eos: int) -> None:
         self.loss_of, self.pad, self.eos = loss_of, pad, eos
+        self.longest: tuple[int, int] = model.max_positions()  # type: ignore[operator]
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.gradients: list[Tensor] = []  # where graphs leave them
         self._seen: set[tuple[torch.Size, ...]] = set()
@@ -97,7 +108,7 @@ class GraphedLoss:
     def __call__(self, sample: dict[str, Any]) -> SequenceLoss:
         """Of a batch of fairseq's, to be differentiated once, before the next."""
         # before autograd knows of it: a graph is captured where no parameter is in use
-        loss, nll = self.run(Batch.of(sample).padded(self.pad, self.eos))
+        loss, nll = self.run(Batch.of(sample).padded(self.pad, self.eos, self.longest))
         apply: Any = _Differentiated.apply
         return SequenceLoss(apply(loss, self.gradients, *self.parameters), nll)
 

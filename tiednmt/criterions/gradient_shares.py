@@ -7,7 +7,6 @@ its gradient is the sum of what the three add (Press & Wolf 2017, section 3). Lo
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -21,6 +20,7 @@ from fairseq.data import Dictionary
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from tiednmt.criterions import measurements
 from tiednmt.errors import UserError
 from tiednmt.frequency import (
     BOTH,
@@ -142,9 +142,7 @@ class GradientShares:
         }
         if self._rows:
             record["rows"] = {side: len(those) for side, those in self._rows.items()}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        measurements.append(self.path, record)
 
     def _by_band(self, use: str, rows: Tensor) -> list[dict[str, Any]]:
         order = self._orders[use == SOURCE_INPUT].to(rows.device)
@@ -222,46 +220,23 @@ def _cosines(gradients: Mapping[str, Tensor], norms: Mapping[str, float]) -> dic
     }
 
 
-_OF_DAMAGE = (
-    *(ValueError, KeyError, IndexError, TypeError, AttributeError),
-    *(RecursionError, OverflowError),
-)
-
-
 def read_gradient_shares(folder: Path) -> list[dict[str, Any]]:
     """The measured updates, in order; none where nothing was measured.
-
-    Of an update that was measured twice, since training went on from an earlier checkpoint, it is
-    the later.
 
     Raises:
         UserError: the file is damaged.
     """
-    path = folder / FILE
-    if not path.is_file():
-        return []
-    records: dict[int, dict[str, Any]] = {}
-    shape = None
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        try:
-            record = json.loads(line)
-            measured = _checked_shape(record)
-        except _OF_DAMAGE:
-            measured = None
-        if measured is None or shape not in (None, measured):
-            raise UserError(f"{path}, line {number}: damaged; remove the line")
-        shape, records[record["update"]] = measured, record
-    return [records[update] for update in sorted(records)]
+    return measurements.read(folder / FILE, _shape)
 
 
-def _checked_shape(record: dict[str, Any]) -> Any:
+def _shape(record: dict[str, Any]) -> Any:
     """What a line measures, the same in all of a file, or one of the errors of reading it."""
     shape, numbers = {}, list(record["cosines"].values())
     for name, use in record["uses"].items():
         shape[name] = [(int(band["ranks"][0]), int(band["ranks"][1])) for band in use["bands"]]
         numbers += [use["norm"], *(band["norm"] for band in use["bands"])]
         numbers += use.get("sides", {}).values()
-    counts = [record["update"], *record.get("rows", {}).values()]
+    counts = record.get("rows", {}).values()
     whole = all(type(count) is int and count >= 0 for count in counts)
     if not (whole and all(map(math.isfinite, numbers))):
         raise ValueError

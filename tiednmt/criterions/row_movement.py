@@ -6,7 +6,6 @@ of the input embedding only the rows of the words that were read.
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from statistics import fmean
@@ -16,7 +15,7 @@ import torch
 from fairseq.data import Dictionary
 from torch import Tensor
 
-from tiednmt.errors import UserError
+from tiednmt.criterions import measurements
 from tiednmt.frequency import bands, frequency_order
 from tiednmt.tying import SOURCE_INPUT, Embeddings, matrices
 
@@ -62,9 +61,7 @@ class RowMovement:
             " = ".join(names): self._by_band(names, weight.float() - self._before[names].float())
             for names, weight in now.items()
         }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"update": update, "matrices": measured}) + "\n")
+        measurements.append(self.path, {"update": update, "matrices": measured})
 
     def _by_band(self, names: tuple[str, ...], change: Tensor) -> list[dict[str, Any]]:
         order = self._orders[0 if SOURCE_INPUT in names else 1].to(change.device)
@@ -90,18 +87,7 @@ def read_row_movement(folder: Path) -> dict[str, Any] | None:
     Raises:
         UserError: the file is damaged.
     """
-    path = folder / FILE
-    if not path.is_file():
-        return None
-    records: list[dict[str, Any]] = []
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        try:
-            record = _checked(json.loads(line)["matrices"])
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
-            record = None
-        if record is None or (records and _shape(record) != _shape(records[0])):
-            raise UserError(f"{path}, line {number}: damaged; remove the line")
-        records.append(record)
+    records = [record["matrices"] for record in measurements.read(folder / FILE, _shape)]
     if not records:
         return None
     bands = {name: zip(*(r[name] for r in records), strict=True) for name in records[0]}
@@ -111,20 +97,18 @@ def read_row_movement(folder: Path) -> dict[str, Any] | None:
     }
 
 
-def _checked(matrices: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """What is in a line, or one of the errors of reading it."""
-    for of_name in matrices.values():
+def _shape(record: dict[str, Any]) -> dict[str, list[Any]]:
+    """The bands of each matrix in a line, or one of the errors of reading it."""
+    shape = {}
+    for name, of_name in record["matrices"].items():
         for band in of_name:
             first, last = band["ranks"]
             if not (1 <= int(first) <= int(last) and int(band["moved"]) >= 0):
                 raise ValueError
             if not math.isfinite(band["distance"]):
                 raise ValueError
-    return matrices
-
-
-def _shape(matrices: dict[str, list[dict[str, Any]]]) -> dict[str, list[Any]]:
-    return {name: [band["ranks"] for band in of_name] for name, of_name in matrices.items()}
+        shape[name] = [band["ranks"] for band in of_name]
+    return shape
 
 
 def _mean(band: tuple[dict[str, Any], ...]) -> dict[str, Any]:

@@ -103,6 +103,11 @@ class TiedCrossEntropy(FairseqCriterion):
         self.row_movement = self._observer(RowMovement, "measure_rows", cfg)
         shares = partial(GradientShares, training_data=lambda: task.datasets.get(cfg.train_subset))
         self.gradient_shares = self._observer(shares, "measure_gradients", cfg)
+        if cfg.measure_gradients and (cfg.fp16 or cfg.amp):
+            raise UserError(
+                "--measure-gradients: the loss of --fp16 and --amp is scaled, and so are its "
+                "gradients; use single precision, or common.bf16=true of fairseq-hydra-train"
+            )
 
     def _observer(self, kind: Callable[..., Any], option: str, cfg: TiedCrossEntropyConfig) -> Any:
         """What measures every so many updates, on the first worker; None where it is off."""

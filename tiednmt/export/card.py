@@ -11,9 +11,10 @@ from typing import Any
 from tiednmt import __version__
 from tiednmt.errors import UserError
 from tiednmt.export.trained import TrainedModel
+from tiednmt.metrics import metric_names
 
 Scores = Mapping[str, Mapping[str, Mapping[str, Any]]]  # test set → metric → score and signature
-_METRICS = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER"}
+FLOAT32, INT8 = "float32", "int8"  # weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,34 +54,41 @@ def card(
     }
 
 
-def scores_of(evaluation: Mapping[str, Any], model: Path) -> dict[str, dict[str, dict[str, Any]]]:
+def scores_of(
+    evaluation: Mapping[str, Any], model: Path, weights: str
+) -> dict[str, dict[str, dict[str, Any]]] | None:
     """The scores of a model in what ``evaluate`` found, by test set and metric.
 
-    Raises:
-        StopIteration: none of its systems is this model alone.
+    None if, on one of the test sets, no system is this model alone with weights of this dtype.
     """
-    return {
-        subset: next(
-            {name: {key: one[name][key] for key in ("score", "signature")} for name in _METRICS}
-            for one in result["systems"]
-            if Path(one["checkpoint"]).absolute() == model.absolute()
-        )
-        for subset, result in evaluation["subset"].items()
-    }
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for subset, result in evaluation["subset"].items():
+        for one in result["systems"]:
+            same = Path(one["checkpoint"]).absolute() == model.absolute()
+            if same and one.get("weights", FLOAT32) == weights:
+                found[subset] = {
+                    name: {key: one[name][key] for key in ("score", "signature")}
+                    for name in metric_names(one)
+                }
+    return found if len(found) == len(evaluation["subset"]) else None
 
 
-def scores_in(path: Path, checkpoint: Path) -> dict[str, dict[str, dict[str, Any]]]:
-    """The scores of a checkpoint in what ``evaluate --json`` wrote, by test set and metric.
+def scores_in(path: Path, model: Path, weights: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """The scores of a model in what ``evaluate --json`` wrote, by test set and metric.
 
     Raises:
-        UserError: no such file, or none of its systems is this checkpoint alone.
+        UserError: no such file, or none of its systems is this model alone with such weights.
     """
     try:
-        found = scores_of(json.loads(path.read_text(encoding="utf-8")), checkpoint)
-    except StopIteration:
-        raise UserError(f"--scores {path}: has none of {checkpoint}") from None
+        found = scores_of(json.loads(path.read_text(encoding="utf-8")), model, weights)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"--scores {path}: not what tiednmt evaluate --json wrote") from None
+    if found is None:
+        option = " --int8" if weights == INT8 else ""
+        raise UserError(
+            f"--scores {path}: has none of {model} with {weights} weights; write them with "
+            f"tiednmt evaluate{option} --json, or leave --scores out"
+        )
     return found
 
 
@@ -101,9 +109,9 @@ def page(content: Mapping[str, Any]) -> str:
         "tie signature": _code(content["tie"]),
     }
     scored = [
-        f"| {subset} | {_METRICS[name]} | {one['score']:.2f} | {_code(one['signature'])} |"
+        f"| {subset} | {name} | {metrics[key]['score']:.2f} | {_code(metrics[key]['signature'])} |"
         for subset, metrics in content["scores"].items()
-        for name, one in metrics.items()
+        for key, name in metric_names(metrics).items()
     ]
     table = ["", "## Scores", "", "| test set | metric | score | signature |", "|---|---|---|---|"]
     lines = [

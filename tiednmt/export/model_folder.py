@@ -29,7 +29,7 @@ from torch import Tensor
 
 from tiednmt import __version__
 from tiednmt.errors import UserError
-from tiednmt.export.card import Origin, Scores, card, page
+from tiednmt.export.card import FLOAT32, INT8, Origin, Scores, card, page
 from tiednmt.export.int8 import rounded, unrounded
 from tiednmt.export.safetensors import TensorFile, write_tensors
 from tiednmt.export.trained import TrainedModel
@@ -41,7 +41,6 @@ from tiednmt.text.pipeline import TextPipeline
 CONFIG, WEIGHTS, SEGMENTATION = "config.json", "model.safetensors", "segmentation"
 CARD, README = "card.json", "README.md"
 FORMAT = 1
-FLOAT32, INT8 = "float32", "int8"
 
 
 def is_model_folder(path: Path) -> bool:

@@ -1,8 +1,7 @@
-// The steps of tiednmt/modules/gru.py, lstm.py and attention.py, the loss of cross_entropy.py, the
-// attention of packed_attention.py, dropout and what a step of decoding does between its products,
-// on a CPU, with the numbers of what is written there
-// in torch: one pass over what lies in the cache instead of one for each operation. cpu.py is their
-// caller.
+// CPU kernels for the steps of tiednmt/modules/gru.py, lstm.py and attention.py, the loss of
+// cross_entropy.py, packed attention, dropout, and what a decoding step does between its products.
+// They compute the formulas written there in torch, in one pass over data in the cache instead of
+// one pass per operation. Called from cpu.py.
 //
 // They run on the threads of torch, whose OpenMP library they share. What a thread does to a row is
 // compiled for several generations of CPUs; the one at hand is chosen when it is loaded.
@@ -22,7 +21,6 @@
   static __attribute__((noinline, target_clones("avx512f", "fma", "default")))
 #else
 #define FOR_EVERY_CPU static
-// AVX2 alone does not multiply and add at once; CPUs that have it know FMA too.
 #define PRODUCT_FOR_EVERY_CPU static
 #endif
 #define INLINE static inline __attribute__((always_inline))
@@ -242,13 +240,13 @@ FOR_EVERY_CPU void add_row(int64_t columns, const float *addend,
 }
 
 // log Σ exp
-template <class T> FOR_EVERY_CPU T log_partition_of_row(int64_t types, const T *__restrict scores) {
+template <class T> FOR_EVERY_CPU T log_partition_of_row(int64_t vocab, const T *__restrict scores) {
   T most = -std::numeric_limits<T>::infinity(), total = 0;
 #pragma omp simd reduction(max : most)
-  for (int64_t j = 0; j < types; j++)
+  for (int64_t j = 0; j < vocab; j++)
     most = scores[j] > most ? scores[j] : most;
 #pragma omp simd reduction(+ : total)
-  for (int64_t j = 0; j < types; j++)
+  for (int64_t j = 0; j < vocab; j++)
     total += exponential(scores[j] - most);
   return most + std::log(total);
 }
@@ -256,7 +254,7 @@ template <class T> FOR_EVERY_CPU T log_partition_of_row(int64_t types, const T *
 // Of a sentence's continuations, the best so far.
 template <class T> struct Best {
   T *sums;         // count of them, falling
-  int64_t *places; // row * types + type
+  int64_t *places; // row * vocab + entry
   int64_t count;
 
   void insert(T sum, int64_t place) {
@@ -282,9 +280,9 @@ template <class T> FOR_EVERY_CPU T highest(const T *__restrict scores) {
 
 // The continuations of one row, whose log-probability so far is `base`.
 template <class T>
-void best_of_row(int64_t types, const T *scores, T base, int64_t first_place, Best<T> best) {
-  for (int64_t start = 0; start < types; start += LOOKED_AT) {
-    const int64_t end = std::min(start + LOOKED_AT, types);
+void best_of_row(int64_t vocab, const T *scores, T base, int64_t first_place, Best<T> best) {
+  for (int64_t start = 0; start < vocab; start += LOOKED_AT) {
+    const int64_t end = std::min(start + LOOKED_AT, vocab);
     if (end - start == LOOKED_AT && !(highest(scores + start) + base > best.sums[best.count - 1]))
       continue;
     for (int64_t j = start; j < end; j++)
@@ -319,7 +317,7 @@ FOR_EVERY_CPU void rescale_row(int64_t columns, float row_scale, const float *__
   }
 }
 
-// What a token's scores over all types come to.
+// What a token's scores over the vocabulary come to.
 template <class T> struct TokenLoss {
   T nll, uniform; // −log p[gold] and −Σ_v log p[v]
 };
@@ -330,19 +328,19 @@ struct Smoothing {
 
 // The gradient of the loss replaces the products, unless there is no `grad_bias` to add it to.
 template <class T, class P>
-FOR_EVERY_CPU TokenLoss<T> loss_of_row(int64_t types, P *__restrict products, const T *__restrict bias,
+FOR_EVERY_CPU TokenLoss<T> loss_of_row(int64_t vocab, P *__restrict products, const T *__restrict bias,
                                 int64_t gold, T counts, Smoothing smoothing, T *__restrict scores,
                                 T *__restrict grad_bias) {
   T most = -std::numeric_limits<T>::infinity();
 #pragma omp simd reduction(max : most)
-  for (int64_t j = 0; j < types; j++) {
+  for (int64_t j = 0; j < vocab; j++) {
     scores[j] = widen(products[j]) + bias[j];
     most = scores[j] > most ? scores[j] : most;
   }
   const T gold_score = scores[gold] - most;
   T total = 0, all_scores = 0;
 #pragma omp simd reduction(+ : total, all_scores)
-  for (int64_t j = 0; j < types; j++) {
+  for (int64_t j = 0; j < vocab; j++) {
     const T score = scores[j] - most;
     const T power = exponential(score);
     all_scores += score;
@@ -350,13 +348,13 @@ FOR_EVERY_CPU TokenLoss<T> loss_of_row(int64_t types, P *__restrict products, co
     scores[j] = power;
   }
   const T log_total = std::log(total);
-  const TokenLoss<T> loss = {log_total - gold_score, types * log_total - all_scores};
+  const TokenLoss<T> loss = {log_total - gold_score, vocab * log_total - all_scores};
   if (!grad_bias)
     return loss;
   const T scale = counts / total, less = counts * T(smoothing.of_others);
   scores[gold] -= total * T(smoothing.of_target);
 #pragma omp simd
-  for (int64_t j = 0; j < types; j++) {
+  for (int64_t j = 0; j < vocab; j++) {
     const T grad = scores[j] * scale - less;
     grad_bias[j] += grad;
     narrow(grad, products[j]);
@@ -804,21 +802,21 @@ void attend(const Matrix *m, int64_t batch, int64_t rows, AttentionSizes n) {
   });
 }
 
-template <class T> void log_partition(const Matrix *m, int64_t batch, int64_t rows, int64_t types) {
-  for_each_row(batch, rows, types, [=](int64_t b, int64_t k) {
-    *row_of<T>(m[1], b, k) = log_partition_of_row(types, row_of<T>(m[0], b, k));
+template <class T> void log_partition(const Matrix *m, int64_t batch, int64_t rows, int64_t vocab) {
+  for_each_row(batch, rows, vocab, [=](int64_t b, int64_t k) {
+    *row_of<T>(m[1], b, k) = log_partition_of_row(vocab, row_of<T>(m[0], b, k));
   });
 }
 
 template <class T>
-void best(const Matrix *m, int64_t batch, int64_t rows, int64_t types, int64_t count) {
-  for_each_row(batch, 1, rows * types, [=](int64_t b, int64_t) {
+void best(const Matrix *m, int64_t batch, int64_t rows, int64_t vocab, int64_t count) {
+  for_each_row(batch, 1, rows * vocab, [=](int64_t b, int64_t) {
     const Best<T> best = {row_of<T>(m[2], 0, b), row_of<int64_t>(m[3], 0, b), count};
     std::fill(best.sums, best.sums + count, -std::numeric_limits<T>::infinity());
     for (int64_t i = 0; i < count; i++)
       best.places[i] = i;
     for (int64_t k = 0; k < rows; k++)
-      best_of_row(types, row_of<T>(m[0], b, k), row_of<T>(m[1], 0, b)[k], k * types, best);
+      best_of_row(vocab, row_of<T>(m[0], b, k), row_of<T>(m[1], 0, b)[k], k * vocab, best);
   });
 }
 
@@ -869,7 +867,7 @@ void drop(const Matrix *m, int64_t count, uint64_t seed, int64_t threshold, doub
 
 // Each thread adds up the gradient of the bias over its tokens in a row of its own.
 template <class T, class P>
-void loss(const Matrix *m, int64_t tokens, int64_t types, int64_t threads, Smoothing smoothing) {
+void loss(const Matrix *m, int64_t tokens, int64_t vocab, int64_t threads, Smoothing smoothing) {
   const int64_t *gold = row_of<int64_t>(m[2], 0, 0);
   const T *bias = row_of<T>(m[1], 0, 0), *counts = row_of<T>(m[3], 0, 0);
   T *nll = row_of<T>(m[4], 0, 0), *uniform = row_of<T>(m[5], 0, 0);
@@ -879,7 +877,7 @@ void loss(const Matrix *m, int64_t tokens, int64_t types, int64_t threads, Smoot
     T *grad_bias = m[7].data ? row_of<T>(m[7], 0, thread) : nullptr;
     const int64_t end = tokens * (thread + 1) / threads;
     for (int64_t i = tokens * thread / threads; i < end; i++) {
-      const TokenLoss<T> found = loss_of_row(types, row_of<P>(m[0], 0, i), bias, gold[i],
+      const TokenLoss<T> found = loss_of_row(vocab, row_of<P>(m[0], 0, i), bias, gold[i],
                                              counts[i], smoothing, scores, grad_bias);
       nll[i] = found.nll;
       uniform[i] = found.uniform;
@@ -911,11 +909,11 @@ void loss(const Matrix *m, int64_t tokens, int64_t types, int64_t threads, Smoot
                        int64_t width) {                                                           \
     attend_back<T>(m, rows, {length, size, width});                                               \
   }                                                                                               \
-  void log_partition_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t types) {           \
-    log_partition<T>(m, batch, rows, types);                                                      \
+  void log_partition_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t vocab) {           \
+    log_partition<T>(m, batch, rows, vocab);                                                      \
   }                                                                                               \
-  void best_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t types, int64_t count) {     \
-    best<T>(m, batch, rows, types, count);                                                        \
+  void best_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t vocab, int64_t count) {     \
+    best<T>(m, batch, rows, vocab, count);                                                        \
   }                                                                                               \
   void drop_##T(const Matrix *m, int64_t count, int64_t seed, int64_t threshold, double scale) {  \
     drop<T>(m, count, seed, threshold, scale);                                                    \
@@ -947,16 +945,16 @@ void round_rows_float(const Matrix *m, int64_t rows, int64_t columns) {
 void rescale_float(const Matrix *m, int64_t rows, int64_t columns) {
   rescale(m, rows, columns);
 }
-void loss_float(const Matrix *m, int64_t tokens, int64_t types, int64_t threads, double of_target,
+void loss_float(const Matrix *m, int64_t tokens, int64_t vocab, int64_t threads, double of_target,
                 double of_others) {
-  loss<float, float>(m, tokens, types, threads, {of_target, of_others});
+  loss<float, float>(m, tokens, vocab, threads, {of_target, of_others});
 }
-void loss_double(const Matrix *m, int64_t tokens, int64_t types, int64_t threads,
+void loss_double(const Matrix *m, int64_t tokens, int64_t vocab, int64_t threads,
                  double of_target, double of_others) {
-  loss<double, double>(m, tokens, types, threads, {of_target, of_others});
+  loss<double, double>(m, tokens, vocab, threads, {of_target, of_others});
 }
-void loss_rounded(const Matrix *m, int64_t tokens, int64_t types, int64_t threads,
+void loss_rounded(const Matrix *m, int64_t tokens, int64_t vocab, int64_t threads,
                   double of_target, double of_others) {
-  loss<float, Rounded>(m, tokens, types, threads, {of_target, of_others});
+  loss<float, Rounded>(m, tokens, vocab, threads, {of_target, of_others});
 }
 }

@@ -2,7 +2,6 @@
 
 None changes a result, only its time or memory. Measure anew on another kind of machine, where the
 command says how. "EPYC" is a virtual AMD EPYC with 4 cores (AVX512_BF16).
-
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 # Scores of the loss that are held at once: as many as fit the cache of a CPU; on a GPU so many that
 # launches do not count. EPYC, 4 threads, 2026-11-23:
 #   python -m scripts.benchmark output-layer --threads 4
-# The GPU's is a guess: no GPU was available.
+# The GPU's is not tuned; the H100 figures in docs/gpu.md were taken with it.
 LOSS_SCORES_ON_CPU, LOSS_SCORES_ON_GPU = 2**22, 2**27
 # Tokens of a chunk of the loss, at least, that make a product worth its pass over V. As above.
 LOSS_TOKENS = 320
@@ -35,17 +34,19 @@ DECODING_TABLE = 2**25
 SENTENCES_OF_A_GROUP = 16
 # Tokens of the longest sentence up to which attention among packed rows takes less time than
 # torch's own on a padded batch: 10 ms against 17 at 13 tokens, 27 against 21 at 200, for 3,000 rows
-# of 128 in 4 heads, forward and backward. A virtual Xeon with 2 cores, 1 thread, 2026-11-26.
+# of 128 in 4 heads, forward and backward. A virtual Xeon with 2 cores, 1 thread, 2026-11-26:
+#   python -m scripts.benchmark train --threads 1 --experiment multi30k-en-de-transformer
 ATTENTION_TOKENS = 128
 # Bytes that glibc keeps for the next tensor, and the size of tensors it keeps them for; kernels
-# that oneDNN and ideep keep (1,024 each by default). As above.
+# that oneDNN and ideep keep (1,024 each by default). EPYC, 2026-11-23:
+#   python -m scripts.benchmark train --threads 4
 FREED_BYTES_KEPT, SMALL_TENSOR_BYTES = 2**30, 2**25
 ONEDNN_KERNELS_KEPT, IDEEP_KERNELS_KEPT = 64, 1
 
 # Shapes of the batches that CUDA graphs are captured for: multiples of so many sentences and of so
-# many tokens, and how many graphs are kept. Guesses.
+# many tokens, and how many graphs are kept. Not tuned; the H100 figures were taken with them.
 GRAPH_SENTENCES, GRAPH_TOKENS, GRAPHS_AT_MOST = 16, 4, 256
 
 # Numbers of a row that a program of a GRU's step has, and that one of the attention holds at once.
-# Vocabulary entries that a program of the loss holds at once. Guesses.
+# Vocabulary entries that a program of the loss holds at once. Not tuned; as for the graphs.
 GPU_BLOCK, GPU_TILE, GPU_LOSS_BLOCK = 256, 4096, 4096

@@ -1,8 +1,9 @@
 """Linear layers: the dtype of their products, and the copies of their weights for decoding.
 
-The precision of products belongs to a model, as :func:`set_matmul_precision` says. Under ``medium``
-the products of training round both factors to bfloat16 on a CPU that multiplies it (AVX512_BF16 or
-AMX) and to TF32 on a GPU. Weights, states, gradients and all sums outside of a product stay in
+The precision of products belongs to a model, as :func:`set_matmul_precision` says. Under
+``medium``, products in training are computed in bfloat16 on a CPU that multiplies it (AVX512_BF16
+or AMX): both factors and the result are rounded, sums inside a product are not. On a GPU the
+factors are rounded to TF32. Weights, states, optimizer moments and sums of several products stay in
 float32. Without gradients (validation, decoding) a CPU rounds nothing.
 """
 

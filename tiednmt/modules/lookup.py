@@ -31,13 +31,14 @@ class LookupScale(nn.Module):
     """Multiplies the rows that are looked up in an embedding matrix.
 
     Rows are only useful with the factor they were trained with. So the state dict stores it, and
-    loading sets it whatever the options say. A state dict without a factor was trained with 1.
+    loading sets it whatever the options say. A state dict that holds the matrix without a factor
+    was trained with 1; one without the matrix changes nothing.
 
     Args:
         start: the factor, or what it starts from.
         learned: whether it is a parameter.
         gradient_scale: a factor on the matrix's gradient from the lookups, in addition to
-            ``start`` (Lopardo et al. 2026, arXiv 2603.26663).
+            ``start`` (Lopardo et al. 2026, arXiv 2603.26663). Private rows have none.
         up: a layer without bias that projects shorter rows up to the embedding's size, initialised
             to keep their norm (factorised embeddings: Lan et al. 2020, ALBERT).
         private: rows that replace those of the matrix.
@@ -107,13 +108,13 @@ class LookupScale(nn.Module):
         Returns:
             … × numbers per embedding.
         """
+        if self.gradient_scale != 1:
+            rows = _ScaledGradient.apply(rows, self.gradient_scale)
         if self.private is not None:
             assert tokens is not None, (
                 "the side that has private rows says which tokens it looks up"
             )
             rows = self.private(rows, tokens)
-        if self.gradient_scale != 1:
-            rows = _ScaledGradient.apply(rows, self.gradient_scale)
         if self.factor is not None:
             rows = rows * self.factor
         elif self.start != 1:
@@ -132,14 +133,13 @@ class LookupScale(nn.Module):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
-        constant = state_dict.pop(prefix + CONSTANT, torch.tensor(1.0))
+        stored = [state_dict.pop(prefix + name, None) for name in (FACTOR, CONSTANT)]
+        factor = next((one for one in stored if one is not None), None)
         if self.factor is not None:
-            state_dict.setdefault(prefix + FACTOR, constant.to(self.factor.dtype))
-        else:
-            value = float(state_dict.pop(prefix + FACTOR, constant))
-            if not math.isclose(value, self.start, rel_tol=1e-5):
-                logger.info("lookups are scaled by %g, as in the checkpoint", value)
-                self.start = value
+            state_dict[prefix + FACTOR] = self.factor if factor is None else factor
+        elif factor is not None and not math.isclose(float(factor), self.start, rel_tol=1e-5):
+            self.start = float(factor)
+            logger.info("lookups are scaled by %g, as in the checkpoint", self.start)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     @property
@@ -151,6 +151,18 @@ class LookupScale(nn.Module):
         """For ``print(model)``."""
         learned = ", learned" if self.factor is not None else ""
         return f"{self.value:g}{learned}, gradient_scale={self.gradient_scale:g}"
+
+
+def scale_old_lookups_by_one(
+    _side: nn.Module, state: dict[str, Any], prefix: str, *_: object
+) -> None:
+    """Load-state-dict pre-hook of a module with ``embedding`` and ``input_scale``.
+
+    A matrix that comes without a factor was trained with 1.
+    """
+    names = [f"{prefix}input_scale.{name}" for name in (FACTOR, CONSTANT)]
+    if f"{prefix}embedding.weight" in state and not any(name in state for name in names):
+        state[names[1]] = torch.tensor(1.0)
 
 
 class PrivateRows(nn.Module):

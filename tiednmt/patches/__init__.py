@@ -58,7 +58,7 @@ PATCHES = (
     end_where_told,  # a finished run that is started again trains one update more
     stop_loading_at_exit,  # a thread is left at work, and Python aborts
     end_process_groups,  # threads of gloo are left at work
-    share_gradients_on_cpus,  # the default of --ddp-backend wants a GPU
+    share_gradients_on_cpus,  # pytorch_ddp, the default, passes on a GPU id even with --cpu
     cut_long_lines,  # a line that is too long takes others with it
     refuse_texts_for_numbers,  # a text for --lr ends in a traceback
     refuse_what_cannot_work,  # options that fail for every model end in a traceback

@@ -32,7 +32,9 @@ def hold_rows_in_training() -> None:
     def hold_in_step(
         step: Callable[..., None], self: FairseqTask, optimizer: Any, model: Any, update_num: int
     ) -> None:
-        with getattr(model, "updating", nullcontext)():
+        held = getattr(model, "held_rows", None)
+        means = nullcontext() if held is None else held.kept(_means(optimizer, model))
+        with getattr(model, "updating", nullcontext)(), means:
             step(self, optimizer, model, update_num)
 
     def hold_in_average(
@@ -47,6 +49,13 @@ def hold_rows_in_training() -> None:
 
     patch(FairseqTask, "optimizer_step", hold_in_step)
     patch(EMA, "_step_internal", hold_in_average)
+
+
+def _means(optimizer: Any, model: Any) -> dict[str, Tensor]:
+    """The means of ``--optimizer tied_averaged_sgd``, by name of the parameter."""
+    state = optimizer.optimizer.state if isinstance(optimizer.optimizer, AveragedSGD) else {}
+    named = model.named_parameters()
+    return {name: state[p]["other"] for name, p in named if "other" in state.get(p, ())}
 
 
 def refuse_moments_of_other_parameters() -> None:
@@ -113,11 +122,10 @@ def _show_average(trainer: Trainer, shown: bool) -> None:
 
 
 def update_in_few_launches() -> None:
-    """Let Adam, the norm of the gradient and copies between dtypes go over lists of tensors.
+    """Let Adam, the gradient norm and copies between dtypes run over lists of tensors.
 
-    The numbers stay the same.
-
-    fairseq goes over parameters one by one, unless apex is installed.
+    Without apex, fairseq launches kernels for one parameter after another. The formulas are
+    fairseq's, so the results are the same.
     """
 
     def step(

@@ -161,8 +161,17 @@ def _require_whole_models(cfg: Any) -> None:
     if parallel.find_unused_parameters:  # torch takes those of the loss for unused
         raise UserError(
             f"--find-unused-parameters: {model} uses all of its parameters, those of the output "
-            "layer outside of its forward pass; leave the option out"
+            "layer outside of its forward pass; leave the option out (layerdrop needs "
+            "--ddp-backend legacy_ddp instead)"
         )
+    backend = parallel.ddp_backend
+    if parallel.distributed_world_size > 1 and backend not in ("legacy_ddp", "no_c10d"):
+        for side in ("encoder", "decoder"):
+            if getattr(cfg.model, f"{side}_layerdrop", 0):
+                raise UserError(
+                    f"--{side}-layerdrop: with several workers it needs --ddp-backend legacy_ddp; "
+                    f"{backend} waits for the gradients of every layer"
+                )
 
 
 def _options(part: Any) -> dict[str, Any]:

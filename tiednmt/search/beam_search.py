@@ -25,7 +25,7 @@ class Hypotheses(NamedTuple):
 
     Attributes:
         sentences: N, the sentence of each hypothesis.
-        scores: N.
+        scores: N, natural log-probabilities; divided by ``lengths ** len_penalty`` if normalised.
         lengths: N, in tokens.
         tokens: M.
         attention: M × S over the source as given; M × 0 if the decoder has none.
@@ -110,11 +110,11 @@ class BeamSearch:
         first: int,
         limit: int,
     ) -> Hypotheses:
-        """The finished hypotheses of each sentence.
+        """The finished hypotheses of each sentence: ``beam`` of them, or fewer if no more end.
 
         Args:
             stepper: the decoder.
-            score: features (… × dim) → scores (… × vocabulary).
+            score: features (… × dim) → unnormalised scores (… × vocabulary), which are overwritten.
             encoder_out: of the sentences.
             sentences: how many they are.
             first: the token before the first one.

@@ -12,10 +12,11 @@
                          pairs of a unit and its cosine
 =================  ====  ======================================================================
 
-What is posted is JSON, declared as such: a page of another site cannot send that without asking for
-leave, which is never given. A request whose ``Host`` is a name other than ``localhost`` and that
-which the server was given is refused, since such a name may be anybody's (DNS rebinding). A fault
-is ``{"error": "…"}`` with status 400 (what was asked), 403 (who asks), 404, 411, 413, 415 or 503.
+What is posted is JSON, declared as such: a browser sends that cross-origin only after a preflight
+request, which this server refuses. A request whose ``Host`` is a name other than ``localhost`` and
+that which the server was given is refused, since such a name may be anybody's (DNS rebinding). An
+error is ``{"error": "…"}`` with status 400 (what was asked), 403 (who asks), 404, 411, 413, 415 or
+503.
 """
 
 from __future__ import annotations
@@ -182,7 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:
-        """What is asked is nobody's business."""
+        """Log nothing: requests hold users' text."""
 
 
 def _json(content: Mapping[str, Any]) -> tuple[str, bytes]:

@@ -28,6 +28,16 @@ class TiedTranslationTask(TranslationTask):
 
     cfg: TiedTranslationConfig
 
+    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
+        """The model, to be trained unless it comes from a checkpoint.
+
+        Raises:
+            UserError: int8 weights asked of training.
+        """
+        if self.cfg.int8 and not from_checkpoint:
+            raise UserError("--int8: is for decoding; leave it out of fairseq-train")
+        return super().build_model(cfg, from_checkpoint)
+
     def build_generator(
         self, models: Any, args: Any, seq_gen_cls: Any = None, **options: Any
     ) -> Any:

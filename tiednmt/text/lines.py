@@ -23,6 +23,7 @@ from tiednmt.errors import UserError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+STDIN = Path("/dev/stdin")
 LONGEST_LINE = 4 << 20  # bytes; a line is held in memory, in several forms
 
 
@@ -88,7 +89,7 @@ def open_bytes(path: Path, member: str | None = None) -> Iterator[IO[bytes]]:
     """
     try:
         with ExitStack() as opened:
-            file: IO[bytes] = opened.enter_context(open(path, "rb"))
+            file: IO[bytes] = opened.enter_context(_open(path))
             if member is not None:
                 zipped = _start(file).startswith(b"PK\x03\x04")
                 file = (_zip_member if zipped else _tar_member)(path, file, member, opened)
@@ -101,6 +102,12 @@ def open_bytes(path: Path, member: str | None = None) -> Iterator[IO[bytes]]:
         if error.errno is not None:  # bz2 has no error of its own
             raise
         raise _damaged(path, error) from None
+
+
+def _open(path: Path) -> IO[bytes]:
+    if path == STDIN:  # a socket cannot be opened by its path
+        return open(0, "rb", closefd=False)
+    return open(path, "rb")
 
 
 _DAMAGE = (

@@ -47,7 +47,7 @@ class Comet:
         hypotheses: Sequence[str],
         source: Sequence[str],
         references: Sequence[str],
-        normalised: str = "",
+        note: str = "",
     ) -> Score:
         """The mean over the sentences, in hundredths.
 
@@ -55,7 +55,7 @@ class Comet:
             hypotheses: one per line.
             source: of the same lines.
             references: of the same lines.
-            normalised: what was done to the references beforehand; the signature says it.
+            note: what the signature holds in addition, from a ``|`` on.
 
         Raises:
             UserError: there is no such model.
@@ -72,7 +72,7 @@ class Comet:
             score=figure(values.mean()),
             mean=figure(samples.mean()),
             ci=(figure(low), figure(high)),
-            signature=f"{signature}|refs:{normalised}" if normalised else signature,
+            signature=signature + note,
             influences=[*map(figure, jackknife(counted, lambda sums: sums[0] / sums[1]))],
         )
 
@@ -82,6 +82,14 @@ class Comet:
         data = [dict(zip(("src", "mt", "ref"), one, strict=True)) for one in sentences]
         said = self._model.predict(data, batch_size=BATCH, gpus=self._gpus)
         self._scores.update(zip(sentences, map(float, said.scores), strict=True))
+
+    def load(self) -> None:
+        """Load the model now.
+
+        Raises:
+            UserError: there is no such model.
+        """
+        _ = self._model
 
     @property
     def _is_file(self) -> bool:
@@ -94,7 +102,7 @@ class Comet:
         try:
             path = self._name if self._is_file else download_model(self._name)
             return load_from_checkpoint(path)
-        except Exception as error:  # it raises no other kind
+        except Exception as error:  # COMET raises bare Exceptions
             raise UserError(
                 f"--comet {self._name}: COMET cannot load it ({error}); give a name such as"
                 " Unbabel/wmt22-comet-da, or a checkpoint file with its hparams.yaml"

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,10 @@ def load_systems(
     named = parse_systems(texts)
     if options.input is not None and sum(map(len, named.values())) > 1:
         raise UserError("--input translates with one system")
+    if options.input is not None and scoring != DEFAULT_SCORING_OPTIONS:
+        given = (one for one in fields(scoring) if getattr(scoring, one.name) != one.default)
+        names = " and ".join(f"--{one.name.replace('_', '-')}" for one in given)
+        raise UserError(f"{names}: goes with --subset; --input only translates")
     for baseline in options.baseline:
         if baseline not in named:
             raise UserError(f"--baseline {baseline}: no such system, only {', '.join(named)}")
@@ -133,7 +137,8 @@ class _Set:
             note = self.scoring.note
             scores[TOKENISED_BLEU] = tokenised_bleu(first, [second, *more], self.language, note)
         if self.comet:
-            scores["comet"] = self.comet.score(first, source, second, self.scoring.normalised)
+            note = self.scoring.note + (f"|reference:1 of {1 + len(more)}" if more else "")
+            scores["comet"] = self.comet.score(first, source, second, note)
         return scores
 
 
@@ -184,8 +189,8 @@ class _Scored:
     """What a run of a system made of a subset."""
 
     system: Translator
-    run: str  # what it is called in the names of files
     hypotheses: list[str]
+    written: Path | None  # where they are kept
     seconds: float
     scores: Scores
 
@@ -219,18 +224,20 @@ def evaluate(
         UserError: no such subset, or it cannot be scored so.
     """
     comet = _comet(options, systems[0].device.type == "cpu")
+    if comet:
+        comet.load()
     sets = {subset: _set(prepared, subset, options, comet) for subset in subsets}
     scored: dict[str, list[_Scored]] = {subset: [] for subset in subsets}
     for system, run in zip(systems, _run_names(systems), strict=True):
         with closing(system):
             for subset, test_set in sets.items():
-                scored[subset].append(_score(system, run, search, subset, test_set))
+                scored[subset].append(_score(system, run, search, subset, test_set, output))
     by_system = {subset: _by_system(of) for subset, of in scored.items()}
     means = compare_means(by_system.values(), baselines) if len(subsets) > 1 else []
     return {
         "subset": {
             subset: {
-                "systems": [_row(one) | _written(one, subset, prepared, output) for one in of],
+                "systems": [_row(one) for one in of],
                 "comparisons": [asdict(one) for one in compare(by_system[subset], baselines)],
                 **_by_domain(of, sets[subset], baselines),
             }
@@ -275,12 +282,18 @@ def _score(
     search: Search,
     subset: str,
     test_set: _Set,
+    output: Path | None,
 ) -> _Scored:
+    """Translate and score; what is to be kept is written before anything else can fail."""
     started = time.perf_counter()
     progress = f"{run}, {subset}"
     hypotheses = system.translate(test_set.source, progress=progress, **vars(search))
     seconds = time.perf_counter() - started
-    return _Scored(system, run, hypotheses, seconds, test_set.score(hypotheses))
+    written = output and output / f"{file_name(run)}.{file_name(subset)}.{test_set.language}"
+    if written:
+        with write_whole(written) as file:
+            file.writelines(line + "\n" for line in hypotheses)
+    return _Scored(system, hypotheses, written, seconds, test_set.score(hypotheses))
 
 
 def _by_domain(
@@ -313,16 +326,6 @@ def _row(scored: _Scored) -> dict[str, Any]:
         "seconds": round(scored.seconds, 3),
         "sentences": len(scored.hypotheses),
         "device": system.device.type,
+        "weights": system.weights,
+        **({"translations": str(scored.written)} if scored.written else {}),
     }
-
-
-def _written(
-    scored: _Scored, subset: str, prepared: Prepared, output: Path | None
-) -> dict[str, str]:
-    """Where the translations are, if they are to be kept."""
-    if output is None:
-        return {}
-    name = f"{file_name(scored.run)}.{file_name(subset)}.{prepared.pipeline.target}"
-    with write_whole(output / name) as file:
-        file.writelines(line + "\n" for line in scored.hypotheses)
-    return {"translations": str(output / name)}

@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 import tiednmt.plugin  # noqa: F401
 from tiednmt.checkpoints import preferred_device
 from tiednmt.errors import UserError
+from tiednmt.export.card import FLOAT32, INT8
 from tiednmt.export.model_folder import is_model_folder
 from tiednmt.export.reading import read_trained
 from tiednmt.export.trained import TrainedModel
@@ -73,7 +74,8 @@ def load_translator(
     first = loaded[0]
     first.pipeline.load_tools()
     task = _with_our_search(first.task)
-    return Translator(name or found[0].name, found, models, task, first.pipeline, device)
+    weights = INT8 if rounds else FLOAT32
+    return Translator(name or found[0].name, found, models, task, first.pipeline, device, weights)
 
 
 def _require_alike(first: Path, one: TrainedModel, path: Path, other: TrainedModel) -> None:

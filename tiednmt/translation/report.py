@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from tiednmt.translation.metrics import METRICS, NOT_WORSE, loss, what_was_sampled
+from tiednmt.metrics import NOT_WORSE, loss, metric_names, what_was_sampled
 from tiednmt.translation.seeds import mean_and_sd, over_seeds
 
 
@@ -36,38 +36,30 @@ def scores(record: Mapping[str, Any]) -> str:
             f"{subset}: {systems[0]['sentences']:,} sentences, beam {record['beam']}, "
             f"length penalty {record['lenpen']}\n{_systems(systems)}"
         )
-        blocks += _comparisons(result["comparisons"])
+        names = metric_names(systems[0])
+        blocks += _comparisons(result["comparisons"], names)
         blocks += _domains(result.get("domains", {}))
-        names = _metrics(systems[0])
         signatures = [f"{name}: {systems[0][key]['signature']}" for key, name in names.items()]
         ties = {each["name"]: each["tie"] for each in systems if each["tie"]}
         signatures += [f"{name}: {tie}" for name, tie in ties.items()]
         blocks.append("\n".join(signatures))
-    blocks += _comparisons(
-        record["mean"]["comparisons"], f"mean of {', '.join(record['subset'])}, "
-    )
+    of_means = f"mean of {', '.join(record['subset'])}, "
+    blocks += _comparisons(record["mean"]["comparisons"], names, of_means)
     return "\n\n".join(blocks)
-
-
-def _metrics(scored: Mapping[str, Any]) -> dict[str, str]:
-    """What the metrics of a run are called: chrF is chrF++ where it looks at pairs of words."""
-    plus = "|nw:2|" in scored["chrf"]["signature"]
-    names = {**METRICS, "chrf": "chrF++"} if plus else METRICS
-    return {key: name for key, name in names.items() if key in scored}
 
 
 def _domains(domains: Mapping[str, Any]) -> list[str]:
     """A table of all domains, and the comparisons in each."""
     if not domains:
         return []
-    names = _metrics(next(iter(domains.values()))["systems"][0])
+    names = metric_names(next(iter(domains.values()))["systems"][0])
     rows = [
         [domain, f"{of['sentences']:,}", run["name"], *(f"{run[m]['score']:.2f}" for m in names)]
         for domain, of in domains.items()
         for run in of["systems"]
     ]
     table = columns(["domain", "sentences", "system", *names.values()], rows)
-    compared = (_comparisons(of["comparisons"], f"{d}, ") for d, of in domains.items())
+    compared = (_comparisons(of["comparisons"], names, f"{d}, ") for d, of in domains.items())
     return [table, *(block for blocks in compared for block in blocks)]
 
 
@@ -77,7 +69,7 @@ def _systems(runs: Iterable[Mapping[str, Any]]) -> str:
     for run in runs:
         by_name.setdefault(run["name"], []).append(run)
     several = any(len(of) > 1 for of in by_name.values())
-    names = _metrics(next(iter(by_name.values()))[0])
+    names = metric_names(next(iter(by_name.values()))[0])
     head = ["system", *["runs"] * several, "parameters", *names.values()]
     rows = []
     for name, of in by_name.items():
@@ -97,20 +89,22 @@ def _systems(runs: Iterable[Mapping[str, Any]]) -> str:
     return columns([*head, "seconds", "sentences/s"], rows)
 
 
-def _comparisons(comparisons: Iterable[Mapping[str, Any]], of: str = "") -> list[str]:
+def _comparisons(
+    comparisons: Iterable[Mapping[str, Any]], names: Mapping[str, str], of: str = ""
+) -> list[str]:
     """A table per baseline; ``of`` says what is compared where it is no single test set."""
     by_baseline = groupby(comparisons, lambda comparison: comparison["baseline"])
-    return [f"{of}against {name}; {_table(each)}" for name, each in by_baseline]
+    return [f"{of}against {name}; {_table(each, names)}" for name, each in by_baseline]
 
 
-def _table(comparisons: Iterable[Mapping[str, Any]]) -> str:
+def _table(comparisons: Iterable[Mapping[str, Any]], names: Mapping[str, str]) -> str:
     several = [*comparisons]
     about = what_was_sampled({one["over_seeds"] for one in several})
     head = ["system", "metric", "difference", "95% interval", NOT_WORSE, "p"]
     rows = [
         [
             one["system"],
-            METRICS[one["metric"]],
+            names[one["metric"]],
             f"{one['difference']:+.2f}",
             "{:+.2f} to {:+.2f}".format(*one["interval"]),
             loss(one["not_worse_by"]),

@@ -10,10 +10,10 @@ import numpy as np
 from sacrebleu.metrics import BLEU, CHRF, TER
 
 from tiednmt.errors import UserError
+from tiednmt.metrics import BETTER
 from tiednmt.text.pipeline import base_language
 from tiednmt.text.subwords import looks_segmented
 from tiednmt.text.writing import mostly_unspaced
-from tiednmt.translation.metrics import BETTER
 from tiednmt.translation.seeds import Interval
 from tiednmt.translation.significance import (
     Estimate,
@@ -51,10 +51,11 @@ Scores = dict[str, Score]  # by the keys of METRICS, and perhaps tokenised_bleu 
 class Comparison:
     """A system compared with a baseline by a metric, over all of their runs.
 
-    ``difference`` is the system's mean score less the baseline's; the true one lies in ``interval``
-    with a confidence of 95 %, and the system is ``not_worse_by`` more than that (below zero: it is
-    better by that much) with a confidence of 95 % too. ``p_value`` is two-sided. Without
-    ``over_seeds`` each has one run, and all of this is about test sentences alone.
+    ``difference`` is the system's mean score less the baseline's. The true difference lies in
+    ``interval`` with 95% confidence. With 95% confidence (one-sided), the system is worse by at
+    most ``not_worse_by``; a negative value means that it is better by at least that much.
+    ``p_value`` is two-sided. Without ``over_seeds``, each has one run, and all of this is about
+    test sentences alone.
     """
 
     baseline: str

@@ -102,5 +102,7 @@ class Evaluation:
             raise UserError("give either --subset, to score, or --input, to translate")
         if self.input is not None and (self.json or self.output):
             raise UserError("--json and --output go with --subset; --input writes to stdout")
+        if self.input is not None and self.baseline:
+            raise UserError("--baseline goes with --subset; --input only translates")
         if self.json and self.json.is_dir():
             raise UserError(f"--json {self.json}: a folder; give the name of a file")

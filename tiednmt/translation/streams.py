@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tiednmt.text.lines import read_lines
+from tiednmt.errors import UserError
+from tiednmt.text.lines import STDIN, read_lines
 from tiednmt.translation.translator import LINES_AT_ONCE, Translator
 
 
@@ -25,12 +26,19 @@ def translate_to_stdout(
         source: a path, or ``-``.
         nbest: print so many of each line instead: its number from 1, score and text, with tabs.
         **search: see :meth:`Translator.translate`.
+
+    Raises:
+        UserError: stdin or stdout is closed, or the text cannot be read.
     """
+    if sys.stdout is None:
+        raise UserError("stdout is closed; there is nowhere to write translations to")
     stdin = source == "-"
+    if stdin and sys.stdin is None:
+        raise UserError("stdin is closed; give --input FILE")
     at_once = 1 if stdin and sys.stdin.isatty() else LINES_AT_ONCE
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")
-    lines = read_lines(Path("/dev/stdin" if stdin else source))
+    lines = read_lines(STDIN if stdin else Path(source))
     try:
         if nbest is None:
             for text in translator.stream(lines, at_once=at_once, **search):

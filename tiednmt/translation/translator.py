@@ -19,6 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from tiednmt.errors import UserError
+from tiednmt.export.card import FLOAT32
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.tasks.sequence_generator import TiedSequenceGenerator
 from tiednmt.text.pipeline import TextPipeline
@@ -68,6 +69,7 @@ class Translator:
         task: the one that searches with them.
         pipeline: raw text to units and back.
         device: what they run on.
+        weights: their dtype, ``float32`` or ``int8``.
     """
 
     name: str
@@ -76,13 +78,14 @@ class Translator:
     task: TranslationTask
     pipeline: TextPipeline
     device: torch.device
+    weights: str = FLOAT32
     _generators: dict[Search, Any] = field(default_factory=dict, init=False, repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False)
 
     @property
     def parameters(self) -> int:
-        """Parameters of one model of the ensemble, shared ones counted once."""
-        return sum(parameter.numel() for parameter in self.models[0].parameters())
+        """Parameters of all models, each tied matrix counted once per model."""
+        return sum(p.numel() for model in self.models for p in model.parameters())
 
     @property
     def tie_signature(self) -> str | None:
@@ -189,10 +192,13 @@ class Translator:
 
         Args:
             lines: read ``at_once`` at a time, and translated before the next are read.
-            nbest: see there.
-            details: see there.
+            nbest: as in :meth:`translate`.
+            details: as in :meth:`translate`.
             at_once: with 1, each line is answered before the next is read.
-            **search: see there.
+            **search: as in :meth:`translate`.
+
+        Raises:
+            UserError: at the first item, as :meth:`translate`.
         """
         return self._stream(_lines(lines), nbest, details, search, None, at_once)
 
@@ -207,7 +213,7 @@ class Translator:
     ) -> Iterator[Any]:
         settings = _search(search)
         if nbest is not None and not 1 <= nbest <= settings.beam:
-            raise UserError(f"nbest {nbest}: must be from 1 to the beam, {settings.beam}")
+            raise UserError(f"nbest {nbest}: must be from 1 to beam ({settings.beam})")
         rest = iter(lines)
         while chunk := list(islice(rest, at_once)):
             for found in self._chunk(chunk, settings, nbest or 1, details, bar):
@@ -291,14 +297,15 @@ class Translator:
         self, lines: Sequence[str], search: Search, bar: Any = None
     ) -> Iterator[tuple[int, Tensor, list[dict[str, Any]]]]:
         """As :meth:`hypotheses`, with all hypotheses of each line, the best first."""
-        generator = self._generator(search)
         sources = {i: self._source(line) for i, line in enumerate(lines) if line.strip()}
         lengths = {i: len(source) for i, source in sources.items()}
         for batch in equal_length_batches(lengths, search.max_tokens, search.max_sentences):
             tokens = torch.stack([sources[i] for i in batch]).to(self.device)
             sizes = torch.full((len(batch),), tokens.size(1), device=self.device)
             sample = {"net_input": {"src_tokens": tokens, "src_lengths": sizes}}
-            ranked = self.task.inference_step(generator, self.models, sample)
+            with self._lock:  # its processes serve one batch at a time
+                generator = self._generator(search)
+                ranked = self.task.inference_step(generator, self.models, sample)
             for i, hypotheses in zip(batch, ranked, strict=True):
                 yield i, sources[i], hypotheses
             if bar is not None:

@@ -15,6 +15,7 @@ from scripts.lab.records.schema import (
     TrainedRow,
     Validation,
 )
+from tiednmt.metrics import NOT_WORSE, loss
 from tiednmt.show.figures import (
     Axis,
     Block,
@@ -33,7 +34,6 @@ from tiednmt.show.parts import (
     over_training,
     p_text,
 )
-from tiednmt.translation.metrics import NOT_WORSE, loss
 from tiednmt.translation.seeds import Interval
 
 NOTE_OF_SEEDS = "Error bars: 95 % confidence interval of the mean over seeds (Student's t)."

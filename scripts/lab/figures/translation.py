@@ -21,10 +21,10 @@ from scripts.lab.figures.experiment import (
 )
 from scripts.lab.records.schema import TranslationRecord, TranslationRow
 from tiednmt.errors import UserError
+from tiednmt.metrics import BETTER, METRICS, NOT_WORSE, loss, what_was_sampled
 from tiednmt.modes import NONE, TYINGS
 from tiednmt.show.figures import Axis, Bullets, Cell, Figures, Part, Picture, Table
 from tiednmt.show.parts import MEGABYTE, p_text
-from tiednmt.translation.metrics import BETTER, METRICS, NOT_WORSE, loss, what_was_sampled
 from tiednmt.translation.seeds import (
     Interval,
     SeedStatistics,

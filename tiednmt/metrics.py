@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
+from typing import Any
 
 METRICS = {
     "bleu": "BLEU",
@@ -11,7 +12,7 @@ METRICS = {
     "ter": "TER",
     "comet": "COMET",
 }
-# which scores are, by metric
+# which is better, by metric
 BETTER = {
     "bleu": "higher",
     "tokenised_bleu": "higher",
@@ -19,6 +20,18 @@ BETTER = {
     "ter": "lower",
     "comet": "higher",
 }
+
+
+def metric_names(scored: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """The names of the metrics of a system, by key; chrF with pairs of words is chrF++.
+
+    Args:
+        scored: metric → score and sacreBLEU's ``signature``; other entries do not matter.
+    """
+    pairs = "chrf" in scored and "|nw:2|" in scored["chrf"]["signature"]
+    names = {**METRICS, "chrf": "chrF++"} if pairs else METRICS
+    return {key: name for key, name in names.items() if key in scored}
+
 
 NOT_WORSE = "not worse by more than (95 %)"  # the head of what loss() makes
 

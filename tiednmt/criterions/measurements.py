@@ -1,0 +1,54 @@
+"""What is measured in training: a file with a line of JSON per measured update."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tiednmt.errors import UserError
+
+_OF_DAMAGE = (
+    *(ValueError, KeyError, IndexError, TypeError, AttributeError),
+    *(RecursionError, OverflowError),
+)
+
+
+def append(path: Path, record: Mapping[str, Any]) -> None:
+    """Add a line with ``update`` and what was measured of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def read(path: Path, shape_of: Callable[[dict[str, Any]], Any]) -> list[dict[str, Any]]:
+    """The measured updates, in order; none where nothing was measured.
+
+    If an update was measured twice, because training resumed from an earlier checkpoint, the later
+    line counts.
+
+    Args:
+        path: the file.
+        shape_of: what a line measures, the same in the whole file; raises one of the errors of
+            reading JSON where a line is damaged.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    if not path.is_file():
+        return []
+    records: dict[int, dict[str, Any]] = {}
+    shape = None
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            record = json.loads(line)
+            update, measured = record["update"], shape_of(record)
+            if type(update) is not int or update < 0:
+                raise ValueError
+        except _OF_DAMAGE:
+            measured = None
+        if measured is None or shape not in (None, measured):
+            raise UserError(f"{path}, line {number}: damaged; remove the line")
+        shape, records[update] = measured, record
+    return [records[update] for update in sorted(records)]
