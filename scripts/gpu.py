@@ -1,13 +1,13 @@
-"""What is proved on a GPU, a part at a time; scripts/gpu.sh brings what a bare machine lacks.
+"""Run the checks and measurements that need a GPU; scripts/gpu.sh sets up a bare machine first.
 
   scripts/gpu.sh check                     # kernels, dtypes, memory, CUDA beside CPU
   scripts/gpu.sh multi30k --raw multi30k   # three modes and three seeds of two models
   scripts/gpu.sh speed --raw multi30k      # beside fairseq's models
   scripts/gpu.sh ptb --raw ptb             # the paper's large language models
 
-A part is a list of commands. One that is done is not done again, one that does not fit into
---minutes is left for the next time, and one that is cut off goes on from its last checkpoint.
-Records lie in the folder --out, a file each.
+A part is a list of commands. A command that has finished is not run again, one that does not fit
+into --minutes is left for the next call, and an interrupted one continues from its last checkpoint.
+The folder --out holds one file per record.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tiednmt.errors import UserError, resumable_command
 
 @resumable_command
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run a part; the exit status is 1 where a command failed, 3 where one is left to do."""
+    """Run a part; exit with status 1 if a command failed, 3 if one is left to run."""
     parser = command_parser("python -m scripts.gpu", __doc__)
     parser.add_argument("part", choices=PARTS, help="which checks to run")
     parser.add_argument("--raw", type=Path, metavar="DIR", help="raw files of the corpus")

@@ -1,8 +1,7 @@
 """What vocabulary surgery costs and gains, measured on trained models.
 
-Each function trains and scores by the commands that anybody would type, and leaves what it made in
-the folder that it is given. What is there is not made again, and is refused if it was made with
-other options.
+Each function trains and scores with the commands that a user would run, and keeps its files in the
+given folder. Existing files are not made again; those made with other options are refused.
 """
 
 from __future__ import annotations
@@ -47,8 +46,8 @@ class Trained:
     Attributes:
         folder: of the run.
         data: the prepared corpus.
-        out: where everything goes.
-        further: options that each training takes in the place of those of the run.
+        out: the folder to fill.
+        further: options that override those of the run in every training.
     """
 
     folder: Path
@@ -59,14 +58,14 @@ class Trained:
 
     @property
     def checkpoint(self) -> Path:
-        """The best by validation."""
+        """The checkpoint with the lowest validation loss."""
         return self.folder / "checkpoint_best.pt"
 
     def make(self, name: str, maker: Callable[[Path], object], *options: object) -> Path:
-        """The folder ``name``, which ``maker`` makes of these options unless it is there.
+        """The folder ``name``, made by ``maker`` with these options unless it exists.
 
         Raises:
-            UserError: what is there was made with other options, or of another checkpoint.
+            UserError: it was made with other options or from another checkpoint.
         """
         folder, kept = self.out / name, self.out / f"{name}-options.json"
         made_of = [str(self.checkpoint), self.checkpoint.stat().st_mtime_ns, str(self.data)]
@@ -79,7 +78,7 @@ class Trained:
         return folder
 
     def train(self, name: str, data: Path, updates: int, *options: str) -> Run:
-        """Train with the run's options, but for these.
+        """Train with the run's options, overridden by these.
 
         Raises:
             UserError: the folder holds a training with other options, or the training failed.
@@ -125,7 +124,7 @@ def losses(run: Run) -> dict[int, float]:
 
 
 def trim(trained: Trained, subsets: Sequence[str]) -> Figures:
-    """Trim to the source of test sets and the model's own output: translations, size, speed."""
+    """Trim to the units of test sources and of the model's output; compare outputs, size, speed."""
     found = read(trained.checkpoint, trained.data)
     source = found.languages[0]
     texts = [trained.data / "raw" / f"{subset}.{source}" for subset in subsets]
@@ -181,7 +180,7 @@ def tie(trained: Trained, tied: Path, subset: str, updates: int, tying: str) -> 
         options = ("--tying", tying, "--finetune-from-model", str(folder / CHECKPOINT))
         run = trained.train(f"{tying}-{origin}-trained", data_bin, updates, *options)
         checkpoints[f"from {origin}, {updates} updates"] = run.best
-    # the same updates without a tie before, so that what they do by themselves is known
+    # as many updates without tying, since they have an effect of their own
     options = ("--tying", "none", "--finetune-from-model", str(trained.checkpoint))
     run = trained.train("none-trained", data_bin, updates, *options)
     checkpoints[f"none, {updates} updates"] = run.best
@@ -198,7 +197,7 @@ def starts(
     vectors: Path | None = None,
     rows_alone: bool = False,
 ) -> Figures:
-    """Continue the merges of a model on its own target text; loss as the new rows are trained."""
+    """Learn further merges from the model's own target text; NLL per way to start new rows."""
     found = read(trained.checkpoint, trained.data)
     source, target = found.languages
     raw = {name: trained.data / "raw" / f"{name}.{target}" for name in ("train", "valid")}
@@ -234,7 +233,7 @@ def _step(updates: Sequence[int]) -> int:
 
 
 def _loss_before(trained: Trained, name: str, data_bin: Path, options: Sequence[str]) -> float:
-    """The validation loss of a model that nothing has been trained of yet: a rate of nothing."""
+    """The validation loss before training: after one update with a learning rate of almost 0."""
     still = ["--lr", "1e-30", "--warmup-updates", "0", "--lr-scheduler", "fixed"]
     run = trained.train(name, data_bin, 1, *options, *still)
     return next(iter(losses(run).values()))
@@ -251,14 +250,16 @@ def language(
     updates: tuple[int, int],
     test: str,
 ) -> Figures:
-    """Extend a model by a target language; new rows alone, then whole; against from scratch.
+    """Extend a model by a target language: train the new rows, then the whole model.
+
+    A model trained from scratch for as many updates is the comparison.
 
     Args:
         trained: source → another target.
         texts: raw ``train``, ``valid`` and test sets of the further pair.
         pair: its languages.
-        merges: further ones.
-        updates: of the rows alone, and of the whole model.
+        merges: number of further merges.
+        updates: of the new rows alone, then of the whole model.
         test: the set to score.
     """
     found = read(trained.checkpoint, trained.data)
@@ -293,7 +294,7 @@ def language(
     scratch = trained.train(f"scratch-{seed}", data / "data-bin", sum(updates), *fine)
     checkpoints = {"new rows": best, "then whole": whole.best}
     checkpoints["from scratch"] = scratch.best
-    # the old rows, back: bit for bit the model that was extended
+    # with the old rows alone, it must be the model that was extended, bit for bit
     back = trained.make(f"back-{seed}", partial(_old_rows, best, found), best.stat().st_mtime_ns)
     old, new = found.model.weights, read(back / CHECKPOINT).model.weights
     unchanged = all((old[name] == new[name]).all() for name in old)
@@ -304,7 +305,7 @@ def language(
 
 
 def _old_rows(path: Path, found: Any, output: Path) -> None:
-    """The model with the units that it had before it was extended, in its own folder."""
+    """Write the model reduced to the units that it had before it was extended."""
     larger = read(path)
     old = trimmed(larger.model, set(found.model.target.symbols))
     write(larger, old, output)
@@ -314,7 +315,7 @@ def _old_rows(path: Path, found: Any, output: Path) -> None:
 
 
 def show(name: str, figures: Figures, out: Path) -> None:
-    """Write the figures as JSON, a table, and a picture where they are curves."""
+    """Write the figures as JSON and as a table, and curves also as a picture."""
     write_json(out / f"{name}.json", figures)
     if name == "starts":
         updates = sorted({update for curve in figures.values() for update in curve})
@@ -357,7 +358,7 @@ def _flat(figures: Mapping[str, Any], before: str = "") -> Figures:
 
 
 def require_run(folder: Path) -> None:
-    """Refuse what is no run of the lab."""
+    """Refuse a folder that is not a trained row of an experiment."""
     for name in (COMMAND, "checkpoint_best.pt"):
         if not (folder / name).is_file():
             raise UserError(

@@ -1,4 +1,4 @@
-"""How experiments on embeddings are scored: word similarity, and who is like whom."""
+"""How experiments on embeddings are scored: word similarity, and how similar embeddings are."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ Named = Mapping[str, Embedding]
 class EmbeddingScoring:
     """Embeddings of language models, one seed after the other.
 
-    ``paper`` has the order that the paper states, of the embeddings' ``similarity`` in every set
-    (``V > U``) and of the ``correlation`` of pairs of them (``V,S > U,V``). Its figures are left
-    out: there is no source at hand that they could be checked with.
+    ``paper`` holds the orders that the paper states: of the embeddings by ``similarity`` in every
+    set (``V > U``), and of pairs of embeddings by ``correlation`` (``V,S > U,V``). The paper's
+    figures are left out, since no source is available to check them.
     """
 
     paper: PaperOrders | None = None
@@ -103,7 +103,7 @@ def _by_name(paths: Sequence[Path], data: Path | None = None) -> dict[str, Embed
 
 
 def _set_similarity(pairs: WordPairs, seeds: Sequence[Named]) -> SetSimilarity:
-    """ρ of each embedding, all of one vocabulary; the pairs it covers are those of any seed."""
+    """ρ of each embedding. All share one vocabulary, so every seed covers the same pairs."""
     scores = [
         similarity(pairs, {name: (e, whole) for name, e in embeddings.items()})
         for embeddings in seeds
@@ -117,13 +117,13 @@ def _set_similarity(pairs: WordPairs, seeds: Sequence[Named]) -> SetSimilarity:
 
 
 def _known(values: Iterable[float | None]) -> SeedStatistics | None:
-    """Statistics of the seeds that have a value; None where none has."""
+    """Statistics over the seeds that have a value; None if none has one."""
     known = [value for value in values if value is not None]
     return over_seeds(known) if known else None
 
 
 class _SkipGram(Child):
-    """``scripts.skip_gram`` under way; what it was told is kept beside what it leaves."""
+    """A running ``scripts.skip_gram``; its command line is kept beside its output."""
 
     def __init__(self, command: Sequence[str], place: Place) -> None:
         print(f"training of {self.out(command).name}", file=sys.stderr)
@@ -160,10 +160,10 @@ class _SkipGram(Child):
 
 
 def join_skip_gram(kept: SkipGramRecord, new: SkipGramRecord) -> SkipGramRecord:
-    """The new record, unless it is of fewer seeds and the same options.
+    """The new record.
 
     Raises:
-        UserError: it is.
+        UserError: it has the same options and fewer seeds than the one that was kept.
     """
     if new.options == kept.options and new.seeds < kept.seeds:
         raise UserError(

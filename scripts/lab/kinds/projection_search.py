@@ -22,7 +22,7 @@ TITLE = "Penn Treebank, small LSTM, variants of projection regularisation"
 
 
 def summary(out: Path, jobs: int, command: str) -> ProjectionSearchRecord:
-    """The record of all variants that have come to the end of an epoch, in the file's order."""
+    """The record of all variants that have finished an epoch, in the order of the file."""
     rows = [_row(name, changes, out) for name, changes in variants().items()]
     return ProjectionSearchRecord(
         kind=EXPERIMENT,
@@ -63,8 +63,8 @@ def _row(name: str, changes: Changes, out: Path) -> VariantRow | None:
 
 
 def join(kept: ProjectionSearchRecord, new: ProjectionSearchRecord) -> ProjectionSearchRecord:
-    """``kept`` with the variants that are in ``new`` alone, or trained as long there, with as many
-    seeds, or longer.
+    """``kept`` with the variants of ``new`` that it lacks, or that ``new`` trained for at least as
+    many epochs and seeds.
     """
     there = {row.name: row for row in new.variants}
     for row in kept.variants:
@@ -86,7 +86,7 @@ KIND = Kind(
 
 
 def _measured(content: Any) -> dict[str, Any]:
-    """What is kept of a variant, or one of the errors of reading it."""
+    """The figures of a variant; raises what :func:`read_kept` expects where they are damaged."""
     for epoch in content["epochs"]:
         float(epoch["train"]), float(epoch["valid"])
     return dict(content)

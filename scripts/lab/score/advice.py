@@ -1,7 +1,7 @@
 """Which tying fits a language pair, from its vocabulary and from pairs that were measured.
 
-Whether one matrix saves anything is said by the vocabulary (:mod:`preprocess.advice`). What it
-costs is said by the models of the pairs that are like the one in question.
+The vocabulary tells whether one matrix saves anything (:mod:`preprocess.advice`). Models trained
+on similar pairs tell what it costs.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ LIKE = 2.0  # times as large a share of common units, or four times as many rows
 
 @dataclass(frozen=True)
 class Difference:
-    """BLEU less that of the untied model on a test set; None is what is not known.
+    """The difference in BLEU from the untied model on a test set; None where a value is not known.
 
-    With a confidence of 95 % it is to the worse by no more than ``not_worse_by``.
+    With 95 % confidence, the loss is not larger than ``not_worse_by``.
     """
 
     bleu: float
@@ -32,7 +32,7 @@ class Difference:
 
     @property
     def worse(self) -> bool:
-        """Whether chance is an unlikely reason (below 5 %) for a score below the untied one's."""
+        """Whether the score is significantly (p < 0.05) below that of the untied model."""
         return self.bleu < 0 and self.p_value is not None and self.p_value < 0.05
 
     def __str__(self) -> str:
@@ -44,9 +44,9 @@ class Difference:
 
 @dataclass(frozen=True)
 class MeasuredRow:
-    """A tied model beside the untied one; ``share`` is of that one's parameters.
+    """A tied model and how it compares with the untied one, of whose parameters it has ``share``.
 
-    ``options`` are those of the model, beside its tying, that set it apart from other rows.
+    ``options`` are the model options, other than --tying, that other rows lack.
     """
 
     name: str
@@ -57,12 +57,12 @@ class MeasuredRow:
 
     @property
     def mean(self) -> float:
-        """Of the differences."""
+        """The mean difference over the test sets."""
         return fmean(difference.bleu for difference in self.differences.values())
 
     @property
     def worse(self) -> bool:
-        """Whether it is on one of the test sets."""
+        """Whether it is significantly worse on one of the test sets."""
         return any(difference.worse for difference in self.differences.values())
 
     def __str__(self) -> str:
@@ -81,9 +81,7 @@ class MeasuredPair(Pair):
 
 @dataclass(frozen=True)
 class Advice(advice.Advice):
-    """With the measurements of the ``nearest`` pair, and the options of the model that was advised,
-    beside its tying.
-    """
+    """Advice with the measurements of the ``nearest`` pair and further model ``options``."""
 
     nearest: Sequence[MeasuredPair] = ()
     options: str = ""
@@ -101,9 +99,9 @@ def advise(
 
     Args:
         pair: the pair in question.
-        measured: pairs whose models were compared; without any nothing is said of measurements.
+        measured: pairs whose models were compared; without any, the vocabulary alone decides.
         parameters: of the model in question, by tying over the joint dictionary; without them
-            nothing is said of what the embeddings are to the rest.
+            the size of the embeddings relative to the rest is not considered.
     """
     nearest = nearest_to(pair, measured)
     if parameters and (small := _small(parameters)):
@@ -119,7 +117,7 @@ def advise(
 
 
 def _small(parameters: Mapping[str, int]) -> str:
-    """Why tying hardly matters; empty where it does."""
+    """Why tying hardly matters; empty if it does."""
     saved = 1 - parameters[THREE_WAY] / parameters[NONE]
     if saved >= HARDLY:
         return ""
@@ -130,7 +128,7 @@ def _small(parameters: Mapping[str, int]) -> str:
 
 
 def nearest_to(pair: Pair, measured: Sequence[MeasuredPair]) -> list[MeasuredPair]:
-    """The measurements of the pair that is nearest, the longest trained first."""
+    """The measurements of the nearest pair, the longest training first."""
     if not measured:
         return []
     first = min(measured, key=lambda other: _distance(pair, other))
@@ -139,7 +137,7 @@ def nearest_to(pair: Pair, measured: Sequence[MeasuredPair]) -> list[MeasuredPai
 
 
 def is_like(pair: Pair, other: Pair) -> bool:
-    """Whether what was measured of ``other`` says something of ``pair``."""
+    """Whether measurements of ``other`` are informative for ``pair``."""
     unlike_scripts, distance = _distance(pair, other)
     return not unlike_scripts and distance <= log2(LIKE)
 
@@ -157,7 +155,7 @@ def _distance(pair: Pair, other: Pair) -> tuple[bool, float]:
 
 
 def _by_measurement(reasons: Sequence[str], nearest: Sequence[MeasuredPair]) -> Advice:
-    """The smallest of the modes that have no significant loss, in the longest trainings."""
+    """The smallest model without a significant loss, among the longest trainings."""
     longest = [pair for pair in nearest if pair.updates == nearest[0].updates]
     every = [row for pair in longest for row in pair.rows]
     rows = {row.tying: row for row in sorted(every, key=_rank, reverse=True)}  # the best is last

@@ -132,7 +132,7 @@ def test_rows_of_embeddings_are_not_lost(results, run):
     kept = records.embeddings()
     store.keep(run(kept))
     last = kept["rows"][-1]["name"]
-    with pytest.raises(UserError, match=f"^some: the row {last} of the record that is kept would"):
+    with pytest.raises(UserError, match=f"^some: the row {last} of the kept record would"):
         store.keep(run(without(kept, rows=[last])))
     assert json.loads((results / "some.json").read_text())["rows"] == kept["rows"]
 

@@ -146,7 +146,7 @@ def test_a_training_of_other_options_is_refused(trained, tmp_path):
         lambda: replace(trained, further=("--lr", "1")).train("some", data, 1),
     )
     for other in others:
-        with pytest.raises(UserError, match=r"some holds a run of another comm.*another --out"):
+        with pytest.raises(UserError, match=r"some holds a run with another comm.*another --out"):
             other()
     assert len(FairseqTrain.started) == before
 

@@ -116,10 +116,10 @@ def test_another_recipe_takes_the_place_and_the_other_row_stays(keep):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda new: new.update(beam=4), "some: beam 4, but 5 in the record that is kept; run all"),
+        (lambda new: new.update(beam=4), "some: beam 4, but 5 in the kept record; run all"),
         (
             lambda new: new["samples"][0].update(source="Another."),
-            "some: the test sets are not those of the record that is kept; run all of its",
+            "some: the test sets are not those of the kept record; run all of its",
         ),
         (
             lambda new: [row["test"].pop("other") for row in new["rows"]],
@@ -157,7 +157,7 @@ def test_seeds_do_not_join_rows_that_are_not_scored_by_seed(keep):
 def test_rows_do_not_join_rows_that_are_not_scored_by_seed(keep):
     old = records.translation_before_seeds()
     new = only(records.translation(seeds=3), [1, 2, 3], rows=["none"])
-    with pytest.raises(SystemExit, match=r"the row three-way of the record that is kept is not"):
+    with pytest.raises(SystemExit, match=r"the row three-way of the kept record is not"):
         keep(old, new)
 
 
