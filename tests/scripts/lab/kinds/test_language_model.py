@@ -51,7 +51,7 @@ TOKENS = {"train": 40 * 7, "test": 12 * 7}  # ends of lines too
 
 
 @pytest.fixture(scope="module")
-def call(tmp_path_factory):
+def call(forks, tmp_path_factory):
     """``reproduce`` of the experiment above, on a corpus of a page, with so many seeds."""
     folder = tmp_path_factory.mktemp("language model")
     (folder / "page.yaml").write_text(EXPERIMENT)
