@@ -30,7 +30,7 @@ records: ## check that the tables in README and docs match results/
 docs: ## build the site in build/site
 	mkdocs build --strict --site-dir build/site
 
-test: ## run set-up, lint, types and all tests
+test: ## run set-up, lint, types, the site and all tests but the nightly ones
 	scripts/test.sh
 
 test-fast: ## run tests that take less than ten seconds each

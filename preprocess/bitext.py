@@ -1,14 +1,15 @@
-"""Prepare your own text in any two languages, from files to data-bin.
+r"""Prepare your own text in any two languages, from files to data-bin.
 
-``python -m preprocess.bitext --source en --target cs --train a.en a.cs [b.tsv c.tmx d.jsonl …]
---valid v.en v.cs [--test NAME=t.en,t.cs]… --dest DIR``
+  python -m preprocess.bitext --source en --target cs \
+      --train a.en a.cs [b.tsv c.tmx d.jsonl …] --valid v.en v.cs \
+      [--test NAME=t.en,t.cs]… --dest DIR
 
 Plain text comes in two files, the source first: line N of one is the translation of line N of the
 other. One file may have both sides: columns (.tsv: two, or any columns that the first line names by
-language code), a translation memory (.tmx) or JSON lines (.jsonl: {"en": "…", "cs": "…"}). Any file
-may be compressed with gzip, xz, bzip2 or Zstandard, whatever its name. Several files are read in
-order. ``--valid 2000`` holds out that many pairs of the training text instead. Additional files of
-a test set are further references.
+language code or as source and target), a translation memory (.tmx) or JSON lines (.jsonl:
+{"en": "…", "cs": "…"}). Any file may be compressed with gzip, xz, bzip2 or Zstandard, whatever its
+name. Several files are read in order. --valid 2000 holds out that many pairs of the training
+text instead. Additional files of a test set are further references.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from preprocess.pair_files import FORMATS, reader_of
 from preprocess.pairs import Bitext, PairFile, PairSource, TextFile, line_by_line
 from preprocess.prepare import prepare
 from tiednmt.errors import UserError, resumable_command
+from tiednmt.text.manifest import subset_fault
 
-_TEST = re.compile(r"(?:([\w.+-]+)=)?(.+)")
+_NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 
 def sources_of(paths: Sequence[Path], source: str, target: str, option: str) -> list[PairSource]:
@@ -85,59 +87,8 @@ def _require_names(one: Path, other: Path, source: str, target: str, option: str
             )
 
 
-def corpus_from(args: argparse.Namespace) -> Corpus:
-    """The corpus that the command line names.
-
-    Raises:
-        UserError: where it contradicts itself or a file is missing.
-    """
-    languages = args.source, args.target
-    subsets = {TRAIN: sources_of(args.train, *languages, "--train")}
-    references: dict[str, list[TextFile]] = {}
-    held_out = _number(args.valid)
-    if held_out is None:
-        paths = [Path(text) for text in args.valid]
-        subsets[VALID] = sources_of(paths, *languages, "--valid")
-    for text in args.test:
-        name, paths = _test_set(text)
-        if name in subsets or name == VALID:
-            raise UserError(f"--test {text}: another set is called {name}; write NAME=FILES")
-        option = f"--test {name}"
-        _require_file(paths[0], option)
-        first = 1 if reader_of(paths[0], *languages) else 2
-        subsets[name] = sources_of(paths[:first], *languages, option)
-        if paths[first:]:
-            for path in paths[first:]:
-                _require_file(path, option)
-            references[name] = [TextFile(path) for path in paths[first:]]
-    return Corpus("bitext", *languages, subsets, held_out or 0, references)
-
-
-def _number(texts: Sequence[str]) -> int | None:
-    """How many pairs to hold out, where that is what is given."""
-    if len(texts) != 1 or not texts[0].lstrip("-").isdecimal() or Path(texts[0]).exists():
-        return None
-    number = int(texts[0])
-    if number < 1:
-        raise UserError(f"--valid {number}: hold out 1 pair or more")
-    return number
-
-
-def _test_set(text: str) -> tuple[str, list[Path]]:
-    match = _TEST.fullmatch(text)
-    if match is None:
-        raise UserError(f"--test {text!r}: write NAME=FILE,FILE")
-    return match[1] or "test", [Path(path) for path in match[2].split(",")]
-
-
-@resumable_command
-def main(argv: list[str] | None = None) -> None:
-    """The command line."""
-    parser = parser_of("bitext", __doc__)
-    for side in ("source", "target"):
-        parser.add_argument(
-            f"--{side}", required=True, metavar="CODE", help="language code such as en or pt_BR"
-        )
+def add_text_arguments(parser: argparse.ArgumentParser) -> None:
+    """The files of a corpus, as :func:`corpus_from` takes them."""
     parser.add_argument(
         "--train", type=Path, nargs="+", action="extend", required=True, metavar="FILE",
         help="training files",
@@ -150,11 +101,77 @@ def main(argv: list[str] | None = None) -> None:
         "--test", action="append", default=[], metavar="NAME=FILE,FILE",
         help="test set, optionally with further references; may be repeated",
     )  # fmt: skip
+
+
+def corpus_from(args: argparse.Namespace, name: str, languages: tuple[str, str]) -> Corpus:
+    """The corpus that the command line names.
+
+    Args:
+        args: of :func:`add_text_arguments`.
+        name: of the corpus.
+        languages: the source's first.
+
+    Raises:
+        UserError: where it contradicts itself or a file is missing.
+    """
+    subsets = {TRAIN: sources_of(args.train, *languages, "--train")}
+    references: dict[str, list[TextFile]] = {}
+    held_out = _number(args.valid)
+    if held_out is None:
+        paths = [Path(text) for text in args.valid]
+        subsets[VALID] = sources_of(paths, *languages, "--valid")
+    for text in args.test:
+        subset, paths = _test_set(text)
+        if subset in subsets or subset == VALID:
+            raise UserError(f"--test {text}: another set is called {subset}; write NAME=FILES")
+        option = f"--test {subset}"
+        _require_file(paths[0], option)
+        first = 1 if reader_of(paths[0], *languages) else 2
+        subsets[subset] = sources_of(paths[:first], *languages, option)
+        if paths[first:]:
+            for path in paths[first:]:
+                _require_file(path, option)
+            references[subset] = [TextFile(path) for path in paths[first:]]
+    return Corpus(name, *languages, subsets, held_out or 0, references)
+
+
+def _number(texts: Sequence[str]) -> int | None:
+    """How many pairs to hold out, where that is what is given."""
+    if len(texts) != 1 or not _NUMBER.fullmatch(texts[0]) or Path(texts[0]).exists():
+        return None
+    number = int(texts[0])
+    if number < 1:
+        raise UserError(f"--valid {number}: hold out 1 pair or more")
+    return number
+
+
+def _test_set(text: str) -> tuple[str, list[Path]]:
+    """The name of a test set and its files, of NAME=FILE,FILE or of files alone."""
+    name, named, files = text.partition("=")
+    if not named or Path(text.partition(",")[0]).exists():  # a file whose name has the sign
+        name, files = "test", text
+    if not files:
+        raise UserError(f"--test {text!r}: write NAME=FILE,FILE")
+    if fault := subset_fault(name):
+        raise UserError(f"--test {text}: {fault}")
+    return name, [Path(path) for path in files.split(",")]
+
+
+@resumable_command
+def main(argv: list[str] | None = None) -> None:
+    """The command line."""
+    parser = parser_of("bitext", __doc__)
+    for side in ("source", "target"):
+        parser.add_argument(
+            f"--{side}", required=True, metavar="CODE", help="language code such as en or pt_BR"
+        )
+    add_text_arguments(parser)
     add_options(parser, Options)
     add_share_arguments(parser)
     args = parser.parse_args(argv)
     options, share = Options.from_arguments(args), share_from(args)
-    prepare(corpus_from(args), args.dest, options, share)
+    corpus = corpus_from(args, "bitext", (args.source, args.target))
+    prepare(corpus, args.dest, options, share)
 
 
 if __name__ == "__main__":

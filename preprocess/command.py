@@ -96,10 +96,11 @@ def parser_of(name: str, description: str | None) -> argparse.ArgumentParser:
 
 def add_raw_arguments(parser: argparse.ArgumentParser) -> None:
     """Where the raw files come from."""
-    parser.add_argument(
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument(
         "--raw", type=Path, metavar="DIR", help="folder of raw files, instead of a download"
     )
-    parser.add_argument("--url", help="download from this URL instead of the publisher's")
+    either.add_argument("--url", help="download from this URL instead of the publisher's")
 
 
 def raw_folder(args: argparse.Namespace, downloads: Sequence[Download]) -> Path:
@@ -128,7 +129,7 @@ def add_share_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shard",
         type=_fraction,
-        default=(1, 1),
+        default="1/1",
         metavar="I/N",
         help=f"with --step {' or '.join(plan.DIVIDED_STEPS)}: work on share I of N only",
     )

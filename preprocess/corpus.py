@@ -12,6 +12,7 @@ from preprocess.options import COUNTS, SIZES, CommonOptions, option
 from preprocess.pairs import Bitext, PairSource, TextFile, line_by_line
 from tiednmt.errors import UserError
 from tiednmt.options import Range
+from tiednmt.text.manifest import subset_fault
 from tiednmt.text.pipeline import PACKAGES, SEGMENTATIONS, segmentation_for
 
 TRAIN, VALID = "train", "valid"
@@ -30,7 +31,8 @@ class Corpus:
     line.
 
     Raises:
-        UserError: where a code is none that fairseq takes, or a subset is missing.
+        UserError: where a code is none that fairseq takes, or a subset is missing or called as it
+            cannot be.
     """
 
     name: str
@@ -54,6 +56,8 @@ class Corpus:
         for subset in self.names:
             if not (subset in self.subsets or (subset == VALID and self.held_out)):
                 raise UserError(f"{self.name}: the subset {subset} is missing")
+            if fault := subset_fault(subset):
+                raise UserError(f"{self.name}: subset {subset!r}: {fault}")
 
     @property
     def names(self) -> list[str]:
@@ -112,7 +116,7 @@ def _segmentation(text: str) -> str:
 class Options(CommonOptions):
     """How a corpus is prepared. The defaults suit a corpus of some tens of thousands of pairs.
 
-    8,000 merges give a joint vocabulary of about as many types, each seen often enough to learn;
+    8,000 merges give a joint vocabulary of about as many units, each seen often enough to learn;
     a larger corpus affords 30,000 and more. A unit seen fewer than ``vocabulary_threshold`` times
     in a language is split further there: it is mostly a word of the other language, and its
     embedding would be trained on next to nothing. See :class:`preprocess.filters.Filters` for

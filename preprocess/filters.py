@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
+from preprocess.letters import script_of
 from preprocess.pairs import Pair
 from tiednmt.errors import UserError
 from tiednmt.text.pipeline import base_language
@@ -91,13 +91,9 @@ class Filters:
 
 def written_in(scripts: Sequence[str], line: str) -> bool:
     """Whether at least half of the letters are of ``scripts``, as Unicode names them."""
-    return 2 * len(_letters(*scripts).findall(line)) >= len(_letters().findall(line))
-
-
-@cache
-def _letters(*scripts: str) -> Any:
-    """The pattern of a letter, of one of the scripts where any are named."""
-    import regex
-
-    of_scripts = "".join(rf"\p{{{script}}}" for script in scripts)
-    return regex.compile(rf"[\p{{L}}&&[{of_scripts}]]" if scripts else r"\p{L}", regex.V1)
+    letters = of_these = 0
+    for character, number in Counter(line).items():
+        if script := script_of(character):
+            letters += number
+            of_these += number * (script in scripts)
+    return 2 * of_these >= letters

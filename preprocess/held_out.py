@@ -28,16 +28,20 @@ def hold_out(
     chosen pairs.
 
     Raises:
-        UserError: where there are too few.
+        UserError: where there are too few, or none would be left.
     """
     chosen: list[tuple[int, int, Pair]] = []  # a heap, the largest key first; place; pair
     keys: set[int] = set()
+    is_any_left = False
     pairs = chain.from_iterable(source.pairs() for source in sources)
     for place, pair in enumerate(tqdm(pairs, "hold out", unit=" pairs", disable=None)):
         if filters.fault(pair) is not None:
             continue
         key = held_out_key(pair)
-        if key in keys or (len(chosen) == number and key > -chosen[0][0]):
+        if key in keys:
+            continue
+        is_any_left = len(chosen) == number
+        if is_any_left and key > -chosen[0][0]:
             continue
         keys.add(key)
         if len(chosen) < number:
@@ -49,6 +53,8 @@ def hold_out(
             f"--valid {number}: the training text has only {len(chosen)} different pairs that can"
             " be held out; hold out fewer"
         )
+    if not is_any_left:
+        raise UserError(f"--valid {number}: no pair would be left to train on; hold out fewer")
     held_out = [pair for _, _, pair in sorted(chosen, key=lambda item: item[1])]
     for side, path in enumerate(outputs):
         with write_whole(path) as file:

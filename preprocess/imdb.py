@@ -1,14 +1,16 @@
 """IMDB: film reviews of the Large Movie Review Dataset (Maas et al. 2011), one per line.
 
-``python -m preprocess.imdb --dest DIR`` downloads the archive and prepares it; ``--raw DIR`` takes
-``aclImdb_v1.tar.gz`` that you already have. The archive is read without unpacking it.
+  python -m preprocess.imdb --dest DIR
+
+This downloads the archive and prepares it; --raw DIR takes aclImdb_v1.tar.gz that you already have.
+The archive is read without unpacking it.
 
 The training text is the reviews of its train folder, including those without a label, in the order
-of the archive. The last twentieth by number of each of ``pos``, ``neg`` and ``unsup``, 3,750
-reviews, is held out for validation. The test set is the archive's own, 25,000 reviews. HTML line
-breaks are removed and the text is tokenised; case is kept. The vocabulary is the 30,000 most
-frequent words. Press and Wolf (2017) also report perplexity on IMDB. We could not verify their
-split, tokenisation and vocabulary, so figures may not be comparable.
+of the archive. The last twentieth by number of each of pos, neg and unsup, 3,750 reviews, is held
+out for validation. The test set is the archive's own, 25,000 reviews. HTML line breaks are removed
+and the text is tokenised; case is kept. The vocabulary is the 30,000 most frequent words. Press and
+Wolf (2017) also report perplexity on IMDB. We could not verify their split, tokenisation and
+vocabulary, so figures may not be comparable.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """IWSLT14 (Cettolo et al. 2014), German and English: TED talks, about 174,000 pairs.
 
-``python -m preprocess.iwslt14 --dest DIR`` downloads the archive and prepares it; ``--raw DIR``
-takes ``de-en.tgz`` that you already have. As usual, every 23rd pair of the training text is
-validation text, and the test set is dev2010, dev2012 of TEDx and tst2010 to tst2012 (6,750
-sentences). The usual scripts drop long and uneven pairs before they count to 23, so their
-validation set has other sentences. They also lower-case the text, which this command does not;
-scores of lower-cased text are not comparable.
+  python -m preprocess.iwslt14 --dest DIR
+
+This downloads the archive and prepares it; --raw DIR takes de-en.tgz that you already have. As
+usual, every 23rd pair of the training text is validation text, and the test set is dev2010, dev2012
+of TEDx and tst2010 to tst2012 (6,750 sentences). The usual scripts drop long and uneven pairs
+before they count to 23, so their validation set has other sentences. They also lower-case the text,
+which this command does not; scores of lower-cased text are not comparable.
 
 We know of no published hash of the archive. The first download's hash is recorded in
 DIR/download/SHA256SUMS, and later downloads must match it.

@@ -1,172 +1,230 @@
-"""Prepare your own text for a trained model: in its units, with its dictionary.
+r"""Prepare your own text for a trained model: in its units, with its dictionary.
 
-``python -m preprocess.like --model DIR --train a.en a.cs --valid v.en v.cs [--test NAME=t.en,t.cs]…
---dest NEW [--tag '<2cs>']``
+  python -m preprocess.like --model DIR --train a.en a.cs [b.tsv …] --valid v.en v.cs \
+      [--test NAME=t.en,t.cs]… --dest NEW [--tag '<2cs>']
 
-DIR is a prepared folder, or one that ``tiednmt vocabulary`` wrote. Training pairs with an empty
-side are dropped; nothing else is filtered. ``--tag`` puts a unit of the model before each source
-sentence, such as the language to translate it to.
+DIR is a prepared folder, or one that tiednmt vocabulary wrote. Files are those that
+preprocess.bitext takes, in the languages of the model. Training pairs with an empty side are
+dropped; nothing else is filtered. --tag puts a unit of the model before each source sentence, such
+as the language to translate it to.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
-from preprocess.binarise import SHARED_UNITS, DataBin, binarise_pairs
+from preprocess.binarise import SHARED_UNITS
+from preprocess.bitext import add_text_arguments, corpus_from
 from preprocess.command import parser_of
-from tiednmt.errors import UserError, one_line_errors
-from tiednmt.files import write_json, write_whole
-from tiednmt.options import Range
+from preprocess.corpus import TRAIN, Corpus, Options
+from preprocess.manifest import write_manifest
+from preprocess.options import CommonOptions, add_options, option
+from preprocess.plan import ENCODE, LEARN, Plan
+from preprocess.prepare import PACKAGES_USED, report_text, require_files, warn
+from preprocess.stages import Stage, Stages, corpus_key, one_writer
+from tiednmt.errors import UserError, resumable_command
+from tiednmt.files import named_when_whole, write_whole
 from tiednmt.text.lines import read_lines
-from tiednmt.text.manifest import MANIFEST, data_bins, read_manifest
-from tiednmt.text.pipeline import TextPipeline
+from tiednmt.text.manifest import data_bins, read_manifest
+from tiednmt.text.pipeline import TextPipeline, TextSettings
 
 
-def prepare_like(
-    model: Path, dest: Path, texts: dict[str, tuple[Path, Path]], tag: str = "", workers: int = 1
-) -> None:
-    """Segment and binarise pairs of raw files as a prepared folder has it.
-
-    Args:
-        model: the folder, whose languages have one joint dictionary.
-        dest: a new folder.
-        texts: by name, the source and the target file; ``train`` and ``valid`` are among them.
-        tag: a unit before each source sentence.
-        workers: processes.
+@dataclass(frozen=True)
+class Model:
+    """The folder of a model, whose units and dictionary other text is to have.
 
     Raises:
-        UserError: a file is missing, two do not match, or the dictionaries are not joint.
+        UserError: it is none, or the dictionaries of its languages are not joint.
     """
-    if dest.exists():
-        raise UserError(f"--dest {dest}: already exists")
-    pipeline = TextPipeline.load(model)
-    languages = pipeline.languages
-    dictionaries = [data_bins(model)[0] / f"dict.{language}.txt" for language in languages]
-    if dictionaries[0].read_bytes() != dictionaries[1].read_bytes():
-        raise UserError(
-            f"{model}: has one dictionary per language; segment the text with its bpe folder "
-            "and use fairseq-preprocess --srcdict --tgtdict"
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        dictionaries = [self.data_bin / f"dict.{code}.txt" for code in self.pipeline.languages]
+        if dictionaries[0].read_bytes() != dictionaries[1].read_bytes():
+            raise UserError(
+                f"{self.folder}: has one dictionary per language; segment the text with its bpe"
+                " folder and use fairseq-preprocess --srcdict --tgtdict"
+            )
+
+    @cached_property
+    def pipeline(self) -> TextPipeline:
+        """What makes its units."""
+        return TextPipeline.load(self.folder)
+
+    @property
+    def data_bin(self) -> Path:
+        """The folder with its dictionaries."""
+        return data_bins(self.folder)[0]
+
+    @property
+    def dictionary(self) -> Path:
+        """Of both languages."""
+        return self.data_bin / f"dict.{self.pipeline.source}.txt"
+
+    @property
+    def shared_units(self) -> Path | None:
+        """The list of units that both languages use, where the folder has one."""
+        path = self.data_bin / SHARED_UNITS
+        return path if path.is_file() else None
+
+    @cached_property
+    def units(self) -> set[str]:
+        """Those of the dictionary."""
+        return {line.rsplit(" ", 1)[0] for line in read_lines(self.dictionary)}
+
+
+class PlanLike(Plan):
+    """The stages of a corpus that takes its units from a model."""
+
+    way_out = "each has an empty side; are the files aligned line by line?"
+
+    def __init__(
+        self, corpus: Corpus, results: Stages, model: Model, tag: str = "", workers: int = 1
+    ):
+        settings = model.pipeline.settings
+        no_bound = 10**9
+        options = Options(
+            segmentation=settings.segmentation,
+            vocabulary_threshold=settings.threshold,
+            max_length=no_bound,
+            max_ratio=no_bound,
+            workers=workers,
         )
-    known = {line.rsplit(" ", 1)[0] for line in read_lines(dictionaries[0])}
-    if tag and tag not in known:
+        super().__init__(corpus, results, options)
+        self.model = model
+        self.tag = tag
+        self.pipeline = TextPipeline(settings, self.dest / "bpe")
+
+    def settings(self) -> TextSettings:
+        """Those of the model: what it writes is put back as its own text was."""
+        return self.pipeline.settings
+
+    def manifest(self) -> dict[str, Any]:
+        """What the model's manifest says of more than its text, and what is to say of this text."""
+        model = read_manifest(self.model.folder)
+        gone = ("files", "versions", "vocabulary", "overlap")
+        kept = {key: value for key, value in model.items() if key not in gone}
+        options = {
+            "segmentation": self.segmentation,
+            "vocabulary_threshold": self.options.vocabulary_threshold,
+            **({"merges": model["options"]["merges"]} if "merges" in model["options"] else {}),
+            **({"tag": self.tag} if self.tag else {}),
+        }
+        return {**kept, **self._manifest(options)}
+
+    def _of_units(self) -> list[Stage]:
+        """Copies of the model's files: what it learnt and its dictionary."""
+        vocabularies = sorted((self.model.folder / "bpe").glob("vocab.*"))  # of all its languages
+        originals = dict.fromkeys([*self.model.pipeline.files, *vocabularies])
+        copied = {self.dest / "bpe" / path.name: path for path in originals}
+        copied[self._dictionary] = self.model.dictionary
+        if self.model.shared_units:
+            copied[self._shared_units] = self.model.shared_units
+        parts = self._training_parts
+
+        def copy() -> None:
+            self._require_pairs()
+            for path, original in copied.items():
+                with named_when_whole(path) as partial_copy:
+                    shutil.copyfile(original, partial_copy)
+
+        return [
+            Stage(
+                "units",
+                copy,
+                inputs=[*copied.values(), *(path for part in parts for path in part.files)],
+                outputs=list(copied),
+                step=LEARN,
+            )
+        ]
+
+    def _of_dictionary(self) -> list[Stage]:
+        """The list of units that both languages use, where the model has none."""
+        if self.model.shared_units:
+            return []
+        sides = self._files("bpe", TRAIN, 0)
+        return [
+            Stage(
+                "shared units",
+                partial(_write_shared, sides, self.model.units, self._shared_units),
+                inputs=[*sides, self._dictionary],
+                outputs=[self._shared_units],
+                step=ENCODE,
+            )
+        ]
+
+
+def _write_shared(sides: Sequence[Path], known: set[str], path: Path) -> None:
+    source, target = map(_units_in, sides)
+    with write_whole(path) as file:
+        file.writelines(f"{unit}\n" for unit in sorted(source & target & known))
+
+
+def _units_in(path: Path) -> set[str]:
+    return {unit for line in read_lines(path) for unit in line.split()}
+
+
+def prepare_like(folder: Path, dest: Path, corpus: Corpus, tag: str = "", workers: int = 1) -> None:
+    """Segment and binarise text as a prepared folder has it; print what came of it.
+
+    Stages that are up to date are skipped; killed at any moment and called again, it leaves the
+    same bytes.
+
+    Args:
+        folder: of the model, whose languages have one joint dictionary.
+        dest: the folder to fill.
+        corpus: the text, in these languages.
+        tag: a unit before each source sentence.
+        workers: processes; 0: one per core.
+
+    Raises:
+        UserError: a file is missing or bad, nothing is left to train on, the dictionaries are not
+            joint, or the folder cannot be written.
+    """
+    model = Model(folder)
+    require_files(corpus)
+    if dest.resolve() == folder.resolve():
+        raise UserError(f"--dest {dest}: is the folder of the model; choose another one")
+    if tag and tag not in model.units:
         raise UserError(f"--tag {tag}: is not a unit of the model; add it with --symbols")
-    partial = dest.with_name(dest.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        _fill(partial, model, pipeline, dictionaries[0], texts, tag, workers)
-        os.replace(partial, dest)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    with one_writer(dest):
+        stages = Stages(dest, corpus_key(corpus.name, *corpus.languages))
+        plan = PlanLike(corpus, stages, model, tag, workers)
+        for stage in plan.stages:
+            stages.run(stage)
+        files = stages.finish(plan.stages)
+        write_manifest(dest, plan.manifest(), PACKAGES_USED, files)
+    report_text(plan)
+    warn(plan)
 
 
-def _fill(
-    dest: Path,
-    model: Path,
-    pipeline: TextPipeline,
-    dictionary: Path,
-    texts: dict[str, tuple[Path, Path]],
-    tag: str,
-    workers: int,
-) -> None:
-    languages = pipeline.languages
-    known = {line.rsplit(" ", 1)[0] for line in read_lines(dictionary)}
-    seen: list[set[str]] = [set(), set()]
-    for name, files in texts.items():
-        sides = [list(read_lines(file)) for file in files]
-        if len(sides[0]) != len(sides[1]):
-            raise UserError(f"{files[0]} has {len(sides[0]):,} lines, {files[1]} {len(sides[1]):,}")
-        pairs = list(zip(*sides, strict=True))
-        if name == "train":
-            pairs = [pair for pair in pairs if all(map(str.strip, pair))]
-        for side, language in enumerate(languages):
-            lines = [pair[side] for pair in pairs]
-            units = [pipeline.encode(line, language) for line in lines]
-            seen[side].update(unit for line in units for unit in line.split())
-            if tag and side == 0:
-                units = [f"{tag} {line}" for line in units]
-            for folder, written in (("raw", lines), ("bpe", units)):
-                with write_whole(dest / folder / f"{name}.{language}") as file:
-                    file.writelines(f"{line}\n" for line in written)
-    for path in (model / "bpe").iterdir():
-        if path.name.startswith(("codes", "sentencepiece", "vocab.", "dict")):
-            shutil.copyfile(path, dest / "bpe" / path.name)
-    with write_whole(dest / "bpe" / SHARED_UNITS) as file:
-        file.writelines(f"{unit}\n" for unit in sorted(seen[0] & seen[1] & known))
-    splits = _splits(texts)
-    data_bin = DataBin(
-        dest / "data-bin",
-        languages,
-        {split: dest / "bpe" / name for name, split in splits.items()},
-    )
-    binarise_pairs(data_bin, dictionary, dest / "bpe" / SHARED_UNITS, workers)
-    manifest = read_manifest(model)
-    subsets = {name: split for name, split in splits.items() if name != "train"}
-    gone = ("files", "counts", "vocabulary", "overlap", "originals", "references")
-    kept = {key: value for key, value in manifest.items() if key not in gone}
-    write_json(dest / MANIFEST, {**kept, "corpus": "like", "subsets": subsets})
+@dataclass(frozen=True)
+class LikeOptions(CommonOptions):
+    """How the text is prepared beyond what the model says."""
+
+    tag: str = option("", "unit before each source sentence", metavar="UNIT")
 
 
-def _splits(texts: Sequence[str] | dict[str, tuple[Path, Path]]) -> dict[str, str]:
-    """The name of each text → fairseq's name of its split."""
-    tests = [name for name in texts if name not in ("train", "valid")]
-    numbered = {name: f"test{number or ''}" for number, name in enumerate(tests)}
-    return {name: numbered.get(name, name) for name in texts}
-
-
-@one_line_errors
+@resumable_command
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
     parser = parser_of("like", __doc__)
     parser.add_argument(
-        "--model",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="folder of the model, with its units",
+        "--model", type=Path, required=True, metavar="DIR", help="folder of the model"
     )
-    for subset in ("train", "valid"):
-        parser.add_argument(
-            f"--{subset}",
-            type=Path,
-            nargs=2,
-            required=True,
-            metavar="FILE",
-            help=f"source and target text of the {subset} set",
-        )
-    parser.add_argument(
-        "--test",
-        action="append",
-        default=[],
-        metavar="NAME=FILE,FILE",
-        help="test set; may be repeated",
-    )
-    parser.add_argument(
-        "--dest", type=Path, required=True, metavar="NEW", help="new folder to write"
-    )
-    parser.add_argument(
-        "--tag", default="", metavar="UNIT", help="unit before each source sentence"
-    )
-    parser.add_argument(
-        "--workers", type=Range(1, 1024), default=1, metavar="N", help="number of processes"
-    )
+    add_text_arguments(parser)
+    add_options(parser, LikeOptions)
     args = parser.parse_args(argv)
-    texts = {"train": _pair(args.train), "valid": _pair(args.valid)}
-    for text in args.test:
-        name, equals, files = text.partition("=")
-        paths = [Path(file) for file in files.split(",")]
-        if not equals or len(paths) != 2:
-            raise UserError(f"--test {text}: write NAME=FILE,FILE")
-        texts[name] = _pair(paths)
-    prepare_like(args.model, args.dest, texts, args.tag, args.workers)
+    options = LikeOptions.from_arguments(args)
+    corpus = corpus_from(args, "like", TextPipeline.load(args.model).languages)
+    prepare_like(args.model, args.dest, corpus, options.tag, options.workers)
     print(f"{args.dest / 'data-bin'}: for fairseq-train --finetune-from-model")
-
-
-def _pair(paths: Sequence[Path]) -> tuple[Path, Path]:
-    return paths[0], paths[1]
 
 
 if __name__ == "__main__":

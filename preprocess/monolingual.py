@@ -264,8 +264,8 @@ def write_dictionary(
     """Write fairseq's dictionary of the words of ``text``, the most frequent first.
 
     Returns:
-        ``types`` (fairseq's four symbols and padding not counted) and ``dictionary``, the
-        vocabulary size, that is rows of an embedding.
+        ``types``, the words (fairseq's four symbols and padding not counted), and ``dictionary``,
+        the vocabulary size, that is rows of an embedding.
 
     Raises:
         UserError: where no word is frequent enough.
@@ -280,15 +280,15 @@ def write_dictionary(
         dictionary.add_symbol(word, count)
     most = options.vocabulary + dictionary.nspecial if options.vocabulary else len(dictionary)
     dictionary.finalize(options.min_count, most, padding_factor=1)
-    types = len(dictionary) - dictionary.nspecial
-    if types == 0:
+    known = len(dictionary) - dictionary.nspecial
+    if known == 0:
         raise UserError(
             f"--min-count {options.min_count}: no word of the training text is that frequent"
         )
     dictionary.pad_to_multiple_(padding_factor)
     with write_whole(path) as file:
         dictionary.save(file)
-    return {"types": types, "dictionary": len(dictionary)}
+    return {"types": known, "dictionary": len(dictionary)}
 
 
 def binarise_lines(
@@ -329,6 +329,6 @@ def report(counts: dict[str, dict[str, int]], vocabulary: dict[str, int]) -> str
         share = count["unknown"] / count["tokens"]
         lines.append(f"{subset:<10}{count['lines']:>12,}{count['tokens']:>14,}{share:>12.2%}")
     lines.append(
-        f"{vocabulary['types']:,} types; {vocabulary['dictionary']:,} entries in the dictionary"
+        f"{vocabulary['types']:,} words; {vocabulary['dictionary']:,} rows in the dictionary"
     )
     return "\n".join(lines)

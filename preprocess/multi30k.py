@@ -1,8 +1,9 @@
 """Multi30k, task 1: image captions in Czech, English, French, German (Elliott et al. 2016, 2017).
 
-``python -m preprocess.multi30k --pair en-de --dest DIR`` downloads the raw text of any two of the
-languages and prepares it; ``--raw DIR`` takes files that you already have. The test set of 2017 has
-no Czech side.
+  python -m preprocess.multi30k --pair en-de --dest DIR
+
+This downloads the raw text of any two of the languages and prepares it; --raw DIR takes files that
+you already have. The test set of 2017 has no Czech side.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from preprocess.command import parallel_command
 from preprocess.corpus import Corpus, corpus_of_files
 from preprocess.download import Download, files_at
-from preprocess.files import find_file
+from preprocess.files import named_file
 from tiednmt.errors import resumable_command
 
 LANGUAGES = ("en", "de", "fr", "cs")
@@ -45,11 +46,7 @@ SHA256 = {
 
 
 def corpus_in(folder: Path, pair: str) -> Corpus:
-    """The corpus whose files, gzipped or not, lie in ``folder``.
-
-    Raises:
-        UserError: where a file is missing.
-    """
+    """The corpus whose files, gzipped or not, lie in ``folder``."""
     source, target = pair.split("-")
     return corpus_of_files(
         "multi30k",
@@ -57,7 +54,7 @@ def corpus_in(folder: Path, pair: str) -> Corpus:
         target,
         {
             subset: {
-                code: find_file(folder, f"{stem}.{code}.gz", f"{stem}.{code}")
+                code: named_file(folder, f"{stem}.{code}.gz", f"{stem}.{code}")
                 for code in (source, target)
             }
             for subset, stem in _stems(pair).items()

@@ -44,7 +44,7 @@ class CommonOptions:
         UserError: where one is out of range.
     """
 
-    workers: int = option(0, "number of processes (default: one per core)")
+    workers: int = option(0, "number of processes (0: one per core)")
 
     def __post_init__(self) -> None:
         self.require(WORKERS, "workers")

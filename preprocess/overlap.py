@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
+
+from preprocess.letters import COMMON, script_of
 
 Scripts = Mapping[str, float]  # share of the running letters, the most frequent script first
 
@@ -57,7 +57,7 @@ def scripts_of(counts: Mapping[str, int]) -> dict[str, float]:
     letters: Counter[str] = Counter()
     for text, count in counts.items():
         for character in text:
-            if script := _script(character):
+            if (script := script_of(character)) not in ("", COMMON):
                 letters[script] += count
     total = sum(letters.values())
     shares = {script: round(count / total, 4) for script, count in letters.most_common()}
@@ -67,12 +67,3 @@ def scripts_of(counts: Mapping[str, int]) -> dict[str, float]:
 def common_script(source: Scripts, target: Scripts) -> float:
     """How much two sides' letters are of the same scripts: 1 where they are in the same shares."""
     return sum(min(share, target.get(script, 0.0)) for script, share in source.items())
-
-
-@cache
-def _script(character: str) -> str:
-    """The script of a letter, as the name that Unicode gives it begins; empty of other signs."""
-    if not character.isalpha():
-        return ""
-    name = unicodedata.name(character, "").partition(" ")[0].partition("-")[0].capitalize()
-    return "Han" if name == "Cjk" else name

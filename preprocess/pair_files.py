@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
@@ -16,13 +16,15 @@ from xml.parsers import expat
 from preprocess.pairs import Numbered, Pair, TextFile
 from tiednmt.errors import UserError
 from tiednmt.text.lines import BYTE_ORDER_MARK, LONGEST_LINE, open_bytes
+from tiednmt.text.writing import visible
 
 BLOCK_BYTES = 1 << 16
 COMPRESSED = (".gz", ".xz", ".bz2", ".zst")  # left out before the format's ending
 
 Reader = Callable[[TextFile, str, str], Iterator[Numbered]]
 
-_TMX = re.compile(rb"\s*(<\?xml\b[^>]*>|<!DOCTYPE\b[^>]*>|<!--.*?-->|\s)*<tmx\b", re.DOTALL)
+_PROLOGUE = re.compile(rb"\s+|<\?xml\b[^>]*>|<!DOCTYPE\b[^>]*>|<!--.*?-->", re.DOTALL)
+_TMX = re.compile(rb"<tmx\b")
 
 
 def reader_of(path: Path, source: str, target: str, alone: bool = False) -> Reader | None:
@@ -39,7 +41,7 @@ def reader_of(path: Path, source: str, target: str, alone: bool = False) -> Read
     """
     with open_bytes(path) as data:
         start = data.read(BLOCK_BYTES).removeprefix(BYTE_ORDER_MARK)
-    if _TMX.match(start.lstrip(b"\xff\xfe").replace(b"\0", b"")):  # UTF-16 too
+    if _is_tmx(start.lstrip(b"\xff\xfe").replace(b"\0", b"")):  # UTF-16 too
         return read_tmx
     first, *_ = start.lstrip().split(b"\n")
     if first.startswith(b"{") and _is_record(first, source, target):
@@ -49,18 +51,56 @@ def reader_of(path: Path, source: str, target: str, alone: bool = False) -> Read
     return by_ending or (read_tsv if alone and b"\t" in first else None)
 
 
+def _is_tmx(start: bytes) -> bool:
+    """Whether a file is a translation memory, after what an XML file may begin with."""
+    place = 0
+    while item := _PROLOGUE.match(start, place):  # one at a time: a pattern of them all backtracks
+        place = item.end()
+    return _TMX.match(start, place) is not None
+
+
 def _is_record(line: bytes, source: str, target: str) -> bool:
     try:
-        return _texts(json.loads(line), _keys(source, target)) is not None
+        return _texts(json.loads(line), source, target) is not None
     except (ValueError, RecursionError):
         return False
+
+
+# --- names of texts ----------------------------------------------------------------------------
+
+
+def _named(names: Iterable[str], source: str, target: str) -> tuple[str, str] | None:
+    """Which of the names of texts are those of the two sides; None where they are not all there.
+
+    They are the codes of the languages (``en-US`` is ``en`` too, where that is not there), or
+    ``source`` and ``target``, or ``src`` and ``tgt``.
+    """
+    by_code: dict[str, str] = {}
+    for name in names:
+        by_code.setdefault(_code(name), name)
+    languages = _variety(by_code, source), _variety(by_code, target)
+    for one, other in (languages, ("source", "target"), ("src", "tgt")):
+        if one in by_code and other in by_code and one != other:
+            return by_code[one], by_code[other]
+    return None
+
+
+def _variety(codes: Iterable[str], language: str) -> str:
+    """The code of a language, or where it is not among these the first of its varieties."""
+    wanted = _code(language)
+    varieties = (code for code in codes if code.startswith(f"{wanted}_"))
+    return wanted if wanted in codes else next(varieties, wanted)
+
+
+def _code(language: str) -> str:
+    return language.strip().replace("-", "_").lower()
 
 
 # --- columns -----------------------------------------------------------------------------------
 
 
 def read_tsv(file: TextFile, source: str, target: str) -> Iterator[Numbered]:
-    """Two columns, or those that a first line of names gives the codes of the languages.
+    """Two columns, or those that a first line of names gives to the two sides (``en``, ``source``).
 
     There are no quotation marks around columns, and no tabs within them.
 
@@ -70,10 +110,9 @@ def read_tsv(file: TextFile, source: str, target: str) -> Iterator[Numbered]:
     columns, width = (0, 1), 2
     for number, line in enumerate(file.lines(), start=1):
         cells = line.split("\t")
-        names = [cell.strip().lower() for cell in cells]
-        if number == 1 and source.lower() in names and target.lower() in names:
-            columns, width = (names.index(source.lower()), names.index(target.lower())), len(names)
-        elif not line.strip():
+        if number == 1 and (names := _named(cells, source, target)):
+            columns, width = (cells.index(names[0]), cells.index(names[1])), len(cells)
+        elif not visible(line):
             yield number, ("", "")
         elif len(cells) != width:
             raise UserError(
@@ -95,9 +134,8 @@ def read_jsonl(file: TextFile, source: str, target: str) -> Iterator[Numbered]:
     Raises:
         UserError: where a line is no such object.
     """
-    keys = _keys(source, target)
     for number, line in enumerate(file.lines(), start=1):
-        if not line.strip():
+        if not visible(line):
             yield number, ("", "")
             continue
         try:
@@ -108,7 +146,7 @@ def read_jsonl(file: TextFile, source: str, target: str) -> Iterator[Numbered]:
             ) from None
         except (ValueError, RecursionError):
             raise UserError(f"{file}, line {number}: not JSON that can be read") from None
-        pair = _texts(record, keys)
+        pair = _texts(record, source, target)
         if pair is None:
             raise UserError(
                 f"{file}, line {number}: has no texts {source} and {target}; write"
@@ -119,17 +157,12 @@ def read_jsonl(file: TextFile, source: str, target: str) -> Iterator[Numbered]:
         yield number, (_one_line(pair[0]), _one_line(pair[1]))
 
 
-def _keys(source: str, target: str) -> tuple[tuple[str, str], ...]:
-    return (source, target), ("source", "target"), ("src", "tgt")
-
-
-def _texts(record: Any, keys: tuple[tuple[str, str], ...]) -> Pair | None:
+def _texts(record: Any, source: str, target: str) -> Pair | None:
     holders = [record, record.get("translation")] if isinstance(record, dict) else []
     for holder in holders:
-        for one, other in keys:
-            if isinstance(holder, dict) and {one, other} <= holder.keys():
-                texts = holder[one], holder[other]
-                return texts if all(isinstance(text, str) for text in texts) else None
+        if isinstance(holder, dict) and (names := _named(holder, source, target)):
+            texts = holder[names[0]], holder[names[1]]
+            return texts if all(isinstance(text, str) for text in texts) else None
     return None
 
 
@@ -227,17 +260,10 @@ class _Memory:
             self._texts.setdefault(_code(self._language), _one_line("".join(self._text)).strip())
             self._text = None
         elif name == "tu":
-            pair = [self._text_in(language) for language in self._wanted]
-            if pair[0] is not None and pair[1] is not None:
-                self.units.append((self._line, (pair[0], pair[1])))
+            if names := _named(self._texts, *self._wanted):
+                self.units.append((self._line, (self._texts[names[0]], self._texts[names[1]])))
         elif name in self.NATIVE:
             self._native -= 1
-
-    def _text_in(self, language: str) -> str | None:
-        """That of the language itself, or else of the first of its varieties."""
-        wanted = _code(language)
-        varieties = (code for code in self._texts if code.startswith(f"{wanted}_"))
-        return self._texts.get(wanted, self._texts.get(next(varieties, "")))
 
     def _characters(self, text: str) -> None:
         if self._text is not None and not self._native:
@@ -250,10 +276,6 @@ class _Memory:
         raise UserError(
             f"{self._place}: entity {name}, which is not expanded; write the characters themselves"
         )
-
-
-def _code(language: str) -> str:
-    return language.replace("-", "_").lower()
 
 
 FORMATS: dict[str, Reader] = {  # ending → reader

@@ -33,7 +33,7 @@ from preprocess.tokenisation import Tokenisation, Tokenised, tokenise_pairs
 from tiednmt.errors import UserError
 from tiednmt.files import write_whole
 from tiednmt.text.lines import read_lines
-from tiednmt.text.manifest import part_folder, reference_file
+from tiednmt.text.manifest import FORMAT, part_folder, reference_file
 from tiednmt.text.normalise import APOSTROPHE, ASCII, TYPOGRAPHIC, apostrophe_of
 from tiednmt.text.pipeline import BPE, PACKAGES, VERSION, TextPipeline, TextSettings
 
@@ -46,6 +46,9 @@ ROUND_TRIPS = 1000  # lines of each side that are encoded and decoded
 
 class Plan:
     """The stages of a corpus, and what came of them."""
+
+    way_out = "look at the files, --max-length and --max-ratio"  # where filters leave nothing
+    tag = ""  # a unit before each source sentence
 
     def __init__(self, corpus: Corpus, results: Stages, options: Options):
         self.corpus = corpus
@@ -67,15 +70,47 @@ class Plan:
             *(self._reading(subset) for subset in self.splits if subset in self.corpus.subsets),
             *(self._tokenising(*part) for part in parts),
             *([self._finding_duplicates()] if self.options.deduplicate else []),
-            self._counting(),
-            self._learning(),
-            self._making_dictionary(),
+            *self._of_units(),
             self._measuring_round_trips(),
             *(self._applying(*part) for part in parts),
+            *self._of_dictionary(),
             *(self._binarising(number) for number in self._parts(TRAIN)),
         ]
 
+    def _of_units(self) -> list[Stage]:
+        """The stages that make the subword model, and the dictionary where words suffice for it."""
+        return [self._counting(), self._learning(), self._making_dictionary()]
+
+    def _of_dictionary(self) -> list[Stage]:
+        """Those that need the text in units."""
+        return []
+
     # --- what came of them ---------------------------------------------------------------------
+
+    def manifest(self) -> dict[str, Any]:
+        """What the manifest says of the text and its units."""
+        overlap = self.overlap()
+        return {
+            **self._manifest(self.options.of_content()),
+            "vocabulary": self.vocabulary(),
+            **({"overlap": overlap} if overlap else {}),
+        }
+
+    def _manifest(self, options: dict[str, Any]) -> dict[str, Any]:
+        references = self.corpus.references
+        return {
+            "format": FORMAT,
+            "corpus": self.corpus.name,
+            "source": self.corpus.source,
+            "target": self.corpus.target,
+            "subsets": {name: split for name, split in self.splits.items() if name != TRAIN},
+            "references": {name: 1 + len(more) for name, more in references.items()},
+            "options": options,
+            "text": self.settings().for_manifest(),
+            "originals": self.originals(),
+            "counts": self.counts(),
+            "round_trip": {name: asdict(trip) for name, trip in self.round_trips().items()},
+        }
 
     def originals(self) -> dict[str, str]:
         """Name of each file that the corpus comes from → its SHA-256; with folders where it must.
@@ -141,7 +176,7 @@ class Plan:
 
     def place(self, subset: str, number: int) -> str:
         """Names the file and where in it the pair of this number is, from 1."""
-        if subset in self.corpus.subsets:
+        if subset in self.corpus.subsets and all(map(Path.exists, self.corpus.paths(subset))):
             return self.corpus.place(subset, number)
         return f"{' and '.join(map(str, self._files('raw', subset, 0)))}, line {number}"
 
@@ -182,6 +217,11 @@ class Plan:
             if not any(read["parts"]):
                 files = " and ".join(map(str, self.corpus.paths(subset)))
                 raise UserError(f"{files}: no pairs are there for the {subset} set")
+            if not all(read["parts"]):
+                raise UserError(
+                    f"--parts {len(parts)}: the training text has only {sum(read['parts'])} pairs;"
+                    " take fewer parts"
+                )
             for file, path in zip(self.corpus.references.get(subset, ()), more, strict=True):
                 copy_reference(file, path, lines=read["parts"][0])
             return read
@@ -198,7 +238,7 @@ class Plan:
     def _tokenising(self, subset: str, number: int) -> Stage:
         recorded: dict[str, Any] = {
             "segmentation": self.segmentation,
-            "text": VERSION,
+            "text": self.pipeline.settings.version,
             "version": package_version("sacremoses"),
         }
         drops, keys = subset == TRAIN, None
@@ -242,13 +282,7 @@ class Plan:
         parts = self._training_parts
 
         def count() -> None:
-            counts = self.counts()[TRAIN]
-            if counts["kept"] == 0:
-                reasons = ", ".join(f"{name} {n:,}" for name, n in counts.items() if n)
-                raise UserError(
-                    f"{self.corpus.name}: no training pair is left after filtering ({reasons});"
-                    " look at the files, --max-length and --max-ratio"
-                )
+            self._require_pairs()
             count_words(parts, self._words, self.options.processes)
 
         return Stage(
@@ -258,6 +292,30 @@ class Plan:
             outputs=self._words,
             step=LEARN,
         )
+
+    def _require_pairs(self) -> None:
+        """Refuse to go on without training pairs."""
+        counts = self.counts()[TRAIN]
+        if counts["kept"] == 0:
+            reasons = ", ".join(f"{name} {n:,}" for name, n in counts.items() if n)
+            raise UserError(
+                f"{self.corpus.name}: no training pair is left after filtering ({reasons});"
+                f" {self.way_out}"
+            )
+        if not all(self._kept()):
+            raise UserError(
+                f"--parts {self.options.parts}: a part of the training text keeps none of its"
+                f" pairs, of {counts['kept']:,} that are kept in all; take fewer parts"
+            )
+
+    def _kept(self) -> list[int]:
+        """Pairs of each part of the training text to train on."""
+        parts = self._parts(TRAIN)
+        kept = [self._tokenised(TRAIN, number).counts["kept"] for number in parts]
+        if self.options.deduplicate:
+            duplicates = self._results.result("find duplicates")
+            kept = [number - more for number, more in zip(kept, duplicates, strict=True)]
+        return kept
 
     def _learning(self) -> Stage:
         options, parts = self.options, self._training_parts
@@ -331,7 +389,8 @@ class Plan:
 
         def apply() -> dict[str, Any]:
             kept = self._tokenised(subset, number).counts["kept"]
-            applied = apply_pairs(part, units, self.pipeline, self.options.processes, kept)
+            given = (self.pipeline, self.options.processes, kept, self.tag)
+            applied = apply_pairs(part, units, *given)
             if subset == VALID and applied["longest"] > LONGEST_HELD_OUT:
                 raise UserError(
                     f"{self.place(VALID, applied['place'])}: {applied['longest']:,} subword units,"
@@ -345,7 +404,11 @@ class Plan:
             apply,
             inputs=part.files + self._model,
             outputs=units,
-            options={"threshold": self.options.vocabulary_threshold, "version": VERSION},
+            options={
+                "threshold": self.options.vocabulary_threshold,
+                "version": self.pipeline.settings.version,
+                **({"tag": self.tag} if self.tag else {}),
+            },
             step=ENCODE,
             part=number,
         )
@@ -428,9 +491,7 @@ class Plan:
 
     @cached_property
     def _model(self) -> list[Path]:
-        model = "codes" if self.segmentation == BPE else "sentencepiece.model"
-        vocabularies = [self.dest / "bpe" / f"vocab.{language}" for language in self.languages]
-        return [self.dest / "bpe" / model, *vocabularies]
+        return self.pipeline.files
 
 
 def read_pairs(pairs: Iterable[Pair], parts: Sequence[Sequence[Path]]) -> dict[str, Any]:

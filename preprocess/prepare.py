@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from textwrap import fill
@@ -29,8 +28,10 @@ from preprocess.stages import Stages, WorkShard, corpus_key, one_writer
 from preprocess.training import scoring_command, training_command
 from tiednmt.errors import UserError
 from tiednmt.modes import THREE_WAY
-from tiednmt.text.manifest import FORMAT, data_bins
+from tiednmt.text.manifest import data_bins
 from tiednmt.text.pipeline import BPE, PACKAGES
+
+PACKAGES_USED = ("fairseq", "sacremoses", "subword-nmt", "sentencepiece")
 
 
 def reads(share: WorkShard) -> bool:
@@ -49,7 +50,8 @@ def prepare(corpus: Corpus, dest: Path, options: Options, share: WorkShard | Non
             another share has not done what this one needs.
     """
     share = share or WorkShard()
-    _check(corpus, dest, options, share)
+    if reads(share):
+        require_files(corpus)
     with one_writer(dest, shared=share.of > 1):
         _fill(corpus, dest, options, share)
 
@@ -61,58 +63,51 @@ def _fill(corpus: Corpus, dest: Path, options: Options, share: WorkShard) -> Non
     if share.step not in (None, JOIN):
         return
     files = stages.finish(plan.stages)
-    write_manifest(
-        dest,
-        {
-            "format": FORMAT,
-            "corpus": corpus.name,
-            "source": corpus.source,
-            "target": corpus.target,
-            "subsets": {name: split for name, split in plan.splits.items() if name != TRAIN},
-            "references": {name: 1 + len(more) for name, more in corpus.references.items()},
-            "options": options.of_content(),
-            "text": plan.settings().for_manifest(),
-            "originals": plan.originals(),
-            "counts": plan.counts(),
-            "round_trip": {name: asdict(trip) for name, trip in plan.round_trips().items()},
-            "vocabulary": plan.vocabulary(),
-            **({"overlap": plan.overlap()} if plan.overlap() else {}),
-        },
-        packages=("fairseq", "sacremoses", "subword-nmt", "sentencepiece"),
-        files=files,
-    )
+    write_manifest(dest, plan.manifest(), PACKAGES_USED, files)
     _report(plan)
 
 
-def _check(corpus: Corpus, dest: Path, options: Options, share: WorkShard) -> None:
-    for sign in ",:"[: 2 if options.parts > 1 else 1]:
-        if sign in str(dest):
-            raise UserError(f"{dest}: fairseq takes no {sign!r} in a path; rename --dest")
-    if reads(share):
-        for path in chain.from_iterable(map(corpus.paths, corpus.names)):
-            if not path.exists():
-                raise UserError(f"{path}: no such file")
+def require_files(corpus: Corpus) -> None:
+    """Refuse a corpus whose files are not there.
+
+    Raises:
+        UserError: naming the first of them.
+    """
+    for path in chain.from_iterable(map(corpus.paths, corpus.names)):
+        if not path.exists():
+            raise UserError(f"{path}: no such file")
 
 
 def _report(plan: Plan) -> None:
     """Print what was kept, how text comes back, the vocabulary, and the next commands."""
-    counts, trips = plan.counts(), plan.round_trips()
-    words = "Moses' tokens" if plan.segmentation == BPE else "raw lines"
-    method = f"segmentation: {PACKAGES[plan.segmentation]} on {words}"
-    print("", report.counts_table(counts), "", report.trips_line(trips, method), sep="\n")
+    report_text(plan)
     print(vocabulary.report(*plan.languages, plan.vocabulary()))
     tying = THREE_WAY
     if overlap := plan.overlap():
         pair = Pair.of("-".join(plan.languages), plan.vocabulary(), Overlap.from_json(overlap))
         tying = advise(pair).tying
         print(f"\n{_advice(plan.dest, pair, Overlap.from_json(overlap))}")
-    for line in report.warnings(counts[TRAIN], plan.tokenised(TRAIN), trips, plan.segmentation):
+    warn(plan, plan.segmentation)
+    if plan.options.commands:
+        print(f"\nNext:\n{_commands(plan, tying)}")
+
+
+def report_text(plan: Plan) -> None:
+    """Print what was kept and how text comes back from its units."""
+    words = "Moses' tokens" if plan.segmentation == BPE else "raw lines"
+    method = f"segmentation: {PACKAGES[plan.segmentation]} on {words}"
+    trips = report.trips_line(plan.round_trips(), method)
+    print("", report.counts_table(plan.counts()), "", trips, sep="\n")
+
+
+def warn(plan: Plan, method: str = "") -> None:
+    """Print what is suspicious in the text; ``method``: of segmentation, where one may choose."""
+    of_training = (plan.counts()[TRAIN], plan.tokenised(TRAIN), plan.round_trips())
+    for line in report.warnings(*of_training, method):
         print(line, file=sys.stderr)
     for subset in plan.splits:
         for line in _held_out_warnings(plan, subset) if subset != TRAIN else ():
             print(line, file=sys.stderr)
-    if plan.options.commands:
-        print(f"\nNext:\n{_commands(plan, tying)}")
 
 
 def _commands(plan: Plan, tying: str) -> str:

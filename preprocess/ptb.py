@@ -1,7 +1,9 @@
 """Penn Treebank as Mikolov preprocessed it: a vocabulary of 10,000 with <unk> and line ends.
 
-``python -m preprocess.ptb --dest DIR`` downloads the text and prepares it; ``--raw DIR`` takes
-``ptb.{train,valid,test}.txt``, gzipped or not, that you already have.
+  python -m preprocess.ptb --dest DIR
+
+This downloads the text and prepares it; --raw DIR takes ptb.{train,valid,test}.txt, gzipped or not,
+that you already have.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,8 +71,11 @@ def claim(folder: Path, corpus: str | None = None) -> None:
         corpus: what it is to hold, whose files another corpus may not replace.
 
     Raises:
-        UserError: where it holds something else.
+        UserError: where it holds something else, or its name is none that fairseq takes.
     """
+    for sign in ",:":  # which it joins texts and folders by
+        if sign in str(folder):
+            raise UserError(f"{folder}: fairseq takes no {sign!r} in a path; choose another --dest")
     records = folder / ".stages"
     if folder.is_dir() and any(folder.iterdir()) and not records.exists():
         raise UserError(
@@ -193,17 +196,22 @@ class Stages:
         needed = {path: made_by[path] for stage in mine for path in stage.inputs if path in made_by}
         for maker in {stage.name: stage for stage in needed.values()}.values():
             if not share.has(maker):
-                self.require(maker)
+                self.require(maker, made_by)
         for stage in mine:
             self.run(stage)
 
-    def require(self, stage: Stage) -> None:
+    def require(self, stage: Stage, made: Collection[Path]) -> None:
         """Refuse to go on where ``stage`` is not up to date.
+
+        Args:
+            stage: which another call ran.
+            made: the outputs of all stages. Inputs that are none of them are raw files, which only
+                the stages that read them need.
 
         Raises:
             UserError: saying what is wrong.
         """
-        fault = self._fault(stage)
+        fault = self._fault(stage, made)
         if fault:
             raise UserError(f"{self.folder}: {stage.name} (--step {stage.step}) {fault}")
 
@@ -220,9 +228,10 @@ class Stages:
             UserError: where one is not up to date or a file not the one it wrote.
         """
         stages = self._done if stages is None else stages
+        made = {path for stage in stages for path in stage.outputs}
         hashes = {}
         for stage in stages:
-            self.require(stage)
+            self.require(stage, made)
             recorded = _read(self._record_path(stage.name))["outputs"]
             for path in stage.outputs:
                 name = self._name(path)
@@ -250,8 +259,11 @@ class Stages:
     def _record_path(self, name: str) -> Path:
         return self._records / f"{name}.json"
 
-    def _fault(self, stage: Stage) -> str | None:
-        """Why the stage is to be run (again); None where it is up to date."""
+    def _fault(self, stage: Stage, made: Collection[Path] | None = None) -> str | None:
+        """Why the stage is to be run (again); None where it is up to date.
+
+        ``made``: the only inputs that count; by default all do.
+        """
         record = _read(self._record_path(stage.name))
         if record.get("format") != FORMAT:
             return "has not been done; run it first"
@@ -260,11 +272,16 @@ class Stages:
             if before != now:
                 return f"was done with {option} {before}, not {now}; {RUN_AGAIN}"
         for kind, paths in (("inputs", stage.inputs), ("outputs", stage.outputs)):
+            recorded = record[kind]
+            if kind == "inputs" and made is not None:
+                paths = [path for path in paths if path in made]
+                known = set(map(self._name, made))
+                recorded = {name: stamp for name, stamp in recorded.items() if name in known}
             names = dict.fromkeys(map(self._name, paths))  # one file may be read as several
-            if list(record[kind]) != list(names):
+            if list(recorded) != list(names):
                 return f"had other {kind}; {RUN_AGAIN}"
             for path in paths:
-                if not self._is(path, record[kind][self._name(path)]):
+                if not self._is(path, recorded[self._name(path)]):
                     return f"had another {path}; {RUN_AGAIN}"
         return None
 

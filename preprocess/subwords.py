@@ -212,7 +212,7 @@ def learn_sentencepiece(
         words: of each side, from :func:`count_words`.
         folder: gets ``sentencepiece.model`` and ``vocab.<language>``.
         languages: of the two sides.
-        vocab_size: types of the model.
+        vocab_size: size of the joint vocabulary.
         workers: processes.
         near: where the text gives no vocabulary of that size, learn the nearest that it gives.
 
@@ -225,7 +225,8 @@ def learn_sentencepiece(
         least = _TOO_FEW.search(str(error))
         if not (near and least):
             raise UserError(
-                f"sentencepiece cannot learn --merges {vocab_size} types: {_reason(str(error))}"
+                f"sentencepiece cannot learn a vocabulary of {vocab_size} (--merges):"
+                f" {_reason(str(error))}"
             ) from None
         content = _trained(parts, int(least[1]), workers, near)
     model = folder / "sentencepiece.model"
@@ -320,10 +321,17 @@ def apply_pairs(
     pipeline: TextPipeline,
     workers: int,
     total: int | None = None,
+    tag: str = "",
 ) -> dict[str, Any]:
     """Segment both tokenised sides into subword units.
 
-    ``total``: pairs there are, for the progress bar.
+    Args:
+        part: the text.
+        outputs: the files to write for its sides.
+        pipeline: segments it.
+        workers: processes.
+        total: pairs there are, for the progress bar.
+        tag: a unit before each source line.
 
     Returns:
         ``units`` of each side, ``longest``: how many the longest line of the two has, and
@@ -331,7 +339,7 @@ def apply_pairs(
     """
     counts, longest, place = [0, 0], 0, 0
     segmented = map_in_order(
-        partial(_segment_both, pipeline), part.pairs(), workers, "segment", "pairs", total
+        partial(_segment_both, pipeline, tag), part.pairs(), workers, "segment", "pairs", total
     )
     with ExitStack() as stack:
         files = [stack.enter_context(write_whole(path)) for path in outputs]
@@ -345,5 +353,7 @@ def apply_pairs(
     return {"units": counts, "longest": longest, "place": place}
 
 
-def _segment_both(pipeline: TextPipeline, pair: Pair) -> Pair:
-    return pipeline.segment(pair[0], pipeline.source), pipeline.segment(pair[1], pipeline.target)
+def _segment_both(pipeline: TextPipeline, tag: str, pair: Pair) -> Pair:
+    source = pipeline.segment(pair[0], pipeline.source)
+    tagged = f"{tag} {source}".rstrip() if tag else source
+    return tagged, pipeline.segment(pair[1], pipeline.target)

@@ -1,8 +1,9 @@
 """Prepare any text in one language, with one sentence or paragraph per line.
 
-``python -m preprocess.text --train FILE... --valid FILE... --test FILE... --dest DIR``. Files may
-be compressed and are read in order; ``--test`` is optional. White space separates words, unless
-``--tokenise en`` (or another language) asks for Moses' tokens. The end of every line is a token,
+  python -m preprocess.text --train FILE... --valid FILE... --test FILE... --dest DIR
+
+Files may be compressed and are read in order; --test is optional. White space separates words,
+unless --tokenise en (or another language) asks for Moses' tokens. The end of every line is a token,
 also of an empty one.
 """
 

@@ -1,7 +1,9 @@
 """text8: the first 100 million characters of a cleaned Wikipedia (Mahoney), words without lines.
 
-``python -m preprocess.text8 --dest DIR`` downloads the text and prepares it; ``--raw DIR`` takes
-``text8.zip``, ``text8.gz`` or ``text8`` that you already have.
+  python -m preprocess.text8 --dest DIR
+
+This downloads the text and prepares it; --raw DIR takes text8.zip, text8.gz or text8 that you
+already have.
 
 The split is that of Mikolov et al. (2015), Learning Longer Memory in Recurrent Neural Networks,
 whose script many papers use: the first 99 million characters are for training and the last million

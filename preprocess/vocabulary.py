@@ -11,7 +11,7 @@ PADDING_FACTOR = 8  # fairseq-preprocess rounds dictionaries up to a multiple of
 def vocabulary_sizes(source: set[str], target: set[str]) -> dict[str, int]:
     """How many distinct units the two sides of the segmented training text have.
 
-    ``source_only``, ``target_only`` and ``both`` are types of the text. ``source``, ``target``
+    ``source_only``, ``target_only`` and ``both`` are units of the text. ``source``, ``target``
     and ``joint`` are vocabulary sizes, that is rows of an embedding: fairseq's special symbols
     and padding included.
     """
@@ -25,23 +25,23 @@ def vocabulary_sizes(source: set[str], target: set[str]) -> dict[str, int]:
     }
 
 
-def vocab_size(types: int) -> int:
-    """Entries of the fairseq dictionary of a text with so many types."""
-    return -(-(types + SPECIAL_SYMBOLS) // PADDING_FACTOR) * PADDING_FACTOR
+def vocab_size(units: int) -> int:
+    """Entries of the fairseq dictionary of a text with so many distinct units."""
+    return -(-(units + SPECIAL_SYMBOLS) // PADDING_FACTOR) * PADDING_FACTOR
 
 
 def report(source: str, target: str, vocabulary: dict[str, int]) -> str:
     """The vocabulary, and the rows that a model stores under each tying, as two small tables."""
     from tiednmt.tying import embedding_rows
 
-    types = sum(vocabulary[key] for key in ("source_only", "target_only", "both"))
+    units = sum(vocabulary[key] for key in ("source_only", "target_only", "both"))
     lines = ["", f"{'subword units of the training text':<34}{'units':>14}{'share':>10}"]
     for name, key in [
         (f"only in {source}", "source_only"),
         (f"only in {target}", "target_only"),
         ("in both", "both"),
     ]:
-        lines.append(f"  {name:<32}{vocabulary[key]:>14,}{vocabulary[key] / types:>10.1%}")
+        lines.append(f"  {name:<32}{vocabulary[key]:>14,}{vocabulary[key] / units:>10.1%}")
     joint = vocabulary["joint"]
     lines += [
         "",

@@ -1,8 +1,10 @@
 """WikiText-2: two million words of good Wikipedia articles, rare ones <unk> (Merity et al. 2017).
 
-``python -m preprocess.wikitext2 --dest DIR`` downloads the archive and prepares it; ``--raw DIR``
-takes ``wikitext-2-v1.zip`` or ``wiki.{train,valid,test}.tokens`` that you already have. As usual,
-the end of every line is a token, also of an empty one.
+  python -m preprocess.wikitext2 --dest DIR
+
+This downloads the archive and prepares it; --raw DIR takes wikitext-2-v1.zip or
+wiki.{train,valid,test}.tokens that you already have. As usual, the end of every line is a token,
+also of an empty one.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 """WMT14 (Bojar et al. 2014), English with German or French: the corpora of the paper.
 
-``python -m preprocess.wmt14 --pair en-fr --dest DIR`` downloads the archives and prepares them;
-``--raw DIR`` takes archives that you already have. Training text: Europarl v7, Common Crawl,
-News Commentary v9 and for French UN and 10⁹ (4.5 and 40.8 million pairs). newstest2013 validates;
-newstest2014, all 3,003 sentences (``wmt14/full`` of sacreBLEU), is the test set.
+  python -m preprocess.wmt14 --pair en-fr --dest DIR
+
+This downloads the archives and prepares them; --raw DIR takes archives that you already have.
+Training text: Europarl v7, Common Crawl, News Commentary v9 and for French UN and 10⁹ (4.5 and 40.8
+million pairs). newstest2013 validates; newstest2014, all 3,003 sentences (wmt14/full of sacreBLEU),
+is the test set.
 
 The defaults are the paper's 89,500 joint merges without a vocabulary threshold, sentences of at
 most 50 tokens as in dl4mt, identical pairs once, and 16 parts. We know of no published hash of UN

@@ -1,9 +1,11 @@
 """WMT17 (Bojar et al. 2017), English and German, as current benchmarks use it.
 
-``python -m preprocess.wmt17 --dest DIR`` downloads the archives and prepares them; ``--raw DIR``
-takes archives that you already have. Training text: Europarl v7, Common Crawl, News Commentary
-v12 and Rapid 2016 (5.9 million pairs); newstest2016 validates, newstest2017 (``wmt17`` of
-sacreBLEU) is the test set. The defaults are 32,000 joint merges and identical pairs once.
+  python -m preprocess.wmt17 --dest DIR
+
+This downloads the archives and prepares them; --raw DIR takes archives that you already have.
+Training text: Europarl v7, Common Crawl, News Commentary v12 and Rapid 2016 (5.9 million pairs);
+newstest2016 validates, newstest2017 (wmt17 of sacreBLEU) is the test set. The defaults are 32,000
+joint merges and identical pairs once.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """The five word-similarity sets of Press and Wolf (2017), from Faruqui and Dyer's collection.
 
-``python -m preprocess.wordsim --dest DIR`` downloads the files; ``--raw DIR`` takes files that you
-already have. They are SimLex-999 (Hill et al. 2015), Verb-143 (Baker et al. 2014), MEN (Bruni et
-al. 2014), Rare-Word (Luong et al. 2013) and MTurk-771 (Halawi et al. 2012): two words and a human
-score per line.
+  python -m preprocess.wordsim --dest DIR
+
+This downloads the files; --raw DIR takes files that you already have. They are SimLex-999 (Hill et
+al. 2015), Verb-143 (Baker et al. 2014), MEN (Bruni et al. 2014), Rare-Word (Luong et al. 2013) and
+MTurk-771 (Halawi et al. 2012): two words and a human score per line.
 """
 
 from __future__ import annotations

@@ -16,8 +16,9 @@ from pathlib import Path
 import tiednmt.plugin  # noqa: F401
 from tiednmt.averaging import average, last_checkpoints
 from tiednmt.checkpoints import write_checkpoint
-from tiednmt.commandline import command_parser, positive
+from tiednmt.commandline import command_parser
 from tiednmt.errors import one_line_errors
+from tiednmt.options import positive
 
 
 @one_line_errors

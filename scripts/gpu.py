@@ -1,13 +1,13 @@
-"""Run the checks and measurements that need a GPU; scripts/gpu.sh sets up a bare machine first.
+"""Run the GPU checks, one part at a time; scripts/gpu.sh brings what a bare machine lacks.
 
   scripts/gpu.sh check                     # kernels, dtypes, memory, CUDA beside CPU
   scripts/gpu.sh multi30k --raw multi30k   # three modes and three seeds of two models
   scripts/gpu.sh speed --raw multi30k      # beside fairseq's models
   scripts/gpu.sh ptb --raw ptb             # the paper's large language models
 
-A part is a list of commands. A command that has finished is not run again, one that does not fit
-into --minutes is left for the next call, and an interrupted one continues from its last checkpoint.
-The folder --out holds one file per record.
+A part is a list of commands. Finished ones are skipped; one that does not fit into --minutes waits
+for the next call, and an interrupted training resumes from its last checkpoint. The folder --out
+has a record per command.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.lab.gpu import PARTS, lacking, run_part
-from tiednmt.commandline import command_parser, positive
+from tiednmt.commandline import command_parser
 from tiednmt.errors import UserError, resumable_command
+from tiednmt.options import positive
 
 
 @resumable_command

@@ -6,7 +6,7 @@
 #   scripts/gpu.sh speed --wheels DIR …       torch for its card, and no network
 #
 # PYTHON names the interpreter (default: python3). Environments, records and logs lie in runs/gpu, or
-# in the folder that --out names. The same command again goes on where it was.
+# in the folder that --out names. The same command again resumes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-python3}

@@ -19,8 +19,9 @@ from scripts.lab.architectures import (
     model_sizes,
     tied_architectures,
 )
-from tiednmt.commandline import command_parser, positive
+from tiednmt.commandline import command_parser
 from tiednmt.errors import one_line_errors
+from tiednmt.options import positive
 from tiednmt.tying import TieMap
 
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from scripts.lab.kinds.projection_search import summary
 from scripts.lab.run.variants import VARIANTS, train, variants
 from scripts.lab.store import summary_of, write_figures, write_record
-from tiednmt.commandline import command_parser, positive
+from tiednmt.commandline import command_parser
 from tiednmt.errors import UserError, resumable_command
+from tiednmt.options import positive
 
 
 @resumable_command

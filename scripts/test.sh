@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Set-up, lint, types, arrows between packages, the site and all tests. Arguments go to pytest:
-# scripts/test.sh -m 'not slow'
+# Set-up, lint, types, arrows between packages, the site and all tests but the nightly ones. Arguments
+# go to pytest: scripts/test.sh -m 'not slow'
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 scripts/setup.sh dev

@@ -19,9 +19,10 @@ from pathlib import Path
 import tiednmt.plugin  # noqa: F401
 from scripts.lab import vocabulary
 from scripts.lab.vocabulary import Trained, require_run, show
-from tiednmt.commandline import command_parser, positive, quiet_libraries
+from tiednmt.commandline import command_parser, quiet_libraries
 from tiednmt.errors import UserError, resumable_command
 from tiednmt.modes import THREE_WAY, TYINGS
+from tiednmt.options import positive
 
 
 @resumable_command

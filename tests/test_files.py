@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tiednmt.errors import UserError
-from tiednmt.files import folder_when_whole, sha256, write_json, write_whole
+from tiednmt.files import file_name, folder_when_whole, sha256, write_json, write_whole
 
 
 def test_a_file_gets_its_name_only_when_whole(tmp_path):
@@ -167,3 +167,8 @@ def test_json_holds_numbers_alone_and_keeps_what_was_there(content, tmp_path):
         write_json(tmp_path / "a.json", content)
     assert (tmp_path / "a.json").read_text() == "{}\n"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_name_of_a_file():
+    assert file_name("three-way, 5/c") == "three-way-5-c"
+    assert file_name("Übersetzung_1.a+b") == "Übersetzung_1.a+b"

@@ -12,7 +12,6 @@ import pytest
 
 from preprocess.corpus import Options as PrepareOptions
 from scripts.lab.baselines.skip_gram import SkipGram
-from tiednmt.commandline import seed_numbers
 from tiednmt.errors import UserError
 from tiednmt.options import Range, add_options, command_words, from_arguments, option, positive
 from tiednmt.translation.settings import Search
@@ -180,8 +179,3 @@ class TestRanges:
     def test_preparing(self, changes, option):
         with pytest.raises(UserError, match=option):
             PrepareOptions(**changes)
-
-    @pytest.mark.parametrize("text", ["1-1000000000", "1000000000", "0", "3-2", "x", "-1"])
-    def test_seeds(self, text):
-        with pytest.raises(ValueError):  # noqa: PT011
-            seed_numbers(text)

@@ -5,20 +5,24 @@ from __future__ import annotations
 import argparse
 import os
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from fairseq import checkpoint_utils
-from fairseq.data import data_utils
+from fairseq.data import Dictionary, data_utils
 from fairseq.dataclass.utils import overwrite_args_by_name
 from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
 from fairseq.tasks import TASK_REGISTRY
 from fairseq.tasks.translation import TranslationTask
 from omegaconf import OmegaConf
 
-from tiednmt.errors import UserError, explain
+from tiednmt.errors import CheckpointError, UserError, explain
 from tiednmt.files import named_when_whole
+from tiednmt.text.manifest import data_bins, prepared_folder
+from tiednmt.tying import DIGEST, vocabulary_digest
 
 
 def read_checkpoint(path: Path, **task_options: Any) -> dict[str, Any]:
@@ -108,7 +112,7 @@ def load_translation_model(
         UserError: no translation model, or one of other languages or of other dictionaries.
     """
     require_task(path, state, TranslationTask, "translation models")
-    trained = _direction(state["cfg"].task)
+    trained = _direction(state["cfg"].task, _stored_data_bin(state["cfg"].task))
     if trained not in (languages, (None, None)):
         raise UserError(
             f"{path}: translates {trained[0]} to {trained[1]}, but {prepared} holds "
@@ -121,19 +125,122 @@ def load_translation_model(
     return model, task, state["cfg"]
 
 
-def trained_on(path: Path, state: dict[str, Any]) -> Path:
+# --- what a checkpoint was trained on ----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a checkpoint was trained on.
+
+    Attributes:
+        prepared: the prepared translation corpus; None where the data-bin is in none.
+        data_bin: where the dictionaries are: the first of several parts.
+        languages: source and target; none of a language model.
+        dictionaries: of source and target, or the one of a language model.
+    """
+
+    prepared: Path | None
+    data_bin: Path
+    languages: tuple[str, ...]
+    dictionaries: tuple[Dictionary, ...]
+
+
+def data_of(path: Path, state: Mapping[str, Any], data: Path | None = None) -> TrainingData:
+    """The dictionaries of a checkpoint, and the folder that has them.
+
+    Args:
+        path: of the checkpoint.
+        state: what :func:`read_checkpoint` gave.
+        data: a prepared folder, or a data-bin; by default the one it was trained on.
+
+    Raises:
+        UserError: there are none, or they are another model's.
+    """
+    config = configuration(path, state)
+    translates = any(name.startswith("encoder.") for name in state["model"])
+    place = trained_on(path, state) if data is None else data
+    prepared = prepared_folder(place)
+    pattern = "dict.*.txt" if translates else "dict.txt"
+    places = (place, data_bins(prepared or place)[0])
+    data_bin = next((folder for folder in places if any(folder.glob(pattern))), None)
+    if data_bin is None:
+        if data is None:
+            raise UserError(
+                f"{path}: its dictionaries are not in {place}; give the prepared folder it was "
+                "trained on as --data"
+            )
+        fault = f"holds no dictionaries ({pattern})" if data.is_dir() else "no such folder"
+        raise UserError(f"--data {data}: {fault}; give the prepared folder or data-bin")
+    languages = _languages(path, config.task, data_bin) if translates else ()
+    files = [f"dict.{language}.txt" for language in languages] or ["dict.txt"]
+    dictionaries = tuple(_dictionary(data_bin / file) for file in files)
+    digest = state["model"].get(DIGEST)
+    if digest is not None and not torch.equal(digest.cpu(), vocabulary_digest(*dictionaries)):
+        raise other_dictionaries(path, data_bin)
+    return TrainingData(prepared if translates else None, data_bin, languages, dictionaries)
+
+
+def trained_on(path: Path, state: Mapping[str, Any]) -> Path:
     """The data-bin of a checkpoint: beside it, as ``tiednmt vocabulary`` writes it, or as it says.
 
     Raises:
         UserError: it holds no configuration.
     """
     beside = path.parent / "data-bin"
-    if beside.is_dir():
-        return beside
-    return Path(str(configuration(path, state).task.data).split(os.pathsep)[0])
+    return beside if beside.is_dir() else _stored_data_bin(configuration(path, state).task)
 
 
-def configuration(path: Path, state: dict[str, Any]) -> Any:
+def other_dictionaries(path: Path, data_bin: Path) -> CheckpointError:
+    """The error of a checkpoint with dictionaries that are not its own."""
+    return CheckpointError(
+        f"{path}: was trained on other dictionaries than those in {data_bin}; give the prepared "
+        "folder it was trained on as --data"
+    )
+
+
+def _languages(path: Path, task: Any, data_bin: Path) -> tuple[str, str]:
+    source, target = _direction(task, data_bin)
+    if source is None or target is None:
+        names = sorted(file.name.split(".")[1] for file in data_bin.glob("dict.*.txt"))
+        raise UserError(
+            f"{path}: does not say which languages it translates, and {data_bin} has "
+            f"{', '.join(names)}; train with --source-lang and --target-lang"
+        )
+    return source, target
+
+
+def _direction(task: Any, data_bin: Path) -> tuple[str | None, str | None]:
+    """The languages that a model was trained on, None where neither it nor its data says so.
+
+    ``fairseq-train`` without -s and -t finds them out by its data-bin and does not store them.
+    """
+    source, target = getattr(task, "source_lang", None), getattr(task, "target_lang", None)
+    if (source is None or target is None) and data_bin.is_dir():
+        source, target = data_utils.infer_language_pair(str(data_bin))
+    return source, target
+
+
+def _dictionary(path: Path) -> Dictionary:
+    try:
+        return Dictionary.load(str(path))
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: no such dictionary; give the prepared folder or data-bin that the model was "
+            "trained on as --data"
+        ) from None
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"{path}: not a dictionary of fairseq ({error})") from None
+
+
+def _stored_data_bin(task: Any) -> Path:
+    """That of training, the first of several."""
+    return Path(str(getattr(task, "data", "")).split(os.pathsep)[0])
+
+
+# --- its configuration -------------------------------------------------------------------------
+
+
+def configuration(path: Path, state: Mapping[str, Any]) -> Any:
     """That of a checkpoint.
 
     Raises:
@@ -144,18 +251,6 @@ def configuration(path: Path, state: dict[str, Any]) -> Any:
             f"{path}: holds no configuration, so it is not a checkpoint of fairseq-train"
         )
     return state["cfg"]
-
-
-def _direction(task: Any) -> tuple[str | None, str | None]:
-    """The languages that a model was trained on, None where neither it nor its data says so.
-
-    ``fairseq-train`` without -s and -t finds them out by its data-bin and does not store them.
-    """
-    data_bin = str(task.data).split(os.pathsep)[0]
-    if task.source_lang is None and os.path.isdir(data_bin):
-        source, target = data_utils.infer_language_pair(data_bin)
-        return source, target
-    return task.source_lang, task.target_lang
 
 
 def preferred_device(cpu: bool = False) -> torch.device:

@@ -10,13 +10,13 @@ from pathlib import Path
 from tiednmt import __version__
 
 COMMANDS = {
-    "translate": "plain text with a trained model",
+    "translate": "translate plain text",
     "evaluate": "score and compare models on test sets",
-    "serve": "a page in the browser: translations, attention, nearest words",
-    "export": "a trained model as a folder, or for another engine",
-    "inspect": "which matrices of a file are one, whoever wrote it",
-    "analyse": "what the embeddings of trained models learned",
-    "vocabulary": "trim, extend, join, tie, untie or report that of a trained model",
+    "serve": "open a page in the browser: translations, attention, nearest words",
+    "export": "write a trained model as a folder, or for another engine",
+    "inspect": "show which matrices of a model file are tied, from any toolkit",
+    "analyse": "show what the embeddings of trained models learned",
+    "vocabulary": "change or report the vocabulary of a trained model",
     "path": 'print the folder for fairseq-train --user-dir "$(tiednmt path)"',
 }
 

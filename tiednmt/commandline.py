@@ -6,10 +6,6 @@ import argparse
 import logging
 from pathlib import Path
 
-from tiednmt.options import positive
-
-__all__ = ["add_cpu", "add_models", "command_parser", "positive", "quiet_libraries", "seed_numbers"]
-
 
 def command_parser(command: str, description: str | None) -> argparse.ArgumentParser:
     """A parser for ``command`` as one types it; ``description`` is shown as it is written."""
@@ -40,9 +36,6 @@ def add_cpu(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cpu", action="store_true", help="run on the CPU even if there is a GPU")
 
 
-MOST_SEEDS = 1000
-
-
 def quiet_libraries() -> None:
     """Let fairseq, tiednmt and matplotlib log warnings only.
 
@@ -50,16 +43,3 @@ def quiet_libraries() -> None:
     """
     for package in ("fairseq", "tiednmt", "matplotlib"):
         logging.getLogger(package).setLevel(logging.WARNING)
-
-
-def seed_numbers(text: str) -> tuple[int, ...]:
-    """``3``: the seeds 1 to 3; ``2-3``: those; for argparse."""
-    first, dash, last = text.partition("-")
-    numbers = range(positive(first) if dash else 1, positive(last if dash else first) + 1)
-    if not 0 < len(numbers) <= MOST_SEEDS:
-        raise ValueError
-    return tuple(numbers)
-
-
-# in argparse's messages
-seed_numbers.__name__ = f"number of seeds, at most {MOST_SEEDS}, or range of them (3, 2-3)"

@@ -1,10 +1,11 @@
-"""Files written whole or not at all, and hashed. Standard library only."""
+"""Files written whole or not at all, hashed, and what they may be called. Standard library only."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import sys
@@ -139,6 +140,11 @@ def write_json(path: Path, content: object) -> None:
         raise UserError(f"{path}: not written, since it is not JSON: {error}") from error
     with write_whole(path) as file:
         file.write(text + "\n")
+
+
+def file_name(name: str) -> str:
+    """A name without what the name of a file should not hold."""
+    return re.sub(r"[^\w.+-]+", "-", name)
 
 
 def sha256(path: Path) -> str:

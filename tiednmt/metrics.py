@@ -33,7 +33,7 @@ def metric_names(scored: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return {key: name for key, name in names.items() if key in scored}
 
 
-NOT_WORSE = "not worse by more than (95 %)"  # the head of what loss() makes
+NOT_WORSE = "not worse by more than (95%)"  # the head of what loss() makes
 
 
 def loss(not_worse_by: float) -> str:

@@ -38,6 +38,9 @@ JOINT = (INPUTS, THREE_WAY)  # both languages share a matrix, and so a vocabular
 INPUT, OUTPUT = "input embedding", "output embedding"
 SOURCE_INPUT, TARGET_INPUT = "source input embedding", "target input embedding"
 
+# and their symbols, as in the README; "_" sets off a subscript
+SYMBOLS = {SOURCE_INPUT: "U_src", TARGET_INPUT: "U_tgt", INPUT: "U", OUTPUT: "V"}
+
 
 class Vocabulary(Protocol):
     """What tying reads of a vocabulary; fairseq's ``Dictionary`` is one."""

@@ -124,7 +124,7 @@ class VocabularySizes:
         except FileNotFoundError:
             raise UserError(f"{path}: no such file; prepare the corpus to the end first") from None
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise UserError(f"{path}: not the manifest of a corpus in one language") from None
+            raise UserError(f"{path}: not the manifest of a monolingual corpus") from None
 
 
 def model_sizes(architecture: str, sizes: VocabularySizes, **options: Any) -> dict[str, TieMap]:

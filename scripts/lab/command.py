@@ -11,7 +11,22 @@ from pathlib import Path
 from scripts.lab.records.schema import Record
 from scripts.lab.run.specs import load_experiment
 from scripts.lab.runner import Options, run_experiment
-from tiednmt.commandline import positive, seed_numbers
+from tiednmt.options import positive
+
+MOST_SEEDS = 1000
+
+
+def seed_numbers(text: str) -> tuple[int, ...]:
+    """``3``: the seeds 1 to 3; ``2-3``: those; for argparse."""
+    first, dash, last = text.partition("-")
+    numbers = range(positive(first) if dash else 1, positive(last if dash else first) + 1)
+    if not 0 < len(numbers) <= MOST_SEEDS:
+        raise ValueError
+    return tuple(numbers)
+
+
+# in argparse's messages
+seed_numbers.__name__ = f"number of seeds, at most {MOST_SEEDS}, or range of them (3, 2-3)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -54,10 +54,11 @@ class Place:
     def corpus(self, module: str, name: str, *options: str) -> Step:
         """Prepares a corpus, of which the demo is the small one."""
         if self.rehearsed:
-            return Step(f"prepare-{name}", ("preprocess.demo", "--dest", str(self.data(name))))
-        raw = [] if self.raw is None else ["--raw", str(self.raw)]
-        command = (module, *options, *raw, "--dest", str(self.data(name)))
-        return Step(f"prepare-{name}", command)
+            module, options, raw = "preprocess.demo", (), []
+        else:
+            raw = [] if self.raw is None else ["--raw", str(self.raw)]
+        dest = ("--dest", str(self.data(name)), "--no-commands")
+        return Step(f"prepare-{name}", (module, *options, *raw, *dest))
 
     def data(self, name: str) -> Path:
         """The prepared corpus, where an experiment of that name looks for it too."""

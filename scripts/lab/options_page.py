@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from copy import copy
+from functools import cache
 from importlib import import_module
 from typing import get_type_hints
 from unittest.mock import patch
@@ -18,6 +19,7 @@ from tiednmt.show.figures import Table
 
 SHARED = "models"  # the options of every model
 MOST_CHOICES = 8  # that a table lists
+Rows = list[list[str]]
 _METAVARS = {"int": "N", "float": "X", "positive": "N", "Path": "PATH"}
 
 
@@ -75,10 +77,46 @@ def table(name: str) -> str:
 
 
 def _commands(family: str) -> Iterator[str]:
-    for command, module in command_modules().items():
+    whole: dict[str, Rows] = {}  # the commands with a whole table, so far
+    for title, module, rows in _rows_of_commands():
+        like, others = _most_alike(rows, whole)
+        if not like:
+            whole[title] = rows
         if module.split(".")[0] == family:
-            for title, parser in with_subcommands(command, parser_of(module)):
-                yield f"### `{title}`\n\n{_table(list(actions(parser)))}\n"
+            yield f"### `{title}`\n\n{_table_beside(like, others)}\n"
+
+
+@cache
+def _rows_of_commands() -> list[tuple[str, str, Rows]]:
+    """What one types, its module and the rows of its table, for every command with options."""
+    found = [
+        (title, module, _rows(list(actions(parser))))
+        for command, module in command_modules().items()
+        for title, parser in with_subcommands(command, parser_of(module))
+    ]
+    return [each for each in found if each[2]]
+
+
+def _most_alike(rows: Rows, tables: dict[str, Rows]) -> tuple[str, Rows]:
+    """The command whose options all are among ``rows``, for most of them, and the other rows."""
+    names = {row[0] for row in rows}
+    others = {
+        title: [row for row in rows if row not in table]
+        for title, table in tables.items()
+        if {row[0] for row in table} <= names
+    }
+    title = min(others, key=lambda one: len(others[one]), default="")
+    if not title or 2 * len(others[title]) > len(rows):
+        return "", rows
+    return title, others[title]
+
+
+def _table_beside(like: str, rows: Rows) -> str:
+    if not like:
+        return _table_of(rows)
+    if not rows:
+        return f"As `{like}`."
+    return f"As `{like}`, but for these options and defaults:\n\n{_table_of(rows)}"
 
 
 def with_subcommands(
@@ -104,7 +142,7 @@ def _registered(name: str) -> list[argparse.Action]:
     from fairseq.tasks import TASK_DATACLASS_REGISTRY
 
     import tiednmt.plugin  # noqa: F401
-    from tiednmt.models.tied_model import TiedModelConfig
+    from tiednmt.models.model_options import TiedModelConfig
 
     shared = {_key(action) for action in _of_dataclass(TiedModelConfig)}
     if name == SHARED:
@@ -135,7 +173,14 @@ def _of_dataclass(config: type) -> list[argparse.Action]:
 
 
 def _table(listed: Sequence[argparse.Action]) -> str:
-    rows = [[f"`{_form(action)}`", _default(action), _help(action)] for action in listed]
+    return _table_of(_rows(listed))
+
+
+def _rows(listed: Sequence[argparse.Action]) -> Rows:
+    return [[f"`{_form(action)}`", _default(action), _help(action)] for action in listed]
+
+
+def _table_of(rows: Rows) -> str:
     return markdown.table(Table(["option", "default", "meaning"], rows, left=3))
 
 

@@ -40,8 +40,8 @@ from scripts.lab.run.training import Run, train
 from scripts.lab.store import read_record, write_figures, write_record
 from tiednmt.embeddings.gradients import GradientShares, gradient_shares_in
 from tiednmt.errors import UserError
+from tiednmt.seeds import SeedStatistics, over_seeds
 from tiednmt.text.manifest import data_bins
-from tiednmt.translation.seeds import SeedStatistics, over_seeds
 from tiednmt.typed import Fault, from_json
 
 R = TypeVar("R", bound=Record)

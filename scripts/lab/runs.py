@@ -15,11 +15,11 @@ from tiednmt.analysis.checkpoints import load as load_checkpoint
 from tiednmt.embeddings import figures as of_analysis
 from tiednmt.embeddings.record import FILE, read_analysis
 from tiednmt.errors import UserError
+from tiednmt.files import file_name
 from tiednmt.show.figures import Part
 from tiednmt.show.parts import tie_blocks
 from tiednmt.text.lines import read_lines
 from tiednmt.translation.prepared import Prepared
-from tiednmt.translation.systems import file_name
 
 DIFFERENT = 6  # samples shown where the rows differ
 

@@ -1,4 +1,4 @@
-"""A hook for MkDocs: pages and pictures from outside docs/.
+"""A hook for MkDocs: pages, pictures and notebooks from outside docs/.
 
 The README is the start page. In a page, a link to ``../results/x.svg`` or, in the README, to
 ``docs/x.md`` works in the repository; on the site it leads to the page or picture itself.
@@ -24,14 +24,15 @@ _LINK = re.compile(r"(\]\()(?:docs/|\.\./)?([^)#:\s]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the pages of the root, and the pictures of ``results/``."""
+    """Add the pages of the root, the pictures of ``results/`` and the notebooks."""
     from mkdocs.structure.files import File
 
     for name, file in ROOT_PAGES.items():
         content = (ROOT / file).read_text(encoding="utf-8")
         files.append(File.generated(config, name, content=content))
-    for path in sorted((ROOT / "results").glob("*.svg")):
-        files.append(File.generated(config, f"results/{path.name}", abs_src_path=str(path)))
+    for path in sorted([*ROOT.glob("results/*.svg"), *ROOT.glob("examples/notebooks/*.ipynb")]):
+        name = path.relative_to(ROOT).as_posix()
+        files.append(File.generated(config, name, abs_src_path=str(path)))
     return files
 
 
@@ -43,4 +44,4 @@ def on_page_markdown(markdown: str, page: Any, files: Any, **_: Any) -> str:
         return f"{link[1]}{target}{link[3] or ''})"
 
     markdown = _LINK.sub(on_site, markdown)
-    return re.sub(r"\[([^\]]+)\]\(examples/[^)]+\)", r"\1", markdown)
+    return re.sub(r"\[([^\]]+)\]\(examples/(?!notebooks/)[^)]+\)", r"\1", markdown)

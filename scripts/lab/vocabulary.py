@@ -16,6 +16,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+from preprocess.corpus import corpus_of_files
 from preprocess.like import prepare_like
 from scripts.lab.run.kept import read_kept
 from scripts.lab.run.processes import call
@@ -26,6 +27,7 @@ from tiednmt.errors import UserError
 from tiednmt.files import write_json, write_whole
 from tiednmt.show import markdown, pictures
 from tiednmt.show.figures import Axis, Chart, Picture, Point, Series, Table
+from tiednmt.text.manifest import MANIFEST
 from tiednmt.translation.evaluation import load_system
 from tiednmt.translation.prepared import Prepared
 from tiednmt.vocabulary import operations
@@ -61,8 +63,16 @@ class Trained:
         """The checkpoint with the lowest validation loss."""
         return self.folder / "checkpoint_best.pt"
 
-    def make(self, name: str, maker: Callable[[Path], object], *options: object) -> Path:
-        """The folder ``name``, made by ``maker`` with these options unless it exists.
+    def make(
+        self, name: str, maker: Callable[[Path], object], *options: object, whole: str = ""
+    ) -> Path:
+        """The folder ``name``, made by ``maker`` with these options unless it is there.
+
+        Args:
+            name: of the folder.
+            maker: makes it, or continues where it was interrupted.
+            options: what it is made with.
+            whole: the file that ``maker`` writes last; without one the folder appears at the end.
 
         Raises:
             UserError: it was made with other options or from another checkpoint.
@@ -70,11 +80,11 @@ class Trained:
         folder, kept = self.out / name, self.out / f"{name}-options.json"
         made_of = [str(self.checkpoint), self.checkpoint.stat().st_mtime_ns, str(self.data)]
         told = [*made_of, *map(str, options)]
-        if not folder.exists():
+        if folder.exists() and (not kept.is_file() or read_kept(kept, list) != told):
+            raise _other_options(folder)
+        if not (folder / whole).exists():
             write_json(kept, told)
             maker(folder)
-        elif not kept.is_file() or read_kept(kept, list) != told:
-            raise _other_options(folder)
         return folder
 
     def train(self, name: str, data: Path, updates: int, *options: str) -> Run:
@@ -213,8 +223,12 @@ def starts(
         )  # fmt: skip
         options: list[object] = [given, trained.seed, merges]
         folder = trained.make(f"start-{kind}", extend, *options)
-        pairs = {n: (trained.data / "raw" / f"{n}.{source}", path) for n, path in raw.items()}
-        data = trained.make(f"data-{kind}", partial(prepare_like, folder, texts=pairs), *options)
+        texts = {
+            name: {source: trained.data / "raw" / f"{name}.{source}", target: path}
+            for name, path in raw.items()
+        }
+        like = partial(prepare_like, folder, corpus=corpus_of_files("like", source, target, texts))
+        data = trained.make(f"data-{kind}", like, *options, whole=MANIFEST)
         curve: dict[int, float] = {}
         rows = f"{len(found.model.target)}:" if rows_alone else ""
         fine = ["--finetune-from-model", str(folder / CHECKPOINT)]
@@ -278,8 +292,10 @@ def language(
         operations.extend_by_symbols(read(larger / CHECKPOINT), folder, tags, Start())
 
     tagged = trained.make("tagged", add_tag, *given)
-    like = partial(prepare_like, tagged, texts=dict(texts), tag=tag)
-    data = trained.make(f"data-{pair[1]}", like, *given)
+    files = {name: dict(zip(pair, paths, strict=True)) for name, paths in texts.items()}
+    corpus = corpus_of_files("like", *pair, files)
+    like = partial(prepare_like, tagged, corpus=corpus, tag=tag)
+    data = trained.make(f"data-{pair[1]}", like, *given, whole=MANIFEST)
     rows = f"{len(found.model.target)}:"
     fine = ("--tying", found.model.tying, "--source-lang", pair[0], "--target-lang", pair[1])
     seed = trained.seed

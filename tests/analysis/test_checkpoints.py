@@ -173,7 +173,7 @@ class TestRefused:
 
     def test_no_dictionary(self, data_bin, tmp_path):
         save_untrained(tmp_path / "model.pt", data_bin, *OURS_LM, *SIZE)
-        with pytest.raises(UserError, match=r"--data .*nowhere: holds no dictionaries"):
+        with pytest.raises(UserError, match=r"--data .*nowhere: no such folder"):
             load(tmp_path / "model.pt", tmp_path / "nowhere")
         state = torch.load(tmp_path / "model.pt")
         state["cfg"].task.data = "gone"

@@ -85,7 +85,7 @@ def test_sampled_is_within_the_stated_error(monkeypatch):
             assert 0 < sampled.error[two] < 0.015
             assert abs(rho - exact.rho[two]) < 2 * sampled.error[two]
             inside.append(abs(rho - exact.rho[two]) < sampled.error[two])
-    assert sum(inside) >= 7  # of 9, at 95 % each
+    assert sum(inside) >= 7  # of 9, at 95% each
 
 
 BUDGET = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,9 @@ import torch
 from gensim.models import KeyedVectors
 from scipy.stats import spearmanr
 
+import tiednmt
 from tests.support.commandline import run
+from tests.support.translators import in_parts, prepared_folder, save_translator
 from tests.support.untrained import save_untrained, write_dictionaries
 from tiednmt.analysis.embeddings import Embedding
 from tiednmt.analysis.word_vectors import save_word2vec
@@ -168,6 +171,63 @@ def test_old_checkpoints_of_torch_are_no_word_vectors(folder, tmp_path):
     assert [embedding.name for embedding in subject.embeddings] == ["U", "V"]
 
 
+@pytest.mark.parametrize("data", ["", "data-bin/shard0"])
+def test_words_of_a_corpus_in_parts_are_composed_of_units(data, tmp_path):
+    """``dog`` is two units, wherever the folder says it."""
+    prepared = in_parts(prepared_folder(tmp_path / "prepared"))
+    save_translator(tmp_path / "m.pt", prepared, data_bin="data-bin/shard0")
+    (tmp_path / "set.txt").write_text("dog w1 3\nw2 w3 5\n")
+    given = [str(tmp_path / "m.pt"), "--data", str(prepared / data)]
+    given += ["--similarity", str(tmp_path / "set.txt"), "--words", "dog"]
+    analyse.main([*given, "--out", str(tmp_path / "out")])
+    record = json.loads((tmp_path / "out" / "analysis.json").read_text())
+    (model,) = record["checkpoints"]
+    assert model["subwords"]
+    assert len(model["matrices"]["S"]["neighbours"]["dog"]) == 8
+    assert [by["covered"] for by in record["similarity"]["set"]["by"].values()] == [2]
+
+
+def test_attention_is_that_of_the_translations(tmp_path):
+    prepared = prepared_folder(tmp_path / "prepared")
+    save_translator(tmp_path / "m.pt", prepared)
+    (tmp_path / "text").write_text("w3 w7 dog\n\nw1\n")
+    given = [f"m={tmp_path / 'm.pt'}", "--data", str(prepared), "--cpu"]
+    given += ["--sentences", str(tmp_path / "text"), "--out", str(tmp_path / "out")]
+    analyse.main(given)
+    (model,) = json.loads((tmp_path / "out" / "analysis.json").read_text())["checkpoints"]
+    translator = tiednmt.load(tmp_path / "m.pt", data=prepared, cpu=True)
+    first, _, last = translator.translate(["w3 w7 dog", "", "w1"], details=True)
+    for found, expected in zip(model["attention"], (first, last), strict=True):
+        assert found["source"] == [*expected.source_units, "</s>"]
+        assert found["target"] == [*expected.units, "</s>"]
+        weights = np.array(found["weights"])
+        np.testing.assert_allclose(weights, expected.attention, atol=6e-5)
+        places = np.argmax(expected.attention, axis=1)
+        assert found["alignment"] == [[i, int(place)] for i, place in enumerate(places)]
+    assert first.source_units == ("w3", "w7", "d@@", "og")
+
+
+@pytest.mark.parametrize(
+    ("options", "data", "message"),
+    [
+        (("--decoder-attention", 0), "prepared", r"m\.pt: the model gives no attention"),
+        ((), "bare", r"--sentences: .*bare is in no prepared folder"),
+    ],
+)
+def test_sentences_refused(options, data, message, tmp_path):
+    bare = prepared_folder(tmp_path / "prepared") / "data-bin"
+    shutil.copytree(bare, tmp_path / "bare")
+    sizes = ("--encoder-embed-dim", 8, "--decoder-embed-dim", 8, "--decoder-out-embed-dim", 8)
+    sizes += ("--encoder-hidden-size", 8, "--decoder-hidden-size", 8)
+    translation = ("-s", "en", "-t", "de", "--task", "translation", "--arch", "lstm")
+    save_untrained(tmp_path / "m.pt", bare, *translation, *sizes, *options)
+    (tmp_path / "text").write_text("w3\n")
+    given = [str(tmp_path / "m.pt"), "--data", str(tmp_path / data), "--cpu"]
+    given += ["--sentences", str(tmp_path / "text"), "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit, match=message):
+        analyse.main(given)
+
+
 class Pipeline:
     """Segments as a joint vocabulary does: each language has words of its own, whole."""
 
@@ -229,12 +289,26 @@ REFUSED = {
     "not a number": (["{folder}/nan.vec"], r"nan\.vec: U: holds values that are not numbers"),
     "no such checkpoint": (["{folder}/gone.pt"], r"gone\.pt: no such checkpoint"),
     "ensemble": (["{folder}/none.pt:{folder}/tied.pt"], r"an ensemble"),
-    "same name": (["a={folder}/none.pt", "a={folder}/tied.pt"], r"two checkpoints are called a"),
+    "same name": (["a={folder}/none.pt", "a={folder}/tied.pt"], r"two systems are called a;"),
+    "names of one file": (
+        ["x y={folder}/none.pt", "x-y={folder}/tied.pt", "--export", "numpy"],
+        r"two systems are called x-y; write NAME=CHECKPOINT",
+    ),
+    "the best of a run, and its name": (
+        ["{folder}/run/checkpoint_best.pt", "run={folder}/tied.pt"],
+        r"two systems are called run;",
+    ),
+    "control character": (["a\tb={folder}/none.pt"], r"no control characters"),
+    "long name": (["x" * 200 + "={folder}/none.pt"], r"too long for the name of a file"),
     "broken set": (
         ["{folder}/none.pt", "--similarity", "{folder}/broken.txt"],
         r"broken\.txt, line 2: not two words and a score",
     ),
     "no sets": (["{folder}/none.pt", "--similarity", "{folder}/data"], r"data: holds no sets"),
+    "two sets of one name": (
+        ["{folder}/none.pt", "--similarity", "{folder}/sets", "{folder}/more/mine.txt"],
+        r"sets/mine\.txt and .*more/mine\.txt: two sets of one name",
+    ),
     "sentences": (
         ["{folder}/none.pt", "--sentences", "{folder}/sets/mine.txt"],
         r"none\.pt: --sentences: not a translation model",
@@ -245,6 +319,8 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused_with_one_line(case, folder, tmp_path):
+    (folder / "more").mkdir(exist_ok=True)
+    (folder / "more" / "mine.txt").write_text(SET)
     (folder / "broken.txt").write_text("dog cat 3\ndog\n")
     (folder / "nan.vec").write_text("2 2\na 1 nan\nb 3 4\n")
     (folder / "damaged.pt").write_bytes((folder / "none.pt").read_bytes()[:2000])
@@ -281,6 +357,6 @@ def test_what_is_not_installed_is_named(folder, tmp_path, monkeypatch):
     with pytest.raises(SystemExit) as ended:
         analyse.main(given)
     assert str(ended.value.code) == (
-        "error: gensim, matplotlib: not installed; pip install 'tiednmt[analysis]' installs them"
+        "error: gensim, matplotlib: not installed; in a clone: pip install -e '.[analysis]'"
     )
     assert not (tmp_path / "out").exists()

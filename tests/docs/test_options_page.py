@@ -48,3 +48,15 @@ def test_options_whose_default_is_that_of_another_have_their_kind():
     table = options_page.table("tied_gru")
     assert "| `--embedding-dropout X` |" in table
     assert "| `--encoder-hidden-size N` |" in options_page.table("tied_lstm")
+
+
+def test_a_command_with_nearly_the_options_of_another_shows_the_difference():
+    page = options_page.table("scripts") + options_page.table("preprocess")
+    sections = dict(each.split("`\n\n", 1) for each in page.split("### `")[1:])
+    assert sections["python -m scripts.evaluate"].strip() == "As `tiednmt evaluate`."
+    wmt17 = sections["python -m preprocess.wmt17"]
+    assert "As `python -m preprocess.iwslt14`, but for" in wmt17
+    assert "| `--merges N` | `32000` |" in wmt17
+    assert "--workers" not in wmt17
+    assert "| `--workers N` | `0` | number" in sections["python -m preprocess.iwslt14"]
+    assert "python -m scripts.lowest" not in sections  # it has no options

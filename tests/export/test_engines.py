@@ -242,7 +242,7 @@ def test_what_marian_has_not(trained, tmp_path, arch, options, message):
 
 def test_a_missing_package_is_named_with_what_installs_it():
     with pytest.raises(
-        UserError, match=r"nonesuch is not installed; pip install 'tiednmt\[onnx\]'"
+        UserError, match=r"nonesuch is not installed; in a clone: pip install -e '.\[onnx\]'"
     ):
         package("nonesuch", "onnx")
 

@@ -67,7 +67,7 @@ def damaged(**changes):
         damaged(shape=[2, 3]),
         damaged(shape=[-2, -2]),
         damaged(shape=2),
-        damaged(dtype="F128"),
+        damaged(dtype=["F32"]),
         damaged()[:-1],
     ],
     ids=repr,
@@ -75,6 +75,26 @@ def damaged(**changes):
 def test_what_cannot_be_is_refused(tmp_path, content):
     (tmp_path / "f").write_bytes(content)
     with pytest.raises(UserError, match="not a complete safetensors file"):
+        TensorFile(tmp_path / "f")
+
+
+def test_a_dtype_that_is_not_read_is_named(tmp_path):
+    """The file is whole, so that copying it again would not help."""
+    (tmp_path / "f").write_bytes(damaged(dtype="F8_E4M3", shape=[4, 4]))
+    with pytest.raises(UserError) as refused:
+        TensorFile(tmp_path / "f")
+    assert str(refused.value) == (
+        f"{tmp_path / 'f'}: w has the dtype F8_E4M3, which tiednmt does not read "
+        "(only F64, F32, F16, BF16, I64, I32, I16, I8, U8, BOOL)"
+    )
+
+
+@pytest.mark.parametrize("metadata", [["a"], "a", {"a": ["x"]}, {"a": None}])
+def test_metadata_are_texts(metadata, tmp_path):
+    entry = {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}
+    header = json.dumps({"__metadata__": metadata, "w": entry}).encode()
+    (tmp_path / "f").write_bytes(len(header).to_bytes(8, "little") + header + bytes(16))
+    with pytest.raises(UserError, match=r"not a complete safetensors file \(its metadata"):
         TensorFile(tmp_path / "f")
 
 

@@ -2,13 +2,12 @@
 
 python -m tests.faults --inputs 2000
 python -m tests.faults --kind "checkpoint, a bit" --inputs 1000
-python -m tests.faults --inputs 2000 --journal runs/faults.jsonl  # goes on where it broke off
+python -m tests.faults --inputs 2000 --journal runs/faults.jsonl  # resumes where it stopped
 python -m tests.faults --kind manifest --number 17 --show
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import sys
@@ -18,22 +17,31 @@ from pathlib import Path
 
 from tests.faults import commands, harness, world
 from tests.faults.kinds import KINDS
+from tiednmt.commandline import command_parser
 from tiednmt.options import Range, positive, seed
 
 
 def main() -> None:
     """Run the command line; exit status 1 where there were faults."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--inputs", type=positive, default=2000, metavar="N", help="default 2000")
-    parser.add_argument("--seed", type=seed, default=1, metavar="N", help="other inputs")
-    parser.add_argument("--kind", choices=KINDS, action="append", metavar="KIND")
+    parser = command_parser("python -m tests.faults", __doc__)
     parser.add_argument(
-        "--number", type=Range(0, 10**9), metavar="N", help="of --kind, this input alone"
+        "--inputs", type=positive, default=2000, metavar="N", help="how many (default: 2000)"
     )
     parser.add_argument(
-        "--journal", type=Path, metavar="FILE", help="verdicts, not to be run again"
+        "--seed", type=seed, default=1, metavar="N", help="another seed makes other inputs"
+    )
+    parser.add_argument(
+        "--kind",
+        choices=KINDS,
+        action="append",
+        metavar="KIND",
+        help=f"kind of input; may be repeated (default: all): {'; '.join(KINDS)}",
+    )
+    parser.add_argument(
+        "--number", type=Range(0, 10**9), metavar="N", help="run only this input of --kind"
+    )
+    parser.add_argument(
+        "--journal", type=Path, metavar="FILE", help="keep verdicts here, and skip those it has"
     )
     parser.add_argument("--show", action="store_true", help="print every outcome")
     args = parser.parse_args()

@@ -5,7 +5,6 @@ python -m tests.faults.pipe --lines 100000
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from typing import IO
 
 from tests.faults import world
 from tests.support.commandline import ENVIRONMENT, ROOT, command_line
+from tiednmt.commandline import command_parser
 from tiednmt.options import positive
 
 POINTS = 20  # at which memory is looked at
@@ -24,8 +24,8 @@ POINTS = 20  # at which memory is looked at
 
 def main() -> None:
     """Run the command line; exit status 1 where lines were lost or memory grew by 5%."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lines", type=positive, default=100_000, metavar="N")
+    parser = command_parser("python -m tests.faults.pipe", __doc__)
+    parser.add_argument("--lines", type=positive, default=100_000, metavar="N", help="how many")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         good = world.make(Path(folder))

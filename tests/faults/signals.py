@@ -1,6 +1,6 @@
 """Kill training and preprocessing at random moments, run them again, compare what they leave.
 
-python -m tests.faults.signals --journal runs/signals.jsonl   # goes on where it broke off
+python -m tests.faults.signals --journal runs/signals.jsonl   # resumes where it stopped
 python -m tests.faults.signals --what "training, NMT" --signal KILL --times 50
 
 What is compared with a run that nobody disturbed: the weights of the last checkpoint bit for bit,
@@ -31,9 +31,10 @@ from random import Random
 import torch
 
 from tests.support.commandline import PLUGIN, ROOT, TRAIN
+from tiednmt.commandline import command_parser
 from tiednmt.options import positive, seed
 
-SAME, OTHER, FAILED, LEFT = "same bits", "other bits", "does not go on", "half-written files"
+SAME, OTHER, FAILED, LEFT = "same bits", "other bits", "does not resume", "half-written files"
 # in each: kills of a training are spread over its updates and saves, some of them in its last ones
 _MAIN = {"fairseq_cli.train": "cli_main", "preprocess.demo.__main__": "main"}
 _MAIN["preprocess.text"] = "main"
@@ -52,14 +53,20 @@ class Work:
 
 def main() -> None:
     """Run the command line; exit status 1 where a run did not end as an undisturbed one."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = command_parser("python -m tests.faults.signals", __doc__)
+    parser.add_argument(
+        "--what", action="append", metavar="WORK", help="what to disturb (default: everything)"
     )
-    parser.add_argument("--what", action="append", metavar="WORK")
-    parser.add_argument("--signal", choices=TIMES, action="append")
-    parser.add_argument("--times", type=positive, metavar="N", help="by default as the table says")
-    parser.add_argument("--seed", type=seed, default=1, metavar="N")
-    parser.add_argument("--journal", type=Path, metavar="FILE", help="what need not be run again")
+    parser.add_argument(
+        "--signal", choices=TIMES, action="append", help="signal to send (default: all)"
+    )
+    parser.add_argument(
+        "--times", type=positive, metavar="N", help="how often (default: as in docs/reliability.md)"
+    )
+    parser.add_argument("--seed", type=seed, default=1, metavar="N", help="of the moments")
+    parser.add_argument(
+        "--journal", type=Path, metavar="FILE", help="keep verdicts here, and skip those it has"
+    )
     args = parser.parse_args()
     logging.disable()
     for module in (*_MAIN, "tiednmt.plugin"):

@@ -1,8 +1,12 @@
 """``tiednmt inspect`` on files as each toolkit writes them: tied, equal, untied, misdescribed."""
 
+import io
 import json
 import pickle
+import random
+import zipfile
 from argparse import Namespace
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -287,6 +291,110 @@ def test_what_is_no_model(tmp_path):
     (tmp_path / "nothing").mkdir()
     with pytest.raises(UserError, match="holds no file of weights"):
         inspect(tmp_path / "nothing")
+
+
+def index_of(*names):
+    """An index of Hugging Face's that names these files."""
+    return json.dumps({"weight_map": dict(enumerate(names))}).encode()
+
+
+def header(**entries):
+    """A file of safetensors of this header, and of 16 bytes of numbers."""
+    text = json.dumps(entries).encode()
+    return len(text).to_bytes(8, "little") + text + bytes(16)
+
+
+def pack(method, content=b"", flag=0):
+    """An .npz whose only array says that it is packed by a method, or encrypted (flag 1)."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("Wemb.npy", content)
+    packed = bytearray(file.getvalue())
+    for start, place in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        at = packed.index(start) + place
+        packed[at : at + 4] = bytes((flag, 0, method, 0))
+    return bytes(packed)
+
+
+INDEX, F32 = "model.safetensors.index.json", {"dtype": "F32", "data_offsets": [0, 16]}
+MALFORMED = {
+    "an index of nothing": (INDEX, index_of(), "not an index of files"),
+    "an index of numbers": (INDEX, index_of(1), "not an index of files"),
+    "an index of no name": (INDEX, index_of(""), "not an index of files"),
+    "an index of itself": (INDEX, index_of(INDEX), "neither of safetensors"),
+    "an index of its folder": (INDEX, index_of("."), "outside of its folder"),
+    "an index of the folder above": (INDEX, index_of(".."), "outside of its folder"),
+    "metadata of lists": (
+        "m.safetensors",
+        header(__metadata__={"a": ["x"]}, x={**F32, "shape": [4]}),
+        "its metadata are none",
+    ),
+    "a vector": (
+        "m.safetensors",
+        header(**{"decoder.embedding.weight": {**F32, "shape": [4]}}),
+        r"decoder\.embedding\.weight has the shape \(4,\), so it is no matrix",
+    ),
+    "no tensor": (
+        "m.safetensors",
+        header(**{"decoder.embedding.weight": {**F32, "dtype": "F8_E4M3", "shape": [16]}}),
+        r"weight has the dtype F8_E4M3, which tiednmt does not read \(only F64, F32",
+    ),
+    "a packing that Python lacks": ("m.npz", pack(99), "not an .npz"),
+    "an encrypted array": ("m.npz", pack(0, flag=1), "not an .npz"),
+    "more numbers than there is memory": (
+        "m.npz",
+        pack(0, b"\x93NUMPY\1\0v\0" + b"{'descr': '<f4', 'fortran_order': False, 'shape': "
+             b"(9999999999, 99999), }".ljust(117) + b"\n"),
+        "not an .npz",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_what_is_malformed(case, tmp_path):
+    name, content, message = MALFORMED[case]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=message) as refused:
+        inspect(tmp_path / name)
+    assert str(refused.value).startswith(str(tmp_path))
+
+
+def compressed(folder, source, *_):
+    np.savez_compressed(folder / "m.npz", Wemb=source.numpy())
+    return folder / "m.npz"
+
+
+@pytest.mark.parametrize("write", [compressed, old_fairseq])
+def test_flipped_bits(write, tmp_path):
+    path = write(tmp_path, *matrices(True, True, False), True, True)
+    whole = path.read_bytes()
+    for chance in map(random.Random, range(100)):
+        flipped = bytearray(whole)
+        for _ in range(3):
+            flipped[chance.randrange(2000)] ^= 1 << chance.randrange(8)
+        path.write_bytes(flipped)
+        with suppress(UserError):
+            inspect(path)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["2020-13-45", "!!int ''", "!!bool maybe", "!!timestamp x", "[1"],
+)
+def test_a_configuration_that_yaml_cannot_be_of(value, tmp_path):
+    path = joeynmt(tmp_path, *matrices(True, True, False), True, True)
+    with open(tmp_path / "config.yaml", "a") as file:
+        file.write(f"date: {value}\n")
+    with pytest.raises(UserError, match=r"config\.yaml: its configuration is not YAML"):
+        inspect(path)
+
+
+def test_names_that_are_none_of_a_matrix(tmp_path):
+    path = fairseq(tmp_path, *matrices(True, True, False), True, True)
+    content = torch.load(path)
+    content["model"][0] = matrix(4)
+    torch.save(content, path)
+    assert inspect(path).parameters == 2 * ROWS * DIM
 
 
 def test_the_others_are_read_where_one_cannot_be(tmp_path, capsys):

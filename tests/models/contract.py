@@ -13,6 +13,8 @@ import os
 import pickle
 import re
 import socket
+from dataclasses import fields
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -34,6 +36,7 @@ from tests.support.searches import assert_same, hypotheses, sentences
 from tests.support.small_models import JOINT, batch, dictionary
 from tests.support.untrained import checkpoint_of
 from tiednmt.errors import CheckpointError, UserError
+from tiednmt.models.model_options import TiedModelConfig
 from tiednmt.models.parameters import tie_map_of
 from tiednmt.modules import linear as linear_module
 from tiednmt.modules.dropout import Dropping
@@ -306,6 +309,49 @@ def test_without_an_output_bias_it_stays_zero(arch):
     optimizer.step()
     assert model.output_layer.bias.abs().sum() == 0
     assert not torch.equal(evaluated(model, arch), before)
+
+
+@every_architecture
+def test_a_model_put_together_by_hand_loads_and_trains(arch):
+    """Without ``build``, of another model's parts."""
+    model = build(arch, NONE)
+    by_hand = type(model)(*model.children())
+    by_hand.load_state_dict({name: value + 1 for name, value in by_hand.state_dict().items()})
+    with by_hand.updating():
+        assert evaluated(by_hand, arch).isfinite().all()
+
+
+# of the first checkpoints, which had these options of every model alone
+FIRST = {"tying", "projection"}
+SINCE = {
+    "tied_lstm_lm": {"single_bias", "last_hidden_size", "hidden_dropout", "weight_dropout"},
+    "tied_transformer_gru": {"decoder_input_scale"},
+}
+
+
+@every_architecture
+@pytest.mark.parametrize("as_fairseq", [False, True])
+def test_a_configuration_from_before_the_options(arch, as_fairseq):
+    """Lookups were not scaled then, whatever today's default is."""
+    options = {**vars(MODEL_DATACLASS_REGISTRY[arch]()), **ARCHITECTURES[arch]}
+    since = {field.name for field in fields(TiedModelConfig)} - FIRST
+    if arch in ("tied_lstm_lm", "tied_rhn_lm"):
+        since |= {"activation_penalty", "temporal_activation_penalty"}
+    since |= SINCE.get(arch, set())
+    old = {name: value for name, value in options.items() if name not in since}
+    config = OmegaConf.create({"model": {**old, "projection": True, "_name": "of_another_arch"}})
+    OmegaConf.set_struct(config, as_fairseq)
+    kind = ARCH_MODEL_REGISTRY[arch]
+    if as_fairseq:
+        task = SimpleNamespace(
+            source_dictionary=JOINT, target_dictionary=JOINT, cfg=SimpleNamespace(data="")
+        )
+        model = kind.build_model(config.model, task)
+    else:
+        model = kind.build(config.model, None if arch in LANGUAGE_MODELS else JOINT, JOINT)
+    assert {scale.value for _, scale in model.lookups.values()} == {1.0}
+    assert model.tie_map.tying == NONE
+    assert set(config.model) == {*old, "projection", "_name"}
 
 
 # --- the tie survives ---------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import argparse
 import pytest
 from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from fairseq.models import ARCH_MODEL_REGISTRY
+from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 
 import tests.support.toy_model  # noqa: F401
 import tiednmt.plugin  # noqa: F401
@@ -33,6 +33,13 @@ def test_fairseqs_command_line():
     with pytest.raises(UserError, match="--adaptive-input is not supported"):
         words = ("--arch", "tied_gru", "--adaptive-input")
         options.parse_args_and_arch(options.get_training_parser(), ["no data", *words])
+
+
+def test_an_architecture_that_is_registered_after_the_plugin(monkeypatch):
+    monkeypatch.setitem(ARCH_CONFIG_REGISTRY, "tied_toy", lambda args: None)
+    words = ("--arch", "tied_toy", "--share-all-embeddings", "--encoder-embed-dim", "6")
+    args = options.parse_args_and_arch(options.get_training_parser(), ["no data", *words])
+    assert (args.tying, args.embed_dim) == ("three-way", 6)
 
 
 TYINGS = [

@@ -147,12 +147,6 @@ def test_each_dropout_has_an_option(place):
     assert not torch.equal(built(**inputs)[0], built(**inputs)[0])
 
 
-def test_a_configuration_from_before_the_options():
-    config = OmegaConf.create({"model": {**vars(TiedGRUConfig()), "tying": "three-way"}})
-    del config.model.float32_matmul_precision, config.model.projection_bias
-    assert TiedGRUModel.build(config.model, JOINT, JOINT).tie_map.tying == "three-way"
-
-
 # Press & Wolf (2017), table 7: vocabularies, and what README says in the paper's whole millions
 PAPER = {
     "English-French": (

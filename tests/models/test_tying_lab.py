@@ -351,7 +351,7 @@ def test_a_file_of_units_is_read_strictly(content, message, units):
 
 def test_an_encoder_that_has_no_private_rows_is_named(units, monkeypatch):
     monkeypatch.setattr("tests.support.toy_model.lookup_scale_of", lambda cfg, _=None: scale(cfg))
-    from tiednmt.models.tied_model import lookup_scale_of as scale
+    from tiednmt.models.embedding_options import lookup_scale_of as scale
 
     with pytest.raises(UserError, match="--private-units: ToyModel has no private rows"):
         build("tied_toy", private_units=str(units))

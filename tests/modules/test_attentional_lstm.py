@@ -10,7 +10,7 @@ import torch
 from tests.support.kernel_paths import DEVICE, use_gpu_kernels
 from tiednmt.modules import AttentionalLSTM, attentional_lstm
 from tiednmt.modules import linear as linear_module
-from tiednmt.modules.general_attention import Memory
+from tiednmt.modules.general_attention import GeneralMemory
 from tiednmt.modules.packing import steps
 
 INPUT, ANNOTATION, HIDDEN = 3, 4, 5
@@ -44,7 +44,7 @@ def arguments(sizes, layers, length=4):
     batch = sizes[0]
     lengths = torch.tensor([max(1, length - i) for i in range(batch)])
     padding = torch.arange(length)[None] >= lengths[:, None]
-    memory = Memory(drawn(batch, length, ANNOTATION), padding)
+    memory = GeneralMemory(drawn(batch, length, ANNOTATION), padding)
     first = (drawn(layers, batch, HIDDEN), drawn(layers, batch, HIDDEN))
     return drawn(sum(sizes), INPUT), tuple(sizes), memory, *first
 

@@ -15,7 +15,7 @@ def test_rows_are_those_of_tokens():
     assert torch.equal(packing.padded(rows), batch * ~PADDING.unsqueeze(2))
     assert packing.positions.tolist() == [0, 1, 2, 0, 0, 1]
     assert torch.equal(packing.rows(torch.arange(9).view(3, 3)), torch.tensor([0, 1, 2, 3, 6, 7]))
-    assert torch.equal(packing.tokens[:, 0, 0], ~PADDING)
+    assert torch.equal(packing.mask[:, 0, 0], ~PADDING)
 
 
 def test_a_batch_without_padding_is_its_rows():
@@ -24,7 +24,7 @@ def test_a_batch_without_padding_is_its_rows():
     assert packing.rows(batch).data_ptr() == batch.data_ptr()
     assert torch.equal(packing.padded(packing.rows(batch)), batch)
     assert packing.positions.tolist() == [0, 1, 2, 0, 1, 2]
-    assert packing.tokens is None
+    assert packing.mask is None
 
 
 def test_gradients_go_to_tokens_alone():

@@ -59,5 +59,5 @@ def test_what_is_shared_in_words():
 
 @pytest.mark.parametrize(("both", "tying"), [(1000, DECODER), (1200, THREE_WAY)])
 def test_a_twentieth_of_the_rows_is_next_to_nothing(both, tying):
-    """One matrix in the place of two saves 4.5 % of 22,000 rows, or 5.4 % of 22,400."""
+    """One matrix in the place of two saves 4.5% of 22,000 rows, or 5.4% of 22,400."""
     assert advise(pair(both=both, only=10_000)).tying == tying

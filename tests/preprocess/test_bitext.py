@@ -7,12 +7,14 @@ import lzma
 import re
 from itertools import product
 from pathlib import Path
+from time import process_time
 
 import pytest
 from fairseq.data import Dictionary, data_utils
 
 from preprocess import bitext
 from preprocess.held_out import held_out_key
+from preprocess.pair_files import read_tmx, reader_of
 from tiednmt.text.pipeline import TextPipeline
 
 try:
@@ -169,6 +171,18 @@ def as_source_and_target(pairs):
     return [json.dumps({"source": one, "target": other}) for one, other in pairs]
 
 
+def as_sides(pairs):
+    return ["Source\ttarget", *as_tsv(pairs)]
+
+
+def as_varieties(pairs):
+    return ["ja-JP\ten_US", *(f"{other}\t{one}" for one, other in pairs)]
+
+
+def as_objects_of_varieties(pairs):
+    return [json.dumps({"en-US": one, "ja-JP": other}) for one, other in pairs]
+
+
 def as_tmx(pairs):
     head = '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE tmx SYSTEM "tmx14.dtd">'
     units = [
@@ -187,6 +201,9 @@ FORMATS = {
     "d.json": as_translations,
     "e.ndjson": as_source_and_target,
     "f.tmx": as_tmx,
+    "g.tsv": as_sides,
+    "h.tsv": as_varieties,
+    "i.jsonl": as_objects_of_varieties,
 }
 COMPRESS = {"": None, ".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.compress}
 if zstandard:
@@ -252,6 +269,34 @@ def test_text_of_tmx_has_no_markup_and_ends_nowhere_within(tmp_path):
     for target, text in (("pt_BR", "dois"), ("pt", "um")):
         (source,) = bitext.sources_of([tmp_path / "a.tmx"], "en", target, "--train")
         assert list(source.pairs()) == [("A bold & small  é", text)]
+
+
+@pytest.mark.parametrize(
+    ("filling", "reader"),
+    [
+        ("<!-- a -->\n" * 5000, None),
+        ("\n " * 30_000, None),
+        ("<!-- a --> \n" * 5000 + "<tmx>", read_tmx),
+        ("<?xml version='1.0'?>\n<!-- <a>\n -->\n<!DOCTYPE tmx>\n<tmx>", read_tmx),
+        ("<!-- <tmx>", None),
+        ("<tmxes>", None),
+    ],
+    ids=range(6),
+)
+def test_what_a_file_begins_with_is_looked_at_once(tmp_path, filling, reader):
+    path = tmp_path / "text.en"
+    path.write_text(filling)
+    started = process_time()
+    assert reader_of(path, "en", "cs") is reader
+    assert process_time() - started < 1
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "c.jsonl"])
+def test_a_line_with_nothing_to_be_seen_is_an_empty_pair(tmp_path, name):
+    one, *others = FORMATS[name](PAIRS[:3])
+    path = write(tmp_path / name, [one, "\u200b", " ", *others])
+    (source,) = bitext.sources_of([path], "en", "ja", "--train")
+    assert list(source.pairs()) == [PAIRS[0], ("", ""), ("", ""), *PAIRS[1:3]]
 
 
 BAD = {
@@ -341,13 +386,31 @@ def test_bad_training_files_are_refused(files, refused, tmp_path, train, message
         (["--source", "cs"], "cs to cs: files are told apart by their languages"),
         (["--test", "news=a.tsv"], "another set is called news"),
         (["--test", "train=a.tsv"], "another set is called train"),
+        (["--valid=--5"], "--valid --5: no such file"),
         (["--test", "x=none.tsv"], "--test x none.tsv: no such file"),
+        (["--test", "x="], "--test 'x=': write NAME=FILE,FILE"),
+        (["--test", ""], "--test '': write NAME=FILE,FILE"),
+        (["--test", "../x=a.tsv"], "--test ../x=a.tsv: a NAME has letters, digits and any of _.+-"),
+        (["--test", ".hid=a.tsv"], "--test .hid=a.tsv: a NAME has letters"),
+        (["--test", "vocab=a.tsv"], "--test vocab=a.tsv: the prepared folder has files of this"),
+        (["--test", "words=a.tsv"], "the prepared folder has files of this name; choose another"),
+        (["--test", "codes=a.tsv"], "the prepared folder has files of this name; choose another"),
+        (["--test", "dict=a.tsv"], "the prepared folder has files of this name; choose another"),
+        (["--test", "train.0=a.tsv"], "the prepared folder has files of this name; choose another"),
         (["--segmentation", "letters"], "--segmentation letters: choose one of auto, bpe"),
     ],
 )
 def test_contradictions_are_refused(files, refused, tmp_path, changes, message):
     command = [*arguments("en", "cs", files("en", "cs"), tmp_path / "dest"), *changes]
     assert message in refused(bitext.main, tmp_path / "dest", *command)
+
+
+def test_a_file_may_have_the_sign_of_a_name_in_its_own(files, tmp_path):
+    given = files("en", "ja")
+    pairs = write(tmp_path / "a=b.tsv", as_tsv(PAIRS[:2]))
+    del given["test"]
+    bitext.main(arguments("en", "ja", given, tmp_path / "dest", "--test", pairs))
+    assert manifest_of(tmp_path / "dest")["subsets"] == {"valid": "valid", "test": "test"}
 
 
 def test_what_is_dropped_is_said_loudly_where_it_is_much(files, tmp_path, capsys):
@@ -443,7 +506,13 @@ def test_pairs_are_held_out_with_all_their_copies(files, tmp_path):
 
 @pytest.mark.parametrize(
     ("valid", "message"),
-    [("40", "--valid 40: the training text has only 30 different pairs"), ("0", "--valid 0: hold")],
+    [
+        ("40", "--valid 40: the training text has only 30 different pairs"),
+        ("30", "--valid 30: no pair would be left to train on; hold out fewer"),
+        ("0", "--valid 0: hold"),
+        ("-5", "--valid -5: hold"),
+        ("³", "--valid ³: no such file"),
+    ],
 )
 def test_more_than_can_be_held_out(files, refused, tmp_path, valid, message):
     given = {**files("en", "cs"), "valid": [valid]}
@@ -523,6 +592,22 @@ def test_filters_duplicates_and_parts_are_those_of_wmt(files, tmp_path, capsys):
     save_dir = train.split()[-1]
     expected = f"scripts.evaluate {save_dir}/checkpoint_best.pt --data {tmp_path}/dest"
     assert score.split()[2:] == f"{expected} --subset news".split()
+
+
+@pytest.mark.parametrize(
+    ("parts", "options", "message"),
+    [
+        ("31", [], "--parts 31: the training text has only 30 pairs; take fewer parts"),
+        ("30", [], "--parts 30: a part of the training text keeps none of its pairs, of 29 that"),
+        ("29", ["--deduplicate"], "--parts 29: a part of the training text keeps none of its"),
+    ],
+)
+def test_more_parts_than_pairs(files, refused, tmp_path, parts, options, message):
+    given = files("en", "cs")
+    for path in given["train"]:
+        write(path, [*lines(path)[:28], lines(path)[27], ""])
+    command = arguments("en", "cs", given, tmp_path / "dest", "--parts", parts, *options)
+    assert message in refused(bitext.main, tmp_path / "dest", *command)
 
 
 def test_in_shares_it_is_the_same(files, tmp_path):

@@ -110,7 +110,7 @@ def test_a_prepared_folder(prepared, files, method, capsys):
             assert [dictionaries[0].string(item) for item in data] == units
 
 
-def test_the_vocabulary_report_counts_types(files, write, prepare, tmp_path, capsys):
+def test_the_vocabulary_report_counts_units(files, write, prepare, tmp_path, capsys):
     prepare(write(files), tmp_path / "dest")
     report = capsys.readouterr().out.split("fairseq-train")[0]
     types = [
@@ -212,7 +212,8 @@ def test_a_second_run_does_nothing_and_an_option_redoes_what_follows(
     assert contents(dest) == first
     changed = [path for path, time in times.items() if path.stat().st_mtime_ns != time]
     assert {path.name for path in changed} <= {"manifest.json"}
-    assert "vocabulary" not in capsys.readouterr().err
+    stages = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert stages and all(line.endswith(": up to date") for line in stages)
 
     prepare(raw, dest, "--merges", "20")
     again = contents(dest)
@@ -295,13 +296,19 @@ def test_fewer_sets_in_the_same_folder_leave_nothing_of_the_others(files, write,
     assert contents(tmp_path / "dest") == contents(tmp_path / "fresh")
 
 
+def test_a_subset_with_the_name_of_another_file_is_refused(files, write):
+    corpus = multi30k.corpus_in(write(files), "en-de")
+    with pytest.raises(UserError, match=r"multi30k: subset 'vocab': the prepared folder has files"):
+        replace(corpus, subsets={**corpus.subsets, "vocab": corpus.subsets["valid"]})
+
+
 def test_another_corpus_leaves_a_folder_as_it_is(files, write, tmp_path):
     options = Options(merges=60, workers=1)
     library_prepare(multi30k.corpus_in(write(files), "en-de"), tmp_path / "dest", options)
     before = contents(tmp_path / "dest")
     reverse = multi30k.corpus_in(write(files), "de-en")
     for other in (reverse, replace(reverse, name="bitext", source="en", target="de")):
-        with pytest.raises(UserError, match="dest"):
+        with pytest.raises(UserError, match=r"holds multi30k en-de, not (multi30k|bitext) .*dest"):
             library_prepare(other, tmp_path / "dest", options)
         assert contents(tmp_path / "dest") == before
 
@@ -358,13 +365,34 @@ def test_bad_options_are_refused(files, write, refusal, tmp_path, option, value,
     assert not (tmp_path / "dest").exists()
 
 
-def test_too_many_sentencepiece_types_for_the_text(files, write, refusal, tmp_path):
+def test_raw_and_url_exclude_each_other(files, write, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        multi30k.main(["--raw", "a", "--url", "b", "--dest", str(tmp_path / "dest")])
+    assert "--url: not allowed with argument --raw" in capsys.readouterr().err
+
+
+def test_later_steps_need_no_raw_files(files, write, prepare, tmp_path, capsys):
+    files["val.de"] = b"\n" + files["val.de"].split(b"\n", 1)[1]
+    raw, dest = write(files), tmp_path / "dest"
+    for step in ("read", "tokenise", "learn", "encode", "join"):
+        prepare(raw if step == "read" else tmp_path / "none", dest, "--step", step)
+    first = f"{dest / 'raw/valid.en'} and {dest / 'raw/valid.de'}, line 1"
+    assert f"1 pair(s) of valid with an empty side, the first at {first}" in capsys.readouterr().err
+    prepare(raw, tmp_path / "whole")
+    assert contents(dest) == contents(tmp_path / "whole")
+    (dest / "raw/train.en").write_text("changed\n")
+    with pytest.raises(SystemExit, match=r"tokenise train .*had another .*raw/train\.en"):
+        prepare(raw, dest, "--step", "learn")
+
+
+def test_a_vocabulary_that_sentencepiece_cannot_learn(files, write, refusal, tmp_path):
     method = ("--segmentation", "sentencepiece")
-    message = refusal(write(files), tmp_path / "d", *method, "--merges", "9999")
-    most = re.search(r"cannot learn --merges 9999 types: .*give --merges (\d+) or less", message)
-    message = refusal(write(files), tmp_path / "d", *method, "--merges", "9")
-    least = re.search(r"cannot learn --merges 9 types: .*give --merges (\d+) or more", message)
-    assert most and least and int(most[1]) > int(least[1]) > 9
+    found = {}
+    for size, way_out in ((9999, "less"), (9, "more")):
+        message = refusal(write(files), tmp_path / "d", *method, "--merges", str(size))
+        cannot = rf"cannot learn a vocabulary of {size} \(--merges\): "
+        found[size] = re.search(rf"{cannot}.*; give --merges (\d+) or {way_out}$", message)
+    assert int(found[9999][1]) > int(found[9][1]) > 9
 
 
 def test_more_merges_than_the_text_has_are_all_of_them(files, write, prepare, tmp_path):
@@ -380,9 +408,11 @@ def test_a_folder_of_something_else_is_left_alone(files, write, refusal, tmp_pat
     assert (mine / "precious").exists()
 
 
-def test_a_comma_in_the_destination(files, write, refusal, tmp_path):
-    assert "comma" in refusal(write(files), tmp_path / "a,b")
-    assert not (tmp_path / "a,b").exists()
+@pytest.mark.parametrize("sign", [",", ":"])
+def test_a_destination_that_fairseq_would_cut(files, write, refusal, tmp_path, sign):
+    dest = tmp_path / f"a{sign}b"
+    assert f"fairseq takes no {sign!r} in a path" in refusal(write(files), dest)
+    assert not dest.exists()
 
 
 def test_a_destination_that_cannot_be_written(files, write, refusal, tmp_path):

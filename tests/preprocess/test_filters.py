@@ -1,6 +1,7 @@
 import pytest
 
-from preprocess.filters import Filters, written_in
+from preprocess.filters import SCRIPTS, Filters, written_in
+from preprocess.letters import NAMES
 from tiednmt.errors import UserError
 
 
@@ -15,6 +16,8 @@ from tiednmt.errors import UserError
         ("狗", False),
         ("3,000 : 25 %", True),  # nothing that speaks against it
         ("", True),
+        ("ＡＢＣ 犬", True),
+        ("1ª µ", True),  # half
     ],
 )
 def test_at_least_half_of_the_letters_are_of_the_script(line, latin):
@@ -49,3 +52,7 @@ def test_scripts_are_looked_at_only_when_asked():
 def test_an_unknown_script():
     with pytest.raises(UserError, match="--check-script: the script of xx is not known"):
         Filters(4, 3, ("en", "xx"))
+
+
+def test_the_script_of_every_language_is_one_that_letters_are_told_by():
+    assert {script for scripts in SCRIPTS.values() for script in scripts} <= {*NAMES.split()}

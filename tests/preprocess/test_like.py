@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 from fairseq.data import Dictionary, data_utils
@@ -47,6 +48,10 @@ def test_text_in_the_units_of_a_model(model, raw, tmp_path):
         assert [line.tolist() for line in binary] == expected
     manifest = json.loads((tmp_path / "new" / "manifest.json").read_text())
     assert manifest["subsets"] == {"valid": "valid", "news": "test"}
+    assert manifest["text"] == pipeline.settings.for_manifest()
+    assert manifest["options"] == {"segmentation": "bpe", "vocabulary_threshold": 2}
+    assert manifest["counts"]["train"]["empty"] == 1 and manifest["counts"]["train"]["kept"] == 11
+    assert manifest["round_trip"]["en"]["lines"] == 12
     assert (tmp_path / "new" / "raw" / "news.en").read_text() == (raw / "news.en").read_text()
 
 
@@ -61,15 +66,93 @@ def test_a_tag(model, raw, tmp_path):
 
 def test_what_is_refused(model, raw, tmp_path):
     (tmp_path / "there").mkdir()
-    with pytest.raises(SystemExit, match="already exists"):
+    (tmp_path / "there" / "mine").touch()
+    with pytest.raises(SystemExit, match="not empty, and not a folder prepared by this command"):
         run(model, raw, tmp_path / "there")
+    with pytest.raises(SystemExit, match="fairseq takes no ':'"):
+        run(model, raw, tmp_path / "a:b")
+    with pytest.raises(SystemExit, match="is the folder of the model"):
+        run(model, raw, model)
     short = tmp_path / "raw"
     short.mkdir()
     for path in raw.iterdir():
         (short / path.name).write_bytes(path.read_bytes())
     (short / "valid.de").write_text("one\n")
-    with pytest.raises(SystemExit, match=r"valid\.en has 4 lines, .*valid\.de 1"):
+    with pytest.raises(SystemExit, match=r"valid\.en has 4 lines and .*valid\.de has 1"):
         run(model, short, tmp_path / "new")
     two = prepare(tmp_path / "two", joint=False)
     with pytest.raises(SystemExit, match="one dictionary per language"):
         run(two, raw, tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        ("train", "another set is called train; write NAME=FILES"),
+        ("valid", "another set is called valid"),
+        ("news", "another set is called news"),
+        ("vocab", "the prepared folder has files of this name; choose another NAME"),
+        ("../../x", "a NAME has letters"),
+    ],
+)
+def test_names_of_test_sets(model, raw, tmp_path, test, message):
+    with pytest.raises(SystemExit) as stopped:
+        run(model, raw, tmp_path / "new", "--test", f"{test}={raw / 'news.en'},{raw / 'news.de'}")
+    assert stopped.value.code.startswith(f"error: --test {test}=") and message in stopped.value.code
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_units_that_both_languages_use_are_those_of_the_model(model, raw, tmp_path):
+    run(model, raw, tmp_path / "new")
+    sides = ((tmp_path / f"new/bpe/train.{code}").read_text().split() for code in LETTERS)
+    listed = (tmp_path / "new/data-bin/shared-units.txt").read_text().split()
+    assert listed == sorted(set.intersection(*map(set, sides)))
+    with_list = shutil.copytree(model, tmp_path / "model")
+    (with_list / "data-bin/shared-units.txt").write_text("b\na\n")
+    run(with_list, raw, tmp_path / "newer")
+    assert (tmp_path / "newer/data-bin/shared-units.txt").read_text() == "b\na\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "message"),
+    [
+        ("train", "\u200b", "no training pair is left after filtering (read 12, empty 12)"),
+        ("train", None, "no pairs are there for the train set"),
+        ("valid", None, "no pairs are there for the valid set"),
+        ("valid", "a " * 1100, "models take 1,023"),
+    ],
+)
+def test_text_that_nothing_can_be_done_with(model, raw, tmp_path, name, line, message):
+    bad = shutil.copytree(raw, tmp_path / "raw")
+    lines = len((raw / f"{name}.en").read_text().splitlines())
+    for code in LETTERS:
+        (bad / f"{name}.{code}").write_text("" if line is None else f"{line}\n" * lines)
+    with pytest.raises(SystemExit) as stopped:
+        run(model, bad, tmp_path / "new")
+    assert message in stopped.value.code
+    assert not (tmp_path / "new/manifest.json").exists()
+
+
+def test_a_second_run_does_nothing(model, raw, tmp_path, capsys):
+    for _ in range(2):
+        capsys.readouterr()
+        run(model, raw, tmp_path / "new")
+    stages = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert stages and all(line.endswith(": up to date") for line in stages)
+
+
+@pytest.mark.parametrize("segmentation", ["bpe", "sentencepiece"])
+def test_a_model_of_an_earlier_format(raw, tmp_path, segmentation):
+    folder = prepare(tmp_path / "model", segmentation)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["format"], manifest["text"]
+    package = {"bpe": "subword-nmt"}.get(segmentation, segmentation)
+    manifest["options"] = {"bpe": package, "merges": 60, "vocabulary_threshold": 2}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    run(folder, raw, tmp_path / "new")
+    before, now = TextPipeline.load(folder), TextPipeline.load(tmp_path / "new")
+    assert now.settings == before.settings and now.settings.version == 1
+    units = (tmp_path / "new/bpe/news.de").read_text().splitlines()
+    assert units == [before.encode(line, "de") for line in sentences("de", 5, seed=8)]
+    options = json.loads((tmp_path / "new/manifest.json").read_text())["options"]
+    assert options == {"segmentation": segmentation, "merges": 60, "vocabulary_threshold": 2}

@@ -306,6 +306,7 @@ def test_a_destination_that_cannot_be_written_or_is_somebody_elses(raw, refused,
     (tmp_path / "file").touch()
     dest = tmp_path / "file/dest"
     assert "Not a directory" in refused(text.main, dest, *given(raw, dest))
+    assert "takes no ':'" in refused(text.main, dest, *given(raw, tmp_path / "a:b"))
     dest = tmp_path / "mine"
     dest.mkdir()
     (dest / "precious").touch()

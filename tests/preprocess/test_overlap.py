@@ -35,6 +35,13 @@ def test_scripts_by_running_letters():
         ("日本カナひら", {"Han": 0.3333, "Katakana": 0.3333, "Hiragana": 0.3333}),
         ("λόγος", {"Greek": 1.0}),
         ("한국", {"Hangul": 1.0}),
+        ("人々", {"Han": 1.0}),
+        ("ＡＢＣ", {"Latin": 1.0}),
+        ("ｶﾒﾗ", {"Katakana": 1.0}),
+        ("1ª 2º", {"Latin": 1.0}),
+        ("メートル 5 µ", {"Katakana": 1.0}),  # µ and ー are of several scripts
+        ("ᐃᓄᒃ", {"Canadian_Aboriginal": 1.0}),
+        ("\U00010280", {"Other": 1.0}),  # Lycian
         ("12 ▁@@ …", {}),
     ],
 )

@@ -108,7 +108,7 @@ def test_a_stage_that_fails_half_way_takes_the_manifest_along(folder):
 def test_another_corpus_is_refused(folder):
     done(folder, "a")
     claim(folder, "toy")
-    with pytest.raises(UserError, match="folder"):
+    with pytest.raises(UserError, match="holds toy, not other"):
         Stages(folder, "other")
     assert (folder / "manifest.json").exists() and (folder / "a").exists()
 
@@ -154,7 +154,8 @@ def holder(folder):
 def test_one_command_fills_a_folder_until_its_process_ends(folder, holder):
     process = holder("alone")
     for shared in (False, True):
-        with pytest.raises(UserError, match="folder"), one_writer(folder, shared):
+        filling = pytest.raises(UserError, match="another command is filling it")
+        with filling, one_writer(folder, shared):
             pass
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -166,5 +167,5 @@ def test_those_who_share_the_work_go_side_by_side(folder, holder):
     holder("shared")
     with one_writer(folder, shared=True):
         pass
-    with pytest.raises(UserError), one_writer(folder):
+    with pytest.raises(UserError, match="another command is filling it"), one_writer(folder):
         pass

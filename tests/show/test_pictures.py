@@ -1,5 +1,6 @@
 """Pictures by matplotlib: what is drawn, and that files are whole."""
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -105,6 +106,14 @@ def test_error_bars_lie_along_the_values(drawn):
     (bars,) = (c for c in axes.containers if hasattr(c, "has_xerr"))
     assert bars.has_xerr and not bars.has_yerr
     assert [text.get_text() for text in axes.get_yticklabels()] == ["a", "b"]
+
+
+def test_many_points_are_dots(drawn):
+    points = [Point(x, x * x) for x in range(1, 50)]
+    (axes,) = drawn(replace(DOTS, y=Axis("y"), series=[Series("U", 0, points, joined=False)])).axes
+    (line,) = axes.lines
+    assert list(line.get_ydata()) == [point.y for point in points]
+    assert (line.get_marker(), line.get_linestyle()) == (".", "None")
 
 
 def test_charts_of_a_picture_stand_beside_each_other(drawn):

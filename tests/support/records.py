@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from tiednmt.translation import seeds as statistics
+from tiednmt import seeds as statistics
 
 MACHINE = {
     "device": "CPU",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 from tests.models.contract import ARCHITECTURES
 from tests.support.untrained import save_untrained
@@ -34,7 +35,20 @@ def prepared_folder(folder, words=WORDS, languages=("en", "de")):
     return folder
 
 
-def save_translator(path, prepared, arch="tied_gru", *options, tying="three-way", **kwargs):
+def in_parts(prepared):
+    """Divide a prepared folder as ``--parts 2`` does: each part has the dictionaries."""
+    whole = prepared / "data-bin"
+    parts = whole.rename(prepared / "part0"), prepared / "part1"
+    shutil.copytree(*parts)
+    for number, part in enumerate(parts):
+        whole.mkdir(exist_ok=True)
+        part.rename(whole / f"shard{number}")
+    return prepared
+
+
+def save_translator(
+    path, prepared, arch="tied_gru", *options, tying="three-way", data_bin="data-bin", **kwargs
+):
     """A checkpoint of a model whose numbers are random, and the model."""
     arguments = [*("--task", "translation", "--source-lang", "en", "--target-lang", "de")]
     for name, value in {**ARCHITECTURES.get(arch, {}), "dropout": 0.0}.items():
@@ -42,4 +56,4 @@ def save_translator(path, prepared, arch="tied_gru", *options, tying="three-way"
         arguments += [option] if value is True else [option, value]
     arguments += ["--arch", arch, *(("--tying", tying) if tying else ()), *options]
     kwargs = {"noise": 0.4, **kwargs}
-    return save_untrained(path, prepared / "data-bin", *arguments, **kwargs).eval()
+    return save_untrained(path, prepared / data_bin, *arguments, **kwargs).eval()

@@ -65,7 +65,7 @@ def test_lines_that_would_fill_the_memory_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(lines, "LONGEST_LINE", 2 << 20)
     most = b"a" * (2 << 20)
     assert lines_of(tmp_path, b"b\n" + most) == ["b", most.decode()]
-    with pytest.raises(UserError, match=r"text\.en, line 2: longer than 2 MB; divide it, .*fold"):
+    with pytest.raises(UserError, match=r"text\.en, line 2: longer than 2 MB; split it, .*fold"):
         lines_of(tmp_path, b"b\n" + most + b"a\nc\n")
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tiednmt.errors import UserError
-from tiednmt.text.manifest import read_manifest
+from tiednmt.text.manifest import read_manifest, subset_fault
 
 GOOD = {
     "format": 2,
@@ -63,3 +63,20 @@ def test_what_is_no_object_is_refused(text, tmp_path):
     (tmp_path / "manifest.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(UserError, match=r"manifest\.json"):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["test", "test_2016_flickr", "_", "2017", "a.b+c-d", "train.x", "Ж"]
+)
+def test_names_that_a_subset_can_have(name):
+    assert subset_fault(name) is None
+
+
+@pytest.mark.parametrize("name", ["vocab", "words", "codes", "dict", "train.0", "train.12"])
+def test_names_of_other_files_of_a_prepared_folder(name):
+    assert "has files of this name" in subset_fault(name)
+
+
+@pytest.mark.parametrize("name", ["", ".hid", "../x", "a/b", "a b", "a\n", "-x", "+x"])
+def test_names_that_no_subset_can_have(name):
+    assert subset_fault(name).startswith("a NAME has letters")

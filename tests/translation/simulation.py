@@ -1,7 +1,7 @@
 """Scores with known effects of systems, seeds and sentences, and other ways to compare them.
 
 ``python -m tests.translation.simulation`` prints the table of ``docs/significance.md``: how
-often the 95 % intervals of each way hold the true difference, and how wide they are.
+often the 95% intervals of each way hold the true difference, and how wide they are.
 """
 
 from __future__ import annotations

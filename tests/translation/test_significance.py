@@ -127,7 +127,7 @@ def test_seeds_that_agree_take_nothing_from_the_sentences():
 
 def test_bounds():
     estimate = Estimate(value=-0.2, variance=0.04, degrees=10, over_seeds=True)
-    half = 1.8125 * 0.2  # Student's t at 95 %, one-sided
+    half = 1.8125 * 0.2  # Student's t at 95%, one-sided
     assert estimate.not_worse_by("higher") == pytest.approx(half + 0.2, abs=1e-4)
     assert estimate.not_worse_by("lower") == pytest.approx(half - 0.2, abs=1e-4)
     low, high = estimate.interval

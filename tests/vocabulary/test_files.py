@@ -2,10 +2,13 @@
 
 import dataclasses
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from fairseq import checkpoint_utils
+from fairseq.data import Dictionary
 
 from tests.support.small_prepared import prepare, sentences, trained_on
 from tests.support.small_training import train, write_corpus
@@ -15,6 +18,7 @@ from tiednmt.vocabulary import files, operations
 from tiednmt.vocabulary.extend import Start
 from tiednmt.vocabulary.files import read
 from tiednmt.vocabulary.search import hypotheses
+from tiednmt.vocabulary.segmentation import WhiteSpace
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +123,7 @@ def test_symbols_of_ones_own(checkpoint, tmp_path):
         model.weights["encoder.embedding.weight"][-1],
         model.weights["encoder.embedding.weight"][model.target.unk()],
     )
-    with pytest.raises(SystemExit, match="'<2cs>' is a unit of the model already"):
+    with pytest.raises(SystemExit, match="'<2cs>' is already a unit of the model"):
         again = tmp_path / "larger" / "checkpoint.pt"
         command("extend", again, "--symbols", tmp_path / "tags", "--output", tmp_path / "no")
 
@@ -179,7 +183,18 @@ def test_a_data_bin_alone(tmp_path):
         data, tmp_path / "run", model={"tying": "decoder"}, optimization={"max_update": 1}
     )
     (tmp_path / "text").write_text("w3 a w5\n")
-    command("trim", checkpoint, "--text", tmp_path / "text", "--output", tmp_path / "small")
+    for option, message in (
+        (("--resegment",), "--resegment: there is no segmentation to continue"),
+        (("--merges", 3), "--merges: there is no segmentation to continue"),
+        (("--language", "fr"), "--language fr: the model translates en to de"),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            options = ("--text", tmp_path / "text", *option, "--output", tmp_path / "no")
+            command("extend", checkpoint, *options)
+    options = ("--text", tmp_path / "text", "--output", tmp_path / "small")
+    with pytest.raises(SystemExit, match=r"--translate: .* give the prepared folder as --data"):
+        command("trim", checkpoint, *options, "--translate")
+    command("trim", checkpoint, *options)
     model = read(tmp_path / "small" / "checkpoint.pt").model
     assert model.source.symbols[4:] == ["a", "b", "w3"]  # b is a character
     assert model.target.symbols[4:] == ["w3", "w5"]
@@ -193,6 +208,16 @@ def test_a_data_bin_alone(tmp_path):
     ).read_bytes()
 
 
+def test_a_language_model_has_no_pair(checkpoint, tmp_path):
+    found = read(checkpoint)
+    model = dataclasses.replace(found.model, source=None)
+    found = dataclasses.replace(found, model=model, languages=(), segmentation=WhiteSpace())
+    text = _file(tmp_path / "text", "new\n")
+    for option in ({"pair": ("en", "cs")}, {"language": "cs"}):
+        with pytest.raises(UserError, match="this is a language model"):
+            operations.extend_by_text(found, tmp_path / "new", [text], Start(), **option)
+
+
 def test_report(prepared, checkpoint, tmp_path, capsys):
     texts = [prepared / "raw" / f"test.{language}" for language in ("en", "de")]
     command("report", checkpoint, "--text", *texts, "--output", tmp_path / "told")
@@ -202,9 +227,14 @@ def test_report(prepared, checkpoint, tmp_path, capsys):
     assert "0 (0.0%) no longer covered" in told.splitlines()[-1]
     assert len((tmp_path / "told" / "rows.tsv").read_text().splitlines()) == 1 + size
     assert (tmp_path / "told" / "report.png").read_bytes().startswith(b"\x89PNG")
+    assert b"</svg>" in (tmp_path / "told" / "report.svg").read_bytes()
 
 
 # --- what is refused, and what goes wrong ------------------------------------------------------
+
+
+CZECH = ("--pair", "en-cs", "--language", "cs")
+FRENCH = ("extend", "--language", "fr", "--pair", "en-fr", "--text", "{}/text.fr")
 
 
 @pytest.mark.parametrize(
@@ -222,6 +252,15 @@ def test_report(prepared, checkpoint, tmp_path, capsys):
         (("extend", "--text", "{}/old.en"), "there are no new units"),
         (("extend", "--symbols", "{}/two"), "more than one unit"),
         (("extend", "--symbols", "{}/two", "--start", "vectors"), "go together"),
+        (("extend", "--text", "{}/old.en", "{}/old.de"), "one language at a time, not en and de"),
+        ((*FRENCH, "{}/old.en"), "one language at a time, not fr and en; extend once per language"),
+        (("extend", "--symbols", "{}/two", "--merges", "0"), "--merges goes with --text"),
+        (
+            ("extend", "--symbols", "{}/two", "--merges", "9", *CZECH, "--resegment"),
+            "--merges, --language, --pair and --resegment go with --text",
+        ),
+        (("extend", "--text", "{}/text.en", "--side", "both"), "--side goes with --symbols"),
+        (("extend", "--text", "{}/text.en", "--seed", "1"), "--seed goes with --start random"),
         (("tie", "--tying", "decoder"), "untie it first"),
         (("tie", "--tying", "three-way"), "it does already"),
     ],
@@ -229,8 +268,11 @@ def test_report(prepared, checkpoint, tmp_path, capsys):
 def test_one_line_says_what_is_wrong(checkpoint, prepared, tmp_path, options, message):
     (tmp_path / "empty.en").write_text("\n \n")
     (tmp_path / "text.fr").write_text("abc\n")
+    (tmp_path / "text.en").write_text("gabba dabba\n")
     (tmp_path / "two").write_text("one two\n")
-    (tmp_path / "old.en").write_bytes((prepared / "raw" / "test.en").read_bytes())
+    for language in ("en", "de"):
+        raw = prepared / "raw" / f"test.{language}"
+        (tmp_path / f"old.{language}").write_bytes(raw.read_bytes())
     prepare_other(tmp_path / "other", prepared)
     name, *rest = (option.format(tmp_path) for option in options)
     with pytest.raises(SystemExit, match=message) as stopped:
@@ -252,6 +294,40 @@ def test_nothing_is_written_over(checkpoint, tmp_path):
     with pytest.raises(SystemExit, match="already exists"):
         command("trim", checkpoint, "--keep", 5, "--output", tmp_path / "new")
     assert not list((tmp_path / "new").iterdir())
+
+
+def test_a_report_is_refused_before_the_work(checkpoint, tmp_path, capsys, monkeypatch):
+    (tmp_path / "there").mkdir()
+    with pytest.raises(SystemExit, match="already exists"):
+        command("report", checkpoint, "--output", tmp_path / "there")
+    monkeypatch.setitem(sys.modules, "tiednmt.show.pictures", None)  # as without matplotlib
+    with pytest.raises(SystemExit, match=r"--output.*matplotlib.*'tiednmt\[analysis\]'"):
+        command("report", checkpoint, "--output", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    assert capsys.readouterr().out == ""
+    command("report", checkpoint)  # which needs no picture
+
+
+def test_a_report_is_a_whole_folder_or_none(checkpoint, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
+    with pytest.raises(SystemExit, match=r"new.*cannot be written"):
+        command("report", checkpoint, "--output", tmp_path / "new")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_joint_dictionary_is_written_whole_or_not_at_all(prepared, tmp_path, monkeypatch):
+    def half(self, path):
+        Path(path).write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Dictionary, "save", half)
+    both = (prepared / "data-bin" / f"dict.{language}.txt" for language in ("en", "de"))
+    with pytest.raises(SystemExit, match="cannot be written"):
+        command("join", *both, "--output", tmp_path / "joint.txt")
+    assert not list(tmp_path.iterdir())
 
 
 def test_killed_half_way(checkpoint, prepared, tmp_path, monkeypatch):

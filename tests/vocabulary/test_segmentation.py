@@ -114,7 +114,7 @@ def test_a_model_of_sentencepiece_that_merges_nothing(tmp_path):
     for code in LETTERS:
         (tmp_path / f"vocab.{code}").write_text("a 5\n")
     subwords = Subwords.read(tmp_path, SETTINGS["sentencepiece"])
-    with pytest.raises(UserError, match=r"only byte-pair models .* --symbols"):
+    with pytest.raises(UserError, match=r"only sentencepiece models of type BPE .* --symbols"):
         subwords.extended(lines, "cs", 5, None)
 
 

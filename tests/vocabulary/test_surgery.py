@@ -11,11 +11,19 @@ from tests.support.small_models import JOINT, dictionary
 from tests.support.small_models import model as small_model
 from tiednmt.errors import UserError
 from tiednmt.models.parameters import OURS
-from tiednmt.tying import DECODER, INPUTS, NONE, THREE_WAY
+from tiednmt.tying import (
+    DECODER,
+    INPUTS,
+    NONE,
+    OUTPUT,
+    SOURCE_INPUT,
+    TARGET_INPUT,
+    THREE_WAY,
+)
 from tiednmt.vocabulary.extend import Start, extend
 from tiednmt.vocabulary.model import ModelState, dictionary_of
 from tiednmt.vocabulary.moments import Moments
-from tiednmt.vocabulary.ties import join, tie, untie
+from tiednmt.vocabulary.ties import Use, join, row_weights, tie, untie
 from tiednmt.vocabulary.trim import most_frequent, trim
 
 every_case = pytest.mark.parametrize(("arch", "tying"), CASES)
@@ -252,7 +260,7 @@ def test_rows_from_vectors_are_mapped_by_the_units_that_both_have():
     larger = extend(model, {"new": 1, "newer": 1}, parts_of, Start("vectors", vectors))
     assert torch.allclose(larger.weights[OURS.source][-2], wanted, atol=0.05)
     assert torch.equal(larger.weights[OURS.source][-1], matrix[JOINT.index("w4")])
-    with pytest.raises(UserError, match="no unit of the model has a vector"):
+    with pytest.raises(UserError, match="no vector for any unit of the model"):
         extend(model, {"new": 1}, parts_of, Start("vectors", {"new": wanted}))
 
 
@@ -275,7 +283,7 @@ def test_one_side_alone():
     assert one.target.symbols == target.symbols
     both = extend(model, {"c": 1}, lambda unit: ("b",), Start())  # the target has it
     assert (both.source.symbols[-1], len(both.target)) == ("c", len(target))
-    with pytest.raises(UserError, match="one dictionary for all"):
+    with pytest.raises(UserError, match="only one dictionary"):
         extend(trained(), {"new": 1}, parts_of, Start(), "source")
 
 
@@ -342,6 +350,32 @@ def test_rows_are_joined_by_symbol_and_frequency():
         torch.testing.assert_close(found, expected[name])
         torch.testing.assert_close(made.weights[OURS.source][made.source.index("a")], u[4])
     tied.build()
+
+
+def test_the_first_rule_that_says_anything_of_a_row_gives_its_weights():
+    """An input matrix of two uses and an output matrix, whose rows are wanted."""
+    symbols, counts = ("both", "read", "none", "mine", "foreign"), {"both": 3, "read": 2}
+    written = {"both": 5, "mine": 0}
+    uses = [
+        Use.of(SOURCE_INPUT, symbols, counts, {"mine"}, "output"),
+        Use.of(TARGET_INPUT, symbols, counts, {"foreign"}, "output"),
+        Use.of(OUTPUT, symbols, written, {"foreign"}, "output"),
+    ]
+    inputs, output = row_weights([uses[:2], uses[2:]])
+    assert inputs.dtype == torch.float64
+    assert dict(zip(symbols, zip(inputs.tolist(), output.tolist(), strict=True), strict=True)) == {
+        "both": (0, 5),  # 1: how often the wanted use has it
+        "read": (4, 0),  # 2: how often any use has it
+        "none": (0, 1),  # 3: the wanted use had a row
+        "mine": (0, 1),
+        "foreign": (1, 0),  # 4: some use had one
+    }
+
+
+def test_counts_are_exact_beyond_single_precision():
+    most = 2**24 + 1
+    use = Use.of(OUTPUT, ["a"], {"a": most}, (), "mean")
+    assert row_weights([[use], [use]])[0].item() == most
 
 
 def test_moments_are_those_of_summed_gradients():

@@ -13,12 +13,17 @@ from typing import Any
 
 import torch
 from fairseq.data import Dictionary
-from fairseq.data.data_utils import infer_language_pair
 from fairseq.models import ARCH_MODEL_REGISTRY
 from torch import Tensor
 
 from tiednmt.analysis.embeddings import Embedding
-from tiednmt.checkpoints import read_checkpoint, registered_name
+from tiednmt.checkpoints import (
+    configuration,
+    data_of,
+    other_dictionaries,
+    read_checkpoint,
+    registered_name,
+)
 from tiednmt.errors import UserError
 from tiednmt.frequency import frequency_order
 from tiednmt.models.parameters import (
@@ -31,17 +36,14 @@ from tiednmt.models.parameters import (
     tie_map_of,
 )
 from tiednmt.tying import (
-    DIGEST,
     INPUT,
     OUTPUT,
     SOURCE_INPUT,
+    SYMBOLS,
     TARGET_INPUT,
     TieMap,
     equal_matrices,
-    vocabulary_digest,
 )
-
-_LETTERS = {SOURCE_INPUT: "U_src", TARGET_INPUT: "U_tgt", INPUT: "U", OUTPUT: "V"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class Checkpoint:
     """What the analysis needs of a checkpoint.
 
     ``bytes_per_parameter`` is that of the embeddings as stored. ``dictionaries`` are source and
-    target, or the one of a language model; ``data_bin`` is where they are.
+    target, or the one of a language model; ``data_bin`` is where they are, ``prepared`` the
+    prepared translation corpus that it is in, if any.
     """
 
     path: Path
@@ -59,6 +62,7 @@ class Checkpoint:
     bytes_per_parameter: int
     dictionaries: tuple[Dictionary, ...]
     data_bin: Path
+    prepared: Path | None
 
 
 def load(path: Path, data: Path | None = None) -> Checkpoint:
@@ -72,27 +76,23 @@ def load(path: Path, data: Path | None = None) -> Checkpoint:
         UserError: missing or damaged, without embeddings, or other dictionaries than its own.
     """
     state = read_checkpoint(path)
-    config = state["cfg"]
-    if config is None:
-        raise UserError(
-            f"{path}: holds no configuration, so it is not a checkpoint of fairseq-train"
-        )
-    weights = state["model"]
+    config, weights = configuration(path, state), state["model"]
     names = _names(path, config.model, weights)
     named = matrices_of(weights, names)
-    folder = _dictionary_folder(path, config.task, data)
-    languages = _languages(path, config.task, folder) if SOURCE_INPUT in named else None
-    files = [f"dict.{language}.txt" for language in languages] if languages else ["dict.txt"]
-    dictionaries = tuple(_dictionary(folder / file) for file in files)
-    _require_own(path, folder, weights, named, dictionaries)
+    trained = data_of(path, state, data)
+    inputs = (SOURCE_INPUT, TARGET_INPUT, INPUT)
+    sizes = [len(named[name]) for name in inputs if name in named]
+    if sizes != [*map(len, trained.dictionaries)]:  # of a model without their digest
+        raise other_dictionaries(path, trained.data_bin)
     return Checkpoint(
         path=path,
         architecture=registered_name(config.model) or "",
-        embeddings=embeddings_of(weights, names, dictionaries, languages),
+        embeddings=embeddings_of(weights, names, trained.dictionaries, trained.languages),
         tie_map=tie_map_of(weights, names),
         bytes_per_parameter=next(iter(named.values())).element_size(),
-        dictionaries=dictionaries,
-        data_bin=folder,
+        dictionaries=trained.dictionaries,
+        data_bin=trained.data_bin,
+        prepared=trained.prepared,
     )
 
 
@@ -100,7 +100,7 @@ def embeddings_of(
     weights: Mapping[str, Tensor],
     names: ParameterNames,
     dictionaries: tuple[Dictionary, ...],
-    languages: tuple[str, str] | None,
+    languages: tuple[str, ...],
 ) -> tuple[Embedding, ...]:
     """The embedding matrices of a state dict, those that are equal once; P·V where there is a P.
 
@@ -108,7 +108,7 @@ def embeddings_of(
         weights: the state dict.
         names: where its architecture keeps them.
         dictionaries: of source and target, or the one of a language model.
-        languages: of a translation model.
+        languages: of a translation model, source and target.
     """
     named = matrices_of(weights, names)
     embeddings = [
@@ -145,7 +145,7 @@ def _behind_projection(
 
 def _letter(names: tuple[str, ...]) -> str:
     if len(names) == 1:
-        return _LETTERS[names[0]]
+        return SYMBOLS[names[0]]
     return "S" if OUTPUT in names else "U"
 
 
@@ -154,7 +154,7 @@ def _embedding(
     weight: Tensor,
     names: tuple[str, ...],
     dictionaries: tuple[Dictionary, ...],
-    languages: tuple[str, str] | None,
+    languages: tuple[str, ...],
 ) -> Embedding:
     """The rows of words, the most frequent first."""
     is_source = SOURCE_INPUT in names
@@ -165,57 +165,5 @@ def _embedding(
         letter,
         tuple(dictionary.symbols[row] for row in rows),
         weight[torch.from_numpy(rows)].float().numpy(),
-        frozenset(languages[side] for side in sides) if languages else frozenset(),
+        frozenset(languages[side] for side in sides if languages),
     )
-
-
-# --- dictionaries ------------------------------------------------------------------------------
-
-
-def _dictionary_folder(path: Path, task: Any, data: Path | None) -> Path:
-    stored = Path(str(getattr(task, "data", "")).split(":")[0])
-    places = [stored] if data is None else [data / "data-bin", data]
-    for place in places:
-        if any(place.glob("dict.*txt")):
-            return place
-    if data is None:
-        raise UserError(
-            f"{path}: its dictionaries are not in {stored}; give the prepared folder it was "
-            "trained on as --data"
-        )
-    raise UserError(f"--data {data}: holds no dictionaries (dict.*txt)")
-
-
-def _languages(path: Path, task: Any, folder: Path) -> tuple[str, str]:
-    source, target = getattr(task, "source_lang", None), getattr(task, "target_lang", None)
-    if source is None or target is None:
-        source, target = infer_language_pair(str(folder))
-    if source is None or target is None:
-        raise UserError(f"{path}: {folder} does not say from which language it translates to which")
-    return source, target
-
-
-def _dictionary(path: Path) -> Dictionary:
-    if not path.is_file():
-        raise UserError(f"{path}: no such dictionary; give the folder it was trained on as --data")
-    return Dictionary.load(str(path))
-
-
-def _require_own(
-    path: Path,
-    folder: Path,
-    weights: Mapping[str, Tensor],
-    named: Mapping[str, Tensor],
-    dictionaries: tuple[Dictionary, ...],
-) -> None:
-    """Refuse dictionaries of another number of types, or (models of ours) of other types."""
-    inputs = (SOURCE_INPUT, TARGET_INPUT, INPUT)
-    sizes = [len(named[name]) for name in inputs if name in named]
-    digest = weights.get(DIGEST)
-    if sizes != [*map(len, dictionaries)] or (
-        digest is not None and not torch.equal(digest, vocabulary_digest(*dictionaries))
-    ):
-        raise UserError(
-            f"{path}: was trained on other dictionaries than those in {folder}; pass the prepared "
-            "folder it was trained on as --data"
-        )

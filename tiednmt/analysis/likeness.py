@@ -31,7 +31,7 @@ _STEPS = 10**7  # from a cosine of 0 to one of 1
 class Likeness:
     """ρ by the names of two embeddings, and over what.
 
-    ``error`` is the half width of the 95 % confidence interval of each ρ; zeros where exact.
+    ``error`` is the half width of the 95% confidence interval of each ρ; zeros where exact.
     """
 
     words: int

@@ -8,7 +8,7 @@ embedding, S a tied one, P·V the output embedding behind a projection.
       tied=runs/ptb-small/wt/checkpoint_best.pt --data runs/ptb-small/data \
       --similarity data/wordsim --words money year --out runs/analysis
 
-Needs pip install 'tiednmt[analysis]'.
+Needs the extra "analysis": pip install -e '.[analysis]' in a clone.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _require_packages() -> None:
             missing.append(name)
     if missing:
         raise UserError(
-            f"{', '.join(missing)}: not installed; pip install 'tiednmt[analysis]' installs them"
+            f"{', '.join(missing)}: not installed; in a clone: pip install -e '.[analysis]'"
         )
 
 

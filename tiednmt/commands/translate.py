@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tiednmt.commandline import add_models, command_parser, positive, quiet_libraries
+from tiednmt.commandline import add_models, command_parser, quiet_libraries
 from tiednmt.errors import one_line_errors
-from tiednmt.options import add_options, from_arguments
+from tiednmt.options import add_options, from_arguments, positive
 from tiednmt.translation.settings import Search
 
 

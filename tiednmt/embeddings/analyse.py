@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import tiednmt.analysis.checkpoints as checkpoints
 import tiednmt.analysis.word_vectors as word_vectors
 import tiednmt.plugin  # noqa: F401
-from tiednmt.analysis.attention import attention_of
 from tiednmt.analysis.embeddings import Embedding, EmbeddingError, Units, nearest, units_of, whole
 from tiednmt.analysis.geometry import in_two_dimensions, norms_by_frequency
 from tiednmt.analysis.likeness import likeness
@@ -35,13 +33,14 @@ from tiednmt.embeddings.record import (
 )
 from tiednmt.embeddings.settings import Options
 from tiednmt.errors import UserError
-from tiednmt.files import named_when_whole
+from tiednmt.files import file_name, named_when_whole
 from tiednmt.text.lines import read_lines
-from tiednmt.text.manifest import any_manifest
+from tiednmt.text.manifest import read_manifest
 from tiednmt.text.pipeline import TextPipeline
 from tiednmt.translation.evaluation import load_system
 from tiednmt.translation.prepared import Prepared
-from tiednmt.translation.systems import file_name, parse_system
+from tiednmt.translation.systems import parse_system, require_file_names
+from tiednmt.translation.translator import Translation
 from tiednmt.tying import TieMap
 from tiednmt.typed import from_json
 from tiednmt.versions import package_versions
@@ -87,17 +86,16 @@ def load_all(systems: Sequence[str], data: Path | None = None) -> list[Subject]:
     """The checkpoints of ``[NAME=]CHECKPOINT``, each by its name.
 
     Raises:
-        UserError: two have one name, or one is an ensemble.
+        UserError: two have one name, or names that give one name of a file; one is an ensemble.
     """
-    subjects: list[Subject] = []
+    named: list[tuple[str, Path]] = []
     for name, paths in map(parse_system, systems):
-        name = name.removesuffix("/checkpoint_best")  # which one of a run is not said of the best
         if len(paths) > 1:
             raise UserError(f"{name}: an ensemble; give its checkpoints one by one")
-        if any(name == subject.name for subject in subjects):
-            raise UserError(f"two checkpoints are called {name}; write NAME=CHECKPOINT")
-        subjects.append(load(name, paths[0], data))
-    return subjects
+        # which one of a run is not said of the best
+        named.append((name.removesuffix("/checkpoint_best"), paths[0]))
+    require_file_names(name for name, _ in named)
+    return [load(name, path, data) for name, path in named]
 
 
 def export(subjects: Sequence[Subject], form: str, out: Path) -> None:
@@ -114,15 +112,20 @@ def read_sets(paths: Sequence[Path]) -> list[WordPairs]:
     """The word-similarity sets of files, and of the ``.txt`` files of folders.
 
     Raises:
-        UserError: a folder without any, or a broken file.
+        UserError: a folder without any, a broken file, or two sets of one name.
     """
-    files = []
+    files: list[Path] = []
     for path in paths:
         found = sorted(path.glob("*.txt")) if path.is_dir() else [path]
         if not found:
             raise UserError(f"{path}: holds no sets; python -m preprocess.wordsim gets them")
         files += found
-    return [parse_pairs(set_name(file), read_lines(file), str(file)) for file in files]
+    named: dict[str, Path] = {}
+    for file in files:
+        other = named.setdefault(set_name(file), file)
+        if other.resolve() != file.resolve():
+            raise UserError(f"{other} and {file}: two sets of one name; rename a file")
+    return [parse_pairs(name, read_lines(file), str(file)) for name, file in named.items()]
 
 
 def analyse(subjects: Sequence[Subject], sets: Sequence[WordPairs], options: Options) -> Analysis:
@@ -228,41 +231,43 @@ def _attention(subject: Subject, options: Options) -> list[SentenceAttention]:
     checkpoint = subject.checkpoint
     if checkpoint is None or len(checkpoint.dictionaries) == 1:
         raise UserError(f"{subject.path}: --sentences: not a translation model")
-    prepared = Prepared(checkpoint.data_bin.parent)
-    system = load_system(subject.name, [subject.path], prepared, options.cpu, attention=True)
-    pipeline = system.pipeline
-    lines = [pipeline.encode(line, pipeline.source) for line in read_lines(options.sentences)]
-    dictionaries = (system.task.source_dictionary, system.task.target_dictionary)
-    attention = {
-        i: attention_of(source, best, dictionaries) for i, source, best in system.hypotheses(lines)
-    }
-    return [
-        SentenceAttention(
-            source=one.source,
-            target=one.target,
-            weights=one.weights.round(4).tolist(),
-            alignment=one.alignment,
+    if checkpoint.prepared is None:
+        raise UserError(
+            f"--sentences: {checkpoint.data_bin} is in no prepared folder, which would say how the "
+            "sentences are segmented; give one as --data"
         )
-        for _, one in sorted(attention.items())
-    ]
+    prepared = Prepared(checkpoint.prepared)
+    system = load_system(subject.name, [subject.path], prepared, options.cpu, attention=True)
+    task = system.task
+    ends = [d[d.eos()] for d in (task.source_dictionary, task.target_dictionary)]
+    sentences = system.translate(read_lines(options.sentences), details=True)
+    found = [_sentence_attention(one, *ends) for one in sentences if one.source_units]
+    if not all(one.weights for one in found):
+        raise UserError(f"{subject.path}: the model gives no attention; leave --sentences out")
+    return found
+
+
+def _sentence_attention(one: Translation, source_end: str, target_end: str) -> SentenceAttention:
+    return SentenceAttention(
+        source=[*one.source_units, source_end],
+        target=[*one.units, target_end],
+        weights=[[round(weight, 4) for weight in row] for row in one.attention],
+        alignment=[(i, row.index(max(row))) for i, row in enumerate(one.attention)],
+    )
 
 
 # --- the prepared folder -----------------------------------------------------------------------
 
 
-def _manifest(checkpoint: checkpoints.Checkpoint) -> dict[str, Any]:
-    """That of the prepared folder; empty where the data-bin is fairseq's alone."""
-    return any_manifest(checkpoint.data_bin.parent) or {}
-
-
 def _pipeline(checkpoint: checkpoints.Checkpoint) -> TextPipeline | None:
-    translates = "source" in _manifest(checkpoint)
-    return TextPipeline.load(checkpoint.data_bin.parent) if translates else None
+    prepared = checkpoint.prepared
+    return None if prepared is None else TextPipeline.load(prepared)
 
 
 def _vocabulary(checkpoint: checkpoints.Checkpoint) -> VocabularyShares | None:
     """Entries of the training text by language, counted there or told from two dictionaries."""
-    counted = _manifest(checkpoint).get("vocabulary", {})
+    prepared = checkpoint.prepared
+    counted = (prepared and read_manifest(prepared).get("vocabulary")) or {}
     names = [field.name for field in fields(VocabularyShares)]
     if all(name in counted for name in names):
         return VocabularyShares(**{name: counted[name] for name in names})

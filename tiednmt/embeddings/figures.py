@@ -155,7 +155,7 @@ def _likeness(likeness: Likeness | None) -> list[Block]:
         for i, name in enumerate(names)
         if i > 0
     ]
-    how = "all" if exact else "a random sample (±: 95 % confidence)"
+    how = "all" if exact else "a random sample (±: 95% confidence)"
     return [
         Table(["embedding", *names[:-1]], rows, caption="Likeness of every two embeddings"),
         f"Spearman's ρ of the cosines of {likeness.pairs:,} pairs ({how}) of the "

@@ -91,7 +91,10 @@ class RowMovement:
 
 @dataclass(frozen=True, kw_only=True)
 class SentenceAttention:
-    """``weights`` are target × source; ``alignment`` has the places (target, source)."""
+    """A translation and where the model looked, the ends of the sentences included.
+
+    ``weights`` are target × source. ``alignment`` has (row, column) of the greatest of each row.
+    """
 
     source: Sequence[str]
     target: Sequence[str]
@@ -136,7 +139,7 @@ class SetSimilarities:
 
 @dataclass(frozen=True, kw_only=True)
 class PairLikeness:
-    """ρ of two embeddings' cosines; ``error`` is that of the sample (95 % confidence)."""
+    """ρ of two embeddings' cosines; ``error`` is that of the sample (95% confidence)."""
 
     of: tuple[str, str]
     rho: float | None

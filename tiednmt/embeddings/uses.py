@@ -8,9 +8,9 @@ from typing import Any
 
 from tiednmt.embeddings.gradients import Curve, GradientShares, Ranks, mean_shares
 from tiednmt.frequency import NEITHER
+from tiednmt.seeds import mean_and_sd, over_seeds
 from tiednmt.show.figures import Axis, Cell, Picture, Table
 from tiednmt.show.parts import over_frequency, over_training
-from tiednmt.translation.seeds import mean_and_sd, over_seeds
 
 COLUMNS = 6  # updates that a table shows, spread over the training
 SHARE = Axis("% of the sum of the norms", low=0.0)

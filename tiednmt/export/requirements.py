@@ -23,7 +23,7 @@ def package(name: str, extra: str) -> Any:
         return import_module(name)
     except ImportError:
         raise UserError(
-            f"{name} is not installed; pip install 'tiednmt[{extra}]' installs it"
+            f"{name} is not installed; in a clone: pip install -e '.[{extra}]'"
         ) from None
 
 

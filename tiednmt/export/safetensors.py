@@ -94,7 +94,9 @@ class TensorFile:
         self._entries = {
             name: _entry(path, name, value, start, size) for name, value in header.items()
         }
-        if not isinstance(self.metadata, dict):
+        if not isinstance(self.metadata, dict) or not all(
+            isinstance(value, str) for value in self.metadata.values()
+        ):
             raise _damaged(path, "its metadata are none")
 
     @property
@@ -135,6 +137,12 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
 
 
 def _entry(path: Path, name: str, value: Any, start: int, file_size: int) -> _Entry:
+    code = value.get("dtype") if isinstance(value, dict) else None
+    if isinstance(code, str) and code not in DTYPES:
+        raise UserError(
+            f"{path}: {name[:80]} has the dtype {code[:20]}, which tiednmt does not read (only "
+            f"{', '.join(DTYPES)})"
+        )
     try:
         dtype, shape = DTYPES[value["dtype"]], tuple(value["shape"])
         begin, end = value["data_offsets"]

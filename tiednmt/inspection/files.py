@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import zipfile
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -52,10 +51,12 @@ def read_model(path: Path) -> StoredModel:
         UserError: no such file, damaged, of an unknown kind, or one that could run code.
     """
     path = _file_in(path) if path.is_dir() else path
+    return _read_shards(path) if path.name.endswith(".index.json") else _read_file(path)
+
+
+def _read_file(path: Path) -> StoredModel:
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    if path.name.endswith(".index.json"):
-        return _read_shards(path)
     with open(path, "rb") as file:
         start = file.read(16)
     if path.suffix == ".npz":
@@ -80,14 +81,18 @@ def _file_in(folder: Path) -> Path:
 
 
 def _read_shards(index: Path) -> StoredModel:
-    """All files that an index of Hugging Face's names."""
+    """All files that an index of Hugging Face's names: no folders, and no further indices."""
+    if not index.is_file():
+        raise UserError(f"{index}: no such file")
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
-        raise UserError(f"{index}: not an index of files of weights") from None
-    if any(Path(name).name != name for name in names):
+        names = set()
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise UserError(f"{index}: not an index of files of weights")
+    if any(Path(name).name != name or name == ".." for name in names):
         raise UserError(f"{index}: names files outside of its folder")
-    parts = [read_model(index.with_name(name)) for name in names]
+    parts = [_read_file(index.with_name(name)) for name in sorted(names)]
     tensors = {name: tensor for part in parts for name, tensor in part.tensors.items()}
     return StoredModel(index, parts[0].kind, tensors, config=_config_beside(index))
 
@@ -104,10 +109,12 @@ def _read_npz(path: Path) -> StoredModel:
                     config = _yaml(bytes(array.tobytes()).rstrip(b"\0"), path)
                 else:
                     tensors[name] = torch.from_numpy(array)
-    except (ValueError, OSError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path}: not an .npz of plain numbers ({error}); copy it again") from None
+    except UserError:
+        raise
+    except Exception as error:  # numpy, zipfile and zlib have each their own of what is damaged
+        raise UserError(
+            f"{path}: not an .npz of plain numbers ({_why(error)}); copy it again"
+        ) from None
     return StoredModel(path, "npz", tensors, config=config or _config_beside(path))
 
 
@@ -125,9 +132,10 @@ def _read_torch(path: Path) -> StoredModel:
             f"{path}: refused, since it holds more than tensors and plain settings (a pickle may "
             "run any code); save its tensors alone, or as safetensors"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        why = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
-        raise UserError(f"{path}: not a complete file of torch ({why}); copy it again") from None
+    except Exception as error:  # a damaged pickle may do whatever torch does not expect
+        raise UserError(
+            f"{path}: not a complete file of torch ({_why(error)}); copy it again"
+        ) from None
     if not isinstance(content, Mapping):
         raise UserError(f"{path}: holds a {type(content).__name__}, not the tensors of a model")
     tensors = dict(_tensors(content))
@@ -140,11 +148,16 @@ def _read_torch(path: Path) -> StoredModel:
     return StoredModel(path, "torch", tensors, {}, config or _config_beside(path), fairseq)
 
 
+def _why(error: Exception) -> str:
+    """The first line of its message."""
+    return str(error).splitlines()[0][:100] if str(error) else type(error).__name__
+
+
 def _tensors(content: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
     """Those of the model, wherever the toolkit keeps them: not those of an optimizer."""
     inner = next((content[n] for n in ("model", "model_state", "state_dict") if n in content), None)
     state = inner if isinstance(inner, Mapping) else content
-    yield from ((name, value) for name, value in state.items() if isinstance(value, Tensor))
+    yield from ((str(name), value) for name, value in state.items() if isinstance(value, Tensor))
     generator = content.get("generator")  # OpenNMT-py keeps it apart
     if isinstance(generator, Mapping):
         for name, value in generator.items():
@@ -192,6 +205,6 @@ def _yaml(text: bytes, path: Path) -> dict[str, Any]:
 
     try:
         config = yaml.safe_load(text.decode("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+    except Exception:  # PyYAML makes dates and numbers of text, with whatever error these have
         raise UserError(f"{path}: its configuration is not YAML") from None
     return config if isinstance(config, dict) else {}

@@ -164,6 +164,10 @@ def _named(stored: StoredModel, layout: Layout) -> _Named:
         uses = {SOURCE_INPUT: source or target, TARGET_INPUT: target, OUTPUT: output}
     else:
         uses = {INPUT: target, OUTPUT: output}
+    for name, tensor in uses.values():
+        if tensor.dim() != 2:
+            shape = tuple(tensor.shape)
+            raise UserError(f"{stored.path}: {name} has the shape {shape}, so it is no matrix")
     if any(name.startswith(ADAPTIVE_SOFTMAX) for name in stored.tensors):
         del uses[OUTPUT]  # there is no such matrix
     return {

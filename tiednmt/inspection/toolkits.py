@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from tiednmt.inspection.files import StoredModel
 from tiednmt.models.parameters import KNOWN
+from tiednmt.modes import DECODER, INPUTS, THREE_WAY
 
 Config = Mapping[str, Any]
 
@@ -84,7 +85,7 @@ def _of_fairseq(config: Config) -> Claim:
     config = {**config, **_inner(config)}  # a model folder has its options there
     tying = config.get("tying")
     if tying is not None:
-        return Claim(tying in ("inputs", "three-way"), tying in ("decoder", "three-way"))
+        return Claim(tying in (INPUTS, THREE_WAY), tying in (DECODER, THREE_WAY))
     everything = _flag(config, "share_all_embeddings")
     output = _flag(config, "share_decoder_input_output_embed")
     return Claim(everything, _either(everything, output))

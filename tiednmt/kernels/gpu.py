@@ -75,7 +75,7 @@ def attend(
     attention: Tensor,
     context: Tensor,
 ) -> None:
-    """:meth:`tiednmt.modules.attention.Attention.step`, of one query a source."""
+    """:meth:`tiednmt.modules.attention.Attention.step`, of one query per source."""
     _require_attention(keys, annotations, score, query, attention, context)
     _require_whole(keys.shape[:2], padding, of=len(query))
     _attend[(len(query),)](
@@ -97,7 +97,7 @@ def attend_back(
     grad_score: Tensor,
     grad_query: Tensor,
 ) -> None:
-    """:meth:`tiednmt.modules.attention.Attention.step_back`, of one query a source."""
+    """:meth:`tiednmt.modules.attention.Attention.step_back`, of one query per source."""
     _require_attention(keys, annotations, score, query, attention, grad_context)
     _require_whole(keys.shape, grad_keys, of=len(query))
     _require_whole((len(keys), keys.size(2)), grad_score, of=len(query))
@@ -185,9 +185,9 @@ def _require_attention(
 
 def _require_loss(products: Tensor, bias: Tensor, target: Tensor, counts: Tensor) -> None:
     """Refuse tensors of a loss that do not belong together."""
-    kinds = products.dtype, bias.dtype, target.dtype, counts.dtype
-    if products.dtype not in DTYPES or kinds[1:] != (torch.float32, torch.int64, torch.float32):
-        raise ValueError(f"dtypes that do not belong together: {', '.join(map(str, kinds))}")
+    dtypes = products.dtype, bias.dtype, target.dtype, counts.dtype
+    if products.dtype not in DTYPES or dtypes[1:] != (torch.float32, torch.int64, torch.float32):
+        raise ValueError(f"dtypes that do not belong together: {', '.join(map(str, dtypes))}")
     if products.dim() != 2:
         raise ValueError(f"products of {products.dim()} dimensions, not 2")
     tokens, vocab_size = products.shape
@@ -216,7 +216,7 @@ def _launch(kernel: Any, tensors: tuple[Tensor, ...], state: Tensor) -> None:
     """Run the kernel of a step over rows as wide as those of ``state``."""
     rows, hidden = state.shape[-2:]
     grid = rows, triton.cdiv(hidden, GPU_BLOCK)
-    kernel[grid](*tensors, *map(_stride, tensors), hidden, **_kinds(state))
+    kernel[grid](*tensors, *map(_stride, tensors), hidden, **_constants(state))
 
 
 def _stride(rows: Tensor) -> int:
@@ -225,8 +225,8 @@ def _stride(rows: Tensor) -> int:
     return rows.stride(0)
 
 
-def _kinds(tensor: Tensor) -> dict[str, Any]:
-    return {"KIND": _sums(tensor), "BLOCK": GPU_BLOCK}
+def _constants(tensor: Tensor) -> dict[str, Any]:
+    return {"DTYPE": _sums(tensor), "BLOCK": GPU_BLOCK}
 
 
 def _sums(tensor: Tensor) -> Any:
@@ -235,18 +235,18 @@ def _sums(tensor: Tensor) -> Any:
 
 def _tiles(keys: Tensor) -> dict[str, Any]:
     length = triton.next_power_of_2(keys.size(1))
-    return {"KIND": _sums(keys), "LENGTH": length, "BLOCK": max(1, GPU_TILE // length)}
+    return {"DTYPE": _sums(keys), "LENGTH": length, "BLOCK": max(1, GPU_TILE // length)}
 
 
 @triton.jit
-def _load(places, there, KIND: tl.constexpr):
-    return tl.load(places, there, 0.0).to(KIND)
+def _load(places, there, DTYPE: tl.constexpr):
+    return tl.load(places, there, 0.0).to(DTYPE)
 
 
 @triton.jit
-def _load_rows(matrix, rows, inside, column, width, KIND: tl.constexpr):
+def _load_rows(matrix, rows, inside, column, width, DTYPE: tl.constexpr):
     there = inside[:, None] & (column < width)[None, :]
-    return _load(matrix + rows[:, None] * width + column[None, :], there, KIND)
+    return _load(matrix + rows[:, None] * width + column[None, :], there, DTYPE)
 
 
 @triton.jit
@@ -262,7 +262,7 @@ def _step(
     candidates_stride,
     out_stride,
     hidden,
-    KIND: tl.constexpr,
+    DTYPE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     row = tl.program_id(0).to(tl.int64)
@@ -270,14 +270,14 @@ def _step(
     there = column < hidden
     gates += row * gates_stride + column
     from_input += row * input_stride + column
-    reset = tl.sigmoid(_load(gates, there, KIND) + _load(from_input, there, KIND))
+    reset = tl.sigmoid(_load(gates, there, DTYPE) + _load(from_input, there, DTYPE))
     update = tl.sigmoid(
-        _load(gates + hidden, there, KIND) + _load(from_input + hidden, there, KIND)
+        _load(gates + hidden, there, DTYPE) + _load(from_input + hidden, there, DTYPE)
     )
-    recurrent = _load(gates + 2 * hidden, there, KIND)
-    x = _load(from_input + 2 * hidden, there, KIND) + reset * recurrent
+    recurrent = _load(gates + 2 * hidden, there, DTYPE)
+    x = _load(from_input + 2 * hidden, there, DTYPE) + reset * recurrent
     candidate = _tanh(x)
-    before = _load(state + row * state_stride + column, there, KIND)
+    before = _load(state + row * state_stride + column, there, DTYPE)
     tl.store(gates, reset, there)
     tl.store(gates + hidden, update, there)
     tl.store(candidates + row * candidates_stride + column, candidate, there)
@@ -299,7 +299,7 @@ def _step_back(
     from_input_stride,
     from_state_stride,
     hidden,
-    KIND: tl.constexpr,
+    DTYPE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     row = tl.program_id(0).to(tl.int64)
@@ -309,12 +309,12 @@ def _step_back(
     grad += row * grad_stride + column
     from_input += row * from_input_stride + column
     from_state += row * from_state_stride + column
-    reset = _load(gates, there, KIND)
-    update = _load(gates + hidden, there, KIND)
-    recurrent = _load(gates + 2 * hidden, there, KIND)
-    candidate = _load(candidates + row * candidates_stride + column, there, KIND)
-    state = _load(before + row * before_stride + column, there, KIND)
-    after = _load(grad, there, KIND)
+    reset = _load(gates, there, DTYPE)
+    update = _load(gates + hidden, there, DTYPE)
+    recurrent = _load(gates + 2 * hidden, there, DTYPE)
+    candidate = _load(candidates + row * candidates_stride + column, there, DTYPE)
+    state = _load(before + row * before_stride + column, there, DTYPE)
+    after = _load(grad, there, DTYPE)
     grad_candidate = after * (1 - update) * (1 - candidate * candidate)
     grad_update = after * (state - candidate) * update * (1 - update)
     grad_reset = grad_candidate * recurrent * reset * (1 - reset)
@@ -396,18 +396,18 @@ def _lstm_step(
     cells_stride,
     out_stride,
     hidden,
-    KIND: tl.constexpr,
+    DTYPE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     row = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     there = column < hidden
     gates += row * gates_stride + column
-    enter = tl.sigmoid(_load(gates, there, KIND))
-    forget = tl.sigmoid(_load(gates + hidden, there, KIND))
-    candidate = _tanh(_load(gates + 2 * hidden, there, KIND))
-    leave = tl.sigmoid(_load(gates + 3 * hidden, there, KIND))
-    last = _load(before + row * before_stride + column, there, KIND)
+    enter = tl.sigmoid(_load(gates, there, DTYPE))
+    forget = tl.sigmoid(_load(gates + hidden, there, DTYPE))
+    candidate = _tanh(_load(gates + 2 * hidden, there, DTYPE))
+    leave = tl.sigmoid(_load(gates + 3 * hidden, there, DTYPE))
+    last = _load(before + row * before_stride + column, there, DTYPE)
     cell = forget * last + enter * candidate
     tl.store(gates, enter, there)
     tl.store(gates + hidden, forget, there)
@@ -432,7 +432,7 @@ def _lstm_step_back(
     grad_cell_stride,
     grad_gates_stride,
     hidden,
-    KIND: tl.constexpr,
+    DTYPE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     row = tl.program_id(0).to(tl.int64)
@@ -441,14 +441,14 @@ def _lstm_step_back(
     gates += row * gates_stride + column
     grad_cell += row * grad_cell_stride + column
     grad_gates += row * grad_gates_stride + column
-    enter = _load(gates, there, KIND)
-    forget = _load(gates + hidden, there, KIND)
-    candidate = _load(gates + 2 * hidden, there, KIND)
-    leave = _load(gates + 3 * hidden, there, KIND)
-    last = _load(before + row * before_stride + column, there, KIND)
-    squashed = _tanh(_load(cells + row * cells_stride + column, there, KIND))
-    after = _load(grad + row * grad_stride + column, there, KIND)
-    of_cell = _load(grad_cell, there, KIND) + after * leave * (1 - squashed * squashed)
+    enter = _load(gates, there, DTYPE)
+    forget = _load(gates + hidden, there, DTYPE)
+    candidate = _load(gates + 2 * hidden, there, DTYPE)
+    leave = _load(gates + 3 * hidden, there, DTYPE)
+    last = _load(before + row * before_stride + column, there, DTYPE)
+    squashed = _tanh(_load(cells + row * cells_stride + column, there, DTYPE))
+    after = _load(grad + row * grad_stride + column, there, DTYPE)
+    of_cell = _load(grad_cell, there, DTYPE) + after * leave * (1 - squashed * squashed)
     tl.store(grad_gates, of_cell * candidate * enter * (1 - enter), there)
     tl.store(grad_gates + hidden, of_cell * last * forget * (1 - forget), there)
     tl.store(grad_gates + 2 * hidden, of_cell * enter * (1 - candidate * candidate), there)
@@ -471,7 +471,7 @@ def _attend(
     length,
     size,
     width,
-    KIND: tl.constexpr,
+    DTYPE: tl.constexpr,
     LENGTH: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
@@ -479,13 +479,13 @@ def _attend(
     place = tl.arange(0, LENGTH)
     inside = place < length
     position = row * length + place
-    scores = tl.zeros([LENGTH], KIND)
+    scores = tl.zeros([LENGTH], DTYPE)
     for start in range(0, size, BLOCK):
         column = start + tl.arange(0, BLOCK)
         there = column < size
-        key = _load_rows(keys, position, inside, column, size, KIND)
-        asked = _load(query + row * query_stride + column, there, KIND)
-        weight = _load(score + column, there, KIND)
+        key = _load_rows(keys, position, inside, column, size, DTYPE)
+        asked = _load(query + row * query_stride + column, there, DTYPE)
+        weight = _load(score + column, there, DTYPE)
         scores += tl.sum(2 * tl.sigmoid(2 * (key + asked[None, :])) * weight[None, :], 1)
     real = tl.load(padding + position, inside, 1) == 0
     scores = tl.where(inside & real, scores, float("-inf"))
@@ -495,7 +495,7 @@ def _attend(
     for start in range(0, width, BLOCK):
         column = start + tl.arange(0, BLOCK)
         there = column < width
-        annotation = _load_rows(annotations, position, inside, column, width, KIND)
+        annotation = _load_rows(annotations, position, inside, column, width, DTYPE)
         mean = tl.sum(annotation * weights[:, None], 0)
         tl.store(context + row * context_stride + column, mean, there)
 
@@ -518,7 +518,7 @@ def _attend_back(
     length,
     size,
     width,
-    KIND: tl.constexpr,
+    DTYPE: tl.constexpr,
     LENGTH: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
@@ -526,28 +526,28 @@ def _attend_back(
     place = tl.arange(0, LENGTH)
     inside = place < length
     position = row * length + place
-    grad_attention = tl.zeros([LENGTH], KIND)
+    grad_attention = tl.zeros([LENGTH], DTYPE)
     for start in range(0, width, BLOCK):
         column = start + tl.arange(0, BLOCK)
         there = column < width
-        annotation = _load_rows(annotations, position, inside, column, width, KIND)
-        grad = _load(grad_context + row * grad_context_stride + column, there, KIND)
+        annotation = _load_rows(annotations, position, inside, column, width, DTYPE)
+        grad = _load(grad_context + row * grad_context_stride + column, there, DTYPE)
         grad_attention += tl.sum(annotation * grad[None, :], 1)
-    weights = _load(attention + row * attention_stride + place, inside, KIND)
+    weights = _load(attention + row * attention_stride + place, inside, DTYPE)
     share = weights * grad_attention
     grad_scores = 2 * (share - weights * tl.sum(share, 0))
     for start in range(0, size, BLOCK):
         column = start + tl.arange(0, BLOCK)
         there = column < size
-        key = _load_rows(keys, position, inside, column, size, KIND)
-        asked = _load(query + row * query_stride + column, there, KIND)
+        key = _load_rows(keys, position, inside, column, size, DTYPE)
+        asked = _load(query + row * query_stride + column, there, DTYPE)
         energy = tl.sigmoid(2 * (key + asked[None, :]))
         of_score = grad_score + row * size + column
-        sums = _load(of_score, there, KIND)
+        sums = _load(of_score, there, DTYPE)
         tl.store(of_score, sums + tl.sum(grad_scores[:, None] * energy, 0), there)
         slope = 2 * grad_scores[:, None] * energy * (1 - energy)
-        sums_of_keys = _load_rows(grad_keys, position, inside, column, size, KIND)
+        sums_of_keys = _load_rows(grad_keys, position, inside, column, size, DTYPE)
         of_key = position[:, None] * size + column[None, :]
         tl.store(grad_keys + of_key, sums_of_keys + slope, inside[:, None] & there[None, :])
-        weight = _load(score + column, there, KIND)
+        weight = _load(score + column, there, DTYPE)
         tl.store(grad_query + row * grad_query_stride + column, tl.sum(slope, 0) * weight, there)

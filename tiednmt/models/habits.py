@@ -2,19 +2,17 @@
 
 An option that an architecture of this package has under the same name means what it means in
 fairseq. Of the others, those below are translated, or refused with the nearest thing, before an
-architecture gives its own values to what was not asked for.
+architecture gives its own values to what was not asked for (:mod:`tiednmt.patches.architectures`).
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Collection, Mapping
-from functools import wraps
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
-
 from tiednmt.errors import UserError
+from tiednmt.models.model_options import names_of_options
 from tiednmt.modes import DECODER, THREE_WAY
 from tiednmt.options import option_name
 
@@ -104,13 +102,13 @@ NOT_OFFERED: dict[str, tuple[Any, str]] = {
 
 
 def add_options(parser: argparse.ArgumentParser, model: type) -> None:
-    """Let ``parser`` take what users of fairseq type, for the architectures of ``model``.
+    """Let ``parser`` take what users of fairseq type.
 
     Args:
         parser: that of ``fairseq-train``, with the model's own options.
         model: a registered model with a dataclass of options.
     """
-    own = _options_of(model)
+    own = names_of_options(model)
     for name in (*TIES, UNSCALED):
         _add(parser, own, name, f"as in fairseq: {_as_ours(name)}", is_flag=True)
     for name, ours in SAME.items():
@@ -118,16 +116,6 @@ def add_options(parser: argparse.ArgumentParser, model: type) -> None:
             _add(parser, own, name, f"as in fairseq: {option_name(ours)}", type=int)
     for name, (off, _) in NOT_OFFERED.items():
         _add(parser, own, name, argparse.SUPPRESS, is_flag=off is False)
-    for architecture, registered in ARCH_MODEL_REGISTRY.items():
-        preset = ARCH_CONFIG_REGISTRY[architecture]
-        if registered is model and not getattr(preset, "translates", False):
-            ARCH_CONFIG_REGISTRY[architecture] = _translating(preset, own)
-
-
-def _options_of(model: type) -> Collection[str]:
-    """The names of the model's own options."""
-    fields: Collection[str] = getattr(model, "__dataclass").__dataclass_fields__
-    return fields
 
 
 def _add(
@@ -143,19 +131,9 @@ def _add(
         parser.add_argument(option_name(name), default=argparse.SUPPRESS, help=text, **options)
 
 
-def _translating(
-    preset: Callable[[argparse.Namespace], None], own: Collection[str]
-) -> Callable[[argparse.Namespace], None]:
-    @wraps(preset)
-    def translated_first(args: argparse.Namespace) -> None:
-        if isinstance(args, argparse.Namespace):  # or the configuration of a checkpoint
-            known = {*TIES, UNSCALED, *SAME, *NOT_OFFERED} - {*own}
-            habits = {name: vars(args).pop(name) for name in known & {*vars(args)}}
-            vars(args).update(translated({**vars(args), **habits}, own))
-        preset(args)
-
-    translated_first.translates = True  # type: ignore[attr-defined]
-    return translated_first
+def known_habits(own: Collection[str]) -> set[str]:
+    """The options of fairseq's that :func:`translated` reads and an architecture has not itself."""
+    return {*TIES, UNSCALED, *SAME, *NOT_OFFERED} - {*own}
 
 
 def translated(options: Mapping[str, Any], own: Collection[str]) -> dict[str, Any]:

@@ -8,14 +8,10 @@ from fairseq.models import FairseqIncrementalDecoder, FairseqLanguageModel
 from torch import Tensor, nn
 
 from tiednmt.errors import UserError
-from tiednmt.models.tied_model import (
-    IncrementalState,
-    TiedModel,
-    TiedModelConfig,
-    check_ranges,
-    embeddings_of,
-    lookup_scale_of,
-)
+from tiednmt.models.embedding_options import embeddings_of, lookup_scale_of
+from tiednmt.models.model_options import TiedModelConfig, check_ranges
+from tiednmt.models.stepping_decoder import IncrementalState
+from tiednmt.models.tied_model import TiedModel
 from tiednmt.modules import (
     CarriedState,
     RecurrentNetwork,
@@ -213,18 +209,18 @@ class RecurrentLanguageModel(LanguageModel):
     """Embedding, recurrent network, output layer."""
 
     @classmethod
-    def build(cls: type[Self], cfg: Any, source: Dictionary | None, target: Dictionary) -> Self:
-        """Build the model for this dictionary; see :meth:`TiedModel.build`."""
+    def assemble(cls: type[Self], cfg: Any, source: Dictionary | None, target: Dictionary) -> Self:
+        """See :meth:`TiedModel.assemble`."""
         dropouts = ["dropout", "recurrent_dropout", "word_dropout"]
-        dropouts += [name for name in cls.DROPOUTS if getattr(cfg, name, None)]
+        dropouts += [name for name in cls.DROPOUTS if getattr(cfg, name) is not None]
         check_ranges(cfg, ("embed_dim", "hidden_size", *cls.SIZES), dropouts)
         for name in ("activation_penalty", "temporal_activation_penalty"):
-            if getattr(cfg, name, 0) < 0:
+            if getattr(cfg, name) < 0:
                 raise UserError(f"{option_name(name)} {getattr(cfg, name)}: must be 0 or more")
         embeddings = embeddings_of(cfg, source, target, cfg.embed_dim)
-        model = cls(RecurrentDecoder(cfg, target, embeddings, cls.build_network(cfg)))
+        network = cls.build_network(cfg)
+        model = cls(RecurrentLanguageModelDecoder(cfg, target, embeddings, network))
         model.initialise(cfg)
-        model.complete(cfg, target)
         return model
 
     def initialise(self, cfg: Any) -> None:
@@ -244,7 +240,7 @@ class RecurrentLanguageModel(LanguageModel):
                 nn.init.uniform_(parameter, -cfg.init_range, cfg.init_range)
 
     SIZES: tuple[str, ...] = ()  # the further options that are sizes
-    DROPOUTS: tuple[str, ...] = ()  # and that are dropouts, which older checkpoints may not have
+    DROPOUTS: tuple[str, ...] = ()  # and that are dropouts; None is none
 
     @classmethod
     def build_network(cls, cfg: Any) -> RecurrentNetwork:
@@ -252,7 +248,7 @@ class RecurrentLanguageModel(LanguageModel):
         raise NotImplementedError
 
 
-class RecurrentDecoder(LanguageModelDecoder):
+class RecurrentLanguageModelDecoder(LanguageModelDecoder):
     """Predicts each next token from those before it."""
 
     def __init__(
@@ -272,9 +268,8 @@ class RecurrentDecoder(LanguageModelDecoder):
             if network.output_size != cfg.embed_dim
             else nn.Identity()
         )
-        # older checkpoints do not have the options
-        self.activation_penalty = getattr(cfg, "activation_penalty", 0.0)
-        self.temporal_activation_penalty = getattr(cfg, "temporal_activation_penalty", 0.0)
+        self.activation_penalty = cfg.activation_penalty
+        self.temporal_activation_penalty = cfg.temporal_activation_penalty
 
     def run(self, tokens: Tensor, state: State | None) -> Window:
         """See :class:`LanguageModelDecoder`; each part of the state is layers × B × hidden."""

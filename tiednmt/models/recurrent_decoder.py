@@ -8,7 +8,7 @@ from fairseq.data import Dictionary
 from torch import Tensor
 
 from tiednmt.kernels.tuning import DECODING_TABLE
-from tiednmt.models.tied_model import SteppingDecoder
+from tiednmt.models.stepping_decoder import SteppingDecoder
 from tiednmt.modules.dropout import Dropout
 from tiednmt.modules.frozen_linear import Frozen
 from tiednmt.modules.lookup import LookupScale

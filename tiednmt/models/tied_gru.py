@@ -2,14 +2,12 @@
 
 from argparse import Namespace
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from fairseq.data import Dictionary
 from fairseq.models import (
-    FairseqEncoder,
-    FairseqEncoderDecoderModel,
     register_model,
     register_model_architecture,
 )
@@ -17,20 +15,18 @@ from omegaconf import II
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from tiednmt.models.recurrent_decoder import RecurrentDecoder
-from tiednmt.models.tied_model import (
+from tiednmt.models.embedding_options import embeddings_of, lookup_scale_of
+from tiednmt.models.encoder_decoder import (
     EncoderOut,
-    TiedModel,
-    TiedModelConfig,
-    check_ranges,
-    embeddings_of,
-    input_scale_field,
-    lookup_scale_of,
-    preset,
+    Sources,
+    TiedEncoder,
+    TiedEncoderDecoderModel,
     select_sentences,
 )
+from tiednmt.models.model_options import TiedModelConfig, check_ranges, input_scale_field, preset
+from tiednmt.models.recurrent_decoder import RecurrentDecoder
 from tiednmt.modules import BidirectionalGRU, ConditionalGRU
-from tiednmt.modules.conditional_gru import Decoded, Memory, StepMemory
+from tiednmt.modules.conditional_gru import AdditiveMemory, AdditiveStepMemory, ConditionalGRUOutput
 from tiednmt.modules.dropout import Dropout
 from tiednmt.modules.frozen_linear import FrozenLinear
 from tiednmt.modules.linear import is_plain, linear
@@ -92,16 +88,16 @@ class TiedGRUConfig(GRUDecoderConfig):
 
 
 @register_model("tied_gru", dataclass=TiedGRUConfig)
-class TiedGRUModel(TiedModel, FairseqEncoderDecoderModel):
+class TiedGRUModel(TiedEncoderDecoderModel):
     """Bidirectional GRU encoder, conditional GRU decoder, one to three embedding matrices."""
 
     fits_cuda_graphs = True
 
     @classmethod
-    def build(
+    def assemble(
         cls, cfg: TiedGRUConfig, source: Dictionary | None, target: Dictionary
     ) -> "TiedGRUModel":
-        """Build the model for these dictionaries; see :meth:`TiedModel.build`."""
+        """See :meth:`TiedModel.assemble`."""
         check_ranges(cfg, _SIZES, ("dropout",))
         check_decoder(cfg)
         embeddings = embeddings_of(cfg, source, target, cfg.embed_dim)
@@ -109,30 +105,16 @@ class TiedGRUModel(TiedModel, FairseqEncoderDecoderModel):
         encoder = TiedGRUEncoder(cfg, source, embeddings.source)
         annotation_size = 2 * cfg.encoder_hidden_size
         decoder = TiedGRUDecoder(cfg, target, embeddings, annotation_size, lookup_scale_of(cfg))
-        model = cls(encoder, decoder)
-        model.complete(cfg, source, target)
-        return model
-
-    @property
-    def embeddings(self) -> Embeddings:
-        """The three matrices, as tied."""
-        return Embeddings(self.encoder.embedding, self.decoder.embedding, self.decoder.output)
-
-    @property
-    def stepper(self) -> "TiedGRUDecoder":
-        """The decoder."""
-        return self.decoder
+        return cls(encoder, decoder)
 
 
-class TiedGRUEncoder(FairseqEncoder):
+class TiedGRUEncoder(TiedEncoder):
     """Bidirectional GRU; its annotations are the concatenated states of both directions."""
 
     def __init__(self, cfg: TiedGRUConfig, dictionary: Dictionary, embedding: nn.Embedding) -> None:
-        super().__init__(dictionary)
+        input_scale = lookup_scale_of(cfg, dictionary)
+        super().__init__(dictionary, embedding, input_scale, cfg.max_source_positions)
         owner = type(self).__name__
-        self.embedding = embedding
-        self.input_scale = lookup_scale_of(cfg, dictionary)
-        self.max_source_positions = cfg.max_source_positions
         self.embedding_dropout = Dropout(cfg.embedding_dropout, owner)
         self.state_dropout = Dropout(cfg.state_dropout, owner)
         self.rnn = BidirectionalGRU(
@@ -147,8 +129,7 @@ class TiedGRUEncoder(FairseqEncoder):
             to the right, and ``columns`` (B × S): where each stood in ``src_tokens``.
         """
         tokens, padding, columns = move_padding_right(src_tokens, self.dictionary.pad())
-        words = tokens.t()
-        embedded = self.embedding_dropout(self.input_scale(self.embedding(words), words))
+        embedded = self.embedding_dropout(self.look_up(tokens.t()))
         states = self._states(embedded, padding)
         return {
             "annotations": [self.state_dropout(states)],
@@ -165,21 +146,6 @@ class TiedGRUEncoder(FairseqEncoder):
             self.rnn(packed), batch_first=True, total_length=padding.size(1)
         )
         return states
-
-    def reorder_encoder_out(self, encoder_out: EncoderOut, new_order: Tensor) -> EncoderOut:
-        """Select and order sentences, for beam search."""
-        return select_sentences(encoder_out, new_order)
-
-    def max_positions(self) -> int:
-        """Longest source sentence, in subword units."""
-        return self.max_source_positions
-
-
-class _Sources(NamedTuple):
-    """The memory of the decoder's steps: what a step attends to."""
-
-    attended: StepMemory | Memory  # Memory where a part of the decoder is wrapped or quantised
-    columns: Tensor | None  # B × S: where each annotation stood in the source, if not in order
 
 
 class TiedGRUDecoder(RecurrentDecoder):
@@ -237,7 +203,7 @@ class TiedGRUDecoder(RecurrentDecoder):
         )
         return readout, restore_columns(attention, encoder_out["columns"][0])
 
-    def begin(self, encoder_out: EncoderOut) -> tuple[Memory, Tensor]:
+    def begin(self, encoder_out: EncoderOut) -> tuple[AdditiveMemory, Tensor]:
         """What all steps attend to, and the state before the first (B × hidden).
 
         The state is tanh of a projection of the mean annotation.
@@ -250,19 +216,19 @@ class TiedGRUDecoder(RecurrentDecoder):
 
     # --- step by step: tiednmt.search.stepper.Stepper ------------------------------------------
 
-    def start(self, encoder_out: EncoderOut) -> tuple[_Sources, Tensor]:
+    def start(self, encoder_out: EncoderOut) -> tuple[Sources, Tensor]:
         """Memory of the sources, and the state before the first step (B × 1 × hidden)."""
         memory, state = self.begin(encoder_out)
-        attended: StepMemory | Memory = memory
+        attended: AdditiveStepMemory | AdditiveMemory = memory
+        # else a part is wrapped or quantised
         if self.cell.is_plain and is_plain(self.readout_context):
             attended = self.cell.prepare(memory, self.readout_context.weight)
-        columns = encoder_out["columns"][0] if memory.padding.any() else None
-        return _Sources(attended, columns), state.unsqueeze(1)
+        return Sources.of(encoder_out, attended), state.unsqueeze(1)
 
-    def step(self, tokens: Tensor, memory: _Sources, state: Tensor, position: int) -> StepOutput:
+    def step(self, tokens: Tensor, memory: Sources, state: Tensor, position: int) -> StepOutput:
         """One step of K hypotheses for each of B sources; see :class:`Stepper`."""
         attended = memory.attended
-        if isinstance(attended, Memory):
+        if isinstance(attended, AdditiveMemory):
             embedded = self.embed(tokens)
             decoded = self.cell.step_by_parts(embedded, attended, state)
             readout = self.read_out(embedded, decoded)
@@ -273,10 +239,7 @@ class TiedGRUDecoder(RecurrentDecoder):
             readout = linear(self.readout_state, self.state_dropout(decoded.states))
             readout = readout.add_(to_readout).add_(decoded.contexts)
             readout = self.readout_dropout(readout.tanh())
-        attention = decoded.attention
-        if memory.columns is not None:
-            attention = restore_columns(attention, memory.columns)
-        return StepOutput(readout, decoded.states, attention)
+        return StepOutput(readout, decoded.states, memory.as_given(decoded.attention))
 
     def project(self, embedded: Tensor) -> Tensor:
         """The part of GRU_1's gates and of the readout that depends on a token alone."""
@@ -295,7 +258,7 @@ class TiedGRUDecoder(RecurrentDecoder):
         numbers = self.cell.gate_size + self.output.dim
         self.look_up_tokens(numbers if looks_up else None)
 
-    def read_out(self, embedded: Tensor, decoded: Decoded) -> Tensor:
+    def read_out(self, embedded: Tensor, decoded: ConditionalGRUOutput) -> Tensor:
         """tanh(W_s s_t + W_y y_{t−1} + W_c c_t), … × embedding."""
         readout = torch.tanh(
             linear(self.readout_state, self.state_dropout(decoded.states))

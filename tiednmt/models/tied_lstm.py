@@ -3,13 +3,11 @@
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch.nn.functional as F
 from fairseq.data import Dictionary
 from fairseq.models import (
-    FairseqEncoder,
-    FairseqEncoderDecoderModel,
     register_model,
     register_model_architecture,
 )
@@ -18,25 +16,24 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tiednmt.errors import UserError
+from tiednmt.models.embedding_options import embeddings_of, lookup_scale_of
+from tiednmt.models.encoder_decoder import (
+    EncoderOut,
+    Sources,
+    TiedEncoder,
+    TiedEncoderDecoderModel,
+    select_sentences,
+)
+from tiednmt.models.model_options import TiedModelConfig, check_ranges, preset
 from tiednmt.models.parameters import LSTM, OURS, matrices_of
 from tiednmt.models.recurrent_decoder import RecurrentDecoder
 from tiednmt.models.stock import Rule, StockModel
-from tiednmt.models.tied_model import (
-    EncoderOut,
-    TiedModel,
-    TiedModelConfig,
-    check_ranges,
-    embeddings_of,
-    lookup_scale_of,
-    preset,
-    select_sentences,
-)
 from tiednmt.modes import INPUTS, NONE
 from tiednmt.modules import AttentionalLSTM, PackedLSTM
 from tiednmt.modules.attentional_lstm import LSTMState
 from tiednmt.modules.dropout import Dropout
 from tiednmt.modules.frozen_linear import FrozenLinear
-from tiednmt.modules.general_attention import Memory, StepMemory
+from tiednmt.modules.general_attention import GeneralMemory
 from tiednmt.modules.linear import linear
 from tiednmt.modules.lstm import initialise_lstm
 from tiednmt.modules.packing import (
@@ -144,16 +141,16 @@ STOCK = StockModel(
 
 
 @register_model("tied_lstm", dataclass=TiedLSTMConfig)
-class TiedLSTMModel(TiedModel, FairseqEncoderDecoderModel):
+class TiedLSTMModel(TiedEncoderDecoderModel):
     """LSTM encoder, LSTM decoder with attention, one to three embedding matrices."""
 
     stock = STOCK
 
     @classmethod
-    def build(
+    def assemble(
         cls, cfg: TiedLSTMConfig, source: Dictionary | None, target: Dictionary
     ) -> "TiedLSTMModel":
-        """Build the model for these dictionaries; see :meth:`TiedModel.build`."""
+        """See :meth:`TiedModel.assemble`."""
         check_ranges(cfg, _SIZES, _DROPOUTS)
         if cfg.encoder_layers != cfg.decoder_layers:
             raise UserError(
@@ -165,22 +162,10 @@ class TiedLSTMModel(TiedModel, FairseqEncoderDecoderModel):
         assert source is not None and embeddings.source is not None
         encoder = TiedLSTMEncoder(cfg, source, embeddings.source)
         decoder = TiedLSTMDecoder(cfg, target, embeddings, encoder.output_size)
-        model = cls(encoder, decoder)
-        model.complete(cfg, source, target)
-        return model
-
-    @property
-    def embeddings(self) -> Embeddings:
-        """The three matrices, as tied."""
-        return Embeddings(self.encoder.embedding, self.decoder.embedding, self.decoder.output)
-
-    @property
-    def stepper(self) -> "TiedLSTMDecoder":
-        """The decoder."""
-        return self.decoder
+        return cls(encoder, decoder)
 
 
-class TiedLSTMEncoder(FairseqEncoder):
+class TiedLSTMEncoder(TiedEncoder):
     """LSTM in one direction or both; its annotations are the states of its last layer.
 
     Args:
@@ -192,11 +177,9 @@ class TiedLSTMEncoder(FairseqEncoder):
     def __init__(
         self, cfg: TiedLSTMConfig, dictionary: Dictionary, embedding: nn.Embedding
     ) -> None:
-        super().__init__(dictionary)
+        input_scale = lookup_scale_of(cfg, dictionary, dim=cfg.encoder_embed_dim)
+        super().__init__(dictionary, embedding, input_scale, cfg.max_source_positions)
         owner = type(self).__name__
-        self.embedding = embedding
-        self.input_scale = lookup_scale_of(cfg, dictionary, dim=cfg.encoder_embed_dim)
-        self.max_source_positions = cfg.max_source_positions
         self.dropout_in = Dropout(cfg.encoder_dropout_in, owner)
         self.dropout_out = Dropout(cfg.encoder_dropout_out, owner)
         self.rnn = PackedLSTM(
@@ -218,8 +201,7 @@ class TiedLSTMEncoder(FairseqEncoder):
             ``cells`` (B × layers × size): states and cells after the last step of each direction.
         """
         tokens, padding, columns = move_padding_right(src_tokens, self.dictionary.pad())
-        units = tokens.t()
-        embedded = self.dropout_in(self.input_scale(self.embedding(units), units))
+        embedded = self.dropout_in(self.look_up(tokens.t()))
         packed = pack_padded_sequence(embedded, (~padding).sum(1).cpu(), enforce_sorted=False)
         rows, (hidden, cells) = self.rnn(packed)
         states, _lengths = pad_packed_sequence(rows, batch_first=True, total_length=tokens.size(1))
@@ -235,21 +217,6 @@ class TiedLSTMEncoder(FairseqEncoder):
         """Layers · directions × B × hidden as B × layers × size."""
         directions = self.output_size // self.rnn.hidden_size
         return parts.unflatten(0, (-1, directions)).permute(2, 0, 1, 3).flatten(2)
-
-    def reorder_encoder_out(self, encoder_out: EncoderOut, new_order: Tensor) -> EncoderOut:
-        """Select and order sentences, for beam search."""
-        return select_sentences(encoder_out, new_order)
-
-    def max_positions(self) -> int:
-        """Longest source sentence, in subword units."""
-        return self.max_source_positions
-
-
-class _Sources(NamedTuple):
-    """The memory of the decoder's steps: what a step attends to."""
-
-    attended: StepMemory | Memory  # Memory where a part of the attention is wrapped or quantised
-    columns: Tensor | None  # B × S: where each annotation stood in the source, if not in order
 
 
 class TiedLSTMDecoder(RecurrentDecoder):
@@ -313,9 +280,9 @@ class TiedLSTMDecoder(RecurrentDecoder):
         attention = unpack_steps(attention, positions, shape)
         return features, restore_columns(attention, encoder_out["columns"][0])
 
-    def begin(self, encoder_out: EncoderOut) -> tuple[Memory, Tensor, Tensor]:
+    def begin(self, encoder_out: EncoderOut) -> tuple[GeneralMemory, Tensor, Tensor]:
         """What all steps attend to; states and cells before the first (layers × B × hidden)."""
-        memory = Memory(encoder_out["annotations"][0], encoder_out["padding"][0])
+        memory = GeneralMemory(encoder_out["annotations"][0], encoder_out["padding"][0])
         hidden, cells = (
             parts if layer is None else linear(layer, parts, per_sentence=True)
             for layer, parts in (
@@ -334,18 +301,17 @@ class TiedLSTMDecoder(RecurrentDecoder):
 
     # --- step by step: tiednmt.search.stepper.Stepper ------------------------------------------
 
-    def start(self, encoder_out: EncoderOut) -> tuple[_Sources, LSTMState]:
+    def start(self, encoder_out: EncoderOut) -> tuple[Sources, LSTMState]:
         """Memory of the sources, and the state before the first step."""
         memory, hidden, cells = self.begin(encoder_out)
-        columns = encoder_out["columns"][0] if memory.padding.any() else None
-        sources = _Sources(self.cell.prepare(memory), columns)
+        sources = Sources.of(encoder_out, self.cell.prepare(memory))
         return sources, self.cell.state_of(hidden, cells)
 
-    def step(self, tokens: Tensor, memory: _Sources, state: LSTMState, position: int) -> StepOutput:
+    def step(self, tokens: Tensor, memory: Sources, state: LSTMState, position: int) -> StepOutput:
         """One step of K hypotheses for each of B sources; see :class:`Stepper`."""
         outputs, state, attention = self.cell.step(self.from_tokens(tokens), memory.attended, state)
-        if attention is not None and memory.columns is not None:
-            attention = restore_columns(attention, memory.columns)
+        if attention is not None:
+            attention = memory.as_given(attention)
         return StepOutput(self.read_out(outputs), state, attention)
 
     def project(self, embedded: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from fairseq.models import register_model, register_model_architecture
 
 from tiednmt.errors import UserError
 from tiednmt.models.language_model import RecurrentLanguageModel, RecurrentLanguageModelConfig
-from tiednmt.models.tied_model import preset
+from tiednmt.models.model_options import preset
 from tiednmt.modules import RecurrentNetwork, StackedLSTM
 
 
@@ -53,22 +53,19 @@ class TiedLSTMLanguageModel(RecurrentLanguageModel):
     @classmethod
     def build_network(cls, cfg: TiedLSTMLanguageModelConfig) -> RecurrentNetwork:
         """The LSTM layers."""
-        # older checkpoints do not have all the options
-        between = getattr(cfg, "hidden_dropout", None)
-        last_size = getattr(cfg, "last_hidden_size", 0)
-        if last_size < 0:
-            raise UserError(f"--last-hidden-size {last_size}: must be 0 or more")
+        if cfg.last_hidden_size < 0:
+            raise UserError(f"--last-hidden-size {cfg.last_hidden_size}: must be 0 or more")
         return StackedLSTM(
             cfg.embed_dim,
             cfg.hidden_size,
             cfg.layers,
-            cfg.dropout if between is None else between,
+            cfg.dropout if cfg.hidden_dropout is None else cfg.hidden_dropout,
             cfg.recurrent_dropout,
             cfg.variational_dropout,
-            getattr(cfg, "single_bias", False),
+            cfg.single_bias,
             owner=cls.__name__,
-            weight_dropout=getattr(cfg, "weight_dropout", 0.0),
-            last_size=last_size,
+            weight_dropout=cfg.weight_dropout,
+            last_size=cfg.last_hidden_size,
         )
 
 

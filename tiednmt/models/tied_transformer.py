@@ -9,8 +9,6 @@ import torch
 from fairseq.data import Dictionary
 from fairseq.dataclass import ChoiceEnum
 from fairseq.models import (
-    FairseqEncoder,
-    FairseqEncoderDecoderModel,
     register_model,
     register_model_architecture,
 )
@@ -18,20 +16,16 @@ from omegaconf import II
 from torch import Tensor, nn
 
 from tiednmt.errors import UserError
-from tiednmt.models.parameters import TRANSFORMER
-from tiednmt.models.stock import Rule, StockModel
-from tiednmt.models.tied_model import (
+from tiednmt.models.embedding_options import embeddings_of, lookup_scale_of
+from tiednmt.models.encoder_decoder import (
     EncoderOut,
-    SteppingDecoder,
-    TiedModel,
-    TiedModelConfig,
-    check_ranges,
-    embeddings_of,
-    input_scale_field,
-    lookup_scale_of,
-    preset,
-    select_sentences,
+    TiedEncoder,
+    TiedEncoderDecoderModel,
 )
+from tiednmt.models.model_options import TiedModelConfig, check_ranges, input_scale_field, preset
+from tiednmt.models.parameters import TRANSFORMER
+from tiednmt.models.stepping_decoder import SteppingDecoder
+from tiednmt.models.stock import Rule, StockModel
 from tiednmt.modules.lookup import SQRT_DIM
 from tiednmt.modules.packing import (
     Packing,
@@ -168,38 +162,26 @@ STOCK = StockModel(
 
 
 @register_model("tied_transformer", dataclass=TiedTransformerConfig)
-class TiedTransformerModel(TiedModel, FairseqEncoderDecoderModel):
+class TiedTransformerModel(TiedEncoderDecoderModel):
     """Encoder and decoder of Transformer layers, one to three embedding matrices."""
 
     stock = STOCK
     fits_cuda_graphs = True
 
     @classmethod
-    def build(
+    def assemble(
         cls, cfg: TiedTransformerConfig, source: Dictionary | None, target: Dictionary
     ) -> "TiedTransformerModel":
-        """Build the model for these dictionaries; see :meth:`TiedModel.build`."""
+        """See :meth:`TiedModel.assemble`."""
         _check(cfg)
         embeddings = embeddings_of(cfg, source, target, cfg.embed_dim)
         assert source is not None and embeddings.source is not None
         encoder = TiedTransformerEncoder(cfg, source, embeddings.source)
         decoder = TiedTransformerDecoder(cfg, target, embeddings)
-        model = cls(encoder, decoder)
-        model.complete(cfg, source, target)
-        return model
-
-    @property
-    def embeddings(self) -> Embeddings:
-        """The three matrices, as tied."""
-        return Embeddings(self.encoder.embedding, self.decoder.embedding, self.decoder.output)
-
-    @property
-    def stepper(self) -> "TiedTransformerDecoder":
-        """The decoder."""
-        return self.decoder
+        return cls(encoder, decoder)
 
 
-class TiedTransformerEncoder(FairseqEncoder):
+class TiedTransformerEncoder(TiedEncoder):
     """Transformer layers over the source.
 
     Args:
@@ -211,11 +193,9 @@ class TiedTransformerEncoder(FairseqEncoder):
     def __init__(
         self, cfg: TransformerEncoderConfig, dictionary: Dictionary, embedding: nn.Embedding
     ) -> None:
-        super().__init__(dictionary)
+        input_scale = lookup_scale_of(cfg, dictionary, learned_from=math.sqrt(cfg.embed_dim))
+        super().__init__(dictionary, embedding, input_scale, cfg.max_source_positions)
         owner = type(self).__name__
-        self.embedding = embedding
-        self.input_scale = lookup_scale_of(cfg, dictionary, learned_from=math.sqrt(cfg.embed_dim))
-        self.max_source_positions = cfg.max_source_positions
         self.inputs = _input_layer(
             cfg, cfg.encoder_learned_pos, cfg.max_source_positions, dictionary, owner
         )
@@ -235,19 +215,10 @@ class TiedTransformerEncoder(FairseqEncoder):
         """
         tokens, padding, columns = move_padding_right(src_tokens, self.dictionary.pad())
         packing = Packing(padding)
-        units = packing.rows(tokens)
-        embedded = self.input_scale(self.embedding(units), units)
+        embedded = self.look_up(packing.rows(tokens))
         rows = self.inputs(embedded, packing.positions, tokens.size(1))
         states = packing.padded(self.stack(rows, packing))
         return {"states": [states], "padding": [padding], "columns": [columns]}
-
-    def reorder_encoder_out(self, encoder_out: EncoderOut, new_order: Tensor) -> EncoderOut:
-        """Select and order sentences, for beam search."""
-        return select_sentences(encoder_out, new_order)
-
-    def max_positions(self) -> int:
-        """Longest source sentence, in subword units."""
-        return self.max_source_positions
 
 
 class _Memory(NamedTuple):
@@ -351,7 +322,7 @@ class TiedTransformerDecoder(SteppingDecoder):
 
 def _columns(source: SourceRows, encoder_out: EncoderOut) -> Tensor | None:
     """Where each token of the source stood in it, if not in order."""
-    return None if source.packing.tokens is None else encoder_out["columns"][0]
+    return None if source.packing.mask is None else encoder_out["columns"][0]
 
 
 def _input_layer(

@@ -10,27 +10,21 @@ from typing import Any
 
 from fairseq.data import Dictionary
 from fairseq.models import (
-    FairseqEncoderDecoderModel,
     register_model,
     register_model_architecture,
 )
 from omegaconf import II
 from torch import Tensor
 
+from tiednmt.models.embedding_options import embeddings_of, lookup_scale_of
+from tiednmt.models.encoder_decoder import EncoderOut, TiedEncoderDecoderModel
+from tiednmt.models.model_options import preset
 from tiednmt.models.tied_gru import GRUDecoderConfig, TiedGRUDecoder, check_decoder
-from tiednmt.models.tied_model import (
-    EncoderOut,
-    TiedModel,
-    embeddings_of,
-    lookup_scale_of,
-    preset,
-)
 from tiednmt.models.tied_transformer import (
     TiedTransformerEncoder,
     TransformerEncoderConfig,
     check_encoder,
 )
-from tiednmt.tying import Embeddings
 
 
 @dataclass
@@ -51,16 +45,16 @@ class TiedTransformerGRUConfig(TransformerEncoderConfig, GRUDecoderConfig):
 
 
 @register_model("tied_transformer_gru", dataclass=TiedTransformerGRUConfig)
-class TiedTransformerGRUModel(TiedModel, FairseqEncoderDecoderModel):
+class TiedTransformerGRUModel(TiedEncoderDecoderModel):
     """Transformer encoder, conditional GRU decoder, one to three embedding matrices."""
 
     fits_cuda_graphs = True
 
     @classmethod
-    def build(
+    def assemble(
         cls, cfg: TiedTransformerGRUConfig, source: Dictionary | None, target: Dictionary
     ) -> "TiedTransformerGRUModel":
-        """Build the model for these dictionaries; see :meth:`TiedModel.build`."""
+        """See :meth:`TiedModel.assemble`."""
         check_encoder(cfg)
         check_decoder(cfg)
         embeddings = embeddings_of(cfg, source, target, cfg.embed_dim)
@@ -68,19 +62,7 @@ class TiedTransformerGRUModel(TiedModel, FairseqEncoderDecoderModel):
         encoder = TiedTransformerGRUEncoder(cfg, source, embeddings.source)
         input_scale = lookup_scale_of(cfg, option="decoder_input_scale")
         decoder = TiedGRUDecoder(cfg, target, embeddings, cfg.embed_dim, input_scale)
-        model = cls(encoder, decoder)
-        model.complete(cfg, source, target)
-        return model
-
-    @property
-    def embeddings(self) -> Embeddings:
-        """The three matrices, as tied."""
-        return Embeddings(self.encoder.embedding, self.decoder.embedding, self.decoder.output)
-
-    @property
-    def stepper(self) -> TiedGRUDecoder:
-        """The decoder."""
-        return self.decoder
+        return cls(encoder, decoder)
 
 
 class TiedTransformerGRUEncoder(TiedTransformerEncoder):

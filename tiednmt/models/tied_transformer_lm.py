@@ -10,15 +10,9 @@ from fairseq.models import register_model, register_model_architecture
 from torch import Tensor
 
 from tiednmt.errors import UserError
+from tiednmt.models.embedding_options import embeddings_of, lookup_scale_of
 from tiednmt.models.language_model import LanguageModel, LanguageModelDecoder, Window
-from tiednmt.models.tied_model import (
-    TiedModelConfig,
-    check_ranges,
-    embeddings_of,
-    input_scale_field,
-    lookup_scale_of,
-    preset,
-)
+from tiednmt.models.model_options import TiedModelConfig, check_ranges, input_scale_field, preset
 from tiednmt.models.tied_transformer import check_heads
 from tiednmt.modules import State
 from tiednmt.modules.lookup import SQRT_DIM
@@ -73,18 +67,16 @@ class TiedTransformerLanguageModel(LanguageModel):
     """Transformer layers between the two embeddings."""
 
     @classmethod
-    def build(
+    def assemble(
         cls,
         cfg: TiedTransformerLanguageModelConfig,
         source: Dictionary | None,
         target: Dictionary,
     ) -> "TiedTransformerLanguageModel":
-        """Build the model for this dictionary; see :meth:`TiedModel.build`."""
+        """See :meth:`TiedModel.assemble`."""
         _check(cfg)
         embeddings = embeddings_of(cfg, source, target, cfg.embed_dim)
-        model = cls(TransformerLanguageModelDecoder(cfg, target, embeddings))
-        model.complete(cfg, target)
-        return model
+        return cls(TransformerLanguageModelDecoder(cfg, target, embeddings))
 
 
 class TransformerLanguageModelDecoder(LanguageModelDecoder):

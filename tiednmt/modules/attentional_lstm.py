@@ -26,7 +26,7 @@ from torch.autograd.function import once_differentiable
 from tiednmt.modules.attention import times
 from tiednmt.modules.dropout import Dropping, dropout
 from tiednmt.modules.frozen_linear import Frozen, FrozenLinear
-from tiednmt.modules.general_attention import GeneralAttention, Memory, StepMemory
+from tiednmt.modules.general_attention import GeneralAttention, GeneralMemory, GeneralStepMemory
 from tiednmt.modules.linear import (
     Matmul,
     add_product,
@@ -55,7 +55,7 @@ class LSTMState(NamedTuple):
         return LSTMState(hidden, cells, None if self.feed is None else self.feed[:count])
 
 
-class Decoded(NamedTuple):
+class AttentionalLSTMOutput(NamedTuple):
     """What the decoder yields for N target tokens over sources of length S."""
 
     outputs: Tensor  # N × hidden: o, after its dropout
@@ -90,7 +90,7 @@ class _Weights(NamedTuple):
 
 
 @in_precision
-class _Recurrence(torch.autograd.Function):
+class _AttentionalLSTMSteps(torch.autograd.Function):
     """The loop over target steps with input feeding, forward and backward."""
 
     @staticmethod
@@ -234,10 +234,10 @@ class AttentionalLSTM(Dropping):
         self,
         embedded: Tensor,
         sizes: Sequence[int],
-        memory: Memory,
+        memory: GeneralMemory,
         hidden: Tensor,
         cells: Tensor,
-    ) -> Decoded:
+    ) -> AttentionalLSTMOutput:
         """Run all target steps.
 
         Args:
@@ -251,13 +251,13 @@ class AttentionalLSTM(Dropping):
         if not self.input_feeding:
             states = self.rnn(packed(embedded, sizes), (hidden, cells))[0].data
             if self.attention is None:
-                return Decoded(self._drop(states), None)
+                return AttentionalLSTMOutput(self._drop(states), None)
             outputs, attention = self.attention.over_steps(states, sizes, memory)
-            return Decoded(self._drop(outputs), attention)
+            return AttentionalLSTMOutput(self._drop(outputs), attention)
         attended = self.prepare(memory)
-        if isinstance(attended, Memory):
+        if isinstance(attended, GeneralMemory):
             return self._forward_by_steps(embedded, sizes, attended, self.state_of(hidden, cells))
-        outcome = _Recurrence.apply(
+        outcome = _AttentionalLSTMSteps.apply(
             matmul_of(self, embedded),
             tuple(sizes),
             self._masks(embedded),
@@ -267,20 +267,20 @@ class AttentionalLSTM(Dropping):
             cells,
             *self._weights(),
         )
-        return Decoded(*outcome)
+        return AttentionalLSTMOutput(*outcome)
 
     def _forward_by_steps(
-        self, embedded: Tensor, sizes: Sequence[int], memory: Memory, state: LSTMState
-    ) -> Decoded:
+        self, embedded: Tensor, sizes: Sequence[int], memory: GeneralMemory, state: LSTMState
+    ) -> AttentionalLSTMOutput:
         """:meth:`forward` with input feeding, of parts that are called."""
         from_token, outcomes = self.from_token(embedded).unsqueeze(1), []
         for rows, size in steps(sizes):
-            running = Memory(*(part[:size] for part in memory))
+            running = GeneralMemory(*(part[:size] for part in memory))
             outcomes.append(self.step(from_token[rows], running, state.of_first(size)))
             state = outcomes[-1].state
         outputs = torch.cat([step.outputs.squeeze(1) for step in outcomes])
         attention = [step.attention.squeeze(1) for step in outcomes if step.attention is not None]
-        return Decoded(outputs, torch.cat(attention) if attention else None)
+        return AttentionalLSTMOutput(outputs, torch.cat(attention) if attention else None)
 
     def _masks(self, embedded: Tensor) -> Tensor | None:
         """Those of the dropout on what each layer yields and on o, layers × N × hidden."""
@@ -319,11 +319,13 @@ class AttentionalLSTM(Dropping):
         matmul = matmul_of(self, embedded)
         return multiply(embedded, weight[:, : self.input_size], bias_ih + bias_hh, matmul)
 
-    def prepare(self, memory: Memory) -> StepMemory | Memory:
+    def prepare(self, memory: GeneralMemory) -> GeneralStepMemory | GeneralMemory:
         """What :meth:`step` attends to; see :meth:`GeneralAttention.prepare`."""
         return memory if self.attention is None else self.attention.prepare(memory)
 
-    def step(self, from_token: Tensor, memory: StepMemory | Memory, state: LSTMState) -> Step:
+    def step(
+        self, from_token: Tensor, memory: GeneralStepMemory | GeneralMemory, state: LSTMState
+    ) -> Step:
         """Run one step of K hypotheses for each of the B sources.
 
         Args:

@@ -101,12 +101,12 @@ class BidirectionalGRU(nn.GRU, Dropping):
             ]
         )
         recurrent = map(torch.stack, directions[2:])
-        forth, back = _Recurrence.apply(matmul, sizes, inputs, *recurrent)
+        forth, back = _BidirectionalGRUSteps.apply(matmul, sizes, inputs, *recurrent)
         return torch.cat((forth, back[mirrored]), 1)
 
 
 @in_precision
-class _Recurrence(torch.autograd.Function):
+class _BidirectionalGRUSteps(torch.autograd.Function):
     """The loop over the steps of both directions, from states of zero."""
 
     @staticmethod

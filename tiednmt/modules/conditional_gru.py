@@ -45,7 +45,7 @@ from tiednmt.modules.linear import (
 from tiednmt.modules.packing import pad_steps, states_before, steps
 
 
-class Decoded(NamedTuple):
+class ConditionalGRUOutput(NamedTuple):
     """What the cell yields for N target tokens over sources of length S."""
 
     states: Tensor  # N × hidden
@@ -53,7 +53,7 @@ class Decoded(NamedTuple):
     attention: Tensor  # N × S, rows sum to one; no gradient flows back through it
 
 
-class Memory(NamedTuple):
+class AdditiveMemory(NamedTuple):
     """What the attention reads of B sources of length S."""
 
     annotations: Tensor  # B × S × annotation
@@ -61,12 +61,12 @@ class Memory(NamedTuple):
     padding: Tensor  # B × S, True where there is none; no row may be all True
 
 
-class StepMemory(NamedTuple):
+class AdditiveStepMemory(NamedTuple):
     """What a step of decoding attends to, for B sources of length S."""
 
-    keys: Tensor  # as in Memory
+    keys: Tensor  # as in AdditiveMemory
     values: Tensor  # B × S × (3·hidden + n), the annotations times what contexts are multiplied by
-    padding: Tensor  # as in Memory
+    padding: Tensor  # as in AdditiveMemory
 
 
 class _Weights(NamedTuple):
@@ -97,7 +97,7 @@ class _FrozenLayers(NamedTuple):
 
 
 @in_precision
-class _Recurrence(torch.autograd.Function):
+class _ConditionalGRUSteps(torch.autograd.Function):
     """The loop over target steps, forward and backward."""
 
     @staticmethod
@@ -241,13 +241,15 @@ class ConditionalGRU(nn.Module):
             for cell in cells
         )
 
-    def read(self, annotations: Tensor, padding: Tensor) -> Memory:
+    def read(self, annotations: Tensor, padding: Tensor) -> AdditiveMemory:
         """What the steps attend to; needed once per sentence."""
-        return Memory(annotations, linear(self.key, annotations, per_sentence=True), padding)
+        return AdditiveMemory(
+            annotations, linear(self.key, annotations, per_sentence=True), padding
+        )
 
     def forward(
-        self, embedded: Tensor, sizes: Sequence[int], memory: Memory, state: Tensor
-    ) -> Decoded:
+        self, embedded: Tensor, sizes: Sequence[int], memory: AdditiveMemory, state: Tensor
+    ) -> ConditionalGRUOutput:
         """Run all target steps.
 
         Args:
@@ -260,8 +262,8 @@ class ConditionalGRU(nn.Module):
         if not self.is_plain:
             return self._forward_by_parts(embedded, sizes, memory, state)
         one, matmul = self.transition_1, matmul_of(self, embedded)
-        return Decoded(
-            *_Recurrence.apply(
+        return ConditionalGRUOutput(
+            *_ConditionalGRUSteps.apply(
                 matmul,
                 tuple(sizes),
                 multiply(embedded, one.weight_ih, one.bias_ih, matmul),
@@ -274,18 +276,22 @@ class ConditionalGRU(nn.Module):
         )
 
     def _forward_by_parts(
-        self, embedded: Tensor, sizes: Sequence[int], memory: Memory, state: Tensor
-    ) -> Decoded:
+        self, embedded: Tensor, sizes: Sequence[int], memory: AdditiveMemory, state: Tensor
+    ) -> ConditionalGRUOutput:
         """:meth:`forward`, of parts that are called."""
         outcomes = []
         for rows, size in steps(tuple(sizes)):
-            running = Memory(*(part[:size] for part in memory))
+            running = AdditiveMemory(*(part[:size] for part in memory))
             inputs, before = embedded[rows].unsqueeze(1), state[:size].unsqueeze(1)
             outcomes.append(self.step_by_parts(inputs, running, before))
             state = outcomes[-1].states.squeeze(1)
-        return Decoded(*(torch.cat(parts).squeeze(1) for parts in zip(*outcomes, strict=True)))
+        return ConditionalGRUOutput(
+            *(torch.cat(parts).squeeze(1) for parts in zip(*outcomes, strict=True))
+        )
 
-    def step_by_parts(self, embedded: Tensor, memory: Memory, state: Tensor) -> Decoded:
+    def step_by_parts(
+        self, embedded: Tensor, memory: AdditiveMemory, state: Tensor
+    ) -> ConditionalGRUOutput:
         """One step of K hypotheses for each of B sources: the formulas as they stand above.
 
         Args:
@@ -307,14 +313,16 @@ class ConditionalGRU(nn.Module):
         scores = (energies @ self.score).masked_fill(memory.padding.unsqueeze(1), -math.inf)
         attention = scores.softmax(2)
         contexts = torch.bmm(attention, memory.annotations)
-        return Decoded(run(self.transition_2, contexts, middle), contexts, attention.detach())
+        return ConditionalGRUOutput(
+            run(self.transition_2, contexts, middle), contexts, attention.detach()
+        )
 
     def _weights(self) -> _Weights:
         one, two = self.transition_1, self.transition_2
         return _Weights(
             hidden_1=one.weight_hh,
             bias_1=one.bias_hh,
-            query_hidden_2=_stacked(self.query.weight, two.weight_hh),
+            query_hidden_2=_query_over_hidden(self.query.weight, two.weight_hh),
             bias_2=F.pad(two.bias_hh, (self.score.numel(), 0)),
             score=self.score,
             context=two.weight_ih,
@@ -338,11 +346,11 @@ class ConditionalGRU(nn.Module):
         """What :func:`_frozen_stack` takes."""
         return self.query.weight, self.transition_2.weight_hh, self.transition_2.bias_hh
 
-    def prepare(self, memory: Memory, reader: Tensor) -> StepMemory:
+    def prepare(self, memory: AdditiveMemory, reader: Tensor) -> AdditiveStepMemory:
         """What :meth:`step` attends to, where all parts are plain.
 
         A context is a mean of annotations, so that a product with it is a mean of products with
-        them: these are taken here, once a source, instead of once a hypothesis and step.
+        them: these are taken here, once per source instead of once per hypothesis and step.
 
         Args:
             memory: of the sources.
@@ -352,9 +360,11 @@ class ConditionalGRU(nn.Module):
         weight = torch.cat((two.weight_ih, reader))
         bias = F.pad(two.bias_ih, (0, len(reader)))
         values = F.linear(memory.annotations, weight, bias)
-        return StepMemory(memory.keys, values, memory.padding)
+        return AdditiveStepMemory(memory.keys, values, memory.padding)
 
-    def step(self, from_token: Tensor, memory: StepMemory, state: Tensor) -> Decoded:
+    def step(
+        self, from_token: Tensor, memory: AdditiveStepMemory, state: Tensor
+    ) -> ConditionalGRUOutput:
         """Run one step of K hypotheses for each of the B sources, without gradients in mind.
 
         Args:
@@ -369,7 +379,7 @@ class ConditionalGRU(nn.Module):
         query, from_middle = self._from_middle(middle)
         attention, context = self._attend(memory, query)
         from_context, read = context.tensor_split((from_middle.size(2),), 2)
-        return Decoded(transition(from_context, from_middle, middle), read, attention)
+        return ConditionalGRUOutput(transition(from_context, from_middle, middle), read, attention)
 
     @property
     def _frozen_now(self) -> _FrozenLayers | None:
@@ -389,7 +399,7 @@ class ConditionalGRU(nn.Module):
         query, from_middle = frozen(middle).tensor_split((self.score.numel(),), 2)
         return query, from_middle
 
-    def _attend(self, memory: StepMemory, query: Tensor) -> tuple[Tensor, Tensor]:
+    def _attend(self, memory: AdditiveStepMemory, query: Tensor) -> tuple[Tensor, Tensor]:
         """Attention (B × K × S) of queries (B × K × attention), and the values' weighted means."""
         kernels = decoding_kernels_for(query)
         if kernels:
@@ -416,7 +426,7 @@ class ConditionalGRU(nn.Module):
         return torch.cat(parts).unflatten(0, query.shape[:2])
 
 
-def _stacked(query: Tensor, hidden: Tensor) -> Tensor:
+def _query_over_hidden(query: Tensor, hidden: Tensor) -> Tensor:
     """W_q over GRU_2's hidden weights: one product with the state between the two GRUs."""
     return torch.cat((query, hidden))
 
@@ -424,4 +434,4 @@ def _stacked(query: Tensor, hidden: Tensor) -> Tensor:
 def _frozen_stack(
     kind: type[FrozenLinear], query: Tensor, hidden: Tensor, bias: Tensor
 ) -> FrozenLinear | None:
-    return kind.of(_stacked(query, hidden), F.pad(bias, (len(query), 0)))
+    return kind.of(_query_over_hidden(query, hidden), F.pad(bias, (len(query), 0)))

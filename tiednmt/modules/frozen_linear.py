@@ -114,7 +114,7 @@ def _has_packed() -> bool:
 
 
 class Int8Linear:
-    """``x Wᵀ + b`` with W and x rounded to 8 bits, a scale each row of W and each row of x.
+    """``x Wᵀ + b`` with W and x rounded to 8 bits, with one scale per row of W and per row of x.
 
     The products are added up as whole numbers, so that a row's result depends on no other row.
 

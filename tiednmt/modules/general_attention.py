@@ -21,19 +21,19 @@ from tiednmt.modules.lstm import initialise_lstm
 from tiednmt.modules.packing import pad_steps, unpad_steps
 
 
-class Memory(NamedTuple):
+class GeneralMemory(NamedTuple):
     """What the attention reads of B sources of length S."""
 
     annotations: Tensor  # B × S × annotation
     padding: Tensor  # B × S, True where there is none; no row may be all True
 
 
-class StepMemory(NamedTuple):
+class GeneralStepMemory(NamedTuple):
     """What the steps of a decoder attend to, for B sources of length S."""
 
     keys: Tensor  # B × S × hidden: W_qᵀ a_i
     values: Tensor  # B × S × hidden: W_c a_i
-    padding: Tensor  # as in Memory
+    padding: Tensor  # as in GeneralMemory
 
 
 class GeneralAttention(nn.Module):
@@ -62,35 +62,37 @@ class GeneralAttention(nn.Module):
         """W_s, hidden × hidden, where the layers are plain."""
         return self.mix.weight[:, self.annotation_size :]
 
-    def prepare(self, memory: Memory) -> StepMemory | Memory:
+    def prepare(self, memory: GeneralMemory) -> GeneralStepMemory | GeneralMemory:
         """What the steps of a decoder attend to.
 
         Where the layers are plain, W_q and W_c are multiplied with the annotations here (a context
-        is a mean of them), once a source instead of once a hypothesis and step.
+        is a mean of them), once per source instead of once per hypothesis and step.
         """
         if not self.is_plain:
             return memory
         annotations, matmul = memory.annotations, matmul_of(self, memory.annotations)
         of_context = self.mix.weight[:, : self.annotation_size]
-        return StepMemory(
+        return GeneralStepMemory(
             multiply(annotations, self.query.weight.t(), None, matmul),
             multiply(annotations, of_context, None, matmul),
             memory.padding,
         )
 
-    def forward(self, states: Tensor, memory: StepMemory | Memory) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, states: Tensor, memory: GeneralStepMemory | GeneralMemory
+    ) -> tuple[Tensor, Tensor]:
         """o (B × K × hidden) and the attention (B × K × S) of K states for each of B sources.
 
         No gradient flows back through the attention.
         """
-        if isinstance(memory, Memory):
+        if isinstance(memory, GeneralMemory):
             attention, contexts = _look_up(linear(self.query, states), memory.annotations, *memory)
             return self._mix(contexts, states), attention.detach()
         attention, mixed = _look_up(states, *memory)
         return torch.tanh(mixed + self._from_states(states)), attention.detach()
 
     def over_steps(
-        self, states: Tensor, sizes: Sequence[int], memory: Memory
+        self, states: Tensor, sizes: Sequence[int], memory: GeneralMemory
     ) -> tuple[Tensor, Tensor]:
         """o (N × hidden) and the attention (N × S) of the states of all steps (N × hidden).
 

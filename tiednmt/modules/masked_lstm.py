@@ -34,12 +34,12 @@ def masked_lstm(
     Returns:
         h of all steps (T × B × hidden), and h and c after the last.
     """
-    states, cell = _Recurrence.apply(matmul, inputs, weight, mask, *state)
+    states, cell = _MaskedLSTMSteps.apply(matmul, inputs, weight, mask, *state)
     return states, (states[-1], cell)
 
 
 @in_precision
-class _Recurrence(torch.autograd.Function):
+class _MaskedLSTMSteps(torch.autograd.Function):
     """The loop over the steps, forward and backward."""
 
     @staticmethod

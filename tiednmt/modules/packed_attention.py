@@ -34,7 +34,7 @@ def attend_packed(
     causal: bool = False,
     dropout: Dropout | None = None,
 ) -> Tensor:
-    """What the tokens of ``packing`` find, N × dim.
+    """The context of each token of ``packing``, N × dim.
 
     Args:
         rows: queries of these tokens, N × dim; without ``source`` their keys and values behind
@@ -48,8 +48,8 @@ def attend_packed(
     read, of_read = source or (None, packing)
     rate = dropout.rate if dropout is not None and dropout.drops else 0.0
     how = (packing.starts, of_read.starts, heads, causal, rate)
-    found: Tensor = _Attention.apply(rows, read, *how)
-    return found
+    context: Tensor = _Attention.apply(rows, read, *how)
+    return context
 
 
 class _Attention(torch.autograd.Function):

@@ -137,15 +137,17 @@ class PackedLSTM(nn.LSTM, Dropping):
             weight, weight_hh, bias_ih, bias_hh = self.parameters_of(i, direction)
             inputs.append(multiply(given, weight, bias_ih + bias_hh, matmul))
             recurrent.append(weight_hh)
-        together = map(_stacked, (inputs, recurrent))
-        states, hidden, cells = _Recurrence.apply(matmul, sizes, last, *together, hidden, cells)
+        together = map(_of_directions, (inputs, recurrent))
+        states, hidden, cells = _PackedLSTMSteps.apply(
+            matmul, sizes, last, *together, hidden, cells
+        )
         if mirrored is None:
             return states[0], hidden, cells
         return torch.cat((states[0], states[1][mirrored]), 1), hidden, cells
 
 
 @in_precision
-class _Recurrence(torch.autograd.Function):
+class _PackedLSTMSteps(torch.autograd.Function):
     """The loop over the steps of one or both directions."""
 
     @staticmethod
@@ -193,7 +195,7 @@ class _Recurrence(torch.autograd.Function):
         return None, None, None, lstm.grad_gates, grad_weights, grad_before, grad_cells
 
 
-def _stacked(tensors: list[Tensor]) -> Tensor:
+def _of_directions(tensors: list[Tensor]) -> Tensor:
     return torch.stack(tensors) if len(tensors) > 1 else tensors[0].unsqueeze(0)
 
 

@@ -162,9 +162,8 @@ class Packing:
     def __init__(self, padding: Tensor) -> None:
         self.padding = padding
         is_padded = padding.device.type != "cpu" or bool(padding.any())
-        self.tokens = (
-            (~padding)[:, None, None] if is_padded else None
-        )  # B × 1 × 1 × T, to attend to
+        # B × 1 × 1 × T, True where there is a token to attend to; None: everywhere
+        self.mask = (~padding)[:, None, None] if is_padded else None
         self._starts: Tensor | None = None
         self._places: Tensor | None = None  # of the rows in the flattened batch, if not all
         if is_padded and padding.device.type == "cpu":

@@ -118,8 +118,8 @@ class WindowStack(nn.Module):
         reached = []
         for i, layer in enumerate(self.layers):
             earlier = KeysAndValues(past[0][i], past[1][i]) if past else None
-            rows, found = _run(self, layer, rows, packing, biases, earlier)
-            reached.append(found)
+            rows, both = _run(self, layer, rows, packing, biases, earlier)
+            reached.append(both)
         state = tuple(
             torch.stack([part[:, :, -span:].detach() for part in parts])
             for parts in zip(*reached, strict=True)
@@ -145,7 +145,7 @@ class Source(NamedTuple):
     """The same of B sources for a search."""
 
     read: tuple[KeysAndValues, ...]  # by each layer
-    tokens: Tensor | None  # B × 1 × 1 × S, False where there is padding; None: nowhere
+    mask: Tensor | None  # B × 1 × 1 × S, False where there is padding; None: nowhere
 
 
 class Past(NamedTuple):
@@ -212,7 +212,7 @@ class DecoderStack(nn.Module):
         layers: Any = self.layers
         pairs = zip(layers, source.read, strict=True)
         read = tuple(layer.source_attention.spread(one, source.packing) for layer, one in pairs)
-        return Source(read, source.packing.tokens)
+        return Source(read, source.packing.mask)
 
     def start(self, source: Source) -> Past:
         """The past of one hypothesis for each source before the first token."""
@@ -235,7 +235,7 @@ class DecoderStack(nn.Module):
             update, now = layer.self_attention.step(before, past.kept[i], first, visible)
             rows = layer.self_residual.add(rows, update)
             before = layer.source_residual.read(rows)
-            given = (before, source.read[i], source.tokens, heads)
+            given = (before, source.read[i], source.mask, heads)
             update, told = layer.source_attention.step(*given)
             rows = layer.feed(layer.source_residual.add(rows, update))
             kept.append(now)
@@ -385,20 +385,20 @@ class SelfAttention(nn.Module):
         _initialise_output(self.out)
 
     def forward(self, rows: Tensor, packing: Packing, causal: bool = False) -> Tensor:
-        """What the tokens of ``packing`` find, N × dim; if ``causal``, none looks ahead."""
+        """The output for each token of ``packing``, N × dim; if ``causal``, none looks ahead."""
         qkv = linear(self.qkv, rows)
         if attends_packed(qkv, packing):
-            found = attend_packed(qkv, packing, self.heads, causal=causal, dropout=self.dropout)
-            return linear(self.out, found)
+            context = attend_packed(qkv, packing, self.heads, causal=causal, dropout=self.dropout)
+            return linear(self.out, context)
         query, keys, values = split_heads(packing.padded(qkv), self.heads, parts=3)
-        mask = None if causal else packing.tokens  # all padding is ahead of all tokens
+        mask = None if causal else packing.mask  # all padding is ahead of all tokens
         context = attend(query, keys, values, mask, causal, self.dropout)
         return linear(self.out, packing.rows(merge_heads(context)))
 
     def over(
         self, past: KeysAndValues | None, rows: Tensor, packing: Packing, biases: Tensor
     ) -> tuple[Tensor, KeysAndValues]:
-        """What the tokens of ``packing`` (N × dim) find in a past and in themselves.
+        """The output for each token of ``packing`` (N × dim) over a past and the tokens themselves.
 
         Also keys and values of both. ``biases`` (heads × T × length of both) are added to scores.
         """
@@ -413,9 +413,9 @@ class SelfAttention(nn.Module):
     def step(
         self, rows: Tensor, kept: KeysAndValues, first: int, visible: Tensor | None
     ) -> tuple[Tensor, KeysAndValues]:
-        """What the last tokens (B × K × dim) find, and what is kept with them from slot ``first``.
+        """The output for the last tokens (B × K × dim), and what is kept with them from ``first``.
 
-        ``visible`` is B × 1 × K × slots, added to the scores.
+        ``first`` is their first slot; ``visible`` is B × 1 × K × slots, added to the scores.
         """
         query, *new = split_heads(linear(self.qkv, rows), self.heads, parts=3)
         kept = KeysAndValues(*(_put(*pair, first) for pair in zip(kept, new, strict=True)))
@@ -455,31 +455,31 @@ class SourceAttention(nn.Module):
         source_packing: Packing,
         aligned_heads: int = 0,
     ) -> tuple[Tensor, Tensor | None]:
-        """What the tokens of ``packing`` (N × dim) find in what was read of the source.
+        """The output for each token of ``packing`` (N × dim) over what was read of the source.
 
         Also the mean of the weights of the first ``aligned_heads``, B × T × S, if any.
         """
         if not aligned_heads and attends_packed(rows, packing, source_packing):
             query, read = linear(self.query, rows), (source, source_packing)
-            found = attend_packed(query, packing, self.heads, read, dropout=self.dropout)
-            return linear(self.out, found), None
+            context = attend_packed(query, packing, self.heads, read, dropout=self.dropout)
+            return linear(self.out, context), None
         spread = self.spread(source, source_packing)
-        given = (packing.padded(rows), spread, source_packing.tokens, aligned_heads)
+        given = (packing.padded(rows), spread, source_packing.mask, aligned_heads)
         update, attention = self.step(*given)
         return packing.rows(update), attention
 
     def step(
-        self, rows: Tensor, source: KeysAndValues, tokens: Tensor | None, aligned_heads: int = 0
+        self, rows: Tensor, source: KeysAndValues, mask: Tensor | None, aligned_heads: int = 0
     ) -> tuple[Tensor, Tensor | None]:
-        """What B × T × dim find in the source, where ``tokens`` (B × 1 × 1 × S) is not False.
+        """The output for B × T × dim over the source, where ``mask`` (B × 1 × 1 × S) is not False.
 
         Also the mean of the weights of the first ``aligned_heads``, B × T × S, if any.
         """
         (query,) = split_heads(linear(self.query, rows), self.heads)
         if not aligned_heads:
-            context = attend(query, *source, tokens, dropout=self.dropout)
+            context = attend(query, *source, mask, dropout=self.dropout)
             return linear(self.out, merge_heads(context)), None
-        weights = attention_weights(query, source.keys, tokens)
+        weights = attention_weights(query, source.keys, mask)
         context = self.dropout(weights) @ source.values
         return linear(self.out, merge_heads(context)), weights[:, :aligned_heads].mean(1)
 
@@ -497,7 +497,7 @@ def attend(
     Args:
         query: what is looked for.
         keys: where.
-        values: what is found there.
+        values: what is read there.
         mask: either False where nothing is attended to, or added to the scores.
         causal: attend to the first t + 1 alone at t.
         dropout: on the weights.

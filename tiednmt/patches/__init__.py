@@ -3,6 +3,7 @@
 Each function may be called any number of times.
 """
 
+from tiednmt.patches.architectures import translate_habits
 from tiednmt.patches.checkpoints import (
     allow_types_of_checkpoints,
     check_checkpoints,
@@ -59,6 +60,7 @@ PATCHES = (
     stop_loading_at_exit,  # a thread is left at work, and Python aborts
     end_process_groups,  # threads of gloo are left at work
     share_gradients_on_cpus,  # pytorch_ddp, the default, passes on a GPU id even with --cpu
+    translate_habits,  # an architecture's values hide what was asked for in fairseq's own words
     cut_long_lines,  # a line that is too long takes others with it
     refuse_texts_for_numbers,  # a text for --lr ends in a traceback
     refuse_what_cannot_work,  # options that fail for every model end in a traceback

@@ -98,12 +98,12 @@ def read_what_is_not_cached() -> None:
     patch(IndexedCachedDataset, "__getitem__", get)
 
 
-def require_whole(index: Path, types: int | None = None) -> None:
+def require_whole(index: Path, vocab_size: int | None = None) -> None:
     """Refuse binarised text that is not as ``fairseq-preprocess`` wrote it.
 
     Args:
         index: the ``.idx`` of its two files.
-        types: in the dictionary, which bounds the tokens; None: they are not looked at.
+        vocab_size: that of the dictionary, which bounds the tokens; None: they are not looked at.
 
     Raises:
         UserError: a file is of another format or of another size than the other one says, or a
@@ -123,8 +123,8 @@ def require_whole(index: Path, types: int | None = None) -> None:
         raise UserError(f"{text}: holds no text; {_AGAIN}")
     if length != wanted:
         raise UserError(f"{text}: of {length:,} bytes, but {index} says {wanted:,}; {_AGAIN}")
-    if types is not None:
-        _require_known_tokens(text, item, first, types)
+    if vocab_size is not None:
+        _require_known_tokens(text, item, first, vocab_size)
 
 
 def _layout(index: Path, content: bytes) -> tuple[np.dtype, int]:
@@ -165,14 +165,14 @@ def _layout_of_cached(index: Path, content: bytes) -> tuple[np.dtype, int]:
     return item, int(sizes.sum())
 
 
-def _require_known_tokens(text: Path, item: np.dtype, first: int, types: int) -> None:
+def _require_known_tokens(text: Path, item: np.dtype, first: int, vocab_size: int) -> None:
     tokens = np.memmap(text, item, "r")
     for start in range(0, len(tokens), _AT_A_TIME):
         part = tokens[start : start + _AT_A_TIME]
-        if part.max() >= first + types or part.min() < first:
+        if part.max() >= first + vocab_size or part.min() < first:
             raise UserError(
-                f"{text}: holds tokens that are not in the dictionary of {types:,} types; damaged,"
-                f" or of another dictionary; {_AGAIN}"
+                f"{text}: holds tokens that are not in the dictionary of {vocab_size:,} entries; "
+                f"damaged, or of another dictionary; {_AGAIN}"
             )
 
 

@@ -1,4 +1,7 @@
-"""What is shown of records, as plain data: tables and charts. Renderers are in ``lab.show``."""
+"""Tables and charts of a record, as plain data.
+
+Rendered by :mod:`tiednmt.show.markdown`, :mod:`tiednmt.show.pictures` and ``scripts.lab.show``.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tiednmt.translation.seeds import Interval
+from tiednmt.seeds import Interval
 
 
 def perplexity(nll: float) -> float:

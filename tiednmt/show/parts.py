@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import sqrt
 from typing import Protocol, TypeVar
 
+from tiednmt.seeds import Interval
 from tiednmt.show.figures import (
     Axis,
     Bars,
@@ -21,17 +22,9 @@ from tiednmt.show.figures import (
     Series,
     Table,
 )
-from tiednmt.translation.seeds import Interval
-from tiednmt.tying import INPUT, OUTPUT, SOURCE_INPUT, TARGET_INPUT, TieMap
+from tiednmt.tying import SYMBOLS, TieMap
 
 MEGABYTE = 1_000_000
-
-SYMBOLS = {  # of the matrices, as in the README; "_" sets off a subscript
-    SOURCE_INPUT: "U_src",
-    TARGET_INPUT: "U_tgt",
-    INPUT: "U",
-    OUTPUT: "V",
-}
 
 
 def p_text(p_value: float) -> str:
@@ -264,8 +257,8 @@ def tie_bars(ties: Mapping[str, TieMap]) -> Bars:
         bars={
             model: [
                 *(
-                    Piece(" = ".join(SYMBOLS.get(n, n) for n in names), types * dim, True)
-                    for names, (types, dim) in tie.groups
+                    Piece(" = ".join(SYMBOLS.get(n, n) for n in names), vocab_size * dim, True)
+                    for names, (vocab_size, dim) in tie.groups
                 ),
                 *(Piece(name, count, False) for name, count in tie.others.items() if count),
             ]
@@ -286,8 +279,8 @@ def _cells(tie: TieMap, columns: Sequence[str]) -> list[Cell]:
     """The parameters of a model in the order of ``columns``; what is one shares a cell."""
     owners: list[tuple[str, ...]] = []
     texts: dict[tuple[str, ...], tuple[str, str]] = {(): ("–", "")}
-    for names, (types, dim) in tie.groups:
-        texts[names] = (f"{types * dim:,}", f"{types:,} × {dim:,}")
+    for names, (vocab_size, dim) in tie.groups:
+        texts[names] = (f"{vocab_size * dim:,}", f"{vocab_size:,} × {dim:,}")
     for name, count in tie.others.items():
         texts[(name,)] = (f"{count:,}", "")
     owner_of = {name: names for names in texts for name in names}

@@ -16,12 +16,11 @@ from matplotlib.font_manager import fontManager
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
 
-from tiednmt.files import named_when_whole
+from tiednmt.files import file_name, named_when_whole
 from tiednmt.show.figures import Bars, Chart, HeatMap, Picture, Point, Series
-from tiednmt.translation.systems import file_name
 
 SIGNS = "os^Dv"
-MANY = 20  # points of a line, which has no signs then
+MANY = 20  # points of a series, which are not marked one by one then
 
 
 def draw(pictures: Iterable[Picture], folder: Path) -> None:
@@ -140,6 +139,8 @@ def _series(axes: Axes, series: Series, colour: Any, chart: Chart) -> None:
         if len(series.points) > MANY:
             style["marker"] = ""
         axes.plot(xs, ys, linestyle="--" if series.dashed else "-", **style)
+    elif len(series.points) > MANY and not any(point.interval for point in series.points):
+        axes.plot(xs, ys, **{**style, "marker": ".", "markersize": 3}, linestyle="none", alpha=0.5)
     else:
         along_x = bool(chart.y.names)
         style["xerr" if along_x else "yerr"] = _errors(series.points, along_x)

@@ -69,7 +69,7 @@ class TiedLanguageModelingTask(LanguageModelingTask):
                 )
         if self.args.output_dictionary_size >= 0:
             raise UserError(
-                "--output-dictionary-size: the input embedding has the types of the output "
+                "--output-dictionary-size: the input embedding has the vocabulary of the output "
                 "embedding; prepare the text with a smaller --vocabulary instead"
             )
 

@@ -1,9 +1,9 @@
-"""Learn byte-pair encoding (Sennrich et al. 2016) from counts of words, fast.
+"""Learn byte-pair encoding (Sennrich et al. 2016) from word counts, fast.
 
-The merges are those of ``subword-nmt learn-bpe``, in the same order. It looks through its table
-of pairs for each merge; here they wait in a heap, which takes a fiftieth of the time for 8,000
-merges. The Rust trainer of ``tokenizers`` is faster still but breaks ties between equally
-frequent pairs another way: 2 % of the merges are others, and from the 184th on the order.
+The merges are those of ``subword-nmt learn-bpe``, in the same order. It scans its table of pairs
+for each merge; here the pairs are in a heap, which takes a fiftieth of the time for 8,000 merges.
+The Rust trainer of ``tokenizers`` is faster still, but breaks ties between equally frequent pairs
+differently: 2% of the merges differ, and the order differs from the 184th merge on.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from heapq import heapify, heappop, heappush
 from itertools import pairwise
 
 END_OF_WORD = "</w>"
-LEAST_FREQUENT = 2  # a pair seen once is not worth a merge
+LEAST_FREQUENT = 2  # a pair seen only once is not merged
 
 Symbols = tuple[str, str]
 
 
 def learn_merges(words: Iterable[tuple[str, int]], merges: int) -> Iterator[Symbols]:
-    """The pairs of symbols to merge, the first to be merged first.
+    """The pairs of symbols to merge, in order.
 
     Memory: about 2 kB per word.
 
     Args:
-        words: distinct words and how often each was seen.
-        merges: how many at most; there are fewer where no pair is left that was seen twice.
+        words: distinct words and their counts.
+        merges: how many merges to learn, at most; fewer if no pair is left that was seen twice.
     """
     split = (([*word[:-1], word[-1] + END_OF_WORD], count) for word, count in words)
     return continued_merges(split, merges, lambda _: True)
@@ -37,11 +37,11 @@ def continued_merges(
     merges: int,
     is_fit: Callable[[Symbols], bool],
 ) -> Iterator[Symbols]:
-    """As :func:`learn_merges`, from words that are merged to some extent.
+    """As :func:`learn_merges`, but from words that are already split into symbols.
 
     Args:
-        words: distinct words as symbols, and how often each was seen.
-        merges: how many at most.
+        words: distinct words as symbols, and their counts.
+        merges: how many merges to learn, at most.
         is_fit: whether a pair may be merged.
     """
     table = _PairTable(words)
@@ -57,7 +57,7 @@ def continued_merges(
 
 
 class _Candidate:
-    """A pair in the heap: the most frequent comes first, of equals the last of the alphabet."""
+    """A pair in the heap: the most frequent first, ties in reverse alphabetical order."""
 
     __slots__ = ("count", "pair")
 
@@ -72,13 +72,15 @@ class _Candidate:
 
 
 class _PairTable:
-    """How often each pair of neighbouring symbols is seen, and in which words."""
+    """How often each pair of neighbouring symbols occurs, and in which words."""
 
     def __init__(self, words: Iterable[tuple[Sequence[str], int]]):
         self.words: list[list[str]] = []
         self.frequencies: list[int] = []
         self.counts: defaultdict[Symbols, int] = defaultdict(int)
-        self.places: defaultdict[Symbols, set[int]] = defaultdict(set)  # some are out of date
+        self.places: defaultdict[Symbols, set[int]] = defaultdict(
+            set
+        )  # may include words without the pair
         for symbols, frequency in words:
             for pair in pairwise(symbols):
                 self.counts[pair] += frequency
@@ -94,12 +96,12 @@ class _PairTable:
             candidate = heappop(self.heap)
             if candidate.count < LEAST_FREQUENT:
                 return None
-            if candidate.count == self.counts[candidate.pair]:  # else another entry is up to date
+            if candidate.count == self.counts[candidate.pair]:  # else a newer entry has it
                 return candidate.pair
         return None
 
     def merge(self, pair: Symbols) -> None:
-        """Make one symbol of ``pair`` in every word."""
+        """Merge ``pair`` into one symbol in every word."""
         changes: defaultdict[Symbols, int] = defaultdict(int)
         for place in self.places.pop(pair):
             old, frequency = self.words[place], self.frequencies[place]

@@ -1,7 +1,7 @@
 r"""Lines of text files, read strictly.
 
-A line ends at ``\n`` and nowhere else: U+2028, U+0085, form feeds and the like are characters of
-the text, so line numbers of two languages cannot drift apart.
+A line ends at ``\n`` and nowhere else. U+2028, U+0085, form feeds and the like are characters of
+the text, so the line numbers of two languages cannot drift apart.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from tiednmt.errors import UserError
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 STDIN = Path("/dev/stdin")
-LONGEST_LINE = 4 << 20  # bytes; a line is held in memory, in several forms
+LONGEST_LINE = 4 << 20  # bytes; memory holds several forms of a line
 
 
 def read_lines(path: Path, member: str | None = None) -> Iterator[str]:
-    r"""Lines of a UTF-8 file, without their ends; which files, :func:`open_bytes` says.
+    r"""Lines of a UTF-8 file, without line ends; :func:`open_bytes` says which files it reads.
 
-    A byte order mark is removed, ``\r\n`` ends a line like ``\n``, and a last line need not be
-    ended. Any other carriage return becomes a space, because most readers would end a line there.
+    A byte order mark is removed, ``\r\n`` ends a line like ``\n``, and the last line may lack its
+    end. Any other carriage return becomes a space, because most readers would end a line there.
 
     Raises:
-        UserError: where the file is missing, ends early, is not UTF-8, holds NUL or a line of more
-            than ``LONGEST_LINE`` bytes.
+        UserError: the file is missing, is cut short, is not UTF-8, or has a NUL character or a line
+            of more than ``LONGEST_LINE`` bytes.
     """
     place = f"{path}, {member}" if member else str(path)
     with open_bytes(path, member) as file:
@@ -43,27 +43,27 @@ def read_lines(path: Path, member: str | None = None) -> Iterator[str]:
         for number, raw in enumerate(lines, start=1):
             if len(raw) > LONGEST_LINE:
                 raise UserError(
-                    f"{place}, line {number}: longer than {LONGEST_LINE >> 20} MB; divide it, for "
+                    f"{place}, line {number}: longer than {LONGEST_LINE >> 20} MB; split it, for "
                     "example with fold -s -w 10000"
                 )
             if number == 1:
                 if raw.startswith(UTF_16_MARKS):
                     raise UserError(
-                        f"{place}, line 1: not UTF-8 but UTF-16; convert it, with iconv -f UTF-16"
+                        f"{place}, line 1: not UTF-8 but UTF-16; convert it with iconv -f UTF-16"
                     )
                 raw = raw.removeprefix(BYTE_ORDER_MARK)
             yield decode(raw, f"{place}, line {number}").rstrip("\r\n").replace("\r", " ")
 
 
 def decode(raw: bytes, place: str) -> str:
-    """``raw`` as UTF-8 text.
+    """Decode UTF-8 text.
 
     Args:
         raw: the bytes.
-        place: names the file and where in it, for the error.
+        place: the file and the place in it, for the error message.
 
     Raises:
-        UserError: where it is not UTF-8 or holds NUL.
+        UserError: the bytes are not UTF-8, or there is a NUL character.
     """
     try:
         text = raw.decode("utf-8")
@@ -79,13 +79,13 @@ def decode(raw: bytes, place: str) -> str:
 
 @contextmanager
 def open_bytes(path: Path, member: str | None = None) -> Iterator[IO[bytes]]:
-    """The bytes of a file or of a ``member`` of an archive, without unpacking it.
+    """Open a file, or a ``member`` of an archive without unpacking the archive, for reading bytes.
 
-    What is compressed with gzip, xz, bzip2 or Zstandard is decompressed, whatever its name is.
-    Archives are zip and tar, compressed or not; a member may be compressed itself.
+    Files compressed with gzip, xz, bzip2 or Zstandard are decompressed, whatever their names.
+    Archives may be zip or tar, compressed or not. A member may itself be compressed.
 
     Raises:
-        UserError: where the file is missing or damaged, or Zstandard is not installed.
+        UserError: the file is missing or damaged, or a package for Zstandard is not installed.
     """
     try:
         with ExitStack() as opened:
@@ -99,7 +99,7 @@ def open_bytes(path: Path, member: str | None = None) -> Iterator[IO[bytes]]:
     except _DAMAGE as error:
         raise _damaged(path, error) from None
     except OSError as error:
-        if error.errno is not None:  # bz2 has no error of its own
+        if error.errno is not None:  # without: bz2's, which has no error class of its own
             raise
         raise _damaged(path, error) from None
 
@@ -125,7 +125,7 @@ def _damaged(path: Path, error: Exception) -> UserError:
 
 
 def _start(file: Any) -> bytes:
-    """The first bytes of a buffered file, which are read again afterwards."""
+    """The first bytes of a buffered file, without advancing in it."""
     return bytes(file.peek(16)[:16])
 
 
@@ -148,9 +148,9 @@ def _unzstd(path: Path, file: IO[bytes]) -> IO[bytes]:
 
 
 class _ZstdFrames(io.RawIOBase):
-    """What is in Zstandard's frames; unlike the package's reader it sees that a file is cut."""
+    """The content of Zstandard's frames; unlike the package's reader, it detects a cut file."""
 
-    INPUT_BYTES = 1024  # decompressed at a time: at most 32 MB come of it
+    INPUT_BYTES = 1024  # decompressed at a time, into at most 32 MB
 
     def __init__(self, file: IO[bytes], zstandard: Any):
         self._file = file
@@ -189,7 +189,7 @@ class _ZstdFrames(io.RawIOBase):
             self._frame = None
 
 
-# how a compressed file begins, and what decompresses it; bzip2's second block is an empty file's
+# how a compressed file begins, and its decompressor; bzip2's second alternative is an empty file
 _DECOMPRESSORS: list[tuple[re.Pattern[bytes], Callable[[Path, IO[bytes]], Any]]] = [
     (re.compile(rb"\x1f\x8b\x08"), lambda _, file: gzip.GzipFile(fileobj=file)),
     (re.compile(rb"\xfd7zXZ\0"), lambda _, file: lzma.LZMAFile(file)),  # noqa: SIM115
@@ -204,7 +204,7 @@ def _zip_member(path: Path, file: IO[bytes], member: str, opened: ExitStack) -> 
         raise _holds_no(path, member)
     try:
         return opened.enter_context(archive.open(member))
-    except (RuntimeError, NotImplementedError) as error:  # encrypted, or of an unknown method
+    except (RuntimeError, NotImplementedError) as error:  # encrypted, or an unknown method
         raise UserError(f"{path}, {member}: cannot be read ({error}); get the file again") from None
 
 

@@ -1,4 +1,4 @@
-"""The manifest of a prepared folder, read: what the folder holds and what made it so."""
+"""Read the manifest of a prepared folder: what the folder holds, and how it was made."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def read_manifest(prepared: Path) -> dict[str, Any]:
     """The manifest of a prepared translation corpus.
 
     Raises:
-        UserError: where the folder is not one, or not prepared to the end.
+        UserError: the folder is none, or its preparation was not finished.
     """
     path = prepared / MANIFEST
     manifest = any_manifest(prepared)
@@ -34,19 +34,30 @@ def read_manifest(prepared: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not the manifest of a prepared corpus") from None
     if found not in (1, FORMAT):
         raise UserError(
-            f"{path}: of format {found}, not {FORMAT}; install the version of tiednmt that wrote it"
+            f"{path}: format {found}, not {FORMAT}; install the version of tiednmt that wrote it"
         )
     _require_form(path, manifest)
     return {"format": found, **manifest}
 
 
-# parts that are objects, and what their values are
+# parts that are objects, and the type of their values
 _PARTS = {"options": object, "vocabulary": object, "subsets": str, "references": int, "files": str}
-_NAME = re.compile(r"[^\W.][\w.+-]*")  # of a language or a subset, in the name of a file
+_NAME = re.compile(r"[^\W.][\w.+-]*")  # of a language or a subset, as part of a file name
+# files that a prepared folder has beside those of its subsets, and parts of the training text
+_TAKEN = re.compile(r"vocab|words|codes|sentencepiece|dict|shared-units|train\.\d+")
+
+
+def subset_fault(name: str) -> str | None:
+    """Why a subset of a prepared folder cannot have this name; None if it can."""
+    if not _NAME.fullmatch(name):
+        return "a NAME has letters, digits and any of _.+-, and begins with a letter, a digit or _"
+    if _TAKEN.fullmatch(name):
+        return "the prepared folder has files of this name; choose another NAME"
+    return None
 
 
 def _require_form(path: Path, manifest: dict[str, Any]) -> None:
-    """Refuse parts of other types than they have, and names that lead out of the folder."""
+    """Refuse parts of a wrong type, and names that lead out of the folder."""
     for part, kind in _PARTS.items():
         content = manifest.get(part)
         if content is not None and not (
@@ -55,34 +66,36 @@ def _require_form(path: Path, manifest: dict[str, Any]) -> None:
             raise UserError(f"{path}: {part} is {content!r:.60}; {_AGAIN}")
     for name in (manifest["source"], manifest["target"], *(manifest.get("subsets") or ())):
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise UserError(f"{path}: no name of a language or a subset: {name!r:.60}; {_AGAIN}")
+            raise UserError(
+                f"{path}: not the name of a language or a subset: {name!r:.60}; {_AGAIN}"
+            )
     if not all(0 < number < 1000 for number in (manifest.get("references") or {}).values()):
         raise UserError(f"{path}: references are {manifest['references']!r:.60}; {_AGAIN}")
 
 
 def line_ends(prepared: Path) -> bool:
-    """Whether the ends of lines are tokens of a corpus in one language.
+    """Whether line ends are tokens of a monolingual corpus.
 
-    They are where there is no manifest, that is where fairseq's own command prepared it.
+    Without a manifest they are: then fairseq's own command prepared the corpus.
 
     Raises:
-        UserError: where the manifest is another corpus'.
+        UserError: the manifest is that of another kind of corpus.
     """
     return bool(_of_one_language(prepared, "line_ends", True))
 
 
 def language(prepared: Path) -> str | None:
-    """The language whose rules made the words of a corpus in one language; None: white space did.
+    """The language whose rules tokenised a monolingual corpus; None if white space did.
 
     Raises:
-        UserError: where the manifest is another corpus'.
+        UserError: the manifest is that of another kind of corpus.
     """
     code = _of_one_language(prepared, "language", None)
     return None if code is None else str(code)
 
 
 def _of_one_language(prepared: Path, option: str, default: Any) -> Any:
-    """An option of a corpus in one language; ``default`` where there is no manifest."""
+    """An option of a monolingual corpus; ``default`` if there is no manifest."""
     path = prepared / MANIFEST
     manifest = any_manifest(prepared)
     if manifest is None:
@@ -90,14 +103,14 @@ def _of_one_language(prepared: Path, option: str, default: Any) -> Any:
     try:
         return manifest["options"][option]
     except (KeyError, TypeError):
-        raise UserError(f"{path}: not the manifest of a corpus in one language") from None
+        raise UserError(f"{path}: not the manifest of a monolingual corpus") from None
 
 
 def any_manifest(prepared: Path) -> dict[str, Any] | None:
-    """What is in the manifest of a folder, of whatever corpus; None where there is none.
+    """The manifest of a folder, whatever the kind of corpus; None if there is none.
 
     Raises:
-        UserError: it is no object of JSON.
+        UserError: it is not a JSON object.
     """
     path = prepared / MANIFEST
     try:
@@ -112,7 +125,7 @@ def any_manifest(prepared: Path) -> dict[str, Any] | None:
 
 
 def prepared_folder(data: Path) -> Path | None:
-    """The prepared translation corpus that ``data`` is, or is the data-bin of; None if of none."""
+    """The prepared folder of which ``data`` is itself, its data-bin, or a part of that; or None."""
     for folder in (data, data.parent, data.parent.parent):
         if (folder / MANIFEST).is_file() and (folder / "bpe").is_dir():
             return folder
@@ -120,7 +133,7 @@ def prepared_folder(data: Path) -> Path | None:
 
 
 def data_bins(prepared: Path) -> list[Path]:
-    """The folders of a prepared corpus for fairseq: ``data-bin``, or ``data-bin/shard0`` and on.
+    """A prepared corpus's folders for fairseq: ``data-bin``, or ``data-bin/shard0``, ``shard1``, ….
 
     The first has the dictionaries and the held-out sets.
     """
@@ -129,10 +142,10 @@ def data_bins(prepared: Path) -> list[Path]:
 
 
 def reference_file(target: Path, number: int) -> Path:
-    """The raw file of a test set's reference of this number, of which ``target`` is the first."""
+    """The raw file of a test set's reference with this number; ``target`` is the first."""
     return target if number == 1 else target.with_name(f"{target.name}.{number}")
 
 
 def part_folder(prepared: Path, number: int) -> Path:
-    """The folder of one of several parts of the training text, which fairseq calls shards."""
+    """The folder of one part of the training text, which fairseq calls a shard."""
     return prepared / "data-bin" / f"shard{number}"

@@ -1,7 +1,7 @@
-"""Tokens by Moses' rules (sacremoses), and text out of tokens again.
+"""Tokenise by Moses' rules (sacremoses), and turn tokens back into text.
 
-The detokeniser is our own. It decides for every two neighbours whether they touch: by what they
-are, and where quotation marks and apostrophes stand by weighing all of a line's readings. What it
+The detokeniser is our own. It decides for every two neighbouring tokens whether they touch: by
+what they are, and for quotation marks and apostrophes by weighing all readings of the line. What it
 would guess wrong in names, addresses and symbols is marked when the text is tokenised: ``C++``
 becomes ``C ￭+ ￭+``. Ordinary punctuation is never marked.
 """
@@ -19,29 +19,29 @@ from tiednmt.text.writing import CJK_PUNCTUATION, HAN_AND_KANA, UNSPACED_LETTERS
 if TYPE_CHECKING:
     from sacremoses import MosesTokenizer
 
-# Languages with rules in sacremoses that set words apart by spaces. Those of India are left out:
-# their rules are young, and how their text comes back has not been measured.
+# Languages that have rules in sacremoses and separate words by spaces. Those of India are left out:
+# their rules are new, and how well their text is restored has not been measured.
 LANGUAGES = frozenset(
     re.findall(r"\w+", "ca cs de el en es et fi fr ga hu is it lt lv nl pl pt ro ru sk sl sv tdt")
 )
 
 JOINER = "￭"  # on the side of a token that touches its neighbour
 
-# A word is looked at for joiners if it holds a symbol other than these, or is an address. These
-# are set by the rules below: corpora put spaces before them carelessly, and tidying that is good.
+# A word may need joiners if it has a symbol other than these, or is an address. These are placed by
+# the rules below: corpora are careless with spaces before them, so tidying that is an improvement.
 _UNUSUAL = re.compile(r"[^\w\s.,\-'\"();!&#?:`%$=/“„–”’‘«»°]|(?<=\w)#")
 _ADDRESS = re.compile(r"://|\bwww\.|\.\.[^\W_]")
 _ONLY_AT = re.compile(r"@+")
 
 
 class MosesTokeniser:
-    """Normalised lines to tokens.
+    """Splits normalised lines into tokens.
 
     Args:
-        language: a code, whose rules for apostrophes and abbreviations are used where sacremoses
-            has any.
-        joiners: mark what :func:`detokenise` would not restore, and keep words whole at soft
-            hyphens, joiners of zero width and combining marks.
+        language: a language code; its rules for apostrophes and abbreviations are used if
+            sacremoses has any.
+        joiners: mark what :func:`detokenise` would not restore, and do not split words at soft
+            hyphens, zero-width joiners and combining marks.
     """
 
     def __init__(self, language: str, joiners: bool = True):
@@ -74,7 +74,7 @@ def _moses(language: str, joiners: bool) -> MosesTokenizer:
 
 
 def _split_off(within: str) -> str:
-    """A pattern of what is a token by itself: a symbol with what belongs to it, as emoji have."""
+    """A pattern for tokens of their own: a symbol and its modifiers, such as those of emoji."""
     more = (
         r"[\u0300-\u036f\u20d0-\u20ff\ufe00-\ufe0f\U0001f1e6-\U0001f1ff\U0001f3fb-\U0001f3ff"
         r"\U000e0020-\U000e007f]"
@@ -84,10 +84,10 @@ def _split_off(within: str) -> str:
 
 @cache
 def _within_words() -> str:
-    """Characters that sacremoses tears words apart at though they are part of them.
+    """Characters at which sacremoses splits words although they belong to them.
 
-    Combining marks, characters that only format, ½ and the like, and letters that its tables lack;
-    not letters of scripts without spaces.
+    These are combining marks, format characters, ½ and the like, and letters that its tables lack,
+    but not letters of scripts without spaces.
     """
     kinds = ("Cf", "Mn", "Mc", "No", "Lu", "Ll", "Lt", "Lm", "Lo")
     unspaced = re.compile(f"[{UNSPACED_LETTERS}]")
@@ -100,7 +100,7 @@ def _within_words() -> str:
 
 
 def _ranges(characters: str) -> str:
-    """The inside of a character class, short."""
+    """The characters as ranges inside a character class, which is short."""
     numbers = sorted(set(map(ord, characters)))
     starts = [b for a, b in zip([-2, *numbers], numbers, strict=False) if b != a + 1]
     ends = [a for a, b in zip(numbers, [*numbers[1:], -2], strict=True) if b != a + 1]
@@ -110,7 +110,7 @@ def _ranges(characters: str) -> str:
 
 
 def _marked(line: str, tokens: list[str], language: str) -> list[str]:
-    """The tokens with joiners in the words that need them."""
+    """The tokens, with joiners in the words that need them."""
     together = touching(tokens, language)
     marked, start = list(tokens), 0
     for word in line.split():
@@ -129,7 +129,7 @@ def _marked(line: str, tokens: list[str], language: str) -> list[str]:
 
 
 def _mark(tokens: list[str], place: int) -> None:
-    """Join the token at ``place`` with the one before it; the mark goes to a symbol, if one is."""
+    """Join the token at ``place`` to the one before it, with the mark on a symbol if possible."""
     if tokens[place][0].isalnum():
         tokens[place - 1] += JOINER
     else:
@@ -140,7 +140,7 @@ def _mark(tokens: list[str], place: int) -> None:
 
 
 def detokenise(tokens: Sequence[str], language: str) -> str:
-    """Text out of tokens."""
+    """Turn tokens back into text."""
     bare = [token.strip(JOINER) or token for token in tokens]
     together = touching(bare, language)
     text = bare[:1]
@@ -172,8 +172,8 @@ _ELIDING = ("fr", "it", "ga")
 
 
 def touching(tokens: Sequence[str], language: str) -> list[bool]:
-    """Whether each token touches the one before it, by the rules alone; the first: False."""
-    before, after = [False] * len(tokens), [False] * len(tokens)  # touches what is before, after it
+    """Whether each token touches the one before it, by the rules alone; False for the first."""
+    before, after = [False] * len(tokens), [False] * len(tokens)  # touches the token before, after
     for place, token in enumerate(tokens):
         if token in _MARKS or not (token[0].isalnum() and token[-1].isalnum()):
             _set_symbol(tokens, place, language, before, after)
@@ -191,7 +191,7 @@ def touching(tokens: Sequence[str], language: str) -> list[bool]:
 def _set_symbol(
     tokens: Sequence[str], place: int, language: str, before: list[bool], after: list[bool]
 ) -> None:
-    """What a token that is no plain word does, quotation marks apart."""
+    """Set what a token touches if it is not a plain word; quotation marks are set elsewhere."""
     token = tokens[place]
     previous = tokens[place - 1] if place else ""
     following = tokens[place + 1] if place + 1 < len(tokens) else ""
@@ -233,7 +233,7 @@ def _set_symbol(
 def _set_ampersand(
     tokens: Sequence[str], place: int, before: list[bool], after: list[bool]
 ) -> None:
-    """``M & S`` are initials and touch; so are those with an entity of XML in between."""
+    """Set what an ampersand touches: initials, as in ``M&S``, and the parts of an XML entity."""
     entity = re.match(r"(amp|apos|gt|lt|quot|# ?\d+) ;", " ".join(tokens[place + 1 : place + 4]))
     end = place + (len(entity[0].split()) if entity else 0)
     for inside in range(place, end):
@@ -248,7 +248,7 @@ def _is_case_ending(previous: str, following: str) -> bool:
 
 
 def _is_tail(tokens: Sequence[str], place: int, before: Sequence[bool]) -> bool:
-    """Whether this is what follows a closed quotation or bracket: ``-Banner`` after ``„X“``."""
+    """Whether the token continues a closed quotation or bracket, as ``-Banner`` does ``„X“``."""
     token, previous = tokens[place], tokens[place - 1]
     closed = previous == ")" or (previous in _DOUBLE and before[place - 1])
     return len(token) > 1 and token[0] == "-" and token[1].isalnum() and closed
@@ -260,7 +260,7 @@ _DOUBLE = ('"', "„", "“", "”", "«", "»", "``", "''")
 _FAMILIES = (('"', "``", "''"), ("„", "“", "”"), ("«", "»"), ("'", "`"), ("‚", "‘", "’"))
 _MARKS = frozenset(mark for family in _FAMILIES for mark in family)
 _SINGLE = ("'", "`", "‘", "’", "‚")
-_WITH_APOSTROPHES = ("az", "be", "tr", "uk", "uz")  # which they write before endings, in words
+_WITH_APOSTROPHES = ("az", "be", "tr", "uk", "uz")  # languages that write them within words
 _SUFFIXES = ("s", "t", "m", "re", "ve", "ll", "d", "n")
 _SHORTENED = re.compile(r"em|til|tis|twas|cause|bout|round|\d\ds", re.IGNORECASE)
 _PAUSE = re.compile(r"[.,!?]+")
@@ -274,7 +274,7 @@ _NEVER = 9.0
 
 
 def _set_marks(tokens: Sequence[str], language: str, before: list[bool], after: list[bool]) -> None:
-    """Which side of each quotation mark touches: that of the line's least unlikely reading."""
+    """Set which side of each quotation mark touches, by the most likely reading of the line."""
     for family in _FAMILIES:
         places = [place for place, token in enumerate(tokens) if token in family]
         if not places or (language == "fr" and family == ("«", "»")):
@@ -296,12 +296,17 @@ def _set_marks(tokens: Sequence[str], language: str, before: list[bool], after: 
 def _likely_roles(
     tokens: Sequence[str], places: Sequence[int], language: str, opened: bool
 ) -> list[str]:
-    """The cheapest sequence of roles, found in one walk over the marks (Viterbi).
+    """The cheapest sequence of roles, found in one pass over the marks (Viterbi).
 
-    ``opened``: whether a quotation has begun before the first of them.
+    Args:
+        tokens: of the line.
+        places: of the marks among them.
+        language: of the line.
+        opened: whether a quotation begins before the first mark.
     """
-    paths: dict[bool, tuple[float, list[str]]] = {opened: (0.0, [])}  # within one or not → the best
-    if places[0] == 0:  # as in dialogue; or it goes on in the next paragraph and is not closed
+    # within a quotation or not → the cheapest path there
+    paths: dict[bool, tuple[float, list[str]]] = {opened: (0.0, [])}
+    if places[0] == 0:  # as in dialogue; it may continue in the next paragraph and not be closed
         letter = tokens[0] in _SINGLE and tokens[1:2] and tokens[1] in _SUFFIXES  # 's avonds
         paths, places = {True: (0.0, [_OPEN]), False: (0.0 if letter else 0.6, [_OPEN])}, places[1:]
     for place in places:
@@ -317,7 +322,7 @@ def _likely_roles(
 
 
 def _costs(tokens: Sequence[str], place: int, within: bool, language: str) -> dict[str, float]:
-    """What each role of the mark at ``place`` costs, ``within`` a quotation or not."""
+    """The cost of each role of the mark at ``place``, ``within`` a quotation or outside."""
     token = tokens[place]
     previous = tokens[place - 1] if place else ""
     following = tokens[place + 1] if place + 1 < len(tokens) else ""
@@ -341,12 +346,12 @@ def _costs(tokens: Sequence[str], place: int, within: bool, language: str) -> di
         opening += 0.5 * (_TRAILING in costs) + 0.5 * ending + 0.5 * shortened
         closing += 0.2 * (_INSIDE in costs and ending) + 0.5 * shortened
     elif previous[:1].isupper() and previous[-1] == "s":
-        closing -= 0.2  # where nothing is open: the Lakers" game, a slip for s'
+        closing -= 0.2  # if none is open: the Lakers" game, a typo for s'
     return {**costs, _OPEN: opening, _CLOSE: closing}
 
 
 def _as_apostrophe(previous: str, following: str, language: str) -> dict[str, float]:
-    """What the roles of an apostrophe cost, those that it can have."""
+    """The cost of each role that an apostrophe can have."""
     costs: dict[str, float] = {}
     if _SHORTENED.fullmatch(following):  # 'em, '90s
         costs[_LEADING] = 0.1
@@ -360,7 +365,7 @@ def _as_apostrophe(previous: str, following: str, language: str) -> dict[str, fl
 
 
 def _cost_inside(previous: str, following: str, language: str) -> float:
-    """Of an apostrophe between two words; where Moses keeps contractions whole, it is none."""
+    """The cost of an apostrophe inside a word; it is high where Moses would not have split it."""
     if language in ("en", *_ELIDING) and following[:1].isalpha():
         return 0.1 if following in _SUFFIXES and following != "n" else 2.0
     if following in _SUFFIXES or previous in _SUFFIXES or len(previous) == 1:

@@ -1,9 +1,9 @@
-"""What is changed in a line before anything else: only what a reader would not see.
+"""Normalise a line before all other steps, changing only what a reader would not see.
 
-Unicode NFC, white space of any kind to single spaces, control characters removed and, where Moses'
-rules are to work on the line, the typographic apostrophe inside a word to the ASCII one (corpora
-mix the two in the same words). The Moses punctuation normaliser is left out: it rewrites quotation
-marks and numbers, which the raw references of a test set keep.
+Text is put into Unicode NFC, any white space becomes a single space, and control characters are
+removed. For Moses' rules, the typographic apostrophe inside a word becomes the ASCII one, since
+corpora mix the two in the same words. The Moses punctuation normaliser is not used: it rewrites
+quotation marks and numbers, which the raw references of a test set keep.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def normalise(line: str, steps: Collection[str] = STEPS) -> str:
-    """``line`` with single spaces, and after ``steps``: those of ``STEPS`` that are to be taken."""
+    """``line`` with single spaces and after ``steps``, which are some of ``STEPS``."""
     if NFC in steps:
         line = unicodedata.normalize("NFC", line)
     line = " ".join(line.split())
@@ -32,5 +32,5 @@ def normalise(line: str, steps: Collection[str] = STEPS) -> str:
 
 
 def apostrophe_of(typographic: int, ascii: int) -> str:
-    """The apostrophe that a text is written with, by how often it has each inside a word."""
+    """The usual apostrophe of a text, by how often it has each kind inside a word."""
     return "’" if typographic > ascii else "'"

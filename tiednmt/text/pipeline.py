@@ -1,7 +1,7 @@
-"""Raw text to subword units and back: the one definition that preparing and scoring share.
+"""From raw text to subword units and back: the one definition that preparing and scoring share.
 
-Raw line → normalised → tokens (Moses' rules) → subword units (subword-nmt), and the same way back.
-With sentencepiece there are no tokens: the model works on the normalised line.
+Raw line → normalised line → tokens (Moses' rules) → subword units (subword-nmt), and the same way
+back. With sentencepiece there are no tokens: the model works on the normalised line.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from tiednmt.text.subwords import BytePairs, SentencePiece, escape
 
 BPE, SENTENCEPIECE = SEGMENTATIONS = ("bpe", "sentencepiece")
 PACKAGES = {BPE: "subword-nmt", SENTENCEPIECE: "sentencepiece"}
-SETTINGS = "settings.json"  # in a folder that holds a pipeline and nothing else
+SETTINGS = "settings.json"  # in a folder that holds only a pipeline
 VERSION = 2
-# 1, of folders prepared before: no joiners and escapes; sentencepiece had ASCII apostrophes and no
-# threshold
+# Version 1, of older folders, has no joiners and no escapes; with sentencepiece, it makes
+# apostrophes ASCII and has no threshold.
 
 
 @dataclass(frozen=True)
 class TextSettings:
-    """How the text of a language pair is made into units, as a manifest says it.
+    """How the text of a language pair is segmented into units, as the manifest records it.
 
     Attributes:
         source: code of the source language.
@@ -39,9 +39,9 @@ class TextSettings:
         segmentation: ``bpe`` (Moses' tokens, subword-nmt) or ``sentencepiece`` (raw lines).
         threshold: units seen fewer times than this in a language's training text are split
             further in that language.
-        apostrophes: by language, the one that its text is written with inside of words: where
-            Moses' rules need the ASCII one, it is put back.
-        version: of this definition. A folder is read by the one that it was prepared with.
+        apostrophes: for each language, the usual apostrophe inside words. Where Moses' rules need
+            the ASCII one, the usual one is restored in the output.
+        version: of this definition. A folder is always read by the version it was prepared with.
     """
 
     source: str
@@ -64,12 +64,14 @@ class TextSettings:
 
     @classmethod
     def from_manifest(cls, manifest: Mapping[str, Any], path: Path) -> TextSettings:
-        """The settings of a manifest, of this format or of the one before.
+        """The settings in a manifest of the current or the previous format.
 
-        ``path``: names the manifest, for the error.
+        Args:
+            manifest: its content.
+            path: of the manifest, for the error message.
 
         Raises:
-            UserError: where it says something else than it can.
+            UserError: a value is not one that a manifest can have.
         """
         if manifest.get("format") == 1:
             options = manifest["options"]
@@ -100,7 +102,7 @@ class TextSettings:
         if not 1 <= text["version"] <= VERSION:
             raise UserError(
                 f"{path}: prepared by a later version of tiednmt (text {text['version']});"
-                " install that or prepare the corpus again"
+                " install that version, or prepare the corpus again"
             )
         apostrophes = text.get("apostrophes", {})
         if not isinstance(apostrophes, dict):
@@ -109,27 +111,27 @@ class TextSettings:
 
 
 def _not_a_manifest(path: Path, name: str, value: object) -> UserError:
-    return UserError(f"{path}: {name} {value!r}: not what a prepared corpus has; prepare it again")
+    return UserError(f"{path}: {name} {value!r}: not valid in a prepared corpus; prepare it again")
 
 
 def segmentation_for(*languages: str) -> str:
-    """What suits languages: ``bpe`` where Moses has rules for all of them, else sentencepiece."""
+    """What suits the languages: ``bpe`` if Moses has rules for all of them, else sentencepiece."""
     return BPE if moses.LANGUAGES.issuperset(map(base_language, languages)) else SENTENCEPIECE
 
 
 def base_language(code: str) -> str:
-    """``pt`` of ``pt_BR``: what rules go by."""
+    """The language without its region, which selects the rules: ``pt`` of ``pt_BR``."""
     return code.split("_")[0].lower()
 
 
 class TextPipeline:
     """Encodes and decodes the two languages of a prepared folder.
 
-    Cheap to make and to pickle: tokenisers and subword models are loaded at first use.
+    It is cheap to make and to pickle: tokenisers and subword models are loaded at first use.
 
     Args:
-        settings: what is done.
-        folder: the ``bpe`` folder, with ``codes`` of subword-nmt or ``sentencepiece.model``, and
+        settings: how text is segmented.
+        folder: the ``bpe`` folder, with subword-nmt's ``codes`` or ``sentencepiece.model``, and
             with ``vocab.<language>``.
     """
 
@@ -142,7 +144,7 @@ class TextPipeline:
         """The pipeline of a prepared folder, read from its manifest.
 
         Raises:
-            UserError: where the folder is not a prepared one.
+            UserError: the folder is not a prepared one.
         """
         prepared = Path(prepared)
         settings = TextSettings.from_manifest(read_manifest(prepared), prepared / MANIFEST)
@@ -153,7 +155,7 @@ class TextPipeline:
         """The pipeline that :meth:`save` wrote into a folder.
 
         Raises:
-            UserError: where the folder is not one of those.
+            UserError: the folder is not one of those.
         """
         path = Path(folder) / SETTINGS
         try:
@@ -165,7 +167,7 @@ class TextPipeline:
         return cls(TextSettings.from_manifest({"text": settings}, path), path.parent)
 
     def save(self, folder: Path) -> None:
-        """Write all that makes this pipeline into a folder, which is made."""
+        """Write everything that this pipeline needs into a new folder."""
         folder.mkdir(parents=True)
         for file in self.files:
             shutil.copyfile(file, folder / file.name)
@@ -176,7 +178,7 @@ class TextPipeline:
 
     @property
     def files(self) -> list[Path]:
-        """What it reads: all that is needed to make it again elsewhere."""
+        """The files it reads: all that is needed to make it again elsewhere."""
         model = "sentencepiece.model" if self._on_raw_lines else "codes"
         needs_vocabularies = not self._on_raw_lines or self.settings.version > 1
         vocabularies = [f"vocab.{code}" for code in self.languages] if needs_vocabularies else []
@@ -194,7 +196,7 @@ class TextPipeline:
 
     @property
     def languages(self) -> tuple[str, str]:
-        """Both, the source first."""
+        """The source and the target language."""
         return self.source, self.target
 
     def encode(self, line: str, language: str) -> str:
@@ -205,7 +207,7 @@ class TextPipeline:
         """Space-separated subword units → raw text.
 
         Raises:
-            UserError: where marks of subword segmentation are left in the outcome.
+            UserError: marks of subword segmentation remain in the text.
         """
         if self._on_raw_lines:
             return self._sentencepieces[language].join(units)
@@ -213,39 +215,39 @@ class TextPipeline:
         return self._with_apostrophes(text, language)
 
     def tokenise(self, line: str, language: str) -> str:
-        """Raw line → normalised, space-separated tokens (no tokens with sentencepiece)."""
+        """Raw line → space-separated tokens; with sentencepiece, the normalised line, escaped."""
         line = self.normalise(line)
         if self._on_raw_lines:
             return escape(line) if self.settings.version > 1 else line
         return self._tokenisers[language](line)
 
     def segment(self, tokens: str, language: str) -> str:
-        """Tokens, as :meth:`tokenise` returns them → space-separated subword units."""
+        """What :meth:`tokenise` returns → space-separated subword units."""
         if self._on_raw_lines:
             return self._sentencepieces[language].segment(tokens)
         return self._byte_pairs[language].segment(tokens)
 
     def normalise(self, line: str) -> str:
-        """Raw line → its normalised form, without control characters and extra white space."""
+        """Raw line → its normalised form, without control characters or extra white space."""
         return normalise.normalise(line, self.settings.normalisation)
 
     def as_written(self, line: str, language: str) -> str:
-        """A raw line in the form that :meth:`decode` returns: that of a perfect translation."""
+        """A raw line in the form that :meth:`decode` returns for a perfect translation."""
         return self._with_apostrophes(self.normalise(line), language)
 
     @property
     def characters(self) -> list[str]:
-        """Units that are single characters, where the subword model knows them all."""
+        """Single-character units, if the subword model lists them all; else an empty list."""
         pieces = self._sentencepieces[self.source].pieces if self._on_raw_lines else []
         return [piece for piece in pieces if len(piece) == 1]
 
     def load_tokenisers(self) -> None:
-        """Load the tokenisers now and not at first use."""
+        """Load the tokenisers now instead of at first use."""
         if not self._on_raw_lines:
             _ = self._tokenisers
 
     def load_tools(self) -> None:
-        """Load tokenisers and subword models now and not at first use."""
+        """Load tokenisers and subword models now instead of at first use."""
         for language in self.languages:
             self.decode(self.encode("", language), language)
 

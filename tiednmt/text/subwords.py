@@ -1,9 +1,9 @@
-"""Subword units: tokens of subword-nmt's byte-pair encoding, or lines of sentencepiece."""
+"""Subword units: of tokens by subword-nmt's byte-pair encoding, or of lines by sentencepiece."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 SEPARATOR = "@@"
 SENTENCEPIECE_SPACE = "▁"
-CACHED_WORDS = 100_000  # of each language, about 30 MB
+CACHED_WORDS = 100_000  # per language, about 30 MB
 
-MARKED_LINES = 0.1  # a text of which more have marks is segmented
+MARKED_LINES = 0.1  # a text with a larger share of lines with marks counts as segmented
 
 _MERGE = re.compile(r"@@( |$)")
 _ANY_MARK = re.compile(rf"{SEPARATOR}(?= |$)|{SENTENCEPIECE_SPACE}")
-_RESERVED = frozenset(("<s>", "<pad>", "</s>", "<unk>"))  # what fairseq takes for its own
-_ESCAPE = "\uf581"  # a character of private use: no text has it
+_RESERVED = frozenset(("<s>", "<pad>", "</s>", "<unk>"))  # fairseq's special symbols
+_ESCAPE = "\uf581"  # a private-use character, which ordinary text does not have
 _ESCAPED = {SENTENCEPIECE_SPACE: _ESCAPE + "1", _ESCAPE: _ESCAPE + "0"}
 _TO_ESCAPE = re.compile(f"[{SENTENCEPIECE_SPACE}{_ESCAPE}]")
 _TO_UNESCAPE = re.compile(f"{_ESCAPE}([01])")
 
 
 class _BoundedCache(dict[str, tuple[str, ...]]):
-    """The units of words seen of late: forgets all when full, so that memory is bounded."""
+    """The units of recent words. It is emptied when it is full, so that memory is bounded."""
 
     def __setitem__(self, word: str, units: tuple[str, ...]) -> None:
         if len(self) >= CACHED_WORDS:
@@ -37,15 +37,15 @@ class _BoundedCache(dict[str, tuple[str, ...]]):
 
 
 class BytePairs:
-    """Tokens to units of one language and back, by codes of subword-nmt.
+    """Tokens to units of one language and back, by the merges (codes) of subword-nmt.
 
     Args:
-        codes: the merges.
-        vocabulary: the language's units and how often each was seen.
-        threshold: units seen fewer times are split further.
+        codes: the file of merges.
+        vocabulary: the file of the language's units and their counts.
+        threshold: units with a lower count are split further.
 
     Raises:
-        UserError: where a file is missing or damaged.
+        UserError: a file is missing or damaged.
     """
 
     def __init__(self, codes: Path, vocabulary: Path, threshold: int):
@@ -57,10 +57,10 @@ class BytePairs:
 
     @staticmethod
     def join(units: str) -> str:
-        """And back.
+        """Space-separated units → space-separated tokens.
 
         Raises:
-            UserError: where marks of segmentation are left.
+            UserError: marks of segmentation remain.
         """
         tokens = _MERGE.sub("", units.strip())
         _refuse_mark(SEPARATOR, tokens)
@@ -68,10 +68,10 @@ class BytePairs:
 
 
 def load_codes(codes: Path, vocabulary: set[str] | None = None) -> BPE:
-    """The segmenter of a file of merges, for units of ``vocabulary`` alone where it is given.
+    """The segmenter of a file of merges; if ``vocabulary`` is given, it yields only those units.
 
     Raises:
-        UserError: where the file is missing or damaged.
+        UserError: the file is missing or damaged.
     """
     from subword_nmt.apply_bpe import BPE
 
@@ -80,8 +80,8 @@ def load_codes(codes: Path, vocabulary: set[str] | None = None) -> BPE:
             segmenter = BPE(file, separator=SEPARATOR, vocab=vocabulary)
     except FileNotFoundError:
         raise _no_such_file(codes) from None
-    except (ValueError, IndexError, SystemExit):  # it ends the process at a line that is no merge
-        raise _damaged(codes, "no merges of subword-nmt") from None
+    except (ValueError, IndexError, SystemExit):  # subword-nmt exits at a line that is no merge
+        raise _damaged(codes, "not merges of subword-nmt") from None
     segmenter.cache = _BoundedCache()
     return segmenter
 
@@ -95,20 +95,20 @@ def _read_vocabulary(path: Path, threshold: int) -> set[str]:
     except FileNotFoundError:
         raise _no_such_file(path) from None
     except ValueError:
-        raise _damaged(path, "no units with their counts") from None
+        raise _damaged(path, "not units with their counts") from None
 
 
 class SentencePiece:
     """Lines to pieces and back.
 
     Args:
-        model: a file of sentencepiece.
-        vocabulary: a language's pieces and how often each was seen; None lets it have all.
-        threshold: pieces seen fewer times are split further, but for single characters.
-        escapes: let ``▁`` in raw text come back, by a character of private use in its place.
+        model: the file of sentencepiece's model.
+        vocabulary: the file of a language's pieces and their counts; None allows all pieces.
+        threshold: pieces with a lower count are split further, except single characters.
+        escapes: restore ``▁`` in raw text; a private-use character stands for it.
 
     Raises:
-        UserError: where a file is missing or damaged.
+        UserError: a file is missing or damaged.
     """
 
     def __init__(
@@ -125,9 +125,9 @@ class SentencePiece:
         try:
             self._processor = SentencePieceProcessor(model_file=str(model))
         except (RuntimeError, OSError):
-            raise _damaged(model, "no model of sentencepiece") from None
+            raise _damaged(model, "not a model of sentencepiece") from None
         self._escapes = escapes
-        self._parts: dict[str, list[str]] = {}  # of pieces that are not to be used
+        self._parts: dict[str, list[str]] = {}  # what pieces that may not be used are split into
         if escapes:
             self._parts = {piece: list(piece) for piece in _RESERVED}
         if vocabulary is not None:
@@ -135,71 +135,84 @@ class SentencePiece:
 
     @property
     def pieces(self) -> list[str]:
-        """All pieces of the model, the first merged first and single characters at the end."""
+        """All pieces of the model in the order of the merges, single characters at the end."""
         return [self._processor.id_to_piece(i) for i in range(self._processor.get_piece_size())]
 
     def segment(self, line: str) -> str:
-        """A line, escaped, → space-separated pieces, none of which fairseq takes for its own."""
+        """An escaped line → space-separated pieces, none of them a special symbol of fairseq."""
         pieces: list[str] = self._processor.encode(line, out_type=str)
         if not self._parts.keys().isdisjoint(pieces):
             pieces = [part for piece in pieces for part in self._parts.get(piece, [piece])]
         return " ".join(pieces)
 
     def _split_all_but(self, vocabulary: set[str]) -> None:
-        """Use no pieces of several characters but these.
-
-        A piece is split into two others, those that were merged first, as often as is needed.
-        """
-        rank = {piece: 0 if len(piece) == 1 else i for i, piece in enumerate(self.pieces)}
-
-        def split(piece: str) -> list[str]:
-            if len(piece) == 1 or piece in vocabulary:
-                return [piece]
-            halves = [
-                (piece[:middle], piece[middle:])
-                for middle in range(1, len(piece))
-                if piece[:middle] in rank and piece[middle:] in rank
-            ]
-            if not halves:
-                return list(piece)
-            one, other = min(halves, key=lambda pair: max(rank[pair[0]], rank[pair[1]]))
-            return split(one) + split(other)
-
-        for piece in rank:
+        """Split all pieces of several characters that are not in ``vocabulary``."""
+        ranks = merge_ranks(self.pieces)
+        for piece in ranks:
             if len(piece) > 1 and piece not in vocabulary and piece not in _RESERVED:
-                self._parts[piece] = split(piece)
+                self._parts[piece] = split_piece(piece, ranks, vocabulary)
 
     def join(self, units: str) -> str:
-        """And back.
+        """Space-separated pieces → a line.
 
         Raises:
-            UserError: where marks of segmentation are left.
+            UserError: marks of segmentation remain.
         """
         text = str(self._processor.decode_pieces(units.split())).strip()
         _refuse_mark(SENTENCEPIECE_SPACE, text)
         return unescape(text) if self._escapes else text
 
 
+def merge_ranks(pieces: Sequence[str]) -> dict[str, int]:
+    """When each piece of a model was merged; single characters come first, with rank 0.
+
+    Args:
+        pieces: all pieces, in the order of the model.
+    """
+    return {piece: 0 if len(piece) == 1 else i for i, piece in enumerate(pieces)}
+
+
+def halves(piece: str, ranks: Mapping[str, int]) -> tuple[str, str] | None:
+    """The two pieces that a piece is split into; None if it cannot be split.
+
+    Of all ways to split it into two pieces, it is the one whose later piece was merged first. New
+    merges must agree with this, or their pieces would be split into others than they were made of.
+    """
+    ways = ((piece[:middle], piece[middle:]) for middle in range(1, len(piece)))
+    known = [way for way in ways if way[0] in ranks and way[1] in ranks]
+    return min(known, key=lambda way: max(ranks[way[0]], ranks[way[1]]), default=None)
+
+
+def split_piece(piece: str, ranks: Mapping[str, int], kept: Collection[str]) -> list[str]:
+    """A piece split into :func:`halves` until all parts are in ``kept`` or single characters."""
+    if piece in kept:
+        return [piece]
+    pair = halves(piece, ranks)
+    if pair is None:
+        return list(piece)
+    return [part for half in pair for part in split_piece(half, ranks, kept)]
+
+
 def looks_segmented(lines: Sequence[str]) -> bool:
-    """Whether a text is split into units: raw text may hold their marks, but in few lines."""
+    """Whether a text is split into units; raw text may also contain the marks, but in few lines."""
     marked = sum(_ANY_MARK.search(line) is not None for line in lines)
     return marked > MARKED_LINES * len(lines)
 
 
 def escape(line: str) -> str:
-    """A line in which ``▁`` is not taken for a space."""
+    """The line with ``▁`` escaped, so that it is not taken for a space."""
     return _TO_ESCAPE.sub(lambda match: _ESCAPED[match[0]], line)
 
 
 def unescape(line: str) -> str:
-    """What :func:`escape` was given."""
+    """The inverse of :func:`escape`."""
     return _TO_UNESCAPE.sub(lambda match: SENTENCEPIECE_SPACE if match[1] == "1" else _ESCAPE, line)
 
 
 def _refuse_mark(mark: str, text: str) -> None:
     if mark in text:
         raise UserError(
-            f"subword marks ({mark}) are left in the text, which would falsify its score: "
+            f"subword marks ({mark}) remain in the text, which would distort its score: "
             f"{text[:100]!r}; pass the units exactly as the model wrote them"
         )
 

@@ -15,7 +15,7 @@ import sacrebleu
 import torch
 
 from tiednmt.errors import UserError
-from tiednmt.files import write_whole
+from tiednmt.files import file_name, write_whole
 from tiednmt.text.lines import read_lines
 from tiednmt.translation.comet import Comet
 from tiednmt.translation.loading import load_translator
@@ -37,7 +37,7 @@ from tiednmt.translation.settings import (
     ScoringOptions,
     Search,
 )
-from tiednmt.translation.systems import file_name, parse_systems, run_name
+from tiednmt.translation.systems import parse_systems, run_name
 from tiednmt.translation.tokenised import TOKENISED_BLEU, tokenised_bleu
 from tiednmt.translation.translator import Translator
 

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from tiednmt.metrics import NOT_WORSE, loss, metric_names, what_was_sampled
-from tiednmt.translation.seeds import mean_and_sd, over_seeds
+from tiednmt.seeds import mean_and_sd, over_seeds
 
 
 def columns(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:

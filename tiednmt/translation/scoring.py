@@ -11,10 +11,10 @@ from sacrebleu.metrics import BLEU, CHRF, TER
 
 from tiednmt.errors import UserError
 from tiednmt.metrics import BETTER
+from tiednmt.seeds import Interval
 from tiednmt.text.pipeline import base_language
 from tiednmt.text.subwords import looks_segmented
 from tiednmt.text.writing import mostly_unspaced
-from tiednmt.translation.seeds import Interval
 from tiednmt.translation.significance import (
     Estimate,
     RunScore,
@@ -97,7 +97,7 @@ class Scoring:
             BLEU(tokenize=self.tokenize)
         except (ImportError, RuntimeError, OSError, SystemExit) as error:
             extra = {"ja-mecab": "ja", "ko-mecab": "ko"}.get(self.tokenize)
-            install = f"pip install 'tiednmt[{extra}]', or " if extra else ""
+            install = f"in a clone: pip install -e '.[{extra}]', or " if extra else ""
             raise UserError(
                 f"--tokenize {self.tokenize}: sacreBLEU cannot load it"
                 f" ({' '.join(str(error).split())[:80]}); {install}give another, such as char"

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiednmt.translation.seeds import Interval
+from tiednmt.seeds import Interval
 
-BLOCKS = 100  # of sentences; the standard error of one pair of runs is known to 7 %
+BLOCKS = 100  # of sentences; the standard error of one pair of runs is known to 7%
 _CONFIDENCE = 0.95
 
 
@@ -50,12 +50,12 @@ class Estimate:
 
     @property
     def interval(self) -> Interval:
-        """Holds the true figure with a confidence of 95 %."""
+        """Holds the true figure with a confidence of 95%."""
         half = self._quantile((1 + _CONFIDENCE) / 2)
         return self.value - half, self.value + half
 
     def not_worse_by(self, better: str) -> float:
-        """A difference is to the worse by at most this, with a confidence of 95 % (one-sided).
+        """A difference is to the worse by at most this, with a confidence of 95% (one-sided).
 
         Below zero: it is to the better by at least as much.
 

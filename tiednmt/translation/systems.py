@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tiednmt.errors import UserError
+from tiednmt.files import file_name
 
 _LONGEST_NAME = 150  # bytes; file systems take 255 with what is added
 
@@ -29,21 +29,32 @@ def parse_systems(texts: Sequence[str]) -> dict[str, list[Run]]:
         UserError: two have one name, or names that give one name of a file.
     """
     systems: dict[str, list[Run]] = {}
-    files: set[str] = set()
+    names: list[str] = []
     for name, paths in map(_named, texts):
+        systems[name] = [_run(path) for path in paths.split(",")]
+        names += [run_name(name, i) for i in range(len(systems[name]))]
+    require_file_names(names)
+    return systems
+
+
+def require_file_names(names: Iterable[str]) -> None:
+    """Refuse names of systems that cannot be told apart in the names of files.
+
+    Raises:
+        UserError: two give one name of a file, or one gives none that a file system takes.
+    """
+    files: set[str] = set()
+    for name in names:
         if not name.isprintable():
             raise UserError(f"{name}: a system's name has no control characters")
-        systems[name] = [_run(path) for path in paths.split(",")]
-        for i in range(len(systems[name])):
-            file = file_name(run_name(name, i))
-            if len(file.encode()) > _LONGEST_NAME:
-                raise UserError(f"{name[:40]}…: too long for the name of a file; write NAME=…")
-            if file in files:
-                raise UserError(
-                    f"two systems are called {file}; write NAME=CHECKPOINT to tell them apart"
-                )
-            files.add(file)
-    return systems
+        file = file_name(name)
+        if len(file.encode()) > _LONGEST_NAME:
+            raise UserError(f"{name[:40]}…: too long for the name of a file; write NAME=…")
+        if file in files:
+            raise UserError(
+                f"two systems are called {file}; write NAME=CHECKPOINT to tell them apart"
+            )
+        files.add(file)
 
 
 def run_name(name: str, i: int) -> str:
@@ -62,8 +73,3 @@ def _named(text: str) -> tuple[str, str]:
 
 def _run(text: str) -> Run:
     return [Path(path) for path in text.split(":")]
-
-
-def file_name(name: str) -> str:
-    """A system's name without what the name of a file should not hold."""
-    return re.sub(r"[^\w.+-]+", "-", name)

@@ -1,7 +1,6 @@
 """Vocabulary surgery on a trained model: trim, extend, join, tie, untie, report.
 
-What a change does to a model's rows is worked out on tensors and dictionaries alone
-(:mod:`~tiednmt.vocabulary.rows`, :mod:`~tiednmt.vocabulary.model`); how units are cut out of text
-is the affair of :mod:`~tiednmt.vocabulary.segmentation`; files are read and written in
-:mod:`~tiednmt.vocabulary.files` alone.
+:mod:`~tiednmt.vocabulary.rows` and :mod:`~tiednmt.vocabulary.model` change a model's rows; they
+work on tensors and dictionaries only. :mod:`~tiednmt.vocabulary.segmentation` changes how text is
+split into units. Only :mod:`~tiednmt.vocabulary.files` reads and writes models.
 """

@@ -1,4 +1,4 @@
-"""What vocabulary surgery can be asked for; standard library only, since options name it."""
+"""The choices of the options; standard library only, so that ``--help`` is fast."""
 
 from __future__ import annotations
 

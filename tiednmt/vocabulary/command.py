@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tiednmt.errors import UserError
+from tiednmt.files import folder_when_whole
 from tiednmt.modes import TYINGS
 from tiednmt.options import Range, positive, seed
 from tiednmt.text.lines import read_lines
-from tiednmt.vocabulary.choices import BOTH, MEAN, ORIGINS, PARTS, SIDES, STARTS
+from tiednmt.vocabulary.choices import (
+    BOTH,
+    MEAN,
+    ORIGINS,
+    PARTS,
+    RANDOM,
+    SIDES,
+    STARTS,
+)
 
 if TYPE_CHECKING:
+    from tiednmt.show.figures import Picture
     from tiednmt.vocabulary.files import Found
 
 MERGES = Range(0, 10**7)
@@ -47,7 +57,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         )
         return made
 
-    trim = command("trim", _trim, "keep the rows that a text needs, or the most frequent ones")
+    trim = command("trim", _trim, "keep only the rows that a text needs, or the most frequent ones")
     trim.add_argument("--text", type=Path, nargs="+", default=[], metavar="FILE", help=_TEXT)
     trim.add_argument(
         "--keep", type=positive, metavar="N", help="also keep the N most frequent units"
@@ -58,35 +68,38 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     trim.add_argument(
         "--translate",
         action="store_true",
-        help="also keep what the model writes for the source text, and compare its translations",
+        help="also keep the units of the model's own translations of the source text, and compare "
+        "the translations of both models",
     )
     trim.add_argument(
         "--no-characters",
         action="store_true",
-        help="drop single characters that do not occur in the text (default: keep them, so that "
-        "any other text can be written)",
+        help="drop single characters that do not occur in the text (default: keep all that the "
+        "model has, so that most other text can still be written)",
     )
 
-    extend = command("extend", _extend, "add rows for further units; the old rows stay unchanged")
+    extend = command("extend", _extend, "add rows for new units; the old rows stay unchanged")
     extend.add_argument("--text", type=Path, nargs="+", default=[], metavar="FILE", help=_TEXT)
     extend.add_argument(
-        "--merges", type=MERGES, default=0, metavar="N", help="number of further merges to learn"
+        "--merges", type=MERGES, metavar="N", help="number of further merges to learn (default: 0)"
     )
     extend.add_argument(
-        "--language", metavar="CODE", help="language of --text, if it is new to the model"
+        "--language",
+        metavar="CODE",
+        help="language of --text, if the model does not know it or the name does not give it",
     )
     extend.add_argument("--pair", metavar="SRC-TGT", help="language pair of the new folder")
     extend.add_argument(
         "--resegment",
         action="store_true",
-        help="use new units in words of the old text, too (default: it is segmented as before)",
+        help="use the new units in words of the old text, too (default: the old text is segmented "
+        "as before)",
     )
     extend.add_argument("--symbols", type=Path, metavar="FILE", help="units, one per line")
     extend.add_argument(
         "--side",
         choices=SIDES,
-        default=BOTH,
-        help="dictionary that gets the symbols (default: %(default)s)",
+        help=f"dictionary that gets the symbols (default: {BOTH})",
     )
     extend.add_argument(
         "--start",
@@ -97,41 +110,47 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     extend.add_argument(
         "--vectors", type=Path, metavar="FILE", help="word vectors as text, for --start vectors"
     )
-    extend.add_argument("--seed", type=seed, default=1, metavar="N", help="seed of --start random")
+    extend.add_argument(
+        "--seed", type=seed, metavar="N", help="seed of --start random (default: 1)"
+    )
 
     join = command(
-        "join", _join, "make one dictionary of two", model=False, output="dictionary to write"
+        "join", _join, "make one joint dictionary of two", model=False, output="dictionary to write"
     )
-    join.add_argument("source", type=Path, metavar="SOURCE-DICT", help="dictionary of the source")
-    join.add_argument("target", type=Path, metavar="TARGET-DICT", help="dictionary of the target")
+    join.add_argument("source", type=Path, metavar="SOURCE-DICT", help="source dictionary")
+    join.add_argument("target", type=Path, metavar="TARGET-DICT", help="target dictionary")
 
-    tie = command("tie", _tie, "make one matrix of several, row by row")
+    tie = command("tie", _tie, "tie matrices of a trained model, row by row")
     tie.add_argument("--tying", choices=TYINGS[1:], required=True, help=_TYING)
     tie.add_argument(
         "--from",
         dest="origin",
         choices=ORIGINS,
         default=MEAN,
-        help="rows of the tied matrix: of the inputs or the output, or their mean by frequency "
-        "(default: %(default)s)",
+        help="origin of the tied rows: the input embeddings, the output embedding, or their mean "
+        "weighted by frequency (default: %(default)s)",
     )
 
     untie = command(
-        "untie", _untie, "give each use of a matrix its own; the model scores as before"
+        "untie",
+        _untie,
+        "give uses of a tied matrix matrices of their own; the model scores as before",
     )
     untie.add_argument("--tying", choices=TYINGS[:-1], required=True, help=_TYING)
 
     told = command(
         "report",
         _report,
-        "show what the rows are used for, and what trimming would cost",
-        output="folder for rows.tsv and report.png",
+        "show how the rows are used, and what trimming would cost",
+        output="new folder for rows.tsv, report.png and report.svg",
     )
     told.add_argument("--text", type=Path, nargs="+", default=[], metavar="FILE", help=_TEXT)
 
 
 _TYING = "tying of the new model"
-_TEXT = "raw text named by its language, such as test.en (with a data-bin alone: segmented text)"
+_TEXT = (
+    "raw text whose name gives its language, such as test.en (with only a data-bin: segmented text)"
+)
 
 
 def _read(args: argparse.Namespace) -> Found:
@@ -155,9 +174,15 @@ def _extend(args: argparse.Namespace) -> None:
 
     if bool(args.text) == (args.symbols is not None):
         raise UserError("give either --text FILE… or --symbols FILE")
-    start = do.start_from(args.start, args.vectors, args.seed)
     if args.symbols is not None:
-        do.extend_by_symbols(_read(args), args.output, args.symbols, start, args.side)
+        _refuse(args, ("merges", "language", "pair", "resegment"), "--text")
+    else:
+        _refuse(args, ("side",), "--symbols")
+    if args.start != RANDOM:
+        _refuse(args, ("seed",), f"--start {RANDOM}")
+    start = do.start_from(args.start, args.vectors, 1 if args.seed is None else args.seed)
+    if args.symbols is not None:
+        do.extend_by_symbols(_read(args), args.output, args.symbols, start, args.side or BOTH)
         return
     pair = None
     if args.pair is not None:
@@ -165,8 +190,18 @@ def _extend(args: argparse.Namespace) -> None:
         if not (source and dash and target):
             raise UserError(f"--pair {args.pair}: write it as en-cs")
         pair = source, target
-    merges, language, resegment = args.merges, args.language, args.resegment
+    merges, language, resegment = args.merges or 0, args.language, args.resegment
     do.extend_by_text(_read(args), args.output, args.text, start, merges, language, pair, resegment)
+
+
+def _refuse(args: argparse.Namespace, names: Sequence[str], only_with: str) -> None:
+    """Refuse the options ``names`` if any was given, since they apply only with ``only_with``."""
+    values = {f"--{name}": getattr(args, name) for name in names}
+    given = [name for name, value in values.items() if value is not None and value is not False]
+    if given:
+        first = ", ".join(given[:-1])
+        listed = f"{first} and {given[-1]} go" if first else f"{given[-1]} goes"
+        raise UserError(f"{listed} with {only_with}")
 
 
 def _join(args: argparse.Namespace) -> None:
@@ -192,9 +227,14 @@ def _report(args: argparse.Namespace) -> None:
     from tiednmt.vocabulary.report import report
     from tiednmt.vocabulary.segmentation import Subwords, language_of
 
+    if args.output is not None:
+        require_new(args.output)
+        draw = _renderer()
     found = _read(args)
     if args.text and not isinstance(found.segmentation, Subwords):
-        raise UserError("--text: there is no segmentation to try; give a prepared folder as --data")
+        raise UserError(
+            "--text: there is no segmentation to trim; give the prepared folder as --data"
+        )
     texts: dict[str, list[str]] = {}
     for path in args.text:
         assert isinstance(found.segmentation, Subwords)
@@ -203,7 +243,16 @@ def _report(args: argparse.Namespace) -> None:
     told = report(found, texts)
     print(told)
     if args.output is not None:
-        require_new(args.output)
-        args.output.mkdir(parents=True)
-        told.write_table(args.output / "rows.tsv")
-        told.draw(args.output / "report.png")
+        with folder_when_whole(args.output) as partial:
+            told.write_table(partial / "rows.tsv")
+            draw([told.picture], partial)
+
+
+def _renderer() -> Callable[[Iterable[Picture], Path], None]:
+    try:
+        from tiednmt.show.pictures import draw
+    except ImportError:
+        raise UserError(
+            "--output: the picture needs matplotlib; pip install 'tiednmt[analysis]' installs it"
+        ) from None
+    return draw

@@ -1,4 +1,4 @@
-"""A larger vocabulary: new rows after the old ones, which stay unchanged, bit for bit."""
+"""A larger vocabulary: new rows follow the old ones, which stay the same, bit for bit."""
 
 from __future__ import annotations
 
@@ -18,26 +18,30 @@ from tiednmt.vocabulary.rows import Rows
 
 logger = logging.getLogger(__name__)
 
-_RIDGE = 1e-3  # of the map from word vectors to rows, times the mean square of the vectors
+# ridge regression from word vectors to rows, as a multiple of the mean square of the vectors
+_RIDGE = 1e-3
 
-Parts = Callable[[str], Sequence[str]]  # a unit → the units it was written with before
+Parts = Callable[[str], Sequence[str]]  # a unit → the units it was split into before
 
 
 @dataclass(frozen=True)
 class Start:
     """How a new row is initialised.
 
-    ``parts``: the mean of the rows of the units that it used to be split into. Its score is then
-    the mean of theirs and never the highest. ``unk``: the row of ``<unk>``, which training never
-    lets win. ``random``: a normal distribution with the spread of the matrix. ``vectors``: word
-    vectors (or the rows of another model), mapped into the matrix by least squares over the common
-    units; units without a vector are initialised from their parts. The bias is that of the parts,
-    or of ``<unk>`` with ``unk``. With an output map, scores are not linear in the rows.
+    - ``parts``: the mean of the rows of the units that the new one used to be split into. Its score
+      is then the mean of theirs, so it never exceeds the highest of theirs. (With an output map,
+      scores are not linear in the rows.)
+    - ``unk``: the row of ``<unk>``, whose score training keeps low.
+    - ``random``: a normal distribution with the standard deviation of the matrix.
+    - ``vectors``: word vectors, or the rows of another model, mapped into the matrix by ridge
+      regression over the common units. Units without a vector are initialised from their parts.
+
+    The bias is the mean of those of the parts; with ``unk``, it is that of ``<unk>``.
 
     Attributes:
         kind: one of :data:`~tiednmt.vocabulary.choices.STARTS`.
-        vectors: by unit, for ``vectors``.
-        seed: of ``random``.
+        vectors: for ``vectors``: the vector of each unit.
+        seed: for ``random``.
     """
 
     kind: str = PARTS
@@ -55,25 +59,26 @@ def extend(
     """The model with further units.
 
     Args:
-        model: to be extended; stays as it is.
-        units: new ones, with their counts; the first come first.
-        parts_of: what each was written with before; unknown ones are taken for ``<unk>``.
-        start: how the rows begin.
-        side: which dictionary, where there are two.
+        model: the model to extend; it is not changed.
+        units: the new units and their counts, in the order of their rows.
+        parts_of: the units that each was split into before; ``<unk>`` stands for unknown ones.
+        start: how the new rows are initialised.
+        side: which dictionary to extend, where there are two.
 
     Raises:
-        UserError: a unit is there already, or none is given.
+        UserError: no unit is given, a unit exists already, or ``side`` names one dictionary of two
+            where there is only one.
     """
     if not units:
-        raise UserError("there are no new units: the text is written in those of the model")
+        raise UserError("there are no new units: the model has all units of the text")
     if side != BOTH and (model.is_joint or model.source is None):
-        raise UserError(f"--side {side}: the model has one dictionary for all; leave --side out")
+        raise UserError(f"--side {side}: the model has only one dictionary; leave --side out")
     of_side = {SOURCE: (True, False), TARGET: (False, True)}.get(side, (True, True))
     sides = of_side if model.source is not None else (True,)
     dictionaries, rows = [], []
     for old, is_extended in zip(model.dictionaries, sides, strict=True):
         new = units if is_extended else {}
-        if model.source is not None and not model.is_joint:  # one that only the other side lacks
+        if model.source is not None and not model.is_joint:  # this side may have some of them
             new = {unit: count for unit, count in new.items() if unit not in old.indices}
         dictionaries.append(_extended(old, new))
         rows.append(_rows(old, list(new), parts_of, start))
@@ -99,7 +104,7 @@ def _rows(old: Dictionary, units: Sequence[str], parts_of: Parts, start: Start) 
 def _starts(
     model: ModelState, start: Start, rows: Sequence[Rows], dictionaries: Sequence[Dictionary]
 ) -> dict[str, dict[int, Tensor]]:
-    """By matrix, the rows that are not made of others."""
+    """By matrix, the rows that are not means of old rows."""
     if start.kind not in (RANDOM, VECTORS):
         return {}
     generator = torch.Generator().manual_seed(start.seed)
@@ -124,15 +129,15 @@ def _starts(
 def _mapped(
     vectors: Mapping[str, Tensor], old: Sequence[str], matrix: Tensor, new: Sequence[str]
 ) -> dict[str, Tensor]:
-    """Rows for the units of ``new`` that have vectors."""
+    """A row for each unit of ``new`` that has a vector."""
     both = [row for row, symbol in enumerate(old) if symbol in vectors]
     if not both:
         raise UserError(
-            "--vectors: no unit of the model has a vector there, so that they cannot be mapped; "
-            "train vectors on text that is segmented like the model's"
+            "--vectors: the file has no vector for any unit of the model, so none can be mapped; "
+            "train the vectors on text that is segmented like the model's"
         )
     wanted = [symbol for symbol in new if symbol in vectors]
-    logger.info("vectors: %d units map %d of %d new ones", len(both), len(wanted), len(new))
+    logger.info("vectors: %d common units map %d of %d new ones", len(both), len(wanted), len(new))
     known = torch.stack([vectors[old[row]].double() for row in both])
     rows = matrix[both].double()
     centre, middle = known.mean(0), rows.mean(0)

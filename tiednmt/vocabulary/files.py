@@ -1,8 +1,9 @@
-"""Models on disk, read and written beside: what was a model folder is one again.
+"""Read models from disk, and write changed ones into new folders.
 
-Of a checkpoint with its prepared folder, all is in one new folder: the checkpoint, the dictionaries
-(``data-bin``), the segmentation (``bpe``, ``manifest.json``) and the raw held-out sets, so that it
-can be used like a prepared folder. A folder gets its name when it is complete.
+A model folder becomes a model folder. From a checkpoint and its prepared folder, one new folder is
+made with the checkpoint, the dictionaries (``data-bin``), the segmentation (``bpe``,
+``manifest.json``) and the raw held-out sets, so that it can be used like a prepared folder. A
+folder gets its name when it is complete.
 """
 
 from __future__ import annotations
@@ -10,27 +11,24 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from fairseq.data import Dictionary
-from fairseq.data.data_utils import infer_language_pair
 from fairseq.models import ARCH_MODEL_REGISTRY
 from omegaconf import OmegaConf
 
 from tiednmt.checkpoints import (
     configuration,
+    data_of,
     plain_options,
     read_checkpoint,
     registered_name,
-    trained_on,
     write_checkpoint,
 )
-from tiednmt.errors import CheckpointError, UserError
+from tiednmt.errors import UserError
 from tiednmt.export.model_folder import read_model_folder, write_model_folder
 from tiednmt.export.reading import is_folder
 from tiednmt.export.trained import TrainedModel
@@ -40,20 +38,17 @@ from tiednmt.tasks.tied_translation import TiedTranslationConfig, TiedTranslatio
 from tiednmt.text.lines import read_lines
 from tiednmt.text.manifest import (
     MANIFEST,
-    data_bins,
-    prepared_folder,
     read_manifest,
     reference_file,
 )
 from tiednmt.text.pipeline import TextPipeline, TextSettings
-from tiednmt.tying import DIGEST, vocabulary_digest
 from tiednmt.vocabulary.model import ModelState
 from tiednmt.vocabulary.moments import Moments
 from tiednmt.vocabulary.segmentation import Segmentation, Subwords, WhiteSpace
 
 CHECKPOINT = "checkpoint.pt"
 _AVERAGES = ("ema", "ema_fp32_params")
-# options of a model that say how it was trained, and of what rows or files
+# options of a model that say how it was trained: which rows, and from which files
 _OF_TRAINING = {
     "train_rows": "",
     "freeze_embeddings": False,
@@ -64,15 +59,16 @@ _OF_TRAINING = {
 
 @dataclass(frozen=True)
 class Found:
-    """A model as it was found.
+    """A model that was read from disk.
 
     Attributes:
         model: what surgery works on.
-        segmentation: from raw text to units; white space where there is no prepared folder.
-        languages: source and target; empty of a language model.
-        path: of the checkpoint or the model folder.
-        origin: all else that is in the checkpoint, or what was read of the folder.
-        prepared: the prepared folder; None where there are dictionaries alone, or a model folder.
+        segmentation: of raw text into units; by white space if there is no prepared folder.
+        languages: source and target; empty for a language model.
+        path: the checkpoint or the model folder.
+        origin: the state of the checkpoint, or what was read from the model folder.
+        prepared: the prepared folder of a checkpoint; None if it has only dictionaries, and for a
+            model folder.
     """
 
     model: ModelState
@@ -84,20 +80,20 @@ class Found:
 
     @property
     def is_folder(self) -> bool:
-        """Whether it is a model folder."""
+        """Whether it is a model folder, not a checkpoint."""
         return isinstance(self.origin, TrainedModel)
 
     @property
     def is_int8(self) -> bool:
-        """Whether it is one with weights in 8 bits."""
+        """Whether it is a model folder with int8 weights."""
         return isinstance(self.origin, TrainedModel) and self.origin.int8
 
     def model_in(self, output: Path) -> Path:
-        """Where the changed model is: what commands take, in the folder that is written."""
+        """The path of the changed model in the folder ``output``, as commands take it."""
         return output if self.is_folder else output / CHECKPOINT
 
     def unit_counts(self) -> tuple[dict[str, int], dict[str, int]] | None:
-        """How often the training text of each side has each unit, where that is known."""
+        """How often the training text of each side has each unit, if known."""
         if not isinstance(self.segmentation, Subwords):
             return None
         vocabularies = self.segmentation.vocabularies
@@ -105,7 +101,7 @@ class Found:
         return source, target
 
     def old_tokens(self, language: str) -> dict[str, int] | None:
-        """The tokens of the training text of a language and their counts, where they are kept."""
+        """The tokens of the training text in a language and their counts, if they were kept."""
         if self.prepared is None or not isinstance(self.segmentation, Subwords):
             return None
         words = self.prepared / "tokenised" / f"words.{language}"
@@ -119,15 +115,15 @@ class Found:
 
 
 def read(path: Path, data: Path | None = None) -> Found:
-    """Read a model of this package, and the dictionaries it was trained with.
+    """Read a model of this package and the dictionaries it was trained with.
 
     Args:
-        path: of a model folder or a checkpoint.
-        data: a prepared folder or a data-bin, of a checkpoint; by default the one it was trained
+        path: a model folder or a checkpoint.
+        data: for a checkpoint, its prepared folder or data-bin; by default the one it was trained
             on.
 
     Raises:
-        UserError: something is missing or damaged, or the dictionaries are another model's.
+        UserError: something is missing or damaged, or the dictionaries belong to another model.
     """
     return _read_folder(path) if is_folder(path, data) else _read_checkpoint(path, data)
 
@@ -156,72 +152,34 @@ def _read_checkpoint(path: Path, data: Path | None) -> Found:
             f"{path}: a model of the architecture {name}, and only those of this package can be "
             "changed; make it one with python -m scripts.convert_checkpoint"
         )
-    data = data or trained_on(path, state)
-    prepared = prepared_folder(data)
-    if prepared is None and not data.is_dir():
-        raise UserError(f"{data}: no such folder; give the prepared folder or data-bin as --data")
-    data_bin = data if prepared is None else data_bins(prepared)[0]
-    translates = "encoder." in "".join(state["model"])
-    languages = _languages(config["task"], data_bin, path) if translates else ()
-    files = [data_bin / f"dict.{language}.txt" for language in languages]
-    dictionaries = [_dictionary(file) for file in files or [data_bin / "dict.txt"]]
-    digest = state["model"].get(DIGEST)
-    if digest is not None and not torch.equal(digest.cpu(), vocabulary_digest(*dictionaries)):
-        raise CheckpointError(
-            f"{path}: was trained on other dictionaries than those in {data_bin}; give the "
-            "prepared folder that it was trained on as --data"
-        )
+    trained = data_of(path, state, data)
+    dictionaries = trained.dictionaries
     model = ModelState(
         architecture=name,
         options=plain_options(config["model"]),
         weights=dict(state["model"]),
-        source=dictionaries[0] if translates else None,
+        source=dictionaries[0] if trained.languages else None,
         target=dictionaries[-1],
         averages={k: dict(w) for k in _AVERAGES if (w := state["extra_state"].get(k))},
     )
     model = replace(model, moments=_moments(path, model, state.get("last_optimizer_state")))
     segmentation: Segmentation = WhiteSpace()
-    if prepared is not None and translates:
-        settings = TextSettings.from_manifest(read_manifest(prepared), prepared / MANIFEST)
-        segmentation = Subwords.read(prepared / "bpe", settings)
-    return Found(model, segmentation, languages, path, state, prepared if translates else None)
-
-
-def _languages(task: Any, data_bin: Path, path: Path) -> tuple[str, str]:
-    source, target = getattr(task, "source_lang", None), getattr(task, "target_lang", None)
-    if source is None or target is None:
-        with suppress(OSError):
-            source, target = infer_language_pair(str(data_bin))
-    if source is None or target is None:
-        names = sorted(file.name.split(".")[1] for file in data_bin.glob("dict.*.txt"))
-        raise UserError(
-            f"{path}: does not say which languages it translates, and {data_bin} has "
-            f"{', '.join(names) or 'none'}; train with --source-lang and --target-lang"
-        )
-    return str(source), str(target)
-
-
-def _dictionary(path: Path) -> Dictionary:
-    try:
-        return Dictionary.load(str(path))
-    except FileNotFoundError:
-        raise UserError(
-            f"{path}: no such dictionary; give the prepared folder or data-bin that the model was "
-            "trained on as --data"
-        ) from None
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"{path}: not a dictionary of fairseq ({error})") from None
+    if trained.prepared is not None:
+        manifest = read_manifest(trained.prepared)
+        settings = TextSettings.from_manifest(manifest, trained.prepared / MANIFEST)
+        segmentation = Subwords.read(trained.prepared / "bpe", settings)
+    return Found(model, segmentation, trained.languages, path, state, trained.prepared)
 
 
 def trained_names(model: ModelState) -> dict[str, torch.Size]:
-    """The parameters that are trained, in the order of the model, with their shapes."""
+    """The shapes of the trained parameters by name, in the order of the model."""
     built = model.build()
     named = built.named_parameters()
     return {name: parameter.shape for name, parameter in named if parameter.requires_grad}
 
 
 def _moments(path: Path, model: ModelState, optimizer: Any) -> Moments | None:
-    """What the optimizer keeps; builds the model, so that what does not fit is found at once."""
+    """The optimizer's state. Builds the model, so that misfits are found before any work."""
     try:
         shapes = trained_names(model)
     except UserError as error:
@@ -242,17 +200,17 @@ def write(
     """Write a changed model into a new folder.
 
     Args:
-        found: what it was before.
-        model: what it is now.
-        output: the folder, which must not be there.
-        segmentation: what goes with it; by default as before.
-        languages: of the folder; by default as before.
+        found: the model before.
+        model: the model after the change.
+        output: the folder, which must not exist.
+        segmentation: its segmentation; by default as before.
+        languages: its languages; by default as before.
 
     Returns:
-        What to know about going on with its training, if something is lost.
+        A message on how to continue training if the optimizer's state is lost, else None.
 
     Raises:
-        UserError: the folder is there, or cannot be written.
+        UserError: the folder exists or cannot be written.
     """
     require_new(output)
     segmentation = segmentation or found.segmentation
@@ -262,7 +220,7 @@ def write(
         return None
     languages = found.languages if languages is None else languages
     ready = _ready_to_train(model)
-    names = list(trained_names(ready))  # loads it: what is written is whole
+    names = list(trained_names(ready))  # builds the model, so what is written can be loaded
     optimizer = None if model.moments is None else model.moments.write(names)
     with folder_when_whole(output) as partial:
         data_bin = partial / "data-bin"
@@ -282,7 +240,7 @@ def write(
         write_checkpoint(partial / CHECKPOINT, state)
     if optimizer is None and before.get("last_optimizer_state"):
         return (
-            "the optimizer's state could not be kept: train on with --finetune-from-model "
+            "the optimizer's state is lost: continue training with --finetune-from-model "
             f"{output / CHECKPOINT}"
         )
     return None
@@ -291,7 +249,7 @@ def write(
 def _write_folder(
     before: TrainedModel, model: ModelState, output: Path, segmentation: Subwords
 ) -> None:
-    """Rows that were in 8 bits and are left keep their bytes; new ones are rounded."""
+    """Write a model folder; int8 rows that are kept have the same bytes, new ones are rounded."""
     assert model.source is not None
     settings = segmentation.settings
     task = TiedTranslationConfig(source_lang=settings.source, target_lang=settings.target)
@@ -314,13 +272,13 @@ def _write_folder(
 
 
 def require_new(output: Path) -> None:
-    """Refuse to write over something."""
+    """Refuse an output that exists."""
     if output.exists():
         raise UserError(f"--output {output}: already exists; choose another name, or remove it")
 
 
 def _ready_to_train(model: ModelState) -> ModelState:
-    """All rows are trained again unless told otherwise, and nothing is read anew."""
+    """The model with options that train all rows and read no files of rows or vectors."""
     options = {name: _OF_TRAINING.get(name, value) for name, value in model.options.items()}
     return replace(model, options=options)
 
@@ -339,7 +297,7 @@ def _state(
     if languages:
         task |= {"source_lang": languages[0], "target_lang": languages[1]}
     extra = {**before["extra_state"], **(model.averages or {})}
-    # another vocabulary has other batches and another loss: what was best is best no longer
+    # another vocabulary has other batches and another loss, so the best value so far means nothing
     extra = {key: value for key, value in extra.items() if key not in ("best", "val_loss")}
     extra["train_iterator"] = {**extra["train_iterator"], "iterations_in_epoch": 0}
     return {
@@ -352,7 +310,7 @@ def _state(
 
 
 def _write_private_units(model: ModelState, data_bin: Path) -> dict[str, str]:
-    """The list of units that have private rows; the option that names it."""
+    """Write the list of units with private rows; returns the option that names the file."""
     name = str(model.options.get("private_units", ""))
     if not name or model.source is None:
         return {}
@@ -377,7 +335,7 @@ def _write_manifest(prepared: Path, settings: TextSettings, folder: Path) -> Non
             if file.is_file():
                 (folder / "raw").mkdir(exist_ok=True)
                 shutil.copyfile(file, folder / "raw" / file.name)
-    # what else it says is of the text that was prepared, and of the files made of it
+    # these describe the prepared text and the files made from it, which the new folder lacks
     gone = ("files", "counts", "vocabulary", "overlap", "originals")
     changed = {key: value for key, value in manifest.items() if key not in gone}
     changed |= {"source": pair[0], "target": pair[1], "subsets": subsets}

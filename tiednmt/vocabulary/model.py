@@ -1,4 +1,4 @@
-"""A trained model as surgery sees it: a state dict, its options, its dictionaries, its moments."""
+"""A trained model as surgery sees it: state dict, options, dictionaries and optimizer moments."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from tiednmt.vocabulary.moments import Moments
 from tiednmt.vocabulary.rows import Rows, with_starts
 
 Weights = dict[str, Tensor]
-Starts = Mapping[str, Mapping[int, Tensor]]  # rows that have a start of their own, by matrix
+Starts = Mapping[str, Mapping[int, Tensor]]  # by matrix, rows that are not means of old rows
 
-LEFT = f"{OURS.output_map}left"  # of the map of low rank: a row per entry
+LEFT = f"{OURS.output_map}left"  # factor of the low-rank map that has a row per entry
 UNITS = "encoder.input_scale.private.units_version"
 OF_SOURCE = (str(OURS.source),)
 OF_TARGET = (OURS.target, str(OURS.output), str(OURS.bias), LEFT)
@@ -31,15 +31,15 @@ OF_TARGET = (OURS.target, str(OURS.output), str(OURS.bias), LEFT)
 
 @dataclass(frozen=True)
 class ModelState:
-    """What there is to operate on; files are read and written elsewhere.
+    """A model to operate on; files are read and written elsewhere.
 
     Attributes:
-        architecture: what it is registered under.
-        options: of the model.
+        architecture: the name it is registered under.
+        options: the model's options.
         weights: its state dict, each matrix once.
         source: the source dictionary; None in a language model.
         target: the target dictionary, or the only one.
-        moments: what the optimizer keeps per parameter; None where training cannot go on.
+        moments: the optimizer's state per parameter; None if training cannot be continued.
         averages: further state dicts of the same model (exponential moving averages), by name.
     """
 
@@ -68,19 +68,19 @@ class ModelState:
 
     @property
     def parameters(self) -> int:
-        """How many it has, shared ones counted once."""
+        """Number of parameters, shared ones counted once."""
         return tie_map_of(self.weights, OURS).total
 
     @property
     def bytes(self) -> int:
-        """Of the weights."""
+        """Size of the weights in bytes."""
         return sum(weight.numel() * weight.element_size() for weight in self.weights.values())
 
     def build(self) -> TiedModel:
-        """The model itself, with its weights.
+        """The model as a module, with its weights.
 
         Raises:
-            UserError: they do not fit the options or the dictionaries.
+            UserError: the weights do not fit the options or the dictionaries.
         """
         read_anew = {"encoder_embed_path": "", "decoder_embed_path": ""}
         if self.options.get("private_units"):  # the weights say which they are
@@ -98,7 +98,7 @@ class ModelState:
         moments: Moments | None,
         **fields: Any,
     ) -> ModelState:
-        """The same with changed weights, averages alike; ``fields`` are set as they are."""
+        """The model after ``change`` of its weights and averages, with ``fields`` replaced."""
         averages = self.averages and {n: change(dict(w)) for n, w in self.averages.items()}
         changed = replace(
             self, weights=change(dict(self.weights)), moments=moments, averages=averages, **fields
@@ -116,13 +116,13 @@ class ModelState:
         dictionaries: tuple[Dictionary, ...],
         starts: Starts | None = None,
     ) -> ModelState:
-        """The model of other dictionaries.
+        """The model with other dictionaries.
 
         Args:
-            source: what the rows of the source dictionary are made of; None in a language model.
-            target: those of the target dictionary.
-            dictionaries: the new ones.
-            starts: of rows that are not made of others, by name of the matrix.
+            source: which old rows the new source rows are made of; None in a language model.
+            target: the same for the target rows.
+            dictionaries: the new dictionaries.
+            starts: by name of the matrix, the rows that are not made of old ones.
         """
         rows = {**dict.fromkeys(OF_SOURCE, source), **dict.fromkeys(OF_TARGET, target)}
         of_names = {name: of for name, of in rows.items() if of is not None}
@@ -154,7 +154,7 @@ class ModelState:
 
 
 def _private_rows(weights: Weights, source: Rows) -> list[tuple[int, int]]:
-    """(new entry, old place) of each private row whose unit is left, the entries ascending."""
+    """(new entry, old place) of each private row whose unit is kept, in order of the entries."""
     places = {entry: place for place, entry in enumerate(weights[UNITS].tolist())}
     left = ((source.origins[e], p) for e, p in places.items() if e in source.origins)
     return sorted(left)
@@ -177,7 +177,7 @@ def _with_private_rows(weights: Weights, source: Rows | None) -> Weights:
 
 
 def dictionary_of(like: Dictionary, entries: Iterable[tuple[str, int]]) -> Dictionary:
-    """A dictionary with the special symbols of another, and these entries and counts behind."""
+    """A dictionary with the special symbols of another, followed by these entries and counts."""
     made = Dictionary(
         bos=like.bos_word, pad=like.pad_word, eos=like.eos_word, unk=like.unk_word
     )  # fmt: skip
@@ -192,7 +192,7 @@ def dictionary_of(like: Dictionary, entries: Iterable[tuple[str, int]]) -> Dicti
 
 
 def units_of(dictionary: Dictionary) -> list[str]:
-    """The entries that are units: no special symbols, nothing that fills it up."""
+    """The entries that are units: neither special symbols nor padding entries."""
     return [
         symbol
         for row, symbol in enumerate(dictionary.symbols)

@@ -1,7 +1,7 @@
-"""What an optimizer keeps of each parameter, by the parameter's name.
+"""An optimizer's state (its moments) by the name of the parameter.
 
-torch's optimizers number their parameters in the order of the model; fairseq's wrapper for half
-precision keeps all in one flat tensor. Both are read here, and written as they were.
+torch's optimizers number the parameters in the order of the model. fairseq's wrapper for half
+precision keeps them all in one flat tensor. Both forms are read here, and written as they were.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from torch import Tensor
 
 from tiednmt.vocabulary.rows import Rows
 
-# What follows the gradient, and is zero in a row that has had none. All else that has a value per
-# row is of the size of its steps: a new row begins with that of the rows it is made of, since with
-# none its first steps would be far longer than theirs.
+# Entries that follow the gradient: zero in a row that has had none. All other entries with a value
+# per row set the size of its steps. A new row takes these from the rows that it is made of: if they
+# started from zero, its first steps would be far longer than theirs.
 _DIRECTIONS = ("exp_avg", "momentum_buffer")
-_BY_COLUMN = ("exp_avg_sq_col",)  # Adafactor's, of all rows together
+_BY_COLUMN = ("exp_avg_sq_col",)  # Adafactor's, over all rows together
 
 State = dict[str, Any]
 
@@ -29,9 +29,9 @@ class Moments:
     """The state of an optimizer.
 
     Attributes:
-        states: by name of the parameter, in the optimizer's order; empty of one that has none yet.
-        shapes: of the parameters.
-        optimizer: the rest of its state dict.
+        states: by name of the parameter, in the optimizer's order; empty if it has no state yet.
+        shapes: the shapes of the parameters, by name.
+        optimizer: the rest of the optimizer's state dict.
         flat: whether all parameters are one flat tensor there.
     """
 
@@ -42,11 +42,11 @@ class Moments:
 
     @classmethod
     def read(cls, optimizer: Mapping[str, Any], shapes: Mapping[str, torch.Size]) -> Moments | None:
-        """The state dict of an optimizer by name; None where it is not of these parameters.
+        """An optimizer's state dict by parameter name; None if it belongs to other parameters.
 
         Args:
             optimizer: ``last_optimizer_state`` of a checkpoint.
-            shapes: of the parameters that are trained, in the order of the model.
+            shapes: the shapes of the trained parameters, in the order of the model.
         """
         try:
             numbers = [n for group in optimizer["param_groups"] for n in group["params"]]
@@ -69,10 +69,10 @@ class Moments:
         return cls(named, shapes, optimizer)
 
     def write(self, names: Sequence[str]) -> dict[str, Any] | None:
-        """The state dict of an optimizer of the same kind; None where a parameter has no state.
+        """The state dict for an optimizer of the same kind; None if a parameter has no state.
 
         Args:
-            names: of the parameters that are trained, in the order of the model.
+            names: the trained parameters, in the order of the model.
         """
         if set(names) != set(self.states):
             return None
@@ -88,7 +88,7 @@ class Moments:
         }
 
     def with_rows(self, rows: Mapping[str, Rows]) -> Moments:
-        """The state of an optimizer of parameters with other rows, by name."""
+        """The state after the rows of some parameters have changed; ``rows`` is by name."""
         changed = {
             name: _with_rows(state, rows[name], self.shapes[name]) if name in rows else state
             for name, state in self.states.items()
@@ -100,11 +100,11 @@ class Moments:
         return replace(self, states=changed, shapes=shapes)
 
     def without(self, *names: str) -> Moments:
-        """Without these parameters."""
+        """The state without these parameters."""
         return self.picked(name for name in self.states if name not in names)
 
     def picked(self, names: Iterable[str], copies: Mapping[str, str] | None = None) -> Moments:
-        """The parameters ``names`` in this order; ``copies`` says of which one a further is."""
+        """The state of ``names``, in this order; ``copies`` maps a new name to its original."""
         origins = {name: (copies or {}).get(name, name) for name in names}
         return replace(
             self,
@@ -113,10 +113,10 @@ class Moments:
         )
 
     def summed(self, name: str, others: Sequence[str]) -> Moments:
-        """With the states of ``others`` added to that of ``name``.
+        """The state with those of ``others`` added to that of ``name``.
 
-        The gradient of a tied matrix is the sum of what its uses add. So are means of it; means of
-        its square are, as far as the uses are not correlated.
+        The gradient of a tied matrix is the sum of the gradients of its uses, and so is its running
+        mean. The running mean of its square is the sum if the uses are uncorrelated.
         """
         states = dict(self.states)
         total = dict(states[name])
@@ -154,7 +154,7 @@ def _copied(state: State) -> State:
 
 
 def _parted(state: State, sizes: Sequence[int], shapes: Sequence[torch.Size]) -> list[State] | None:
-    """The state of a flat tensor, by the parameters that it is made of."""
+    """The state of a flat tensor, split into its parameters."""
     parts: list[State] = [{} for _ in sizes]
     for key, value in state.items():
         whole = isinstance(value, Tensor) and value.dim()

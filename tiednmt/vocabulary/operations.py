@@ -1,16 +1,18 @@
-"""The commands of ``tiednmt vocabulary``: from files to a new folder, and what to say of it."""
+"""The commands of ``tiednmt vocabulary``: from files to a new folder, with messages about it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fairseq.data import Dictionary
 
 from tiednmt.errors import UserError
 from tiednmt.export.model_folder import WEIGHTS
+from tiednmt.files import named_when_whole
 from tiednmt.models.word_vectors import read_vectors
 from tiednmt.text.lines import read_lines
 from tiednmt.vocabulary import ties
@@ -23,7 +25,7 @@ from tiednmt.vocabulary.search import hypotheses, likely_units
 from tiednmt.vocabulary.segmentation import Segmentation, Subwords, is_character, language_of
 
 Say = Callable[[str], None]
-FURTHER_UNITS = 8  # kept where a translation would change; twice as many each time
+FURTHER_UNITS = 8  # kept where a translation would change; twice as many in each round
 
 
 def trim_files(
@@ -36,76 +38,115 @@ def trim_files(
     units: Path | None = None,
     say: Say = print,
 ) -> ModelState:
-    """Write the model with the units of some texts, or the most frequent ones, alone.
+    """Write the model with only the units of some texts, or only the most frequent ones.
 
     Args:
         found: the model.
         output: a new folder.
-        texts: raw text, each in the language that its name ends in.
-        keep: so many of the most frequent units, too.
-        translate: keep the units of the model's own translations of source text, too, and compare
-            them with those of the smaller model.
+        texts: raw text; the name of each file says its language.
+        keep: also keep this many of the most frequent units.
+        translate: also keep the units of the model's own translations of the source text, and
+            compare them with those of the smaller model.
         characters: keep all units that are single characters.
-        units: a dictionary, or a list of units: keep these alone, without further characters.
-        say: what is told.
+        units: a dictionary, or a list of units: keep these, and no further characters.
+        say: is called with each message.
 
     Raises:
-        UserError: a text is empty or of no language of the model's; nothing is asked for.
+        UserError: a text is empty or in none of the model's languages; nothing is to be kept.
     """
     require_new(output)
     if not texts and keep is None and units is None:
         raise UserError("say what to keep: --text FILE…, --keep N, or --units FILE")
-    model = found.model
-    lines = {path: _lines(path) for path in texts}
-    known = {symbol for dictionary in model.dictionaries for symbol in dictionary.symbols}
-    kept = set() if keep is None else trimming.most_frequent(model, keep)
-    if units is not None:
-        kept.update(line.rsplit(" ", 1)[0] for line in _lines(units))
-        characters = False
-    tokens: dict[str, Counter[str]] = {}
-    sources: list[list[str]] = []
-    for path, of_path in lines.items():
-        language = _language(path, found)
-        segmented = [found.segmentation.units(line, language) for line in of_path]
-        kept.update(unit for line in segmented for unit in line)
-        if isinstance(found.segmentation, Subwords):
-            of_language = tokens.setdefault(language, Counter())
-            for line in of_path:
-                of_language.update(found.segmentation.tokens(line, language))
-        if found.languages and language == found.languages[0]:
-            sources += segmented
-    if characters:
-        kept.update(unit for unit in known if is_character(unit))
+    if translate and not isinstance(found.segmentation, Subwords):
+        raise UserError(
+            "--translate: which text is in the source language is not known; give the prepared "
+            "folder as --data"
+            if found.languages
+            else "--translate: a language model does not translate"
+        )
+    read = [_read_text(path, found) for path in texts]
+    kept = _units_to_keep(found, read, keep, characters, units)
     told = ""
     if translate:
+        sources = [line for text in read if text.is_source for line in text.units]
         if not sources:
             raise UserError("--translate: no --text is in the source language")
-        further, told = _of_own_translations(found, sources, kept, known, say)
+        further, told = _of_own_translations(found, sources, kept, _known(found.model), say)
         kept |= further
-    trimmed = trimming.trim(model, kept & known)
+    trimmed = trimming.trim(found.model, kept & _known(found.model))
     segmentation = found.segmentation
     if isinstance(segmentation, Subwords):
-        written = (token for of_language in tokens.values() for token in of_language)
-        segmentation = segmentation.trimmed(kept, written)
-        _require_same(found.segmentation, segmentation, tokens)
+        segmentation = segmentation.trimmed(kept, {token for text in read for token in text.tokens})
+        _require_same(found.segmentation, segmentation, read)
     note = write(found, trimmed, output, segmentation)
     _say_sizes(say, found, trimmed, output)
     _say_coverage(say, found, trimmed, segmentation)
-    if told:
-        say(told)
-    if note:
-        say(note)
+    for message in filter(None, (told, note)):
+        say(message)
     return trimmed
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A text to be covered.
+
+    Attributes:
+        language: its code; empty where there is no segmentation.
+        is_source: whether that is the source language.
+        units: of each line.
+        tokens: what it is segmented by, each once; empty where there is no segmentation.
+    """
+
+    language: str
+    is_source: bool
+    units: Sequence[Sequence[str]]
+    tokens: frozenset[str]
+
+
+def _read_text(path: Path, found: Found) -> _Text:
+    lines, segmentation = _lines(path), found.segmentation
+    language, tokens = "", frozenset[str]()
+    if isinstance(segmentation, Subwords):
+        language = language_of(path, list(segmentation.vocabularies))
+        tokens = frozenset(t for line in lines for t in segmentation.tokens(line, language))
+    return _Text(
+        language=language,
+        is_source=language in found.languages[:1],
+        units=[segmentation.units(line, language) for line in lines],
+        tokens=tokens,
+    )
+
+
+def _units_to_keep(
+    found: Found,
+    texts: Sequence[_Text],
+    keep: int | None,
+    characters: bool,
+    units: Path | None,
+) -> set[str]:
+    """What :func:`trim_files` is asked to keep, but for the model's own translations."""
+    kept = {unit for text in texts for line in text.units for unit in line}
+    if keep is not None:
+        kept |= trimming.most_frequent(found.model, keep)
+    if units is not None:
+        kept |= {line.rsplit(" ", 1)[0] for line in _lines(units)}
+    elif characters:
+        kept |= {unit for unit in _known(found.model) if is_character(unit)}
+    return kept
+
+
+def _known(model: ModelState) -> set[str]:
+    return {symbol for dictionary in model.dictionaries for symbol in dictionary.symbols}
 
 
 def _of_own_translations(
     found: Found, sources: Sequence[Sequence[str]], kept: set[str], known: set[str], say: Say
 ) -> tuple[set[str], str]:
-    """The units of the model's own hypotheses, and how many translations stay as they were.
+    """The units of the model's own hypotheses, and a message that the translations are the same.
 
-    What a smaller model does not know has no part in its probabilities, so two hypotheses of about
-    one score may change places. Where that happens, further units are kept: those that had most of
-    the probability. In the end that would be all, so it ends.
+    Units that are removed no longer take a share of the probability, so two hypotheses with close
+    scores may change places. Where that happens, further units are kept, those with the highest
+    probability first. The loop ends at the latest when all units are kept.
     """
     model, int8 = found.model, found.is_int8
     before = hypotheses(model, sources, int8=int8)
@@ -138,21 +179,12 @@ def _lines(path: Path) -> list[str]:
     return lines
 
 
-def _language(path: Path, found: Found) -> str:
-    """The language of a text; of a model of one, or without segmentation, it does not matter."""
-    if not isinstance(found.segmentation, Subwords):
-        return ""
-    return language_of(path, list(found.segmentation.vocabularies))
-
-
-def _require_same(
-    before: Segmentation, after: Segmentation, tokens: Mapping[str, Mapping[str, int]]
-) -> None:
-    """What the smaller segmentation is proved by: the text is written in the same units."""
+def _require_same(before: Segmentation, after: Segmentation, texts: Sequence[_Text]) -> None:
+    """Prove the smaller segmentation: it splits the texts into the same units."""
     assert isinstance(before, Subwords) and isinstance(after, Subwords)
-    for language, of_language in tokens.items():
-        for token in of_language:
-            was, now = (each.units_of_token(token, language) for each in (before, after))
+    for text in texts:
+        for token in text.tokens:
+            was, now = (each.units_of_token(token, text.language) for each in (before, after))
             if was != now:
                 raise AssertionError(f"{token}: {was} became {now}")
 
@@ -174,7 +206,7 @@ def _distinct(*models: ModelState) -> list[tuple[Dictionary, ...]]:
 
 
 def _say_coverage(say: Say, found: Found, model: ModelState, segmentation: Segmentation) -> None:
-    """What is no longer covered of the text that the model was trained on."""
+    """Say how much of the text that the model was trained on is no longer covered."""
     for side, language in enumerate(found.languages):
         tokens = found.old_tokens(language)
         if tokens is None:
@@ -201,48 +233,50 @@ def extend_by_text(
     resegment: bool = False,
     say: Say = print,
 ) -> ModelState:
-    """Write the model with the units that further text is written in.
+    """Write the model with the units that are new in a further text.
 
     Args:
         found: the model.
         output: a new folder.
         texts: raw text of one language.
-        start: how the new rows begin.
-        merges: further merges, at most.
-        language: of the text, where it is one that the model does not know, or its name does not
-            end in it.
-        pair: of the new folder; the model's own by default.
-        resegment: let words of the old text have the new units, too.
-        say: what is told.
+        start: how the new rows are initialised.
+        merges: how many further merges to learn, at most.
+        language: of the text; needed if the model does not know it, or if the names of the files
+            do not say it.
+        pair: of the new folder; by default the model's own.
+        resegment: use the new units in words of the old text, too.
+        say: is called with each message.
 
     Raises:
-        UserError: a text is empty, the language is none of the pair's, or there is nothing new.
+        UserError: a text is empty; the texts are in several languages, or in one that the pair
+            lacks; nothing is new; an option needs what the model lacks.
     """
     require_new(output)
-    lines = [line for path in texts for line in _lines(path)]
     model, segmentation = found.model, found.segmentation
     languages = pair or found.languages
+    if model.source is None and (pair or language):
+        raise UserError(
+            "--pair and --language are for translation models; this is a language model"
+        )
+    lines = [line for path in texts for line in _lines(path)]
     if not isinstance(segmentation, Subwords):
-        if merges:
+        if merges or resegment:
             raise UserError(
-                "--merges: there is no segmentation to continue; give the prepared folder as "
-                "--data, or segmented text without --merges"
+                f"{'--merges' if merges else '--resegment'}: there is no segmentation to continue; "
+                "give the prepared folder as --data, or segmented text without this option"
             )
+        _require_side(language, languages, found)
         counts = Counter(unit for line in lines for unit in line.split())
         parts_of: Callable[[str], Sequence[str]] = lambda unit: ()  # noqa: E731, ARG005
     else:
-        language = language or language_of(texts[0], list(segmentation.vocabularies))
-        if language not in languages and language not in segmentation.vocabularies:
-            raise UserError(
-                f"--language {language}: the model translates {' to '.join(found.languages)}; say "
-                f"which side it takes, as --pair {found.languages[0]}-{language}"
-            )
+        language = _common_language(texts, list(segmentation.vocabularies), language)
+        _require_side(language, [*languages, *segmentation.vocabularies], found)
         old = None if resegment else found.old_tokens(language)
         if old is None and not resegment and language in segmentation.vocabularies:
-            say(f"the old text of {language} is not at hand: it may be segmented otherwise now")
+            say(f"the old text in {language} is not available: its segmentation may change")
         extended = segmentation.extended(lines, language, merges, old)
         counts = Counter(unit for line in lines for unit in extended.units(line, language))
-        known = {symbol for dictionary in model.dictionaries for symbol in dictionary.symbols}
+        known = _known(model)
 
         def parts_of(unit: str) -> Sequence[str]:
             return extended.parts_of(unit, known)
@@ -255,6 +289,42 @@ def extend_by_text(
     old_units = {s for d in _changed(model, side) for s in d.symbols}
     new = {u: c for u, c in counts.most_common() if u not in old_units}
     return _extend(found, output, new, parts_of, start, side, segmentation, languages, say)
+
+
+def _common_language(texts: Sequence[Path], known: Sequence[str], language: str | None) -> str:
+    """The language of all texts.
+
+    Args:
+        texts: whose names say it.
+        known: the languages of the model.
+        language: the one that is given, if any; names that say none or several are trusted then.
+
+    Raises:
+        UserError: a name says no language, or they say several.
+    """
+    if language is None:
+        named = [language_of(path, known) for path in texts]
+    else:
+        named = []
+        for path in texts:
+            with suppress(UserError):
+                named.append(language_of(path, list(dict.fromkeys((*known, language)))))
+    distinct = list(dict.fromkeys(named))
+    if len(distinct) > 1:
+        raise UserError(
+            f"--text: files of one language at a time, not {' and '.join(distinct)}; extend once "
+            "per language"
+        )
+    return language or distinct[0]
+
+
+def _require_side(language: str | None, known: Collection[str], found: Found) -> None:
+    """Refuse a language that is neither the source nor the target."""
+    if language is not None and language not in known:
+        raise UserError(
+            f"--language {language}: the model translates {' to '.join(found.languages)}; say "
+            f"which side it takes, as --pair {found.languages[0]}-{language}"
+        )
 
 
 def _side(found: Found, languages: Sequence[str], language: str | None) -> str:
@@ -279,20 +349,20 @@ def extend_by_symbols(
     side: str = BOTH,
     say: Say = print,
 ) -> ModelState:
-    """Write the model with units of one's own, such as tags of languages.
+    """Write the model with units of one's own, such as language tags.
 
-    No text is segmented otherwise: they are put into segmented text.
+    They do not change how text is segmented: insert them into segmented text.
 
     Args:
         found: the model.
         output: a new folder.
         symbols: a unit per line.
-        start: how the new rows begin.
-        side: which dictionary, where there are two.
-        say: what is told.
+        start: how the new rows are initialised.
+        side: which dictionary to extend, where there are two.
+        say: is called with each message.
 
     Raises:
-        UserError: none are given, or one is there already.
+        UserError: the file holds no units, more than one on a line, or one that the model has.
     """
     require_new(output)
     units = [line.strip() for line in _lines(symbols) if line.strip()]
@@ -300,8 +370,8 @@ def extend_by_symbols(
         if len(unit.split()) > 1:
             raise UserError(f"{symbols}: {unit!r} is more than one unit; write one per line")
         if any(unit in d.indices for d in _changed(found.model, side)):
-            raise UserError(f"{symbols}: {unit!r} is a unit of the model already")
-    known = {symbol for dictionary in found.model.dictionaries for symbol in dictionary.symbols}
+            raise UserError(f"{symbols}: {unit!r} is already a unit of the model")
+    known = _known(found.model)
 
     def parts_of(unit: str) -> Sequence[str]:
         segmentation = found.segmentation
@@ -329,17 +399,17 @@ def _extend(
     _say_sizes(say, found, extended, output)
     first = len(found.model.target)
     if len(extended.target) > first and not found.is_folder:
-        say(f"the new rows: --train-rows {first}:{len(extended.target)}")
+        say(f"to train only the new rows: --train-rows {first}:{len(extended.target)}")
     if note:
         say(note)
     return extended
 
 
 def start_from(kind: str, vectors: Path | None, seed: int = 1) -> Start:
-    """How new rows begin, with the vectors of a file.
+    """How new rows are initialised; reads the file of vectors.
 
     Raises:
-        UserError: ``vectors`` goes without a file, or a file without it.
+        UserError: ``vectors`` is given without a file, or a file without ``vectors``.
     """
     if (kind == VECTORS) != (vectors is not None):
         raise UserError("--start vectors and --vectors FILE go together")
@@ -350,11 +420,16 @@ def start_from(kind: str, vectors: Path | None, seed: int = 1) -> Start:
 
 
 def join_files(source: Path, target: Path, output: Path, say: Say = print) -> Dictionary:
-    """Write the joint dictionary of two."""
+    """Write the joint dictionary of two.
+
+    Raises:
+        UserError: the output exists or cannot be written.
+    """
     require_new(output)
     dictionaries = [Dictionary.load(str(path)) for path in (source, target)]
     joint = ties.join(*dictionaries)
-    joint.save(str(output))
+    with named_when_whole(output) as partial:
+        joint.save(str(partial))
     both = set(units_of(dictionaries[0])) & set(units_of(dictionaries[1]))
     sizes = [len(dictionary) for dictionary in dictionaries]
     say(f"{output}: {sizes[0]:,} and {sizes[1]:,} entries → {len(joint):,}, {len(both):,} in both")
@@ -383,7 +458,7 @@ def _write_tied(found: Found, tied: ModelState, output: Path, say: Say) -> Model
         d.symbols for d in found.model.dictionaries
     ]
     if changed and not found.is_folder:
-        say(f"the dictionaries are joined: binarise the text anew with {output / 'data-bin'}")
+        say(f"the dictionary is now joint: binarise the text again with {output / 'data-bin'}")
     if note:
         say(note)
     return tied

@@ -1,29 +1,29 @@
-"""What a vocabulary is used for: counts, norms, near-duplicates, and what a smaller one costs."""
+"""How a vocabulary is used: counts, norms, near-duplicates, and what a smaller one costs."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from tiednmt.errors import UserError
-from tiednmt.files import named_when_whole, write_whole
+from tiednmt.files import write_whole
 from tiednmt.frequency import frequency_order
 from tiednmt.models.parameters import OURS, matrices_of
-from tiednmt.tying import INPUT, OUTPUT, SOURCE_INPUT, TARGET_INPUT, equal_matrices
+from tiednmt.show.figures import Axis, Chart, Picture, Point, Series
+from tiednmt.tying import SOURCE_INPUT, SYMBOLS, equal_matrices
 from tiednmt.vocabulary import trim as trimming
 from tiednmt.vocabulary.files import Found
 from tiednmt.vocabulary.segmentation import Subwords, is_character
+from tiednmt.vocabulary.trim import Coverage
 
-SHARES = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # of the units that are left, in the table of costs
-NEAR = 0.9  # cosine from which on two rows are near-duplicates
+SHARES = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # of the units that are kept, in the table of costs
+NEAR = 0.9  # least cosine of near-duplicates
 _ROWS_AT_ONCE = 1024
-_LETTERS = {INPUT: "U", SOURCE_INPUT: "$U_{src}$", TARGET_INPUT: "$U_{tgt}$", OUTPUT: "V"}
+_POINTS = 400  # at most, per matrix in the picture
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class Matrix:
     """A matrix of the model, row by row.
 
     Attributes:
-        name: all that it is.
-        symbols: of its rows.
-        counts: how often the text has each.
-        norms: of the rows.
-        nearest: by row, the row of greatest cosine.
-        cosines: and that cosine.
+        name: all its uses, joined by " = ".
+        symbols: the symbol of each row.
+        counts: how often the text has each symbol.
+        norms: the norm of each row.
+        nearest: for each row, the other row with the highest cosine.
+        cosines: that cosine.
         units: the rows of units, the most frequent first.
     """
 
@@ -50,12 +50,12 @@ class Matrix:
 
     @property
     def unused(self) -> list[str]:
-        """Units that no text had."""
+        """Units that the text does not have."""
         return [self.symbols[row] for row in self.units if not self.counts[row]]
 
     @property
     def duplicates(self) -> list[tuple[str, str, float]]:
-        """Pairs of rows of almost one direction, the nearest first."""
+        """Pairs of rows with almost the same direction, the closest first."""
         pairs = {
             (min(row, other), max(row, other)): float(self.cosines[row])
             for row in self.units
@@ -67,14 +67,17 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a vocabulary of so many units makes of a text.
+    """The cost of trimming.
 
-    ``parameters`` are those of the smaller model.
+    Attributes:
+        units: how many units are kept.
+        parameters: of the smaller model.
+        coverage: how the text is then segmented.
     """
 
     units: int
     parameters: int
-    coverage: trimming.Coverage
+    coverage: Coverage
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class Report:
             unused, near = matrix.unused, matrix.duplicates
             lines += [
                 f"{matrix.name}: {len(matrix.symbols):,} rows, {len(matrix.units):,} of units",
-                f"  norms: {middle:.3g} (5 % below {low:.3g}, 5 % above {high:.3g})",
+                f"  norms: {middle:.3g} (5% below {low:.3g}, 5% above {high:.3g})",
                 f"  rows that no text used: {len(unused):,}{_examples(unused)}",
                 f"  near-duplicates (cosine of {NEAR} or more): {len(near):,}"
                 + _examples([f"{a} {b} {cosine:.2f}" for a, b, cosine in near]),
@@ -103,7 +106,7 @@ class Report:
         return "\n".join(lines)
 
     def write_table(self, path: Path) -> None:
-        """A line per row of each matrix, separated by tabs."""
+        """Write a line per row of each matrix, with tabs between the columns."""
         head = ("matrix", "row", "unit", "count", "norm", "nearest", "cosine")
         with write_whole(path) as file:
             file.write("\t".join(head) + "\n")
@@ -114,42 +117,59 @@ class Report:
                     line = f"{matrix.name}\t{row}\t{symbol}\t{matrix.counts[row]}\t{numbers}\n"
                     file.write(line)
 
-    def draw(self, path: Path) -> None:
-        """Norms over frequency, and the costs of trimming.
-
-        Raises:
-            UserError: matplotlib is not installed.
-        """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise UserError("--output: the picture needs matplotlib; pip install it") from None
-        figure = Figure(figsize=(10 if self.costs else 5.5, 4), layout="constrained")
-        axes: Any = figure.subplots(1, 2 if self.costs else 1, squeeze=False)[0]
-        for matrix in self.matrices:
-            norms = matrix.norms[list(matrix.units)]
-            ranks = range(1, len(norms) + 1)
-            axes[0].scatter(ranks, norms, s=4, alpha=0.5, label=_short(matrix.name))
-        axes[0].set(xscale="log", xlabel="rank by frequency", ylabel="norm of the row")
-        axes[0].legend(loc="lower left")
+    @property
+    def picture(self) -> Picture:
+        """Norms over frequency rank, and the cost of trimming if a text was given."""
+        names = [_short(matrix.name) for matrix in self.matrices]
+        norms = [
+            Series(name, look, _norms_by_rank(matrix), joined=False)
+            for look, (name, matrix) in enumerate(zip(names, self.matrices, strict=True))
+        ]
+        charts = [
+            Chart(
+                title="Norms of the rows",
+                description="norm of a unit's row over the unit's frequency rank",
+                x=Axis("frequency rank (1: the most frequent unit)", logarithmic=True, low=1),
+                y=Axis("norm of the row"),
+                series=norms,
+            )
+        ]
         if self.costs:
-            units = [cost.units for cost in self.costs]
-            per_token = [c.coverage.units_after / max(c.coverage.tokens, 1) for c in self.costs]
-            lost = [100 * c.coverage.unknown / max(c.coverage.tokens, 1) for c in self.costs]
-            axes[1].plot(units, per_token, marker="o", label="units per token")
-            axes[1].set(xlabel="units left", ylabel="units per token")
-            other = axes[1].twinx()
-            other.plot(units, lost, marker="s", color="tab:red", label="not covered")
-            other.set_ylabel("tokens not covered, %")
-            lines = [*axes[1].get_lines(), *other.get_lines()]
-            axes[1].legend(handles=lines, loc="upper right")
-        with named_when_whole(path) as partial:
-            figure.savefig(partial, dpi=150, format=path.suffix.lstrip(".") or "png")
+            charts += [
+                self._cost_chart("Length of the text", "units per token", _units_per_token),
+                self._cost_chart("Coverage", "tokens not covered, %", _percent_unknown),
+            ]
+        return Picture("report", charts, columns=len(charts))
+
+    def _cost_chart(self, title: str, label: str, value: Callable[[Coverage], float]) -> Chart:
+        points = [Point(cost.units, value(cost.coverage)) for cost in self.costs]
+        return Chart(
+            title=title,
+            description=f"{label} over the number of units left",
+            x=Axis("units left", low=0),
+            y=Axis(label, low=0),
+            series=[Series("", 0, points)],
+        )
+
+
+def _norms_by_rank(matrix: Matrix) -> list[Point]:
+    """Norms at ranks evenly spaced on a logarithmic scale; all of them would overlap."""
+    last = len(matrix.units)
+    ranks = sorted({round(last ** (i / _POINTS)) for i in range(_POINTS + 1)} if last else ())
+    return [Point(rank, float(matrix.norms[matrix.units[rank - 1]])) for rank in ranks]
+
+
+def _units_per_token(coverage: Coverage) -> float:
+    return coverage.units_after / max(coverage.tokens, 1)
+
+
+def _percent_unknown(coverage: Coverage) -> float:
+    return 100 * coverage.unknown / max(coverage.tokens, 1)
 
 
 def _short(name: str) -> str:
-    """The names of a matrix by the letters of the papers."""
-    return " = ".join(_LETTERS[use] for use in name.split(" = "))
+    """The uses of a matrix as symbols, as in the README."""
+    return " = ".join(SYMBOLS[use] for use in name.split(" = "))
 
 
 def _examples(words: Sequence[str]) -> str:
@@ -157,14 +177,14 @@ def _examples(words: Sequence[str]) -> str:
 
 
 def report(found: Found, texts: Mapping[str, Sequence[str]] | None = None) -> Report:
-    """What a model uses its rows for.
+    """How a model uses its rows.
 
-    Counts are those of the training text on the side that a matrix is of, where the folder has
-    them, and else those of the dictionary.
+    Counts come from the training text of the sides that a matrix is used on if the folder has
+    them, otherwise from the dictionary.
 
     Args:
         found: the model.
-        texts: by language, raw lines that trimming is tried on.
+        texts: by language, raw lines on which to measure the cost of trimming.
     """
     model = found.model
     by_side = found.unit_counts()
@@ -232,5 +252,5 @@ def _costs(found: Found, texts: Mapping[str, Sequence[str]]) -> list[Cost]:
             )
             for language, of in tokens.items()
         ]
-        costs.append(Cost(len(left), smaller.parameters, trimming.Coverage.sum(parts)))
+        costs.append(Cost(len(left), smaller.parameters, Coverage.sum(parts)))
     return costs

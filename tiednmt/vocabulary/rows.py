@@ -15,8 +15,9 @@ class Rows:
     """Which old rows each row of a new vocabulary is made of.
 
     Attributes:
-        parts: by new row, the old rows whose mean it is; of one alone it is a copy, bit for bit.
-        new: the new rows whose units the old vocabulary had not.
+        parts: for each new row, the old rows whose mean it is. The mean of a single row is a copy,
+            bit for bit.
+        new: the new rows whose units were not in the old vocabulary.
     """
 
     parts: Sequence[tuple[int, ...]]
@@ -29,11 +30,11 @@ class Rows:
 
     @cached_property
     def origins(self) -> dict[int, int]:
-        """Old row → new row, of the units that both vocabularies have."""
+        """Old row → new row, for the units in both vocabularies."""
         return {part[0]: row for row, part in enumerate(self.parts) if row not in self.new}
 
     def of(self, old: Tensor) -> Tensor:
-        """The new rows of ``old`` (rows × …)."""
+        """The new rows made from ``old`` (rows × …); means are computed in float64."""
         firsts = [part[0] for part in self.parts]
         first = torch.tensor(firsts, dtype=torch.long, device=old.device)
         made = old.index_select(0, first)
@@ -43,7 +44,7 @@ class Rows:
         return made
 
     def without_new(self, old: Tensor) -> Tensor:
-        """As :meth:`of`, with zeros in the rows of new units."""
+        """As :meth:`of`, but zero in the rows of new units."""
         made = self.of(old)
         if self.new:
             made[sorted(self.new)] = 0
@@ -59,12 +60,15 @@ def with_starts(matrix: Tensor, starts: Mapping[int, Tensor]) -> Tensor:
 
 
 def weighted_mean(matrices: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
-    """The mean of matrices (rows × …), row by row.
+    """The weighted mean of matrices (rows × …), row by row.
+
+    It is accumulated in float64 and returned in the dtype of the first matrix.
 
     Args:
-        matrices: of one shape.
-        weights: of each, one per row, 0 or more. Where all are 0, or all but one, the row is a
-            plain mean, or that one bit for bit.
+        matrices: all of the same shape.
+        weights: for each matrix, one weight per row, 0 or more. A row whose weights are all 0 is
+            the plain mean. A row with only one weight above 0 is a copy of that matrix's row, bit
+            for bit.
     """
     stacked = torch.stack([weight.double() for weight in weights])
     stacked = torch.where(stacked.sum(0) > 0, stacked, torch.ones_like(stacked))

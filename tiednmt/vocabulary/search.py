@@ -1,11 +1,14 @@
-"""What a model makes of source text: the hypotheses of its beam."""
+"""A model's hypotheses for source text, and the units that it finds likely in translations."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 import torch
+from fairseq import utils
+from fairseq.data import Dictionary
 from fairseq.dataclass.configs import GenerationConfig
+from torch import Tensor
 
 from tiednmt.tasks.tied_translation import (
     TiedTranslationConfig,
@@ -23,13 +26,16 @@ def hypotheses(
     beam: int = DEFAULT_SEARCH.beam,
     int8: bool = False,
 ) -> list[list[list[str]]]:
-    """By line of source units, the beam's translations in units, the best first; none of none.
+    """All translations in the final beam of each line, the best first; none for an empty line.
 
     Args:
-        model: what translates.
-        lines: units.
-        beam: so many of each.
-        int8: by products in 8 bits, as a model folder with such weights does.
+        model: the model that translates.
+        lines: each as source units. Lines longer than the model's limit are cut there.
+        beam: beam size, and how many hypotheses per line.
+        int8: use int8 products, as a model folder with int8 weights does.
+
+    Returns:
+        By line, each hypothesis as target units.
     """
     source, target = model.source, model.target
     assert source is not None
@@ -39,7 +45,8 @@ def hypotheses(
         quantise(built)
     config = GenerationConfig(beam=beam, nbest=beam, max_len_a=MAX_LEN_A, max_len_b=MAX_LEN_B)
     generator = task.build_generator([built], config)
-    tokens = [source.encode_line(" ".join(line), add_if_not_exist=False).long() for line in lines]
+    limit = utils.resolve_max_positions(task.max_positions(), built.max_positions())[0]
+    tokens = [_tokens(source, line, limit) for line in lines]
     found: list[list[list[str]]] = [[] for _ in tokens]
     lengths = {number: len(line) for number, line in enumerate(tokens) if len(line) > 1}
     for batch in equal_length_batches(lengths, DEFAULT_SEARCH.max_tokens):
@@ -60,19 +67,21 @@ def hypotheses(
 def likely_units(
     model: ModelState, ways: Iterable[tuple[Sequence[str], Sequence[str]]]
 ) -> list[str]:
-    """All target units, those first that the model finds likely on the way of some translations.
+    """All target units, those first to which the model gives most probability in translations.
 
     Args:
-        model: asked.
-        ways: source units and the units of a translation of them.
+        model: the model that scores the translations.
+        ways: translations, each as its source units and its target units. Probabilities are summed
+            over all positions of all of them.
     """
     source, target = model.source, model.target
     assert source is not None
     built = model.build().eval()
+    limit = built.max_positions()[0]
     total = torch.zeros(len(target), dtype=torch.float64)
     with torch.no_grad():
         for units, translation in ways:
-            tokens = source.encode_line(" ".join(units), add_if_not_exist=False).long()
+            tokens = _tokens(source, units, limit)
             written = target.encode_line(" ".join(translation), add_if_not_exist=False).long()
             previous = torch.cat((written[-1:], written[:-1]))
             scores, _ = built(
@@ -82,3 +91,9 @@ def likely_units(
             )
             total += scores[0].double().softmax(dim=-1).sum(dim=0)
     return [target.symbols[row] for row in total.argsort(descending=True).tolist()]
+
+
+def _tokens(source: Dictionary, units: Sequence[str], limit: int) -> Tensor:
+    """Indices of the units and of the end of the sentence, cut at ``limit`` as when translating."""
+    tokens: Tensor = source.encode_line(" ".join(units), add_if_not_exist=False).long()
+    return torch.cat([tokens[: limit - 1], tokens[-1:]]) if len(tokens) > limit else tokens

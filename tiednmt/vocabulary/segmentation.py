@@ -1,8 +1,8 @@
-"""How raw text becomes the units of a model: made smaller, or continued.
+"""Trim or extend how raw text is segmented into the units of a model.
 
-Both leave old text as it was. Of byte pairs and of sentencepiece's models it is the list of units
-that a language may use (``vocab.<language>``) that decides: what is not in it is split again, by
-the merges that made it.
+Text that is covered is segmented as before. Both for byte pairs and for sentencepiece, the list of
+units that a language may use (``vocab.<language>``) decides: a unit that is not in the list is
+split again by undoing the merges that made it.
 """
 
 from __future__ import annotations
@@ -19,23 +19,29 @@ from typing import Any, Protocol
 from tiednmt.errors import UserError
 from tiednmt.text.bpe import END_OF_WORD, Symbols, continued_merges
 from tiednmt.text.pipeline import SENTENCEPIECE, TextPipeline, TextSettings
-from tiednmt.text.subwords import SENTENCEPIECE_SPACE, SEPARATOR
+from tiednmt.text.subwords import (
+    SENTENCEPIECE_SPACE,
+    SEPARATOR,
+    halves,
+    merge_ranks,
+    split_piece,
+)
 
-_BPE_MODEL = 2  # of sentencepiece's model types
-_NORMAL = 1  # of its types of pieces
+_BPE_MODEL = 2  # sentencepiece's number for the model type BPE
+_NORMAL = 1  # its number for pieces of type NORMAL
 
 Vocabulary = dict[str, int]  # unit → how often it was seen
 
 
 class Segmentation(Protocol):
-    """What surgery asks of the way from text to units."""
+    """What surgery needs to know: how text is segmented."""
 
     def units(self, line: str, language: str) -> list[str]:
         """The units of a line of raw text."""
 
 
 class WhiteSpace:
-    """Units are what white space separates: of text that is segmented, or of a model of words."""
+    """Units separated by white space: segmented text, or text for a model of words."""
 
     def units(self, line: str, language: str) -> list[str]:
         """See :class:`Segmentation`."""
@@ -47,10 +53,10 @@ class Subwords:
     """The segmentation of a prepared folder.
 
     Attributes:
-        settings: what is done beside it, and for which languages.
-        vocabularies: by language, the units that it may use.
-        merges: of subword-nmt, the first to be merged first.
-        model: of sentencepiece, a serialised model.
+        settings: the languages, and the steps before segmentation.
+        vocabularies: for each language, the units that it may use.
+        merges: with subword-nmt, the merges in their order.
+        model: with sentencepiece, the serialised model.
     """
 
     settings: TextSettings
@@ -62,12 +68,12 @@ class Subwords:
 
     @classmethod
     def read(cls, folder: Path, settings: TextSettings) -> Subwords:
-        """From the ``bpe`` folder of a prepared one.
+        """Read the ``bpe`` folder of a prepared folder.
 
         Raises:
             UserError: a file is missing or damaged.
         """
-        TextPipeline(settings, folder).load_tools()  # says what is wrong, if something is
+        TextPipeline(settings, folder).load_tools()  # raises the errors
         found = sorted(folder.glob("vocab.*"))
         vocabularies = {path.name.removeprefix("vocab."): _read_counts(path) for path in found}
         if settings.segmentation == SENTENCEPIECE:
@@ -77,7 +83,7 @@ class Subwords:
         return cls(settings, vocabularies, [(pair[0], pair[1]) for pair in merges])
 
     def write(self, folder: Path) -> None:
-        """As :meth:`read` reads it."""
+        """Write the files that :meth:`read` reads."""
         folder.mkdir(parents=True, exist_ok=True)
         for language, units in self.vocabularies.items():
             ranked = sorted(units.items(), key=lambda item: (-item[1], item[0]))
@@ -98,7 +104,7 @@ class Subwords:
 
     @cached_property
     def _pipelines(self) -> dict[str, TextPipeline]:
-        """By language; each is the source of its own."""
+        """By language; a pipeline has two, so each language is both of its own pipeline's."""
         folder = Path(self._folder.name)
         return {
             code: TextPipeline(replace(self.settings, source=code, target=code), folder)
@@ -111,17 +117,17 @@ class Subwords:
         return pipeline.segment(pipeline.tokenise(line, language), language).split()
 
     def units_of_token(self, token: str, language: str) -> list[str]:
-        """The units of a token, or of a raw line with sentencepiece."""
+        """The units of a token, or with sentencepiece those of a raw line."""
         return self._pipelines[language].segment(token, language).split()
 
     def tokens(self, line: str, language: str) -> list[str]:
-        """What a line is segmented by: tokens, or the whole line with sentencepiece."""
+        """What is segmented at once: each token of a line, or with sentencepiece the whole line."""
         tokens = self._pipelines[language].tokenise(line, language)
         return [tokens] if self.model else tokens.split()
 
     @cached_property
     def _unbound(self) -> Any:
-        """The segmenter that may use every unit."""
+        """The segmenter without a list of allowed units."""
         if self.model:
             from sentencepiece import SentencePieceProcessor
 
@@ -131,7 +137,7 @@ class Subwords:
         return BPE(_codes(self.merges), separator=SEPARATOR)
 
     def merged(self, token: str) -> list[str]:
-        """The symbols of a token once all merges are made, whatever a language may use."""
+        """The symbols of a token after all merges, including units that a language may not use."""
         if self.model:
             return [str(piece) for piece in self._unbound.encode(token, out_type=str)]
         units = str(self._unbound.segment(token)).split()
@@ -140,25 +146,25 @@ class Subwords:
     # --- smaller -------------------------------------------------------------------------------
 
     def trimmed(self, kept: Collection[str], tokens: Iterable[str]) -> Subwords:
-        """With these units alone.
+        """The segmentation with only these units.
 
         Args:
-            kept: units.
-            tokens: of text that is written in these, and stays so: the merges on their way are
-                left, as are those that lead to a unit.
+            kept: the units.
+            tokens: tokens that these units cover and whose segmentation must stay the same. Merges
+                that they pass through are kept, as are merges that lead to a unit.
         """
         units = set(kept)
         vocabularies = {
             language: {unit: count for unit, count in of.items() if unit in units}
             for language, of in self.vocabularies.items()
         }
-        if self.model:  # its pieces take no rows; those that no language may use are split
+        if self.model:  # stays as it is: its pieces take no rows, and ``vocabularies`` decide
             return replace(self, vocabularies=vocabularies)
         reached = {part for unit in units for part in _parts(_symbol(unit))}
         for token in set(tokens):
             reached.update(part for symbol in self.merged(token) for part in _parts(symbol))
         merges = [pair for pair in self.merges if "".join(pair) in reached]
-        if not merges:  # subword-nmt reads no empty file; what this one merges is split again
+        if not merges:  # subword-nmt needs at least one; its result is split again
             merges = list(self.merges[:1])
         return replace(self, vocabularies=vocabularies, merges=merges)
 
@@ -167,19 +173,19 @@ class Subwords:
     def extended(
         self, lines: Iterable[str], language: str, merges: int, old: Iterable[str] | None
     ) -> Subwords:
-        """With further merges, learnt from the text of a language.
+        """The segmentation with further merges, learnt from the text of a language.
 
-        A language that was there already keeps the units of its old text: a new unit that would
-        show up in that is not for it.
+        A known language keeps the segmentation of its old text: it may not use a new unit that
+        would occur there.
 
         Args:
-            lines: of raw text.
-            language: of the text; may be one that had no part so far.
-            merges: how many at most.
-            old: tokens of the text of this language so far, where it is known.
+            lines: raw text.
+            language: of the text; may be new.
+            merges: how many merges to learn, at most.
+            old: the tokens of the old text in this language, if known.
 
         Raises:
-            UserError: the model of sentencepiece cannot be continued.
+            UserError: the model is one of sentencepiece that cannot be continued.
         """
         vocabularies = {language: {}, **self.vocabularies}
         before = replace(self, vocabularies=vocabularies)
@@ -197,7 +203,7 @@ class Subwords:
         own = dict(self.vocabularies.get(language, {}))
         least = self.settings.threshold
         further = {u: c for u, c in units.items() if u not in own and c >= least}
-        while True:  # until the old text is as it was
+        while True:  # until the old text is segmented as before
             own_now = {**own, **further}
             after = replace(after, vocabularies={**self.vocabularies, language: own_now})
             seen = {u for token in old or () for u in after.units_of_token(token, language)}
@@ -208,7 +214,7 @@ class Subwords:
         return replace(after, vocabularies={**after.vocabularies, language: {**rare, **own_now}})
 
     def words_of(self, token: str) -> Iterator[tuple[str, ...]]:
-        """What merges are made in, as symbols: tokens, or the words of a line of sentencepiece."""
+        """The words that merges stay within, as symbols; with sentencepiece, those of a line."""
         symbols = self.merged(token)
         if not self.model:
             yield tuple(symbols)
@@ -223,27 +229,22 @@ class Subwords:
             yield tuple(word)
 
     def written(self, token: str) -> list[str]:
-        """The units of a token once all merges are made."""
+        """The units of a token after all merges."""
         symbols = self.merged(token)
         if self.model:
             return symbols
         return [*(s + SEPARATOR for s in symbols[:-1]), symbols[-1].removesuffix(END_OF_WORD)]
 
     def _fitness(self) -> Any:
-        """Which pairs may be merged anew: a string that is a unit already has merges of its own."""
+        """Which pairs may become new merges: those whose result no merge makes yet."""
         if not self.model:
             known = {"".join(pair) for pair in self.merges}
             return lambda pair: "".join(pair) not in known
-        # tiednmt.text splits a piece into the two that were merged first: they must be the pair
-        ranks = {piece: 0 if len(piece) == 1 else i for i, piece in enumerate(self._pieces)}
+        ranks = merge_ranks(self._pieces)
 
         def is_fit(pair: Symbols) -> bool:
             piece = "".join(pair)
-            if piece in ranks or not all(symbol in ranks for symbol in pair):
-                return False
-            halves = [(piece[:i], piece[i:]) for i in range(1, len(piece))]
-            known = [half for half in halves if half[0] in ranks and half[1] in ranks]
-            if min(known, key=lambda half: max(ranks[half[0]], ranks[half[1]])) != pair:
+            if piece in ranks or halves(piece, ranks) != pair:  # else it would be split otherwise
                 return False
             ranks[piece] = len(ranks)
             return True
@@ -260,14 +261,14 @@ class Subwords:
         return replace(self, model=_with_pieces(self.model, ["".join(pair) for pair in learnt]))
 
     def parts_of(self, unit: str, known: Collection[str]) -> list[str]:
-        """The units of ``known`` that a unit was written with before it was merged.
+        """The units of ``known`` that a unit was split into before it was merged.
 
-        What is not known either stays as it is: a character.
+        Characters that are not known stay as they are.
         """
         if unit in known:
             return [unit]
         if self.model:
-            return self._split_piece(unit, known)
+            return split_piece(unit, merge_ranks(self._pieces), known)
         reverse = {"".join(pair): pair for pair in reversed(self.merges)}
 
         def split(symbol: str) -> list[str]:
@@ -281,11 +282,11 @@ class Subwords:
         return split(symbol) if symbol in reverse else [unit]
 
     def spelled(self, unit: str, known: Collection[str]) -> list[str]:
-        """The units of ``known`` that any string is written in."""
+        """The units of ``known`` that any string is split into."""
         end = SEPARATOR if unit.endswith(SEPARATOR) else ""
         if self.model:
             symbols = self.merged(unit.removeprefix(SENTENCEPIECE_SPACE))
-            if not unit.startswith(SENTENCEPIECE_SPACE):  # it begins lines with a space
+            if not unit.startswith(SENTENCEPIECE_SPACE):  # sentencepiece put one before the line
                 first = symbols[0].removeprefix(SENTENCEPIECE_SPACE)
                 symbols = [*([first] if first else []), *symbols[1:]]
             return [part for symbol in symbols for part in self.parts_of(symbol, known)]
@@ -294,37 +295,21 @@ class Subwords:
         last = symbols[-1].removesuffix(END_OF_WORD) + end
         return [part for each in (*body, last) for part in self.parts_of(each, known)]
 
-    def _split_piece(self, unit: str, known: Collection[str]) -> list[str]:
-        ranks = {piece: 0 if len(piece) == 1 else i for i, piece in enumerate(self._pieces)}
-
-        def split(piece: str) -> list[str]:
-            halves = [
-                (piece[:i], piece[i:])
-                for i in range(1, len(piece))
-                if piece[:i] in ranks and piece[i:] in ranks
-            ]
-            if piece in known or not halves:
-                return [piece] if piece in known or len(piece) == 1 else list(piece)
-            pair = min(halves, key=lambda half: max(ranks[half[0]], ranks[half[1]]))
-            return [part for half in pair for part in split(half)]
-
-        return split(unit)
-
 
 def is_character(unit: str) -> bool:
-    """Whether a unit is a single character, wherever in a word."""
+    """Whether a unit is a single character, anywhere in a word."""
     return len(unit.removesuffix(SEPARATOR).removeprefix(SENTENCEPIECE_SPACE)) <= 1
 
 
 def _symbol(unit: str) -> str:
-    """A unit as merges name it: with an end of word, or without."""
+    """A unit as merges write it: with or without the mark of the end of a word."""
     if unit.endswith(SEPARATOR):
         return unit.removesuffix(SEPARATOR)
     return unit + END_OF_WORD
 
 
 def _parts(symbol: str) -> Iterator[str]:
-    """Every string in a symbol; the end of a word is one with the character before."""
+    """Every substring of a symbol; the end-of-word mark belongs to the character before it."""
     body, end = symbol.removesuffix(END_OF_WORD), symbol[len(symbol.removesuffix(END_OF_WORD)) :]
     for first in range(len(body)):
         for last in range(first + 1, len(body) + 1):
@@ -338,20 +323,20 @@ def _codes(merges: Sequence[Symbols]) -> Any:
 
 
 def _with_pieces(model: bytes, pieces: Sequence[str]) -> bytes:
-    """A model of sentencepiece that merges further pieces, after all others."""
+    """A sentencepiece model with further pieces, which are merged after all others."""
     try:
         from sentencepiece import sentencepiece_model_pb2
     except ImportError:
         raise UserError(
-            "to add pieces to a model of sentencepiece, pip install protobuf; or name the new "
-            "units with --symbols"
+            "to add pieces to a sentencepiece model, pip install protobuf; or name the new units "
+            "with --symbols"
         ) from None
     proto = sentencepiece_model_pb2.ModelProto()
     proto.ParseFromString(model)
     if proto.trainer_spec.model_type != _BPE_MODEL:
         raise UserError(
-            "only byte-pair models of sentencepiece can be continued, and this one is another; "
-            "name the new units with --symbols"
+            "only sentencepiece models of type BPE can be continued, and this one has another "
+            "type; name the new units with --symbols"
         )
     least = min(piece.score for piece in proto.pieces)
     for number, piece in enumerate(pieces, start=1):
@@ -371,16 +356,16 @@ def _write(path: Path, lines: Iterable[str]) -> None:
 
 
 def language_of(path: Path, languages: Sequence[str]) -> str:
-    """The language that the name of a text ends in, as in ``train.en``.
+    """The language that the name of a file gives, as in ``train.en``.
 
     Raises:
-        UserError: it names none of them, or more than one.
+        UserError: the name gives none of ``languages``, or more than one.
     """
     parts = set(re.split(r"[^A-Za-z0-9_]", path.name.lower()))
     named = [language for language in languages if language.lower() in parts]
     if len(named) != 1:
         raise UserError(
-            f"{path}: cannot tell its language; put one of {', '.join(languages)} in "
-            f"its name, as text.{languages[0]}"
+            f"{path}: cannot tell its language; put one of {', '.join(languages)} into the name of "
+            f"the file, such as text.{languages[0]}"
         )
     return named[0]

@@ -1,8 +1,9 @@
-"""One matrix out of several, by the symbols of their rows; and several out of one, exactly."""
+"""Make one matrix of several, matching rows by their symbols; and several of one, exactly."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from fairseq.data import Dictionary
@@ -24,7 +25,7 @@ NAMES = {
     INPUT: OURS.target,
     OUTPUT: str(OURS.output),
 }
-# which uses are one, by the name of the first, which a state dict has it under
+# which uses share a matrix; a state dict stores it under the name of the first
 _GROUPS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     NONE: (),
     INPUTS: ((SOURCE_INPUT, TARGET_INPUT),),
@@ -38,9 +39,9 @@ _LESS = {NONE: (), INPUTS: (NONE,), DECODER: (NONE,), THREE_WAY: (NONE, INPUTS, 
 
 
 def join(source: Dictionary, target: Dictionary) -> Dictionary:
-    """The joint dictionary of two: all units, by their counts in both, as fairseq orders them.
+    """The joint dictionary of two: all units with the sum of their counts, in fairseq's order.
 
-    Where both have the same entries it is the source's, as it is.
+    If both have the same entries, it is the source's, unchanged.
     """
     if source.symbols == target.symbols:
         return source
@@ -55,8 +56,8 @@ def join(source: Dictionary, target: Dictionary) -> Dictionary:
 def _joined(model: ModelState) -> ModelState:
     """The model with one dictionary for both sides.
 
-    A unit that a side lacked begins as that side's ``<unk>``, which is never written, and with the
-    lowest bias of all.
+    A unit that a side lacked starts from that side's row of ``<unk>``, which is never written, and
+    with the lowest bias of all units.
     """
     assert model.source is not None
     joint = join(model.source, model.target)
@@ -80,21 +81,23 @@ def tie(
     origin: str = MEAN,
     counts: tuple[Mapping[str, int], Mapping[str, int]] | None = None,
 ) -> ModelState:
-    """The model with its matrices tied, each unit's rows merged into one.
+    """The model with its matrices tied: each unit's rows are merged into one.
 
-    The rows are those of the input embeddings, of the output embedding, or a mean by how often the
-    unit is read on the source side, read on the target side and written. A unit of one language
-    takes the rows of that side only.
+    The rows come from the input embeddings or from the output embedding, or are a mean weighted by
+    how often the unit is read on the source side, read on the target side and written. A unit that
+    only one side has takes the rows of that side.
+
+    Means are computed in float64 and stored in the dtype of the first matrix.
 
     Args:
-        model: tied less; stays as it is.
+        model: a model that ties less; it is not changed.
         tying: the mode.
         origin: one of :data:`~tiednmt.vocabulary.choices.ORIGINS`.
-        counts: how often the source and the target text have each unit; by default what the
-            dictionaries say.
+        counts: how often the source text and the target text have each unit; by default the counts
+            in the dictionaries.
 
     Raises:
-        UserError: the model does not tie less than that.
+        UserError: the model does not tie less than ``tying``.
     """
     if model.tying not in _LESS[tying]:
         way = "it does already" if model.tying == tying else "untie it first"
@@ -106,10 +109,10 @@ def tie(
         of_sides = [set(units_of(dictionary)) for dictionary in model.dictionaries]
         lacking = frozenset(of_sides[1] - of_sides[0]), frozenset(of_sides[0] - of_sides[1])
         model = _joined(model)
-    shares = counts or _counts_of(model)
+    counts = counts or _counts_of(model)
     sides = {SOURCE_INPUT: 0, TARGET_INPUT: 1, INPUT: 1, OUTPUT: 1}
     uses_of = {
-        use: _Use(use, model.target.symbols, shares[side], lacking[side], origin)
+        use: Use.of(use, model.target.symbols, counts[side], lacking[side], origin)
         for use, side in sides.items()
     }
     groups = _groups(tying, model)
@@ -118,10 +121,10 @@ def tie(
         named = matrices_of(weights, OURS)
         for uses in groups:
             distinct = equal_matrices({use: named[use] for use in uses})
-            shares = _shares([[uses_of[use] for use in of] for of in distinct])
+            weights_of_rows = row_weights([[uses_of[use] for use in of] for of in distinct])
             for use in uses:
                 weights.pop(NAMES[use], None)
-            weights[NAMES[uses[0]]] = weighted_mean(list(distinct.values()), shares)
+            weights[NAMES[uses[0]]] = weighted_mean(list(distinct.values()), weights_of_rows)
         return weights
 
     moments = model.moments
@@ -133,7 +136,7 @@ def tie(
 
 
 def _groups(tying: str, model: ModelState) -> list[tuple[str, ...]]:
-    """The uses that are one, in a translation model or a language model."""
+    """The uses that share a matrix, in a translation model or a language model."""
     if model.source is None:
         return [(INPUT, OUTPUT)] if tying == DECODER else []
     return list(_GROUPS[tying])
@@ -144,61 +147,82 @@ def _counts_of(model: ModelState) -> tuple[dict[str, int], dict[str, int]]:
     return counts[0], counts[-1]
 
 
-class _Use:
-    """What a use of a matrix has to say about each row of the tied one.
+@dataclass(frozen=True)
+class Use:
+    """A use of a matrix that is to be tied, and what it knows of each row of the tied one.
 
     Attributes:
-        counts: how often each unit is used so.
-        has: 1 where there was such a row before the dictionaries were joined.
-        wanted: 1 or 0: whether the rows are to be this use's.
+        counts: how often the unit of each row is used so, in float64.
+        has_row: 1 where the use had a row for the unit before the dictionaries were joined, else 0.
+        is_wanted: whether the tied rows are to come from this use.
     """
 
-    def __init__(
-        self,
+    counts: Tensor
+    has_row: Tensor
+    is_wanted: bool
+
+    @classmethod
+    def of(
+        cls,
         use: str,
         symbols: Sequence[str],
         counts: Mapping[str, int],
         lacking: Collection[str],
         origin: str,
-    ) -> None:
-        self.has = torch.tensor([float(symbol not in lacking) for symbol in symbols])
-        self.counts = self.has * torch.tensor([float(counts.get(s, 0)) for s in symbols])
-        self.wanted = float(origin == MEAN or (origin == FROM_OUTPUT) == (use == OUTPUT))
+    ) -> Use:
+        """The use of this name.
+
+        Args:
+            use: its name.
+            symbols: of the rows of the tied matrix.
+            counts: how often the text on the side of the use has each unit.
+            lacking: units that the dictionary of that side did not have.
+            origin: one of :data:`~tiednmt.vocabulary.choices.ORIGINS`.
+        """
+        has_row = torch.tensor([symbol not in lacking for symbol in symbols]).double()
+        of_symbols = torch.tensor([counts.get(symbol, 0) for symbol in symbols]).double()
+        is_wanted = origin == MEAN or (origin == FROM_OUTPUT) == (use == OUTPUT)
+        return cls(has_row * of_symbols, has_row, is_wanted)
 
 
-def _shares(matrices: Sequence[Sequence[_Use]]) -> list[Tensor]:
-    """How much each matrix has of each row of the tied one.
+def row_weights(matrices: Sequence[Sequence[Use]]) -> list[Tensor]:
+    """The weight of each matrix in each row of the tied one, in float64.
 
-    The first that says anything of a row decides: counts in the uses that are wanted, counts in
-    any, wanted uses alike, all alike.
+    For each row, the first of these rules that gives any matrix a weight decides. The weight is
+
+    1. how often the wanted uses of the matrix use the unit;
+    2. how often all its uses do;
+    3. how many of its wanted uses had a row for the unit;
+    4. how many of all its uses had one.
 
     Args:
-        matrices: each by its uses.
+        matrices: each as its uses.
     """
-    told: list[Tensor] = [use.has * 0 for uses in matrices[:1] for use in uses[:1]] * len(matrices)
-    tiers: list[Callable[[_Use], Tensor]] = [
-        lambda use: use.wanted * use.counts,
+    rules: tuple[Callable[[Use], Tensor], ...] = (
+        lambda use: use.is_wanted * use.counts,
         lambda use: use.counts,
-        lambda use: use.wanted * use.has,
-        lambda use: use.has,
-    ]
-    for tier in tiers:
-        said = [torch.stack([tier(use) for use in uses]).sum(0) for uses in matrices]
-        open_rows = torch.stack(told).sum(0) == 0
-        told = [now + open_rows * more for now, more in zip(told, said, strict=True)]
-    return told
+        lambda use: use.is_wanted * use.has_row,
+        lambda use: use.has_row,
+    )
+    rows = len(matrices[0][0].counts)
+    weights = torch.zeros(len(matrices), rows, dtype=torch.float64)
+    for rule in rules:
+        by_rule = torch.stack([torch.stack([*map(rule, uses)]).sum(0) for uses in matrices])
+        is_open = weights.sum(0) == 0
+        weights += is_open * by_rule
+    return list(weights)
 
 
 # --- untie -------------------------------------------------------------------------------------
 
 
 def untie(model: ModelState, tying: str) -> ModelState:
-    """The model with more matrices, equal to begin with: it scores bit for bit as before.
+    """The model with more matrices, which start equal: it scores bit for bit as before.
 
     If the source gets its own matrix, private rows of the source side become rows of it.
 
     Raises:
-        UserError: the model does not tie more than that.
+        UserError: the model does not tie more than ``tying``.
     """
     if tying not in _LESS[model.tying]:
         raise UserError(f"--tying {tying}: the model is tied {model.tying}, which ties no more")
@@ -215,7 +239,7 @@ def untie(model: ModelState, tying: str) -> ModelState:
 
     copies = {NAMES[use]: _stored_name(model, use) for use in apart}
     moments = model.moments
-    if moments is not None:  # rows of one matrix that were two have no one history
+    if moments is not None:  # a matrix that was two has no single history of moments
         picked = moments.picked([*moments.states, *copies], copies)
         moments = None if drops_private else picked
     options = {**model.options, "tying": tying}
@@ -232,7 +256,7 @@ def _apart(model: ModelState, tying: str) -> list[str]:
 
 
 def _stored_name(model: ModelState, use: str) -> str:
-    """The name that a tied matrix is stored under."""
+    """The name under which the matrix of a use is stored."""
     named = matrices_of(model.weights, OURS)
     return next(NAMES[u] for u, w in named.items() if w is named[use] and NAMES[u] in model.weights)
 

@@ -1,7 +1,7 @@
-"""A smaller vocabulary: the rows that are needed, bit for bit.
+"""A smaller vocabulary: only the rows that are needed, bit for bit.
 
-The remaining units score as before. The probability of the removed units is redistributed, so a
-beam may rank two hypotheses differently if it was not small.
+The remaining units score as before. The probability of the removed units is redistributed, so
+beam search may rank two hypotheses differently unless that probability was small.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from tiednmt.vocabulary.rows import Rows
 
 
 def trim(model: ModelState, kept: Collection[str]) -> ModelState:
-    """The model with the rows of these units and of the special symbols, in their order.
+    """The model with only the rows of these units and of the special symbols, in their old order.
 
     Raises:
-        UserError: none is left.
+        UserError: no unit would be left.
     """
     dictionaries = tuple(_trimmed(dictionary, kept) for dictionary in model.dictionaries)
     if all(len(dictionary) == dictionary.nspecial for dictionary in dictionaries):
@@ -43,10 +43,10 @@ def _trimmed(dictionary: Dictionary, kept: Collection[str]) -> Dictionary:
 
 
 def most_frequent(model: ModelState, number: int) -> set[str]:
-    """The ``number`` units that the dictionaries count most often.
+    """The ``number`` units with the highest counts in the dictionaries.
 
     Raises:
-        UserError: there are fewer.
+        UserError: there are not that many.
     """
     counts: Counter[str] = Counter()
     for dictionary in model.dictionaries[:1] if model.is_joint else model.dictionaries:
@@ -59,15 +59,15 @@ def most_frequent(model: ModelState, number: int) -> set[str]:
 
 @dataclass(frozen=True)
 class Coverage:
-    """What a smaller vocabulary makes of a text.
+    """How a text is segmented with a smaller vocabulary; all numbers are of running text.
 
     Attributes:
-        tokens: running tokens.
-        units: running units before.
-        units_after: and after.
-        changed: tokens that are written in other units.
-        unknown: tokens that have a unit which the model does not know.
-        examples: the most frequent of the last.
+        tokens: number of tokens.
+        units: number of units before.
+        units_after: number of units after.
+        changed: tokens that are split into other units than before.
+        unknown: tokens with a unit that the model no longer has.
+        examples: the most frequent of these.
     """
 
     tokens: int
@@ -79,18 +79,18 @@ class Coverage:
 
     @classmethod
     def sum(cls, parts: Sequence[Coverage]) -> Coverage:
-        """Of several texts together."""
+        """The coverage of several texts together."""
         numbers = ("tokens", "units", "units_after", "changed", "unknown")
         sums = {name: sum(getattr(part, name) for part in parts) for name in numbers}
         return cls(**sums, examples=tuple(e for part in parts for e in part.examples)[:3])
 
     def __str__(self) -> str:
         text = (
-            f"{self.tokens:,} tokens: {_share(self.changed, self.tokens)} written in other units "
+            f"{self.tokens:,} tokens: {_share(self.changed, self.tokens)} split into other units "
             f"({self.units:,} → {self.units_after:,} units), "
             f"{_share(self.unknown, self.tokens)} no longer covered"
         )
-        return text + (f", as {', '.join(self.examples)}" if self.examples else "")
+        return text + (f", such as {', '.join(self.examples)}" if self.examples else "")
 
 
 def _share(part: int, whole: int) -> str:
@@ -104,14 +104,14 @@ def coverage(
     known: Collection[str],
     kept: Collection[str],
 ) -> Coverage:
-    """Compare two ways to write a text.
+    """Compare how a text is segmented before and after.
 
     Args:
-        tokens: how often each is there.
-        before: its units.
-        after: its units with the smaller vocabulary.
+        tokens: how often each token occurs.
+        before: the units of each token.
+        after: the units of each token with the smaller vocabulary.
         known: the units that the model had.
-        kept: the units that it has now.
+        kept: the units that it still has.
     """
     lost: Counter[str] = Counter()
     for token, count in tokens.items():

@@ -65,8 +65,8 @@ def write_inputs(
     """
     # the dictionary of either language is the joint one
     lines = next((text.parent / "data-bin").glob("dict.*.txt")).read_text("utf-8").splitlines()
-    types = "".join(line.rpartition(" ")[0] + "\n" for line in lines)
-    (folder / "vocabulary").write_text(types, encoding="utf-8")
+    entries = "".join(line.rpartition(" ")[0] + "\n" for line in lines)
+    (folder / "vocabulary").write_text(entries, encoding="utf-8")
     path = folder / "joeynmt.yaml"
     model = _transformer(sizes) if is_transformer else _recurrent(sizes)
     content = yaml.safe_dump(_configuration(text, folder, model, max_tokens, updates))

@@ -22,8 +22,9 @@ import torch.nn.functional as F
 from fairseq.data import Dictionary, data_utils
 from torch import Tensor, nn
 
-from tiednmt.commandline import command_parser, positive
+from tiednmt.commandline import command_parser
 from tiednmt.errors import UserError
+from tiednmt.options import positive
 
 State = tuple[Tensor, Tensor]
 
@@ -66,10 +67,10 @@ UNTIED = {
 class PlainLanguageModel(nn.Module):
     """Embedding, LSTM, P, output embedding."""
 
-    def __init__(self, variant: Variant, types: int) -> None:
+    def __init__(self, variant: Variant, vocab_size: int) -> None:
         super().__init__()
         size = variant.size
-        self.embedding = nn.Embedding(types, size)
+        self.embedding = nn.Embedding(vocab_size, size)
         self.dropout = nn.Dropout(variant.dropout)
         self.lstm = nn.LSTM(size, size, variant.layers, dropout=variant.dropout)
         self.projection = (
@@ -77,7 +78,7 @@ class PlainLanguageModel(nn.Module):
             if variant.projection != "none"
             else None
         )
-        self.output = nn.Linear(size, types)
+        self.output = nn.Linear(size, vocab_size)
         if variant.tied:
             self.output.weight = self.embedding.weight
         for parameter in self.parameters():
@@ -96,7 +97,7 @@ class PlainLanguageModel(nn.Module):
                 nn.init.zeros_(self.projection.bias)
 
     def forward(self, tokens: Tensor, state: State | None) -> tuple[Tensor, State]:
-        """Scores (T × B × types) for tokens (T × B), and the state."""
+        """Scores (T × B × vocab_size) for tokens (T × B), and the state."""
         self.looked_up = self.embedding(tokens)
         outputs, state = self.lstm(self.dropout(self.looked_up), state)
         outputs = self.dropout(outputs)
@@ -118,10 +119,10 @@ def windows(text: Tensor, streams: int, steps: int) -> Iterator[tuple[Tensor, Te
 class Training:
     """SGD with clipped gradients and a learning rate that is halved, as in Zaremba et al.."""
 
-    def __init__(self, variant: Variant, types: int, seed: int = 1) -> None:
+    def __init__(self, variant: Variant, vocab_size: int, seed: int = 1) -> None:
         torch.manual_seed(seed)
         self.variant = variant
-        self.model = PlainLanguageModel(variant, types)
+        self.model = PlainLanguageModel(variant, vocab_size)
 
     def epoch(self, text: Tensor, number: int) -> float:
         """Train on ``text`` for one epoch (counted from 1); returns its training perplexity."""

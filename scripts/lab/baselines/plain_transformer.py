@@ -21,8 +21,8 @@ from fairseq.data import Dictionary, data_utils
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from tiednmt.commandline import command_parser, positive
-from tiednmt.options import Range
+from tiednmt.commandline import command_parser
+from tiednmt.options import Range, positive
 
 Batch = tuple[Tensor, Tensor, Tensor]  # source, target input, target, B × length each
 PAD = Dictionary().pad()

@@ -35,7 +35,7 @@ from scripts.lab.run.training import log_entries
 from tiednmt.errors import UserError
 from tiednmt.options import option, positive
 
-WHAT = "tokens predicted per second by the training command, updates 10 % to 100 %"
+WHAT = "tokens predicted per second by the training command, updates 10% to 100%"
 JOEYNMT, TORCH = "joeynmt", "torch"
 
 

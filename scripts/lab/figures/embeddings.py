@@ -8,9 +8,9 @@ from itertools import pairwise
 
 from scripts.lab.figures.experiment import NOTE_OF_SEEDS, repeated, trained_on
 from scripts.lab.records.schema import EmbeddingRecord, PaperOrders, names_in
+from tiednmt.seeds import SeedStatistics, interval_of_mean, mean_and_sd
 from tiednmt.show.figures import Block, Cell, Figures, Finding, Picture, Table
 from tiednmt.show.parts import dots_by_set, likeness_map, rho
-from tiednmt.translation.seeds import SeedStatistics, interval_of_mean, mean_and_sd
 
 ANSWERS = {True: "yes", False: "no", None: "–"}
 LEAD = (

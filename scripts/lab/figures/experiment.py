@@ -16,6 +16,7 @@ from scripts.lab.records.schema import (
     Validation,
 )
 from tiednmt.metrics import NOT_WORSE, loss
+from tiednmt.seeds import Interval
 from tiednmt.show.figures import (
     Axis,
     Block,
@@ -34,9 +35,8 @@ from tiednmt.show.parts import (
     over_training,
     p_text,
 )
-from tiednmt.translation.seeds import Interval
 
-NOTE_OF_SEEDS = "Error bars: 95 % confidence interval of the mean over seeds (Student's t)."
+NOTE_OF_SEEDS = "Error bars: 95% confidence interval of the mean over seeds (Student's t)."
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Score:
     """A row's figure.
 
     ``value`` is the mean over the row's seeds; ``interval`` holds the true value with a confidence
-    of 95 %; ``difference`` is to the baseline, ``p_value`` how likely chance alone makes one as
-    large, and with a confidence of 95 % it is to the worse by no more than ``not_worse_by``. None
+    of 95%; ``difference`` is to the baseline, ``p_value`` how likely chance alone makes one as
+    large, and with a confidence of 95% it is to the worse by no more than ``not_worse_by``. None
     is what is not known.
     """
 
@@ -57,7 +57,7 @@ class Score:
 
     @property
     def significant(self) -> bool:
-        """Whether chance is an unlikely reason (below 5 %) for the difference."""
+        """Whether chance is an unlikely reason (below 5%) for the difference."""
         return self.p_value is not None and self.p_value < 0.05
 
 

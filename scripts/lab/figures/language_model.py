@@ -20,8 +20,8 @@ from scripts.lab.figures.experiment import (
     trained_on,
 )
 from scripts.lab.records.schema import LanguageModelRecord, LanguageModelRow
+from tiednmt.seeds import interval_of_mean, mean_and_sd
 from tiednmt.show.figures import Axis, Cell, Chart, Figures, Picture, Table, perplexity
-from tiednmt.translation.seeds import interval_of_mean, mean_and_sd
 
 SUBSETS = ("train", "valid", "test")
 PERPLEXITY = Axis("validation perplexity", logarithmic=True)
@@ -109,7 +109,7 @@ def _scores(rows: Sequence[LanguageModelRow]) -> Table:
                 line.append("–" if paper is None else str(paper))
     for row, line in zip(rows, cells, strict=True):
         line += [str(row.epochs), duration(row.training_seconds)]
-    caption = "Sizes and perplexities; below each perplexity the 95 % interval of the mean"
+    caption = "Sizes and perplexities; below each perplexity the 95% interval of the mean"
     return Table([*head, "epochs", "training"], cells, caption=caption)
 
 

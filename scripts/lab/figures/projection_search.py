@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from scripts.lab.figures.experiment import repeated
 from scripts.lab.records.schema import ProjectionSearchRecord
+from tiednmt.seeds import mean_and_sd
 from tiednmt.show.figures import Axis, Chart, Figures, Picture, Point, Series, Table
-from tiednmt.translation.seeds import mean_and_sd
 
 
 def figures(record: ProjectionSearchRecord) -> Figures:

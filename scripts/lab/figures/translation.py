@@ -23,15 +23,15 @@ from scripts.lab.records.schema import TranslationRecord, TranslationRow
 from tiednmt.errors import UserError
 from tiednmt.metrics import BETTER, METRICS, NOT_WORSE, loss, what_was_sampled
 from tiednmt.modes import NONE, TYINGS
-from tiednmt.show.figures import Axis, Bullets, Cell, Figures, Part, Picture, Table
-from tiednmt.show.parts import MEGABYTE, p_text
-from tiednmt.translation.seeds import (
+from tiednmt.seeds import (
     Interval,
     SeedStatistics,
     interval_of_mean,
     mean_and_sd,
     over_seeds,
 )
+from tiednmt.show.figures import Axis, Bullets, Cell, Figures, Part, Picture, Table
+from tiednmt.show.parts import MEGABYTE, p_text
 from tiednmt.translation.significance import (
     Estimate,
     RunScore,
@@ -62,7 +62,7 @@ def figures(record: TranslationRecord) -> Figures:
             Picture(
                 "bleu-over-parameters",
                 [over_parameters(measure, rows) for measure in measures if measure.subset != MEAN],
-                note=f"Error bars: 95 % confidence interval, {_about_scores(record)}.",
+                note=f"Error bars: 95% confidence interval, {_about_scores(record)}.",
             ),
             Picture("learning-curves", [curves]),
             _sizes_and_scores(record),
@@ -251,7 +251,7 @@ def _sizes_and_scores(record: TranslationRecord) -> Table:
     shown = [METRICS[metric] for metric in _shown_first(record)]
     head += shown if several else [f"{places[0]} {metric}" for metric in shown]
     head += _difference_heads(record) if others else []
-    caption = "Sizes and scores; below each score its 95 % interval"
+    caption = "Sizes and scores; below each score its 95% interval"
     return Table(head, lines, left=1 + several, caption=caption)
 
 
@@ -287,7 +287,7 @@ def _further_scores(record: TranslationRecord) -> Part:
     ]
     title = "Checkpoints and further scores"
     head = [f"{place} {METRICS[metric]}" for place in places for metric in metrics]
-    caption = f"{title}; below each score its 95 % interval"
+    caption = f"{title}; below each score its 95% interval"
     table = Table(["", "checkpoint", "training", *head], rows, caption=caption)
     return Part(title, [table, Bullets(_signatures(record, metrics))])
 
@@ -398,7 +398,7 @@ def at_a_glance(records: Sequence[TranslationRecord]) -> Table:
     """A column per tying: parameters of the first experiment's rows, then BLEU of all experiments.
 
     Only rows that every experiment has are shown. In brackets are the difference to the baseline
-    and, where the record has the scores of its seeds, that difference's one-sided 95 % bound.
+    and, where the record has the scores of its seeds, that difference's one-sided 95% bound.
     """
     first = records[0]
     shared = [name for name in first.row_names if all(name in of.row_names for of in records)]
@@ -449,6 +449,6 @@ def claim(record: TranslationRecord, name: str) -> str:
     worse = found.not_worse_by
     bound = f"not worse by more than {worse:.2f}" if worse > 0 else f"better by {-worse:.2f}"
     return (
-        f"{text} (95 % interval {low:+.2f} to {high:+.2f}): with 95 % confidence, {name} is "
+        f"{text} (95% interval {low:+.2f} to {high:+.2f}): with 95% confidence, {name} is "
         f"{bound}. The interval is {_about_differences(record)}."
     )

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from scripts.lab.records.schema import ExperimentRecord, TrainedRow
 from tiednmt.embeddings.gradients import Curve, GradientShares
 from tiednmt.embeddings.uses import COSINE, NOTE, SHARE, further_tables, points, short, tables
+from tiednmt.seeds import mean_and_sd
 from tiednmt.show.figures import Axis, Block, Chart, Part, Picture
 from tiednmt.show.parts import over_training
-from tiednmt.translation.seeds import mean_and_sd
 
 
 def in_summary(record: ExperimentRecord) -> list[Block]:

@@ -29,7 +29,7 @@ from tiednmt.embeddings.analyse import load, read_sets, similarity
 from tiednmt.errors import UserError
 from tiednmt.files import write_json
 from tiednmt.options import option_name
-from tiednmt.translation.seeds import SeedStatistics, over_seeds
+from tiednmt.seeds import SeedStatistics, over_seeds
 
 Named = Mapping[str, Embedding]
 

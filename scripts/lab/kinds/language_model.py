@@ -20,7 +20,7 @@ from scripts.lab.records.schema import (
 from scripts.lab.run.kept import read_kept
 from scripts.lab.run.processes import Child, Place, side_by_side
 from scripts.lab.run.training import Run
-from tiednmt.translation.seeds import over_seeds, pooled
+from tiednmt.seeds import over_seeds, pooled
 
 # --- scoring -----------------------------------------------------------------------------------
 

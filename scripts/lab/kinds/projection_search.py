@@ -13,7 +13,7 @@ from scripts.lab.run.kept import read_kept
 from scripts.lab.run.provenance import provenance
 from scripts.lab.run.variants import VARIANTS, Changes, figures_file, variants
 from tiednmt.errors import UserError
-from tiednmt.translation.seeds import SeedStatistics, over_seeds
+from tiednmt.seeds import SeedStatistics, over_seeds
 
 EXPERIMENT = "projection-search"
 TITLE = "Penn Treebank, small LSTM, variants of projection regularisation"

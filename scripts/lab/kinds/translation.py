@@ -26,10 +26,10 @@ from scripts.lab.run.kept import read_kept
 from scripts.lab.run.processes import call, gpus
 from scripts.lab.run.training import Run
 from tiednmt.errors import UserError
+from tiednmt.seeds import over_seeds
 from tiednmt.text.lines import read_lines
 from tiednmt.text.manifest import read_manifest
 from tiednmt.translation.scoring import METRICS
-from tiednmt.translation.seeds import over_seeds
 from tiednmt.translation.settings import Search
 from tiednmt.translation.significance import RunScore
 from tiednmt.translation.tokenised import TOKENISED_BLEU

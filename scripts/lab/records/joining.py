@@ -17,7 +17,7 @@ from scripts.lab.records.schema import (
 )
 from tiednmt.embeddings.gradients import GradientShares
 from tiednmt.errors import UserError
-from tiednmt.translation.seeds import pooled
+from tiednmt.seeds import pooled
 
 R = TypeVar("R", bound=Record)
 E = TypeVar("E", bound=ExperimentRecord)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from tiednmt.embeddings.gradients import GradientShares
-from tiednmt.translation.seeds import SeedStatistics
+from tiednmt.seeds import SeedStatistics
 from tiednmt.translation.significance import RunScore
 from tiednmt.typed import Fault
 
@@ -197,7 +197,7 @@ class MetricScore:
     Attributes:
         score: of the first seed.
         mean: of sacreBLEU's bootstrap of the first seed.
-        ci: its 95 % interval.
+        ci: its 95% interval.
         signature: sacreBLEU's.
         over_seeds: mean and standard deviation over all seeds.
         seeds: a score per seed; empty in records from before rows were compared over seeds.

@@ -117,6 +117,11 @@ def load_experiment(name: str) -> Experiment:
     unknown = ", ".join(str(row) for row in baselines if row not in experiment.rows)
     if unknown:
         raise UserError(f"{path}: baselines: there are no rows {unknown}")
+    rows: dict[str, str] = {}
+    for row in experiment.rows:
+        other = rows.setdefault(folder_name(row), row)
+        if other != row:
+            raise UserError(f"{path}: {other} and {row}: rows of one folder")
     return replace(experiment, settings=settings)
 
 
@@ -223,7 +228,9 @@ def _path(folder: Path, name: str, what: str) -> Path:
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # PyYAML makes dates and numbers of text, with their own errors
         raise UserError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UserError(f"{path}: must be a mapping (name: value)")

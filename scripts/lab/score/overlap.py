@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -13,14 +13,20 @@ from fairseq.data import Dictionary, data_utils
 from preprocess.advice import Pair
 from preprocess.corpus import Options
 from preprocess.overlap import Overlap
-from preprocess.subwords import learn_subword_nmt, write_dictionary
+from preprocess.subwords import (
+    TextPart,
+    count_words,
+    learn_sentencepiece,
+    learn_subword_nmt,
+    write_dictionary,
+)
 from preprocess.vocabulary import vocabulary_sizes
 from tiednmt.errors import UserError
 from tiednmt.files import write_whole
 from tiednmt.frequency import occurrences
 from tiednmt.text.lines import read_lines
 from tiednmt.text.manifest import data_bins, read_manifest
-from tiednmt.text.pipeline import BPE, TextPipeline, TextSettings
+from tiednmt.text.pipeline import BPE, TextPipeline, TextSettings, segmentation_for
 from tiednmt.text.subwords import looks_segmented
 
 LOOKED_AT = 1000  # lines that tell whether a text is segmented
@@ -102,15 +108,24 @@ def _in_texts(source: Path, target: Path, merges: int) -> tuple[Pair, Overlap]:
     name = "-".join(languages)
     if _is_segmented(source) and _is_segmented(target):
         return _pair(name, _units(source), _units(target))
-    with tempfile.TemporaryDirectory() as folder:
-        settings = TextSettings(*languages, BPE, Options.vocabulary_threshold)
-        pipeline = TextPipeline(settings, Path(folder))
-        words = [
-            _write_words(path, pipeline, language, Path(folder) / f"words.{side}")
-            for side, (path, language) in enumerate(zip((source, target), languages, strict=True))
-        ]
-        learn_subword_nmt(words, Path(folder), languages, merges, workers=1)
-        dictionary, shared = (Path(folder) / name for name in ("dict.txt", "shared.txt"))
+    segmentation = segmentation_for(*languages)
+    with tempfile.TemporaryDirectory() as name_of_folder:
+        folder = Path(name_of_folder)
+        settings = TextSettings(*languages, segmentation, Options.vocabulary_threshold)
+        pipeline = TextPipeline(settings, folder)
+        part = TextPart((folder / "source", folder / "target"))
+        for path, language, tokenised in zip((source, target), languages, part.sides, strict=True):
+            with write_whole(tokenised) as file:
+                for line in read_lines(path):
+                    file.write(pipeline.tokenise(line, language) + "\n")
+        words = [folder / f"words.{side}" for side in (0, 1)]
+        count_words([part], words, workers=1)
+        given = (words, folder, languages, merges, 1)
+        if segmentation == BPE:
+            learn_subword_nmt(*given)
+        else:
+            learn_sentencepiece([part], *given, near=True)
+        dictionary, shared = folder / "dict.txt", folder / "shared.txt"
         sizes = write_dictionary(words, dictionary, shared, pipeline, workers=1)
     overlap = Overlap.from_json(sizes.pop("overlap"))
     return Pair.of(name, sizes, overlap), overlap
@@ -130,16 +145,3 @@ def _is_segmented(path: Path) -> bool:
 
 def _units(path: Path) -> Counts:
     return Counter(unit for line in read_lines(path) for unit in line.split())
-
-
-def _write_words(path: Path, pipeline: TextPipeline, language: str, words: Path) -> Path:
-    """Write the words of a raw text with their counts, from which merges are learnt."""
-
-    def tokens() -> Iterator[str]:
-        for line in read_lines(path):
-            yield from pipeline.tokenise(line, language).split()
-
-    counts = Counter(tokens())
-    with write_whole(words) as file:
-        file.writelines(f"{word} {counts[word]}\n" for word in sorted(counts))
-    return words

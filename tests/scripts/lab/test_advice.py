@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from preprocess import bitext
 from scripts.lab.advice import measured_pairs
 from scripts.lab.score.overlap import pair_in
 from scripts.lab.store import RESULTS, read_record
@@ -94,6 +95,7 @@ def test_the_kept_records_are_found():
 
 ENGLISH = ["the cat sees the dog .", "the dog sees 12 cats ."] * 30
 RUSSIAN = ["кошка видит собаку .", "собака видит 12 кошек ."] * 30
+JAPANESE = ["猫は犬を見る。", "犬は12匹の猫を見る。"] * 30
 GERMAN = ["die Katze sieht den Hund .", "der Hund sieht 12 Katzen ."] * 30
 
 
@@ -110,8 +112,8 @@ def texts(tmp_path):
 
 def test_raw_texts_are_segmented(texts):
     """With so many merges whole words are units; the counts are those of the words."""
-    pair, overlap = pair_in(texts(ENGLISH, GERMAN), merges=200)
-    assert pair.name == "xx-yy"
+    pair, overlap = pair_in(texts(ENGLISH, GERMAN, ("train.en", "train.de")), merges=200)
+    assert pair.name == "en-de"
     units = {"the", "cat", "cats", "sees", "dog"}, {"die", "der", "den", "Katze", "Katzen", "sieht"}
     assert pair.vocabulary["both"] == 2  # 12 and the full stop
     assert pair.vocabulary["source_only"] == len(units[0])
@@ -119,6 +121,16 @@ def test_raw_texts_are_segmented(texts):
     assert overlap.with_letters == 0
     assert overlap.source.units == 30 * (6 + 6) and overlap.source.shared == 3 / 12
     assert pair.written_alike
+
+
+def test_raw_texts_are_segmented_as_preparing_them_does(texts, tmp_path):
+    for target, lines in (("de", GERMAN), ("ja", JAPANESE)):
+        paths = texts(ENGLISH, lines, ("train.en", f"train.{target}"))
+        pair, overlap = pair_in(paths, merges=40)
+        files, dest = [*map(str, paths)], tmp_path / f"dest-{target}"
+        of_text = ["--source", "en", "--target", target, "--train", *files, "--valid", *files]
+        bitext.main([*of_text, "--dest", str(dest), "--merges", "40", "--workers", "1"])
+        assert pair_in([dest]) == (pair, overlap)
 
 
 def test_texts_in_two_scripts(texts):

@@ -197,7 +197,7 @@ def test_a_table_of_the_mean_over_experiments(results, run):
         store.keep(run({**records.translation(seeds=3, subsets=subsets), "experiment": name}))
     lines = store.table("one+two").split("\n")
     head, _, none, three_way = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines)
-    assert head == ["", "mean BLEU", "against none", "not worse by more than (95 %)", "p"]
+    assert head == ["", "mean BLEU", "against none", "not worse by more than (95%)", "p"]
     assert none == ["none", "28.83", "", "", ""]
     alone = store.table("one").split("\n")[7].split("|")
     assert "mean" in alone[2] and three_way[:3] == ["three-way", "28.58", "-0.25"]

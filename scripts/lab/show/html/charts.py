@@ -12,8 +12,8 @@ from typing import ClassVar
 
 from matplotlib.ticker import Locator, LogLocator, MaxNLocator
 
+from tiednmt.seeds import Interval
 from tiednmt.show.figures import Axis, Bars, Chart, HeatMap, Point
-from tiednmt.translation.seeds import Interval
 
 WIDTH, HEIGHT = 360, 250
 LEFT, RIGHT, TOP, BOTTOM = 46, 350, 26, 208  # edges of the plot on the canvas

@@ -11,7 +11,7 @@ from tiednmt.typed import from_json
 
 
 def test_the_cost_of_a_measured_update_is_spread_over_all(monkeypatch, tmp_path):
-    """200 ms an update, and 50, 100 and 150 more where measured, every tenth: 2.5 % to 7.5 %."""
+    """200 ms an update, and 50, 100 and 150 more where measured, every tenth: 2.5% to 7.5%."""
     (tmp_path / "data-bin").mkdir()
     commands = []
 

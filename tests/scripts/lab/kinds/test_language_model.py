@@ -26,7 +26,7 @@ from tests.scripts.lab.show.html.reading import table as table_of_page
 from tests.support import records
 from tiednmt.embeddings.gradients import GradientShares
 from tiednmt.errors import UserError
-from tiednmt.translation.seeds import over_seeds
+from tiednmt.seeds import over_seeds
 from tiednmt.typed import from_json, to_json
 
 EXPERIMENT = """

@@ -216,7 +216,7 @@ def test_the_baseline_may_join_later(keep):
     shares = [(row["name"], row["share"]) for row in kept["rows"]]
     assert shares == [("three-way", 0.5), ("none", 1)]
     text = store.table("some")
-    assert "| against none | not worse by more than (95 %) | p |" in text
+    assert "| against none | not worse by more than (95%) | p |" in text
     assert "Differences: over seeds and test sentences" in text
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from tests.scripts.lab.show.html.reading import axis, error_bars, pictures, positions, table
-from tiednmt.translation.seeds import over_seeds as statistics
+from tiednmt.seeds import over_seeds as statistics
 from tiednmt.translation.significance import RunScore, difference, mean_of_test_sets, mean_score
 
 
@@ -166,7 +166,7 @@ def _require_scores(page, html, record):
     places, baseline = _places(record), record["baseline"]
     several, others = len(places) > 1, len(record["rows"]) > 1
     assert head[: 2 + several] == ["", *["test set"] * several, "parameters"]
-    columns = [f"against {baseline}", *["not worse by more than (95 %)"] * _by_seed(record), "p"]
+    columns = [f"against {baseline}", *["not worse by more than (95%)"] * _by_seed(record), "p"]
     assert head[4 + several :] == columns * others
     expected = []
     for place in places:

@@ -87,8 +87,8 @@ def test_findings_stand_first(translation, make_page):
     (findings,) = page.all("ul", aria_label="Findings")
     text = findings.text
     assert "50.0% of the parameters of none" in text
-    # standard error .3406 with four degrees of freedom, whose t is 2.1318 at 95 %
-    told = "−0.2531.00, not worse by more than (95 %): 0.98, p = 0.504"
+    # standard error .3406 with four degrees of freedom, whose t is 2.1318 at 95%
+    told = "−0.2531.00, not worse by more than (95%): 0.98, p = 0.504"
     assert f"BLEU, test{told}" in text
     assert not findings.all("strong")  # p is above 0.05
 

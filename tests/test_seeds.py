@@ -5,7 +5,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from tiednmt.translation.seeds import (
+from tiednmt.seeds import (
     SeedStatistics,
     interval_of_mean,
     mean_and_sd,
@@ -39,7 +39,7 @@ def test_text():
 
 
 def test_interval_of_the_mean():
-    """Student's t for two degrees of freedom is 4.3027 at 97.5 %."""
+    """Student's t for two degrees of freedom is 4.3027 at 97.5%."""
     low, high = interval_of_mean(over_seeds([114.0, 115.0, 114.5]))
     half = 4.3027 * 0.5 / 3**0.5
     assert (low, high) == pytest.approx((114.5 - half, 114.5 + half), abs=1e-3)

@@ -47,7 +47,7 @@ def mean_and_sd(figure: SeedStatistics, places: int) -> str:
 
 
 def interval_of_mean(figure: SeedStatistics) -> Interval | None:
-    """The 95 % confidence interval (Student's t) of the mean; None for one seed."""
+    """The 95% confidence interval (Student's t) of the mean; None for one seed."""
     from scipy.stats import t as student  # takes a second, and few need it
 
     if figure.sd is None:

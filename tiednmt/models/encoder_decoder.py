@@ -1,0 +1,96 @@
+"""What translation models share: the three matrices, lookups, the way to the search."""
+
+from typing import Any, NamedTuple
+
+from fairseq.data import Dictionary
+from fairseq.models import FairseqEncoder, FairseqEncoderDecoderModel
+from torch import Tensor, nn
+
+from tiednmt.models.stepping_decoder import SteppingDecoder
+from tiednmt.models.tied_model import TiedModel
+from tiednmt.modules.lookup import LookupScale
+from tiednmt.modules.packing import restore_columns
+from tiednmt.tying import Embeddings
+
+EncoderOut = dict[str, list[Tensor]]
+
+
+class TiedEncoderDecoderModel(TiedModel, FairseqEncoderDecoderModel):
+    """A model of a :class:`TiedEncoder` and a :class:`SteppingDecoder`."""
+
+    @property
+    def embeddings(self) -> Embeddings:
+        """The three matrices, as tied."""
+        return Embeddings(self.encoder.embedding, self.decoder.embedding, self.decoder.output)
+
+    @property
+    def stepper(self) -> SteppingDecoder:
+        """The decoder."""
+        decoder: SteppingDecoder = self.decoder
+        return decoder
+
+
+class TiedEncoder(FairseqEncoder):
+    """Looks source tokens up; the first dimension of all that it yields is that of sentences.
+
+    Args:
+        dictionary: of the source language.
+        embedding: of source tokens.
+        input_scale: of what is looked up.
+        max_source_positions: longest source sentence, in subword units.
+    """
+
+    def __init__(
+        self,
+        dictionary: Dictionary,
+        embedding: nn.Embedding,
+        input_scale: LookupScale,
+        max_source_positions: int = 1024,
+    ) -> None:
+        super().__init__(dictionary)
+        self.embedding = embedding
+        self.input_scale = input_scale
+        self.max_source_positions = max_source_positions
+
+    def look_up(self, tokens: Tensor) -> Tensor:
+        """What the layers read of source tokens, … × dim."""
+        embedded: Tensor = self.input_scale(self.embedding(tokens), tokens)
+        return embedded
+
+    def reorder_encoder_out(self, encoder_out: EncoderOut, new_order: Tensor) -> EncoderOut:
+        """Select and order sentences, for fairseq's beam search."""
+        return select_sentences(encoder_out, new_order)
+
+    def max_positions(self) -> int:
+        """Longest source sentence, in subword units."""
+        return self.max_source_positions
+
+
+def select_sentences(encoder_out: EncoderOut, order: Tensor) -> EncoderOut:
+    """What an encoder yields for these sentences, in this order."""
+    return {
+        name: [tensor.index_select(0, order) for tensor in tensors]
+        for name, tensors in encoder_out.items()
+    }
+
+
+class Sources(NamedTuple):
+    """The memory of a decoder's steps: what a step attends to.
+
+    Attributes:
+        attended: as the decoder's attention takes it.
+        columns: B × S, where each token stood in the source; None if all are in order.
+    """
+
+    attended: Any
+    columns: Tensor | None
+
+    @classmethod
+    def of(cls, encoder_out: EncoderOut, attended: Any) -> "Sources":
+        """Sources that an encoder has moved to the left, as :func:`move_padding_right` does."""
+        columns = encoder_out["columns"][0] if encoder_out["padding"][0].any() else None
+        return cls(attended, columns)
+
+    def as_given(self, attention: Tensor) -> Tensor:
+        """Attention over the columns of the source as it was given."""
+        return attention if self.columns is None else restore_columns(attention, self.columns)

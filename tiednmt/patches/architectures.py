@@ -1,0 +1,53 @@
+"""What is asked for in words of fairseq's own models is read before an architecture's values."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Collection
+from functools import wraps
+from typing import Any
+
+from fairseq import options
+from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
+
+from tiednmt.models.habits import known_habits, translated
+from tiednmt.models.model_options import names_of_options
+from tiednmt.models.tied_model import TiedModel
+from tiednmt.patches.patch import patch
+
+
+def translate_habits() -> None:
+    """Translate what :mod:`tiednmt.models.habits` knows before an architecture brings its values.
+
+    fairseq gives an architecture's values to all options that were not typed, so that later nobody
+    could tell what was. Architectures registered after this call are changed as soon as fairseq
+    reads a command line.
+    """
+
+    def parse_args_and_arch(parse: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        _change_architectures()
+        return parse(*args, **kwargs)
+
+    patch(options, "parse_args_and_arch", parse_args_and_arch)
+    _change_architectures()
+
+
+def _change_architectures() -> None:
+    for name, model in ARCH_MODEL_REGISTRY.items():
+        preset = ARCH_CONFIG_REGISTRY[name]
+        if issubclass(model, TiedModel) and not getattr(preset, "translates", False):
+            ARCH_CONFIG_REGISTRY[name] = _translating(preset, names_of_options(model))
+
+
+def _translating(
+    preset: Callable[[argparse.Namespace], None], own: Collection[str]
+) -> Callable[[argparse.Namespace], None]:
+    @wraps(preset)
+    def translated_first(args: argparse.Namespace) -> None:
+        if isinstance(args, argparse.Namespace):  # or the configuration of a checkpoint
+            habits = {name: vars(args).pop(name) for name in known_habits(own) & {*vars(args)}}
+            vars(args).update(translated({**vars(args), **habits}, own))
+        preset(args)
+
+    translated_first.translates = True  # type: ignore[attr-defined]
+    return translated_first
