@@ -14,3 +14,8 @@ def test_languages_come_from_the_folder(prepared, checkpoint, tmp_path):
     found = tiednmt.load(tmp_path / "checkpoint.pt", data=prepared)
     assert found.languages == ("en", "de")
     assert found.translate(LINES) == tiednmt.load(checkpoint, data=prepared).translate(LINES)
+
+
+def test_a_data_bin_stands_for_its_prepared_folder(prepared, checkpoint):
+    expected = tiednmt.load(checkpoint, data=prepared).translate(LINES)
+    assert tiednmt.load(checkpoint, data=prepared / "data-bin").translate(LINES) == expected

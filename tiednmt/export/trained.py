@@ -68,13 +68,15 @@ class TrainedModel:
 
         Args:
             path: of the checkpoint.
-            prepared: that folder; by default the one that the checkpoint names.
+            prepared: that folder, or its data-bin; by default the one that the checkpoint names.
 
         Raises:
             UserError: it cannot be used, or does not fit the folder.
         """
         state = read_checkpoint(path)
-        if prepared is None:
+        if prepared is not None:
+            prepared = prepared_folder(prepared) or prepared
+        else:
             prepared = prepared_folder(trained_on(path, state))
             if prepared is None:
                 raise UserError(f"{path}: give the prepared folder it was trained with, as --data")

@@ -13,6 +13,7 @@ from typing import Any, Literal, overload
 
 import torch
 from fairseq import utils
+from fairseq.data import Dictionary
 from fairseq.dataclass.configs import GenerationConfig
 from fairseq.tasks.translation import TranslationTask
 from torch import Tensor
@@ -300,12 +301,10 @@ class Translator:
         sources = {i: self._source(line) for i, line in enumerate(lines) if line.strip()}
         lengths = {i: len(source) for i, source in sources.items()}
         for batch in equal_length_batches(lengths, search.max_tokens, search.max_sentences):
-            tokens = torch.stack([sources[i] for i in batch]).to(self.device)
-            sizes = torch.full((len(batch),), tokens.size(1), device=self.device)
-            sample = {"net_input": {"src_tokens": tokens, "src_lengths": sizes}}
+            of_one_length = torch.stack([sources[i] for i in batch]).to(self.device)
             with self._lock:  # its processes serve one batch at a time
                 generator = self._generator(search)
-                ranked = self.task.inference_step(generator, self.models, sample)
+                ranked = search_batch(self.task, self.models, generator, of_one_length)
             for i, hypotheses in zip(batch, ranked, strict=True):
                 yield i, sources[i], hypotheses
             if bar is not None:
@@ -322,23 +321,9 @@ class Translator:
         return self._generators[search]
 
     def _source(self, line: str) -> Tensor:
-        """The units' indices and the end of sentence; what the dictionary lacks is unknown."""
-        tokens: Tensor = self.task.source_dictionary.encode_line(
-            line, add_if_not_exist=False
-        ).long()
-        limit = utils.resolve_max_positions(
-            self.task.max_positions(), *(model.max_positions() for model in self.models)
-        )[0]
-        if len(tokens) > limit:
-            logger.warning(
-                "warning: a line of %s subword units is longer than the model takes; only the "
-                "first %s are translated: %.60s…",
-                f"{len(tokens) - 1:,}",
-                f"{limit - 1:,}",
-                line,
-            )
-            tokens = torch.cat([tokens[: limit - 1], tokens[-1:]])
-        return tokens
+        limits = (model.max_positions() for model in self.models)
+        limit = utils.resolve_max_positions(self.task.max_positions(), *limits)[0]
+        return source_tokens(line, self.task.source_dictionary, limit)
 
     # --- end -----------------------------------------------------------------------------------
 
@@ -371,6 +356,34 @@ def _search(options: dict[str, Any]) -> Search:
     if unknown := sorted(set(options) - set(Search.__dataclass_fields__)):
         raise TypeError(f"translate() got an unexpected keyword argument {unknown[0]!r}")
     return Search(**options)
+
+
+def source_tokens(line: str, dictionary: Dictionary, limit: int) -> Tensor:
+    """The indices of a line's units and of the end of sentence, at most ``limit`` of them.
+
+    Units that the dictionary lacks are unknown. A longer line is cut, with a warning.
+    """
+    tokens: Tensor = dictionary.encode_line(line, add_if_not_exist=False).long()
+    if len(tokens) <= limit:
+        return tokens
+    logger.warning(
+        "warning: a line of %s subword units is longer than the model takes; only the "
+        "first %s are translated: %.60s…",
+        f"{len(tokens) - 1:,}",
+        f"{limit - 1:,}",
+        line,
+    )
+    return torch.cat([tokens[: limit - 1], tokens[-1:]])
+
+
+def search_batch(
+    task: TranslationTask, models: Sequence[Any], generator: Any, sources: Tensor
+) -> list[list[dict[str, Any]]]:
+    """The hypotheses for sources of one length (B × S), as fairseq has them, the best first."""
+    sizes = torch.full_like(sources[:, 0], sources.size(1))
+    sample = {"net_input": {"src_tokens": sources, "src_lengths": sizes}}
+    found: list[list[dict[str, Any]]] = task.inference_step(generator, models, sample)
+    return found
 
 
 def equal_length_batches(

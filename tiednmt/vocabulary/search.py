@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 
 import torch
 from fairseq import utils
-from fairseq.data import Dictionary
 from fairseq.dataclass.configs import GenerationConfig
-from torch import Tensor
 
 from tiednmt.tasks.tied_translation import (
     TiedTranslationConfig,
@@ -16,7 +15,7 @@ from tiednmt.tasks.tied_translation import (
     quantise,
 )
 from tiednmt.translation.settings import DEFAULT_SEARCH, MAX_LEN_A, MAX_LEN_B
-from tiednmt.translation.translator import equal_length_batches
+from tiednmt.translation.translator import equal_length_batches, search_batch, source_tokens
 from tiednmt.vocabulary.model import ModelState
 
 
@@ -46,22 +45,16 @@ def hypotheses(
     config = GenerationConfig(beam=beam, nbest=beam, max_len_a=MAX_LEN_A, max_len_b=MAX_LEN_B)
     generator = task.build_generator([built], config)
     limit = utils.resolve_max_positions(task.max_positions(), built.max_positions())[0]
-    tokens = [_tokens(source, line, limit) for line in lines]
-    found: list[list[list[str]]] = [[] for _ in tokens]
-    lengths = {number: len(line) for number, line in enumerate(tokens) if len(line) > 1}
-    for batch in equal_length_batches(lengths, DEFAULT_SEARCH.max_tokens):
-        sample = {
-            "net_input": {
-                "src_tokens": torch.stack([tokens[number] for number in batch]),
-                "src_lengths": torch.tensor([lengths[number] for number in batch]),
-            }
-        }
-        ranked = task.inference_step(generator, [built], sample)
-        for number, of_line in zip(batch, ranked, strict=True):
-            found[number] = [target.string(each["tokens"]).split() for each in of_line]
-    if hasattr(generator, "close"):
-        generator.close()
-    return found
+    sources = [source_tokens(" ".join(line), source, limit) for line in lines]
+    translations: list[list[list[str]]] = [[] for _ in sources]
+    lengths = {number: len(tokens) for number, tokens in enumerate(sources) if len(tokens) > 1}
+    with closing(generator):
+        for batch in equal_length_batches(lengths, DEFAULT_SEARCH.max_tokens):
+            of_one_length = torch.stack([sources[number] for number in batch])
+            ranked = search_batch(task, [built], generator, of_one_length)
+            for number, several in zip(batch, ranked, strict=True):
+                translations[number] = [target.string(one["tokens"]).split() for one in several]
+    return translations
 
 
 def likely_units(
@@ -81,7 +74,7 @@ def likely_units(
     total = torch.zeros(len(target), dtype=torch.float64)
     with torch.no_grad():
         for units, translation in ways:
-            tokens = _tokens(source, units, limit)
+            tokens = source_tokens(" ".join(units), source, limit)
             written = target.encode_line(" ".join(translation), add_if_not_exist=False).long()
             previous = torch.cat((written[-1:], written[:-1]))
             scores, _ = built(
@@ -91,9 +84,3 @@ def likely_units(
             )
             total += scores[0].double().softmax(dim=-1).sum(dim=0)
     return [target.symbols[row] for row in total.argsort(descending=True).tolist()]
-
-
-def _tokens(source: Dictionary, units: Sequence[str], limit: int) -> Tensor:
-    """Indices of the units and of the end of the sentence, cut at ``limit`` as when translating."""
-    tokens: Tensor = source.encode_line(" ".join(units), add_if_not_exist=False).long()
-    return torch.cat([tokens[: limit - 1], tokens[-1:]]) if len(tokens) > limit else tokens
