@@ -19,7 +19,7 @@ from pathlib import Path
 from textwrap import fill
 
 from preprocess import report, vocabulary
-from preprocess.advice import THREE_WAY, Pair, advise, what_is_shared
+from preprocess.advice import Pair, advise, what_is_shared
 from preprocess.corpus import TRAIN, VALID, Corpus, Options
 from preprocess.manifest import write_manifest
 from preprocess.overlap import Overlap
@@ -27,6 +27,7 @@ from preprocess.plan import JOIN, LONGEST_HELD_OUT, READ, Plan
 from preprocess.stages import Stages, WorkShard, corpus_key, one_writer
 from preprocess.training import scoring_command, training_command
 from tiednmt.errors import UserError
+from tiednmt.modes import THREE_WAY
 from tiednmt.text.manifest import data_bins
 from tiednmt.text.pipeline import BPE, PACKAGES
 

@@ -24,7 +24,7 @@ from tiednmt.options import positive
 
 @resumable_command
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run a part; the exit status is 1 where a command failed, 3 where one is left to do."""
+    """Run a part; exit with status 1 if a command failed, 3 if one is left to run."""
     parser = command_parser("python -m scripts.gpu", __doc__)
     parser.add_argument("part", choices=PARTS, help="which checks to run")
     parser.add_argument("--raw", type=Path, metavar="DIR", help="raw files of the corpus")

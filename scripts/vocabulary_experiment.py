@@ -77,6 +77,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="language: folder of its raw text: train.*, valid.* and <subset>.*",
     )
     args = parser.parse_args(words[:end])
+    if args.measure == "language" and len(args.updates) not in (0, 2):
+        raise UserError(
+            "language: --updates takes two numbers, of the new rows and of the whole model"
+        )
+    if args.measure == "tie" and len(args.updates) > 1:
+        raise UserError("tie: --updates takes one number")
     quiet_libraries()
     require_run(args.run)
     args.out.mkdir(parents=True, exist_ok=True)

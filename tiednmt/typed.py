@@ -52,7 +52,7 @@ def from_json(shape: Any, value: Any, place: str = "") -> Any:
     if origin in (Union, UnionType):
         return _one_of(get_args(shape), value, place)
     if origin is Mapping:
-        _require(value, dict, "is no object", place)
+        _require(value, dict, _MAPPING, place)
         of_each = get_args(shape)[1]
         return {key: from_json(of_each, one, _joined(place, key)) for key, one in value.items()}
     if origin in (Sequence, tuple):
@@ -61,7 +61,7 @@ def from_json(shape: Any, value: Any, place: str = "") -> Any:
 
 
 def _object(shape: Any, value: Any, place: str) -> Any:
-    _require(value, dict, "is no object", place)
+    _require(value, dict, _MAPPING, place)
     types = get_type_hints(shape)
     fields = {field.name: field for field in dataclasses.fields(shape)}
     for name in value:
@@ -92,12 +92,12 @@ def _one_of(shapes: Sequence[Any], value: Any, place: str) -> Any:
 
 
 def _list(shape: Any, value: Any, place: str) -> tuple[Any, ...]:
-    _require(value, list, "is no list", place)
+    _require(value, list, "must be a list", place)
     shapes = get_args(shape)
     if get_origin(shape) is Sequence:
         shapes *= len(value)
     elif len(value) != len(shapes):
-        raise Fault(f"is no list of {len(shapes)}", place)
+        raise Fault(f"must be a list of {len(shapes)}", place)
     pairs = enumerate(zip(shapes, value, strict=True))
     return tuple(from_json(one, part, f"{place}[{i}]") for i, (one, part) in pairs)
 
@@ -106,8 +106,12 @@ def _scalar(shape: type, value: Any, place: str) -> Any:
     numbers = (int, float) if shape is float else (shape,)
     is_it = isinstance(value, numbers) and isinstance(value, bool) == (shape is bool)
     if not is_it or (isinstance(value, float) and not math.isfinite(value)):
-        raise Fault(f"is {value!r:.40}", place)
+        raise Fault(f"is {value!r:.40}, not {_SCALARS.get(shape, 'that')}", place)
     return value
+
+
+_MAPPING = "must be a mapping (name: value)"
+_SCALARS = {str: "text", bool: "true or false", int: "a whole number", float: "a finite number"}
 
 
 def _require(value: Any, kind: type, otherwise: str, place: str) -> None:

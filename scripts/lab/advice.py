@@ -1,4 +1,4 @@
-"""Which tying fits a language pair, by its vocabulary and by the pairs that were measured."""
+"""Which tying fits a language pair: measurements from the kept records, and the advice."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from preprocess.advice import Difference, MeasuredPair, MeasuredRow, advise
 from preprocess.corpus import Options as Preparation
 from preprocess.overlap import scripts_of
 from scripts.lab.architectures import (
@@ -21,6 +20,7 @@ from scripts.lab.figures.advice import figures
 from scripts.lab.records import settings
 from scripts.lab.records.schema import TranslationRecord, TranslationRow
 from scripts.lab.run.specs import options as options_of
+from scripts.lab.score.advice import Difference, MeasuredPair, MeasuredRow, advise
 from scripts.lab.score.overlap import pair_in
 from scripts.lab.store import RESULTS, read_record
 from tiednmt.metrics import BETTER
@@ -70,7 +70,7 @@ def advice_on(asked: Options, results: Path = RESULTS) -> Figures:
 
 
 def measured_pairs(results: Path) -> list[MeasuredPair]:
-    """Of every kept translation experiment that has an untied row of ours and a tied one."""
+    """The kept translation experiments that have both an untied row of ours and a tied one."""
     records = map(read_record, sorted(results.glob("*.json")))
     pairs = (_measured(one) for one in records if isinstance(one, TranslationRecord))
     return [pair for pair in pairs if pair is not None]
@@ -117,7 +117,7 @@ def _mean_bleu(row: TranslationRow) -> float:
 def _difference(
     record: TranslationRecord, row: TranslationRow, untied: TranslationRow, subset: str
 ) -> Difference:
-    """Over seeds and sentences; of a record that does not tell them, the paired bootstrap's."""
+    """Over seeds and sentences; from the paired bootstrap in records without scores per seed."""
     one, other = (each.test[subset].bleu for each in (row, untied))
     if one.seeds and other.seeds:
         found = difference([seed.run for seed in one.seeds], [seed.run for seed in other.seeds])

@@ -33,7 +33,7 @@ def tied_architectures() -> list[str]:
 
 
 def is_language_model(architecture: str) -> bool:
-    """Whether it has no source."""
+    """Whether the architecture is a language model, with no source."""
     return issubclass(ARCH_MODEL_REGISTRY[architecture], FairseqLanguageModel)
 
 
@@ -49,8 +49,8 @@ def numbered_dictionary(size: int, of: str) -> Dictionary:
     """A dictionary of ``size`` entries, fairseq's special symbols included.
 
     Args:
-        size: how many.
-        of: whose they are; the option that gives the size, too.
+        size: the number of entries.
+        of: the dictionary's side, which is also the option that sets the size.
 
     Raises:
         UserError: there are more special symbols than that.
@@ -66,7 +66,7 @@ def numbered_dictionary(size: int, of: str) -> Dictionary:
 def empty_model(
     architecture: str, source: Dictionary | None, target: Dictionary, **options: Any
 ) -> TiedModel:
-    """The model without its numbers (torch's meta device), whatever its size."""
+    """The model without values (on torch's meta device), so that any size fits in memory."""
     model_class: Any = ARCH_MODEL_REGISTRY[architecture]
     with torch.device("meta"):
         model: TiedModel = model_class.build(model_config(architecture, **options), source, target)
@@ -110,7 +110,7 @@ class VocabularySizes:
 
     @classmethod
     def of_prepared(cls, folder: Path, architecture: str) -> VocabularySizes:
-        """Those of a prepared corpus.
+        """The vocabulary sizes of a prepared corpus.
 
         Raises:
             UserError: the folder is not one for such a model.

@@ -69,7 +69,8 @@ def run(
 ) -> tuple[Record, Path]:
     """Run the experiment ``name`` with the options of :func:`add_arguments`.
 
-    Recorded is ``command`` with --rows, --seeds and --jobs: the folders are another's elsewhere.
+    ``command`` is recorded with --rows, --seeds and --jobs, but without folders, which differ
+    between machines.
 
     Returns:
         The record, and the folder that holds it.

@@ -1,4 +1,4 @@
-"""Docstrings as the site shows them: in Markdown, though ours have a little reStructuredText.
+"""Docstrings for the site: Markdown instead of the little reStructuredText that ours contain.
 
 Markdown knows neither roles nor tables between rules. So roles become code, tables become those of
 Markdown, and a double colon before a block becomes a colon.

@@ -1,4 +1,4 @@
-"""What there is to prove on a GPU, as commands whose outcome is kept."""
+"""The checks and measurements on a GPU, as commands whose results are kept."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GRACE = 20  # seconds that a command has to end once it is told to
 
 @dataclass(frozen=True)
 class Step:
-    """A command, and the minutes without which it is not begun."""
+    """A command, and the minutes that must be left for it to start."""
 
     name: str
     command: tuple[str, ...]  # of python
@@ -48,7 +48,7 @@ class Place:
     rehearsed: bool
 
     def record(self, name: str) -> str:
-        """Where the record of a benchmark goes."""
+        """The file for the record of a benchmark."""
         return str(self.out / f"{name}.json")
 
     def corpus(self, module: str, name: str, *options: str) -> Step:
@@ -142,16 +142,16 @@ PARTS: Mapping[str, Callable[[Place], Iterator[Step]]] = {
 
 
 def lacking(rehearsed: bool) -> list[str]:
-    """What has to be there before any part begins."""
+    """What the machine lacks; all of it must be there before any part begins."""
     found = [] if torch.cuda.is_available() or rehearsed else ["a GPU that its torch can use"]
     return found + [f"the Python package {name}" for name in NEEDED if not find_spec(name)]
 
 
 def run_part(part: str, out: Path, raw: Path | None, minutes: float, rehearsed: bool) -> int:
-    """Run what of ``part`` is not done yet.
+    """Run the steps of ``part`` that are not done yet.
 
     Returns:
-        0 where all of it is done now, 1 where a command failed, 3 where something is left.
+        0 if all steps are done now, 1 if a command failed, 3 if steps are left.
     """
     out.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + 60 * minutes

@@ -27,7 +27,7 @@ MODELS = ROOT / "configs" / "models.yaml"
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """The ``row`` of an experiment that becomes a ``folder`` of so many ``megabytes`` at most."""
+    """The ``row`` of an experiment that becomes a ``folder`` of at most ``megabytes``."""
 
     folder: str
     row: str
@@ -53,7 +53,7 @@ def make(run: Path, out: Path) -> Made:
     """Make the model folder of a finished run in ``out``, and score it.
 
     Raises:
-        UserError: the run is not finished, or of an experiment that no model comes from; its
+        UserError: the run is not finished, or no model is wanted of its experiment; its
             checkpoint is missing; the folder is there already, or larger than it may be.
     """
     if not (run / "record.json").is_file():
@@ -88,9 +88,9 @@ def make(run: Path, out: Path) -> Made:
 
 
 def best_seed(row: TranslationRow, curves: Sequence[Sequence[Validation]]) -> int:
-    """The seed whose scored checkpoint had the lowest validation loss: no test set chooses it.
+    """The seed whose scored checkpoint has the lowest validation loss, so that no test set chooses.
 
-    Of a mean of last checkpoints it is the one whose last validation was lowest.
+    For a mean of last checkpoints, the loss of the last validation counts.
     """
     losses = [
         points[-1].nll if row.averaged else min(point.nll for point in points) for points in curves

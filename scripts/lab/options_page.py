@@ -50,7 +50,7 @@ def parser_of(module: str) -> argparse.ArgumentParser:
 
 
 def command_modules() -> dict[str, str]:
-    """What one types → the module behind it: ``python -m scripts.report`` → ``scripts.report``."""
+    """Commands as typed → their modules: ``python -m scripts.report`` → ``scripts.report``."""
     ours = {f"tiednmt {name}": f"tiednmt.commands.{name}" for name in COMMANDS if name != "path"}
     for folder in ("scripts", "preprocess"):
         names = [
@@ -130,7 +130,7 @@ def with_subcommands(
 
 
 def actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Arguments and options that are shown, without --help."""
+    """The arguments and options to list, without --help."""
     for action in parser._actions:
         if action.help != argparse.SUPPRESS and "--help" not in action.option_strings:
             yield action

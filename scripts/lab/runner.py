@@ -1,7 +1,6 @@
 """Run an experiment: prepare the corpus, train every row, score the test sets, record it all.
 
-Every step is skipped where its outcome is there already, so the same command goes on after an
-interruption.
+A step whose results exist is skipped, so the same command continues after an interruption.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ from tiednmt.embeddings.gradients import GradientShares, gradient_shares_in
 from tiednmt.errors import UserError
 from tiednmt.seeds import SeedStatistics, over_seeds
 from tiednmt.text.manifest import data_bins
-from tiednmt.typed import Fault
+from tiednmt.typed import Fault, from_json
 
 R = TypeVar("R", bound=Record)
 
@@ -52,9 +51,9 @@ R = TypeVar("R", bound=Record)
 class Options:
     """How an experiment is run.
 
-    ``raw`` is a folder of raw files, ``wordsim`` one of the word-similarity sets, each instead of a
-    download. ``jobs`` runs go on at the same time: by default one per GPU, or one per core where
-    there is none. Every row is trained with each of ``seeds``.
+    ``raw`` is a folder of raw files and ``wordsim`` one of word-similarity sets, both instead of a
+    download. ``jobs`` runs train in parallel: by default one per GPU, or one per core without a
+    GPU. Every row is trained with each of ``seeds``.
     """
 
     raw: Path | None = None
@@ -70,8 +69,8 @@ def run_experiment(
 
     Args:
         experiment: what to run.
-        out: folder of the prepared data, the runs and the record; data and runs of another
-            experiment are in the folder of its name beside it.
+        out: folder of the prepared data, the runs and the record; the data and runs of another
+            experiment are in a sibling folder of that experiment's name.
         command: the command line to record, with which anybody can repeat this.
         options: how to run it.
 
@@ -79,7 +78,7 @@ def run_experiment(
         The record.
 
     Raises:
-        UserError: the experiment says something that cannot be run, or a step failed.
+        UserError: the experiment cannot be run as it is written, or a step failed.
     """
     options = options or Options()
     scoring = scoring_of(experiment)
@@ -104,9 +103,9 @@ def run_experiment(
 
 
 def _with_earlier_baselines(new: R, experiment: Experiment, path: Path) -> R:
-    """With the baselines that an earlier call trained and scored and this one did not.
+    """``new`` with the baselines that an earlier call trained and scored and this one did not.
 
-    Those of another recipe, or whose scores cannot be compared with the new ones, are left alone.
+    Baselines with another recipe, or with scores that cannot be compared, are left out.
     """
     wanted = {*experiment.settings.get("baselines", ())} & experiment.left_out.keys()
     earlier = read_record(path) if wanted and path.is_file() else None
@@ -141,7 +140,7 @@ def scoring_of(experiment: Experiment) -> Scoring:
     """How ``experiment`` is scored, by its kind.
 
     Raises:
-        UserError: there is no such kind, or it does not know one of the settings.
+        UserError: there is no such kind, or a setting is not one of its own or has another form.
     """
     scored = {name: kind.scoring for name, kind in KINDS.items() if kind.scoring}
     if experiment.kind not in scored:
@@ -150,13 +149,14 @@ def scoring_of(experiment: Experiment) -> Scoring:
             f"{', '.join(scored)}"
         )
     try:
-        return scored[experiment.kind](**experiment.settings)
-    except TypeError as error:
-        raise UserError(f"{experiment.name}: settings: {error}") from error
+        scoring: Scoring = from_json(scored[experiment.kind], dict(experiment.settings))
+    except Fault as fault:
+        raise UserError(f"{experiment.name}: settings: {fault}") from None
+    return scoring
 
 
 def _require_task(experiment: Experiment) -> None:
-    """Refuse rows that are trained for something else than the kind is about."""
+    """Refuse rows whose task is not that of the kind."""
     task = KINDS[experiment.kind].task
     if task and not experiment.rows:
         raise UserError(f"{experiment.name}: has no rows to train")
@@ -170,7 +170,7 @@ def _require_task(experiment: Experiment) -> None:
 
 
 def _require_checkpoints(experiment: Experiment) -> None:
-    """Refuse rows that keep fewer checkpoints than are to be averaged."""
+    """Refuse rows that keep fewer checkpoints than will be averaged."""
     for name, recipe in experiment.rows.items():
         if _kept(recipe.get("checkpoint", {})) < experiment.average_last:
             raise UserError(
@@ -180,7 +180,7 @@ def _require_checkpoints(experiment: Experiment) -> None:
 
 
 def _kept(checkpoint: Mapping[str, Any]) -> float:
-    """How many checkpoints fairseq keeps to the end, without the last and the best."""
+    """How many checkpoints fairseq keeps, not counting the last and the best."""
     if checkpoint.get("save_interval_updates"):
         limit = checkpoint.get("keep_interval_updates", -1)
     else:
@@ -274,7 +274,7 @@ def _curves(runs: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
 
 
 def _input_scales(summaries: Sequence[RunSummary]) -> dict[str, SeedStatistics] | None:
-    """Those learned, over the seeds."""
+    """Learned input scales, over the seeds."""
     learned = [summary.input_scales for summary in summaries if summary.input_scales]
     if not learned:
         return None
@@ -282,7 +282,7 @@ def _input_scales(summaries: Sequence[RunSummary]) -> dict[str, SeedStatistics] 
 
 
 def _gradients(runs: Mapping[str, Sequence[Run]]) -> dict[str, list[GradientShares]] | None:
-    """What ``--measure-gradients`` found, by row; of the rows whose runs all measured."""
+    """What ``--measure-gradients`` wrote, for the rows measured with every seed."""
     measured = {
         name: [shares for run in of_row if (shares := gradient_shares_in(run.folder))]
         for name, of_row in runs.items()

@@ -1,4 +1,4 @@
-"""What the report shows of a run: its record, and the rest of its folder."""
+"""What the report shows of a run: its record and further files of its folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def load(path: Path) -> Section:
     """A run's folder, a record alone, or the folder of an analysis.
 
     Raises:
-        UserError: it is neither, or a file of it cannot be used.
+        UserError: it is none of these, or one of its files cannot be used.
     """
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
@@ -86,7 +86,7 @@ def _recorded_samples(record: Record) -> Samples | None:
 
 
 def _samples(record: Record, folder: Path) -> Samples | None:
-    """The recorded ones, and those found in the translations of the first test set."""
+    """The recorded samples, and those where the rows' translations of the first test set differ."""
     recorded = _recorded_samples(record)
     if not isinstance(record, TranslationRecord) or recorded is None:
         return None

@@ -1,4 +1,4 @@
-"""A hook of MkDocs: pages, pictures and notebooks that are outside of docs/.
+"""A hook for MkDocs: pages, pictures and notebooks from outside docs/.
 
 The README is the start page. In a page, a link to ``../results/x.svg`` or, in the README, to
 ``docs/x.md`` works in the repository; on the site it leads to the page or picture itself.
@@ -37,7 +37,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, files: Any, **_: Any) -> str:
-    """Point links at what the site has; a link to another file of the clone becomes its name."""
+    """Point links at pages of the site; a link to any other file becomes the file's name."""
 
     def on_site(link: re.Match[str]) -> str:
         target = _OF_FILE.get(link[2], link[2])

@@ -35,7 +35,7 @@ def read_record(path: Path) -> Record:
     """The record in ``path``.
 
     Raises:
-        UserError: it is no record, damaged, or of another format.
+        UserError: it is not a record, is damaged, or has another format.
     """
     content = _read_json(path)
     if not isinstance(content, dict) or not {"kind", "format"} & content.keys():
@@ -61,7 +61,7 @@ def write_record(path: Path, record: R) -> R:
     """Write ``record``, and return it as it will be read.
 
     Raises:
-        UserError: a field of it is not what its kind says; nothing is written.
+        UserError: a field does not fit the kind of the record; nothing is written.
     """
     content = {"format": FORMAT, **to_json(record)}
     for name in ("machine", "versions", "command"):  # come last
@@ -72,10 +72,10 @@ def write_record(path: Path, record: R) -> R:
 
 
 def convert(path: Path) -> None:
-    """Write a record from before records had a format anew, in its place.
+    """Convert a record from before records had a format, in place.
 
     Raises:
-        UserError: it is no such record, or damaged.
+        UserError: it is not such a record, or is damaged.
     """
     old = _read_json(path)
     if not _is_of_no_format(old):
@@ -92,7 +92,7 @@ def _is_of_no_format(content: Any) -> bool:
 
 
 def write_figures(record: Record, folder: Path) -> str:
-    """``table.md`` and pictures of all that is shown of a record; the text of the former."""
+    """Write ``table.md`` and the pictures of a record; returns the text of the table."""
     figures = figures_of(record)
     text = markdown.page(figures)
     with write_whole(folder / "table.md") as file:
@@ -102,7 +102,7 @@ def write_figures(record: Record, folder: Path) -> str:
 
 
 def figures_of(record: Record) -> Figures:
-    """All that is shown of a record."""
+    """The tables and charts of a record."""
     figures: Figures = kind_of(record).figures(record)
     return figures
 
@@ -113,7 +113,7 @@ def summary_of(record: Record) -> str:
 
 
 def kind_of(record: Record) -> Kind[Any]:
-    """What is known of the record's kind."""
+    """The kind of a record."""
     return KINDS[record.kind]
 
 
@@ -140,9 +140,9 @@ def _read_json(path: Path) -> Any:
 
 
 def keep(run: Path) -> Path:
-    """Copy a run's record to ``results/``, where it joins what was kept of the same experiment.
+    """Copy a run's record to ``results/``, joined with the one kept of the same experiment.
 
-    Of its pictures, those that pages show are drawn beside it, as ``EXPERIMENT-PICTURE``.
+    Pictures that pages show are drawn beside it, as ``EXPERIMENT-PICTURE``.
 
     Raises:
         UserError: the run is not finished, or rows or seeds that were kept would be lost.
@@ -170,7 +170,7 @@ def keep(run: Path) -> Path:
 
 
 def disagreeing_pages() -> dict[Path, str]:
-    """The pages whose tables are not those of the records, and what they should say."""
+    """The pages whose tables disagree with the records, and what these pages should say."""
     wanted = {page: with_tables(page.read_text(encoding="utf-8")) for page in PAGES}
     return {page: text for page, text in wanted.items() if text != page.read_text("utf-8")}
 
@@ -183,7 +183,7 @@ def renew_pages() -> None:
 
 
 def with_tables(text: str) -> str:
-    """``text`` with what stands between ``<!-- table: NAME -->`` and ``<!-- end -->`` renewed.
+    """``text`` with everything between ``<!-- table: NAME -->`` and ``<!-- end -->`` made anew.
 
     Likewise ``<!-- options: NAME -->``: see :func:`scripts.lab.options_page.table`.
 

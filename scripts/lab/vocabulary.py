@@ -1,17 +1,16 @@
 """What vocabulary surgery costs and gains, measured on trained models.
 
-Each function trains and scores by the commands that anybody would type, and leaves what it made in
-the folder that it is given; what is there is not made again.
+Each function trains and scores with the commands that a user would run, and keeps its files in the
+given folder. Existing files are not made again; those made with other options are refused.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -19,7 +18,11 @@ from typing import Any
 
 from preprocess.corpus import corpus_of_files
 from preprocess.like import prepare_like
+from scripts.lab.run.kept import read_kept
 from scripts.lab.run.processes import call
+from scripts.lab.run.summary import read_summary
+from scripts.lab.run.training import COMMAND, Run
+from scripts.lab.run.training import train as train_runs
 from tiednmt.errors import UserError
 from tiednmt.files import write_json, write_whole
 from tiednmt.show import markdown, pictures
@@ -45,8 +48,8 @@ class Trained:
     Attributes:
         folder: of the run.
         data: the prepared corpus.
-        out: where everything goes.
-        further: options that each training takes in the place of those of the run.
+        out: the folder to fill.
+        further: options that override those of the run in every training.
     """
 
     folder: Path
@@ -57,59 +60,91 @@ class Trained:
 
     @property
     def checkpoint(self) -> Path:
-        """The best by validation."""
+        """The checkpoint with the lowest validation loss."""
         return self.folder / "checkpoint_best.pt"
 
-    def train(self, name: str, data: Path, updates: int, *options: str) -> Path:
-        """Train with the run's options, but for these; the folder, which is kept if it is done."""
-        folder = self.out / name
-        if not (folder / "done").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            content = json.loads((self.folder / "command.json").read_text(encoding="utf-8"))
-            command = list(map(str, content["command"]))
-            command[1] = str(data)
-            command += ["--max-update", str(updates), "--save-dir", str(folder)]
-            command += ["--seed", str(self.seed), "--user-dir", "tiednmt"]
-            folder.mkdir(parents=True)
-            call([*command, *self.further, *options, "--log-file", str(folder / "train.log")])
-            (folder / "done").touch()
+    def make(
+        self, name: str, maker: Callable[[Path], object], *options: object, whole: str = ""
+    ) -> Path:
+        """The folder ``name``, made by ``maker`` with these options unless it is there.
+
+        Args:
+            name: of the folder.
+            maker: makes it, or continues where it was interrupted.
+            options: what it is made with.
+            whole: the file that ``maker`` writes last; without one the folder appears at the end.
+
+        Raises:
+            UserError: it was made with other options or from another checkpoint.
+        """
+        folder, kept = self.out / name, self.out / f"{name}-options.json"
+        made_of = [str(self.checkpoint), self.checkpoint.stat().st_mtime_ns, str(self.data)]
+        told = [*made_of, *map(str, options)]
+        if folder.exists() and (not kept.is_file() or read_kept(kept, list) != told):
+            raise _other_options(folder)
+        if not (folder / whole).exists():
+            write_json(kept, told)
+            maker(folder)
         return folder
+
+    def train(self, name: str, data: Path, updates: int, *options: str) -> Run:
+        """Train with the run's options, overridden by these.
+
+        Raises:
+            UserError: the folder holds a training with other options, or the training failed.
+        """
+        _, _, *arguments = read_kept(
+            self.folder / COMMAND, lambda content: [str(word) for word in content["command"]]
+        )
+        changes = ("--max-update", str(updates), "--seed", str(self.seed), *self.further, *options)
+        run = Run(name, self.out / name, (str(data), *arguments, *changes), max_update=updates)
+        if run.folder.exists() and not (run.folder / COMMAND).is_file():
+            raise _other_options(run.folder)
+        train_runs([run], jobs=1)
+        return run
 
     def bleu(self, data: Path, subset: str, **checkpoints: Path) -> dict[str, float]:
         """BLEU by name."""
         path = self.out / f"scores-{'-'.join(checkpoints)}-{data.name}-{subset}.json"
-        if not path.exists():
-            systems = [f"{name}={checkpoint}" for name, checkpoint in checkpoints.items()]
-            command = [sys.executable, "-m", "scripts.evaluate", *systems, "--data", str(data)]
+
+        def scored(what: str) -> dict[str, Any]:
+            systems = read_kept(path, lambda content: content["subset"][subset]["systems"])
+            return {system["name"]: system[what] for system in systems}
+
+        newest = max(checkpoint.stat().st_mtime for checkpoint in checkpoints.values())
+        wanted = {name: str(checkpoint) for name, checkpoint in checkpoints.items()}
+        known = path.exists() and path.stat().st_mtime >= newest
+        if not known or scored("checkpoint") != wanted:
+            named = [f"{name}={checkpoint}" for name, checkpoint in checkpoints.items()]
+            command = [sys.executable, "-m", "scripts.evaluate", *named, "--data", str(data)]
             call([*command, "--subset", subset, "--json", str(path), "--cpu"])
-        scored = json.loads(path.read_text(encoding="utf-8"))["subset"][subset]["systems"]
-        return {system["name"]: system["bleu"]["score"] for system in scored}
+        return {name: bleu["score"] for name, bleu in scored("bleu").items()}
 
 
-def losses(folder: Path) -> dict[int, float]:
-    """Validation NLL in bits per unit, by update, from fairseq's log."""
-    found = {}
-    for line in (folder / "train.log").read_text(encoding="utf-8").splitlines():
-        start = line.find("{")
-        if start >= 0 and '"valid_nll_loss"' in line:
-            entry = json.loads(line[start:])
-            found[int(entry["valid_num_updates"])] = float(entry["valid_nll_loss"])
-    return found
+def _other_options(folder: Path) -> UserError:
+    return UserError(f"{folder}: made with other options; choose another --out")
+
+
+def losses(run: Run) -> dict[int, float]:
+    """Validation NLL in bits per unit, by update."""
+    return {one.update: one.nll / math.log(2) for one in read_summary(run.folder).validations}
 
 
 # --- trim --------------------------------------------------------------------------------------
 
 
 def trim(trained: Trained, subsets: Sequence[str]) -> Figures:
-    """Trim to the source of test sets and the model's own output: translations, size, speed."""
-    folder = trained.out / "trimmed"
+    """Trim to the units of test sources and of the model's output; compare outputs, size, speed."""
     found = read(trained.checkpoint, trained.data)
     source = found.languages[0]
     texts = [trained.data / "raw" / f"{subset}.{source}" for subset in subsets]
-    said: list[str] = []
-    if not folder.exists():
+
+    def make(folder: Path) -> None:
+        said: list[str] = []
         operations.trim_files(found, folder, texts, translate=True, say=said.append)
         write_json(trained.out / "trimmed-said.json", said)
+
+    folder = trained.make("trimmed", make, *texts)
     new = read(folder / CHECKPOINT)
     prepared = Prepared(trained.data), Prepared(folder)
     systems = [
@@ -149,17 +184,16 @@ def tie(trained: Trained, tied: Path, subset: str, updates: int, tying: str) -> 
     data_bin = Prepared(trained.data).data_bin
     checkpoints = {"none": trained.checkpoint, tying: tied}
     for origin in ("input", "output", "mean"):
-        folder = trained.out / f"{tying}-{origin}"
-        if not folder.exists():
-            operations.tie_files(found, folder, tying, origin)
+        tie_from = partial(operations.tie_files, found, tying=tying, origin=origin)
+        folder = trained.make(f"{tying}-{origin}", tie_from)
         checkpoints[f"from {origin}"] = folder / CHECKPOINT
         options = ("--tying", tying, "--finetune-from-model", str(folder / CHECKPOINT))
         run = trained.train(f"{tying}-{origin}-trained", data_bin, updates, *options)
-        checkpoints[f"from {origin}, {updates} updates"] = run / "checkpoint_best.pt"
-    # the same updates without a tie before, so that what they do by themselves is known
+        checkpoints[f"from {origin}, {updates} updates"] = run.best
+    # as many updates without tying, since they have an effect of their own
     options = ("--tying", "none", "--finetune-from-model", str(trained.checkpoint))
     run = trained.train("none-trained", data_bin, updates, *options)
-    checkpoints[f"none, {updates} updates"] = run / "checkpoint_best.pt"
+    checkpoints[f"none, {updates} updates"] = run.best
     return trained.bleu(trained.data, subset, **checkpoints)
 
 
@@ -173,7 +207,7 @@ def starts(
     vectors: Path | None = None,
     rows_alone: bool = False,
 ) -> Figures:
-    """Continue the merges of a model on its own target text; loss as the new rows are trained."""
+    """Learn further merges from the model's own target text; NLL per way to start new rows."""
     found = read(trained.checkpoint, trained.data)
     source, target = found.languages
     raw = {name: trained.data / "raw" / f"{name}.{target}" for name in ("train", "valid")}
@@ -181,26 +215,28 @@ def starts(
     for kind in STARTS:
         if kind == VECTORS and vectors is None:
             continue
-        folder = trained.out / f"start-{kind}"
-        start = operations.start_from(kind, vectors if kind == VECTORS else None, trained.seed)
-        if not folder.exists():
-            text = [raw["train"]]
-            operations.extend_by_text(found, folder, text, start, merges, resegment=True)
-        data = trained.out / f"data-{kind}"
-        if not (data / MANIFEST).exists():
-            texts = {
-                name: {source: trained.data / "raw" / f"{name}.{source}", target: path}
-                for name, path in raw.items()
-            }
-            prepare_like(folder, data, corpus_of_files("like", source, target, texts))
+        given = vectors if kind == VECTORS else None
+        start = operations.start_from(kind, given, trained.seed)
+        extend = partial(
+            operations.extend_by_text,
+            found, texts=[raw["train"]], start=start, merges=merges, resegment=True,
+        )  # fmt: skip
+        options: list[object] = [given, trained.seed, merges]
+        folder = trained.make(f"start-{kind}", extend, *options)
+        texts = {
+            name: {source: trained.data / "raw" / f"{name}.{source}", target: path}
+            for name, path in raw.items()
+        }
+        like = partial(prepare_like, folder, corpus=corpus_of_files("like", source, target, texts))
+        data = trained.make(f"data-{kind}", like, *options, whole=MANIFEST)
         curve: dict[int, float] = {}
         rows = f"{len(found.model.target)}:" if rows_alone else ""
-        options = ["--finetune-from-model", str(folder / CHECKPOINT)]
-        options += ["--train-rows", rows] if rows else []
-        options += ["--validate-interval-updates", str(_step(updates))]
+        fine = ["--finetune-from-model", str(folder / CHECKPOINT)]
+        fine += ["--train-rows", rows] if rows else []
+        fine += ["--validate-interval-updates", str(_step(updates))]
         longest = max(updates)
-        curve[0] = _loss_before(trained, f"{kind}-0", data / "data-bin", options)
-        run = trained.train(f"{kind}-trained", data / "data-bin", longest, *options)
+        curve[0] = _loss_before(trained, f"{kind}-0", data / "data-bin", fine)
+        run = trained.train(f"{kind}-trained", data / "data-bin", longest, *fine)
         curve |= {n: loss for n, loss in losses(run).items() if n in updates}
         losses_of[kind] = curve
     return losses_of
@@ -211,7 +247,7 @@ def _step(updates: Sequence[int]) -> int:
 
 
 def _loss_before(trained: Trained, name: str, data_bin: Path, options: Sequence[str]) -> float:
-    """The validation loss of a model that nothing has been trained of yet: a rate of nothing."""
+    """The validation loss before training: after one update with a learning rate of almost 0."""
     still = ["--lr", "1e-30", "--warmup-updates", "0", "--lr-scheduler", "fixed"]
     run = trained.train(name, data_bin, 1, *options, *still)
     return next(iter(losses(run).values()))
@@ -228,33 +264,38 @@ def language(
     updates: tuple[int, int],
     test: str,
 ) -> Figures:
-    """Extend a model by a target language; new rows alone, then whole; against from scratch.
+    """Extend a model by a target language: train the new rows, then the whole model.
+
+    A model trained from scratch for as many updates is the comparison.
 
     Args:
         trained: source → another target.
         texts: raw ``train``, ``valid`` and test sets of the further pair.
         pair: its languages.
-        merges: further ones.
-        updates: of the rows alone, and of the whole model.
+        merges: number of further merges.
+        updates: of the new rows alone, then of the whole model.
         test: the set to score.
     """
     found = read(trained.checkpoint, trained.data)
     tag = f"<2{pair[1]}>"
-    larger, tagged = trained.out / "larger", trained.out / "tagged"
-    if not larger.exists():
-        operations.extend_by_text(
-            found, larger, [texts["train"][1]], Start(), merges, pair[1], pair
-        )
-    if not tagged.exists():
-        with write_whole(trained.out / "tags.txt") as file:
+    given = (merges, *pair, *(path for of in texts.values() for path in of))
+    extend = partial(
+        operations.extend_by_text,
+        found, texts=[texts["train"][1]], start=Start(), merges=merges, language=pair[1], pair=pair,
+    )  # fmt: skip
+    larger = trained.make("larger", extend, *given)
+
+    def add_tag(folder: Path) -> None:
+        tags = trained.out / "tags.txt"
+        with write_whole(tags) as file:
             file.write(f"{tag}\n")
-        operations.extend_by_symbols(
-            read(larger / CHECKPOINT), tagged, trained.out / "tags.txt", Start()
-        )
-    data = trained.out / f"data-{pair[1]}"
-    if not (data / MANIFEST).exists():
-        files = {name: dict(zip(pair, paths, strict=True)) for name, paths in texts.items()}
-        prepare_like(tagged, data, corpus_of_files("like", *pair, files), tag)
+        operations.extend_by_symbols(read(larger / CHECKPOINT), folder, tags, Start())
+
+    tagged = trained.make("tagged", add_tag, *given)
+    files = {name: dict(zip(pair, paths, strict=True)) for name, paths in texts.items()}
+    corpus = corpus_of_files("like", *pair, files)
+    like = partial(prepare_like, tagged, corpus=corpus, tag=tag)
+    data = trained.make(f"data-{pair[1]}", like, *given, whole=MANIFEST)
     rows = f"{len(found.model.target)}:"
     fine = ("--tying", found.model.tying, "--source-lang", pair[0], "--target-lang", pair[1])
     seed = trained.seed
@@ -262,17 +303,15 @@ def language(
         f"new-rows-{seed}", data / "data-bin", updates[0], *fine,
         *("--finetune-from-model", str(tagged / CHECKPOINT), "--train-rows", rows),
     )  # fmt: skip
-    best = new_rows / "checkpoint_best.pt"
+    best = new_rows.best
     whole = trained.train(
         f"whole-{seed}", data / "data-bin", updates[1], *fine, "--finetune-from-model", str(best)
     )
     scratch = trained.train(f"scratch-{seed}", data / "data-bin", sum(updates), *fine)
-    checkpoints = {"new rows": best, "then whole": whole / "checkpoint_best.pt"}
-    checkpoints["from scratch"] = scratch / "checkpoint_best.pt"
-    # the old rows, back: bit for bit the model that was extended
-    back = trained.out / f"back-{seed}"
-    if not back.exists():
-        _old_rows(best, found, back)
+    checkpoints = {"new rows": best, "then whole": whole.best}
+    checkpoints["from scratch"] = scratch.best
+    # with the old rows alone, it must be the model that was extended, bit for bit
+    back = trained.make(f"back-{seed}", partial(_old_rows, best, found), best.stat().st_mtime_ns)
     old, new = found.model.weights, read(back / CHECKPOINT).model.weights
     unchanged = all((old[name] == new[name]).all() for name in old)
     return {
@@ -282,7 +321,7 @@ def language(
 
 
 def _old_rows(path: Path, found: Any, output: Path) -> None:
-    """The model with the units that it had before it was extended, in its own folder."""
+    """Write the model reduced to the units that it had before it was extended."""
     larger = read(path)
     old = trimmed(larger.model, set(found.model.target.symbols))
     write(larger, old, output)
@@ -292,7 +331,7 @@ def _old_rows(path: Path, found: Any, output: Path) -> None:
 
 
 def show(name: str, figures: Figures, out: Path) -> None:
-    """Write the figures as JSON, a table, and a picture where they are curves."""
+    """Write the figures as JSON and as a table, and curves also as a picture."""
     write_json(out / f"{name}.json", figures)
     if name == "starts":
         updates = sorted({update for curve in figures.values() for update in curve})
@@ -335,8 +374,8 @@ def _flat(figures: Mapping[str, Any], before: str = "") -> Figures:
 
 
 def require_run(folder: Path) -> None:
-    """Refuse what is no run of the lab."""
-    for name in ("command.json", "checkpoint_best.pt"):
+    """Refuse a folder that is not a trained row of an experiment."""
+    for name in (COMMAND, "checkpoint_best.pt"):
         if not (folder / name).is_file():
             raise UserError(
                 f"{folder / name}: no such file; give the folder of a row of scripts.reproduce"

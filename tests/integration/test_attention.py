@@ -12,6 +12,9 @@ from tiednmt.analysis.checkpoints import load
 
 pytestmark = pytest.mark.slow
 
+SIDES = ("encoder", "decoder")
+LSTM = ("embed-dim", "hidden-size")
+TRANSFORMER = {"embed-dim": 32, "ffn-embed-dim": 48, "attention-heads": 4, "layers": 2}
 MODELS = {
     "tied_gru": ("--arch", "tied_gru_tiny", "--tying", "three-way"),
     "tied_transformer": ("--arch", "tied_transformer_tiny", "--tying", "three-way"),
@@ -19,8 +22,19 @@ MODELS = {
         *("--arch", "tied_lstm_tiny", "--encoder-embed-dim", 24, "--decoder-embed-dim", 40),
         *("--decoder-out-embed-dim", 56),
     ),
-    "lstm": ("--arch", "lstm", "--decoder-out-embed-dim", 512),
-    "transformer": ("--arch", "transformer_iwslt_de_en", "--share-all-embeddings"),
+    "lstm": (
+        *("--arch", "lstm", "--decoder-out-embed-dim", 24),
+        *(word for side in SIDES for name in LSTM for word in (f"--{side}-{name}", 24)),
+    ),
+    "transformer": (
+        *("--arch", "transformer_iwslt_de_en", "--share-all-embeddings"),
+        *(
+            word
+            for side in SIDES
+            for name, n in TRANSFORMER.items()
+            for word in (f"--{side}-{name}", n)
+        ),
+    ),
 }
 
 

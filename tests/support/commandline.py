@@ -135,6 +135,46 @@ def run_workers(
     return [rank.result().check() for rank in ranks]
 
 
+class Forks:
+    """``subprocess`` as the lab calls it; its commands are forks, as those of :func:`run`.
+
+    Of Python alone, and not on other systems than Linux.
+    """
+
+    DEVNULL, STDOUT = subprocess.DEVNULL, subprocess.STDOUT
+
+    @staticmethod
+    def run(command: list[str], cwd: Path) -> subprocess.CompletedProcess[bytes]:
+        """A command that speaks for itself."""
+        with open(os.devnull) as given:
+            status = _zygote().run(command[1:], cwd, [given.fileno(), 1, 2])
+        return subprocess.CompletedProcess(command, status)
+
+    class Popen:
+        """A command under way, which cannot be stopped."""
+
+        def __init__(self, command: list[str], *, cwd: Path, stdout: IO[str], **_: object) -> None:
+            self._pool = ThreadPoolExecutor(1)
+            self._status = self._pool.submit(self._run, command[1:], cwd, stdout.fileno())
+
+        @staticmethod
+        def _run(words: list[str], cwd: Path, written: int) -> int:
+            with open(os.devnull) as given:
+                return _zygote().run(words, cwd, [given.fileno(), written, written])
+
+        def poll(self) -> int | None:
+            if not self._status.done():
+                return None
+            self._pool.shutdown()
+            return self._status.result()
+
+        def terminate(self) -> None:
+            """Nothing that a test can do: it is waited for."""
+
+        def wait(self) -> int:
+            return self._status.result()
+
+
 class Background:
     """Commands that run two at a time while tests wait only for those they ask about."""
 

@@ -1,8 +1,8 @@
 """The small PTB model of Zaremba et al. (2014) in plain PyTorch, with what the paper leaves open.
 
-Nothing of the package's is used, so that it serves as what one would write without it (the
-benchmark compares with it) and as the bench on which variants of projection regularisation are
-tried (``scripts.search_projection``).
+It uses nothing of the package. So it is the baseline of a benchmark (what one would write without
+the package), and the model on which variants of projection regularisation are tried
+(``scripts.search_projection``).
 
   python -m scripts.lab.baselines.plain_language_model --data runs/ptb-small/data --updates 100
 """
@@ -43,7 +43,8 @@ class Variant:
     weight_decay: float = 0.0  # of everything, at each update, outside the clipping
     clip_lookups: str = "summed"  # summed; apart: the norm of each lookup's gradient, as TensorFlow
     lstm_bias: str = "uniform"  # uniform, or zero as in TensorFlow
-    lstm_biases: int = 2  # a gate, as in PyTorch (its sum moves twice as fast), or 1 as elsewhere
+    # per gate: 2 as in PyTorch, which doubles a bias's effective learning rate; 1 as in TensorFlow
+    lstm_biases: int = 2
     learning_rate: float = 1.0
     streams: int = 20
     steps: int = 20
@@ -116,7 +117,7 @@ def windows(text: Tensor, streams: int, steps: int) -> Iterator[tuple[Tensor, Te
 
 
 class Training:
-    """SGD with the gradients clipped and the rate halved, as Zaremba et al. do it."""
+    """SGD with clipped gradients and a learning rate that is halved, as in Zaremba et al.."""
 
     def __init__(self, variant: Variant, vocab_size: int, seed: int = 1) -> None:
         torch.manual_seed(seed)
@@ -124,7 +125,7 @@ class Training:
         self.model = PlainLanguageModel(variant, vocab_size)
 
     def epoch(self, text: Tensor, number: int) -> float:
-        """Train on ``text``, epochs counted from 1; the perplexity met on the way."""
+        """Train on ``text`` for one epoch (counted from 1); returns its training perplexity."""
         rate = self.variant.learning_rate
         rate *= self.variant.decay ** max(0, number - self.variant.first_decay)
         nll, count, state = 0.0, 0, None
@@ -137,7 +138,7 @@ class Training:
     def update(
         self, inputs: Tensor, targets: Tensor, state: State | None, rate: float
     ) -> tuple[float, State]:
-        """One update; the summed NLL and the state it leaves, detached."""
+        """Make one update; returns the summed NLL and the detached state."""
         scores, (hidden, cell) = self.model(inputs, state)
         nll = F.cross_entropy(scores.flatten(0, 1), targets.flatten(), reduction="sum")
         penalty = self.penalty() / self.variant.streams
@@ -170,7 +171,7 @@ class Training:
         nn.utils.clip_grads_with_norm_(parameters, self.variant.clip, norm)
 
     def penalty(self) -> Tensor:
-        """λ · form of what is penalised."""
+        """The penalty: λ times its form, of the penalised matrices."""
         model, variant = self.model, self.variant
         projection: list[Tensor] = [] if model.projection is None else [model.projection.weight]
         penalised: dict[str, list[Tensor]] = {
@@ -186,7 +187,7 @@ class Training:
         return variant.penalty * (squares + 1e-12).sqrt()
 
     def perplexity(self, text: Tensor, streams: int, steps: int = 100) -> float:
-        """Of ``text``, with the state carried."""
+        """The perplexity of ``text``, with the state carried along."""
         nll, count, state = 0.0, 0, None
         with torch.no_grad():
             for inputs, targets in windows(text, streams, steps):
@@ -199,7 +200,7 @@ class Training:
 
 
 def dictionary(data: Path) -> Dictionary:
-    """Of a prepared folder."""
+    """The dictionary of a prepared folder."""
     return Dictionary.load(str(data / "data-bin" / "dict.txt"))
 
 

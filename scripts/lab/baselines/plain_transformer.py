@@ -1,6 +1,6 @@
 """``torch.nn.Transformer`` in a bare loop over the batches of a prepared folder.
 
-Nothing of the package's is used: it is what one would write without it, with every embedding tied.
+It uses nothing of the package: what one would write without it, with all embeddings tied.
 
   python -m scripts.lab.baselines.plain_transformer --data runs/multi30k-en-de/data --updates 100 \\
     --embed-dim 128 --layers 4 --ffn-dim 256 --heads 4 --dropout 0.3 --max-tokens 4000
@@ -84,7 +84,7 @@ def sinusoids(length: int, dim: int) -> Tensor:
 
 
 def batches(data: Path, max_tokens: int, seed: int = 1) -> Iterator[Batch]:
-    """Sentences of about one length together, at most ``max_tokens`` with the padding; endless."""
+    """Endless batches of sentences of similar length, at most ``max_tokens`` with padding."""
     data_bin = data / "data-bin"
     source, target = data_utils.infer_language_pair(str(data_bin))
     dictionary = Dictionary.load(str(data_bin / f"dict.{target}.txt"))

@@ -12,7 +12,7 @@ from scripts.lab.run.specs import Recipe, merge
 
 @dataclass(frozen=True)
 class Sizes:
-    """What makes a translation model as large as another."""
+    """The sizes that a translation model takes over from another."""
 
     embed_dim: int
     encoder_hidden_size: int  # of each direction

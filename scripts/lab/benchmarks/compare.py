@@ -1,4 +1,4 @@
-"""Two ways to do the same work, measured in turn."""
+"""Two ways to do the same work, measured alternately."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tiednmt.errors import UserError
 
 @dataclass(frozen=True)
 class Measured:
-    """What one run gave."""
+    """The figures of one run."""
 
     rate: float  # of the work: tokens, sentences, … per second (or what WHAT says)
     memory: float | None = None  # bytes at the peak, where they are measured
@@ -32,7 +32,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two that are compared."""
+    """One of the two sides that are compared."""
 
     name: str
     run: Callable[[], Measured]
@@ -41,7 +41,7 @@ class Side:
 def compare(ours: Side, against: Side, runs: int) -> dict[str, Any]:
     """``ours``, ``against`` and their ``ratio`` over ``runs`` alternating runs.
 
-    The first pair warms up and is not counted. Where both measure memory, ``memory_ratio`` too.
+    The first pair is a warm-up and not counted. If both measure memory, ``memory_ratio`` is added.
     """
     measured: dict[Side, list[Measured]] = {ours: [], against: []}
     for _ in tqdm(range(runs + 1), desc="pairs of runs", unit=" pairs", disable=None):
@@ -66,7 +66,7 @@ def ratios(ours: Sequence[Measured], against: Sequence[Measured]) -> dict[str, A
 
 
 def figures(name: str, runs: Sequence[Measured]) -> dict[str, Any]:
-    """The median of a side's ``runs`` and all of them, as a record holds them."""
+    """The ``runs`` of a side and their median, as a record holds them."""
     rates = [run.rate for run in runs]
     side: dict[str, Any] = {
         "name": name,
@@ -105,7 +105,7 @@ def run_module(
     python: str = sys.executable,
     on_line: Callable[[str], object] = lambda line: None,
 ) -> float | None:
-    """``python -m …`` with so many threads, its output in ``log``.
+    """Run ``python -m …`` with a number of threads; its output goes to ``log``.
 
     ``on_line`` is called with every line as soon as it is printed.
 

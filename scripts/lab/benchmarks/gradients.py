@@ -1,8 +1,8 @@
 """What ``--measure-gradients`` costs a training.
 
-A process makes two updates on each of several batches, of which the first is measured; the second
-writes down what was found. Timed are both, and the measuring in them: a comparison with updates
-that are not measured would drown in what else goes on in the machine.
+A process makes two updates on each of several batches. The first is measured, and the second writes
+the measurements. The time spent on measuring is taken within these two updates, since a comparison
+with other updates would drown in the noise of the machine.
 
   python -m scripts.lab.benchmarks.gradients --data runs/multi30k-en-de/data --max-tokens 4000
 """
@@ -35,7 +35,7 @@ WHAT = "updates per second of processor time, measured updates among them"
 
 @dataclass(frozen=True, kw_only=True)
 class Batches(OurModel, PreparedData):
-    """What one process trains, and on how many batches."""
+    """The model that one process trains, and the number of batches."""
 
     experiment: str | None = option("experiment whose recipe is used", default="multi30k-en-de")
     max_tokens: int = option("tokens per batch", default=1000, type=positive)
@@ -67,7 +67,7 @@ def measure(options: Gradients) -> dict[str, Any]:
 
 
 def measure_batches(options: Batches) -> list[tuple[float, float]]:
-    """By batch the seconds of an update, and how many more a measured one takes.
+    """Per batch, the seconds of an update and the additional seconds of a measured one.
 
     The first batch warms up, and is where the training text is read; it is not counted.
     """

@@ -118,7 +118,7 @@ def _over_cells(cells: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _in_a_process(side: str, cell: Cell, threads: int) -> list[Measured]:
-    """What each update gave; nothing where the memory did not suffice."""
+    """The figures of each update; none if memory did not suffice."""
     command = ["scripts.lab.benchmarks.growth", side, *command_words(cell)]
     return [Measured(**each) for each in printed_by_module(command, threads)]
 
@@ -126,8 +126,8 @@ def _in_a_process(side: str, cell: Cell, threads: int) -> list[Measured]:
 def measure_cell(side: str, cell: Cell) -> list[Measured]:
     """Target tokens per second of each update after one to warm up, and the peak of memory.
 
-    The peak is that above what was there before the model. Nothing is returned where the memory
-    does not suffice.
+    The peak is counted from before the model was built. Returns nothing if memory does not
+    suffice.
     """
     dictionary = numbered_dictionary(cell.vocabulary, "vocabulary")
     before = peak_memory()
@@ -143,7 +143,7 @@ def measure_cell(side: str, cell: Cell) -> list[Measured]:
 
 
 def _limit_memory() -> None:
-    """Let a process that asks for too much fail, before the machine has none left."""
+    """Make a process fail that asks for too much, before the machine runs out of memory."""
     if not torch.cuda.is_available():
         pages = int(MEMORY * os.sysconf("SC_PHYS_PAGES"))
         most = pages * os.sysconf("SC_PAGE_SIZE")

@@ -2,10 +2,10 @@
 
   python -m scripts.lab.benchmarks.launches
 
-Counted are the operations that reach torch's dispatcher and are more than a view. The kernels of
-:mod:`tiednmt.kernels.gpu` count as one each, as do cuDNN's GRU in either direction of time and the
-fused dropout of a GPU; an operation on a list of tensors as often as a GPU splits it. Sentences are
-of one length, so that nothing of what a CPU does to leave padding out is counted.
+It counts the operations that reach torch's dispatcher and are more than a view. A kernel of
+:mod:`tiednmt.kernels.gpu` counts as one, as does cuDNN's GRU per direction of time and the fused
+dropout of a GPU. An operation on a list of tensors counts as often as a GPU splits it. All
+sentences have one length, so that nothing is counted that only a CPU does to skip padding.
 """
 
 from __future__ import annotations

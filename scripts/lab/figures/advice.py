@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from preprocess.advice import Advice, MeasuredPair, Pair, is_like, what_is_shared
+from preprocess.advice import Pair, what_is_shared
 from preprocess.overlap import Overlap
+from scripts.lab.score.advice import Advice, MeasuredPair, is_like
 from tiednmt.modes import NONE
 from tiednmt.show.figures import Cell, Figures, Table
 from tiednmt.tying import TieMap

@@ -1,6 +1,6 @@
-"""Kinds of experiment, in the one table of them.
+"""The table of all kinds of experiment.
 
-A new kind is a module that says :class:`~scripts.lab.kinds.kind.Kind`, and a line here.
+A new kind is a module that defines a :class:`~scripts.lab.kinds.kind.Kind`, and a line here.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""How experiments on embeddings are scored: word similarity, and who is like whom."""
+"""How experiments on embeddings are scored: word similarity, and how similar embeddings are."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +17,7 @@ from scripts.lab.records.schema import (
     EmbeddingRecord,
     PaperOrders,
     SetSimilarity,
+    Setting,
     SkipGramRecord,
 )
 from scripts.lab.run.kept import read_kept
@@ -39,12 +40,12 @@ Named = Mapping[str, Embedding]
 class EmbeddingScoring:
     """Embeddings of language models, one seed after the other.
 
-    ``paper`` has the order that the paper states, of the embeddings' ``similarity`` in every set
-    (``V > U``) and of the ``correlation`` of pairs of them (``V,S > U,V``). Its figures are left
-    out: there is no source at hand that they could be checked with.
+    ``paper`` holds the orders that the paper states: of the embeddings by ``similarity`` in every
+    set (``V > U``), and of pairs of embeddings by ``correlation`` (``V,S > U,V``). The paper's
+    figures are left out, since no source is available to check them.
     """
 
-    paper: Mapping[str, str] = field(default_factory=dict)
+    paper: PaperOrders | None = None
 
     packages: ClassVar[Sequence[str]] = ("scipy", "gensim")
     measures_similarity: ClassVar[bool] = True
@@ -68,7 +69,7 @@ class EmbeddingScoring:
         return {
             "rows": trained.rows,
             "seeds": len(seeds),
-            "paper": PaperOrders(**self.paper),
+            "paper": self.paper or PaperOrders(),
             "similarity": {pairs.name: _set_similarity(pairs, seeds) for pairs in sets},
         }
 
@@ -77,13 +78,13 @@ class EmbeddingScoring:
 class SkipGramScoring(EmbeddingScoring):
     """Skip-gram vectors of the training text; ``options`` are those of ``scripts.skip_gram``."""
 
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Setting] | None = None
 
     def score(self, trained: Trained) -> dict[str, Any]:
         """``similarity`` of U and V by set."""
         text = trained.data / "tokenised" / "train.txt"
         trainings = [
-            _SkipGram.command(text, trained.out / f"seed-{seed}.model", seed, self.options)
+            _SkipGram.command(text, trained.out / f"seed-{seed}.model", seed, self.options or {})
             for seed in trained.seeds
         ]
         missing = [command for command in trainings if not _SkipGram.is_done(command)]
@@ -91,7 +92,7 @@ class SkipGramScoring(EmbeddingScoring):
         seeds = [_by_name([_SkipGram.out(command)]) for command in trainings]
         return {
             **self._similarity(trained, seeds),
-            "options": self.options,
+            "options": self.options or {},
             "training_command": shlex.join(["python", *trainings[0]]),
         }
 
@@ -102,7 +103,7 @@ def _by_name(paths: Sequence[Path], data: Path | None = None) -> dict[str, Embed
 
 
 def _set_similarity(pairs: WordPairs, seeds: Sequence[Named]) -> SetSimilarity:
-    """ρ of each embedding, all of one vocabulary; the pairs it covers are those of any seed."""
+    """ρ of each embedding. All share one vocabulary, so every seed covers the same pairs."""
     scores = [
         similarity(pairs, {name: (e, whole) for name, e in embeddings.items()})
         for embeddings in seeds
@@ -116,13 +117,13 @@ def _set_similarity(pairs: WordPairs, seeds: Sequence[Named]) -> SetSimilarity:
 
 
 def _known(values: Iterable[float | None]) -> SeedStatistics | None:
-    """Statistics of the seeds that have a value; None where none has."""
+    """Statistics over the seeds that have a value; None if none has one."""
     known = [value for value in values if value is not None]
     return over_seeds(known) if known else None
 
 
 class _SkipGram(Child):
-    """``scripts.skip_gram`` under way; what it was told is kept beside what it leaves."""
+    """A running ``scripts.skip_gram``; its command line is kept beside its output."""
 
     def __init__(self, command: Sequence[str], place: Place) -> None:
         print(f"training of {self.out(command).name}", file=sys.stderr)
@@ -159,10 +160,10 @@ class _SkipGram(Child):
 
 
 def join_skip_gram(kept: SkipGramRecord, new: SkipGramRecord) -> SkipGramRecord:
-    """The new record, unless it is of fewer seeds and the same options.
+    """The new record.
 
     Raises:
-        UserError: it is.
+        UserError: it has the same options and fewer seeds than the one that was kept.
     """
     if new.options == kept.options and new.seeds < kept.seeds:
         raise UserError(

@@ -18,7 +18,7 @@ R = TypeVar("R", bound=Record)
 class Trained:
     """An experiment whose models are trained.
 
-    ``rows`` are not yet scored; ``runs`` has by row a run per seed, in the order of ``seeds``.
+    ``rows`` are not yet scored; ``runs`` holds per row one run per seed, in order.
     """
 
     rows: Sequence[TrainedRow]
@@ -26,17 +26,17 @@ class Trained:
     data: Path  # the prepared corpus
     out: Path  # the folder of the experiment
     seeds: Sequence[int]
-    jobs: int  # at a time
+    jobs: int  # processes in parallel
 
 
 class Scoring(Protocol):
-    """How the experiments of a kind are scored: a dataclass of what its configuration may say."""
+    """How the experiments of a kind are scored: a dataclass of the settings in their files."""
 
     packages: ClassVar[Sequence[str]]  # that the scores depend on, beside those of every record
     measures_similarity: ClassVar[bool]  # whether ``out/wordsim`` is to hold the sets
 
     def score(self, trained: Trained) -> Mapping[str, Any]:
-        """Score the models; the fields that the kind's record adds to those of every record."""
+        """Score the models; returns the fields that only records of this kind have."""
 
 
 @dataclass(frozen=True)

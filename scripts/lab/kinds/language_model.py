@@ -1,10 +1,10 @@
-"""How language-model experiments are scored: perplexity; and how further seeds join."""
+"""How language-model experiments are scored (perplexity), and how further seeds join."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,17 +27,17 @@ from tiednmt.seeds import over_seeds, pooled
 
 @dataclass(frozen=True)
 class LanguageModelScoring:
-    """Perplexity of every run by part of the corpus, and what a paper says of the rows."""
+    """Perplexity of every run per subset of the corpus, beside the paper's figures."""
 
     subsets: Sequence[str] = SUBSETS
-    paper: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # PaperFigures by row
+    paper: Mapping[str, PaperFigures] | None = None  # by row
     note: str = ""  # what a reader must know to compare with the paper
 
     packages: ClassVar[Sequence[str]] = ()
     measures_similarity: ClassVar[bool] = False
 
     def score(self, trained: Trained) -> dict[str, Any]:
-        """The rows with their perplexities; as many runs are scored at a time as were trained."""
+        """The rows with their perplexities; scores as many runs in parallel as were trained."""
         every = [
             (run, subset)
             for of_row in trained.runs.values()
@@ -54,7 +54,7 @@ class LanguageModelScoring:
                     subset: over_seeds([_perplexity(run, subset) for run in trained.runs[row.name]])
                     for subset in self.subsets
                 },
-                paper=PaperFigures(**self.paper.get(row.name, {})),
+                paper=(self.paper or {}).get(row.name, PaperFigures()),
             )
             for row in trained.rows
         ]
@@ -63,14 +63,15 @@ class LanguageModelScoring:
 
 @dataclass(frozen=True)
 class FirstUpdatesScoring(LanguageModelScoring):
-    """What was validated on the way is all that is known of models whose training is only begun."""
+    """Models after their first updates: only the validations made during training."""
 
     subsets: Sequence[str] = ()
 
 
 def _scores(run: Run, subset: str) -> Path:
-    """The JSON of ``scripts.perplexity``."""
-    return run.folder / f"perplexity-{subset}.json"
+    """The JSON of ``scripts.perplexity``: one file per checkpoint that can be scored."""
+    mean = "" if run.checkpoint == run.best else f"-of-{run.checkpoint.stem}"
+    return run.folder / f"perplexity{mean}-{subset}.json"
 
 
 def _is_scored(run: Run, subset: str) -> bool:
@@ -83,7 +84,7 @@ def _perplexity(run: Run, subset: str) -> float:
 
 
 class _Scoring(Child):
-    """``scripts.perplexity`` under way."""
+    """A running ``scripts.perplexity``."""
 
     def __init__(self, run: Run, subset: str, data: Path, place: Place) -> None:
         scores = _scores(run, subset)

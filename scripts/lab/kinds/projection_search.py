@@ -11,7 +11,8 @@ from scripts.lab.kinds.kind import Kind
 from scripts.lab.records.schema import EpochFigures, ProjectionSearchRecord, VariantRow
 from scripts.lab.run.kept import read_kept
 from scripts.lab.run.provenance import provenance
-from scripts.lab.run.variants import Changes, figures_file, variants
+from scripts.lab.run.variants import VARIANTS, Changes, figures_file, variants
+from tiednmt.errors import UserError
 from tiednmt.seeds import SeedStatistics, over_seeds
 
 EXPERIMENT = "projection-search"
@@ -21,7 +22,7 @@ TITLE = "Penn Treebank, small LSTM, variants of projection regularisation"
 
 
 def summary(out: Path, jobs: int, command: str) -> ProjectionSearchRecord:
-    """The record of all variants that have come to the end of an epoch, in the file's order."""
+    """The record of all variants that have finished an epoch, in the order of the file."""
     rows = [_row(name, changes, out) for name, changes in variants().items()]
     return ProjectionSearchRecord(
         kind=EXPERIMENT,
@@ -34,7 +35,11 @@ def summary(out: Path, jobs: int, command: str) -> ProjectionSearchRecord:
 
 def _row(name: str, changes: Changes, out: Path) -> VariantRow | None:
     kept = sorted(out.glob(figures_file(name, 0, out).with_suffix("").stem + ".*.json"))
-    runs = [run for path in kept if (run := read_kept(path, _measured))["epochs"]]
+    found = {path: read_kept(path, _measured) for path in kept}
+    for path, run in found.items():
+        if run["changes"] != changes:
+            raise UserError(f"{path}: made with other settings than {VARIANTS} has; delete it")
+    runs = [run for run in found.values() if run["epochs"]]
     if not runs:
         return None
     epochs = min(len(run["epochs"]) for run in runs)
@@ -58,8 +63,8 @@ def _row(name: str, changes: Changes, out: Path) -> VariantRow | None:
 
 
 def join(kept: ProjectionSearchRecord, new: ProjectionSearchRecord) -> ProjectionSearchRecord:
-    """``kept`` with the variants that are in ``new`` alone, or trained as long there, with as many
-    seeds, or longer.
+    """``kept`` with the variants of ``new`` that it lacks, or that ``new`` trained for at least as
+    many epochs and seeds.
     """
     there = {row.name: row for row in new.variants}
     for row in kept.variants:
@@ -81,7 +86,7 @@ KIND = Kind(
 
 
 def _measured(content: Any) -> dict[str, Any]:
-    """What is kept of a variant, or one of the errors of reading it."""
+    """The figures of a variant; raises what :func:`read_kept` expects where they are damaged."""
     for epoch in content["epochs"]:
         float(epoch["train"]), float(epoch["valid"])
     return dict(content)

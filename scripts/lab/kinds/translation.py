@@ -1,4 +1,4 @@
-"""How translation experiments are scored: BLEU, chrF and TER; and how further seeds join."""
+"""How translation experiments are scored (BLEU, chrF, TER), and how further seeds join."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from tiednmt.seeds import over_seeds
 from tiednmt.text.lines import read_lines
 from tiednmt.text.manifest import read_manifest
 from tiednmt.translation.scoring import METRICS
+from tiednmt.translation.settings import Search
 from tiednmt.translation.significance import RunScore
 from tiednmt.translation.tokenised import TOKENISED_BLEU
 from tiednmt.typed import Fault
@@ -45,7 +46,7 @@ Scores = Mapping[str, Any]  # the JSON of scripts.evaluate
 
 @dataclass(frozen=True)
 class TranslationScoring:
-    """BLEU, chrF and TER of raw test sets by seed, and samples of the first seed."""
+    """BLEU, chrF and TER of raw test sets per seed, and sample translations of the first seed."""
 
     baselines: Sequence[str]  # the rows that the others are compared with; sizes with the first
     subsets: Sequence[str]  # test sets
@@ -55,7 +56,7 @@ class TranslationScoring:
     measures_similarity: ClassVar[bool] = False
 
     def score(self, trained: Trained) -> dict[str, Any]:
-        """The rows with their scores, what they are compared with, samples."""
+        """The rows with their scores, the baselines, and sample translations."""
         raw = trained.data / "raw"
         manifest = read_manifest(trained.data)
         at_once = trained.jobs if gpus() else 1  # a CPU's cores share the sentences of one
@@ -67,11 +68,11 @@ class TranslationScoring:
             "also_compared_with": self.baselines[1:],
             "beam": self.beam,
             "vocabulary": VocabularySizes(**manifest["vocabulary"]),
-            "samples": _samples(scores[0], raw, manifest),
+            "samples": _samples(scores[0], self.subsets[0], raw, manifest),
         }
 
     def _scores(self, trained: Trained, i: int) -> Scores:
-        """``scripts.evaluate`` over the rows of the seed at ``i``; the baseline comes first."""
+        """What ``scripts.evaluate`` says of all rows of the seed at ``i``, baseline first."""
         runs = {name: of_row[i] for name, of_row in trained.runs.items()}
         suffix = "" if trained.seeds[i] == 1 else f"-seed-{trained.seeds[i]}"
         scores = trained.out / f"scores{suffix}.json"
@@ -83,17 +84,23 @@ class TranslationScoring:
         return read_kept(scores, dict)
 
     def _covers(self, scores: Path, runs: Mapping[str, Run]) -> bool:
-        """Whether the scores of an earlier call are of these runs on all test sets, and say what is
-        needed.
+        """Whether scores of an earlier call are for these runs, all test sets and the same search,
+        and hold all that a record needs.
         """
         wanted = {(name, str(run.checkpoint)) for name, run in runs.items()}
+        search = Search(beam=self.beam)
 
         def covers(content: Any) -> bool:
             found = content["subset"]
-            return {*self.subsets} <= found.keys() and all(
-                wanted <= {(system["name"], system["checkpoint"]) for system in of["systems"]}
-                and all(_says_enough(system) for system in of["systems"])
-                for of in found.values()
+            is_same = (content["beam"], content["lenpen"]) == (search.beam, search.lenpen)
+            return (
+                is_same
+                and {*self.subsets} <= found.keys()
+                and all(
+                    wanted <= {(system["name"], system["checkpoint"]) for system in of["systems"]}
+                    and all(_says_enough(system) for system in of["systems"])
+                    for of in found.values()
+                )
             )
 
         return read_kept(scores, covers)
@@ -131,14 +138,14 @@ def _says_enough(system: Mapping[str, Any]) -> bool:
 
 
 def _shares(rows: Sequence[TrainedRow], baselines: Sequence[str]) -> dict[str, float | None]:
-    """Of the parameters of the first baseline that is among the rows, by row."""
+    """The size of each row, as a share of the first baseline among the rows."""
     sizes = {row.name: row.parameters for row in rows}
     whole = next((sizes[name] for name in baselines if name in sizes), None)
     return {name: whole and round(size / whole, 4) for name, size in sizes.items()}
 
 
 def _test_scores(systems: Sequence[Mapping[str, Any]]) -> TestScores:
-    """Args: ``systems``, what ``scripts.evaluate`` says of the row, by seed."""
+    """The scores of a row, from what ``scripts.evaluate`` wrote per seed."""
     return TestScores(
         **{
             metric: _over_seeds(
@@ -165,13 +172,15 @@ def _system(scores: Scores, subset: str, name: str) -> Mapping[str, Any]:
     return next(system for system in systems if system["name"] == name)
 
 
-def _samples(scores: Scores, raw: Path, manifest: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Sentences spread over the first test set, with every row's translation."""
-    subset, result = next(iter(scores["subset"].items()))
+def _samples(
+    scores: Scores, subset: str, raw: Path, manifest: Mapping[str, Any]
+) -> list[dict[str, str]]:
+    """Sentences spread over a test set, with the translation of every system that was scored."""
+    systems = scores["subset"][subset]["systems"]
     columns = {
         "source": raw / f"{subset}.{manifest['source']}",
         "reference": raw / f"{subset}.{manifest['target']}",
-        **{system["name"]: Path(system["translations"]) for system in result["systems"]},
+        **{system["name"]: Path(system["translations"]) for system in systems},
     }
     lines = {name: list(read_lines(path)) for name, path in columns.items()}
     count = len(lines["source"])
@@ -239,18 +248,18 @@ def _require_comparable(
     ]
     if texts[0] != texts[1]:
         raise UserError(
-            f"{new.experiment}: the test sets are not those of the record that is kept; run all "
-            "of its rows and seeds too, or delete the record"
+            f"{new.experiment}: the test sets are not those of the kept record; run all of "
+            "its rows and seeds too, or delete the record"
         )
     if kept.beam != new.beam:
         raise UserError(
-            f"{new.experiment}: beam {new.beam}, but {kept.beam} in the record that is kept; run "
+            f"{new.experiment}: beam {new.beam}, but {kept.beam} in the kept record; run "
             "all of its rows and seeds too, or delete the record"
         )
     for row in rows:
         if not row.scored_by_seed:
             raise UserError(
-                f"{new.experiment}: the row {row.name} of the record that is kept is not scored "
+                f"{new.experiment}: the row {row.name} of the kept record is not scored "
                 "by seed, so that the others could not be compared with it; run it too, or delete "
                 "the record"
             )

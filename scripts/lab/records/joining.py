@@ -40,7 +40,7 @@ def whole(kept: E, new: E) -> E:
     for row in kept.rows:
         if row.name not in there:
             raise UserError(
-                f"{new.experiment}: the row {row.name} of the record that is kept would be lost; "
+                f"{new.experiment}: the row {row.name} of the kept record would be lost; "
                 "run it too, or delete the record"
             )
         if row.recipe == there[row.name].recipe:
@@ -137,7 +137,7 @@ def require_all_seeds(name: str, kept: Iterable[int], new: Iterable[int]) -> Non
     if not {*new} >= {*kept}:
         raise UserError(
             f"{name}: seeds {_listed(new)} would replace {_listed(kept)}; run "
-            "the others too, or delete the row from the record that is kept"
+            "the others too, or delete the row from the kept record"
         )
 
 

@@ -1,4 +1,4 @@
-"""What an earlier call left in the folder of an experiment, read again."""
+"""Files that an earlier call left in the folder of an experiment, read again."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ T = TypeVar("T")
 
 
 def read_kept(path: Path, use: Callable[[Any], T], remove: Path | None = None) -> T:
-    """What ``use`` makes of a file of JSON.
+    """Read a JSON file and return ``use`` of its content.
 
     Args:
         path: of the file.
-        use: raises a KeyError, TypeError or the like where the JSON is another than it needs.
-        remove: what is to be removed, so that a further call makes it again; by default the file.
+        use: raises a KeyError, TypeError or the like if the content is not what it needs.
+        remove: what to remove so that another call makes it again; the file by default.
 
     Raises:
         UserError: the file is damaged.

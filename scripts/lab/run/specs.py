@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import chain
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from scripts.lab.records.schema import Recipe as _Recipe
+from scripts.lab.records.schema import Setting
 from tiednmt.errors import UserError
 from tiednmt.options import option_name
+from tiednmt.typed import Fault, from_json
 
 ROOT = Path(__file__).resolve().parents[3]
 RECIPES = ROOT / "configs" / "recipes"
@@ -65,70 +67,98 @@ def experiment_names() -> list[str]:
     return _names(EXPERIMENTS)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Models:
+    """The file of an experiment with rows of its own, without the settings of its kind."""
+
+    title: str
+    kind: str
+    prepare: Sequence[str]
+    recipe: str | None = None  # of all rows that name no other
+    rows: Mapping[str, Mapping[str, Mapping[str, Setting] | str]] | None = None
+    average_last: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ModelsOfAnother:
+    """The same on rows of another experiment, with ``changes``, or on its trained runs."""
+
+    title: str
+    kind: str
+    rows: Sequence[str]
+    rows_of: str | None = None
+    runs_of: str | None = None
+    changes: Mapping[str, Mapping[str, Setting]] | None = None
+
+
 def load_recipe(name: str) -> Recipe:
     """Read ``configs/recipes/<name>.yaml``: fairseq's configuration groups."""
-    return _read(RECIPES, name, "recipe")
+    path = _path(RECIPES, name, "recipe")
+    content = _read(path)
+    _typed(_Recipe, content, path)  # the lists of YAML stay lists
+    return content
 
 
 def load_experiment(name: str) -> Experiment:
     """Read ``configs/experiments/<name>.yaml`` with the recipes it names."""
-    experiment = _experiment(name, _read(EXPERIMENTS, name, "experiment"))
-    baselines = experiment.settings.get("baselines", ())
-    unknown = ", ".join(row for row in baselines if row not in experiment.rows)
+    path = _path(EXPERIMENTS, name, "experiment")
+    content = _read(path)
+    is_of_another = {"rows_of", "runs_of"} & content.keys()
+    shape = _ModelsOfAnother if is_of_another else _Models
+    names = [field.name for field in fields(shape)]
+    known = {key: value for key, value in content.items() if key in names}
+    settings = {key: value for key, value in content.items() if key not in names}
+    file = _typed(shape, known, path)
+    if isinstance(file, _ModelsOfAnother):
+        experiment = _of_another(file, known, path)
+    else:
+        experiment = _of_its_own(file, known, path)
+    baselines = settings.get("baselines", ())
+    unknown = ", ".join(str(row) for row in baselines if row not in experiment.rows)
     if unknown:
-        raise UserError(f"{EXPERIMENTS / name}.yaml: baselines: there are no rows {unknown}")
+        raise UserError(f"{path}: baselines: there are no rows {unknown}")
     rows: dict[str, str] = {}
     for row in experiment.rows:
         other = rows.setdefault(folder_name(row), row)
         if other != row:
-            raise UserError(f"{EXPERIMENTS / name}.yaml: {other} and {row}: rows of one folder")
-    return experiment
+            raise UserError(f"{path}: {other} and {row}: rows of one folder")
+    return replace(experiment, settings=settings)
 
 
-def _experiment(name: str, data: dict[str, Any]) -> Experiment:
-    if "runs_of" in data:
-        return _on_runs_of(load_experiment(data.pop("runs_of")), name, data)
-    if "rows_of" in data:
-        return _with_rows_of(load_experiment(data.pop("rows_of")), name, data)
-    _require(name, data, "title", "kind", "prepare", *(("rows",) if "recipe" in data else ()))
-    recipe = data.pop("recipe", "")
+def _of_its_own(file: _Models, content: Mapping[str, Any], path: Path) -> Experiment:
+    if file.recipe and file.rows is None:
+        raise UserError(f"{path}: it lacks rows")
+    if not file.prepare:
+        raise UserError(f"{path}: prepare is empty; name a module of preprocess")
+    rows = content.get("rows") or {}
     return Experiment(
-        name=name,
-        title=data.pop("title"),
-        kind=data.pop("kind"),
-        prepare=tuple(data.pop("prepare")),
-        rows={row: _row(changes, recipe) for row, changes in data.pop("rows", {}).items()},
-        average_last=data.pop("average_last", 0),
-        settings=data,
+        name=path.stem,
+        title=file.title,
+        kind=file.kind,
+        prepare=tuple(file.prepare),
+        rows={row: _row(changes, file.recipe or "") for row, changes in rows.items()},
+        average_last=file.average_last,
+        settings={},
     )
 
 
-def _on_runs_of(base: Experiment, name: str, data: dict[str, Any]) -> Experiment:
-    """An experiment that measures something else of the runs of another."""
-    return replace(_with_rows_of(base, name, data), runs_of=base.name)
-
-
-def _with_rows_of(base: Experiment, name: str, data: dict[str, Any]) -> Experiment:
-    """An experiment on rows of another, with ``changes`` if there are any."""
-    _require(name, data, "title", "kind", "rows")
-    unknown = ", ".join(row for row in data["rows"] if row not in base.rows)
+def _of_another(file: _ModelsOfAnother, content: Mapping[str, Any], path: Path) -> Experiment:
+    other = file.runs_of or file.rows_of
+    if other is None or other == path.stem:
+        raise UserError(f"{path}: rows_of and runs_of must name another experiment")
+    base = load_experiment(other)
+    unknown = ", ".join(row for row in file.rows if row not in base.rows)
     if unknown:
-        raise UserError(f"{EXPERIMENTS / name}.yaml: {base.name} has no rows {unknown}")
-    changes = data.pop("changes", {})
+        raise UserError(f"{path}: {base.name} has no rows {unknown}")
+    changes = content.get("changes") or {}
     return replace(
         base,
-        name=name,
-        title=data.pop("title"),
-        kind=data.pop("kind"),
-        rows={row: merge(base.rows[row], changes) for row in data.pop("rows")},
-        settings=data,
+        name=path.stem,
+        title=file.title,
+        kind=file.kind,
+        rows={row: merge(base.rows[row], changes) for row in file.rows},
+        runs_of=base.name if file.runs_of else base.runs_of,
     )
-
-
-def _require(name: str, data: Mapping[str, Any], *keys: str) -> None:
-    missing = ", ".join(key for key in keys if key not in data)
-    if missing:
-        raise UserError(f"{EXPERIMENTS / name}.yaml: lacks {missing}")
 
 
 def _row(changes: Mapping[str, Any], recipe: str) -> Recipe:
@@ -188,57 +218,32 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def _read(folder: Path, name: str, what: str) -> dict[str, Any]:
+def _path(folder: Path, name: str, what: str) -> Path:
     path = folder / f"{name}.yaml"
     if not path.is_file():
         raise UserError(f"no {what} is called {name}; there are {', '.join(_names(folder))}")
+    return path
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError:
         raise
     except Exception as error:  # PyYAML makes dates and numbers of text, with their own errors
         raise UserError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from error
-    _require_form(path, content, what)
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise UserError(f"{path}: must be a mapping (name: value)")
     return content
 
 
-def _require_form(path: Path, content: Any, what: str) -> None:
-    """Refuse values of other types than a recipe or an experiment has.
+def _typed(shape: Any, content: Mapping[str, Any], path: Path) -> Any:
+    """``content`` as a value of the type ``shape``.
 
     Raises:
-        UserError: naming the file and the value.
+        UserError: it is of another form; names the file and the value.
     """
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise UserError(f"{path}: no {what}: it has no values by name")
-    if what == "recipe":
-        groups, other = content, {}
-    else:
-        rows = content.get("rows")
-        is_list = "rows_of" in content or "runs_of" in content
-        groups = rows if isinstance(rows, dict) else {}
-        other = {key: content[key] for key in _TEXTS if key in content}
-        names = (content.get("prepare", ()), rows if is_list else ())
-        if not all(map(_are_texts, names)) or not (
-            is_list or rows is None or isinstance(rows, dict)
-        ) or ("rows" in content and rows is None):  # fmt: skip
-            raise UserError(f"{path}: its rows or prepare are no names")
-    for key, value in other.items():
-        if not isinstance(value, str):
-            raise UserError(f"{path}: {key} is {value!r:.60}, which is no text")
-    if {content.get(key) for key in ("rows_of", "runs_of")} & {path.stem}:
-        raise UserError(f"{path}: its rows are its own; name another experiment")
-    if what != "recipe":
-        values = [*groups.values(), content.get("changes", {})]
-        parts = (each.items() for each in values if isinstance(each, dict))
-        inner = [(key, group) for key, group in chain(*parts) if key != "recipe"]
-        groups = {**groups, "changes": content.get("changes", {}), **dict(inner)}
-    for key, group in groups.items():
-        if not isinstance(group, dict):
-            raise UserError(f"{path}: {key} is {group!r:.60}, which has no values by name")
-
-
-_TEXTS = ("title", "kind", "recipe", "rows_of", "runs_of")
-
-
-def _are_texts(values: Any) -> bool:
-    return isinstance(values, list | tuple) and all(isinstance(one, str) for one in values)
+    try:
+        return from_json(shape, content)
+    except Fault as fault:
+        raise UserError(f"{path}: {fault}") from None

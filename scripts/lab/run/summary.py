@@ -1,4 +1,4 @@
-"""``run.json``: what a training says of itself, written by it at every validation."""
+"""``run.json``: the summary that a training writes at every validation."""
 
 from __future__ import annotations
 

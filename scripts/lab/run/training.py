@@ -26,6 +26,8 @@ from tiednmt.checkpoints import write_checkpoint
 from tiednmt.errors import UserError
 from tiednmt.files import write_json
 
+COMMAND = "command.json"  # in the folder of a run: its command line, and whether it has finished
+
 
 @dataclass(frozen=True)
 class Run:
@@ -58,7 +60,7 @@ class Run:
 
     @property
     def log(self) -> Path:
-        """What fairseq printed, over all its starts."""
+        """What fairseq printed, over all starts of the run."""
         return self.folder / "train.log"
 
     @property
@@ -67,10 +69,10 @@ class Run:
         return ["fairseq-train", *self.arguments, "--save-dir", str(self.folder)]
 
     def average(self) -> None:
-        """Make the mean of a finished run, if it is to have one, in the place of what it is of.
+        """Average the last checkpoints of a finished run, if asked for, and delete them.
 
         Raises:
-            UserError: there are not as many checkpoints.
+            UserError: there are too few checkpoints.
         """
         if not self.average_last:
             return
@@ -84,7 +86,7 @@ class Run:
 def train(runs: Sequence[Run], jobs: int) -> None:
     """Train ``runs``, ``jobs`` at a time.
 
-    A run that is finished is left alone, one that was cut off goes on from its last checkpoint.
+    A finished run is left alone; an interrupted one continues from its last checkpoint.
 
     Raises:
         UserError: a run failed (its last lines are shown), its folder holds another recipe's, it
@@ -98,7 +100,7 @@ def train(runs: Sequence[Run], jobs: int) -> None:
 
 
 def _finished(run: Run) -> bool:
-    record = run.folder / "command.json"
+    record = run.folder / COMMAND
     if not record.exists():
         return False
     finished, same = read_kept(
@@ -108,13 +110,13 @@ def _finished(run: Run) -> bool:
     )
     if not same:
         raise UserError(
-            f"{run.folder} holds a run of another command line; remove it or choose another --out"
+            f"{run.folder} holds a run with another command line; remove it or choose another --out"
         )
     return finished
 
 
 def _mean_the_same(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether two command lines give every option the same value, spelt out or by default."""
+    """Whether every option has the same value in both command lines, explicitly or by default."""
     if one == other:
         return True
     values = _values(one)
@@ -122,7 +124,7 @@ def _mean_the_same(one: Sequence[str], other: Sequence[str]) -> bool:
 
 
 def _values(command: Sequence[str]) -> Any:
-    """The value of every option of ``fairseq-train``; None where it refuses the command."""
+    """The value of every option of ``fairseq-train``; None if it rejects the command."""
     try:
         with redirect_stderr(StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # hydra's, of what fairseq asks of it
@@ -134,7 +136,7 @@ def _values(command: Sequence[str]) -> Any:
 
 
 class _Training(Child):
-    """A run whose process is under way."""
+    """A run in progress."""
 
     def __init__(self, run: Run, place: Place) -> None:
         command = [sys.executable, "-m", "scripts.lab.run.fairseq_train", *run.command[1:]]
@@ -149,7 +151,7 @@ class _Training(Child):
 
     def _record(self, finished: bool) -> None:
         content = {"command": self.run.command, "finished": finished}
-        write_json(self.run.folder / "command.json", content)
+        write_json(self.run.folder / COMMAND, content)
 
     def ended(self) -> bool:
         ended = super().ended()
@@ -169,7 +171,7 @@ class _Training(Child):
                 self.progress.update(updates, total, entry["ppl"])
 
     def _updates_in_all(self, updates: int, epochs: float) -> int:
-        """Where the run will end, told from the ``epochs`` that its updates so far have made."""
+        """The number of updates at the end, estimated from the ``epochs`` made so far."""
         limits = [self.run.max_update, round(updates / epochs * self.run.max_epoch)]
         return min((limit for limit in limits if limit), default=0)
 
@@ -182,7 +184,7 @@ class _Training(Child):
 def log_entry(line: str, kind: str) -> dict[str, Any] | None:
     """The figures of a line that fairseq logged with ``--log-format json``.
 
-    The log is the one place that tells of a training under way, for progress and for timing.
+    The log is the only source on a training in progress: for the progress bar and for timing.
     """
     for before in (f"| INFO | {kind} | ", f"[{kind}][INFO] - "):  # fairseq-train; through hydra
         _, found, rest = line.partition(before)

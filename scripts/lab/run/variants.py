@@ -1,7 +1,7 @@
 """Variants of projection regularisation, trained on PTB in plain PyTorch.
 
-Each variant of ``configs/search/projection.yaml`` leaves a file of its figures per seed, epoch by
-epoch, and goes on from its last epoch when it was interrupted or when more epochs are asked for.
+Each variant of ``configs/search/projection.yaml`` writes one file per seed with its figures per
+epoch. It continues from its last epoch after an interruption, or when more epochs are asked for.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ Changes = Mapping[str, Setting]
 
 
 def variants() -> dict[str, Changes]:
-    """What is tried, by name: the fields of :class:`Variant` that differ from their defaults."""
+    """The variants by name: the fields of :class:`Variant` that differ from their defaults."""
     changes: dict[str, Changes] = yaml.safe_load(VARIANTS.read_text(encoding="utf-8"))
     return changes
 
 
 def search(name: str, seed: int, epochs: int | None, data: Path, out: Path) -> None:
-    """Train one variant up to ``epochs`` (None: all of its own), from the last one finished."""
+    """Train one variant up to ``epochs`` (None: as many as it defines), from its last epoch on."""
     changes: Mapping[str, Any] = variants()[name]
     variant = Variant(**changes)
     saved = figures_file(name, seed, out).with_suffix(".pt")

@@ -132,14 +132,14 @@ def _in_texts(source: Path, target: Path, merges: int) -> tuple[Pair, Overlap]:
 
 
 def _languages(source: Path, target: Path) -> tuple[str, str]:
-    """Where the files' names differ, from their ends on (``train.en``, ``train.de.txt.gz``)."""
+    """The parts in which the files' names differ (``train.en``, ``train.de.txt.gz``)."""
     names = (path.name.split(".")[::-1] for path in (source, target))
     differing = ((one, other) for one, other in zip(*names, strict=False) if one != other)
     return next(differing, ("source", "target"))
 
 
 def _is_segmented(path: Path) -> bool:
-    """Whether a text has marks of subwords."""
+    """Whether a text contains subword markers."""
     return looks_segmented(list(islice(read_lines(path), LOOKED_AT)))
 
 

@@ -32,12 +32,12 @@ Figures = dict[str, int | float]
 
 
 class Scorer:
-    """A language model that is asked how likely texts are.
+    """A language model that scores texts.
 
     Args:
         checkpoint: of ``fairseq-train --task tied_language_modeling``.
         prepared: the folder (``python -m preprocess.*``) that it was trained on.
-        cpu: even with a GPU.
+        cpu: run on the CPU even if there is a GPU.
 
     Raises:
         UserError: no such language model, or not of these dictionaries.
@@ -59,7 +59,7 @@ class Scorer:
 
     @property
     def tie_signature(self) -> str:
-        """What is tied in the model."""
+        """The signature of the model's ties."""
         return self.model.tie_map.signature
 
     def subset(self, name: str) -> Figures:

@@ -25,7 +25,7 @@ from scripts.lab.runner import Options, run_experiment
 from scripts.lab.store import read_record
 from tiednmt.errors import UserError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forks")]
 
 
 def experiment(updates=6):
@@ -64,7 +64,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def record(folder):
+def record(folder, forks):
     return run_experiment(experiment(), folder, "the command")
 
 
@@ -257,13 +257,31 @@ def test_failed_run_shows_its_end(record, out, tmp_path):
         train([bad], 1)
 
 
+SMALL = """
+title: Small
+kind: translation
+prepare: [preprocess.demo, --pairs, "200", --merges, "200"]
+recipe: tied_gru_demo
+rows: {none: {common: {log_interval: 1}}}
+baselines: [none]
+subsets: [test]
+beam: 1
+"""
+
+
 def test_interrupted_call_stops_its_training_and_says_how_to_go_on(tmp_path):
-    command = [sys.executable, "-m", "scripts.quickstart", "--out", str(tmp_path / "run")]
+    (tmp_path / "small.yaml").write_text(SMALL)
+    code = (
+        "import sys; from pathlib import Path; from scripts import reproduce; "
+        "from scripts.lab.run import specs; specs.EXPERIMENTS = Path(sys.argv[1]); "
+        "reproduce.main(['small', '--out', sys.argv[2]])"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path), str(tmp_path / "run")]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
         log = tmp_path / "run" / "none" / "train.log"
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 480
         while not (log.exists() and "train_inner" in log.read_text()):
             assert process.poll() is None, process.stderr.read()
             assert time.monotonic() < deadline

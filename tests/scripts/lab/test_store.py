@@ -67,7 +67,9 @@ def test_a_malformed_record_is_not_written(make, run, tmp_path):
     record = store.read_record(run(make()) / "record.json")
     row = replace(record.rows[0], parameters="many")
     path = tmp_path / "new.json"
-    with pytest.raises(UserError, match=r"new.json: rows\[0\].parameters is 'many', so"):
+    with pytest.raises(
+        UserError, match=r"new.json: rows\[0\].parameters is 'many', not a whole number, so"
+    ):
         store.write_record(path, replace(record, rows=[row, *record.rows[1:]]))
     assert not path.exists()
 
@@ -132,7 +134,7 @@ def test_rows_of_embeddings_are_not_lost(results, run):
     kept = records.embeddings()
     store.keep(run(kept))
     last = kept["rows"][-1]["name"]
-    with pytest.raises(UserError, match=f"^some: the row {last} of the record that is kept would"):
+    with pytest.raises(UserError, match=f"^some: the row {last} of the kept record would"):
         store.keep(run(without(kept, rows=[last])))
     assert json.loads((results / "some.json").read_text())["rows"] == kept["rows"]
 

@@ -28,7 +28,7 @@ def test_rows_are_equal_in_size_and_data(name, corpus, plain, tmp_path, monkeypa
     )
     experiment = load_experiment(name)
     assert tuple(experiment.rows) == ROWS
-    assert scoring_of(experiment).baselines == ["three-way"]
+    assert scoring_of(experiment).baselines == ("three-way",)
     record = json.loads((ROOT / "results" / f"{corpus}.json").read_text(encoding="utf-8"))
     vocabulary = record["vocabulary"]
     units = tmp_path / "shared-units.txt"

@@ -1,97 +1,270 @@
 """The measurements of vocabulary surgery, on a model of a few updates."""
 
+from __future__ import annotations
+
+import copy
 import json
+import math
+import os
+from dataclasses import replace
+from functools import partial
+from importlib import import_module
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
+from zlib import crc32
 
 import pytest
+from fairseq import checkpoint_utils, options
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq_cli import train as fairseq_train
+from omegaconf import OmegaConf, open_dict
 
+from scripts import vocabulary_experiment
+from scripts.lab import vocabulary
+from scripts.lab.run import processes
+from scripts.lab.run.fairseq_train import Recorder
+from scripts.lab.run.training import Run
+from scripts.lab.run.training import train as train_runs
 from scripts.lab.vocabulary import Trained, language, losses, require_run, show, starts, tie, trim
-from tests.support.small_prepared import prepare, sentences, trained_on
-from tests.support.small_training import train
+from tests.support.small_prepared import prepare, sentences
+from tests.support.small_training import SIZES
 from tiednmt.errors import UserError
 
-
-class Here(Trained):
-    """Trains and scores in this process: starting another costs seconds of imports."""
-
-    def train(self, name, data, updates, *options):
-        folder = self.out / name
-        named = dict(zip(options[::2], options[1::2], strict=True))
-        started = named.get("--finetune-from-model")
-        parts = {
-            "model": {
-                "tying": named.get("--tying", "three-way"),
-                "train_rows": named.get("--train-rows", ""),
-            }
-        }
-        parts["checkpoint"] = {"finetune_from_model": started}
-        parts["dataset"] = {"validate_interval_updates": 1}
-        languages = [named.get(f"--{side}-lang", code) for side, code in PAIR]
-        parts["task"] = dict(zip(("source_lang", "target_lang"), languages, strict=True))
-        parts["task"]["dataset_impl"] = "mmap" if list(data.glob("*.bin")) else "raw"
-        last = train(data, folder, optimization={"max_update": updates}, **parts)
-        entries = [{"valid_nll_loss": "2.5", "valid_num_updates": n} for n in (1, updates)]
-        log = "".join(f"INFO | valid | {json.dumps(entry)}\n" for entry in entries)
-        (folder / "train.log").write_text(log)
-        last.rename(folder / "checkpoint_best.pt")
-        return folder
-
-    def bleu(self, data, subset, **checkpoints):
-        return dict.fromkeys(checkpoints, 1.0)
+ROW = (
+    *("--cpu", "--no-progress-bar", "--num-workers", "0", *SIZES, "--tying", "three-way"),
+    *("--criterion", "tied_cross_entropy", "--optimizer", "adam", "--lr", "0.01", "--seed", "1"),
+    *("--max-tokens", "80", "--required-batch-size-multiple", "1", "--log-format", "none"),
+)
 
 
-PAIR = (("source", "en"), ("target", "de"))
+class FairseqTrain:
+    """``fairseq-train`` with what it is told, in this process: another costs seconds of imports."""
+
+    started: ClassVar[list[list[str]]] = []
+
+    def __init__(self, command, **_):
+        _, dash_m, module, *arguments = command
+        assert (dash_m, module) == ("-m", "scripts.lab.run.fairseq_train")
+        self.started.append(arguments)
+        if not any(Path(arguments[0]).glob("*.bin")):  # the small corpus is text
+            arguments += ["--dataset-impl", "raw"]
+        args = options.parse_args_and_arch(options.get_training_parser(), arguments)
+        checkpoint_utils.save_checkpoint.__dict__.pop("best", None)  # of the training before
+        with pytest.MonkeyPatch.context() as patch:
+            recorder = Recorder()
+            patch.setattr(fairseq_train, "validate", recorder.validate_in_epoch)
+            patch.setattr(fairseq_train, "get_valid_stats", recorder.recorded_stats)
+            fairseq_train.main(configuration(args))
+
+    def poll(self):
+        return 0
+
+
+BASES = {}
+
+
+def configuration(args):
+    """fairseq's configuration of options; hydra, which takes long, makes one per scheduler."""
+    if args.lr_scheduler not in BASES:
+        BASES[args.lr_scheduler] = convert_namespace_to_omegaconf(args)
+    cfg = copy.deepcopy(BASES[args.lr_scheduler])
+    with open_dict(cfg):
+        for group in filter(OmegaConf.is_dict, map(cfg.get, cfg)):
+            for name in group.keys() & vars(args).keys() - {"_name"}:
+                group[name] = getattr(args, name)
+    return cfg
+
+
+def evaluate(command):
+    """``scripts.evaluate``, whose scores are of the content of the checkpoints alone."""
+    words = command[3:]
+    given = dict(pairwise(words))
+    named = [word.partition("=")[::2] for word in words[: words.index("--data")]]
+    systems = [
+        {"name": n, "checkpoint": c, "bleu": {"score": float(crc32(Path(c).read_bytes()))}}
+        for n, c in named
+    ]
+    content = {"subset": {given["--subset"]: {"systems": systems}}}
+    Path(given["--json"]).write_text(json.dumps(content))
+
+
+def command_in_process(command):
+    """``python -m`` of one of our commands."""
+    import_module(command[2]).main(command[3:])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def in_one_process():
+    with pytest.MonkeyPatch.context() as patch:
+        popen = SimpleNamespace(**{**vars(processes.subprocess), "Popen": FairseqTrain})
+        patch.setattr(processes, "subprocess", popen)
+        patch.setattr(processes, "time", SimpleNamespace(sleep=lambda seconds: None))
+        patch.setattr(vocabulary, "call", evaluate)
+        yield
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    prepared = prepare(tmp_path_factory.mktemp("corpus") / "prepared")
-    run = tmp_path_factory.mktemp("run")
-    trained_on(prepared, run, updates=60).rename(run / "checkpoint_best.pt")
-    return Here(run, prepared, tmp_path_factory.mktemp("out"))
+def prepared(tmp_path_factory):
+    return prepare(tmp_path_factory.mktemp("corpus") / "prepared")
+
+
+@pytest.fixture(scope="module")
+def trained(prepared, tmp_path_factory):
+    """A row as ``scripts.reproduce`` leaves it."""
+    arguments = (str(prepared / "data-bin"), *ROW, "--max-update", "60")
+    run = Run("row", tmp_path_factory.mktemp("run"), arguments)
+    train_runs([run], 1)
+    return Trained(run.folder, prepared, tmp_path_factory.mktemp("out"))
+
+
+def told(folder):
+    """The last value of each option that a training was given."""
+    return dict(pairwise(json.loads((folder / "command.json").read_text())["command"]))
+
+
+def test_a_training_takes_the_options_of_the_row_but_for_those_given(trained, tmp_path):
+    """Those after -- too, and the options of the measurement before all others."""
+    changed = replace(trained, out=tmp_path, further=("--lr", "0.02", "--clip-norm", "3"), seed=4)
+    run = changed.train("some", trained.data / "data-bin", 2, "--clip-norm", "2")
+    given = told(run.folder)
+    assert given["--lr"] == "0.02" and given["--clip-norm"] == "2"
+    assert given["--seed"] == "4" and given["--max-update"] == "2"
+    assert given["--embed-dim"] == "6" and given["--tying"] == "three-way"
+    assert given["--save-dir"] == str(tmp_path / "some") and run.best.is_file()
+    assert [*losses(run)] == [2]
+
+
+def test_a_training_of_other_options_is_refused(trained, tmp_path):
+    trained, data = replace(trained, out=tmp_path), trained.data / "data-bin"
+    trained.train("some", data, 1)
+    before = len(FairseqTrain.started)
+    trained.train("some", data, 1)  # is there
+    others = (
+        lambda: trained.train("some", data, 2),
+        lambda: replace(trained, further=("--lr", "1")).train("some", data, 1),
+    )
+    for other in others:
+        with pytest.raises(UserError, match=r"some holds a run with another comm.*another --out"):
+            other()
+    assert len(FairseqTrain.started) == before
+
+
+def test_a_folder_that_says_nothing_of_its_options_is_refused(trained, tmp_path):
+    (tmp_path / "some").mkdir()
+    with pytest.raises(UserError, match=r"some: made with other options; choose another --out"):
+        replace(trained, out=tmp_path).train("some", trained.data / "data-bin", 1)
+    with pytest.raises(UserError, match=r"some: made with other options; choose another --out"):
+        replace(trained, out=tmp_path).make("some", lambda folder: None)
+
+
+def test_scores_are_of_the_checkpoints(trained, tmp_path):
+    """Of another path, or trained since then: scored again."""
+    one = replace(trained, out=tmp_path)
+    scored = partial(one.bleu, trained.data, "test")
+    other = tmp_path / "other.pt"
+    other.write_bytes(b"other")
+    first = scored(m=trained.checkpoint)
+    assert scored(m=other) != first == scored(m=trained.checkpoint)
+    scored(m=other)
+    other.write_bytes(b"trained again")
+    ahead = (tmp_path / f"scores-m-{trained.data.name}-test.json").stat().st_mtime + 1
+    os.utime(other, (ahead, ahead))
+    assert scored(m=other) == {"m": crc32(b"trained again")}
 
 
 def test_how_new_rows_start(trained):
-    curves = starts(trained, 8, [0, 2])
+    """Validation falls as they are trained; before, it is that of the row's own rows alone."""
+    curves = starts(trained, 8, [0, 4, 8])
     assert {kind: list(curve) for kind, curve in curves.items()} == {
-        kind: [0, 2] for kind in ("parts", "unk", "random")
+        kind: [0, 4, 8] for kind in ("parts", "unk", "random")
     }
+    for curve in curves.values():
+        assert curve[0] > curve[4] > curve[8]
+    summary = json.loads((trained.out / "parts-trained" / "run.json").read_text())
+    nats = {one["update"]: one["nll"] for one in summary["validations"]}
+    assert curves["parts"][8] * math.log(2) == pytest.approx(nats[8])
     show("starts", curves, trained.out)
     assert (trained.out / "starts.png").exists()
+    with pytest.raises(UserError, match="start-parts: made with other options; choose another"):
+        starts(trained, 9, [0, 4, 8])
 
 
-def test_trimming_with_its_speed(trained):
+def test_trimming_with_its_speed(trained, monkeypatch):
+    monkeypatch.setattr(vocabulary, "ROUNDS", 1)
     figures = trim(trained, ["test"])
     assert figures["same"] == figures["lines"] == 10
     assert figures["rows"][1] < figures["rows"][0]
     assert all(rate > 0 for rate in figures["sentences per second"])
+    with pytest.raises(UserError, match="trimmed: made with other options; choose another --out"):
+        trim(trained, ["valid"])
 
 
 def test_tying_afterwards(trained, tmp_path):
-    apart = Here(tmp_path, trained.data, tmp_path / "out")
+    arguments = (str(trained.data / "data-bin"), *ROW, "--tying", "none", "--max-update", "4")
+    run = Run("none", tmp_path / "none", arguments)
+    train_runs([run], 1)
+    apart = Trained(run.folder, trained.data, tmp_path / "out")
     apart.out.mkdir()
-    trained_on(trained.data, tmp_path, "none", 1).rename(tmp_path / "checkpoint_best.pt")
     figures = tie(apart, trained.checkpoint, "test", 1, "three-way")
-    assert list(figures)[:3] == ["none", "three-way", "from input"]
-    assert len(figures) == 2 + 3 * 2 + 1
+    origins = ("input", "output", "mean")
+    assert list(figures) == [
+        *("none", "three-way"),
+        *(name for o in origins for name in (f"from {o}", f"from {o}, 1 updates")),
+        "none, 1 updates",
+    ]
+    assert figures["three-way"] == trained.bleu(trained.data, "test", m=trained.checkpoint)["m"]
+    for origin in origins:
+        given = told(apart.out / f"three-way-{origin}-trained")
+        assert given["--tying"] == "three-way" and given["--max-update"] == "1"
+        started = apart.out / f"three-way-{origin}" / "checkpoint.pt"
+        assert given["--finetune-from-model"] == str(started) and started.is_file()
+    given = told(apart.out / "none-trained")
+    assert given["--tying"] == "none"
+    assert given["--finetune-from-model"] == str(apart.checkpoint)
 
 
-def test_a_further_language(trained, tmp_path):
+@pytest.fixture(scope="module")
+def czech(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("raw")
     for name in ("train", "valid", "test"):
         for code in ("en", "cs"):
             words = ["zahahe", "lezhk"] if code == "cs" else None
             lines = sentences(code, 6, words=words)
-            (tmp_path / f"{name}.{code}").write_text("".join(f"{line}\n" for line in lines))
-    names = ("train", "valid", "test")
-    texts = {n: (tmp_path / f"{n}.en", tmp_path / f"{n}.cs") for n in names}
-    figures = language(trained, texts, ("en", "cs"), 8, (2, 1), "test")
+            (folder / f"{name}.{code}").write_text("".join(f"{line}\n" for line in lines))
+    return {n: (folder / f"{n}.en", folder / f"{n}.cs") for n in ("train", "valid", "test")}
+
+
+def test_a_further_language(trained, czech, tmp_path, monkeypatch):
+    monkeypatch.setattr(vocabulary, "call", command_in_process)
+    trained = replace(trained, out=tmp_path)
+    figures = language(trained, czech, ("en", "cs"), 8, (2, 1), "test")
     assert figures["old weights are the same bit for bit"] is True
     assert set(figures["bleu"]) == {"new rows", "then whole", "from scratch"}
+    rows, whole, scratch = (told(tmp_path / f"{n}-1") for n in ("new-rows", "whole", "scratch"))
+    assert [given["--max-update"] for given in (rows, whole, scratch)] == ["2", "1", "3"]
+    assert rows["--train-rows"].endswith(":") and "--train-rows" not in {*whole, *scratch}
+    assert whole["--finetune-from-model"] == str(tmp_path / "new-rows-1" / "checkpoint_best.pt")
+    assert "--finetune-from-model" not in scratch and scratch["--target-lang"] == "cs"
+    with pytest.raises(UserError, match="larger: made with other options; choose another --out"):
+        language(trained, czech, ("en", "cs"), 9, (2, 1), "test")
 
 
-def test_losses_are_read_from_fairseqs_log(tmp_path):
-    entry = json.dumps({"valid_nll_loss": "2.5", "valid_num_updates": "100"})
-    (tmp_path / "train.log").write_text(f"a line\n2020 | INFO | valid | {entry}\n")
-    assert losses(tmp_path) == {100: 2.5}
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["language", "5"], "language: --updates takes two numbers, of the new rows and of the wh"),
+        (["language", "5", "6", "7"], "language: --updates takes two numbers"),
+        (["tie", "5", "6"], "tie: --updates takes one number"),
+    ],
+)
+def test_as_many_updates_as_there_are_trainings(given, message, trained, tmp_path):
+    measure, *updates = given
+    words = [measure, trained.folder, "--data", trained.data, "--out", tmp_path / "out"]
+    with pytest.raises(SystemExit, match=message):
+        vocabulary_experiment.main([*map(str, words), "--updates", *updates])
+    assert not (tmp_path / "out").exists()
 
 
 def test_tables(tmp_path, capsys):

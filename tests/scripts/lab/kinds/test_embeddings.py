@@ -55,7 +55,7 @@ paper: {similarity: U > V}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(forks, tmp_path_factory):
     """Three experiments, a corpus of a page and word-similarity sets of its words."""
     folder = tmp_path_factory.mktemp("embeddings")
     (folder / "page.yaml").write_text(SMALL)

@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 
 from scripts import report, reproduce
-from scripts.lab.kinds.language_model import join
-from scripts.lab.records.schema import LanguageModelRecord
+from scripts.lab.kinds import language_model as language_model_kind
+from scripts.lab.kinds.kind import Trained
+from scripts.lab.kinds.language_model import LanguageModelScoring, join
+from scripts.lab.records.schema import LanguageModelRecord, TrainedRow
 from scripts.lab.run import specs as recipes
 from scripts.lab.run.specs import Experiment, load_experiment
+from scripts.lab.run.training import Run
 from scripts.lab.runner import run_experiment, scoring_of
 from scripts.lab.store import summary_of, write_figures
 from tests.scripts.lab.show.html.figures import require_figures
@@ -48,7 +51,7 @@ TOKENS = {"train": 40 * 7, "test": 12 * 7}  # ends of lines too
 
 
 @pytest.fixture(scope="module")
-def call(tmp_path_factory):
+def call(forks, tmp_path_factory):
     """``reproduce`` of the experiment above, on a corpus of a page, with so many seeds."""
     folder = tmp_path_factory.mktemp("language model")
     (folder / "page.yaml").write_text(EXPERIMENT)
@@ -152,6 +155,32 @@ def test_fewer_seeds_train_and_score_nothing_and_show_no_spread(out, folder, cal
     scores = json.loads((folder / "wt+pr" / "perplexity-test.json").read_text())
     assert f"| {scores['perplexity']:.1f} | 21.0 |" in table
     assert "±" not in table
+
+
+def test_a_mean_of_checkpoints_has_scores_of_its_own(tmp_path, monkeypatch):
+    """Also where that of the lowest loss is older than them."""
+
+    def scored(starts, jobs):
+        for start in starts:
+            run, subset, _ = start.args
+            value = {"checkpoint_best": 100.0, "mean_of_last_2": 90.0}[run.checkpoint.stem]
+            language_model_kind._scores(run, subset).write_text(json.dumps({"perplexity": value}))
+            made.append(value)
+
+    made = []
+    monkeypatch.setattr(language_model_kind, "side_by_side", scored)
+    best = Run("wt", tmp_path, ())
+    mean = replace(best, average_last=2)
+    for run in (best, mean):
+        run.checkpoint.touch()
+    row = from_json(TrainedRow, records.row("wt", 1_000, 1))
+    found = []
+    for run in (best, mean, best):
+        trained = Trained([row], {"wt": [run]}, tmp_path, tmp_path, (1,), 1)
+        (scores,) = LanguageModelScoring(subsets=["test"]).score(trained)["rows"]
+        found.append(scores.perplexity["test"].mean)
+    assert found == [100.0, 90.0, 100.0]
+    assert made == [100.0, 90.0]
 
 
 def language_model(*rows, **changes):
@@ -331,7 +360,7 @@ def test_figures_of_the_paper():
     for name, rows in figures.items():
         experiment = load_experiment(name)
         paper = scoring_of(experiment).paper
-        assert {row: given["test"] for row, given in paper.items()} == rows
+        assert {row: given.test for row, given in paper.items()} == rows
         assert list(experiment.rows) == list(rows)
 
 
@@ -339,9 +368,13 @@ def test_what_an_experiment_may_say():
     def scoring(kind, **given):
         return scoring_of(Experiment("mine", "Mine", kind, ("preprocess.ptb",), {}, given))
 
-    assert scoring("tied_language_modeling", subsets=["test"]).subsets == ["test"]
-    with pytest.raises(UserError, match=r"^mine: .*'papre'"):
+    assert scoring("tied_language_modeling", subsets=["test"]).subsets == ("test",)
+    with pytest.raises(UserError, match=r"^mine: settings: it has papre, which is not known"):
         scoring("tied_language_modeling", papre={})
+    with pytest.raises(UserError, match=r"^mine: settings: subsets must be a list"):
+        scoring("tied_language_modeling", subsets="test")
+    with pytest.raises(UserError, match=r"^mine: settings: paper\.wt\.test is '100', not a finite"):
+        scoring("tied_language_modeling", paper={"wt": {"test": "100"}})
     with pytest.raises(UserError, match=r"^mine: kind speech; .* tied_language_modeling, "):
         scoring("speech")
     with pytest.raises(UserError, match=r"^mine: kind benchmark; "):

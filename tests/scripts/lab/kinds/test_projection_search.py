@@ -82,6 +82,8 @@ def test_figures_of_other_settings_are_refused(search, config, tmp_path):
     config.write_text(json.dumps({"some, P": {**CHANGES, "penalty": 1.0}}))
     with pytest.raises(UserError, match=r"some-P\.1\.pt: made with other settings"):
         search("some, P", None, tmp_path)
+    with pytest.raises(UserError, match=r"some-P\.1\.json: made with other settings"):
+        recorded(tmp_path)  # as after a search of other variants alone
 
 
 def test_unknown_variant(data, tmp_path, monkeypatch):

@@ -1,13 +1,19 @@
-"""How further rows and seeds of a translation experiment join the record that is kept."""
+"""Which scores of a translation experiment are kept; how further rows and seeds join a record."""
 
 import copy
 import json
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from scripts import record as command
 from scripts.lab import store
-from scripts.lab.records.schema import TranslationRecord
+from scripts.lab.kinds import translation
+from scripts.lab.kinds.kind import Trained
+from scripts.lab.kinds.translation import TranslationScoring
+from scripts.lab.records.schema import TrainedRow, TranslationRecord
+from scripts.lab.run.training import Run
 from tests.support import records
 from tiednmt.typed import from_json, to_json
 
@@ -110,10 +116,10 @@ def test_another_recipe_takes_the_place_and_the_other_row_stays(keep):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda new: new.update(beam=4), "some: beam 4, but 5 in the record that is kept; run all"),
+        (lambda new: new.update(beam=4), "some: beam 4, but 5 in the kept record; run all"),
         (
             lambda new: new["samples"][0].update(source="Another."),
-            "some: the test sets are not those of the record that is kept; run all of its",
+            "some: the test sets are not those of the kept record; run all of its",
         ),
         (
             lambda new: [row["test"].pop("other") for row in new["rows"]],
@@ -151,7 +157,7 @@ def test_seeds_do_not_join_rows_that_are_not_scored_by_seed(keep):
 def test_rows_do_not_join_rows_that_are_not_scored_by_seed(keep):
     old = records.translation_before_seeds()
     new = only(records.translation(seeds=3), [1, 2, 3], rows=["none"])
-    with pytest.raises(SystemExit, match=r"the row three-way of the record that is kept is not"):
+    with pytest.raises(SystemExit, match=r"the row three-way of the kept record is not"):
         keep(old, new)
 
 
@@ -234,3 +240,94 @@ def test_a_third_row_that_others_are_compared_with(keep):
     text = store.table("some")
     assert "- test, BLEU against lstm: none +2.25 (p = 0.0" in text
     assert ", three-way +2.00 (p = 0.0" in text
+
+
+# --- scores of an earlier call -----------------------------------------------------------------
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A row whose training has ended, over two test sets of five lines."""
+    data, folder = tmp_path / "data", tmp_path / "none"
+    (data / "raw").mkdir(parents=True)
+    folder.mkdir()
+    for subset in ("test", "other"):
+        for code in ("en", "de"):
+            text = "".join(f"{subset} {code} {i}\n" for i in range(5))
+            (data / "raw" / f"{subset}.{code}").write_text(text)
+    vocabulary = records.translation()["vocabulary"]
+    manifest = {"source": "en", "target": "de", "options": {}, "vocabulary": vocabulary}
+    (data / "manifest.json").write_text(json.dumps({"format": 2, **manifest}))
+    for name in ("checkpoint_best.pt", "mean_of_last_2.pt"):
+        (folder / name).touch()
+
+    def of(average_last=0):
+        row = from_json(TrainedRow, records.row("none", 2_000_000, 1))
+        run = Run("none", folder, (), average_last=average_last)
+        return Trained([row], {"none": [run]}, data, tmp_path, (1,), 1)
+
+    return of
+
+
+@pytest.fixture
+def score(trained, monkeypatch):
+    """Score as a configuration says; how often ``scripts.evaluate`` was started for it."""
+
+    def evaluate(command):
+        given = {}
+        for word, value in pairwise(command):
+            given.setdefault(word, []).append(value)
+        name, _, checkpoint = command[3].partition("=")
+        (scores,), (output,), (beam,) = given["--json"], given["--output"], given["--beam"]
+        metrics = records.translation()["rows"][0]["test"]["test"]
+        row = {
+            metric: {**of, "score": float(beam), "influences": [0.5, -0.25, -0.25]}
+            for metric, of in metrics.items()
+        }
+        subsets = {}
+        for subset in given["--subset"]:
+            text = Path(output) / f"{name}.{subset}.de"
+            text.parent.mkdir(exist_ok=True)
+            text.write_text("".join(f"{subset} translated {i}\n" for i in range(5)))
+            system = {"name": name, "checkpoint": checkpoint, "translations": str(text), **row}
+            subsets[subset] = {"systems": [system]}
+        content = {"subset": subsets, "beam": int(beam), "lenpen": 1.0}
+        Path(scores).write_text(json.dumps(content))
+        started.append(command)
+
+    started = []
+    monkeypatch.setattr(translation, "call", evaluate)
+
+    def of(beam=5, subsets=("test", "other"), average_last=0):
+        before = len(started)
+        scored = TranslationScoring(["none"], subsets, beam).score(trained(average_last))
+        return scored, len(started) - before
+
+    return of
+
+
+def test_what_is_scored_is_not_scored_again(score):
+    assert [score()[1], score()[1], score(subsets=["other"])[1]] == [1, 0, 0]
+
+
+@pytest.mark.parametrize("change", [{"beam": 1}, {"average_last": 2}], ids=str)
+def test_scores_of_other_settings_are_made_anew(score, change):
+    score()
+    (scored, started), (_, again) = score(**change), score(**change)
+    assert (started, again) == (1, 0)
+    assert scored["beam"] == change.get("beam", 5)
+
+
+def test_scores_of_another_length_penalty_are_made_anew(score, trained):
+    score()
+    path = trained().out / "scores.json"
+    path.write_text(path.read_text().replace('"lenpen": 1.0', '"lenpen": 0.6'))
+    assert [score()[1], score()[1]] == [1, 0]
+
+
+def test_samples_are_of_the_first_test_set_of_the_configuration(score):
+    score(subsets=["test", "other"])
+    scored, started = score(subsets=["other", "test"])
+    assert started == 0
+    assert scored["samples"][1]["source"] == "other en 1"
+    assert scored["samples"][1]["none"] == "other translated 1"

@@ -1,6 +1,8 @@
 """Recipes say the same to fairseq-train as they say to fairseq-hydra-train."""
 
+import re
 from argparse import Namespace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import torch
 from fairseq import options as fairseq_options
 from fairseq import utils
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.models import ARCH_MODEL_NAME_REGISTRY, MODEL_DATACLASS_REGISTRY
 from fairseq.optim.lr_scheduler.fixed_schedule import FixedLRSchedule
 from fairseq.optim.sgd import SGD
 from omegaconf import OmegaConf
@@ -38,14 +41,21 @@ def parsed(recipe):
     return fairseq_options.parse_args_and_arch(parser, ["DATA", *arguments])
 
 
-def understood(recipe):
+@cache
+def understood(name):
     """What fairseq-train makes of a recipe, as fairseq's configuration (half a second)."""
-    return convert_namespace_to_omegaconf(parsed(recipe))
+    return convert_namespace_to_omegaconf(parsed(load_recipe(name)))
+
+
+def with_defaults(args):
+    """The same with the model's options that were not given."""
+    defaults = MODEL_DATACLASS_REGISTRY[ARCH_MODEL_NAME_REGISTRY[args.arch]]()
+    return Namespace(**{**vars(defaults), **vars(args)})
 
 
 @pytest.mark.parametrize("name", [path.stem for path in RECIPES.glob("*.yaml")])
 def test_every_value_reaches_fairseq(name):
-    config = understood(load_recipe(name))
+    config = understood(name)
     recipe = OmegaConf.to_container(OmegaConf.create(load_recipe(name)), resolve=True)
     for group, values in recipe.items():
         for key, value in values.items():
@@ -78,19 +88,19 @@ def test_translation_rows_differ_in_the_model_alone(experiment):
 @pytest.mark.parametrize("experiment", experiments("tied_language_modeling"), ids=lambda e: e.name)
 def test_language_model_rows_are_what_they_are_called(experiment):
     for row, recipe in experiment.rows.items():
-        config = understood(recipe)
+        args = with_defaults(parsed(recipe))
         parts = {name: more for name, _, more in (part.partition(" ") for part in row.split("+"))}
-        assert config.model.tying == ("decoder" if "wt" in parts else "none")
+        assert args.tying == ("decoder" if "wt" in parts else "none")
         penalty = float(parts["pr"] or 0.15) if "pr" in parts else 0
-        assert config.model.projection == (penalty > 0)
-        assert config.criterion.projection_penalty == penalty
-        assert parts.get("wt") != "1 bias" or config.model.single_bias
-        if "attention_span" in config.model:
-            assert (config.model.attention_span > 0) == (parts.get("wt") != "without memory")
+        assert args.projection == (penalty > 0)
+        assert args.projection_penalty == penalty
+        assert parts.get("wt") != "1 bias" or args.single_bias
+        if "attention_span" in args:
+            assert (args.attention_span > 0) == (parts.get("wt") != "without memory")
         else:
-            assert config.model.variational_dropout == ("bd" in parts)
-        assert (config.optimizer.weight_decay > 0) == ("wd" in parts or "rhn" in parts)
-        assert config.dataset.batch_size == 20
+            assert args.variational_dropout == ("bd" in parts)
+        assert (args.weight_decay > 0) == ("wd" in parts or "rhn" in parts)
+        assert args.batch_size == 20
 
 
 def test_rows_of_another_experiment_with_changes():
@@ -102,12 +112,12 @@ def test_rows_of_another_experiment_with_changes():
             expected = dict(whole.rows[row][group])
             expected.pop(changed.get(group), None)
             assert given == expected, (row, group)
-        assert understood(recipe).optimization.max_update == 1000
+        assert parsed(recipe).max_update == 1000
     assert begun.runs_of is None and begun.prepare == whole.prepare
 
 
 def test_small_rates_halve_after_four_epochs():
-    config = understood(load_recipe("tied_lstm_lm_small"))
+    config = understood("tied_lstm_lm_small")
     parameters = [torch.nn.Parameter(torch.zeros(1))]
     schedule = FixedLRSchedule(config.lr_scheduler, SGD(config.optimizer, parameters))
     rates = [schedule.step_begin_epoch(epoch) for epoch in range(1, 8)]
@@ -119,10 +129,10 @@ def test_an_experiment_that_says_too_little(monkeypatch, tmp_path):
     (tmp_path / "short.yaml").write_text(
         "title: Short\nkind: translation\nprepare: [preprocess.demo]\nrecipe: x\n"
     )
-    with pytest.raises(UserError, match=r"short.yaml: lacks rows"):
+    with pytest.raises(UserError, match=r"short.yaml: it lacks rows"):
         load_experiment("short")
     (tmp_path / "short.yaml").write_text("title: Short\nprepare: [preprocess.demo]\nrows: {}\n")
-    with pytest.raises(UserError, match=r"short.yaml: lacks kind"):
+    with pytest.raises(UserError, match=r"short.yaml: it lacks kind"):
         load_experiment("short")
     (tmp_path / "short.yaml").write_text(
         "title: Short\nkind: translation\nprepare: [preprocess.demo]\nrecipe: tied_gru_demo\n"
@@ -155,30 +165,46 @@ def test_unknown_experiment_names_those_there():
         load_experiment("wmt99")
 
 
+OWN = "title: t\nkind: translation\nprepare: [demo]\nrecipe: tied_gru_demo\nrows: {a: {}}\n"
+
+
 @pytest.mark.parametrize(
-    "text",
+    ("text", "message"),
     [
-        b"",
-        b"\xff\xfe",
-        b"[1, 2]",
-        b"a: [",
-        b"title: t\nkind: translation\nprepare: [demo]\nrecipe: demo\nrows:\n",
-        b"title: t\nkind: translation\nprepare: [demo]\nrecipe: demo\nrows: [a]\n",
-        b"title: t\nkind: translation\nprepare: [demo]\nrecipe: demo\nrows: {a: }\n",
-        b"title: t\nkind: translation\nprepare:\nrecipe: demo\nrows: {a: {}}\n",
-        b"title: [t]\nkind: translation\nprepare: [demo]\nrecipe: demo\nrows: {a: {}}\n",
-        b"title: t\nkind: translation\nrows_of: odd\nrows: [a]\n",
-        b"title: t\nkind: translation\nrows_of: demo\nrows: {a: {}}\n",
-        b"[" * 10_000,
-        b"title: 2020-13-45\n",
-        b"title: !!int ''\n",
-        b"title: t\nkind: translation\nprepare: [demo]\nrecipe: tied_gru_demo\n"
-        b"rows: {a b: {}, a-b: {}}\n",
+        (b"", "must be a mapping (name: value)"),
+        (b"\xff\xfe", "not valid YAML"),
+        (b"[1, 2]", "must be a mapping (name: value)"),
+        (b"a: [", "not valid YAML"),
+        (b"[" * 2_000, "not valid YAML"),
+        (b"title: 2020-13-45\n", "not valid YAML"),
+        (b"title: !!int ''\n", "not valid YAML"),
+        (OWN.replace("{a: {}}", "{a b: {}, a-b: {}}"), "a b and a-b: rows of one folder"),
+        (OWN.replace("{a: {}}", ""), "it lacks rows"),
+        (OWN.replace("{a: {}}", "[a]"), "rows must be a mapping (name: value)"),
+        (OWN.replace("{}", ""), "rows.a must be a mapping (name: value)"),
+        (OWN.replace("{}", "{model: [a]}"), "rows.a.model must be a mapping (name: value)"),
+        (OWN.replace("[demo]", ""), "prepare must be a list"),
+        (OWN.replace("[demo]", "[]"), "prepare is empty; name a module of preprocess"),
+        (OWN.replace("[demo]", "[1]"), "prepare[0] is 1, not text"),
+        (OWN.replace(": t\n", ": [t]\n"), "title is ['t'], not text"),
+        (OWN + "average_last: two\n", "average_last is 'two', not a whole number"),
+        ("title: t\nkind: translation\nrows_of: odd\nrows: [a]\n", "must name another experiment"),
+        ("title: t\nkind: translation\nruns_of: odd\nrows: [a]\n", "must name another experiment"),
+        ("title: t\nkind: translation\nrows_of: demo\nrows: {a: {}}\n", "rows must be a list"),
     ],
-    ids=lambda text: text[-40:].decode("latin-1"),
+    ids=lambda text: text[-40:] if isinstance(text, str) else text[-40:].decode("latin-1"),
 )
-def test_an_experiment_of_other_types_is_named(text, monkeypatch, tmp_path):
-    (tmp_path / "odd.yaml").write_bytes(text)
+def test_an_experiment_of_other_types_is_named(text, message, monkeypatch, tmp_path):
+    content = text if isinstance(text, bytes) else text.encode()
+    (tmp_path / "odd.yaml").write_bytes(content)
+    (tmp_path / "demo.yaml").write_text(OWN)
     monkeypatch.setattr(recipes, "EXPERIMENTS", tmp_path)
-    with pytest.raises(UserError, match=r"odd\.yaml"):
+    with pytest.raises(UserError, match=rf"odd\.yaml: .*{re.escape(message)}"):
         load_experiment("odd")
+
+
+def test_a_recipe_of_other_types_is_named(monkeypatch, tmp_path):
+    (tmp_path / "odd.yaml").write_text("common: {seed: 1}\nmodel: tied_gru\n")
+    monkeypatch.setattr(recipes, "RECIPES", tmp_path)
+    with pytest.raises(UserError, match=r"odd\.yaml: model must be a mapping \(name: value\)"):
+        load_recipe("odd")

@@ -92,6 +92,6 @@ def test_a_command_line_is_known_by_what_it_means(tmp_path, options, known):
     if known:
         train([run], 1)
     else:
-        with pytest.raises(UserError, match="holds a run of another command line"):
+        with pytest.raises(UserError, match="holds a run with another command line"):
             train([run], 1)
     assert [path.name for path in tmp_path.iterdir()] == ["command.json"]
