@@ -86,7 +86,7 @@ def test_shapes_are_few():
             "net_input": {"src_tokens": tokens, "prev_output_tokens": tokens},
             "target": tokens,
         }
-        batch = Batch.of(sample).padded(JOINT.pad(), JOINT.eos())
+        batch = Batch.of(sample).padded(JOINT.pad(), JOINT.eos(), (99, 99))
         assert batch.source.eq(5).sum() == batch.target.eq(5).sum() == length**2
         assert batch.source.ne(JOINT.pad()).any(1).all()
         assert batch.target.ne(JOINT.pad()).any(1).sum() == length
@@ -109,11 +109,15 @@ def test_what_a_graph_cannot_repeat_is_refused(arch, changes, named):
 
 
 def test_padding_does_not_exceed_the_positions_of_the_model():
-    changes = {"max_source_positions": 9, "max_target_positions": 11}
-    learned = {"encoder_learned_pos": True, "decoder_learned_pos": True}
-    model = build("tied_transformer", **changes, **learned)
-    assert model.max_positions() == (9, 11) and 9 % GRAPH_TOKENS and 11 % GRAPH_TOKENS
-    assert_same_updates(model, "tied_transformer")
+    arch = "tied_transformer"
+    longest = [
+        max(sample["net_input"][name].size(1) for sample in samples(arch))
+        for name in ("src_tokens", "prev_output_tokens")
+    ]
+    assert longest[0] % GRAPH_TOKENS
+    limits = dict(zip(("max_source_positions", "max_target_positions"), longest, strict=True))
+    model = build(arch, encoder_learned_pos=True, decoder_learned_pos=True, **limits)
+    assert_same_updates(model, arch)
 
 
 def test_a_parameter_that_a_batch_does_not_use_has_no_gradient_of_another():

@@ -441,7 +441,7 @@ def test_a_tokeniser_that_is_not_installed_is_named_with_its_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, "MeCab", None)
     monkeypatch.delitem(sys.modules, "sacrebleu.tokenizers.tokenizer_ja_mecab", raising=False)
-    with pytest.raises(UserError, match=r"--tokenize ja-mecab: .*tiednmt\[ja\].*such as char"):
+    with pytest.raises(UserError, match=r"--tokenize ja-mecab: .*'\.\[ja\]'.*such as char"):
         Scoring("ja-mecab")
 
 
