@@ -12,7 +12,7 @@ from scripts import benchmark
 from scripts.lab.benchmarks import gradients, start_up
 
 
-@pytest.mark.slow
+@pytest.mark.nightly  # a minute, for most of which processes start
 def test_training_beside_stock(prepared, tmp_path):
     path, batch = tmp_path / "record.json", 200
     words = ["train", "--profile", "--updates", "20", "--max-tokens", str(batch), "--runs", "1"]

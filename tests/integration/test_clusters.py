@@ -52,10 +52,10 @@ def test_torchrun_on_a_cpu(data_bin, tmp_path):
 @pytest.mark.slow
 def test_sharded_training_does_not_depend_on_the_number_of_processes(tmp_path):
     program = "examples/sharded_training.py"
-    outputs = {n: torchrun(n, program, tmp_path / str(n)) for n in (1, 2, 4)}
+    outputs = {n: torchrun(n, program, tmp_path / str(n)) for n in (1, 4)}
     losses = [float(re.search(r"^loss ([\d.]+)", text, re.M)[1]) for text in outputs.values()]
     assert losses[0] < 1
-    assert losses[1:] == pytest.approx([losses[0]] * 2, abs=1e-4)
+    assert losses[1] == pytest.approx(losses[0], abs=1e-4)
     for text in outputs.values():
         assert "source input embedding = target input embedding = output embedding" in text
     # of the two layers, and of all that belongs to the model, the tied matrix among it
