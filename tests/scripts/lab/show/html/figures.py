@@ -108,7 +108,12 @@ def _require_dots(page, html, record):
     assert len(bars) == sum(figure["sd"] is not None for figure in figures)
 
 
-METRICS = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER"}
+METRICS = {
+    "bleu": "BLEU",
+    "tokenised_bleu": "BLEU of lower-cased tokens",
+    "chrf": "chrF",
+    "ter": "TER",
+}
 
 
 def _by_seed(record):
@@ -165,15 +170,19 @@ def _require_scores(page, html, record):
     head, *lines = table(page, "Sizes and scores")
     places, baseline = _places(record), record["baseline"]
     several, others = len(places) > 1, len(record["rows"]) > 1
+    first = next(iter(record["rows"][0]["test"].values()))
+    shown = [metric for metric in ("bleu", "tokenised_bleu") if metric in first]
+    shares = "share" in record["rows"][0]
     assert head[: 2 + several] == ["", *["test set"] * several, "parameters"]
     columns = [f"against {baseline}", *["not worse by more than (95%)"] * _by_seed(record), "p"]
-    assert head[4 + several :] == columns * others
+    assert head[2 + several + shares + len(shown) :] == columns * others
     expected = []
     for place in places:
         for row in record["rows"]:
             line = [row["name"], *[place] * several, f"{row['parameters']:,}"]
-            line += [f"{row['share'] * 100:.1f}%", _score(record, row, place, "bleu")]
-            if row["name"] == baseline:
+            line += [f"{row['share'] * 100:.1f}%"] if shares else []
+            line += [_score(record, row, place, metric) for metric in shown]
+            if row["name"] == baseline or not others:
                 expected.append(line + [""] * len(columns) * others)
                 continue
             value, worst, p, _ = _apart(record, row["name"], baseline, place, "bleu")
