@@ -45,7 +45,7 @@ def test_a_damaged_record_of_a_training_says_what_to_remove(content, tmp_path):
 
 
 def test_a_damaged_score_is_named(tmp_path):
-    run = SimpleNamespace(folder=tmp_path)
+    run = training.Run("wt", tmp_path, ("data",))
     path = language_model._scores(run, "test")
     path.write_text(json.dumps({"perplexity": "many"}))
     with pytest.raises(UserError, match=path.name):
