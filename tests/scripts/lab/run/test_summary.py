@@ -43,7 +43,7 @@ def test_a_resumed_training_replaces_what_it_does_again(tmp_path):
         (None, "no such file, so .* was trained before there was one; remove the folder"),
         ("{", r"damaged .*; remove .* to train again"),
         (json.dumps({"parameters": 1, "training_seconds": 1, "validations": []}), "is empty"),
-        (json.dumps({"parameters": "1"}), r"damaged \(parameters is '1'\)"),
+        (json.dumps({"parameters": "1"}), r"damaged \(parameters is '1', not a whole number\)"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(tmp_path, content, message):
