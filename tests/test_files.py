@@ -77,10 +77,11 @@ def test_the_current_folder_is_refused_before_anything_is_done(tmp_path, monkeyp
         pytest.fail("began")
 
 
-def test_a_missing_input_is_named_and_not_the_folder(tmp_path):
+@pytest.mark.parametrize("name", ["input", "fold"])
+def test_a_missing_input_is_named_and_not_the_folder(name, tmp_path):
     with pytest.raises(FileNotFoundError) as raised, folder_when_whole(tmp_path / "folder"):
-        open(tmp_path / "input")  # noqa: SIM115
-    assert raised.value.filename == str(tmp_path / "input")
+        open(tmp_path / name)  # noqa: SIM115
+    assert raised.value.filename == str(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -114,7 +114,8 @@ def _is_of(error: OSError, folder: Path, beginning: str) -> bool:
     if error.filename is None:
         return True
     path = os.fspath(error.filename)
-    return str(folder).startswith(path) or path.startswith(str(folder.parent / beginning))
+    is_above = Path(path) in (folder, *folder.parents)
+    return is_above or path.startswith(str(folder.parent / beginning))
 
 
 @contextmanager
