@@ -45,6 +45,13 @@ def model_config(architecture: str, **options: Any) -> DictConfig:
     return OmegaConf.create({"model": {**vars(defaults), **vars(given)}}).model
 
 
+def preset_of(architecture: str) -> dict[str, Any]:
+    """The options that the name of an architecture sets, most of them sizes."""
+    given = Namespace()
+    ARCH_CONFIG_REGISTRY[architecture](given)
+    return vars(given)
+
+
 def numbered_dictionary(size: int, of: str) -> Dictionary:
     """A dictionary of ``size`` entries, fairseq's special symbols included.
 

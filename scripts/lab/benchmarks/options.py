@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.lab.architectures import preset_of
 from scripts.lab.baselines import stock
 from scripts.lab.run.specs import Recipe, load_experiment, merge
 from tiednmt.errors import UserError
@@ -76,6 +77,8 @@ class OurModel:
     def recipe(self) -> Recipe:
         """The row's recipe with the architecture and tying asked for.
 
+        An architecture that is asked for has its own sizes, not those of the recipe.
+
         Raises:
             UserError: no such experiment or row.
         """
@@ -83,8 +86,12 @@ class OurModel:
         rows = load_experiment(name).rows
         if self.row not in rows:
             raise UserError(f"--row {self.row}: {name} has only {', '.join(rows)}")
-        asked = {"_name": self.arch, "tying": self.tying}
-        return merge(rows[self.row], {"model": {k: v for k, v in asked.items() if v is not None}})
+        model = dict(rows[self.row]["model"])
+        if self.arch is not None:
+            model |= {**preset_of(self.arch), "_name": self.arch}
+        if self.tying is not None:
+            model["tying"] = self.tying
+        return {**rows[self.row], "model": model}
 
     def recipe_in_precision(self) -> Recipe:
         """:meth:`recipe`, trained in the precision asked for."""

@@ -75,6 +75,21 @@ def test_a_row_of_any_experiment_is_ours_and_can_be_changed():
         OurModel(experiment="multi30k-en-de", row="gru").recipe()
 
 
+def test_an_architecture_that_is_asked_for_has_its_own_sizes(tmp_path):
+    """On both sides: the recipe writes out those of another, ``tied_transformer_tiny``."""
+    data = tmp_path / "runs" / "multi30k-en-de" / "data"
+    experiment = "multi30k-en-de-transformer"
+    small = Translation(
+        data=data, experiment=experiment, arch="tied_transformer_small", against="transformer"
+    )
+    model, stock_model = small.recipe()["model"], small.stock_recipe()["model"]
+    assert (model["embed_dim"], model["encoder_ffn_embed_dim"]) == (256, 1024)
+    assert (model["encoder_layers"], model["decoder_layers"]) == (3, 3)
+    assert model["dropout"] == stock_model["dropout"] == 0.3
+    assert stock_model["decoder_embed_dim"] == 256 and stock_model["encoder_layers"] == 3
+    assert Translation(data=data, experiment=experiment).recipe()["model"]["embed_dim"] == 128
+
+
 def test_what_the_machine_is_asked_is_what_is_trained(tmp_path):
     data = tmp_path / "runs" / "multi30k-en-de" / "data"
     work = Work.of(Translation(data=data, row="none", max_tokens=77, against="joeynmt"))
