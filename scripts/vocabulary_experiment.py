@@ -12,17 +12,140 @@ stopped.
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import tiednmt.plugin  # noqa: F401
 from scripts.lab import vocabulary
-from scripts.lab.vocabulary import Trained, require_run, show
+from scripts.lab.vocabulary import Figures, Trained, require_run, show
 from tiednmt.commandline import command_parser, quiet_libraries
 from tiednmt.errors import UserError, resumable_command
 from tiednmt.modes import THREE_WAY, TYINGS
-from tiednmt.options import positive
+from tiednmt.options import add_options, from_arguments, option, positive
+
+
+@dataclass(frozen=True)
+class Options:
+    """What every measurement is told."""
+
+    data: Path = option("prepared folder of the run", metavar="DIR")
+    out: Path = option("folder to fill", metavar="OUT")
+
+
+@dataclass(frozen=True)
+class Trim(Options):
+    """Options of ``trim``."""
+
+    subset: tuple[str, ...] = option(
+        "test set; may be repeated", default=("test",), repeated=True, metavar="NAME"
+    )
+
+
+@dataclass(frozen=True)
+class Tie(Options):
+    """Options of ``tie``."""
+
+    tied: Path = option("row that was trained tied", metavar="RUN")
+    tying: str = option("its tying", default=THREE_WAY, choices=TYINGS[1:])
+    updates: int = option("updates after tying", default=1000, type=positive)
+    subset: str = option("test set", default="test")
+    seed: int = option("random seed", default=1, type=positive)
+
+
+@dataclass(frozen=True)
+class Starts(Options):
+    """Options of ``starts``."""
+
+    merges: int = option("number of additional merges", default=300, type=positive)
+    updates: tuple[int, ...] = option(
+        "score after each of these, and before training", default=(100, 500), type=positive
+    )
+    vectors: Path | None = option(
+        "also initialise new rows from these word vectors", default=None, metavar="FILE"
+    )
+    rows_alone: bool = option("train only the new rows", default=False)
+    seed: int = option("random seed", default=1, type=positive)
+
+
+@dataclass(frozen=True)
+class Language(Options):
+    """Options of ``language``."""
+
+    raw: Path = option("folder of its raw text: train.*, valid.* and <subset>.*", metavar="DIR")
+    pair: str = option("the new language pair", default="en-cs", metavar="SRC-TGT")
+    merges: int = option("number of additional merges", default=300, type=positive)
+    updates: tuple[int, ...] = option(
+        "updates of the new rows alone, and then of the whole model",
+        default=(1000, 2000),
+        type=positive,
+    )
+    subset: str = option("test set", default="test")
+    seeds: int = option("train with seeds 1 to N", default=1, type=positive)
+
+    def __post_init__(self) -> None:
+        """Refuse a number of updates that is not of both stages."""
+        if len(self.updates) != 2:
+            raise UserError("--updates takes two numbers, of the new rows and of the whole model")
+
+
+def _trim(trained: Trained, options: Trim) -> Figures:
+    return vocabulary.trim(trained, options.subset)
+
+
+def _tie(trained: Trained, options: Tie) -> Figures:
+    require_run(options.tied)
+    tied = options.tied / "checkpoint_best.pt"
+    return vocabulary.tie(trained, tied, options.subset, options.updates, options.tying)
+
+
+def _starts(trained: Trained, options: Starts) -> Figures:
+    updates = [0, *options.updates]
+    return vocabulary.starts(trained, options.merges, updates, options.vectors, options.rows_alone)
+
+
+def _language(trained: Trained, options: Language) -> Figures:
+    source, _, target = options.pair.partition("-")
+    texts = {
+        name: (options.raw / f"{name}.{source}", options.raw / f"{name}.{target}")
+        for name in ("train", "valid", options.subset)
+    }
+    rows, whole = options.updates
+    return vocabulary.language(
+        trained, texts, (source, target), options.merges, (rows, whole), options.subset,
+        options.seeds,
+    )  # fmt: skip
+
+
+class Measure(NamedTuple):
+    """One measurement: what it is, the dataclass of its options, and the function."""
+
+    help: str
+    options: type[Options]
+    measure: Callable[[Trained, Any], Figures]
+
+
+MEASURES = {
+    "trim": Measure("trim to test sets: translations, size and speed", Trim, _trim),
+    "tie": Measure("tie an untied model, then train it", Tie, _tie),
+    "starts": Measure("compare the ways to initialise new rows", Starts, _starts),
+    "language": Measure("add a target language", Language, _language),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line: a sub-command per measurement, its options from a dataclass."""
+    whole = command_parser("python -m scripts.vocabulary_experiment", __doc__)
+    commands = whole.add_subparsers(required=True, metavar="WHAT", dest="name")
+    for name, (help, options, _) in MEASURES.items():
+        description = f"{help[0].upper()}{help[1:]}."
+        command = commands.add_parser(name, help=help, description=description)
+        command.add_argument("run", type=Path, metavar="RUN", help="folder of a trained row")
+        add_options(command, options)
+    return whole
 
 
 @resumable_command
@@ -30,86 +153,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
     words = list(sys.argv[1:] if argv is None else argv)
     end = words.index("--") if "--" in words else len(words)
-    parser = command_parser("python -m scripts.vocabulary_experiment", __doc__)
-    parser.add_argument(
-        "measure", choices=("trim", "tie", "starts", "language"), help="what to measure"
-    )
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a trained row")
-    parser.add_argument(
-        "--data", type=Path, required=True, metavar="DIR", help="its prepared folder"
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="folder to fill")
-    parser.add_argument("--seed", type=positive, default=1, metavar="N", help="random seed")
-    parser.add_argument(
-        "--subset", action="append", default=[], metavar="NAME", help="test set; may be repeated"
-    )
-    parser.add_argument(
-        "--updates",
-        type=positive,
-        nargs="+",
-        default=[],
-        metavar="N",
-        help="updates to train for (tie), to score after (starts), or of both stages (language)",
-    )
-    parser.add_argument("--tied", type=Path, metavar="RUN", help="tie: row that was trained tied")
-    parser.add_argument("--tying", choices=TYINGS[1:], default=THREE_WAY, help="tie: its tying")
-    parser.add_argument(
-        "--merges",
-        type=positive,
-        default=300,
-        metavar="N",
-        help="starts, language: number of additional merges",
-    )
-    parser.add_argument(
-        "--vectors",
-        type=Path,
-        metavar="FILE",
-        help="starts: also initialise new rows from word vectors",
-    )
-    parser.add_argument("--rows-alone", action="store_true", help="starts: train only the new rows")
-    parser.add_argument(
-        "--pair", default="en-cs", metavar="SRC-TGT", help="language: the new language pair"
-    )
-    parser.add_argument(
-        "--raw",
-        type=Path,
-        metavar="DIR",
-        help="language: folder of its raw text: train.*, valid.* and <subset>.*",
-    )
-    args = parser.parse_args(words[:end])
-    if args.measure == "language" and len(args.updates) not in (0, 2):
-        raise UserError(
-            "language: --updates takes two numbers, of the new rows and of the whole model"
-        )
-    if args.measure == "tie" and len(args.updates) > 1:
-        raise UserError("tie: --updates takes one number")
+    args = parser().parse_args(words[:end])
     quiet_libraries()
+    _, kind, measure = MEASURES[args.name]
+    options = from_arguments(kind, args)
     require_run(args.run)
-    args.out.mkdir(parents=True, exist_ok=True)
-    trained = Trained(args.run, args.data, args.out, words[end + 1 :], args.seed)
-    subsets = args.subset or ["test"]
-    if args.measure == "trim":
-        figures = vocabulary.trim(trained, subsets)
-    elif args.measure == "tie":
-        if args.tied is None:
-            raise UserError("tie needs --tied RUN, to compare with")
-        tied = args.tied / "checkpoint_best.pt"
-        updates = (args.updates or [1000])[0]
-        figures = vocabulary.tie(trained, tied, subsets[0], updates, args.tying)
-    elif args.measure == "starts":
-        updates = [0, *(args.updates or [100, 500])]
-        figures = vocabulary.starts(trained, args.merges, updates, args.vectors, args.rows_alone)
-    else:
-        if args.raw is None:
-            raise UserError("language needs --raw DIR")
-        source, _, target = args.pair.partition("-")
-        names = ("train", "valid", subsets[0])
-        texts = {n: (args.raw / f"{n}.{source}", args.raw / f"{n}.{target}") for n in names}
-        first, last = args.updates or (1000, 2000)
-        figures = vocabulary.language(
-            trained, texts, (source, target), args.merges, (first, last), subsets[0]
-        )
-    show(args.measure, figures, args.out)
+    options.out.mkdir(parents=True, exist_ok=True)
+    seed = getattr(options, "seed", 1)
+    trained = Trained(args.run, options.data, options.out, words[end + 1 :], seed)
+    show(args.name, measure(trained, options), options.out)
 
 
 if __name__ == "__main__":

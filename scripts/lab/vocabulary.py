@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
+
+import torch
 
 from preprocess.corpus import corpus_of_files
 from preprocess.like import prepare_like
@@ -25,6 +27,7 @@ from scripts.lab.run.training import COMMAND, Run
 from scripts.lab.run.training import train as train_runs
 from tiednmt.errors import UserError
 from tiednmt.files import write_json, write_whole
+from tiednmt.seeds import mean_and_sd, over_seeds
 from tiednmt.show import markdown, pictures
 from tiednmt.show.figures import Axis, Chart, Picture, Point, Series, Table
 from tiednmt.text.manifest import MANIFEST
@@ -33,10 +36,11 @@ from tiednmt.translation.prepared import Prepared
 from tiednmt.vocabulary import operations
 from tiednmt.vocabulary.choices import STARTS, VECTORS
 from tiednmt.vocabulary.extend import Start
-from tiednmt.vocabulary.files import CHECKPOINT, read, write
+from tiednmt.vocabulary.files import CHECKPOINT, StoredModel, read, write
 from tiednmt.vocabulary.trim import trim as trimmed
 
 ROUNDS = 5  # of timing, the two models alternating
+NEW_ROWS = "new rows"
 
 Figures = dict[str, Any]
 
@@ -56,7 +60,7 @@ class Trained:
     data: Path
     out: Path
     further: Sequence[str] = ()
-    seed: int = field(default=1)
+    seed: int = 1
 
     @property
     def checkpoint(self) -> Path:
@@ -79,11 +83,11 @@ class Trained:
         """
         folder, kept = self.out / name, self.out / f"{name}-options.json"
         made_of = [str(self.checkpoint), self.checkpoint.stat().st_mtime_ns, str(self.data)]
-        told = [*made_of, *map(str, options)]
-        if folder.exists() and (not kept.is_file() or read_kept(kept, list) != told):
+        wanted = [*made_of, *map(str, options)]
+        if folder.exists() and (not kept.is_file() or read_kept(kept, list) != wanted):
             raise _other_options(folder)
         if not (folder / whole).exists():
-            write_json(kept, told)
+            write_json(kept, wanted)
             maker(folder)
         return folder
 
@@ -105,7 +109,8 @@ class Trained:
 
     def bleu(self, data: Path, subset: str, **checkpoints: Path) -> dict[str, float]:
         """BLEU by name."""
-        path = self.out / f"scores-{'-'.join(checkpoints)}-{data.name}-{subset}.json"
+        names = "-".join(checkpoints)
+        path = self.out / f"scores-{names}-{data.name}-{subset}-seed-{self.seed}.json"
 
         def scored(what: str) -> dict[str, Any]:
             systems = read_kept(path, lambda content: content["subset"][subset]["systems"])
@@ -135,14 +140,14 @@ def losses(run: Run) -> dict[int, float]:
 
 def trim(trained: Trained, subsets: Sequence[str]) -> Figures:
     """Trim to the units of test sources and of the model's output; compare outputs, size, speed."""
-    found = read(trained.checkpoint, trained.data)
-    source = found.languages[0]
+    stored = read(trained.checkpoint, trained.data)
+    source = stored.languages[0]
     texts = [trained.data / "raw" / f"{subset}.{source}" for subset in subsets]
 
     def make(folder: Path) -> None:
-        said: list[str] = []
-        operations.trim_files(found, folder, texts, translate=True, say=said.append)
-        write_json(trained.out / "trimmed-said.json", said)
+        messages: list[str] = []
+        operations.trim_files(stored, folder, texts, translate=True, say=messages.append)
+        write_json(trained.out / "trimmed-messages.json", messages)
 
     folder = trained.make("trimmed", make, *texts)
     new = read(folder / CHECKPOINT)
@@ -165,9 +170,9 @@ def trim(trained: Trained, subsets: Sequence[str]) -> Figures:
     return {
         "lines": len(lines),
         "same": same,
-        "rows": [len(found.model.target), len(new.model.target)],
-        "parameters": [found.model.parameters, new.model.parameters],
-        "bytes": [found.model.bytes, new.model.bytes],
+        "rows": [len(stored.model.target), len(new.model.target)],
+        "parameters": [stored.model.parameters, new.model.parameters],
+        "bytes": [stored.model.bytes, new.model.bytes],
         "sentences per second": [len(lines) / median(times) for times in seconds],
     }
 
@@ -180,11 +185,11 @@ def tie(trained: Trained, tied: Path, subset: str, updates: int, tying: str) -> 
 
     ``tied``: a checkpoint that was trained tied from the beginning.
     """
-    found = read(trained.checkpoint, trained.data)
+    stored = read(trained.checkpoint, trained.data)
     data_bin = Prepared(trained.data).data_bin
     checkpoints = {"none": trained.checkpoint, tying: tied}
     for origin in ("input", "output", "mean"):
-        tie_from = partial(operations.tie_files, found, tying=tying, origin=origin)
+        tie_from = partial(operations.tie_files, stored, tying=tying, origin=origin)
         folder = trained.make(f"{tying}-{origin}", tie_from)
         checkpoints[f"from {origin}"] = folder / CHECKPOINT
         options = ("--tying", tying, "--finetune-from-model", str(folder / CHECKPOINT))
@@ -208,8 +213,8 @@ def starts(
     rows_alone: bool = False,
 ) -> Figures:
     """Learn further merges from the model's own target text; NLL per way to start new rows."""
-    found = read(trained.checkpoint, trained.data)
-    source, target = found.languages
+    stored = read(trained.checkpoint, trained.data)
+    source, target = stored.languages
     raw = {name: trained.data / "raw" / f"{name}.{target}" for name in ("train", "valid")}
     losses_of: Figures = {}
     for kind in STARTS:
@@ -219,7 +224,7 @@ def starts(
         start = operations.start_from(kind, given, trained.seed)
         extend = partial(
             operations.extend_by_text,
-            found, texts=[raw["train"]], start=start, merges=merges, resegment=True,
+            stored, texts=[raw["train"]], start=start, merges=merges, resegment=True,
         )  # fmt: skip
         options: list[object] = [given, trained.seed, merges]
         folder = trained.make(f"start-{kind}", extend, *options)
@@ -230,7 +235,7 @@ def starts(
         like = partial(prepare_like, folder, corpus=corpus_of_files("like", source, target, texts))
         data = trained.make(f"data-{kind}", like, *options, whole=MANIFEST)
         curve: dict[int, float] = {}
-        rows = f"{len(found.model.target)}:" if rows_alone else ""
+        rows = f"{len(stored.model.target)}:" if rows_alone else ""
         fine = ["--finetune-from-model", str(folder / CHECKPOINT)]
         fine += ["--train-rows", rows] if rows else []
         fine += ["--validate-interval-updates", str(_step(updates))]
@@ -263,6 +268,7 @@ def language(
     merges: int,
     updates: tuple[int, int],
     test: str,
+    seeds: int = 1,
 ) -> Figures:
     """Extend a model by a target language: train the new rows, then the whole model.
 
@@ -275,13 +281,15 @@ def language(
         merges: number of further merges.
         updates: of the new rows alone, then of the whole model.
         test: the set to score.
+        seeds: each training is repeated with the seeds 1 to this.
     """
-    found = read(trained.checkpoint, trained.data)
+    stored = read(trained.checkpoint, trained.data)
     tag = f"<2{pair[1]}>"
     given = (merges, *pair, *(path for of in texts.values() for path in of))
     extend = partial(
         operations.extend_by_text,
-        found, texts=[texts["train"][1]], start=Start(), merges=merges, language=pair[1], pair=pair,
+        stored, texts=[texts["train"][1]], start=Start(), merges=merges, language=pair[1],
+        pair=pair,
     )  # fmt: skip
     larger = trained.make("larger", extend, *given)
 
@@ -296,35 +304,53 @@ def language(
     corpus = corpus_of_files("like", *pair, files)
     like = partial(prepare_like, tagged, corpus=corpus, tag=tag)
     data = trained.make(f"data-{pair[1]}", like, *given, whole=MANIFEST)
-    rows = f"{len(found.model.target)}:"
-    fine = ("--tying", found.model.tying, "--source-lang", pair[0], "--target-lang", pair[1])
-    seed = trained.seed
-    new_rows = trained.train(
-        f"new-rows-{seed}", data / "data-bin", updates[0], *fine,
-        *("--finetune-from-model", str(tagged / CHECKPOINT), "--train-rows", rows),
-    )  # fmt: skip
-    best = new_rows.best
-    whole = trained.train(
-        f"whole-{seed}", data / "data-bin", updates[1], *fine, "--finetune-from-model", str(best)
-    )
-    scratch = trained.train(f"scratch-{seed}", data / "data-bin", sum(updates), *fine)
-    checkpoints = {"new rows": best, "then whole": whole.best}
-    checkpoints["from scratch"] = scratch.best
-    # with the old rows alone, it must be the model that was extended, bit for bit
-    back = trained.make(f"back-{seed}", partial(_old_rows, best, found), best.stat().st_mtime_ns)
-    old, new = found.model.weights, read(back / CHECKPOINT).model.weights
-    unchanged = all((old[name] == new[name]).all() for name in old)
+    scores: dict[str, dict[str, float]] = {}
+    unchanged = True
+    for seed in range(1, seeds + 1):
+        seeded = replace(trained, seed=seed)
+        checkpoints = _train_language(seeded, stored, tagged / CHECKPOINT, data, pair, updates)
+        for name, score in seeded.bleu(data, test, **checkpoints).items():
+            scores.setdefault(name, {})[f"seed {seed}"] = score
+        unchanged &= _is_unchanged(seeded, stored, checkpoints[NEW_ROWS])
+    means = {name: mean_and_sd(over_seeds([*of.values()]), 2) for name, of in scores.items()}
     return {
-        "bleu": trained.bleu(data, test, **checkpoints),
-        "old weights are the same bit for bit": bool(unchanged),
+        "BLEU": {name: {"mean": means[name], **of} for name, of in scores.items()},
+        "old weights are the same bit for bit": unchanged,
     }
 
 
-def _old_rows(path: Path, found: Any, output: Path) -> None:
-    """Write the model reduced to the units that it had before it was extended."""
-    larger = read(path)
-    old = trimmed(larger.model, set(found.model.target.symbols))
-    write(larger, old, output)
+def _train_language(
+    trained: Trained,
+    stored: StoredModel,
+    extended: Path,
+    data: Path,
+    pair: tuple[str, str],
+    updates: tuple[int, int],
+) -> dict[str, Path]:
+    """The best checkpoints of the new rows, of the whole model after them, and from scratch."""
+    seed, data_bin = trained.seed, data / "data-bin"
+    options = ("--tying", stored.model.tying, "--source-lang", pair[0], "--target-lang", pair[1])
+    rows = trained.train(
+        f"new-rows-{seed}", data_bin, updates[0], *options,
+        *("--finetune-from-model", str(extended), "--train-rows", f"{len(stored.model.target)}:"),
+    )  # fmt: skip
+    whole = trained.train(
+        f"whole-{seed}", data_bin, updates[1], *options, "--finetune-from-model", str(rows.best)
+    )
+    scratch = trained.train(f"scratch-{seed}", data_bin, sum(updates), *options)
+    return {NEW_ROWS: rows.best, "then whole": whole.best, "from scratch": scratch.best}
+
+
+def _is_unchanged(trained: Trained, stored: StoredModel, new_rows: Path) -> bool:
+    """Whether the old rows alone are the model that was extended, bit for bit."""
+
+    def reduce(folder: Path) -> None:
+        larger = read(new_rows)
+        write(larger, trimmed(larger.model, set(stored.model.target.symbols)), folder)
+
+    back = trained.make(f"back-{trained.seed}", reduce, new_rows.stat().st_mtime_ns)
+    old, new = stored.model.weights, read(back / CHECKPOINT).model.weights
+    return all(torch.equal(old[name], new[name]) for name in old)
 
 
 # --- tables and pictures -----------------------------------------------------------------------

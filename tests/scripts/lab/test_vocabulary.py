@@ -11,6 +11,7 @@ from functools import partial
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
+from statistics import mean
 from types import SimpleNamespace
 from typing import ClassVar
 from zlib import crc32
@@ -119,6 +120,15 @@ def trained(prepared, tmp_path_factory):
     return Trained(run.folder, prepared, tmp_path_factory.mktemp("out"))
 
 
+@pytest.fixture(scope="module")
+def untied(trained, tmp_path_factory):
+    """A row that was trained with ``none``."""
+    arguments = (str(trained.data / "data-bin"), *ROW, "--tying", "none", "--max-update", "4")
+    run = Run("none", tmp_path_factory.mktemp("untied") / "none", arguments)
+    train_runs([run], 1)
+    return Trained(run.folder, trained.data, tmp_path_factory.mktemp("out"))
+
+
 def told(folder):
     """The last value of each option that a training was given."""
     return dict(pairwise(json.loads((folder / "command.json").read_text())["command"]))
@@ -169,7 +179,7 @@ def test_scores_are_of_the_checkpoints(trained, tmp_path):
     assert scored(m=other) != first == scored(m=trained.checkpoint)
     scored(m=other)
     other.write_bytes(b"trained again")
-    ahead = (tmp_path / f"scores-m-{trained.data.name}-test.json").stat().st_mtime + 1
+    ahead = (tmp_path / f"scores-m-{trained.data.name}-test-seed-1.json").stat().st_mtime + 1
     os.utime(other, (ahead, ahead))
     assert scored(m=other) == {"m": crc32(b"trained again")}
 
@@ -201,13 +211,8 @@ def test_trimming_with_its_speed(trained, monkeypatch):
         trim(trained, ["valid"])
 
 
-def test_tying_afterwards(trained, tmp_path):
-    arguments = (str(trained.data / "data-bin"), *ROW, "--tying", "none", "--max-update", "4")
-    run = Run("none", tmp_path / "none", arguments)
-    train_runs([run], 1)
-    apart = Trained(run.folder, trained.data, tmp_path / "out")
-    apart.out.mkdir()
-    figures = tie(apart, trained.checkpoint, "test", 1, "three-way")
+def test_tying_afterwards(trained, untied):
+    figures = tie(untied, trained.checkpoint, "test", 1, "three-way")
     origins = ("input", "output", "mean")
     assert list(figures) == [
         *("none", "three-way"),
@@ -216,13 +221,13 @@ def test_tying_afterwards(trained, tmp_path):
     ]
     assert figures["three-way"] == trained.bleu(trained.data, "test", m=trained.checkpoint)["m"]
     for origin in origins:
-        given = told(apart.out / f"three-way-{origin}-trained")
+        given = told(untied.out / f"three-way-{origin}-trained")
         assert given["--tying"] == "three-way" and given["--max-update"] == "1"
-        started = apart.out / f"three-way-{origin}" / "checkpoint.pt"
+        started = untied.out / f"three-way-{origin}" / "checkpoint.pt"
         assert given["--finetune-from-model"] == str(started) and started.is_file()
-    given = told(apart.out / "none-trained")
+    given = told(untied.out / "none-trained")
     assert given["--tying"] == "none"
-    assert given["--finetune-from-model"] == str(apart.checkpoint)
+    assert given["--finetune-from-model"] == str(untied.checkpoint)
 
 
 @pytest.fixture(scope="module")
@@ -237,34 +242,60 @@ def czech(tmp_path_factory):
 
 
 def test_a_further_language(trained, czech, tmp_path, monkeypatch):
+    """Of every seed the same extended model, a training of its own, and a score."""
     monkeypatch.setattr(vocabulary, "call", command_in_process)
     trained = replace(trained, out=tmp_path)
-    figures = language(trained, czech, ("en", "cs"), 8, (2, 1), "test")
+    figures = language(trained, czech, ("en", "cs"), 8, (2, 1), "test", seeds=2)
     assert figures["old weights are the same bit for bit"] is True
-    assert set(figures["bleu"]) == {"new rows", "then whole", "from scratch"}
-    rows, whole, scratch = (told(tmp_path / f"{n}-1") for n in ("new-rows", "whole", "scratch"))
-    assert [given["--max-update"] for given in (rows, whole, scratch)] == ["2", "1", "3"]
-    assert rows["--train-rows"].endswith(":") and "--train-rows" not in {*whole, *scratch}
-    assert whole["--finetune-from-model"] == str(tmp_path / "new-rows-1" / "checkpoint_best.pt")
-    assert "--finetune-from-model" not in scratch and scratch["--target-lang"] == "cs"
+    assert set(figures["BLEU"]) == {"new rows", "then whole", "from scratch"}
+    for of in figures["BLEU"].values():
+        assert set(of) == {"mean", "seed 1", "seed 2"}
+        assert of["mean"].startswith(f"{mean([of['seed 1'], of['seed 2']]):.2f} ± ")
+    for seed in ("1", "2"):
+        rows, whole, scratch = (
+            told(tmp_path / f"{name}-{seed}") for name in ("new-rows", "whole", "scratch")
+        )
+        assert {given["--seed"] for given in (rows, whole, scratch)} == {seed}
+        assert [given["--max-update"] for given in (rows, whole, scratch)] == ["2", "1", "3"]
+        assert rows["--train-rows"].endswith(":") and "--train-rows" not in {*whole, *scratch}
+        before = tmp_path / f"new-rows-{seed}" / "checkpoint_best.pt"
+        assert whole["--finetune-from-model"] == str(before)
+        assert "--finetune-from-model" not in scratch and scratch["--target-lang"] == "cs"
+    begun = len(FairseqTrain.started)
+    assert language(trained, czech, ("en", "cs"), 8, (2, 1), "test", seeds=2) == figures
+    assert len(FairseqTrain.started) == begun
     with pytest.raises(UserError, match="larger: made with other options; choose another --out"):
         language(trained, czech, ("en", "cs"), 9, (2, 1), "test")
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("words", "message"),
     [
-        (["language", "5"], "language: --updates takes two numbers, of the new rows and of the wh"),
-        (["language", "5", "6", "7"], "language: --updates takes two numbers"),
-        (["tie", "5", "6"], "tie: --updates takes one number"),
+        (["language", "RUN", "--raw", "RAW", "--updates", "5"], "--updates takes two numbers, of"),
+        (["language", "RUN", "--raw", "RAW", *["--updates", "5", "6", "7"]], "--updates takes two"),
+        (["language", "RUN"], "the following arguments are required: --raw"),
+        (["tie", "RUN", "--tied", "RUN", "--updates", "5", "6"], "unrecognized arguments: 6"),
+        (["tie", "RUN"], "the following arguments are required: --tied"),
+        (["trim", "RUN", "--seed", "2"], "unrecognized arguments: --seed 2"),
     ],
 )
-def test_as_many_updates_as_there_are_trainings(given, message, trained, tmp_path):
-    measure, *updates = given
-    words = [measure, trained.folder, "--data", trained.data, "--out", tmp_path / "out"]
-    with pytest.raises(SystemExit, match=message):
-        vocabulary_experiment.main([*map(str, words), "--updates", *updates])
-    assert not (tmp_path / "out").exists()
+def test_each_measurement_has_its_own_options(words, message, trained, tmp_path, capsys):
+    given = [str(trained.folder) if word == "RUN" else word for word in words]
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as stopped:
+        vocabulary_experiment.main([*given, "--data", str(trained.data), "--out", str(out)])
+    assert message in f"{stopped.value} {capsys.readouterr().err}"
+    assert not out.exists()
+
+
+def test_the_command(trained, untied, tmp_path, capsys):
+    """With an option of training, after ``--``."""
+    words = ["tie", untied.folder, "--tied", trained.folder, "--data", trained.data]
+    options = ["--updates", "1", "--seed", "3", "--out", tmp_path / "out", "--", "--lr", "0.02"]
+    vocabulary_experiment.main([*map(str, [*words, *options])])
+    given = told(tmp_path / "out" / "three-way-mean-trained")
+    assert (given["--lr"], given["--seed"], given["--max-update"]) == ("0.02", "3", "1")
+    assert "| from mean, 1 updates |" in capsys.readouterr().out
 
 
 def test_tables(tmp_path, capsys):
