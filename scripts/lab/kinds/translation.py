@@ -55,6 +55,15 @@ class TranslationScoring:
     packages: ClassVar[Sequence[str]] = ("sacrebleu", "subword-nmt", "sacremoses")
     measures_similarity: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        """Refuse what could not be scored."""
+        if not self.baselines:
+            raise Fault("baselines: at least one row")
+        if not self.subsets:
+            raise Fault("subsets: at least one test set")
+        if self.beam < 1:
+            raise Fault(f"beam is {self.beam}; it must be 1 or more")
+
     def score(self, trained: Trained) -> dict[str, Any]:
         """The rows with their scores, the baselines, and sample translations."""
         raw = trained.data / "raw"

@@ -113,8 +113,9 @@ def load_experiment(name: str) -> Experiment:
         experiment = _of_another(file, known, path)
     else:
         experiment = _of_its_own(file, known, path)
-    baselines = settings.get("baselines", ())
-    unknown = ", ".join(str(row) for row in baselines if row not in experiment.rows)
+    baselines = settings.get("baselines")
+    named = baselines if isinstance(baselines, list) else []  # the kind checks its settings' form
+    unknown = ", ".join(str(row) for row in named if row not in experiment.rows)
     if unknown:
         raise UserError(f"{path}: baselines: there are no rows {unknown}")
     rows: dict[str, str] = {}

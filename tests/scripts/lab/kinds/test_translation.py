@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import yaml
 
 from scripts import record as command
 from scripts.lab import store
@@ -13,8 +14,12 @@ from scripts.lab.kinds import translation
 from scripts.lab.kinds.kind import Trained
 from scripts.lab.kinds.translation import TranslationScoring
 from scripts.lab.records.schema import TrainedRow, TranslationRecord
+from scripts.lab.run import specs
+from scripts.lab.run.specs import load_experiment
 from scripts.lab.run.training import Run
+from scripts.lab.runner import scoring_of
 from tests.support import records
+from tiednmt.errors import UserError
 from tiednmt.typed import from_json, to_json
 
 
@@ -331,3 +336,25 @@ def test_samples_are_of_the_first_test_set_of_the_configuration(score):
     assert started == 0
     assert scored["samples"][1]["source"] == "other en 1"
     assert scored["samples"][1]["none"] == "other translated 1"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"baselines": []}, "baselines: at least one row"),
+        ({"subsets": []}, "subsets: at least one test set"),
+        ({"beam": 0}, "beam is 0; it must be 1 or more"),
+        ({"baselines": "none"}, "baselines must be a list"),
+        ({"baselines": 5}, "baselines must be a list"),
+    ],
+)
+def test_what_an_experiment_may_say(changes, message, tmp_path, monkeypatch):
+    """It is refused before anything is trained."""
+    monkeypatch.setattr(specs, "EXPERIMENTS", tmp_path)
+    settings = {"baselines": ["none"], "subsets": ["test"], "beam": 5, **changes}
+    (tmp_path / "mine.yaml").write_text(
+        "title: Mine\nkind: translation\nprepare: [preprocess.demo]\nrecipe: tied_gru_demo\n"
+        "rows: {none: {model: {tying: none}}}\n" + yaml.safe_dump(settings)
+    )
+    with pytest.raises(UserError, match=f"^mine: settings: {message}"):
+        scoring_of(load_experiment("mine"))
