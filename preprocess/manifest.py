@@ -7,21 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from tiednmt.files import write_json
-from tiednmt.text.manifest import MANIFEST
+from tiednmt.text.manifest import MANIFEST, any_manifest
 
 
 def write_manifest(
     folder: Path, content: dict[str, Any], packages: tuple[str, ...], files: dict[str, str]
 ) -> None:
-    """Write ``manifest.json``: ``content``, versions of ``packages``, the hash of every file."""
-    write_json(
-        folder / MANIFEST,
-        {
-            **content,
-            "versions": {name: package_version(name) for name in packages},
-            "files": dict(sorted(files.items())),
-        },
-    )
+    """Write ``manifest.json``: ``content``, versions of ``packages``, the hash of every file.
+
+    A file that says the same already keeps its time, which tells later steps that nothing changed.
+    """
+    manifest = {
+        **content,
+        "versions": {name: package_version(name) for name in packages},
+        "files": dict(sorted(files.items())),
+    }
+    if any_manifest(folder) != manifest:
+        write_json(folder / MANIFEST, manifest)
 
 
 def package_version(package: str) -> str:

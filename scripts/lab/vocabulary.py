@@ -20,7 +20,7 @@ import torch
 
 from preprocess.corpus import corpus_of_files
 from preprocess.like import prepare_like
-from scripts.lab.run.kept import read_kept
+from scripts.lab.run.kept import is_current, read_kept
 from scripts.lab.run.processes import call
 from scripts.lab.run.summary import read_summary
 from scripts.lab.run.training import COMMAND, Run
@@ -116,10 +116,9 @@ class Trained:
             systems = read_kept(path, lambda content: content["subset"][subset]["systems"])
             return {system["name"]: system[what] for system in systems}
 
-        newest = max(checkpoint.stat().st_mtime for checkpoint in checkpoints.values())
         wanted = {name: str(checkpoint) for name, checkpoint in checkpoints.items()}
-        known = path.exists() and path.stat().st_mtime >= newest
-        if not known or scored("checkpoint") != wanted:
+        is_known = is_current(path, data / MANIFEST, *checkpoints.values())
+        if not is_known or scored("checkpoint") != wanted:
             named = [f"{name}={checkpoint}" for name, checkpoint in checkpoints.items()]
             command = [sys.executable, "-m", "scripts.evaluate", *named, "--data", str(data)]
             call([*command, "--subset", subset, "--json", str(path), "--cpu"])

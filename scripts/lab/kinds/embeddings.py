@@ -20,7 +20,7 @@ from scripts.lab.records.schema import (
     Setting,
     SkipGramRecord,
 )
-from scripts.lab.run.kept import read_kept
+from scripts.lab.run.kept import is_current, read_kept
 from scripts.lab.run.processes import Child, Place, side_by_side
 from tiednmt.analysis.embeddings import Embedding, whole
 from tiednmt.analysis.likeness import likeness
@@ -87,7 +87,7 @@ class SkipGramScoring(EmbeddingScoring):
             _SkipGram.command(text, trained.out / f"seed-{seed}.model", seed, self.options or {})
             for seed in trained.seeds
         ]
-        missing = [command for command in trainings if not _SkipGram.is_done(command)]
+        missing = [command for command in trainings if not _SkipGram.is_done(text, command)]
         side_by_side([partial(_SkipGram, command) for command in missing], trained.jobs)
         seeds = [_by_name([_SkipGram.out(command)]) for command in trainings]
         return {
@@ -129,7 +129,7 @@ class _SkipGram(Child):
         print(f"training of {self.out(command).name}", file=sys.stderr)
         log = self.out(command).with_suffix(".log")
         super().__init__("training of skip-gram", [sys.executable, *command], log, place)
-        self.told = command
+        self.command_line = command
 
     @staticmethod
     def command(text: Path, out: Path, seed: int, options: Mapping[str, Any]) -> list[str]:
@@ -145,14 +145,15 @@ class _SkipGram(Child):
         return Path(command[-1])
 
     @staticmethod
-    def is_done(command: Sequence[str]) -> bool:
+    def is_done(text: Path, command: Sequence[str]) -> bool:
+        """Whether the vectors are there, by the same command from the same text."""
         record = _SkipGram.out(command).with_suffix(".json")
-        return record.exists() and read_kept(record, list) == [*command]
+        return is_current(record, text) and read_kept(record, list) == [*command]
 
     def ended(self) -> bool:
         ended = super().ended()
         if ended:
-            write_json(self.out(self.told).with_suffix(".json"), self.told)
+            write_json(self.out(self.command_line).with_suffix(".json"), self.command_line)
         return ended
 
 

@@ -17,10 +17,11 @@ from scripts.lab.records.schema import (
     LanguageModelRow,
     PaperFigures,
 )
-from scripts.lab.run.kept import read_kept
+from scripts.lab.run.kept import is_current, read_kept
 from scripts.lab.run.processes import Child, Place, side_by_side
 from scripts.lab.run.training import Run
 from tiednmt.seeds import over_seeds, pooled
+from tiednmt.text.manifest import MANIFEST
 
 # --- scoring -----------------------------------------------------------------------------------
 
@@ -44,7 +45,11 @@ class LanguageModelScoring:
             for run in of_row
             for subset in self.subsets
         ]
-        missing = [one for one in every if not _is_scored(*one)]
+        missing = [
+            (run, subset)
+            for run, subset in every
+            if not is_current(_scores(run, subset), run.checkpoint, trained.data / MANIFEST)
+        ]
         starts = [partial(_Scoring, run, subset, trained.data) for run, subset in missing]
         side_by_side(starts, trained.jobs)
         rows = [
@@ -72,11 +77,6 @@ def _scores(run: Run, subset: str) -> Path:
     """The JSON of ``scripts.perplexity``: one file per checkpoint that can be scored."""
     mean = "" if run.checkpoint == run.best else f"-of-{run.checkpoint.stem}"
     return run.folder / f"perplexity{mean}-{subset}.json"
-
-
-def _is_scored(run: Run, subset: str) -> bool:
-    scores = _scores(run, subset)
-    return scores.exists() and scores.stat().st_mtime >= run.checkpoint.stat().st_mtime
 
 
 def _perplexity(run: Run, subset: str) -> float:

@@ -22,13 +22,13 @@ from scripts.lab.records.schema import (
     TranslationRow,
     VocabularySizes,
 )
-from scripts.lab.run.kept import read_kept
+from scripts.lab.run.kept import is_current, read_kept
 from scripts.lab.run.processes import call, gpus
 from scripts.lab.run.training import Run
 from tiednmt.errors import UserError
 from tiednmt.seeds import over_seeds
 from tiednmt.text.lines import read_lines
-from tiednmt.text.manifest import read_manifest
+from tiednmt.text.manifest import MANIFEST, read_manifest
 from tiednmt.translation.scoring import METRICS
 from tiednmt.translation.settings import Search
 from tiednmt.translation.significance import RunScore
@@ -85,9 +85,9 @@ class TranslationScoring:
         runs = {name: of_row[i] for name, of_row in trained.runs.items()}
         suffix = "" if trained.seeds[i] == 1 else f"-seed-{trained.seeds[i]}"
         scores = trained.out / f"scores{suffix}.json"
-        newest = max(run.checkpoint.stat().st_mtime for run in runs.values())
-        known = scores.exists() and scores.stat().st_mtime >= newest
-        if not known or not self._covers(scores, runs):
+        made_from = [run.checkpoint for run in runs.values()]
+        is_known = is_current(scores, trained.data / MANIFEST, *made_from)
+        if not is_known or not self._covers(scores, runs):
             output = trained.out / f"translations{suffix}"
             call(self._evaluate(runs, trained.data, scores, output))
         return read_kept(scores, dict)

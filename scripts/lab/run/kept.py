@@ -12,6 +12,14 @@ from tiednmt.errors import UserError
 T = TypeVar("T")
 
 
+def is_current(path: Path, *made_from: Path) -> bool:
+    """Whether a kept file is there and no older than those of ``made_from`` that exist."""
+    if not path.exists():
+        return False
+    times = (source.stat().st_mtime for source in made_from if source.exists())
+    return path.stat().st_mtime >= max(times, default=0.0)
+
+
 def read_kept(path: Path, use: Callable[[Any], T], remove: Path | None = None) -> T:
     """Read a JSON file and return ``use`` of its content.
 

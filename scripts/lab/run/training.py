@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -25,8 +27,11 @@ from tiednmt.averaging import average, intermediate_checkpoints, last_checkpoint
 from tiednmt.checkpoints import write_checkpoint
 from tiednmt.errors import UserError
 from tiednmt.files import write_json
+from tiednmt.text.manifest import any_manifest
 
-COMMAND = "command.json"  # in the folder of a run: its command line, and whether it has finished
+# in the folder of a run: its command line, whether it has finished, and the digest of its data
+COMMAND = "command.json"
+_TRAINED_ON = ("train", "valid", "dict", "shared-units")  # files of a data-bin, up to the dot
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,25 @@ class Run:
         """The command line with which anybody can repeat it."""
         return ["fairseq-train", *self.arguments, "--save-dir", str(self.folder)]
 
+    @property
+    def data_bin(self) -> Path:
+        """The binarised corpus, of several parts the first."""
+        return Path(self.arguments[0].split(os.pathsep)[0])
+
+    def data_digest(self) -> str | None:
+        """A digest of the files that training reads; None if no manifest has their hashes."""
+        folders = (self.data_bin.parent, self.data_bin.parent.parent)  # the second of a part
+        manifests = (any_manifest(folder) for folder in folders)
+        files = next((manifest.get("files") for manifest in manifests if manifest), None)
+        if not files:
+            return None
+        read = {
+            name: digest
+            for name, digest in files.items()
+            if Path(name).parts[0] == "data-bin" and Path(name).name.split(".")[0] in _TRAINED_ON
+        }
+        return hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()
+
     def average(self) -> None:
         """Average the last checkpoints of a finished run, if asked for, and delete them.
 
@@ -89,8 +113,9 @@ def train(runs: Sequence[Run], jobs: int) -> None:
     A finished run is left alone; an interrupted one continues from its last checkpoint.
 
     Raises:
-        UserError: a run failed (its last lines are shown), its folder holds another recipe's, it
-            left too few checkpoints for their mean, or another process is training it.
+        UserError: a run failed (its last lines are shown), its folder holds one of another recipe
+            or on other data, it left too few checkpoints for their mean, or another process is
+            training it.
     """
     finished = {run: _finished(run) for run in runs}
     for run, is_finished in finished.items():
@@ -103,14 +128,23 @@ def _finished(run: Run) -> bool:
     record = run.folder / COMMAND
     if not record.exists():
         return False
-    finished, same = read_kept(
+    finished, same, data = read_kept(
         record,
-        lambda known: (bool(known["finished"]), _mean_the_same(known["command"], run.command)),
+        lambda known: (
+            bool(known["finished"]),
+            _mean_the_same(known["command"], run.command),
+            known.get("data"),
+        ),
         remove=run.folder,
     )
     if not same:
         raise UserError(
             f"{run.folder} holds a run with another command line; remove it or choose another --out"
+        )
+    if data is not None and data != run.data_digest():
+        raise UserError(
+            f"{run.folder} holds a run on other data than {run.data_bin} has now; remove it or "
+            "choose another --out"
         )
     return finished
 
@@ -142,7 +176,7 @@ class _Training(Child):
         command = [sys.executable, "-m", "scripts.lab.run.fairseq_train", *run.command[1:]]
         before = run.log.stat().st_size if run.log.exists() else 0
         super().__init__(f"training of {run.name}", command, run.log, place)
-        self.run = run
+        self.run, self.data = run, run.data_digest()
         self._record(finished=False)
         self.seen = run.log.open(encoding="utf-8")
         self.seen.seek(before)
@@ -150,7 +184,7 @@ class _Training(Child):
         self.progress = Progress(run.name, run.max_update or None)
 
     def _record(self, finished: bool) -> None:
-        content = {"command": self.run.command, "finished": finished}
+        content = {"command": self.run.command, "finished": finished, "data": self.data}
         write_json(self.run.folder / COMMAND, content)
 
     def ended(self) -> bool:

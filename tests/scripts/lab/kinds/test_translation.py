@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -321,6 +322,14 @@ def test_scores_of_other_settings_are_made_anew(score, change):
     (scored, started), (_, again) = score(**change), score(**change)
     assert (started, again) == (1, 0)
     assert scored["beam"] == change.get("beam", 5)
+
+
+def test_scores_of_data_that_were_prepared_again_are_made_anew(score, trained):
+    score()
+    manifest = trained().data / "manifest.json"
+    later = (trained().out / "scores.json").stat().st_mtime + 1
+    os.utime(manifest, (later, later))
+    assert score()[1] == 1
 
 
 def test_scores_of_another_length_penalty_are_made_anew(score, trained):

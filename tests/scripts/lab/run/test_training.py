@@ -95,3 +95,30 @@ def test_a_command_line_is_known_by_what_it_means(tmp_path, options, known):
         with pytest.raises(UserError, match="holds a run with another command line"):
             train([run], 1)
     assert [path.name for path in tmp_path.iterdir()] == ["command.json"]
+
+
+@pytest.mark.parametrize("part", ["data-bin", "data-bin/shard0"])
+def test_a_run_on_other_data_is_refused(folder, tmp_path_factory, part):
+    """Other training text, validation sets or dictionaries; not so another test set."""
+    data = tmp_path_factory.mktemp("data")
+    names = {"train": f"{part}/train.en-de.en.bin", "test": f"{part}/test.en-de.en.bin"}
+
+    def prepare(**digests):
+        files = {names[name]: digest for name, digest in digests.items()}
+        (data / "manifest.json").write_text(json.dumps({"files": files}))
+
+    prepare(train="a", test="b")
+    run = Run("some", folder, (str(data / part),))
+    content = {"command": run.command, "finished": True, "data": run.data_digest()}
+    (folder / "command.json").write_text(json.dumps(content))
+    train([run], 1)
+    prepare(train="a", test="c")
+    train([run], 1)
+    prepare(train="b", test="c")
+    with pytest.raises(UserError, match=r"holds a run on other data than .* has now; remove it or"):
+        train([run], 1)
+
+
+def test_data_without_a_manifest_are_not_compared(folder):
+    run = finished(folder, 0)
+    assert run.data_digest() is None
