@@ -153,6 +153,12 @@ class TiedModel(BaseFairseqModel):
         with self.held_rows.kept(dict(self.named_parameters())):
             yield
 
+    def held_in(self, parameter: Tensor) -> Tensor | None:
+        """The rows of one that training leaves as they are; None where it trains as a whole."""
+        rows = {} if self.held_rows is None else self.held_rows.rows
+        names = (name for name, own in self.named_parameters() if own is parameter)
+        return rows.get(next(names, ""))
+
     # --- what tools need of a model ------------------------------------------------------------
 
     @property
