@@ -139,8 +139,12 @@ class TiedModel(BaseFairseqModel):
             self.held_rows = train_rows_alone(self, rows, source, target)
 
     @contextmanager
-    def updating(self) -> Iterator[None]:
+    def updating(self, means: Mapping[Tensor, Tensor] | None = None) -> Iterator[None]:
         """What the optimizer does to the model, within which some rows are held.
+
+        Args:
+            means: that the optimizer takes of its iterates, by parameter; rows are held in them,
+                too.
 
         Raises:
             UserError: the model was built without what its training asks for.
@@ -150,7 +154,9 @@ class TiedModel(BaseFairseqModel):
         if self.held_rows is None:
             yield
             return
-        with self.held_rows.kept(dict(self.named_parameters())):
+        named, known = dict(self.named_parameters()), means or {}
+        of_means = {name: known[p] for name, p in named.items() if p in known}
+        with self.held_rows.kept(named), self.held_rows.kept(of_means):
             yield
 
     def held_in(self, parameter: Tensor) -> Tensor | None:

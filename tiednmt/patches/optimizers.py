@@ -32,9 +32,8 @@ def hold_rows_in_training() -> None:
     def hold_in_step(
         step: Callable[..., None], self: FairseqTask, optimizer: Any, model: Any, update_num: int
     ) -> None:
-        held = getattr(model, "held_rows", None)
-        means = nullcontext() if held is None else held.kept(_means(optimizer, model))
-        with getattr(model, "updating", nullcontext)(), means:
+        updating = getattr(model, "updating", None)
+        with nullcontext() if updating is None else updating(_means(optimizer)):
             step(self, optimizer, model, update_num)
 
     def hold_in_average(
@@ -51,11 +50,10 @@ def hold_rows_in_training() -> None:
     patch(EMA, "_step_internal", hold_in_average)
 
 
-def _means(optimizer: Any, model: Any) -> dict[str, Tensor]:
-    """The means of ``--optimizer tied_averaged_sgd``, by name of the parameter."""
+def _means(optimizer: Any) -> dict[Tensor, Tensor]:
+    """The means of ``--optimizer tied_averaged_sgd``, by parameter."""
     state = optimizer.optimizer.state if isinstance(optimizer.optimizer, AveragedSGD) else {}
-    named = model.named_parameters()
-    return {name: state[p]["other"] for name, p in named if "other" in state.get(p, ())}
+    return {parameter: of["other"] for parameter, of in state.items() if "other" in of}
 
 
 def refuse_moments_of_other_parameters() -> None:
