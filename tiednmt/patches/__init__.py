@@ -26,6 +26,7 @@ from tiednmt.patches.foreign_code import (
 from tiednmt.patches.interactive import cut_long_lines
 from tiednmt.patches.optimizers import (
     hold_rows_in_training,
+    leave_scales_in_averages,
     refuse_moments_of_other_parameters,
     show_averages_beside_training,
     update_in_few_launches,
@@ -53,6 +54,7 @@ PATCHES = (
     read_what_is_not_cached,  # cached text is asked for before it is cached
     provide_old_number,  # numpy.compat.long is gone
     hold_rows_in_training,  # optimizers and averages move rows that are not trained
+    leave_scales_in_averages,  # averages in single precision round what does not change
     refuse_moments_of_other_parameters,  # those of another choice of rows fail in the first update
     show_averages_beside_training,  # validation sees the weights that are trained alone
     update_in_few_launches,  # Adam goes over parameters one by one

@@ -16,6 +16,7 @@ from fairseq.trainer import Trainer
 from torch import Tensor
 
 from tiednmt.errors import UserError
+from tiednmt.modules.lookup import CONSTANT
 from tiednmt.optim import few_launches
 from tiednmt.optim.averaged_sgd import AveragedSGD
 from tiednmt.patches.patch import patch
@@ -54,6 +55,23 @@ def _means(optimizer: Any) -> dict[Tensor, Tensor]:
     """The means of ``--optimizer tied_averaged_sgd``, by parameter."""
     state = optimizer.optimizer.state if isinstance(optimizer.optimizer, AveragedSGD) else {}
     return {parameter: of["other"] for parameter, of in state.items() if "other" in of}
+
+
+def leave_scales_in_averages() -> None:
+    """Let ``--ema-fp32`` take the scale of lookups as it is, where it is not learned.
+
+    It stands in the state dict, all of which is averaged; single precision would round it in each
+    update, and it would drift.
+    """
+
+    def leave_scales(
+        initialise: Callable[..., None], self: EMA, model: Any, *args: Any, **more: Any
+    ) -> None:
+        initialise(self, model, *args, **more)
+        scales = (name for name in model.state_dict() if name.endswith(f"input_scale.{CONSTANT}"))
+        self.skip_keys = {*self.skip_keys, *scales}
+
+    patch(EMA, "__init__", leave_scales)
 
 
 def refuse_moments_of_other_parameters() -> None:
