@@ -55,6 +55,7 @@ class TiedModel(BaseFairseqModel):
     stock: ClassVar[StockModel | None] = None  # the model of fairseq that it can stand in for
     fits_cuda_graphs: ClassVar[bool] = False  # in tiednmt.modules.packing.padding_stays
     num_updates = 0  # of training, before the batch at hand
+    frozen_as: type[FrozenLinear] | None = None  # what it decodes with; None: the weights
     held_rows: HeldRows | None = None  # that training leaves as they are
     training_faults: Mapping[str, str] = {}  # why it cannot be trained, by what is at fault
 
@@ -219,6 +220,7 @@ class TiedModel(BaseFairseqModel):
         Args:
             kind: what the copies are, such as packed or int8; None uses the weights again.
         """
+        self.frozen_as = kind
         tune_process()  # before the first product, which packs a weight
         for module in self.modules():
             if type(module) is nn.Linear:
