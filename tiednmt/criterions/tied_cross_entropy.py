@@ -44,7 +44,8 @@ class TiedCrossEntropyConfig(FairseqDataclass):
         default=0.0,
         metadata={
             "help": "lambda of projection regularisation: adds (lambda/2) * ||P||^2 (Frobenius) "
-            "to the summed loss of an update (needs --projection)"
+            "to the summed loss of an update (needs --projection); each of its batches has its "
+            "share, so that an epoch's last update, of fewer batches than --update-freq, has less"
         },
     )
     measure_rows: int = field(
@@ -183,7 +184,8 @@ class TiedCrossEntropy(FairseqCriterion):
         return self.graphs
 
     def _batches_that_share_an_update(self) -> int:
-        # fairseq sums the loss over workers and --update-freq; the penalty counts once per update
+        # fairseq sums the loss over workers and --update-freq; the penalty counts once per update,
+        # but for an epoch's last, which may have fewer batches and does not say so
         return distributed_utils.get_data_parallel_world_size() * self.batches_per_update
 
     @classmethod
