@@ -94,8 +94,6 @@ class WindowStack(nn.Module):
         checkpointing: see :class:`EncoderStack`.
     """
 
-    layerdrop = 0.0
-
     def __init__(
         self, layers: int, options: LayerOptions, span: int = 0, checkpointing: bool = False
     ) -> None:
