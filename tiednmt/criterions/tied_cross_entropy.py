@@ -99,16 +99,14 @@ class TiedCrossEntropy(FairseqCriterion):
         self.batches_per_update = cfg.update_freq[0]
         self.graphs_wanted = getattr(cfg, "cuda_graphs", False)
         if self.graphs_wanted:
-            require_options(cfg.fp16, cfg.amp, cfg.measure_gradients)
+            _require_unscaled_loss(cfg, "--cuda-graphs")
+            require_options(cfg.measure_gradients)
         self.graphs: GraphedLoss | None = None
         self.row_movement = self._observer(RowMovement, "measure_rows", cfg)
         shares = partial(GradientShares, training_data=lambda: task.datasets.get(cfg.train_subset))
         self.gradient_shares = self._observer(shares, "measure_gradients", cfg)
-        if cfg.measure_gradients and (cfg.fp16 or cfg.amp):
-            raise UserError(
-                "--measure-gradients: the loss of --fp16 and --amp is scaled, and so are its "
-                "gradients; use single precision, or common.bf16=true of fairseq-hydra-train"
-            )
+        if cfg.measure_gradients:
+            _require_unscaled_loss(cfg, "--measure-gradients")
 
     def _observer(self, kind: Callable[..., Any], option: str, cfg: TiedCrossEntropyConfig) -> Any:
         """What measures every so many updates, on the first worker; None where it is off."""
@@ -207,3 +205,11 @@ class TiedCrossEntropy(FairseqCriterion):
     def logging_outputs_can_be_summed() -> bool:
         """True: every figure is a sum, so that workers need no pickles (nor CUDA) to share it."""
         return True
+
+
+def _require_unscaled_loss(cfg: TiedCrossEntropyConfig, option: str) -> None:
+    if cfg.fp16 or cfg.amp:
+        raise UserError(
+            f"{option}: the loss of --fp16 and --amp is scaled before it is differentiated, and so "
+            "are its gradients; use single precision, or common.bf16=true of fairseq-hydra-train"
+        )
