@@ -43,8 +43,6 @@ from tiednmt.tying import tie_map as tie_map_of
 
 logger = logging.getLogger(__name__)
 
-VECTORS_FAULT = "vectors"
-
 Self = TypeVar("Self", bound="TiedModel")
 
 
@@ -57,7 +55,9 @@ class TiedModel(BaseFairseqModel):
     num_updates = 0  # of training, before the batch at hand
     frozen_as: type[FrozenLinear] | None = None  # what it decodes with; None: the weights
     held_rows: HeldRows | None = None  # that training leaves as they are
-    training_faults: Mapping[str, str] = {}  # why it cannot be trained, by what is at fault
+    # why it cannot be trained: files that its options name are missing
+    missing_vectors: str | None = None
+    missing_rows: str | None = None
 
     # --- building ------------------------------------------------------------------------------
 
@@ -116,8 +116,7 @@ class TiedModel(BaseFairseqModel):
         if cfg.no_output_bias:
             nn.init.zeros_(self.output_layer.bias.requires_grad_(False))
         paths = cfg.encoder_embed_path or "", cfg.decoder_embed_path or ""
-        fault = start_from_vectors(self.embeddings, paths, source, target)
-        self.training_faults = {VECTORS_FAULT: fault} if fault else {}
+        self.missing_vectors = start_from_vectors(self.embeddings, paths, source, target)
         self._hold(cfg, source, target)
         guard_checkpoints(self, *((target,) if source is None else (source, target)))
 
@@ -134,8 +133,7 @@ class TiedModel(BaseFairseqModel):
             names = [name for name, p in self.named_parameters() if not p.requires_grad]
             self.held_rows = HeldRows(names, {})
         elif rows and not is_row_range(rows) and not Path(rows).is_file():
-            fault = f"--train-rows {rows}: no such file, and not FROM:TO"
-            self.training_faults = {**self.training_faults, "rows": fault}
+            self.missing_rows = f"--train-rows {rows}: no such file, and not FROM:TO"
         elif rows:
             self.held_rows = train_rows_alone(self, rows, source, target)
 
@@ -150,8 +148,8 @@ class TiedModel(BaseFairseqModel):
         Raises:
             UserError: the model was built without what its training asks for.
         """
-        for fault in self.training_faults.values():
-            raise UserError(fault)
+        if missing := self.missing_vectors or self.missing_rows:
+            raise UserError(missing)
         if self.held_rows is None:
             yield
             return
@@ -303,8 +301,7 @@ class TiedModel(BaseFairseqModel):
         Raises:
             CheckpointError: the state is that of another model, or of other dictionaries.
         """
-        faults = self.training_faults.items()  # the state holds what the vectors would start
-        self.training_faults = {name: fault for name, fault in faults if name != VECTORS_FAULT}
+        self.missing_vectors = None  # the state holds what they would start
         try:
             return super().load_state_dict(*args, **kwargs)
         except UserError:
