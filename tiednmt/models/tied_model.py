@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from tiednmt.errors import CheckpointError, UserError
 from tiednmt.models import habits
-from tiednmt.models.embedding_options import with_found_units
+from tiednmt.models.embedding_options import with_private_units_path
 from tiednmt.models.held_rows import HeldRows, is_row_range, train_rows_alone
 from tiednmt.models.model_options import with_all_options
 from tiednmt.models.parameters import OURS, ParameterNames
@@ -72,7 +72,7 @@ class TiedModel(BaseFairseqModel):
         """Build from the task's dictionaries and log the tie map; fairseq calls this."""
         is_language_model = issubclass(cls, FairseqLanguageModel)
         source = None if is_language_model else task.source_dictionary
-        cfg = with_found_units(with_all_options(cfg, cls), task)
+        cfg = with_private_units_path(with_all_options(cfg, cls), task)
         model = cls.build(cfg, source, task.target_dictionary)
         logger.info("tying: %s\n%s\n%s", cfg.tying, model.tie_map, model.tie_map.signature)
         return model

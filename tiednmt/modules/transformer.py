@@ -165,7 +165,7 @@ class DecoderStack(nn.Module):
         options: of each.
         layerdrop: see :class:`EncoderStack`.
         checkpointing: see :class:`EncoderStack`.
-        aligned_layer: the layer whose attention to the source is told; −1 is the last.
+        aligned_layer: the layer whose attention to the source is returned; −1 is the last.
         aligned_heads: how many of its heads are averaged, from the first on; 0 is all.
     """
 
@@ -201,8 +201,8 @@ class DecoderStack(nn.Module):
         for i, layer in _kept_layers(self):
             heads = self.aligned_heads if align and i == self.aligned_layer else 0
             given = (rows, packing, source.read[i], source.packing, heads)
-            rows, told = _run(self, layer, *given)
-            attention = attention if told is None else told
+            rows, weights = _run(self, layer, *given)
+            attention = attention if weights is None else weights
         return rows if self.norm is None else self.norm(rows), attention
 
     def spread(self, source: SourceRows) -> Source:
@@ -234,10 +234,10 @@ class DecoderStack(nn.Module):
             rows = layer.self_residual.add(rows, update)
             before = layer.source_residual.read(rows)
             given = (before, source.read[i], source.mask, heads)
-            update, told = layer.source_attention.step(*given)
+            update, weights = layer.source_attention.step(*given)
             rows = layer.feed(layer.source_residual.add(rows, update))
             kept.append(now)
-            attention = attention if told is None else told
+            attention = attention if weights is None else weights
         rows = rows if self.norm is None else self.norm(rows)
         return rows, Past(slots, tuple(kept)), attention
 
