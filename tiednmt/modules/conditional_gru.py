@@ -29,7 +29,7 @@ from torch.autograd.function import once_differentiable
 from tiednmt.kernels import decoding_kernels_for
 from tiednmt.kernels.tuning import DECODING_ENERGIES
 from tiednmt.modules.attention import Attention, energy_, times
-from tiednmt.modules.frozen_linear import Frozen, FrozenLinear
+from tiednmt.modules.frozen_linear import Frozen, FrozenLinear, frozen_value
 from tiednmt.modules.gru import GRUSteps, initialise_gru, transition
 from tiednmt.modules.linear import (
     Matmul,
@@ -381,19 +381,15 @@ class ConditionalGRU(nn.Module):
         from_context, read = context.tensor_split((from_middle.size(2),), 2)
         return ConditionalGRUOutput(transition(from_context, from_middle, middle), read, attention)
 
-    @property
-    def _frozen_now(self) -> _FrozenLayers | None:
-        return None if torch.is_grad_enabled() else self.frozen
-
     def _from_state(self, state: Tensor) -> Tensor:
-        one, layers = self.transition_1, self._frozen_now
-        frozen = layers and layers.hidden_1(one.weight_hh, one.bias_hh)
+        one, layers = self.transition_1, self.frozen
+        frozen = frozen_value(layers and layers.hidden_1, one.weight_hh, one.bias_hh)
         return frozen(state) if frozen else F.linear(state, one.weight_hh, one.bias_hh)
 
     def _from_middle(self, middle: Tensor) -> tuple[Tensor, Tensor]:
         """The query, and what GRU_2 takes of its state."""
-        two, layers = self.transition_2, self._frozen_now
-        frozen = layers and layers.query_hidden_2(*self._frozen_parameters())
+        two, layers = self.transition_2, self.frozen
+        frozen = frozen_value(layers and layers.query_hidden_2, *self._frozen_parameters())
         if not frozen:
             return self.query(middle), F.linear(middle, two.weight_hh, two.bias_hh)
         query, from_middle = frozen(middle).tensor_split((self.score.numel(),), 2)

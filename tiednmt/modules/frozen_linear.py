@@ -77,6 +77,11 @@ class Frozen(Generic[T]):
         return type(self), (self.make,)
 
 
+def frozen_value(frozen: Frozen[T] | None, *parameters: Tensor | None) -> T | None:
+    """What is computed of these parameters; None where nothing is, or a gradient is recorded."""
+    return None if frozen is None or torch.is_grad_enabled() else frozen(*parameters)
+
+
 class PackedLinear:
     """``x Wᵀ + b`` in single precision, W in the order in which oneDNN reads it.
 

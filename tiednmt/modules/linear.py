@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from tiednmt.kernels import cpu_kernels_for
-from tiednmt.modules.frozen_linear import Frozen, FrozenLinear
+from tiednmt.modules.frozen_linear import Frozen, FrozenLinear, frozen_value
 
 PRECISIONS = ("highest", "high", "medium")  # torch's names
 
@@ -96,9 +96,7 @@ def freeze(layer: nn.Linear, kind: type[FrozenLinear] | None) -> None:
 def frozen_copy(layer: nn.Linear) -> FrozenLinear | None:
     """The copy that currently replaces ``layer.weight`` and ``layer.bias``, if any."""
     frozen: Frozen[FrozenLinear | None] | None = getattr(layer, "frozen", None)
-    if frozen is None or torch.is_grad_enabled():
-        return None
-    return frozen(layer.weight, layer.bias)
+    return frozen_value(frozen, layer.weight, layer.bias)
 
 
 # --- products ----------------------------------------------------------------------------------
