@@ -243,9 +243,7 @@ class ConditionalGRU(nn.Module):
 
     def read(self, annotations: Tensor, padding: Tensor) -> AdditiveMemory:
         """What the steps attend to; needed once per sentence."""
-        return AdditiveMemory(
-            annotations, linear(self.key, annotations, per_sentence=True), padding
-        )
+        return AdditiveMemory(annotations, linear(self.key, annotations, exact=True), padding)
 
     def forward(
         self, embedded: Tensor, sizes: Sequence[int], memory: AdditiveMemory, state: Tensor

@@ -58,7 +58,7 @@ def has_bfloat16_products() -> bool:
     return bool(instructions() and torch.backends.mkldnn.is_available())
 
 
-def linear(layer: nn.Module, inputs: Tensor, per_sentence: bool = False) -> Tensor:
+def linear(layer: nn.Module, inputs: Tensor, exact: bool = False) -> Tensor:
     """``layer(inputs)`` for a linear layer, in the layer's precision or by its frozen copy.
 
     A layer that is not exactly ``torch.nn.Linear`` (quantised, wrapped by an adapter, hooked) is
@@ -67,12 +67,13 @@ def linear(layer: nn.Module, inputs: Tensor, per_sentence: bool = False) -> Tens
     Args:
         layer: in → out.
         inputs: … × in.
-        per_sentence: it runs once per sentence, where no copy pays: use the weight itself.
+        exact: use the weight itself and no copy, which may be rounded and only pays where it is
+            used often.
     """
     if not is_plain(layer):
         called: Tensor = layer(inputs)
         return called
-    frozen = None if per_sentence else frozen_copy(layer)
+    frozen = None if exact else frozen_copy(layer)
     if frozen is not None:
         return frozen(inputs)
     return multiply(inputs, layer.weight, layer.bias, matmul_of(layer, inputs))
