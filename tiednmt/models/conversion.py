@@ -92,7 +92,7 @@ def _to_ours(
         options = {key: v for key, v in options.items() if not key.startswith("adaptive_softmax")}
     renamed = translated(options, defaults)
     is_scaled = stock.scales_lookups and not options.get(UNSCALED)
-    dim = weights[str(stock.names.source)].size(1)
+    dim = weights[stock.names.source].size(1)
     ours = stock.to_ours(weights, math.sqrt(dim) if is_scaled else 1.0)
     tied = {"tying": tie_map_of(ours, OURS).tying, "input_scale": SQRT_DIM if is_scaled else "1"}
     config = OmegaConf.create({"model": {**defaults, **same, **renamed, **tied, "_name": name}})

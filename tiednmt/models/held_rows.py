@@ -18,12 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from tiednmt.errors import UserError
-from tiednmt.models.parameters import OURS
+from tiednmt.models.parameters import OURS, SOURCE_ROWS, TARGET_ROWS
 from tiednmt.modules.lookup import PrivateRows
 from tiednmt.tying import Vocabulary
-
-PER_SOURCE_ENTRY = (OURS.source,)
-PER_TARGET_ENTRY = (OURS.target, OURS.output, OURS.bias, f"{OURS.output_map}left")
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ def train_rows_alone(
             )
     if not of_source and not of_target:
         raise UserError(f"--train-rows {option}: none of its units is in the dictionary")
-    names = dict.fromkeys(PER_SOURCE_ENTRY, of_source) | dict.fromkeys(PER_TARGET_ENTRY, of_target)
+    names = dict.fromkeys(SOURCE_ROWS, of_source) | dict.fromkeys(TARGET_ROWS, of_target)
     named = dict(model.named_parameters())
     held: dict[str, Tensor] = {}
     for name, parameter in named.items():
