@@ -400,8 +400,7 @@ class ConditionalGRU(nn.Module):
             keys, values = memory.keys.contiguous(), memory.values.contiguous()
             attention = query.new_empty(*query.shape[:2], keys.size(1))
             context = query.new_empty(*query.shape[:2], values.size(2))
-            given = (keys, values, self.score, query, memory.padding)
-            kernels.attend(*given, attention, context)
+            kernels.attend(keys, values, self.score, query, memory.padding, attention, context)
             return attention, context
         scores = self._scores(memory.keys, query)
         attention = scores.masked_fill_(memory.padding.unsqueeze(1), -math.inf).softmax(2)

@@ -79,9 +79,13 @@ class _Attention(torch.autograd.Function):
         kernels: Any = cpu_kernels_for(rows)
         grad_rows = torch.empty_like(rows)
         grad_read = None if read is None else torch.empty_like(read)
-        grads = _parts(grad_rows, grad_read)
-        given = (*_parts(rows, read), *starts, grad.contiguous(), *grads)
-        kernels.attend_rows_back(*given, *ctx.how)
+        kernels.attend_rows_back(
+            *_parts(rows, read),
+            *starts,
+            grad.contiguous(),
+            *_parts(grad_rows, grad_read),
+            *ctx.how,
+        )
         return grad_rows, grad_read, None, None, None, None, None
 
 
