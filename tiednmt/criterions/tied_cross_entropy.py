@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion, register_criterion
@@ -25,6 +25,8 @@ from tiednmt.modules import OutputLayer
 from tiednmt.modules.cross_entropy import SequenceLoss
 from tiednmt.tuned_process import tune_process
 from tiednmt.tying import INPUT, SOURCE_INPUT, TARGET_INPUT
+
+T = TypeVar("T")
 
 SCALES = {  # learned ones in the log
     SOURCE_INPUT: "input_scale_source",
@@ -108,7 +110,9 @@ class TiedCrossEntropy(FairseqCriterion):
         if cfg.measure_gradients:
             _require_unscaled_loss(cfg, "--measure-gradients")
 
-    def _observer(self, kind: Callable[..., Any], option: str, cfg: TiedCrossEntropyConfig) -> Any:
+    def _observer(
+        self, kind: Callable[..., T], option: str, cfg: TiedCrossEntropyConfig
+    ) -> T | None:
         """What measures every so many updates, on the first worker; None where it is off."""
         every = getattr(cfg, option)
         if every < 0:

@@ -8,11 +8,10 @@ the rows that train.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -101,7 +100,7 @@ def train_rows_alone(
     return HeldRows([n for n, p in named.items() if not p.requires_grad], held)
 
 
-def _mask(rows: Tensor) -> Any:
+def _mask(rows: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda grad: grad.index_fill(0, rows.to(grad.device), 0)
 
 
