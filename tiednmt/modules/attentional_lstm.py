@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from tiednmt.modules.attention import times
+from tiednmt.modules.additive_attention import times
 from tiednmt.modules.dropout import Dropping, dropout
 from tiednmt.modules.frozen_linear import Frozen, FrozenLinear, frozen_value
 from tiednmt.modules.general_attention import GeneralAttention, GeneralMemory, GeneralStepMemory

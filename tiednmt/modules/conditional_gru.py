@@ -28,7 +28,7 @@ from torch.autograd.function import once_differentiable
 
 from tiednmt.kernels import decoding_kernels_for
 from tiednmt.kernels.tuning import DECODING_ENERGIES
-from tiednmt.modules.attention import Attention, energy_, times
+from tiednmt.modules.additive_attention import AdditiveAttentionSteps, energy_, times
 from tiednmt.modules.frozen_linear import Frozen, FrozenLinear, frozen_value
 from tiednmt.modules.gru import GRUSteps, initialise_gru, transition
 from tiednmt.modules.linear import (
@@ -121,7 +121,7 @@ class _ConditionalGRUSteps(torch.autograd.Function):
         one, two = GRUSteps(torch.empty_like(inputs)), GRUSteps(gates_2)
         contexts = inputs.new_empty(tokens, annotations.size(2))
         attention = inputs.new_empty(tokens, length)
-        over = Attention(keys, annotations, w.score)
+        over = AdditiveAttentionSteps(keys, annotations, w.score)
         from_context = inputs.new_empty(len(keys), w.context.size(0))
         state = initial
         to_gates_1, to_middle, to_gates_2 = map(
@@ -160,7 +160,7 @@ class _ConditionalGRUSteps(torch.autograd.Function):
         grad_from_middles = one.gates.new_empty(len(states), w.query_hidden_2.size(0))
         grad_queries, grad_gates_2 = grad_from_middles.tensor_split((keys.size(2),), 1)
         grad_context = torch.empty_like(contexts)
-        over = Attention(keys, annotations, w.score)
+        over = AdditiveAttentionSteps(keys, annotations, w.score)
         over.start_back()
         grad_initial = torch.zeros_like(initial)
         for rows, size in reversed(steps(sizes)):

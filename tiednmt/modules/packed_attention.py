@@ -48,11 +48,13 @@ def attend_packed(
     read, of_read = source or (None, packing)
     rate = dropout.rate if dropout is not None and dropout.drops else 0.0
     how = (packing.starts, of_read.starts, heads, causal, rate)
-    context: Tensor = _Attention.apply(rows, read, *how)
+    context: Tensor = _PackedAttention.apply(rows, read, *how)
     return context
 
 
-class _Attention(torch.autograd.Function):
+class _PackedAttention(torch.autograd.Function):
+    """What :func:`attend_packed` computes, whose backward pass draws the dropout again."""
+
     @staticmethod
     def forward(
         ctx: Any,

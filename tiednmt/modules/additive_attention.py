@@ -18,7 +18,7 @@ from torch import Tensor
 from tiednmt.kernels import kernels_for
 
 
-class Attention:
+class AdditiveAttentionSteps:
     """The steps over B sources of length S, and what their backward pass needs.
 
     A step is that of the first k sources, those whose sentences have not ended.
