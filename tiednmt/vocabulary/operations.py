@@ -12,7 +12,7 @@ from fairseq.data import Dictionary
 
 from tiednmt.errors import UserError
 from tiednmt.export.model_folder import WEIGHTS
-from tiednmt.files import named_when_whole
+from tiednmt.files import named_when_whole, write_whole
 from tiednmt.models.word_vectors import read_vectors
 from tiednmt.text.lines import read_lines
 from tiednmt.vocabulary import ties
@@ -399,12 +399,21 @@ def _extend(
     extended = extend(stored.model, units, parts_of, start, side)
     note = write(stored, extended, output, segmentation, languages)
     _say_sizes(say, stored, extended, output)
-    first = len(stored.model.target)
-    if len(extended.target) > first and not stored.is_folder:
-        say(f"to train only the new rows: --train-rows {first}:{len(extended.target)}")
+    if not stored.is_folder:
+        say(f"to train only the new rows: --train-rows {_new_rows(stored.model, extended, output)}")
     if note:
         say(note)
     return extended
+
+
+def _new_rows(old: ModelState, extended: ModelState, output: Path) -> str:
+    """The value of --train-rows: a range of one dictionary; of two, a file of the new units."""
+    if extended.source is None or extended.is_joint:
+        return f"{len(old.target)}:{len(extended.target)}"
+    units = sorted(_known(extended) - _known(old))
+    with write_whole(output / "new-units.txt") as file:
+        file.writelines(f"{unit}\n" for unit in units)
+    return str(output / "new-units.txt")
 
 
 def start_from(kind: str, vectors: Path | None, seed: int = 1) -> Start:
