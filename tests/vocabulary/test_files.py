@@ -221,7 +221,7 @@ def test_averages_are_changed_alike(prepared, tmp_path):
         )
 
 
-def test_a_data_bin_alone(tmp_path):
+def test_a_data_bin_alone(tmp_path, capsys):
     """Of text that others segmented: units are what white space separates."""
     data = write_corpus(tmp_path / "data", source=["a", "b", "w3"])
     checkpoint = train(
@@ -239,6 +239,10 @@ def test_a_data_bin_alone(tmp_path):
     options = ("--text", tmp_path / "text", "--output", tmp_path / "small")
     with pytest.raises(SystemExit, match=r"--translate: .* give the prepared folder as --data"):
         command("trim", checkpoint, *options, "--translate")
+    command("report", checkpoint, "--text", tmp_path / "text")
+    assert "3 tokens: 0 (0.0%) split into other units (3 → 3 units), 1 (33.3%) no longer" in (
+        capsys.readouterr().out.replace("  ", " ")
+    )
     command("trim", checkpoint, *options)
     model = read(tmp_path / "small" / "checkpoint.pt").model
     assert model.source.symbols[4:] == ["a", "b", "w3"]  # b is a character
