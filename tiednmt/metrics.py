@@ -33,12 +33,23 @@ def metric_names(scored: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return {key: name for key, name in names.items() if key in scored}
 
 
+def signed(difference: float) -> str:
+    """A difference with its sign, to two decimals; +0.00 on both sides of zero."""
+    return f"{round(difference, 2) + 0.0:+.2f}"
+
+
+def signed_interval(interval: tuple[float, float]) -> str:
+    """Both ends of an interval of differences."""
+    return " to ".join(map(signed, interval))
+
+
 NOT_WORSE = "not worse by more than (95%)"  # the head of what loss() makes
 
 
 def loss(not_worse_by: float) -> str:
     """How much worse something is at most, or how much better at least."""
-    return f"{not_worse_by:.2f}" if not_worse_by > 0 else f"better by {-not_worse_by:.2f}"
+    bound = round(not_worse_by, 2)
+    return f"better by {-bound:.2f}" if bound < 0 else f"{abs(bound):.2f}"
 
 
 def what_was_sampled(over_seeds: Set[bool]) -> str:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from tiednmt.errors import CheckpointError
 from tiednmt.models.parameters import OURS, ParameterNames, matrices_of, names_of, tie_map_of
-from tiednmt.modes import DECODER, THREE_WAY
 from tiednmt.modules.lookup import CONSTANT, FACTOR
 from tiednmt.tying import OUTPUT, SOURCE_INPUT, TARGET_INPUT
 
@@ -72,7 +71,8 @@ class StockModel:
         names: where it keeps its matrices.
         rules: where it keeps the rest.
         constants: what its state dicts hold beside parameters.
-        biased: ways of tying in which it has an output bias; in others ours must be zero.
+        biased: whether it has an output bias where the output embedding is not tied; elsewhere ours
+            must be zero.
         scales_lookups: whether it can multiply what it looks up by √dim.
         names_tied_output: whether its output embedding has a name of its own where it is tied.
     """
@@ -81,7 +81,7 @@ class StockModel:
     names: ParameterNames
     rules: tuple[Rule, ...]
     constants: Mapping[str, Tensor]
-    biased: frozenset[str] = frozenset()
+    biased: bool = False
     scales_lookups: bool = False
     names_tied_output: bool = True
 
@@ -139,8 +139,10 @@ class StockModel:
                 f"fairseq's {self.architecture} has nothing between a matrix and its uses, as the "
                 f"checkpoint has ({tie.between})"
             )
-        matrices, bias, tying = matrices_of(weights, OURS), weights[OURS.bias], tie.tying
-        is_biased = tying in self.biased
+        matrices, bias = matrices_of(weights, OURS), weights[OURS.bias]
+        # matrices that are equal are not tied for that: training may have started from one
+        ties_output = OURS.output not in weights
+        is_biased = self.biased and not ties_output
         if not is_biased and bias.any():
             raise CheckpointError(
                 f"fairseq's {self.architecture} has no output bias, and that of the checkpoint is "
@@ -151,7 +153,7 @@ class StockModel:
             self.names.target: matrices[TARGET_INPUT],
             **({self.names.bias: bias} if is_biased else {}),
         }
-        if self.names_tied_output or tying not in (DECODER, THREE_WAY):
+        if self.names_tied_output or not ties_output:
             stock[self.names.output] = matrices[OUTPUT]
         for rule in self.rules:
             stock.update(rule.to_stock(weights))
