@@ -119,8 +119,8 @@ def load_translation_model(
             f"{languages[0]} to {languages[1]}"
         )
     # the languages too: fairseq would look for training text to find them out
-    said = {"data": str(data_bin), "source_lang": languages[0], "target_lang": languages[1]}
-    overwrite_args_by_name(state["cfg"], {**said, "eval_bleu": False})
+    changes = {"data": str(data_bin), "source_lang": languages[0], "target_lang": languages[1]}
+    overwrite_args_by_name(state["cfg"], {**changes, "eval_bleu": False})
     model, task = build(path, state, data_bin)
     return model, task, state["cfg"]
 

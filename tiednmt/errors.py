@@ -29,8 +29,8 @@ def explain(error: BaseException) -> str | None:
     for cause in _chain(error):
         if isinstance(cause, UserError):
             loaded = _checkpoint_in(cause, "load_checkpoint", "load_model_ensemble_and_task")
-            told = str(cause)
-            return told if loaded is None or told.startswith(loaded) else f"{loaded}: {told}"
+            text = str(cause)
+            return text if loaded is None or text.startswith(loaded) else f"{loaded}: {text}"
         checkpoint = _checkpoint_in(cause, "load_checkpoint_to_cpu")
         if checkpoint and isinstance(cause, pickle.UnpicklingError):
             return (

@@ -46,7 +46,7 @@ class Vocabulary(Protocol):
     """What tying reads of a vocabulary; fairseq's ``Dictionary`` is one."""
 
     symbols: Sequence[str]  # of the rows, in their order
-    pad_index: int  # the row of padding, which stays zero
+    pad_index: int  # the row of padding, which gets no gradient from lookups
 
 
 @dataclass(frozen=True)

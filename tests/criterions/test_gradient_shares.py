@@ -10,7 +10,8 @@ import torch
 
 from tests.models.contract import CASES, build, every_translator, inputs_for, loss_of
 from tests.support.searches import hypotheses, sentences
-from tests.support.small_models import JOINT
+from tests.support.small_models import JOINT, dictionary
+from tests.support.small_models import model as small_model
 from tiednmt.criterions.gradient_shares import GradientShares, read_gradient_shares
 from tiednmt.errors import UserError
 from tiednmt.tasks.sequence_generator import TiedSequenceGenerator
@@ -106,6 +107,28 @@ def test_parts_of_the_text_add_up(tmp_path):
     assert "rows" not in plain
     assert first["rows"]["source only"] == 1 and first["rows"]["both"] == 2
     assert whole["rows"] == {side: len(rows) for side, rows in WHOSE.items()}
+
+
+@pytest.mark.parametrize(("arch", "tying"), CASES)
+def test_rows_that_do_not_train_have_no_gradient(arch, tying, tmp_path):
+    """The gradient is that of the update, of which --train-rows leaves these rows."""
+    model, batches = build(arch, tying, train_rows="4:9"), two_batches(arch)
+    (record,) = measured(model, batches, tmp_path)
+    for use, grad in gradients_apart(model, arch, batches).items():
+        assert record["uses"][use]["norm"] == pytest.approx(float(grad[4:9].norm()))
+
+
+def test_a_matrix_that_does_not_train_is_not_measured(tmp_path):
+    """None of these units is in the source's dictionary."""
+    (tmp_path / "units").write_text("w3\nw5\n")
+    source = dictionary(f"v{i}" for i in range(19))
+    model = small_model(NONE, source=source, train_rows=str(tmp_path / "units"))
+    shares = GradientShares(1, tmp_path, source, JOINT)
+    shares.observe(0, model)
+    loss_of(model, *inputs_for("tied_gru")).backward()
+    shares.observe(1, model)
+    (record,) = read_gradient_shares(tmp_path)
+    assert record["uses"].keys() == {TARGET_INPUT, OUTPUT}
 
 
 def test_training_is_the_same_and_only_every_nth_update_is_measured(tmp_path):

@@ -368,6 +368,10 @@ REFUSED = {
         ("--tokens-per-sample", 500),
         r"--tokens-per-sample 500: longer than a stream of .*train",
     ),
+    "window longer than a stream of another subset": (
+        ("--train-subset", "test", "--tokens-per-sample", 200),
+        r"--tokens-per-sample 200: longer than a stream of .*test",
+    ),
     "no number of streams": (
         ("--max-tokens", 3, "--batch-size", 0),
         r"--max-tokens 3: less than a window of 5 tokens; give the number of streams as --batch-s",

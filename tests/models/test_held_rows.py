@@ -1,6 +1,7 @@
 import pytest
 import torch
 from fairseq import checkpoint_utils
+from fairseq.distributed import ModuleProxyWrapper
 from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
 from fairseq.tasks import FairseqTask
 from omegaconf import OmegaConf
@@ -96,8 +97,18 @@ def test_other_rows_of_an_average_are_equal(data, whole, tmp_path, fp32):
         assert_these_alone_moved(*states)
 
 
-def test_other_rows_of_the_mean_of_averaged_sgd_are_equal():
+class InWorkers(torch.nn.Module):
+    """Between a model and what fairseq trains where there are several workers."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.module = model
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_other_rows_of_the_mean_of_averaged_sgd_are_equal(wrapped):
     model = small_model("three-way", train_rows="20:")
+    seen = ModuleProxyWrapper(InWorkers(model)) if wrapped else model
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     trained = [p for p in model.parameters() if p.requires_grad]
     settings = {**vars(TiedAveragedSGDConfig()), "lr": [0.1], **DECAY}
@@ -106,7 +117,7 @@ def test_other_rows_of_the_mean_of_averaged_sgd_are_equal():
     for _ in range(5):
         optimizer.optimizer.start_averaging()
         loss_of(model, given, target).backward()
-        task.optimizer_step(optimizer, model, 0)
+        task.optimizer_step(optimizer, seen, 0)
         optimizer.zero_grad()
     optimizer.optimizer.show_average(True)
     assert_these_alone_moved(before, model.state_dict())

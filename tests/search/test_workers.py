@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from tests.support.searches import assert_same, hypotheses, sentences
 from tests.support.small_models import JOINT, model
 from tiednmt.errors import UserError
+from tiednmt.modules.frozen_linear import Int8Linear
 from tiednmt.search.workers import Workers
 from tiednmt.tasks.sequence_generator import TiedSequenceGenerator
 
@@ -68,6 +69,25 @@ def test_a_model_still_in_training_is_translated_with_as_it_is():
     assert before[0][0]["score"] != after[0][0]["score"]
 
 
+def test_a_model_that_is_rounded_between_two_batches(prepared):
+    """Also back again: the processes hold the copies of weights that they began with."""
+    generator, sample = TiedSequenceGenerator([prepared], JOINT, beam_size=3), sentences(5, 5)
+    for kind in (Int8Linear, None):
+        generator.generate([prepared], sample)
+        prepared.freeze_for_decoding(kind)
+        fresh = TiedSequenceGenerator([prepared], JOINT, beam_size=3).generate([prepared], sample)
+        assert_same(generator.generate([prepared], sample), fresh)
+
+
+def test_a_model_that_gains_a_layer_between_two_batches(prepared):
+    """As adapters add them, in the place of what there was."""
+    generator, sample = TiedSequenceGenerator([prepared], JOINT, beam_size=3), sentences(5, 5)
+    generator.generate([prepared], sample)
+    layer = torch.nn.Linear(5, 5)
+    prepared.decoder.register_module("adapter", layer)
+    generator.generate([prepared], sample)
+
+
 @pytest.mark.parametrize("change", [torch.nn.Module.double, torch.nn.Module.bfloat16])
 def test_a_prepared_model_may_still_be_moved_or_converted(prepared, change):
     """fairseq's hub interface prepares first; .cuda() and .half() come after."""
@@ -94,6 +114,7 @@ def test_processes_end_with_the_one_that_made_them(tmp_path: Path):
     told = tmp_path / "processes"
     program = f"""
 import os, pathlib, signal, time
+from tiednmt.modules.frozen_linear import Int8Linear
 from tiednmt.search.workers import Workers
 def work():
     time.sleep(0.2)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tiednmt import kernels
-from tiednmt.modules import attention, gru, lstm
+from tiednmt.modules import additive_attention, gru, lstm
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 if DEVICE == "cpu":
@@ -33,5 +33,5 @@ def use_gpu_kernels(monkeypatch):
 
 
 def _use_for_steps(monkeypatch, found):
-    for module in (attention, gru, lstm):
+    for module in (additive_attention, gru, lstm):
         monkeypatch.setattr(module, "kernels_for", lambda _: found)

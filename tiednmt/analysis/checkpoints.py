@@ -32,7 +32,6 @@ from tiednmt.models.parameters import (
     map_of,
     matrices_of,
     names_of,
-    take,
     tie_map_of,
 )
 from tiednmt.tying import (
@@ -136,7 +135,7 @@ def _behind_projection(
     weights: Mapping[str, Tensor], names: ParameterNames, named: Mapping[str, Tensor]
 ) -> Tensor | None:
     """What multiplies the features before P; None without P, or if V is not a separate matrix."""
-    projection, down = take(weights, names.projection), take(weights, names.down)
+    projection, down = weights.get(names.projection), weights.get(names.down)
     if projection is None or map_of(weights, names):
         return None
     output = named[OUTPUT].float()

@@ -165,17 +165,12 @@ class _Differentiated(torch.autograd.Function):
         return None, None, *torch._foreach_mul(ctx.gradients, grad_loss)
 
 
-def require_options(fp16: bool, amp: bool, measure_gradients: int) -> None:
+def require_options(measure_gradients: int) -> None:
     """Refuse options that a graph of the whole loss leaves no place for.
 
     Raises:
         UserError: with the option that stands in the way.
     """
-    if fp16 or amp:
-        raise UserError(
-            "--cuda-graphs: the loss of --fp16 and --amp is scaled before it is differentiated; "
-            "use single precision, or common.bf16=true of fairseq-hydra-train"
-        )
     if measure_gradients:
         raise UserError("--measure-gradients looks into the backward pass; not with --cuda-graphs")
     if distributed_utils.get_data_parallel_world_size() > 1:

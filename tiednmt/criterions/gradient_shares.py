@@ -44,6 +44,7 @@ class GradientShares:
     ``update``; ``uses``, by use the ``norm`` of its gradient (Frobenius, of the summed loss), its
     ``share`` of the sum of the norms, and ``bands``: per band of frequency ranks the ``ranks``
     (first and last) and the ``norm``; ``cosines``, by pairs of uses of matrices of one shape.
+    Rows that training leaves as they are have no gradient, and a matrix of these alone no uses.
     Where source and target share a matrix, each use also has ``sides``: the norm over the rows
     of the units that only the source's training text has, only the target's, both or neither;
     ``rows`` has how many these are. Of several workers it is the first one's batches.
@@ -94,9 +95,11 @@ class GradientShares:
 
     def _hook(self, model: TiedModel) -> None:
         """Let the batches to come add up their gradients by use."""
-        uses = dict(model.lookups)
+        uses = {use: at for use, at in model.lookups.items() if at[0].weight.requires_grad}
         for use, (embedding, scale) in uses.items():
-            self._hooks += _hook_lookup(embedding, scale, partial(self._add_rows, use, embedding))
+            held = model.held_in(embedding.weight)
+            add = partial(self._add_rows, use, embedding, held)
+            self._hooks += _hook_lookup(embedding, scale, add)
         output = model.output_layer.embedding
         if not output.weight.requires_grad:
             raise UserError("--measure-gradients: the matrices are frozen and have no gradient")
@@ -106,14 +109,18 @@ class GradientShares:
         shared = model.embeddings.source is model.embeddings.target
         self._rows = self._sides.rows() if shared else {}
 
-    def _add_rows(self, use: str, embedding: nn.Embedding, tokens: Tensor, grad: Tensor) -> None:
-        """Add the gradient of the rows that were looked up; padding has none."""
+    def _add_rows(
+        self, use: str, embedding: nn.Embedding, held: Tensor | None, tokens: Tensor, grad: Tensor
+    ) -> None:
+        """Add the gradient of the rows that were looked up; padding and held rows have none."""
         if use not in self._gradients:
             self._gradients[use] = grad.new_zeros(embedding.weight.shape)
         whole = self._gradients[use]
         whole.index_add_(0, tokens.flatten(), grad.flatten(0, -2))
         if embedding.padding_idx is not None:
             whole[embedding.padding_idx] = 0
+        if held is not None:
+            whole.index_fill_(0, held.to(whole.device), 0)
 
     def _add_output(self, grad: Tensor) -> None:
         """Add the gradient of V, which is that of all its uses."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion, register_criterion
@@ -26,6 +26,8 @@ from tiednmt.modules.cross_entropy import SequenceLoss
 from tiednmt.tuned_process import tune_process
 from tiednmt.tying import INPUT, SOURCE_INPUT, TARGET_INPUT
 
+T = TypeVar("T")
+
 SCALES = {  # learned ones in the log
     SOURCE_INPUT: "input_scale_source",
     TARGET_INPUT: "input_scale_target",
@@ -44,7 +46,8 @@ class TiedCrossEntropyConfig(FairseqDataclass):
         default=0.0,
         metadata={
             "help": "lambda of projection regularisation: adds (lambda/2) * ||P||^2 (Frobenius) "
-            "to the summed loss of an update (needs --projection)"
+            "to the summed loss of an update (needs --projection); each of its batches has its "
+            "share, so that an epoch's last update, of fewer batches than --update-freq, has less"
         },
     )
     measure_rows: int = field(
@@ -98,18 +101,18 @@ class TiedCrossEntropy(FairseqCriterion):
         self.batches_per_update = cfg.update_freq[0]
         self.graphs_wanted = getattr(cfg, "cuda_graphs", False)
         if self.graphs_wanted:
-            require_options(cfg.fp16, cfg.amp, cfg.measure_gradients)
+            _require_unscaled_loss(cfg, "--cuda-graphs")
+            require_options(cfg.measure_gradients)
         self.graphs: GraphedLoss | None = None
         self.row_movement = self._observer(RowMovement, "measure_rows", cfg)
         shares = partial(GradientShares, training_data=lambda: task.datasets.get(cfg.train_subset))
         self.gradient_shares = self._observer(shares, "measure_gradients", cfg)
-        if cfg.measure_gradients and (cfg.fp16 or cfg.amp):
-            raise UserError(
-                "--measure-gradients: the loss of --fp16 and --amp is scaled, and so are its "
-                "gradients; use single precision, or common.bf16=true of fairseq-hydra-train"
-            )
+        if cfg.measure_gradients:
+            _require_unscaled_loss(cfg, "--measure-gradients")
 
-    def _observer(self, kind: Callable[..., Any], option: str, cfg: TiedCrossEntropyConfig) -> Any:
+    def _observer(
+        self, kind: Callable[..., T], option: str, cfg: TiedCrossEntropyConfig
+    ) -> T | None:
         """What measures every so many updates, on the first worker; None where it is off."""
         every = getattr(cfg, option)
         if every < 0:
@@ -183,7 +186,8 @@ class TiedCrossEntropy(FairseqCriterion):
         return self.graphs
 
     def _batches_that_share_an_update(self) -> int:
-        # fairseq sums the loss over workers and --update-freq; the penalty counts once per update
+        # fairseq sums the loss over workers and --update-freq; the penalty counts once per update,
+        # but for an epoch's last, which may have fewer batches and does not say so
         return distributed_utils.get_data_parallel_world_size() * self.batches_per_update
 
     @classmethod
@@ -205,3 +209,11 @@ class TiedCrossEntropy(FairseqCriterion):
     def logging_outputs_can_be_summed() -> bool:
         """True: every figure is a sum, so that workers need no pickles (nor CUDA) to share it."""
         return True
+
+
+def _require_unscaled_loss(cfg: TiedCrossEntropyConfig, option: str) -> None:
+    if cfg.fp16 or cfg.amp:
+        raise UserError(
+            f"{option}: the loss of --fp16 and --amp is scaled before it is differentiated, and so "
+            "are its gradients; use single precision, or common.bf16=true of fairseq-hydra-train"
+        )

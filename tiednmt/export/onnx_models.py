@@ -463,7 +463,7 @@ def _transformer_step(
     rows = _looked_up(graph, decoder, graph.with_axis(tokens, 1))  # N × 1 × dim
     rows = _with_positions(graph, decoder, rows, position)
     hidden = graph.with_axis(graph.with_axis(memory["padding"], 1), 1)
-    stack, after, told = decoder.stack, {}, None
+    stack, after, aligned = decoder.stack, {}, None
     layers: Any = stack.layers
     for i, layer in enumerate(layers):
         attention, size = layer.self_attention, _head_size(layer)
@@ -482,13 +482,13 @@ def _transformer_step(
         rows = _add(graph, layer.source_residual, rows, graph.linear(attention.out, context))
         rows = _fed(graph, layer, rows)
         if i == stack.aligned_layer:
-            told = graph.op(
+            aligned = graph.op(
                 "Slice", weights, *map(graph.constant, ([0], [stack.aligned_heads], [1]))
             )
     if stack.norm is not None:
         rows = graph.norm(stack.norm, rows)
-    assert told is not None
-    mean = graph.without_axis(graph.op("ReduceMean", told, axes=[1], keepdims=0), 1)
+    assert aligned is not None
+    mean = graph.without_axis(graph.op("ReduceMean", aligned, axes=[1], keepdims=0), 1)
     return Stepped(graph.without_axis(rows, 1), after, mean)
 
 

@@ -101,7 +101,7 @@ def attend(
     attention: Tensor,
     context: Tensor,
 ) -> None:
-    """:meth:`tiednmt.modules.attention.Attention.step`, of one query per source, or of K.
+    """:meth:`AdditiveAttentionSteps.step`, of one query per source, or of K.
 
     With K, queries are B × K × size; attention and contexts likewise.
     """
@@ -132,7 +132,7 @@ def attend_back(
     grad_score: Tensor,
     grad_query: Tensor,
 ) -> None:
-    """:meth:`tiednmt.modules.attention.Attention.step_back`, of one query per source."""
+    """:meth:`AdditiveAttentionSteps.step_back`, of one query per source."""
     batch, size = query.shape
     (_, length, _), (_, _, width) = keys.shape, annotations.shape
     tensors = (

@@ -1,7 +1,7 @@
 """Triton kernels for the steps of GRU, LSTM and attention.
 
 They compute what :mod:`tiednmt.modules.gru`, :mod:`tiednmt.modules.lstm` and
-:mod:`tiednmt.modules.attention` say in torch.
+:mod:`tiednmt.modules.additive_attention` say in torch.
 Between its matrix products a step has many operations on small tensors. On a GPU each would be a
 launch, which takes longer than its work. All sums are in float32, or in float64 where the tensors
 are.
@@ -75,7 +75,7 @@ def attend(
     attention: Tensor,
     context: Tensor,
 ) -> None:
-    """:meth:`tiednmt.modules.attention.Attention.step`, of one query per source."""
+    """:meth:`AdditiveAttentionSteps.step`, of one query per source."""
     _require_attention(keys, annotations, score, query, attention, context)
     _require_whole(keys.shape[:2], padding, of=len(query))
     _attend[(len(query),)](
@@ -97,7 +97,7 @@ def attend_back(
     grad_score: Tensor,
     grad_query: Tensor,
 ) -> None:
-    """:meth:`tiednmt.modules.attention.Attention.step_back`, of one query per source."""
+    """:meth:`AdditiveAttentionSteps.step_back`, of one query per source."""
     _require_attention(keys, annotations, score, query, attention, grad_context)
     _require_whole(keys.shape, grad_keys, of=len(query))
     _require_whole((len(keys), keys.size(2)), grad_score, of=len(query))

@@ -90,12 +90,12 @@ def _to_ours(
     same = {key: options[key] for key in defaults if options.get(key) is not None}
     if not any(key.startswith(ADAPTIVE_SOFTMAX) for key in weights):  # a default of fairseq's lstm
         options = {key: v for key, v in options.items() if not key.startswith("adaptive_softmax")}
-    said = translated(options, defaults)
+    renamed = translated(options, defaults)
     is_scaled = stock.scales_lookups and not options.get(UNSCALED)
-    dim = weights[str(stock.names.source)].size(1)
+    dim = weights[stock.names.source].size(1)
     ours = stock.to_ours(weights, math.sqrt(dim) if is_scaled else 1.0)
     tied = {"tying": tie_map_of(ours, OURS).tying, "input_scale": SQRT_DIM if is_scaled else "1"}
-    config = OmegaConf.create({"model": {**defaults, **same, **said, **tied, "_name": name}})
+    config = OmegaConf.create({"model": {**defaults, **same, **renamed, **tied, "_name": name}})
     return _stored_once(ours), plain_options(config.model)
 
 

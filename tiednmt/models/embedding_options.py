@@ -74,7 +74,7 @@ def lookup_scale_of(
     )
 
 
-def with_found_units(cfg: Any, task: FairseqTask) -> Any:
+def with_private_units_path(cfg: Any, task: FairseqTask) -> Any:
     """The options, with the path of the file of units, which may be in the data-bin."""
     name = cfg.private_units
     if not name or Path(name).is_file():

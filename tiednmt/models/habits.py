@@ -157,30 +157,30 @@ def translated(options: Mapping[str, Any], own: Collection[str]) -> dict[str, An
         raise UserError(
             f"{option_name(name)}{value} is not supported by this architecture: {instead}"
         )
-    said = _values(options, own)
+    values = _values(options, own)
     if options.get(UNSCALED):
         if options.get("input_scale") not in (None, "1"):
             raise _contradiction("input_scale", options["input_scale"], UNSCALED)
-        said["input_scale"] = "1"
-    return {**said, **_tying(options)}
+        values["input_scale"] = "1"
+    return {**values, **_tying(options)}
 
 
 def _values(options: Mapping[str, Any], own: Collection[str]) -> dict[str, Any]:
-    said: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     first: dict[str, str] = {}  # what said it
     for name, ours in SAME.items():
         if ours not in own or name in own or _says_nothing(options.get(name)):
             continue
         if not _says_nothing(options.get(ours)):
-            said.setdefault(ours, options[ours])
-        if said.setdefault(ours, options[name]) != options[name]:
-            known = f"{option_name(first.get(ours, ours))} {said[ours]}"
+            values.setdefault(ours, options[ours])
+        if values.setdefault(ours, options[name]) != options[name]:
+            known = f"{option_name(first.get(ours, ours))} {values[ours]}"
             raise UserError(
                 f"{known} and {option_name(name)} {options[name]}: this architecture has one "
                 "value for both; leave one out"
             )
         first.setdefault(ours, name)
-    return said
+    return values
 
 
 def _says_nothing(value: Any) -> bool:

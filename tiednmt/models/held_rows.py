@@ -8,22 +8,18 @@ the rows that train.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tiednmt.errors import UserError
-from tiednmt.models.parameters import OURS
+from tiednmt.models.parameters import OURS, SOURCE_ROWS, TARGET_ROWS
 from tiednmt.modules.lookup import PrivateRows
 from tiednmt.tying import Vocabulary
-
-PER_SOURCE_ENTRY = (OURS.source,)
-PER_TARGET_ENTRY = (OURS.target, OURS.output, OURS.bias, f"{OURS.output_map}left")
 
 
 @dataclass(frozen=True)
@@ -86,7 +82,7 @@ def train_rows_alone(
             )
     if not of_source and not of_target:
         raise UserError(f"--train-rows {option}: none of its units is in the dictionary")
-    names = dict.fromkeys(PER_SOURCE_ENTRY, of_source) | dict.fromkeys(PER_TARGET_ENTRY, of_target)
+    names = dict.fromkeys(SOURCE_ROWS, of_source) | dict.fromkeys(TARGET_ROWS, of_target)
     named = dict(model.named_parameters())
     held: dict[str, Tensor] = {}
     for name, parameter in named.items():
@@ -104,7 +100,7 @@ def train_rows_alone(
     return HeldRows([n for n, p in named.items() if not p.requires_grad], held)
 
 
-def _mask(rows: Tensor) -> Any:
+def _mask(rows: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda grad: grad.index_fill(0, rows.to(grad.device), 0)
 
 

@@ -127,12 +127,10 @@ class LanguageModelDecoder(FairseqIncrementalDecoder):
         return features, {"attn": None, "activation_penalty": penalty}
 
     def _cached(self, incremental_state: IncrementalState) -> State | None:
-        cached = self.get_incremental_state(incremental_state, "network")
-        return None if cached is None else tuple(cached[name] for name in sorted(cached))
+        return (self.get_incremental_state(incremental_state, "network") or {}).get("state")
 
     def _cache(self, incremental_state: IncrementalState, state: State) -> None:
-        parts = {f"part{i}": part for i, part in enumerate(state)}
-        self.set_incremental_state(incremental_state, "network", parts)
+        self.set_incremental_state(incremental_state, "network", {"state": state})
 
     def reorder_incremental_state(
         self, incremental_state: IncrementalState, new_order: Tensor

@@ -20,19 +20,19 @@ from tiednmt.tying import (
 
 @dataclass(frozen=True)
 class ParameterNames:
-    """Names in a state dict; None is what an architecture does not have."""
+    """Names in a state dict; empty is what an architecture does not have."""
 
-    source: str | None  # source input embedding, rows × dim
+    source: str  # source input embedding, rows × dim
     target: str  # target input embedding; of a language model, its only one
-    output: str | None  # output embedding V
-    bias: str | None = None  # of the output, rows
-    projection: str | None = None  # P, dim × dim
-    projection_bias: str | None = None
+    output: str  # output embedding V
+    bias: str = ""  # of the output, rows
+    projection: str = ""  # P, dim × dim
+    projection_bias: str = ""
     # of the ways to tie that put something between a matrix and its uses
-    down: str | None = None  # rank × dim
+    down: str = ""  # rank × dim
     up: tuple[str, ...] = ()  # dim × rank
-    private: str | None = None  # private rows of the source side
-    output_map: str | None = None  # what the names of its parameters begin with
+    private: str = ""  # private rows of the source side
+    output_map: str = ""  # what the names of its parameters begin with
 
 
 OURS = ParameterNames(
@@ -47,6 +47,10 @@ OURS = ParameterNames(
     private="encoder.input_scale.private.weight",
     output_map="decoder.output.map.",
 )
+# of ours, those that have a row per entry of a dictionary; "left" is a factor of the low-rank map
+SOURCE_ROWS = (OURS.source,)
+TARGET_ROWS = (OURS.target, OURS.output, OURS.bias, f"{OURS.output_map}left")
+PRIVATE_UNITS = "encoder.input_scale.private.units_version"  # whose rows the private ones are
 # fairseq's transformer and lstm with their language models; older ones keep V in embed_out
 TRANSFORMER = ParameterNames(
     source="encoder.embed_tokens.weight",
@@ -89,18 +93,13 @@ def with_all_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dict of ours with each matrix under all its names, where it is stored once."""
     named = matrices_of(weights, OURS)
     names = {OURS.target: TARGET_INPUT if TARGET_INPUT in named else INPUT, OURS.output: OUTPUT}
-    return {**weights, **{str(name): named[matrix] for name, matrix in names.items()}}
-
-
-def take(weights: Mapping[str, Tensor], name: str | None) -> Tensor | None:
-    """The matrix of that name, if it is stored."""
-    return None if name is None else weights.get(name)
+    return {**weights, **{name: named[matrix] for name, matrix in names.items()}}
 
 
 def matrices_of(weights: Mapping[str, Tensor], names: ParameterNames) -> dict[str, Tensor]:
     """The matrices of a state dict (rows × dim) by what they are, tied ones more than once."""
     source, target, output = (
-        take(weights, name) for name in (names.source, names.target, names.output)
+        weights.get(name) for name in (names.source, names.target, names.output)
     )
     has_output = not any(name.startswith(ADAPTIVE_SOFTMAX) for name in weights)
     return stored_matrices(source, target, output, has_output)
@@ -110,7 +109,7 @@ def tie_map_of(weights: Mapping[str, Tensor], names: ParameterNames) -> TieMap:
     """The tie map of the model that a state dict holds; matrices that are equal count as tied."""
     groups = equal_matrices(matrices_of(weights, names))
     bias, *projection = (
-        0 if (weight := take(weights, name)) is None else weight.numel()
+        0 if (weight := weights.get(name)) is None else weight.numel()
         for name in (names.bias, names.projection, names.projection_bias)
     )
     embeddings = {name for known in KNOWN for name in astuple(known)[:3]} | {*astuple(names)[:3]}
@@ -125,16 +124,16 @@ def tie_map_of(weights: Mapping[str, Tensor], names: ParameterNames) -> TieMap:
         bias=bias,
         projection=sum(projection),
         output_map=map_of(weights, names),
-        down=take(weights, names.down),
+        down=weights.get(names.down),
         up=[weights[name] for name in names.up if name in weights],
-        private=take(weights, names.private),
+        private=weights.get(names.private),
     )
 
 
 def map_of(weights: Mapping[str, Tensor], names: ParameterNames) -> dict[str, Tensor]:
     """The parameters of the map between a matrix and V, by their names in it."""
     prefix = names.output_map
-    if prefix is None:
+    if not prefix:
         return {}
     named = (
         (name.removeprefix(prefix), w) for name, w in weights.items() if name.startswith(prefix)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from fairseq.data import Dictionary
 from torch import Tensor
@@ -10,7 +9,7 @@ from torch import Tensor
 from tiednmt.kernels.tuning import DECODING_TABLE
 from tiednmt.models.stepping_decoder import SteppingDecoder
 from tiednmt.modules.dropout import Dropout
-from tiednmt.modules.frozen_linear import Frozen
+from tiednmt.modules.frozen_linear import Frozen, frozen_value
 from tiednmt.modules.lookup import LookupScale
 from tiednmt.tying import Embeddings
 
@@ -75,9 +74,9 @@ class RecurrentDecoder(SteppingDecoder):
             self.token_table = Frozen(self._make_table, *self._table_parameters())
 
     def _table_now(self) -> Tensor | None:
-        if self.token_table is None or torch.is_grad_enabled() or self.embedding_dropout.drops:
+        if self.embedding_dropout.drops:
             return None
-        return self.token_table(*self._table_parameters())
+        return frozen_value(self.token_table, *self._table_parameters())
 
     def _table_parameters(self) -> tuple[Tensor, ...]:
         return self.embedding.weight, *self.projecting(), *self.input_scale.parameters()

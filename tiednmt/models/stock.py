@@ -11,14 +11,7 @@ import torch
 from torch import Tensor
 
 from tiednmt.errors import CheckpointError
-from tiednmt.models.parameters import (
-    OURS,
-    ParameterNames,
-    matrices_of,
-    names_of,
-    take,
-    tie_map_of,
-)
+from tiednmt.models.parameters import OURS, ParameterNames, matrices_of, names_of, tie_map_of
 from tiednmt.modules.lookup import CONSTANT, FACTOR
 from tiednmt.tying import OUTPUT, SOURCE_INPUT, TARGET_INPUT
 
@@ -112,7 +105,7 @@ class StockModel:
             raise CheckpointError(
                 "the checkpoint has an adaptive softmax, which this architecture does not have"
             )
-        bias = take(weights, self.names.bias)
+        bias = weights.get(self.names.bias)
         ours = {
             OURS.source: matrices[SOURCE_INPUT],
             OURS.target: matrices[TARGET_INPUT],
@@ -130,7 +123,7 @@ class StockModel:
             )
         constant = torch.tensor(scale, dtype=torch.float64)
         scales = {prefix + CONSTANT: constant for prefix in _SCALES if scale != 1}
-        return {**{str(name): tensor for name, tensor in ours.items()}, **scales}
+        return {**ours, **scales}
 
     def to_stock(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A state dict of ours as one of fairseq's model.
@@ -146,7 +139,7 @@ class StockModel:
                 f"fairseq's {self.architecture} has nothing between a matrix and its uses, as the "
                 f"checkpoint has ({tie.between})"
             )
-        matrices, bias = matrices_of(weights, OURS), weights[str(OURS.bias)]
+        matrices, bias = matrices_of(weights, OURS), weights[OURS.bias]
         # matrices that are equal are not tied for that: training may have started from one
         ties_output = OURS.output not in weights
         is_biased = self.biased and not ties_output
@@ -156,12 +149,12 @@ class StockModel:
                 "not zero; train with --no-output-bias"
             )
         stock = {
-            str(self.names.source): matrices[SOURCE_INPUT],
-            str(self.names.target): matrices[TARGET_INPUT],
-            **({str(self.names.bias): bias} if is_biased else {}),
+            self.names.source: matrices[SOURCE_INPUT],
+            self.names.target: matrices[TARGET_INPUT],
+            **({self.names.bias: bias} if is_biased else {}),
         }
         if self.names_tied_output or not ties_output:
-            stock[str(self.names.output)] = matrices[OUTPUT]
+            stock[self.names.output] = matrices[OUTPUT]
         for rule in self.rules:
             stock.update(rule.to_stock(weights))
         return {**stock, **self.constants}
@@ -172,7 +165,7 @@ class StockModel:
         Raises:
             CheckpointError: by something else.
         """
-        dim = weights[str(OURS.source)].size(1)
+        dim = weights[OURS.source].size(1)
         factors = {
             float(weights.get(prefix + CONSTANT, weights.get(prefix + FACTOR, torch.tensor(1.0))))
             for prefix in _SCALES

@@ -211,7 +211,7 @@ class TiedGRUDecoder(RecurrentDecoder):
         annotations, padding = encoder_out["annotations"][0], encoder_out["padding"][0]
         kept = (~padding).to(annotations.dtype)
         mean = torch.bmm(kept.unsqueeze(1), annotations).squeeze(1) / kept.sum(1, keepdim=True)
-        initial = linear(self.initial, mean, per_sentence=True)
+        initial = linear(self.initial, mean, exact=True)
         return self.cell.read(annotations, padding), torch.tanh(initial)
 
     # --- step by step: tiednmt.search.stepper.Stepper ------------------------------------------

@@ -283,7 +283,7 @@ class TiedLSTMDecoder(RecurrentDecoder):
         """What all steps attend to; states and cells before the first (layers × B × hidden)."""
         memory = GeneralMemory(encoder_out["annotations"][0], encoder_out["padding"][0])
         hidden, cells = (
-            parts if layer is None else linear(layer, parts, per_sentence=True)
+            parts if layer is None else linear(layer, parts, exact=True)
             for layer, parts in (
                 (self.initial_hidden, encoder_out["hidden"][0]),
                 (self.initial_cells, encoder_out["cells"][0]),

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from tiednmt.errors import CheckpointError, UserError
 from tiednmt.models import habits
-from tiednmt.models.embedding_options import with_found_units
+from tiednmt.models.embedding_options import with_private_units_path
 from tiednmt.models.held_rows import HeldRows, is_row_range, train_rows_alone
 from tiednmt.models.model_options import with_all_options
 from tiednmt.models.parameters import OURS, ParameterNames
@@ -43,8 +43,6 @@ from tiednmt.tying import tie_map as tie_map_of
 
 logger = logging.getLogger(__name__)
 
-VECTORS_FAULT = "vectors"
-
 Self = TypeVar("Self", bound="TiedModel")
 
 
@@ -55,8 +53,11 @@ class TiedModel(BaseFairseqModel):
     stock: ClassVar[StockModel | None] = None  # the model of fairseq that it can stand in for
     fits_cuda_graphs: ClassVar[bool] = False  # in tiednmt.modules.packing.padding_stays
     num_updates = 0  # of training, before the batch at hand
+    frozen_as: type[FrozenLinear] | None = None  # what it decodes with; None: the weights
     held_rows: HeldRows | None = None  # that training leaves as they are
-    training_faults: Mapping[str, str] = {}  # why it cannot be trained, by what is at fault
+    # why it cannot be trained: files that its options name are missing
+    missing_vectors: str | None = None
+    missing_rows: str | None = None
 
     # --- building ------------------------------------------------------------------------------
 
@@ -71,7 +72,7 @@ class TiedModel(BaseFairseqModel):
         """Build from the task's dictionaries and log the tie map; fairseq calls this."""
         is_language_model = issubclass(cls, FairseqLanguageModel)
         source = None if is_language_model else task.source_dictionary
-        cfg = with_found_units(with_all_options(cfg, cls), task)
+        cfg = with_private_units_path(with_all_options(cfg, cls), task)
         model = cls.build(cfg, source, task.target_dictionary)
         logger.info("tying: %s\n%s\n%s", cfg.tying, model.tie_map, model.tie_map.signature)
         return model
@@ -115,8 +116,7 @@ class TiedModel(BaseFairseqModel):
         if cfg.no_output_bias:
             nn.init.zeros_(self.output_layer.bias.requires_grad_(False))
         paths = cfg.encoder_embed_path or "", cfg.decoder_embed_path or ""
-        fault = start_from_vectors(self.embeddings, paths, source, target)
-        self.training_faults = {VECTORS_FAULT: fault} if fault else {}
+        self.missing_vectors = start_from_vectors(self.embeddings, paths, source, target)
         self._hold(cfg, source, target)
         guard_checkpoints(self, *((target,) if source is None else (source, target)))
 
@@ -133,25 +133,36 @@ class TiedModel(BaseFairseqModel):
             names = [name for name, p in self.named_parameters() if not p.requires_grad]
             self.held_rows = HeldRows(names, {})
         elif rows and not is_row_range(rows) and not Path(rows).is_file():
-            fault = f"--train-rows {rows}: no such file, and not FROM:TO"
-            self.training_faults = {**self.training_faults, "rows": fault}
+            self.missing_rows = f"--train-rows {rows}: no such file, and not FROM:TO"
         elif rows:
             self.held_rows = train_rows_alone(self, rows, source, target)
 
     @contextmanager
-    def updating(self) -> Iterator[None]:
+    def updating(self, means: Mapping[Tensor, Tensor] | None = None) -> Iterator[None]:
         """What the optimizer does to the model, within which some rows are held.
+
+        Args:
+            means: that the optimizer takes of its iterates, by parameter; rows are held in them,
+                too.
 
         Raises:
             UserError: the model was built without what its training asks for.
         """
-        for fault in self.training_faults.values():
-            raise UserError(fault)
+        if missing := self.missing_vectors or self.missing_rows:
+            raise UserError(missing)
         if self.held_rows is None:
             yield
             return
-        with self.held_rows.kept(dict(self.named_parameters())):
+        named, known = dict(self.named_parameters()), means or {}
+        of_means = {name: known[p] for name, p in named.items() if p in known}
+        with self.held_rows.kept(named), self.held_rows.kept(of_means):
             yield
+
+    def held_in(self, parameter: Tensor) -> Tensor | None:
+        """The rows of one that training leaves as they are; None where it trains as a whole."""
+        rows = {} if self.held_rows is None else self.held_rows.rows
+        names = (name for name, own in self.named_parameters() if own is parameter)
+        return rows.get(next(names, ""))
 
     # --- what tools need of a model ------------------------------------------------------------
 
@@ -207,6 +218,7 @@ class TiedModel(BaseFairseqModel):
         Args:
             kind: what the copies are, such as packed or int8; None uses the weights again.
         """
+        self.frozen_as = kind
         tune_process()  # before the first product, which packs a weight
         for module in self.modules():
             if type(module) is nn.Linear:
@@ -289,8 +301,7 @@ class TiedModel(BaseFairseqModel):
         Raises:
             CheckpointError: the state is that of another model, or of other dictionaries.
         """
-        faults = self.training_faults.items()  # the state holds what the vectors would start
-        self.training_faults = {name: fault for name, fault in faults if name != VECTORS_FAULT}
+        self.missing_vectors = None  # the state holds what they would start
         try:
             return super().load_state_dict(*args, **kwargs)
         except UserError:

@@ -49,13 +49,35 @@ from tiednmt.tying import Embeddings
 
 
 @dataclass
-class TransformerEncoderConfig(TiedModelConfig):
-    """Options of the encoder and of all layers, with the names and defaults of fairseq's own."""
+class TransformerLayersConfig(TiedModelConfig):
+    """Options of all layers, with the names and defaults of fairseq's own."""
 
     input_scale: str = input_scale_field(SQRT_DIM)  # as in fairseq
     embed_dim: int = field(
         default=512, metadata={"help": "size of the embeddings and of all layers"}
     )
+    activation_fn: ChoiceEnum(list(ACTIVATIONS)) = field(  # type: ignore[valid-type]
+        default="relu", metadata={"help": "activation of the feed-forward networks"}
+    )
+    dropout: float = field(default=0.1, metadata={"help": "dropout on the output of each sublayer"})
+    attention_dropout: float = field(default=0.0, metadata={"help": "dropout on attention weights"})
+    activation_dropout: float = field(
+        default=0.0,
+        metadata={"help": "dropout after the activation", "argparse_alias": "--relu-dropout"},
+    )
+    layernorm_embedding: bool = field(
+        default=False, metadata={"help": "apply layer norm to what the first layer reads"}
+    )
+    checkpoint_activations: bool = field(
+        default=False,
+        metadata={"help": "recompute activations in the backward pass to save memory"},
+    )
+
+
+@dataclass
+class TransformerEncoderConfig(TransformerLayersConfig):
+    """Options of the encoder and of all layers."""
+
     encoder_layers: int = field(default=6, metadata={"help": "number of encoder layers"})
     encoder_attention_heads: int = field(
         default=8, metadata={"help": "number of attention heads of the encoder"}
@@ -72,24 +94,8 @@ class TransformerEncoderConfig(TiedModelConfig):
     encoder_layerdrop: float = field(
         default=0.0, metadata={"help": "probability of skipping an encoder layer in training"}
     )
-    activation_fn: ChoiceEnum(list(ACTIVATIONS)) = field(  # type: ignore[valid-type]
-        default="relu", metadata={"help": "activation of the feed-forward networks"}
-    )
-    dropout: float = field(default=0.1, metadata={"help": "dropout on the output of each sublayer"})
-    attention_dropout: float = field(default=0.0, metadata={"help": "dropout on attention weights"})
-    activation_dropout: float = field(
-        default=0.0,
-        metadata={"help": "dropout after the activation", "argparse_alias": "--relu-dropout"},
-    )
     no_token_positional_embeddings: bool = field(
         default=False, metadata={"help": "use no positional embeddings"}
-    )
-    layernorm_embedding: bool = field(
-        default=False, metadata={"help": "apply layer norm to the sum of embedding and position"}
-    )
-    checkpoint_activations: bool = field(
-        default=False,
-        metadata={"help": "recompute activations in the backward pass to save memory"},
     )
     max_source_positions: int = field(
         default=1024, metadata={"help": "longest source sentence, in subword units"}
@@ -201,7 +207,7 @@ class TiedTransformerEncoder(TiedEncoder):
         )
         self.stack = EncoderStack(
             cfg.encoder_layers,
-            _layer_options(cfg, "encoder", owner),
+            layer_options(cfg, "encoder", owner),
             cfg.encoder_layerdrop,
             cfg.checkpoint_activations,
         )
@@ -255,7 +261,7 @@ class TiedTransformerDecoder(SteppingDecoder):
         )
         self.stack = DecoderStack(
             cfg.decoder_layers,
-            _layer_options(cfg, "decoder", owner),
+            layer_options(cfg, "decoder", owner),
             cfg.decoder_layerdrop,
             cfg.checkpoint_activations,
             -1 if cfg.alignment_layer is None else cfg.alignment_layer,
@@ -339,7 +345,8 @@ def _input_layer(
     return InputLayer(positions, norm, cfg.dropout, owner)
 
 
-def _layer_options(cfg: TransformerEncoderConfig, side: str, owner: str) -> LayerOptions:
+def layer_options(cfg: TransformerLayersConfig, side: str, owner: str) -> LayerOptions:
+    """Of the layers of ``encoder`` or ``decoder``, a part of the model that ``owner`` names."""
     return LayerOptions(
         dim=cfg.embed_dim,
         heads=getattr(cfg, f"{side}_attention_heads"),
@@ -370,7 +377,7 @@ def _check_layers(cfg: TransformerEncoderConfig, side: str) -> None:
     check_heads(cfg, side)
 
 
-def check_heads(cfg: TiedModelConfig, side: str) -> None:
+def check_heads(cfg: TransformerLayersConfig, side: str) -> None:
     """Refuse attention heads of ``encoder`` or ``decoder`` that the size cannot be shared among.
 
     Raises:

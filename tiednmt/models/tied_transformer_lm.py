@@ -5,30 +5,24 @@ from argparse import Namespace
 from dataclasses import dataclass, field
 
 from fairseq.data import Dictionary
-from fairseq.dataclass import ChoiceEnum
 from fairseq.models import register_model, register_model_architecture
 from torch import Tensor
 
 from tiednmt.errors import UserError
 from tiednmt.models.embedding_options import embeddings_of, lookup_scale_of
 from tiednmt.models.language_model import LanguageModel, LanguageModelDecoder, Window
-from tiednmt.models.model_options import TiedModelConfig, check_ranges, input_scale_field, preset
-from tiednmt.models.tied_transformer import check_heads
+from tiednmt.models.model_options import check_ranges, preset
+from tiednmt.models.tied_transformer import TransformerLayersConfig, check_heads, layer_options
 from tiednmt.modules import State
-from tiednmt.modules.lookup import SQRT_DIM
 from tiednmt.modules.packing import Packing
-from tiednmt.modules.transformer import ACTIVATIONS, InputLayer, LayerOptions, WindowStack
+from tiednmt.modules.transformer import InputLayer, WindowStack
 from tiednmt.tying import Embeddings
 
 
 @dataclass
-class TiedTransformerLanguageModelConfig(TiedModelConfig):
+class TiedTransformerLanguageModelConfig(TransformerLayersConfig):
     """Options of ``--arch tied_transformer_lm``, with the names and defaults of fairseq's own."""
 
-    input_scale: str = input_scale_field(SQRT_DIM)  # as in fairseq
-    embed_dim: int = field(
-        default=512, metadata={"help": "size of the embeddings and of all layers"}
-    )
     decoder_layers: int = field(default=6, metadata={"help": "number of layers"})
     decoder_attention_heads: int = field(default=8, metadata={"help": "number of attention heads"})
     decoder_ffn_embed_dim: int = field(
@@ -43,22 +37,6 @@ class TiedTransformerLanguageModelConfig(TiedModelConfig):
             "help": "how many preceding tokens a token attends to, including earlier windows, "
             "whose keys and values are carried along (0: its own window only)"
         },
-    )
-    activation_fn: ChoiceEnum(list(ACTIVATIONS)) = field(  # type: ignore[valid-type]
-        default="relu", metadata={"help": "activation of the feed-forward networks"}
-    )
-    dropout: float = field(default=0.1, metadata={"help": "dropout on the output of each sublayer"})
-    attention_dropout: float = field(default=0.0, metadata={"help": "dropout on attention weights"})
-    activation_dropout: float = field(
-        default=0.0,
-        metadata={"help": "dropout after the activation", "argparse_alias": "--relu-dropout"},
-    )
-    layernorm_embedding: bool = field(
-        default=False, metadata={"help": "apply layer norm to the embeddings"}
-    )
-    checkpoint_activations: bool = field(
-        default=False,
-        metadata={"help": "recompute activations in the backward pass to save memory"},
     )
 
 
@@ -93,19 +71,11 @@ class TransformerLanguageModelDecoder(LanguageModelDecoder):
         owner = type(self).__name__
         norm = cfg.embed_dim if cfg.layernorm_embedding else None
         self.inputs = InputLayer(None, norm, cfg.dropout, owner)
-        options = LayerOptions(
-            dim=cfg.embed_dim,
-            heads=cfg.decoder_attention_heads,
-            ffn_dim=cfg.decoder_ffn_embed_dim,
-            activation=str(cfg.activation_fn),
-            pre_norm=cfg.decoder_normalize_before,
-            dropout=cfg.dropout,
-            attention_dropout=cfg.attention_dropout,
-            activation_dropout=cfg.activation_dropout,
-            owner=owner,
-        )
         self.stack = WindowStack(
-            cfg.decoder_layers, options, cfg.attention_span, cfg.checkpoint_activations
+            cfg.decoder_layers,
+            layer_options(cfg, "decoder", owner),
+            cfg.attention_span,
+            cfg.checkpoint_activations,
         )
 
     def run(self, tokens: Tensor, state: State | None) -> Window:

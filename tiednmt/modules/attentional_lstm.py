@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from tiednmt.modules.attention import times
+from tiednmt.modules.additive_attention import times
 from tiednmt.modules.dropout import Dropping, dropout
-from tiednmt.modules.frozen_linear import Frozen, FrozenLinear
+from tiednmt.modules.frozen_linear import Frozen, FrozenLinear, frozen_value
 from tiednmt.modules.general_attention import GeneralAttention, GeneralMemory, GeneralStepMemory
 from tiednmt.modules.linear import (
     Matmul,
@@ -351,10 +351,9 @@ class AttentionalLSTM(Dropping):
     def _gates(self, layer: int, read: Tensor) -> Tensor:
         """A layer's gates without :meth:`from_token`, of what it reads beside its state."""
         parameters = self.rnn.parameters_of(layer)
-        if self.frozen is not None and not torch.is_grad_enabled():
-            frozen = self.frozen[layer](*parameters)
-            if frozen is not None:
-                return frozen(read)
+        frozen = frozen_value(self.frozen[layer] if self.frozen else None, *parameters)
+        if frozen is not None:
+            return frozen(read)
         return multiply(read, *_joined(self._skipped(layer), *parameters), matmul_of(self, read))
 
     def _drop(self, tensor: Tensor) -> Tensor:

@@ -28,8 +28,8 @@ from torch.autograd.function import once_differentiable
 
 from tiednmt.kernels import decoding_kernels_for
 from tiednmt.kernels.tuning import DECODING_ENERGIES
-from tiednmt.modules.attention import Attention, energy_, times
-from tiednmt.modules.frozen_linear import Frozen, FrozenLinear
+from tiednmt.modules.additive_attention import AdditiveAttentionSteps, energy_, times
+from tiednmt.modules.frozen_linear import Frozen, FrozenLinear, frozen_value
 from tiednmt.modules.gru import GRUSteps, initialise_gru, transition
 from tiednmt.modules.linear import (
     Matmul,
@@ -121,7 +121,7 @@ class _ConditionalGRUSteps(torch.autograd.Function):
         one, two = GRUSteps(torch.empty_like(inputs)), GRUSteps(gates_2)
         contexts = inputs.new_empty(tokens, annotations.size(2))
         attention = inputs.new_empty(tokens, length)
-        over = Attention(keys, annotations, w.score)
+        over = AdditiveAttentionSteps(keys, annotations, w.score)
         from_context = inputs.new_empty(len(keys), w.context.size(0))
         state = initial
         to_gates_1, to_middle, to_gates_2 = map(
@@ -160,7 +160,7 @@ class _ConditionalGRUSteps(torch.autograd.Function):
         grad_from_middles = one.gates.new_empty(len(states), w.query_hidden_2.size(0))
         grad_queries, grad_gates_2 = grad_from_middles.tensor_split((keys.size(2),), 1)
         grad_context = torch.empty_like(contexts)
-        over = Attention(keys, annotations, w.score)
+        over = AdditiveAttentionSteps(keys, annotations, w.score)
         over.start_back()
         grad_initial = torch.zeros_like(initial)
         for rows, size in reversed(steps(sizes)):
@@ -243,9 +243,7 @@ class ConditionalGRU(nn.Module):
 
     def read(self, annotations: Tensor, padding: Tensor) -> AdditiveMemory:
         """What the steps attend to; needed once per sentence."""
-        return AdditiveMemory(
-            annotations, linear(self.key, annotations, per_sentence=True), padding
-        )
+        return AdditiveMemory(annotations, linear(self.key, annotations, exact=True), padding)
 
     def forward(
         self, embedded: Tensor, sizes: Sequence[int], memory: AdditiveMemory, state: Tensor
@@ -381,19 +379,15 @@ class ConditionalGRU(nn.Module):
         from_context, read = context.tensor_split((from_middle.size(2),), 2)
         return ConditionalGRUOutput(transition(from_context, from_middle, middle), read, attention)
 
-    @property
-    def _frozen_now(self) -> _FrozenLayers | None:
-        return None if torch.is_grad_enabled() else self.frozen
-
     def _from_state(self, state: Tensor) -> Tensor:
-        one, layers = self.transition_1, self._frozen_now
-        frozen = layers and layers.hidden_1(one.weight_hh, one.bias_hh)
+        one, layers = self.transition_1, self.frozen
+        frozen = frozen_value(layers and layers.hidden_1, one.weight_hh, one.bias_hh)
         return frozen(state) if frozen else F.linear(state, one.weight_hh, one.bias_hh)
 
     def _from_middle(self, middle: Tensor) -> tuple[Tensor, Tensor]:
         """The query, and what GRU_2 takes of its state."""
-        two, layers = self.transition_2, self._frozen_now
-        frozen = layers and layers.query_hidden_2(*self._frozen_parameters())
+        two, layers = self.transition_2, self.frozen
+        frozen = frozen_value(layers and layers.query_hidden_2, *self._frozen_parameters())
         if not frozen:
             return self.query(middle), F.linear(middle, two.weight_hh, two.bias_hh)
         query, from_middle = frozen(middle).tensor_split((self.score.numel(),), 2)
@@ -406,8 +400,7 @@ class ConditionalGRU(nn.Module):
             keys, values = memory.keys.contiguous(), memory.values.contiguous()
             attention = query.new_empty(*query.shape[:2], keys.size(1))
             context = query.new_empty(*query.shape[:2], values.size(2))
-            given = (keys, values, self.score, query, memory.padding)
-            kernels.attend(*given, attention, context)
+            kernels.attend(keys, values, self.score, query, memory.padding, attention, context)
             return attention, context
         scores = self._scores(memory.keys, query)
         attention = scores.masked_fill_(memory.padding.unsqueeze(1), -math.inf).softmax(2)

@@ -29,8 +29,11 @@ class Snapshot:
         self._seen = [None if t is None else (weakref.ref(t), *_state(t)) for t in tensors]
 
     def holds(self, tensors: Iterable[Tensor | None]) -> bool:
-        """Whether these are still the tensors, unchanged."""
-        for seen, tensor in zip(self._seen, tensors, strict=True):
+        """Whether these are still the tensors, unchanged, and no more."""
+        now = list(tensors)
+        if len(now) != len(self._seen):
+            return False
+        for seen, tensor in zip(self._seen, now, strict=True):
             if seen is None or tensor is None:
                 if (seen is None) != (tensor is None):
                     return False
@@ -72,6 +75,11 @@ class Frozen(Generic[T]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.make,)
+
+
+def frozen_value(frozen: Frozen[T] | None, *parameters: Tensor | None) -> T | None:
+    """What is computed of these parameters; None where nothing is, or a gradient is recorded."""
+    return None if frozen is None or torch.is_grad_enabled() else frozen(*parameters)
 
 
 class PackedLinear:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tiednmt.modules.frozen_linear import Frozen, FrozenLinear
+from tiednmt.modules.frozen_linear import Frozen, FrozenLinear, frozen_value
 from tiednmt.modules.linear import is_plain, linear, matmul_of, multiply
 from tiednmt.modules.lstm import initialise_lstm
 from tiednmt.modules.packing import pad_steps, unpad_steps
@@ -108,10 +108,9 @@ class GeneralAttention(nn.Module):
 
     def _from_states(self, states: Tensor) -> Tensor:
         """What o takes of the states."""
-        if self.frozen is not None and not torch.is_grad_enabled():
-            frozen = self.frozen(self.mix.weight)
-            if frozen is not None:
-                return frozen(states)
+        frozen = frozen_value(self.frozen, self.mix.weight)
+        if frozen is not None:
+            return frozen(states)
         return multiply(states, self.state_weight, None, matmul_of(self, states))
 
     def freeze(self, kind: type[FrozenLinear] | None) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from tiednmt.kernels import cpu_kernels_for
-from tiednmt.modules.frozen_linear import Frozen, FrozenLinear
+from tiednmt.modules.frozen_linear import Frozen, FrozenLinear, frozen_value
 
 PRECISIONS = ("highest", "high", "medium")  # torch's names
 
@@ -58,7 +58,7 @@ def has_bfloat16_products() -> bool:
     return bool(instructions() and torch.backends.mkldnn.is_available())
 
 
-def linear(layer: nn.Module, inputs: Tensor, per_sentence: bool = False) -> Tensor:
+def linear(layer: nn.Module, inputs: Tensor, exact: bool = False) -> Tensor:
     """``layer(inputs)`` for a linear layer, in the layer's precision or by its frozen copy.
 
     A layer that is not exactly ``torch.nn.Linear`` (quantised, wrapped by an adapter, hooked) is
@@ -67,12 +67,13 @@ def linear(layer: nn.Module, inputs: Tensor, per_sentence: bool = False) -> Tens
     Args:
         layer: in → out.
         inputs: … × in.
-        per_sentence: it runs once per sentence, where no copy pays: use the weight itself.
+        exact: use the weight itself and no copy, which may be rounded and only pays where it is
+            used often.
     """
     if not is_plain(layer):
         called: Tensor = layer(inputs)
         return called
-    frozen = None if per_sentence else frozen_copy(layer)
+    frozen = None if exact else frozen_copy(layer)
     if frozen is not None:
         return frozen(inputs)
     return multiply(inputs, layer.weight, layer.bias, matmul_of(layer, inputs))
@@ -96,9 +97,7 @@ def freeze(layer: nn.Linear, kind: type[FrozenLinear] | None) -> None:
 def frozen_copy(layer: nn.Linear) -> FrozenLinear | None:
     """The copy that currently replaces ``layer.weight`` and ``layer.bias``, if any."""
     frozen: Frozen[FrozenLinear | None] | None = getattr(layer, "frozen", None)
-    if frozen is None or torch.is_grad_enabled():
-        return None
-    return frozen(layer.weight, layer.bias)
+    return frozen_value(frozen, layer.weight, layer.bias)
 
 
 # --- products ----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tiednmt.modules.cross_entropy import SequenceLoss, linear_cross_entropy
-from tiednmt.modules.frozen_linear import Frozen, FrozenLinear
+from tiednmt.modules.frozen_linear import Frozen, FrozenLinear, frozen_value
 from tiednmt.modules.linear import linear, matmul_of
 from tiednmt.modules.output_maps import OutputMapOptions
 
@@ -56,9 +56,7 @@ class OutputLayer(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Unnormalised scores, … × vocabulary, for features of shape … × dim."""
         features = self._mapped(features)
-        frozen = None
-        if self.frozen is not None and not torch.is_grad_enabled() and not self._drops:
-            frozen = self.frozen(*self._weights())
+        frozen = None if self._drops else frozen_value(self.frozen, *self._weights())
         if frozen is not None:
             return frozen(features)
         return F.linear(features, self.rows(), self.bias)

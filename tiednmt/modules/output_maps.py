@@ -59,7 +59,7 @@ class JointMap(OutputMap):
 
     def rows(self, matrix: Tensor) -> Tensor:
         """See :class:`OutputMap`."""
-        return torch.tanh(_exactly(self.of_rows, matrix))
+        return torch.tanh(linear(self.of_rows, matrix, exact=True))
 
     def features(self, features: Tensor) -> Tensor:
         """See :class:`OutputMap`."""
@@ -98,7 +98,7 @@ class ResidualMap(OutputMap):
         """See :class:`OutputMap`."""
         mapped = matrix
         for layer in self.layers:
-            mapped = torch.tanh(_exactly(layer, self.dropout(mapped))) + matrix
+            mapped = torch.tanh(linear(layer, self.dropout(mapped), exact=True)) + matrix
         return mapped
 
 
@@ -121,12 +121,7 @@ class LowRankMap(OutputMap):
 
     def rows(self, matrix: Tensor) -> Tensor:
         """See :class:`OutputMap`."""
-        return matrix + _exactly(self.right, self.left)
-
-
-def _exactly(layer: nn.Module, rows: Tensor) -> Tensor:
-    """A layer on all rows, never by a copy that is rounded: what becomes of them is, if asked."""
-    return linear(layer, rows, per_sentence=True)
+        return matrix + linear(self.right, self.left, exact=True)
 
 
 @dataclass(frozen=True)

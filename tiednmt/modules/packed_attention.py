@@ -48,11 +48,13 @@ def attend_packed(
     read, of_read = source or (None, packing)
     rate = dropout.rate if dropout is not None and dropout.drops else 0.0
     how = (packing.starts, of_read.starts, heads, causal, rate)
-    context: Tensor = _Attention.apply(rows, read, *how)
+    context: Tensor = _PackedAttention.apply(rows, read, *how)
     return context
 
 
-class _Attention(torch.autograd.Function):
+class _PackedAttention(torch.autograd.Function):
+    """What :func:`attend_packed` computes, whose backward pass draws the dropout again."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -79,9 +81,13 @@ class _Attention(torch.autograd.Function):
         kernels: Any = cpu_kernels_for(rows)
         grad_rows = torch.empty_like(rows)
         grad_read = None if read is None else torch.empty_like(read)
-        grads = _parts(grad_rows, grad_read)
-        given = (*_parts(rows, read), *starts, grad.contiguous(), *grads)
-        kernels.attend_rows_back(*given, *ctx.how)
+        kernels.attend_rows_back(
+            *_parts(rows, read),
+            *starts,
+            grad.contiguous(),
+            *_parts(grad_rows, grad_read),
+            *ctx.how,
+        )
         return grad_rows, grad_read, None, None, None, None, None
 
 

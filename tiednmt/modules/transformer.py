@@ -94,8 +94,6 @@ class WindowStack(nn.Module):
         checkpointing: see :class:`EncoderStack`.
     """
 
-    layerdrop = 0.0
-
     def __init__(
         self, layers: int, options: LayerOptions, span: int = 0, checkpointing: bool = False
     ) -> None:
@@ -167,7 +165,7 @@ class DecoderStack(nn.Module):
         options: of each.
         layerdrop: see :class:`EncoderStack`.
         checkpointing: see :class:`EncoderStack`.
-        aligned_layer: the layer whose attention to the source is told; −1 is the last.
+        aligned_layer: the layer whose attention to the source is returned; −1 is the last.
         aligned_heads: how many of its heads are averaged, from the first on; 0 is all.
     """
 
@@ -202,9 +200,8 @@ class DecoderStack(nn.Module):
         attention = None
         for i, layer in _kept_layers(self):
             heads = self.aligned_heads if align and i == self.aligned_layer else 0
-            given = (rows, packing, source.read[i], source.packing, heads)
-            rows, told = _run(self, layer, *given)
-            attention = attention if told is None else told
+            rows, weights = _run(self, layer, rows, packing, source.read[i], source.packing, heads)
+            attention = attention if weights is None else weights
         return rows if self.norm is None else self.norm(rows), attention
 
     def spread(self, source: SourceRows) -> Source:
@@ -235,11 +232,12 @@ class DecoderStack(nn.Module):
             update, now = layer.self_attention.step(before, past.kept[i], first, visible)
             rows = layer.self_residual.add(rows, update)
             before = layer.source_residual.read(rows)
-            given = (before, source.read[i], source.mask, heads)
-            update, told = layer.source_attention.step(*given)
+            update, weights = layer.source_attention.step(
+                before, source.read[i], source.mask, aligned_heads=heads
+            )
             rows = layer.feed(layer.source_residual.add(rows, update))
             kept.append(now)
-            attention = attention if told is None else told
+            attention = attention if weights is None else weights
         rows = rows if self.norm is None else self.norm(rows)
         return rows, Past(slots, tuple(kept)), attention
 
@@ -348,8 +346,10 @@ class DecoderLayer(EncoderLayer):
         """The rows (N × dim) of the tokens of ``packing``; see :class:`SourceAttention`."""
         update = self.self_attention(self.self_residual.read(rows), packing, causal=True)
         rows = self.self_residual.add(rows, update)
-        given = (self.source_residual.read(rows), packing, source, source_packing, aligned_heads)
-        update, attention = self.source_attention(*given)
+        before = self.source_residual.read(rows)
+        update, attention = self.source_attention(
+            before, packing, source, source_packing, aligned_heads
+        )
         return self.feed(self.source_residual.add(rows, update)), attention
 
 
@@ -464,8 +464,8 @@ class SourceAttention(nn.Module):
             context = attend_packed(query, packing, self.heads, read, dropout=self.dropout)
             return linear(self.out, context), None
         spread = self.spread(source, source_packing)
-        given = (packing.padded(rows), spread, source_packing.mask, aligned_heads)
-        update, attention = self.step(*given)
+        padded = packing.padded(rows)
+        update, attention = self.step(padded, spread, source_packing.mask, aligned_heads)
         return packing.rows(update), attention
 
     def step(

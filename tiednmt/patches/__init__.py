@@ -26,6 +26,7 @@ from tiednmt.patches.foreign_code import (
 from tiednmt.patches.interactive import cut_long_lines
 from tiednmt.patches.optimizers import (
     hold_rows_in_training,
+    leave_scales_in_averages,
     refuse_moments_of_other_parameters,
     show_averages_beside_training,
     update_in_few_launches,
@@ -36,7 +37,7 @@ from tiednmt.patches.processes import (
     stop_loading_at_exit,
 )
 from tiednmt.patches.refusals import refuse_texts_for_numbers, refuse_what_cannot_work
-from tiednmt.patches.training_end import end_where_told
+from tiednmt.patches.training_end import stop_finished_runs
 
 PATCHES = (
     keep_the_check_of_pickles,  # a variable of the environment would let checkpoints run code
@@ -53,10 +54,11 @@ PATCHES = (
     read_what_is_not_cached,  # cached text is asked for before it is cached
     provide_old_number,  # numpy.compat.long is gone
     hold_rows_in_training,  # optimizers and averages move rows that are not trained
+    leave_scales_in_averages,  # averages in single precision round what does not change
     refuse_moments_of_other_parameters,  # those of another choice of rows fail in the first update
     show_averages_beside_training,  # validation sees the weights that are trained alone
     update_in_few_launches,  # Adam goes over parameters one by one
-    end_where_told,  # a finished run that is started again trains one update more
+    stop_finished_runs,  # a finished run that is started again trains one update more
     stop_loading_at_exit,  # a thread is left at work, and Python aborts
     end_process_groups,  # threads of gloo are left at work
     share_gradients_on_cpus,  # pytorch_ddp, the default, passes on a GPU id even with --cpu

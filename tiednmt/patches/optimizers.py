@@ -16,6 +16,7 @@ from fairseq.trainer import Trainer
 from torch import Tensor
 
 from tiednmt.errors import UserError
+from tiednmt.modules.lookup import CONSTANT
 from tiednmt.optim import few_launches
 from tiednmt.optim.averaged_sgd import AveragedSGD
 from tiednmt.patches.patch import patch
@@ -32,9 +33,8 @@ def hold_rows_in_training() -> None:
     def hold_in_step(
         step: Callable[..., None], self: FairseqTask, optimizer: Any, model: Any, update_num: int
     ) -> None:
-        held = getattr(model, "held_rows", None)
-        means = nullcontext() if held is None else held.kept(_means(optimizer, model))
-        with getattr(model, "updating", nullcontext)(), means:
+        updating = getattr(model, "updating", None)
+        with nullcontext() if updating is None else updating(_means(optimizer)):
             step(self, optimizer, model, update_num)
 
     def hold_in_average(
@@ -51,11 +51,27 @@ def hold_rows_in_training() -> None:
     patch(EMA, "_step_internal", hold_in_average)
 
 
-def _means(optimizer: Any, model: Any) -> dict[str, Tensor]:
-    """The means of ``--optimizer tied_averaged_sgd``, by name of the parameter."""
+def _means(optimizer: Any) -> dict[Tensor, Tensor]:
+    """The means of ``--optimizer tied_averaged_sgd``, by parameter."""
     state = optimizer.optimizer.state if isinstance(optimizer.optimizer, AveragedSGD) else {}
-    named = model.named_parameters()
-    return {name: state[p]["other"] for name, p in named if "other" in state.get(p, ())}
+    return {parameter: of["other"] for parameter, of in state.items() if "other" in of}
+
+
+def leave_scales_in_averages() -> None:
+    """Let ``--ema-fp32`` take the scale of lookups as it is, where it is not learned.
+
+    It stands in the state dict, all of which is averaged; single precision would round it in each
+    update, and it would drift.
+    """
+
+    def leave_scales(
+        initialise: Callable[..., None], self: EMA, model: Any, *args: Any, **more: Any
+    ) -> None:
+        initialise(self, model, *args, **more)
+        scales = (name for name in model.state_dict() if name.endswith(f"input_scale.{CONSTANT}"))
+        self.skip_keys = {*self.skip_keys, *scales}
+
+    patch(EMA, "__init__", leave_scales)
 
 
 def refuse_moments_of_other_parameters() -> None:

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 PROGRESS = "tiednmt"  # our entry in a checkpoint's extra_state
 
 
-def end_where_told() -> None:
+def stop_finished_runs() -> None:
     """Let a run that has come to its end train nothing when it is started again.
 
     fairseq checks whether to stop only after an update. A run that is started again after its end,

@@ -31,7 +31,7 @@ class TiedSequenceGenerator(SequenceGenerator):
         super().__init__(*args, **kwargs)
         tune_process()
         self._workers: Workers | None = None
-        self._forked_with: Snapshot | None = None
+        self._forked_with: tuple[Snapshot, Any] | None = None  # weights, and what copies they have
 
     def _generate(
         self,
@@ -113,12 +113,13 @@ class TiedSequenceGenerator(SequenceGenerator):
 
     def _current_workers(self) -> Workers:
         """Processes that hold the weights as they are now."""
-        parameters = list(self.model.single_model.parameters())
+        model = self.model.single_model
         if self._workers is not None and self._forked_with is not None:
-            if self._forked_with.holds(parameters):
+            weights, copies = self._forked_with
+            if weights.holds(model.parameters()) and copies is model.frozen_as:
                 return self._workers
             self.close()
-        self._forked_with = Snapshot(parameters)
+        self._forked_with = Snapshot(model.parameters()), model.frozen_as
         self._workers = Workers(self._search_arrays, torch.get_num_threads())
         return self._workers
 

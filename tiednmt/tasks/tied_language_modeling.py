@@ -43,6 +43,7 @@ class TiedLanguageModelingConfig(LanguageModelingConfig):
         },
     )
     seed: int = II("common.seed")
+    train_subset: str = II("dataset.train_subset")
 
 
 @register_task("tied_language_modeling", dataclass=TiedLanguageModelingConfig)
@@ -155,7 +156,7 @@ class TiedLanguageModelingTask(LanguageModelingTask):
                 f"--max-tokens {max_tokens}: less than a window of {window} tokens; give the "
                 "number of streams as --batch-size"
             )
-        if dataset is not self.datasets.get("train"):
+        if dataset is not self.datasets.get(self.args.train_subset):
             window = min(window, max(1, len(dataset) // (streams * num_shards)))
         windows = StreamWindows(dataset, streams, num_shards, window, self.dictionary.eos())
         return StreamIterator(windows, self.training_state, buffer_size=data_buffer_size, **common)

@@ -80,8 +80,8 @@ class Comet:
         if not sentences:
             return
         data = [dict(zip(("src", "mt", "ref"), one, strict=True)) for one in sentences]
-        said = self._model.predict(data, batch_size=BATCH, gpus=self._gpus)
-        self._scores.update(zip(sentences, map(float, said.scores), strict=True))
+        prediction = self._model.predict(data, batch_size=BATCH, gpus=self._gpus)
+        self._scores.update(zip(sentences, map(float, prediction.scores), strict=True))
 
     def load(self) -> None:
         """Load the model now.

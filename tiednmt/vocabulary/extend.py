@@ -12,8 +12,9 @@ from torch import Tensor
 
 from tiednmt.errors import UserError
 from tiednmt.models.parameters import OURS
+from tiednmt.models.parameters import SOURCE_ROWS as OF_SOURCE
 from tiednmt.vocabulary.choices import BOTH, PARTS, RANDOM, SOURCE, TARGET, UNKNOWN, VECTORS
-from tiednmt.vocabulary.model import OF_SOURCE, ModelState, dictionary_of
+from tiednmt.vocabulary.model import ModelState, dictionary_of
 from tiednmt.vocabulary.rows import Rows
 
 logger = logging.getLogger(__name__)

@@ -15,6 +15,9 @@ from torch import Tensor
 from tiednmt.errors import UserError
 from tiednmt.frequency import is_padding_entry
 from tiednmt.models.parameters import NOT_PARAMETERS, OURS
+from tiednmt.models.parameters import PRIVATE_UNITS as UNITS
+from tiednmt.models.parameters import SOURCE_ROWS as OF_SOURCE
+from tiednmt.models.parameters import TARGET_ROWS as OF_TARGET
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.tying import DIGEST, vocabulary_digest
 from tiednmt.vocabulary.moments import Moments
@@ -22,11 +25,6 @@ from tiednmt.vocabulary.rows import Rows, with_starts
 
 Weights = dict[str, Tensor]
 Starts = Mapping[str, Mapping[int, Tensor]]  # by matrix, rows that are not means of old rows
-
-LEFT = f"{OURS.output_map}left"  # factor of the low-rank map that has a row per entry
-UNITS = "encoder.input_scale.private.units_version"
-OF_SOURCE = (str(OURS.source),)
-OF_TARGET = (OURS.target, str(OURS.output), str(OURS.bias), LEFT)
 
 
 @dataclass(frozen=True)

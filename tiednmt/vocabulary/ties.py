@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tiednmt.errors import UserError
 from tiednmt.models.parameters import OURS, matrices_of
+from tiednmt.models.parameters import PRIVATE_UNITS as UNITS
 from tiednmt.modes import DECODER, INPUTS, NONE, THREE_WAY
 from tiednmt.tying import (
     INPUT,
@@ -22,7 +23,7 @@ from tiednmt.tying import (
     require_one_size,
 )
 from tiednmt.vocabulary.choices import FROM_OUTPUT, MEAN
-from tiednmt.vocabulary.model import UNITS, ModelState, Weights, dictionary_of, units_of
+from tiednmt.vocabulary.model import ModelState, Weights, dictionary_of, units_of
 from tiednmt.vocabulary.rows import Rows, weighted_mean
 
 PADDING_FACTOR = 8  # fairseq-preprocess rounds dictionaries up to a multiple of this

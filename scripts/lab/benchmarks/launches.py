@@ -31,7 +31,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import tiednmt.plugin  # noqa: F401
 from scripts.lab.run.specs import load_recipe
-from tiednmt.modules import attention, cross_entropy, dropout, gru, lstm
+from tiednmt.modules import additive_attention, cross_entropy, dropout, gru, lstm
 from tiednmt.modules.bidirectional_gru import BidirectionalGRU
 
 RECIPES = ("tied_gru_multi30k", "tied_transformer_multi30k")
@@ -140,7 +140,7 @@ def _as_on_a_gpu() -> Iterator[Launches]:
 
     with ExitStack() as stack:
         stack.enter_context(patch.object(BidirectionalGRU, "forward", run_gru))
-        for module in (attention, cross_entropy, gru, lstm):
+        for module in (additive_attention, cross_entropy, gru, lstm):
             stack.enter_context(patch.object(module, "kernels_for", lambda _: kernels))
         stack.enter_context(patch("tiednmt.kernels._cpu_kernels", lambda: None))
         for name, module in [*sys.modules.items()]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from tiednmt.kernels import kernels_for
 
 
-class Attention:
+class AdditiveAttentionSteps:
     """The steps over B sources of length S, and what their backward pass needs.
 
     A step is that of the first k sources, those whose sentences have not ended.
@@ -43,8 +43,9 @@ class Attention:
         ``padding`` is B × S, True where there is no source.
         """
         if self.kernels:
-            given = (self.keys, self.annotations, self.score, query, padding)
-            self.kernels.attend(*given, attention, context)
+            self.kernels.attend(
+                self.keys, self.annotations, self.score, query, padding, attention, context
+            )
             return
         k = len(query)
         energies = self._energy(query)
@@ -69,8 +70,17 @@ class Attention:
         Puts the gradient of the queries (k × size) in its place and adds to the others.
         """
         if self.kernels:
-            given = (self.keys, self.annotations, self.score, query, attention, grad_context)
-            self.kernels.attend_back(*given, self.grad_keys, self.grad_score, grad_query)
+            self.kernels.attend_back(
+                self.keys,
+                self.annotations,
+                self.score,
+                query,
+                attention,
+                grad_context,
+                self.grad_keys,
+                self.grad_score,
+                grad_query,
+            )
             return
         k = len(query)
         grad_attention = times(grad_context, self.annotations[:k].transpose(1, 2))
