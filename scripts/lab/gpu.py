@@ -150,9 +150,13 @@ def lacking(rehearsed: bool) -> list[str]:
 def run_part(part: str, out: Path, raw: Path | None, minutes: float, rehearsed: bool) -> int:
     """Run the steps of ``part`` that are not done yet.
 
+    A rehearsal has the folder ``rehearsal`` of ``out`` to itself.
+
     Returns:
         0 if all steps are done now, 1 if a command failed, 3 if steps are left.
     """
+    if rehearsed:
+        out = out / "rehearsal"
     out.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + 60 * minutes
     outcomes: dict[str, str] = {}
@@ -168,15 +172,15 @@ def run_part(part: str, out: Path, raw: Path | None, minutes: float, rehearsed: 
 
 
 def _outcome(step: Step, out: Path, end: float, rehearsed: bool) -> str:
-    mark = out / "done" / step.name
-    if mark.exists():
+    mark, command = out / "done" / step.name, shlex.join(step.command)
+    if mark.exists() and mark.read_text(encoding="utf-8") == command:
         return DONE
     if time.monotonic() + 60 * step.minutes > end and not rehearsed:
         return LEFT
     outcome = _run(step, out / "logs" / f"{step.name}.log", end, rehearsed)
     if outcome == DONE:
         mark.parent.mkdir(exist_ok=True)
-        mark.touch()
+        mark.write_text(command, encoding="utf-8")
     return outcome
 
 
