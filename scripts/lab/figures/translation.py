@@ -84,9 +84,11 @@ def conditions(record: TranslationRecord) -> str:
     """Beam, seeds, training, machine and sizes of the vocabularies."""
     seconds = [row.training_seconds for row in record.rows]
     times = dict.fromkeys(map(duration, (min(seconds), max(seconds))))
+    made = [row.updates for row in record.rows]
+    updates = dict.fromkeys(f"{count:,}" for count in (min(made), max(made)))
     return (
         f"{record.title}. {_scored(record)}Beam {record.beam}{spread(record.rows)}; "
-        f"{record.rows[0].updates:,} updates per row ({' to '.join(times)}), "
+        f"{' to '.join(updates)} updates per row ({' to '.join(times)}), "
         f"{trained_on(record.machine)}. {_embedding_rows(record)}"
     )
 

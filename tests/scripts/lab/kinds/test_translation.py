@@ -232,6 +232,14 @@ def test_without_the_first_baseline_the_next_one_counts(keep):
     assert "| against three-way | not worse" in store.table("some")
 
 
+@pytest.mark.parametrize(("updates", "text"), [(30, "30 updates"), (1300, "30 to 1,300 updates")])
+def test_how_many_updates_the_rows_made(keep, updates, text):
+    content = copy.deepcopy(WHOLE)
+    content["rows"][1]["updates"] = updates
+    keep(content)
+    assert f"seeds; {text} per row" in store.table("some")
+
+
 def test_a_third_row_that_others_are_compared_with(keep):
     content = records.translation(seeds=3)
     extra = copy.deepcopy(content["rows"][1]) | {"name": "lstm"}
