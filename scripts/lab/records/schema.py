@@ -500,9 +500,13 @@ class VariantRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectionSearchRecord(Record):
-    """Variants of projection regularisation."""
+    """Variants of projection regularisation.
+
+    ``earlier`` is the provenance of earlier runs whose variants this record includes.
+    """
 
     variants: Sequence[VariantRow]
+    earlier: Sequence[Provenance] = ()
 
 
 # --- benchmarks --------------------------------------------------------------------------------

@@ -331,6 +331,14 @@ def test_other_rows_stay():
     assert [row.perplexity["test"].mean for row in record.rows] == [110.0, 100.0]
 
 
+def test_a_run_is_named_once():
+    record = trained("none", [110.0], [1], "first")
+    for _ in range(3):
+        record = join(record, trained("wt", [100.0], [1], "second"))
+        assert record.command == "second"
+        assert [run.command for run in record.earlier] == ["first"]
+
+
 def begun():
     """A model after 250 and 1,000 updates."""
     points = [VALIDATION, {"update": 1000, "epoch": 1, "nll": 5.0}]
