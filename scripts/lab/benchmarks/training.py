@@ -100,8 +100,7 @@ def _other_translation(options: Translation) -> Side:
     if options.against == TORCH:
         return Side("nn.Transformer in a bare loop, tied", partial(_torch_rate, options))
     recipe = in_batches(options.stock_recipe(), options.max_tokens)
-    name = f"fairseq {options.against} --share-all-embeddings"
-    return Side(name, partial(fairseq_rate, recipe, options))
+    return Side(options.stock_name, partial(fairseq_rate, recipe, options))
 
 
 def measure_language_model(options: LanguageModel) -> dict[str, Any]:
