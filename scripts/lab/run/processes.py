@@ -79,7 +79,7 @@ class Child:
             return False
         self.close()
         if status:
-            with self.log.open(encoding="utf-8") as lines:
+            with self.log.open(encoding="utf-8", errors="replace") as lines:
                 tail = "".join(f"  {line}" for line in deque(lines, LINES_SHOWN))
             raise UserError(f"{self.what} failed; the end of {self.log}:\n{tail}")
         return True

@@ -178,7 +178,9 @@ class _Training(Child):
         super().__init__(f"training of {run.name}", command, run.log, place)
         self.run, self.data = run, run.data_digest()
         self._record(finished=False)
-        self.seen = run.log.open(encoding="utf-8")
+        self.seen = run.log.open(
+            encoding="utf-8", errors="replace"
+        )  # a character may be half there
         self.seen.seek(before)
         self.unfinished_line = ""
         self.progress = Progress(run.name, run.max_update or None)
@@ -229,7 +231,7 @@ def log_entry(line: str, kind: str) -> dict[str, Any] | None:
 
 def log_entries(log: Path, kind: str) -> Iterator[dict[str, Any]]:
     """What fairseq logged as ``kind`` (``train_inner``, ``valid``) with ``--log-format json``."""
-    with log.open(encoding="utf-8") as lines:
+    with log.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             entry = log_entry(line, kind)
             if entry:

@@ -46,6 +46,14 @@ def test_two_at_a_time(tmp_path):
     assert {path.name for path in (tmp_path / "meeting").iterdir()} == set("abc")
 
 
+def test_the_end_of_a_log_that_is_no_utf_8_is_shown(tmp_path):
+    code = r"import sys; sys.stdout.buffer.write(b'caf\xe9\n'); sys.exit('no good')"
+    with pytest.raises(
+        UserError, match=r"(?s)a step failed; .*caf\N{REPLACEMENT CHARACTER}.*no good"
+    ):
+        side_by_side([partial(python, code, tmp_path / "log")], 1)
+
+
 def test_a_failure_is_shown_and_stops_the_others(tmp_path):
     children = []
 

@@ -5,6 +5,8 @@ import json
 import pytest
 import torch
 
+from scripts.lab.run import training
+from scripts.lab.run.processes import Place
 from scripts.lab.run.training import Run, train
 from tiednmt.errors import UserError
 
@@ -95,6 +97,28 @@ def test_a_command_line_is_known_by_what_it_means(tmp_path, options, known):
         with pytest.raises(UserError, match="holds a run with another command line"):
             train([run], 1)
     assert [path.name for path in tmp_path.iterdir()] == ["command.json"]
+
+
+@pytest.fixture
+def in_progress(tmp_path, monkeypatch):
+    """A run whose process only sleeps, and the file that it would write."""
+    run = Run("some", tmp_path, ("data",), max_update=10)
+    monkeypatch.setattr(training.sys, "executable", "true")
+    child = training._Training(run, Place(1, None))
+    with run.log.open("ab", buffering=0) as log:
+        yield child, log
+    child.stop()
+
+
+def test_a_log_is_followed_while_a_character_is_half_written(in_progress, capsys):
+    child, log = in_progress
+    entry = b'| INFO | train_inner | {"num_updates": "7", "update": 0.5, "ppl": "9"}\n'
+    for written in ("…".encode()[:1], "…".encode()[1:] + b"\n" + entry):
+        log.write(written)
+        child.show_progress()
+    assert "7 of 10 updates" in capsys.readouterr().err
+    log.write(b"\xff\n")
+    assert [found["ppl"] for found in training.log_entries(child.run.log, "train_inner")] == ["9"]
 
 
 @pytest.mark.parametrize("part", ["data-bin", "data-bin/shard0"])
