@@ -99,7 +99,18 @@ class SkipGramScoring(EmbeddingScoring):
 
 def _by_name(paths: Sequence[Path], data: Path | None = None) -> dict[str, Embedding]:
     subjects = [load(path.parent.name, path, data) for path in paths]
-    return {e.name: e for subject in subjects for e in subject.embeddings}
+    found: dict[str, Embedding] = {}
+    rows: dict[str, str] = {}
+    for subject in subjects:
+        for embedding in subject.embeddings:
+            letter = embedding.name
+            if letter in found:
+                raise UserError(
+                    f"rows {rows[letter]} and {subject.name}: both have {letter}; keep one of them "
+                    "in the experiment's rows"
+                )
+            found[letter], rows[letter] = embedding, subject.name
+    return found
 
 
 def _set_similarity(pairs: WordPairs, seeds: Sequence[Named]) -> SetSimilarity:
