@@ -42,7 +42,7 @@ class Sizes:
             decoder_hidden_size=config.get("decoder_hidden_size", embed_dim),
             layers=config.get("encoder_layers", 1),
             dropout=config.dropout,
-            decoder_layers=config.get("decoder_layers", config.get("encoder_layers", 1)),
+            decoder_layers=config.get("decoder_layers", 1),
             ffn_dim=config.get("encoder_ffn_embed_dim", 2 * embed_dim),
             heads=config.get("encoder_attention_heads", 4),
             bidirectional=config.get("encoder_bidirectional", True),
@@ -56,6 +56,11 @@ def config_of(recipe: Recipe) -> Any:
 
 
 def _lstm(sizes: Sizes) -> dict[str, Any]:
+    if sizes.layers != sizes.decoder_layers:
+        raise UserError(
+            f"--against lstm: fairseq's has as many layers in the decoder as in the encoder; "
+            f"ours are {sizes.decoder_layers} and {sizes.layers}"
+        )
     return {
         "share_all_embeddings": True,
         "encoder_embed_dim": sizes.embed_dim,
@@ -89,7 +94,11 @@ TRANSLATION: dict[str, Callable[[Sizes], dict[str, Any]]] = {
 
 
 def translation(recipe: Recipe, architecture: str) -> Recipe:
-    """``recipe`` with one of ``TRANSLATION`` as large as our model, every embedding tied."""
+    """``recipe`` with one of ``TRANSLATION`` as large as our model, every embedding tied.
+
+    Raises:
+        UserError: fairseq's model cannot have these sizes.
+    """
     sizes = Sizes.of(recipe)
     model = {"_name": architecture, "dropout": sizes.dropout, **TRANSLATION[architecture](sizes)}
     smoothing = recipe["criterion"].get("label_smoothing", 0.0)
