@@ -143,6 +143,19 @@ def test_a_run_on_other_data_is_refused(folder, tmp_path_factory, part):
         train([run], 1)
 
 
+def test_a_run_says_where_it_was_trained(tmp_path, monkeypatch):
+    run = Run("some", tmp_path / "run", ("data",))
+    assert training.trained_on([run]) is None
+    monkeypatch.setattr(training.sys, "executable", "true")
+    for jobs in (3, 1):  # the second call trains nothing
+        train([run], jobs)
+        assert training.trained_on([run]).runs_side_by_side == 3
+    other = Run("other", tmp_path / "other", ("data",))
+    train([run, other], 2)
+    assert training.trained_on([run, other]).runs_side_by_side == 2
+    assert training.trained_on([run]).runs_side_by_side == 3
+
+
 def test_data_without_a_manifest_are_not_compared(folder):
     run = finished(folder, 0)
     assert run.data_digest() is None
