@@ -163,11 +163,10 @@ def _conditions(record: BenchmarkRecord) -> str:
     """What was measured, how often, where, and by what command."""
     where = record.machine
     device = where.processor if where.device == "CPU" else where.device
-    times = (
-        f"{len(record.cells)} cells"
-        if record.cells
-        else f"{len(_sides(record)[0].runs)} runs per side, alternating"
-    )
+    if record.cells:
+        times = f"{len(record.cells)} cells"
+    else:
+        times = record.repetition or f"{len(_sides(record)[0].runs)} runs per side, alternating"
     return (
         f"{record.title.capitalize()}; {times}, "
         f"{where.threads_per_run} thread(s), {device}. `{record.command}`"
