@@ -5,7 +5,7 @@ import json
 import pytest
 
 from scripts.lab import gpu
-from scripts.lab.gpu import Place, Step, run_part
+from scripts.lab.gpu import Session, Step, run_part
 
 GOOD, BAD, ENDLESS = ("platform",), ("json.tool", "no-such-file"), ("http.server", "0")
 
@@ -67,7 +67,7 @@ def test_a_command_that_does_not_fit_is_not_begun(monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", gpu.PARTS)
 @pytest.mark.parametrize("rehearsed", [True, False])
 def test_names_of_commands_are_their_own(tmp_path, name, rehearsed):
-    steps = [*gpu.PARTS[name](Place(tmp_path, tmp_path / "raw", rehearsed))]
+    steps = [*gpu.PARTS[name](Session(tmp_path, tmp_path / "raw", rehearsed))]
     assert len({step.name for step in steps}) == len(steps) > 0
     assert all(str(tmp_path) in " ".join(step.command) for step in steps)
 
