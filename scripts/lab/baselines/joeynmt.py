@@ -21,8 +21,8 @@ def version(python: str) -> str:
     Raises:
         UserError: none.
     """
-    way_out = "install it there, or name another interpreter with --joeynmt-python"
-    return version_in(python, "joeynmt", way_out)
+    hint = "install it there, or name another interpreter with --joeynmt-python"
+    return version_in(python, "joeynmt", hint)
 
 
 def text_of(data: Path) -> Path:

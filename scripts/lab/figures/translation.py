@@ -388,11 +388,11 @@ def mean_over_experiments(records: Sequence[TranslationRecord]) -> Table:
     for name in shared:
         runs = [_runs(_row(record, name), MEAN, "bleu") for record in records]
         mean = sum(mean_score(of).value for of in runs) / len(records)
-        told = None
+        estimate = None
         if name != first.baseline:
             against = [_runs(_row(record, first.baseline), MEAN, "bleu") for record in records]
-            told = _estimated(mean_of_independent([*map(difference, runs, against)]), "bleu")
-        lines.append([name, f"{mean:.2f}", *_difference_cells(first, told)])
+            estimate = _estimated(mean_of_independent([*map(difference, runs, against)]), "bleu")
+        lines.append([name, f"{mean:.2f}", *_difference_cells(first, estimate)])
     return Table(["", "mean BLEU", *_difference_heads(first)], lines)
 
 
