@@ -21,7 +21,7 @@ from scripts.lab.records.schema import (
     SkipGramRecord,
 )
 from scripts.lab.run.kept import is_current, read_kept
-from scripts.lab.run.processes import Child, Place, side_by_side
+from scripts.lab.run.processes import Child, Resources, side_by_side
 from tiednmt.analysis.embeddings import Embedding, whole
 from tiednmt.analysis.likeness import likeness
 from tiednmt.analysis.word_similarity import WordPairs
@@ -136,10 +136,10 @@ def _known(values: Iterable[float | None]) -> SeedStatistics | None:
 class _SkipGram(Child):
     """A running ``scripts.skip_gram``; its command line is kept beside its output."""
 
-    def __init__(self, command: Sequence[str], place: Place) -> None:
+    def __init__(self, command: Sequence[str], resources: Resources) -> None:
         print(f"training of {self.out(command).name}", file=sys.stderr)
         log = self.out(command).with_suffix(".log")
-        super().__init__("training of skip-gram", [sys.executable, *command], log, place)
+        super().__init__("training of skip-gram", [sys.executable, *command], log, resources)
         self.command_line = command
 
     @staticmethod

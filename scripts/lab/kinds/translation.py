@@ -22,7 +22,7 @@ from scripts.lab.records.schema import (
     VocabularySizes,
 )
 from scripts.lab.run.kept import is_current, read_kept
-from scripts.lab.run.processes import Child, Place, gpus, side_by_side
+from scripts.lab.run.processes import Child, Resources, gpus, side_by_side
 from scripts.lab.run.training import Run
 from tiednmt.errors import UserError
 from tiednmt.seeds import over_seeds
@@ -153,10 +153,10 @@ def _says_enough(system: Mapping[str, Any]) -> bool:
 class _Evaluation(Child):
     """A running ``scripts.evaluate`` of a seed."""
 
-    def __init__(self, seed: int, command: Sequence[str], log: Path, place: Place) -> None:
+    def __init__(self, seed: int, command: Sequence[str], log: Path, resources: Resources) -> None:
         what = f"scoring of seed {seed}"
         print(what, file=sys.stderr)
-        super().__init__(what, command, log, place)
+        super().__init__(what, command, log, resources)
 
 
 def _shares(rows: Sequence[TrainedRow], baselines: Sequence[str]) -> dict[str, float | None]:

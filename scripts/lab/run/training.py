@@ -22,7 +22,7 @@ from omegaconf import OmegaConf
 import tiednmt.plugin  # noqa: F401
 from scripts.lab.records.schema import Machine
 from scripts.lab.run.kept import read_kept
-from scripts.lab.run.processes import Child, Place, side_by_side
+from scripts.lab.run.processes import Child, Resources, side_by_side
 from scripts.lab.run.progress import Progress
 from scripts.lab.run.provenance import machine
 from tiednmt.averaging import average, intermediate_checkpoints, last_checkpoints
@@ -35,6 +35,7 @@ from tiednmt.typed import from_json, to_json
 # in the folder of a run: its command line, whether it has finished, and the digest of its data
 COMMAND = "command.json"
 MACHINE = "machine.json"  # where it was trained
+BEST = "checkpoint_best.pt"
 _TRAINED_ON = ("train", "valid", "dict", "shared-units")  # files of a data-bin, up to the dot
 
 
@@ -61,7 +62,7 @@ class Run:
     @property
     def best(self) -> Path:
         """The checkpoint of the lowest validation loss."""
-        return self.folder / "checkpoint_best.pt"
+        return self.folder / BEST
 
     @property
     def _mean(self) -> Path:
@@ -188,10 +189,10 @@ def _values(command: Sequence[str]) -> Any:
 class _Training(Child):
     """A run in progress."""
 
-    def __init__(self, run: Run, place: Place) -> None:
+    def __init__(self, run: Run, resources: Resources) -> None:
         command = [sys.executable, "-m", "scripts.lab.run.fairseq_train", *run.command[1:]]
         before = run.log.stat().st_size if run.log.exists() else 0
-        super().__init__(f"training of {run.name}", command, run.log, place)
+        super().__init__(f"training of {run.name}", command, run.log, resources)
         self.run, self.data = run, run.data_digest()
         self._record(finished=False)
         self.seen = run.log.open(

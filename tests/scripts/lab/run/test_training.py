@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from scripts.lab.run import training
-from scripts.lab.run.processes import Place
+from scripts.lab.run.processes import Resources
 from scripts.lab.run.training import Run, train
 from tiednmt.errors import UserError
 
@@ -104,7 +104,7 @@ def in_progress(tmp_path, monkeypatch):
     """A run whose process only sleeps, and the file that it would write."""
     run = Run("some", tmp_path, ("data",), max_update=10)
     monkeypatch.setattr(training.sys, "executable", "true")
-    child = training._Training(run, Place(1, None))
+    child = training._Training(run, Resources(1, None))
     with run.log.open("ab", buffering=0) as log:
         yield child, log
     child.stop()
