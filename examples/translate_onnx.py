@@ -1,9 +1,11 @@
 """Translate with a folder of ``tiednmt export --to onnx``, by onnxruntime and NumPy alone.
 
-  pip install onnxruntime tiednmt
+  pip install onnxruntime sacremoses sentencepiece subword-nmt
+  pip install --no-deps .    # in a clone
   python examples/translate_onnx.py en-cs-onnx < in.txt
 
-Of tiednmt this reads the text pipeline, which needs neither torch nor fairseq. The search is plain
+Of tiednmt this reads the text pipeline, which needs neither torch nor fairseq, so its other
+dependencies are left out. The search is plain
 beam search over one sentence at a time, as tiednmt's own.
 """
 

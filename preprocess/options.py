@@ -81,8 +81,13 @@ def add_options(parser: argparse.ArgumentParser, options: type[CommonOptions]) -
     for item in fields(options):
         flag, text = option_name(item.name), item.metadata["help"]
         if isinstance(item.default, bool):
-            switch = argparse.BooleanOptionalAction
-            parser.add_argument(flag, action=switch, default=item.default, help=text)
+            given = flag if item.default else f"--no-{flag[2:]}"
+            parser.add_argument(
+                flag,
+                action=argparse.BooleanOptionalAction,
+                default=item.default,
+                help=f"{text} (default: {given})",
+            )
         else:
             flags = [flag, *([item.metadata["also"]] if item.metadata["also"] else [])]
             parser.add_argument(

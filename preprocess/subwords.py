@@ -188,8 +188,8 @@ def learn_codes(words: Sequence[Path], codes: Path, merges: int) -> None:
     learnt = list(tqdm(merged, "learn", merges, unit=" merges", disable=None))
     if not learnt:
         raise UserError(
-            f"{' and '.join(map(str, words))}: too little text for --merges {merges}: no two"
-            " characters are seen together twice"
+            f"{' and '.join(map(str, words))}: too little text to learn merges from: no two "
+            "characters are seen together twice; give more training text"
         )
     with write_whole(codes) as file:
         file.write("#version: 0.2\n")

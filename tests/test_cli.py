@@ -15,6 +15,12 @@ def test_help_names_the_commands(capsys):
     assert capsys.readouterr().out == f"tiednmt {tiednmt.__version__}\n"
 
 
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_path_has_help_like_every_command(option, capsys):
+    cli.main(["path", option])
+    assert "usage: tiednmt path\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("words", [[], ["nonesuch"], ["path", "x"]], ids=str)
 def test_what_it_does_not_know(words):
     with pytest.raises(SystemExit) as ended:

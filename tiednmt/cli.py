@@ -27,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     command, rest = (words[0], words[1:]) if words else ("", [])
     if command == "path" and not rest:
         print(Path(__file__).resolve().parent)
+    elif command == "path" and rest in (["-h"], ["--help"]):
+        print(f"usage: tiednmt path\n\n{COMMANDS[command]}")
     elif command in COMMANDS and command != "path":
         import_module(f"tiednmt.commands.{command}").main(rest)
     elif command == "--version":

@@ -38,7 +38,8 @@ NOT_WORSE = "not worse by more than (95%)"  # the head of what loss() makes
 
 def loss(not_worse_by: float) -> str:
     """How much worse something is at most, or how much better at least."""
-    return f"{not_worse_by:.2f}" if not_worse_by > 0 else f"better by {-not_worse_by:.2f}"
+    bound = round(not_worse_by, 2)
+    return f"better by {-bound:.2f}" if bound < 0 else f"{abs(bound):.2f}"
 
 
 def what_was_sampled(over_seeds: Set[bool]) -> str:

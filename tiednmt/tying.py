@@ -115,12 +115,12 @@ def build_embeddings(
     target_input = _embedding(target, rows.target)
     output = target_input
     if tying in (DECODER, THREE_WAY):
-        _require_one_size(tying, {TARGET_INPUT: rows.target, OUTPUT: rows.output})
+        require_one_size(tying, {TARGET_INPUT: rows.target, OUTPUT: rows.output})
     else:
         output = _embedding(target, rows.output)
     source_input = None
     if source is not None and tying in JOINT:
-        _require_one_size(tying, {SOURCE_INPUT: rows.source, TARGET_INPUT: rows.target})
+        require_one_size(tying, {SOURCE_INPUT: rows.source, TARGET_INPUT: rows.target})
         source_input = target_input
     elif source is not None:
         source_input = _embedding(source, rows.source)
@@ -170,7 +170,7 @@ def require_joint(tying: str, source: Vocabulary | None, target: Vocabulary) -> 
     )
 
 
-def _require_one_size(tying: str, dims: Mapping[str, int]) -> None:
+def require_one_size(tying: str, dims: Mapping[str, int]) -> None:
     """Refuse a matrix whose rows would be of two sizes."""
     (one, size), (other, other_size) = dims.items()
     if size != other_size:

@@ -206,12 +206,14 @@ def _metavar(action: argparse.Action) -> str:
 
 def _default(action: argparse.Action) -> str:
     value = action.default
-    if value is None or value is False or value in ("", argparse.SUPPRESS) or action.required:
+    if action.required and action.option_strings:  # an argument shows it by its form
+        return "required"
+    if isinstance(action, argparse.BooleanOptionalAction) and isinstance(value, bool):
+        return f"`{action.option_strings[0 if value else -1]}`"
+    if value is None or value is False or value in ("", argparse.SUPPRESS):
         return ""
     if not action.option_strings or (isinstance(value, list | tuple) and not value):
         return ""
-    if isinstance(action, argparse.BooleanOptionalAction):
-        return f"`{action.option_strings[0]}`"
     value = "python" if value == sys.executable else value  # which is elsewhere on each machine
     return f"`{' '.join(map(str, value)) if isinstance(value, list | tuple) else value}`"
 

@@ -36,10 +36,10 @@ def test_rows_show_what_one_types(rows):
         "| `FILE [FILE ...]` |  | files |",
         "| `--segmentation METHOD` | `auto` | how |",
         "| `--source CODE` |  | a language |",
-        "| `--check, --no-check` |  | a |",
+        "| `--check, --no-check` | `--no-check` | a |",
         "| `--join, --no-join` | `--join` | b |",
         "| `--beam N` | `5` | hypotheses |",
-        "| `--tying {none,decoder}` |  | &lt;mode> |",
+        "| `--tying {none,decoder}` | required | &lt;mode> |",
     ]
 
 

@@ -9,6 +9,7 @@ import torch
 from tests.models.contract import MATRICES
 from tests.support.small_models import batch
 from tests.support.translators import TRANSLATORS, save_translator
+from tests.support.untrained import save_untrained, write_dictionaries
 from tiednmt.commands import export
 from tiednmt.errors import UserError
 from tiednmt.export.card import scores_in
@@ -218,3 +219,13 @@ def test_what_the_command_refuses(prepared, tmp_path, model, message):
     with pytest.raises(SystemExit, match=f"error: .*{model}: .*{message}"):
         export.main([str(tmp_path / model), *data, "--out", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_language_model_is_called_one(prepared, tmp_path):
+    """Whether or not a prepared folder is given, which it cannot have."""
+    write_dictionaries(tmp_path / "data", "dict.txt", words=["a", "b"])
+    options = ("--task", "tied_language_modeling", "--arch", "tied_lstm_lm", "--hidden-size", 6)
+    save_untrained(tmp_path / "lm.pt", tmp_path / "data", *options)
+    for data in (None, prepared):
+        with pytest.raises(UserError, match=r"lm\.pt: a language model, .*scripts\.perplexity"):
+            read_trained(tmp_path / "lm.pt", data)

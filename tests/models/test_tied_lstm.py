@@ -161,6 +161,15 @@ class TestCheckpointsOfFairseqs:
         theirs.load_state_dict(STOCK.to_stock(ours.state_dict()), strict=True)
         assert_same_scores(ours, theirs)
 
+    def test_matrices_that_are_equal_are_not_tied_there(self):
+        """As in a model that was untied: fairseq's lstm then has an output of its own."""
+        name = "as it comes"
+        ours, theirs = lstm("none", **OPTIONS[name]).eval(), fairseqs(name, "none").eval()
+        with torch.no_grad():
+            ours.decoder.output.embedding.weight.copy_(ours.decoder.embedding.weight)
+        theirs.load_state_dict(STOCK.to_stock(ours.state_dict()), strict=True)
+        assert_same_scores(ours, theirs)
+
     @pytest.mark.parametrize("layers", [1, 2])
     def test_without_input_feeding_what_is_fed_there_counts_for_nothing(self, layers):
         name = ("as it comes", "two layers in both directions")[layers - 1]

@@ -113,6 +113,51 @@ def test_training_goes_on_after_an_extension(prepared, checkpoint, tmp_path, cap
     assert same == [old.segmentation.units(line, "de") for line in sentences("de", 10)]
 
 
+def test_what_patience_counted_is_of_the_old_vocabulary(prepared, checkpoint, tmp_path):
+    """A model whose training --patience ended, made smaller, trains on."""
+    state = load(checkpoint)
+    state["extra_state"]["tiednmt"]["patience"] = {"best": 0.0, "num_runs": 5}
+    ended = tmp_path / "ended.pt"
+    torch.save(state, ended)
+    command("trim", ended, "--keep", 30, "--data", prepared, "--output", tmp_path / "small")
+    data = tmp_path / "data"
+    shutil.copytree(prepared / "data-bin", data)
+    for language in ("en", "de"):
+        shutil.copyfile(tmp_path / "small/data-bin/dict.en.txt", data / f"dict.{language}.txt")
+    restored = train(
+        data,
+        tmp_path / "on",
+        model={"tying": "three-way"},
+        checkpoint={"restore_file": str(tmp_path / "small/checkpoint.pt"), "patience": 2},
+        optimization={"max_update": 61},
+    )
+    assert load(restored)["optimizer_history"][-1]["num_updates"] == 61
+
+
+def test_new_rows_of_two_dictionaries_are_named_by_units(tmp_path, capsys):
+    """A number would not be the same row in both."""
+    prepared = prepare(tmp_path / "prepared", joint=False)
+    checkpoint = trained_on(prepared, tmp_path / "run", "decoder", updates=2)
+    (tmp_path / "units").write_text("<2cs>\nzzz\n")
+    larger = tmp_path / "larger"
+    command("extend", checkpoint, "--symbols", tmp_path / "units", "--output", larger)
+    line = next(line for line in capsys.readouterr().out.splitlines() if "--train-rows" in line)
+    rows = line.split()[-1]
+    assert sorted(Path(rows).read_text().split()) == ["<2cs>", "zzz"]
+    data = tmp_path / "data"
+    shutil.copytree(prepared / "data-bin", data)
+    for language in ("en", "de"):
+        shutil.copyfile(larger / f"data-bin/dict.{language}.txt", data / f"dict.{language}.txt")
+    model = {"tying": "decoder", "train_rows": rows}
+    start = {"finetune_from_model": str(larger / "checkpoint.pt")}
+    updates = {"max_update": 4}
+    trained = train(data, tmp_path / "on", model=model, checkpoint=start, optimization=updates)
+    before, after = (load(path)["model"] for path in (larger / "checkpoint.pt", trained))
+    name = "decoder.embedding.weight"
+    assert torch.equal(before[name][:-2], after[name][:-2])
+    assert not torch.equal(before[name][-2:], after[name][-2:])
+
+
 def test_symbols_of_ones_own(checkpoint, tmp_path):
     (tmp_path / "tags").write_text("<2cs>\nabcabc@@\n")
     options = ("--symbols", tmp_path / "tags", "--start", "unk")
@@ -176,7 +221,7 @@ def test_averages_are_changed_alike(prepared, tmp_path):
         )
 
 
-def test_a_data_bin_alone(tmp_path):
+def test_a_data_bin_alone(tmp_path, capsys):
     """Of text that others segmented: units are what white space separates."""
     data = write_corpus(tmp_path / "data", source=["a", "b", "w3"])
     checkpoint = train(
@@ -194,6 +239,10 @@ def test_a_data_bin_alone(tmp_path):
     options = ("--text", tmp_path / "text", "--output", tmp_path / "small")
     with pytest.raises(SystemExit, match=r"--translate: .* give the prepared folder as --data"):
         command("trim", checkpoint, *options, "--translate")
+    command("report", checkpoint, "--text", tmp_path / "text")
+    assert "3 tokens: 0 (0.0%) split into other units (3 → 3 units), 1 (33.3%) no longer" in (
+        capsys.readouterr().out.replace("  ", " ")
+    )
     command("trim", checkpoint, *options)
     model = read(tmp_path / "small" / "checkpoint.pt").model
     assert model.source.symbols[4:] == ["a", "b", "w3"]  # b is a character

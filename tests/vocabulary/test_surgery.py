@@ -11,6 +11,7 @@ from tests.support.small_models import JOINT, dictionary
 from tests.support.small_models import model as small_model
 from tiednmt.errors import UserError
 from tiednmt.models.parameters import OURS
+from tiednmt.optim.averaged_sgd import AveragedSGD
 from tiednmt.tying import (
     DECODER,
     INPUTS,
@@ -467,3 +468,75 @@ def test_adafactor_keeps_columns():
     parts = rows_of(PARTS["new"], JOINT)
     assert made["exp_avg_sq_row"].tolist() == [*row.tolist(), row[parts].mean()]
     assert torch.equal(made["exp_avg_sq_col"], column)
+
+
+# --- what training leaves beside gradients' moments ----------------------------------------------
+
+
+def averaged(model):
+    """The model with the state of ``tied_averaged_sgd`` (NT-ASGD), which has weights of its own."""
+    built = model.build()
+    named = {name: p for name, p in built.named_parameters() if p.requires_grad}
+    optimizer = AveragedSGD(named.values(), lr=0.1)
+    optimizer.start_averaging()
+    torch.manual_seed(4)
+    for parameter in named.values():
+        parameter.grad = torch.randn_like(parameter)
+    optimizer.step()
+    optimizer.show_average(True)
+    weights = {**model.weights, **{name: p.detach().clone() for name, p in named.items()}}
+    shapes = {name: p.shape for name, p in named.items()}
+    moments = Moments.read(optimizer.state_dict(), shapes)
+    return dataclasses.replace(model, weights=weights, moments=moments)
+
+
+def test_weights_of_an_averaged_model_are_not_added_up():
+    """Tied matrices have one gradient, but the last iterate of NT-ASGD is none: it is given up."""
+    apart = averaged(trained("tied_lstm_lm", NONE))
+    assert apart.moments is not None
+    assert tie(apart, DECODER).moments is None
+    assert untie(averaged(trained("tied_lstm_lm", DECODER)), NONE).moments is not None
+
+
+@pytest.mark.parametrize("start", ["parts", "unk", "random"])
+def test_both_weights_of_an_averaged_model_start_a_new_row_alike(start):
+    model = averaged(trained("tied_lstm_lm", DECODER))
+    larger = extend(model, {"new": 1, "newer": 1}, parts_of, Start(start))
+    name, rows = OURS.target, slice(len(JOINT), None)
+    other = larger.moments.states[name]["other"]
+    if start == "random":
+        assert torch.equal(other[rows], larger.weights[name][rows])
+    else:
+        of = [[JOINT.index(p) for p in PARTS[u]] for u in ("new", "newer")]
+        of = of if start == "parts" else [[JOINT.unk()]] * 2
+        before = model.moments.states[name]["other"]
+        expected = torch.stack([before[parts].mean(0) for parts in of])
+        torch.testing.assert_close(other[rows], expected)
+
+
+@pytest.mark.parametrize("changes", [{"freeze_embeddings": True}, {"train_rows": "5:6"}], ids=str)
+def test_a_model_whose_matrices_were_not_trained_has_no_state_to_tie(changes):
+    model = trained("tied_lstm_lm", NONE, **changes)
+    one_of_two = model.moments.without(OURS.target)
+    assert tie(dataclasses.replace(model, moments=one_of_two), DECODER).moments is None
+    model = trained("tied_lstm_lm", DECODER, **changes)
+    without = dataclasses.replace(model, moments=model.moments.without(OURS.target))
+    assert untie(without, NONE).moments is None
+
+
+@every_case
+def test_parameters_are_those_of_the_model(arch, tying):
+    """Equal matrices that are trained apart count each."""
+    for model in (
+        trained(arch, tying),
+        *([] if tying == NONE else [untie(trained(arch, tying), NONE)]),
+    ):
+        built = model.build()
+        assert model.parameters == sum(p.numel() for p in built.parameters())
+
+
+def test_matrices_of_two_sizes_are_not_tied():
+    model = trained("tied_lstm", NONE, projection=False, encoder_embed_dim=8)
+    for tying in (INPUTS, THREE_WAY):
+        with pytest.raises(UserError, match=f"--tying {tying} makes one matrix of the source inp"):
+            tie(model, tying)

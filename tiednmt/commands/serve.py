@@ -1,4 +1,4 @@
-"""Serve a page in the browser that shows what a model makes of a sentence.
+"""Serve a page in the browser: translations, attention and nearest words.
 
   tiednmt serve en-cs
   tiednmt serve runs/checkpoint_best.pt --port 8080

@@ -74,6 +74,11 @@ class TrainedModel:
             UserError: it cannot be used, or does not fit the folder.
         """
         state = read_checkpoint(path)
+        if not any(name.startswith("encoder.") for name in state["model"]):
+            raise UserError(
+                f"{path}: a language model, which does not translate; score text with python -m "
+                "scripts.perplexity"
+            )
         if prepared is not None:
             prepared = prepared_folder(prepared) or prepared
         else:

@@ -19,7 +19,6 @@ from tiednmt.models.parameters import (
     take,
     tie_map_of,
 )
-from tiednmt.modes import DECODER, THREE_WAY
 from tiednmt.modules.lookup import CONSTANT, FACTOR
 from tiednmt.tying import OUTPUT, SOURCE_INPUT, TARGET_INPUT
 
@@ -79,7 +78,8 @@ class StockModel:
         names: where it keeps its matrices.
         rules: where it keeps the rest.
         constants: what its state dicts hold beside parameters.
-        biased: ways of tying in which it has an output bias; in others ours must be zero.
+        biased: whether it has an output bias where the output embedding is not tied; elsewhere ours
+            must be zero.
         scales_lookups: whether it can multiply what it looks up by √dim.
         names_tied_output: whether its output embedding has a name of its own where it is tied.
     """
@@ -88,7 +88,7 @@ class StockModel:
     names: ParameterNames
     rules: tuple[Rule, ...]
     constants: Mapping[str, Tensor]
-    biased: frozenset[str] = frozenset()
+    biased: bool = False
     scales_lookups: bool = False
     names_tied_output: bool = True
 
@@ -146,8 +146,10 @@ class StockModel:
                 f"fairseq's {self.architecture} has nothing between a matrix and its uses, as the "
                 f"checkpoint has ({tie.between})"
             )
-        matrices, bias, tying = matrices_of(weights, OURS), weights[str(OURS.bias)], tie.tying
-        is_biased = tying in self.biased
+        matrices, bias = matrices_of(weights, OURS), weights[str(OURS.bias)]
+        # matrices that are equal are not tied for that: training may have started from one
+        ties_output = OURS.output not in weights
+        is_biased = self.biased and not ties_output
         if not is_biased and bias.any():
             raise CheckpointError(
                 f"fairseq's {self.architecture} has no output bias, and that of the checkpoint is "
@@ -158,7 +160,7 @@ class StockModel:
             str(self.names.target): matrices[TARGET_INPUT],
             **({str(self.names.bias): bias} if is_biased else {}),
         }
-        if self.names_tied_output or tying not in (DECODER, THREE_WAY):
+        if self.names_tied_output or not ties_output:
             stock[str(self.names.output)] = matrices[OUTPUT]
         for rule in self.rules:
             stock.update(rule.to_stock(weights))

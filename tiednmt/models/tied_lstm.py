@@ -28,7 +28,6 @@ from tiednmt.models.model_options import TiedModelConfig, check_ranges, preset
 from tiednmt.models.parameters import LSTM, OURS, matrices_of
 from tiednmt.models.recurrent_decoder import RecurrentDecoder
 from tiednmt.models.stock import Rule, StockModel
-from tiednmt.modes import INPUTS, NONE
 from tiednmt.modules import AttentionalLSTM, PackedLSTM
 from tiednmt.modules.attentional_lstm import LSTMState
 from tiednmt.modules.dropout import Dropout
@@ -135,7 +134,7 @@ STOCK = StockModel(
         Rule("decoder.readout.*", "decoder.additional_fc.*"),
     ),
     constants={},
-    biased=frozenset((NONE, INPUTS)),
+    biased=True,
     names_tied_output=False,
 )
 

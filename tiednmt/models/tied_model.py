@@ -299,7 +299,8 @@ class TiedModel(BaseFairseqModel):
             difference = shorten(" ".join(str(error).splitlines()[1:]), 160)
             raise CheckpointError(
                 "the checkpoint holds another model; give the --arch, --tying, --projection, "
-                f"--output-map and sizes that it was trained with: {difference}"
+                "--output-map and sizes that it was trained with (tiednmt vocabulary untie and tie "
+                f"change the --tying): {difference}"
             ) from error
 
 

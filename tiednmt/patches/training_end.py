@@ -15,7 +15,7 @@ from tiednmt.patches.patch import patch
 
 logger = logging.getLogger(__name__)
 
-_OURS = "tiednmt"  # our entry in a checkpoint's extra_state
+PROGRESS = "tiednmt"  # our entry in a checkpoint's extra_state
 
 
 def end_where_told() -> None:
@@ -28,7 +28,7 @@ def end_where_told() -> None:
 
     def load_and_look(load: Callable[..., Any], cfg: Any, trainer: Trainer, **kwargs: Any) -> Any:
         extra_state, epoch_itr = load(cfg, trainer, **kwargs)
-        ours = (extra_state or {}).get(_OURS)
+        ours = (extra_state or {}).get(PROGRESS)
         if trainer.get_num_updates() and isinstance(ours, Mapping):
             _warn_of_other_batches(ours, trainer.cfg, epoch_itr)
             if not cfg.reset_meters:
@@ -44,7 +44,7 @@ def end_where_told() -> None:
         save: Callable[..., Any], self: Trainer, filename: str, extra_state: dict[str, Any]
     ) -> Any:
         more = {"batches": _batches(self.cfg), "patience": _patience()}
-        return save(self, filename, {**extra_state, _OURS: more})
+        return save(self, filename, {**extra_state, PROGRESS: more})
 
     patch(checkpoint_utils, "load_checkpoint", load_and_look)
     patch(Trainer, "save_checkpoint", save_more)

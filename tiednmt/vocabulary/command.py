@@ -225,27 +225,20 @@ def _untie(args: argparse.Namespace) -> None:
 def _report(args: argparse.Namespace) -> None:
     from tiednmt.vocabulary.files import require_new
     from tiednmt.vocabulary.report import report
-    from tiednmt.vocabulary.segmentation import Subwords, language_of
 
     if args.output is not None:
         require_new(args.output)
         draw = _renderer()
     stored = _read(args)
-    if args.text and not isinstance(stored.segmentation, Subwords):
-        raise UserError(
-            "--text: there is no segmentation to trim; give the prepared folder as --data"
-        )
     texts: dict[str, list[str]] = {}
     for path in args.text:
-        assert isinstance(stored.segmentation, Subwords)
-        language = language_of(path, list(stored.segmentation.vocabularies))
-        texts.setdefault(language, []).extend(read_lines(path))
-    told = report(stored, texts)
-    print(told)
+        texts.setdefault(stored.segmentation.language(path), []).extend(read_lines(path))
+    use = report(stored, texts)
+    print(use)
     if args.output is not None:
         with folder_when_whole(args.output) as partial:
-            told.write_table(partial / "rows.tsv")
-            draw([told.picture], partial)
+            use.write_table(partial / "rows.tsv")
+            draw([use.picture], partial)
 
 
 def _renderer() -> Callable[[Iterable[Picture], Path], None]:

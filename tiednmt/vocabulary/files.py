@@ -34,6 +34,7 @@ from tiednmt.export.reading import is_folder
 from tiednmt.export.trained import TrainedModel
 from tiednmt.files import folder_when_whole
 from tiednmt.models.tied_model import TiedModel
+from tiednmt.patches.training_end import PROGRESS
 from tiednmt.tasks.tied_translation import TiedTranslationConfig, TiedTranslationTask
 from tiednmt.text.lines import read_lines
 from tiednmt.text.manifest import (
@@ -298,7 +299,8 @@ def _state(
         task |= {"source_lang": languages[0], "target_lang": languages[1]}
     extra = {**before["extra_state"], **(model.averages or {})}
     # another vocabulary has other batches and another loss, so the best value so far means nothing
-    extra = {key: value for key, value in extra.items() if key not in ("best", "val_loss")}
+    gone = ("best", "val_loss", PROGRESS)
+    extra = {key: value for key, value in extra.items() if key not in gone}
     extra["train_iterator"] = {**extra["train_iterator"], "iterations_in_epoch": 0}
     return {
         **before,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tiednmt.errors import UserError
 from tiednmt.frequency import is_padding_entry
-from tiednmt.models.parameters import OURS, tie_map_of
+from tiednmt.models.parameters import NOT_PARAMETERS, OURS
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.tying import DIGEST, vocabulary_digest
 from tiednmt.vocabulary.moments import Moments
@@ -69,7 +69,7 @@ class ModelState:
     @property
     def parameters(self) -> int:
         """Number of parameters, shared ones counted once."""
-        return tie_map_of(self.weights, OURS).total
+        return sum(w.numel() for n, w in self.weights.items() if not n.endswith(NOT_PARAMETERS))
 
     @property
     def bytes(self) -> int:
@@ -134,7 +134,7 @@ class ModelState:
                     changed[name] = with_starts(changed[name], of)
             return _with_private_rows(changed, source)
 
-        moments = None if self.moments is None else self.moments.with_rows(of_names)
+        moments = self.moments and self.moments.with_rows(of_names).with_starts(starts or {})
         if moments is not None and source is not None and UNITS in self.weights:
             private = _private_rows(self.weights, source)
             moments = moments.with_rows({str(OURS.private): Rows.kept([r for _, r in private])})

@@ -13,13 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tiednmt.vocabulary.rows import Rows
+from tiednmt.vocabulary.rows import Rows, with_starts
 
 # Entries that follow the gradient: zero in a row that has had none. All other entries with a value
 # per row set the size of its steps. A new row takes these from the rows that it is made of: if they
 # started from zero, its first steps would be far longer than theirs.
 _DIRECTIONS = ("exp_avg", "momentum_buffer")
 _BY_COLUMN = ("exp_avg_sq_col",)  # Adafactor's, over all rows together
+_WEIGHTS = frozenset({"other"})  # second weights, those of NT-ASGD (tied_averaged_sgd)
 
 State = dict[str, Any]
 
@@ -99,6 +100,17 @@ class Moments:
         }
         return replace(self, states=changed, shapes=shapes)
 
+    def with_starts(self, starts: Mapping[str, Mapping[int, Tensor]]) -> Moments:
+        """The state after these rows of the weights were set, by name of the parameter."""
+        changed = {
+            name: {
+                key: with_starts(value, starts.get(name, {})) if key in _WEIGHTS else value
+                for key, value in state.items()
+            }
+            for name, state in self.states.items()
+        }
+        return replace(self, states=changed)
+
     def without(self, *names: str) -> Moments:
         """The state without these parameters."""
         return self.picked(name for name in self.states if name not in names)
@@ -112,13 +124,18 @@ class Moments:
             shapes={name: self.shapes[of] for name, of in origins.items()},
         )
 
-    def summed(self, name: str, others: Sequence[str]) -> Moments:
+    def summed(self, name: str, others: Sequence[str]) -> Moments | None:
         """The state with those of ``others`` added to that of ``name``.
 
         The gradient of a tied matrix is the sum of the gradients of its uses, and so is its running
         mean. The running mean of its square is the sum if the uses are uncorrelated.
+
+        Returns:
+            None if one of them has no state, or one with weights, whose sum means nothing.
         """
         states = dict(self.states)
+        if any(each not in states or _WEIGHTS & states[each].keys() for each in (name, *others)):
+            return None
         total = dict(states[name])
         for key, value in total.items():
             if isinstance(value, Tensor) and value.dim():

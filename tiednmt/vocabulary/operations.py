@@ -12,7 +12,7 @@ from fairseq.data import Dictionary
 
 from tiednmt.errors import UserError
 from tiednmt.export.model_folder import WEIGHTS
-from tiednmt.files import named_when_whole
+from tiednmt.files import named_when_whole, write_whole
 from tiednmt.models.word_vectors import read_vectors
 from tiednmt.text.lines import read_lines
 from tiednmt.vocabulary import ties
@@ -66,23 +66,22 @@ def trim_files(
         )
     read = [_read_text(path, stored) for path in texts]
     kept = _units_to_keep(stored, read, keep, characters, units)
-    told = ""
+    message = ""
     if translate:
         sources = [line for text in read if text.is_source for line in text.units]
         if not sources:
             raise UserError("--translate: no --text is in the source language")
-        further, told = _of_own_translations(stored, sources, kept, _known(stored.model), say)
+        further, message = _of_own_translations(stored, sources, kept, _known(stored.model), say)
         kept |= further
     trimmed = trimming.trim(stored.model, kept & _known(stored.model))
-    segmentation = stored.segmentation
-    if isinstance(segmentation, Subwords):
-        segmentation = segmentation.trimmed(kept, {token for text in read for token in text.tokens})
-        _require_same(stored.segmentation, segmentation, read)
+    tokens = {token for text in read for token in text.tokens}
+    segmentation = stored.segmentation.trimmed(kept, tokens)
+    _require_same(stored.segmentation, segmentation, read)
     note = write(stored, trimmed, output, segmentation)
     _say_sizes(say, stored, trimmed, output)
     _say_coverage(say, stored, trimmed, segmentation)
-    for message in filter(None, (told, note)):
-        say(message)
+    for line in filter(None, (message, note)):
+        say(line)
     return trimmed
 
 
@@ -91,10 +90,10 @@ class _Text:
     """A text to be covered.
 
     Attributes:
-        language: its code; empty where there is no segmentation.
+        language: its code; empty where all text is segmented alike.
         is_source: whether that is the source language.
         units: of each line.
-        tokens: what it is segmented by, each once; empty where there is no segmentation.
+        tokens: what it is segmented by, each once.
     """
 
     language: str
@@ -105,15 +104,12 @@ class _Text:
 
 def _read_text(path: Path, stored: StoredModel) -> _Text:
     lines, segmentation = _lines(path), stored.segmentation
-    language, tokens = "", frozenset[str]()
-    if isinstance(segmentation, Subwords):
-        language = language_of(path, list(segmentation.vocabularies))
-        tokens = frozenset(t for line in lines for t in segmentation.tokens(line, language))
+    language = segmentation.language(path)
     return _Text(
         language=language,
         is_source=language in stored.languages[:1],
         units=[segmentation.units(line, language) for line in lines],
-        tokens=tokens,
+        tokens=frozenset(t for line in lines for t in segmentation.tokens(line, language)),
     )
 
 
@@ -181,7 +177,6 @@ def _lines(path: Path) -> list[str]:
 
 def _require_same(before: Segmentation, after: Segmentation, texts: Sequence[_Text]) -> None:
     """Prove the smaller segmentation: it splits the texts into the same units."""
-    assert isinstance(before, Subwords) and isinstance(after, Subwords)
     for text in texts:
         for token in text.tokens:
             was, now = (each.units_of_token(token, text.language) for each in (before, after))
@@ -213,7 +208,6 @@ def _say_coverage(
         tokens = stored.old_tokens(language)
         if tokens is None:
             continue
-        assert isinstance(stored.segmentation, Subwords) and isinstance(segmentation, Subwords)
         before = {token: stored.segmentation.units_of_token(token, language) for token in tokens}
         after = {token: segmentation.units_of_token(token, language) for token in tokens}
         known = stored.model.dictionaries[side].symbols
@@ -399,12 +393,21 @@ def _extend(
     extended = extend(stored.model, units, parts_of, start, side)
     note = write(stored, extended, output, segmentation, languages)
     _say_sizes(say, stored, extended, output)
-    first = len(stored.model.target)
-    if len(extended.target) > first and not stored.is_folder:
-        say(f"to train only the new rows: --train-rows {first}:{len(extended.target)}")
+    if not stored.is_folder:
+        say(f"to train only the new rows: --train-rows {_new_rows(stored.model, extended, output)}")
     if note:
         say(note)
     return extended
+
+
+def _new_rows(old: ModelState, extended: ModelState, output: Path) -> str:
+    """The value of --train-rows: a range of one dictionary; of two, a file of the new units."""
+    if extended.source is None or extended.is_joint:
+        return f"{len(old.target)}:{len(extended.target)}"
+    units = sorted(_known(extended) - _known(old))
+    with write_whole(output / "new-units.txt") as file:
+        file.writelines(f"{unit}\n" for unit in units)
+    return str(output / "new-units.txt")
 
 
 def start_from(kind: str, vectors: Path | None, seed: int = 1) -> Start:

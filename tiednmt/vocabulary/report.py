@@ -17,7 +17,7 @@ from tiednmt.show.figures import Axis, Chart, Picture, Point, Series
 from tiednmt.tying import SOURCE_INPUT, SYMBOLS, equal_matrices
 from tiednmt.vocabulary import trim as trimming
 from tiednmt.vocabulary.files import StoredModel
-from tiednmt.vocabulary.segmentation import Subwords, is_character
+from tiednmt.vocabulary.segmentation import is_character
 from tiednmt.vocabulary.trim import Coverage
 
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # of the units that are kept, in the table of costs
@@ -226,7 +226,7 @@ def _nearest(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _costs(stored: StoredModel, texts: Mapping[str, Sequence[str]]) -> list[Cost]:
-    if not texts or not isinstance(stored.segmentation, Subwords):
+    if not texts:
         return []
     model, segmentation = stored.model, stored.segmentation
     tokens = {

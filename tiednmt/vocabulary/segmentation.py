@@ -36,16 +36,46 @@ Vocabulary = dict[str, int]  # unit → how often it was seen
 class Segmentation(Protocol):
     """What surgery needs to know: how text is segmented."""
 
+    def language(self, path: Path) -> str:
+        """The language of a file of raw text, by its name; empty if all are segmented alike.
+
+        Raises:
+            UserError: the name does not say it.
+        """
+
     def units(self, line: str, language: str) -> list[str]:
         """The units of a line of raw text."""
+
+    def tokens(self, line: str, language: str) -> list[str]:
+        """The tokens of a line, each of which is segmented by itself."""
+
+    def units_of_token(self, token: str, language: str) -> list[str]:
+        """The units of a token."""
+
+    def trimmed(self, kept: Collection[str], tokens: Iterable[str]) -> Segmentation:
+        """The segmentation with only some units, which segments these tokens as before."""
 
 
 class WhiteSpace:
     """Units separated by white space: segmented text, or text for a model of words."""
 
+    def language(self, path: Path) -> str:
+        """See :class:`Segmentation`."""
+        return ""
+
     def units(self, line: str, language: str) -> list[str]:
         """See :class:`Segmentation`."""
         return line.split()
+
+    tokens = units
+
+    def units_of_token(self, token: str, language: str) -> list[str]:
+        """See :class:`Segmentation`."""
+        return [token]
+
+    def trimmed(self, kept: Collection[str], tokens: Iterable[str]) -> WhiteSpace:
+        """See :class:`Segmentation`."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -110,6 +140,10 @@ class Subwords:
             code: TextPipeline(replace(self.settings, source=code, target=code), folder)
             for code in self.vocabularies
         }
+
+    def language(self, path: Path) -> str:
+        """See :class:`Segmentation`."""
+        return language_of(path, list(self.vocabularies))
 
     def units(self, line: str, language: str) -> list[str]:
         """See :class:`Segmentation`."""

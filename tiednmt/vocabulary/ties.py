@@ -12,7 +12,15 @@ from torch import Tensor
 from tiednmt.errors import UserError
 from tiednmt.models.parameters import OURS, matrices_of
 from tiednmt.modes import DECODER, INPUTS, NONE, THREE_WAY
-from tiednmt.tying import INPUT, JOINT, OUTPUT, SOURCE_INPUT, TARGET_INPUT, equal_matrices
+from tiednmt.tying import (
+    INPUT,
+    JOINT,
+    OUTPUT,
+    SOURCE_INPUT,
+    TARGET_INPUT,
+    equal_matrices,
+    require_one_size,
+)
 from tiednmt.vocabulary.choices import FROM_OUTPUT, MEAN
 from tiednmt.vocabulary.model import UNITS, ModelState, Weights, dictionary_of, units_of
 from tiednmt.vocabulary.rows import Rows, weighted_mean
@@ -104,6 +112,12 @@ def tie(
         raise UserError(f"--tying {tying}: the model is tied {model.tying}; {way}")
     if model.source is None and tying != DECODER:
         raise UserError(f"--tying {tying}: a language model has no source embedding; use decoder")
+    groups = _groups(tying, model)
+    for first, *others in groups:
+        matrices = matrices_of(model.weights, OURS)
+        for other in others:
+            sizes = {use: matrices[use].size(1) for use in (first, other)}
+            require_one_size(tying, sizes)
     lacking: tuple[frozenset[str], ...] = (frozenset(), frozenset())
     if tying in JOINT and not model.is_joint:
         of_sides = [set(units_of(dictionary)) for dictionary in model.dictionaries]
@@ -115,7 +129,6 @@ def tie(
         use: Use.of(use, model.target.symbols, counts[side], lacking[side], origin)
         for use, side in sides.items()
     }
-    groups = _groups(tying, model)
 
     def change(weights: Weights) -> Weights:
         named = matrices_of(weights, OURS)
@@ -239,9 +252,11 @@ def untie(model: ModelState, tying: str) -> ModelState:
 
     copies = {NAMES[use]: _stored_name(model, use) for use in apart}
     moments = model.moments
-    if moments is not None:  # a matrix that was two has no single history of moments
-        picked = moments.picked([*moments.states, *copies], copies)
-        moments = None if drops_private else picked
+    if moments is not None:
+        is_known = {*copies.values()} <= moments.states.keys()  # not of matrices held fixed
+        # a matrix with private rows inside was two, and has no single history
+        keeps = is_known and not drops_private
+        moments = moments.picked([*moments.states, *copies], copies) if keeps else None
     options = {**model.options, "tying": tying}
     if drops_private:
         options["private_units"] = ""

@@ -42,7 +42,7 @@ BENCHMARKS = {
         measure=training.measure_translation,
     ),
     "updates": Benchmark(
-        help="updates of a translation model once all is warm, against fairseq's",
+        help="updates of a translation model after warm-up, against fairseq's",
         what=updates.WHAT,
         options=updates.Updates,
         measure=updates.measure,

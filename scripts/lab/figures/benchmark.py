@@ -31,13 +31,15 @@ def summary_table(records: Sequence[BenchmarkRecord]) -> Table:
             record.ours.name,
             record.against.name,
             record.title.partition(",")[0],
+            _device(record),
             str(record.machine.threads_per_run),
             _with_spread(record.ratio),
             f"{record.memory_ratio.median:.2f}" if record.memory_ratio else "",
         ]
         for record in records
     ]
-    return Table(["ours", "against", "measured", "threads", "ratio", "memory"], rows, left=3)
+    head = ["ours", "against", "measured", "machine", "threads", "ratio", "memory"]
+    return Table(head, rows, left=4)
 
 
 # --- one size ----------------------------------------------------------------------------------
@@ -161,16 +163,20 @@ def _series(record: BenchmarkRecord, axis: str, height: Callable[[Side], float])
 
 def _conditions(record: BenchmarkRecord) -> str:
     """What was measured, how often, where, and by what command."""
-    where = record.machine
-    device = where.processor if where.device == "CPU" else where.device
     if record.cells:
         times = f"{len(record.cells)} cells"
     else:
         times = record.repetition or f"{len(_sides(record)[0].runs)} runs per side, alternating"
     return (
         f"{record.title.capitalize()}; {times}, "
-        f"{where.threads_per_run} thread(s), {device}. `{record.command}`"
+        f"{record.machine.threads_per_run} thread(s), {_device(record)}. `{record.command}`"
     )
+
+
+def _device(record: BenchmarkRecord) -> str:
+    """The name of the GPU, or else of the CPU."""
+    where = record.machine
+    return where.processor if where.device == "CPU" else where.device
 
 
 def _all_ratios(ratio: Spread, memory: Spread | None = None) -> str:

@@ -448,8 +448,8 @@ def claim(record: TranslationRecord, name: str) -> str:
     if found.interval is None or found.not_worse_by is None:
         return f"{text}."
     low, high = found.interval
-    worse = found.not_worse_by
-    bound = f"not worse by more than {worse:.2f}" if worse > 0 else f"better by {-worse:.2f}"
+    worse = loss(found.not_worse_by)
+    bound = worse if worse.startswith("better") else f"not worse by more than {worse}"
     return (
         f"{text} (95% interval {low:+.2f} to {high:+.2f}): with 95% confidence, {name} is "
         f"{bound}. The interval is {_about_differences(record)}."

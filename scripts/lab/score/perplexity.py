@@ -70,8 +70,12 @@ class Scorer:
         """
         data_bin = self.prepared / "data-bin"
         if not (data_bin / f"{name}.bin").is_file():
-            known = ", ".join(sorted(path.stem for path in data_bin.glob("*.bin")))
-            raise UserError(f"--subset {name}: {data_bin} has only {known}")
+            known = (
+                ", ".join(sorted(path.stem for path in data_bin.glob("*.bin"))) or "dictionaries"
+            )
+            raise UserError(
+                f"--subset {name}: {data_bin} has only {known}; score raw text with --input FILE"
+            )
         return self._score(data_bin, name)
 
     def text(self, path: Path) -> Figures:

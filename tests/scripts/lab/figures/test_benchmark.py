@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from scripts.lab.benchmarks.compare import Measured, Side, compare
 from scripts.lab.figures.benchmark import figures, summary_table
 from scripts.lab.records.schema import BenchmarkRecord
@@ -57,6 +61,14 @@ def test_a_cell_without_a_side_is_shown():
     assert rows[0] == "| 8 | 10 | 4,000 | 1,500 | 1,500 | 2.50 | 2.00 GB | 2.00 GB |  |"
     assert rows[1] == "| 9 | 10 | 4,000 | 1,500 | too little memory |  | 2.00 GB |  |  |"
     assert "2.50 (2.50–2.50)" in markdown.table(summary_table([growth()]))
+
+
+@pytest.mark.parametrize(("device", "shown"), [("CPU", "AMD"), ("H100", "H100")])
+def test_the_summary_names_the_machine_that_computed(device, shown):
+    record = growth()
+    machine = replace(record.machine, device=device, processor="AMD")
+    row = markdown.table(summary_table([replace(record, machine=machine)])).splitlines()[2]
+    assert f"| {shown} |" in row
 
 
 def test_growth_is_drawn_by_side_and_vocabulary():
