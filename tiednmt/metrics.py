@@ -33,6 +33,16 @@ def metric_names(scored: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return {key: name for key, name in names.items() if key in scored}
 
 
+def signed(difference: float) -> str:
+    """A difference with its sign, to two decimals; +0.00 on both sides of zero."""
+    return f"{round(difference, 2) + 0.0:+.2f}"
+
+
+def signed_interval(interval: tuple[float, float]) -> str:
+    """Both ends of an interval of differences."""
+    return " to ".join(map(signed, interval))
+
+
 NOT_WORSE = "not worse by more than (95%)"  # the head of what loss() makes
 
 

@@ -6,7 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from tiednmt.metrics import NOT_WORSE, loss, metric_names, what_was_sampled
+from tiednmt.metrics import (
+    NOT_WORSE,
+    loss,
+    metric_names,
+    signed,
+    signed_interval,
+    what_was_sampled,
+)
 from tiednmt.seeds import mean_and_sd, over_seeds
 
 
@@ -105,8 +112,8 @@ def _table(comparisons: Iterable[Mapping[str, Any]], names: Mapping[str, str]) -
         [
             one["system"],
             names[one["metric"]],
-            f"{one['difference']:+.2f}",
-            "{:+.2f} to {:+.2f}".format(*one["interval"]),
+            signed(one["difference"]),
+            signed_interval(one["interval"]),
             loss(one["not_worse_by"]),
             f"{one['p_value']:.4f}",
         ]

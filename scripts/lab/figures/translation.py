@@ -21,7 +21,15 @@ from scripts.lab.figures.experiment import (
 )
 from scripts.lab.records.schema import TranslationRecord, TranslationRow
 from tiednmt.errors import UserError
-from tiednmt.metrics import BETTER, METRICS, NOT_WORSE, loss, what_was_sampled
+from tiednmt.metrics import (
+    BETTER,
+    METRICS,
+    NOT_WORSE,
+    loss,
+    signed,
+    signed_interval,
+    what_was_sampled,
+)
 from tiednmt.modes import NONE, TYINGS
 from tiednmt.seeds import (
     Interval,
@@ -266,7 +274,7 @@ def _difference_cells(record: TranslationRecord, found: _Difference | None) -> l
     if found is None:
         return [""] * len(_difference_heads(record))
     worst = [] if found.not_worse_by is None else [loss(found.not_worse_by)]
-    return [f"{found.value:+.2f}", *worst, p_text(found.p_value)]
+    return [signed(found.value), *worst, p_text(found.p_value)]
 
 
 def _score_cell(row: TranslationRow, place: str, metric: str) -> Cell:
@@ -335,8 +343,8 @@ def _tests_against(record: TranslationRecord, baseline: str) -> Table:
 def _test_cell(found: _Difference | None) -> str | Cell:
     if found is None:
         return "–"
-    interval = "{:+.2f} to {:+.2f}, ".format(*found.interval) if found.interval else ""
-    return Cell(f"{found.value:+.2f}", f"{interval}p = {p_text(found.p_value)}")
+    interval = f"{signed_interval(found.interval)}, " if found.interval else ""
+    return Cell(signed(found.value), f"{interval}p = {p_text(found.p_value)}")
 
 
 # --- in words ----------------------------------------------------------------------------------
@@ -355,7 +363,9 @@ def _notes(record: TranslationRecord) -> list[str]:
                 row.name: _difference(record, row.name, baseline, place, "bleu")
                 for row in record.rows
             }
-            texts = [f"{n} {d.value:+.2f} (p = {p_text(d.p_value)})" for n, d in found.items() if d]
+            texts = [
+                f"{n} {signed(d.value)} (p = {p_text(d.p_value)})" for n, d in found.items() if d
+            ]
             lines.append(f"{place}, BLEU against {baseline}: {', '.join(texts)}")
     return lines
 
@@ -424,8 +434,8 @@ def _glance(record: TranslationRecord, row: TranslationRow, place: str) -> str:
     found = _first_difference(record, row, place)
     if found is None:
         return f"{over.mean:.2f}"
-    bound = "" if found.not_worse_by is None else f", at worst {-found.not_worse_by:+.2f}"
-    return f"{over.mean:.2f} ({found.value:+.2f}{bound})"
+    bound = "" if found.not_worse_by is None else f", at worst {signed(-found.not_worse_by)}"
+    return f"{over.mean:.2f} ({signed(found.value)}{bound})"
 
 
 def claim(record: TranslationRecord, name: str) -> str:
@@ -443,14 +453,13 @@ def claim(record: TranslationRecord, name: str) -> str:
     on = "the mean of the test sets" if place == MEAN else place
     text = (
         f"{name} has {row.share or 1:.0%} of the parameters of {baseline}. Its BLEU on {on} is "
-        f"{score:.2f}; {baseline} has {other:.2f}. The difference is {found.value:+.2f}"
+        f"{score:.2f}; {baseline} has {other:.2f}. The difference is {signed(found.value)}"
     )
     if found.interval is None or found.not_worse_by is None:
         return f"{text}."
-    low, high = found.interval
     worse = loss(found.not_worse_by)
     bound = worse if worse.startswith("better") else f"not worse by more than {worse}"
     return (
-        f"{text} (95% interval {low:+.2f} to {high:+.2f}): with 95% confidence, {name} is "
+        f"{text} (95% interval {signed_interval(found.interval)}): with 95% confidence, {name} is "
         f"{bound}. The interval is {_about_differences(record)}."
     )

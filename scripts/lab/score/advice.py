@@ -13,6 +13,7 @@ from statistics import fmean
 
 from preprocess import advice
 from preprocess.advice import Pair
+from tiednmt.metrics import signed
 from tiednmt.modes import NONE, THREE_WAY
 
 MIN_PARAMETERS_SAVED = 0.1  # of the model's parameters: what tying must save to matter
@@ -39,7 +40,7 @@ class Difference:
         known = [] if self.p_value is None else [f"p = {self.p_value:.3f}"]
         if self.not_worse_by is not None:
             known.append(f"at most {max(self.not_worse_by, 0.0):.2f} below")
-        return f"{self.bleu:+.2f}" + (f" ({', '.join(known)})" if known else "")
+        return signed(self.bleu) + (f" ({', '.join(known)})" if known else "")
 
 
 @dataclass(frozen=True)
