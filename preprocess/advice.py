@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from preprocess.overlap import Overlap, Scripts, common_script
 from tiednmt.modes import DECODER, THREE_WAY
 
-LITTLE = 0.05  # of the rows: what one matrix for both languages must save to matter
+MIN_ROWS_SAVED = 0.05  # of the rows: what one matrix for both languages must save to matter
 SAME_SCRIPT = 0.5  # of the letters, from which on two languages are written alike
 
 
@@ -99,7 +99,7 @@ def _rows(pair: Pair) -> tuple[int, int]:
 def _apart(pair: Pair) -> str:
     """Why the languages are better off with matrices of their own; empty where they are not."""
     one, two = _rows(pair)
-    if 1 - one / two >= LITTLE:
+    if 1 - one / two >= MIN_ROWS_SAVED:
         return ""
     matrix = "One matrix" if pair.written_alike else "The scripts differ, and one matrix"
     return (

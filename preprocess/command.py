@@ -13,6 +13,7 @@ from preprocess.download import Download, at_address, fetch_all
 from preprocess.options import add_options
 from preprocess.prepare import prepare, reads
 from preprocess.stages import WorkShard, one_writer
+from tiednmt.commandline import command_parser
 from tiednmt.errors import UserError
 
 
@@ -87,11 +88,7 @@ def monolingual_command(
 
 def parser_of(name: str, description: str | None) -> argparse.ArgumentParser:
     """The parser of ``python -m preprocess.<name>``."""
-    return argparse.ArgumentParser(
-        prog=f"python -m preprocess.{name}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    return command_parser(f"python -m preprocess.{name}", description)
 
 
 def add_raw_arguments(parser: argparse.ArgumentParser) -> None:

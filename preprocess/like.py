@@ -82,7 +82,7 @@ class Model:
 class PlanLike(Plan):
     """The stages of a corpus that takes its units from a model."""
 
-    way_out = "each has an empty side; are the files aligned line by line?"
+    hint = "each has an empty side; are the files aligned line by line?"
 
     def __init__(
         self, corpus: Corpus, results: Stages, model: Model, tag: str = "", workers: int = 1

@@ -47,7 +47,7 @@ ROUND_TRIPS = 1000  # lines of each side that are encoded and decoded
 class Plan:
     """The stages of a corpus, and what came of them."""
 
-    way_out = "look at the files, --max-length and --max-ratio"  # where filters leave nothing
+    hint = "look at the files, --max-length and --max-ratio"  # where filters leave nothing
     tag = ""  # a unit before each source sentence
 
     def __init__(self, corpus: Corpus, results: Stages, options: Options):
@@ -300,7 +300,7 @@ class Plan:
             reasons = ", ".join(f"{name} {n:,}" for name, n in counts.items() if n)
             raise UserError(
                 f"{self.corpus.name}: no training pair is left after filtering ({reasons});"
-                f" {self.way_out}"
+                f" {self.hint}"
             )
         if not all(self._kept()):
             raise UserError(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from preprocess.pairs import Pair
 from preprocess.tokenisation import Tokenised
 
-LOUD = 0.2  # dropping a larger share of the training pairs is a warning
-ENOUGH = 0.99  # of the lines come back as they were
+MAX_DROPPED = 0.2  # dropping a larger share of the training pairs is a warning
+MIN_UNCHANGED = 0.99  # of the lines come back as they were
 WHAT_HELPS = {
     "over_long": "--max-length",
     "ratio": "--max-ratio; are the files aligned line by line?",
@@ -88,21 +88,21 @@ def warnings(
         method: how it is segmented.
     """
     dropped = counts["read"] - counts["kept"]
-    if dropped > LOUD * counts["read"]:
+    if dropped > MAX_DROPPED * counts["read"]:
         yield f"WARNING: {dropped / counts['read']:.0%} of the training pairs were dropped:"
         for reason, number in _reasons(counts):
             example = tokenised.examples.get(reason)
             beginning = f", such as {' ||| '.join(map(repr, example))}" if example else ""
             yield f"  {reason} {number:,}{beginning}: {WHAT_HELPS[reason]}"
     for language, trip in trips.items():
-        if trip.lost > 1 - ENOUGH and trip.example:
-            way_out = "; --segmentation sentencepiece keeps them" if method == "bpe" else ""
+        if trip.lost > 1 - MIN_UNCHANGED and trip.example:
+            hint = "; --segmentation sentencepiece keeps them" if method == "bpe" else ""
             yield (
                 f"WARNING: {trip.lost:.1%} of the {language} lines are not the same after encoding"
                 f" and decoding, such as {trip.example[0]!r}, which becomes"
-                f" {trip.example[1]!r}{way_out}"
+                f" {trip.example[1]!r}{hint}"
             )
-        if trip.changed > 1 - ENOUGH and trip.normalised_example:
+        if trip.changed > 1 - MIN_UNCHANGED and trip.normalised_example:
             yield (
                 f"WARNING: {trip.changed:.1%} of the {language} lines are changed for good"
                 " (decomposed letters, control characters, the rarer apostrophe), such as"

@@ -18,6 +18,7 @@ from typing import Any
 
 from tiednmt.errors import UserError
 from tiednmt.files import sha256, write_json, write_whole
+from tiednmt.text.manifest import MANIFEST
 
 FORMAT = 2  # of a record
 _OWNER, _LOCK, _ASIDE = "corpus", "lock", "manifest"  # beside the records
@@ -95,7 +96,7 @@ def claim(folder: Path, corpus: str | None = None) -> None:
 
 def _held_by(folder: Path) -> str | None:
     """What a folder holds that was prepared before folders said it themselves."""
-    manifest = _json(folder / "manifest.json")
+    manifest = _json(folder / MANIFEST)
     languages = [manifest[side] for side in ("source", "target") if side in manifest]
     return corpus_key(manifest["corpus"], *languages) if "corpus" in manifest else None
 
@@ -159,7 +160,7 @@ class Stages:
         if self._fault(stage) is None:
             print(f"{stage.name}: up to date", file=sys.stderr)
             return self.result(stage.name)
-        manifest, aside = self.folder / "manifest.json", self._records / _ASIDE
+        manifest, aside = self.folder / MANIFEST, self._records / _ASIDE
         aside.unlink(missing_ok=True)
         with suppress(FileNotFoundError):
             os.replace(manifest, aside)

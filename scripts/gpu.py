@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--rehearse",
         action="store_true",
-        help="run everything at a small size, on the CPU if there is no GPU",
+        help="run everything at a small size, on the CPU if there is no GPU, in DIR/rehearsal",
     )
     args = parser.parse_args(argv)
     missing = lacking(rehearsed=args.rehearse)

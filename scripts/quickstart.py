@@ -17,6 +17,7 @@ from scripts.lab.command import add_arguments, run
 from scripts.lab.figures.translation import claim
 from scripts.lab.records.schema import Record, TranslationRecord
 from scripts.lab.run.specs import ROOT, folder_name
+from scripts.lab.run.training import BEST
 from scripts.lab.store import summary_of
 from tiednmt.commandline import command_parser
 from tiednmt.errors import resumable_command
@@ -68,7 +69,7 @@ def next_commands(record: TranslationRecord, out: Path) -> list[str]:
     python = _python()
     rows = record.rows
     row = next((each for each in rows if each.name == THREE_WAY), rows[-1])
-    model = out / folder_name(row.name, row.seeds[0]) / "checkpoint_best.pt"
+    model = out / folder_name(row.name, row.seeds[0]) / BEST
     sentence = record.samples[0]["source"] if record.samples else "The dog sees the cat."
     folder, report = shlex.quote(str(out / "data")), shlex.quote(str(out / "report.html"))
     return [

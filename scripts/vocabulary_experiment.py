@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 
 import tiednmt.plugin  # noqa: F401
 from scripts.lab import vocabulary
-from scripts.lab.vocabulary import Figures, Trained, require_run, show
+from scripts.lab.run.training import BEST
+from scripts.lab.vocabulary import Figures, TrainedRun, require_run, show
 from tiednmt.commandline import command_parser, quiet_libraries
 from tiednmt.errors import UserError, resumable_command
 from tiednmt.modes import THREE_WAY, TYINGS
@@ -92,22 +93,22 @@ class Language(Options):
             raise UserError("--updates takes two numbers, of the new rows and of the whole model")
 
 
-def _trim(trained: Trained, options: Trim) -> Figures:
+def _trim(trained: TrainedRun, options: Trim) -> Figures:
     return vocabulary.trim(trained, options.subset)
 
 
-def _tie(trained: Trained, options: Tie) -> Figures:
+def _tie(trained: TrainedRun, options: Tie) -> Figures:
     require_run(options.tied)
-    tied = options.tied / "checkpoint_best.pt"
+    tied = options.tied / BEST
     return vocabulary.tie(trained, tied, options.subset, options.updates, options.tying)
 
 
-def _starts(trained: Trained, options: Starts) -> Figures:
+def _starts(trained: TrainedRun, options: Starts) -> Figures:
     updates = [0, *options.updates]
     return vocabulary.starts(trained, options.merges, updates, options.vectors, options.rows_alone)
 
 
-def _language(trained: Trained, options: Language) -> Figures:
+def _language(trained: TrainedRun, options: Language) -> Figures:
     source, _, target = options.pair.partition("-")
     texts = {
         name: (options.raw / f"{name}.{source}", options.raw / f"{name}.{target}")
@@ -125,7 +126,7 @@ class Measure(NamedTuple):
 
     help: str
     options: type[Options]
-    measure: Callable[[Trained, Any], Figures]
+    measure: Callable[[TrainedRun, Any], Figures]
 
 
 MEASURES = {
@@ -160,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     require_run(args.run)
     options.out.mkdir(parents=True, exist_ok=True)
     seed = getattr(options, "seed", 1)
-    trained = Trained(args.run, options.data, options.out, words[end + 1 :], seed)
+    trained = TrainedRun(args.run, options.data, options.out, words[end + 1 :], seed)
     show(args.name, measure(trained, options), options.out)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ import tiednmt.plugin  # noqa: F401
 from tiednmt.errors import UserError
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.modes import TYINGS
-from tiednmt.text.manifest import read_manifest
+from tiednmt.text.manifest import MANIFEST, any_manifest, read_manifest
 from tiednmt.tying import JOINT, TieMap, tie_map
 
 
@@ -125,12 +124,12 @@ class VocabularySizes:
         if not is_language_model(architecture):
             sizes = read_manifest(folder)["vocabulary"]
             return cls(sizes["target"], sizes["source"], sizes["joint"])
-        path = folder / "manifest.json"
+        path, manifest = folder / MANIFEST, any_manifest(folder)
+        if manifest is None:
+            raise UserError(f"{path}: no such file; prepare the corpus to the end first")
         try:
-            return cls(json.loads(path.read_text(encoding="utf-8"))["vocabulary"]["dictionary"])
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file; prepare the corpus to the end first") from None
-        except (ValueError, KeyError, TypeError, RecursionError):
+            return cls(manifest["vocabulary"]["dictionary"])
+        except (KeyError, TypeError):
             raise UserError(f"{path}: not the manifest of a monolingual corpus") from None
 
 

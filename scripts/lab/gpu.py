@@ -40,7 +40,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Place:
+class Session:
     """Where a part finds its corpus and leaves its files, and whether it is rehearsed."""
 
     out: Path
@@ -80,8 +80,8 @@ class Place:
         return Step(name, command, 1)
 
 
-def _check(place: Place) -> Iterator[Step]:
-    xml = str(place.out / "check.xml")
+def _check(session: Session) -> Iterator[Step]:
+    xml = str(session.out / "check.xml")
     folders = ("tests/gpu", "tests/modules", "tests/scripts/lab/benchmarks")
     tests: tuple[str, ...] = ("-q", "-m", "gpu", "-p", "no:cacheprovider", *folders)
     if find_spec("xdist"):
@@ -89,23 +89,23 @@ def _check(place: Place) -> Iterator[Step]:
     yield Step("tests", ("pytest", *tests, "--junitxml", xml))
 
 
-def _multi30k(place: Place) -> Iterator[Step]:
+def _multi30k(session: Session) -> Iterator[Step]:
     """Small models leave most of a GPU idle, so several train at the same time."""
     jobs = ("--seeds", "3", "--jobs", str(min(cores(), 9)))
     for name in ("multi30k-en-de-gpu", "multi30k-en-de-transformer-gpu"):
-        yield place.experiment(name, 3, *jobs)
+        yield session.experiment(name, 3, *jobs)
         # our search and fairseq's on the same weights
-        run = ("--run", str(place.out / name), "--row", "three-way", "--against", "three-way")
-        yield place.benchmark(f"benchmark-generate-{name}", "generate", *run)
+        run = ("--run", str(session.out / name), "--row", "three-way", "--against", "three-way")
+        yield session.benchmark(f"benchmark-generate-{name}", "generate", *run)
 
 
-def _speed(place: Place) -> Iterator[Step]:
-    yield place.corpus("preprocess.multi30k", "multi30k-en-de", "--pair", "en-de")
-    data = ("--data", str(place.data("multi30k-en-de")))
+def _speed(session: Session) -> Iterator[Step]:
+    yield session.corpus("preprocess.multi30k", "multi30k-en-de", "--pair", "en-de")
+    data = ("--data", str(session.data("multi30k-en-de")))
     gru, transformer = "multi30k-en-de", "multi30k-en-de-transformer"
-    if place.rehearsed:
+    if session.rehearsed:
         gru = transformer = "demo"
-    tokens, updates = ("200", "3") if place.rehearsed else ("4000", "50")
+    tokens, updates = ("200", "3") if session.rehearsed else ("4000", "50")
     for model, experiment, against in (
         ("gru", gru, "lstm"),
         ("transformer", transformer, "transformer"),
@@ -116,24 +116,24 @@ def _speed(place: Place) -> Iterator[Step]:
                 *("--updates", updates, "--precision", precision, "--cuda-graphs"),
             )
             name = f"benchmark-updates-{model}-{precision}"
-            yield place.benchmark(name, "updates", *data, *options)
-    sizes = ("64", "500", "16") if place.rehearsed else ("8192", "94000", "512")
+            yield session.benchmark(name, "updates", *data, *options)
+    sizes = ("64", "500", "16") if session.rehearsed else ("8192", "94000", "512")
     named = [w for pair in zip(("--tokens", "--types", "--dim"), sizes, strict=True) for w in pair]
     for dtype in ("float32", "bfloat16"):
         for against in (PLAIN, *(side for side, package in PACKAGES.items() if find_spec(package))):
-            if (against != PLAIN and place.rehearsed) or (against, dtype) == (CUT, "float32"):
+            if (against != PLAIN and session.rehearsed) or (against, dtype) == (CUT, "float32"):
                 continue  # a GPU's kernels; one does not take single precision
             sides = ("--dtype", dtype, "--against", against)
             name = f"benchmark-output-layer-{dtype}-{against}"
-            yield place.benchmark(name, "output-layer", *named, *sides)
+            yield session.benchmark(name, "output-layer", *named, *sides)
 
 
-def _ptb(place: Place) -> Iterator[Step]:
-    yield place.experiment("ptb-large", 3, "--jobs", "5")
-    yield place.experiment("ptb-awd-lstm", 3)
+def _ptb(session: Session) -> Iterator[Step]:
+    yield session.experiment("ptb-large", 3, "--jobs", "5")
+    yield session.experiment("ptb-awd-lstm", 3)
 
 
-PARTS: Mapping[str, Callable[[Place], Iterator[Step]]] = {
+PARTS: Mapping[str, Callable[[Session], Iterator[Step]]] = {
     "check": _check,
     "speed": _speed,
     "ptb": _ptb,
@@ -150,13 +150,17 @@ def lacking(rehearsed: bool) -> list[str]:
 def run_part(part: str, out: Path, raw: Path | None, minutes: float, rehearsed: bool) -> int:
     """Run the steps of ``part`` that are not done yet.
 
+    A rehearsal has the folder ``rehearsal`` of ``out`` to itself.
+
     Returns:
         0 if all steps are done now, 1 if a command failed, 3 if steps are left.
     """
+    if rehearsed:
+        out = out / "rehearsal"
     out.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + 60 * minutes
     outcomes: dict[str, str] = {}
-    for step in PARTS[part](Place(out.resolve(), raw and raw.resolve(), rehearsed)):
+    for step in PARTS[part](Session(out.resolve(), raw and raw.resolve(), rehearsed)):
         outcomes[step.name] = _outcome(step, out, end, rehearsed)
         print(f"{step.name}: {outcomes[step.name]}", flush=True)
         if outcomes[step.name] in (CUT_OFF, LEFT):
@@ -168,15 +172,15 @@ def run_part(part: str, out: Path, raw: Path | None, minutes: float, rehearsed: 
 
 
 def _outcome(step: Step, out: Path, end: float, rehearsed: bool) -> str:
-    mark = out / "done" / step.name
-    if mark.exists():
+    mark, command = out / "done" / step.name, shlex.join(step.command)
+    if mark.exists() and mark.read_text(encoding="utf-8") == command:
         return DONE
     if time.monotonic() + 60 * step.minutes > end and not rehearsed:
         return LEFT
     outcome = _run(step, out / "logs" / f"{step.name}.log", end, rehearsed)
     if outcome == DONE:
         mark.parent.mkdir(exist_ok=True)
-        mark.touch()
+        mark.write_text(command, encoding="utf-8")
     return outcome
 
 

@@ -36,7 +36,7 @@ from scripts.lab.run.specs import (
     without_seed,
 )
 from scripts.lab.run.summary import RunSummary, read_summary
-from scripts.lab.run.training import Run, train
+from scripts.lab.run.training import Run, train, trained_on
 from scripts.lab.store import read_record, write_figures, write_record
 from tiednmt.embeddings.gradients import GradientShares, gradient_shares_in
 from tiednmt.errors import UserError
@@ -87,6 +87,8 @@ def run_experiment(
     prepare(experiment, scoring, out, options)
     trained = train_rows(experiment, out, options)
     about = provenance(command, trained.jobs, tuple(scoring.packages))
+    runs = [run for of_row in trained.runs.values() for run in of_row]
+    about = replace(about, machine=trained_on(runs) or about.machine)
     record = KINDS[experiment.kind].record(
         kind=experiment.kind,
         experiment=experiment.name,

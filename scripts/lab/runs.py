@@ -8,6 +8,7 @@ from pathlib import Path
 
 from scripts.lab.records.schema import ExperimentRecord, Record, TranslationRecord
 from scripts.lab.run.specs import folder_name
+from scripts.lab.run.training import BEST
 from scripts.lab.show.html.page import Section
 from scripts.lab.show.html.samples import Samples, make_sample, where_rows_differ
 from scripts.lab.store import figures_of, read_record
@@ -19,6 +20,7 @@ from tiednmt.files import file_name
 from tiednmt.show.figures import Part
 from tiednmt.show.parts import tie_blocks
 from tiednmt.text.lines import read_lines
+from tiednmt.text.manifest import MANIFEST
 from tiednmt.translation.prepared import Prepared
 
 DIFFERENT = 6  # samples shown where the rows differ
@@ -62,7 +64,7 @@ def _section(record: Record, folder: Path | None) -> Section:
 def _ties(rows: Sequence[str], folder: Path) -> list[Part]:
     """Which matrices are tied, for the rows whose checkpoints are available."""
     data_bin = folder / "data" / "data-bin"
-    paths = {row: folder / folder_name(row) / "checkpoint_best.pt" for row in rows}
+    paths = {row: folder / folder_name(row) / BEST for row in rows}
     ties = {
         row: load_checkpoint(path, data_bin).tie_map
         for row, path in paths.items()
@@ -90,7 +92,7 @@ def _samples(record: Record, folder: Path) -> Samples | None:
     recorded = _recorded_samples(record)
     if not isinstance(record, TranslationRecord) or recorded is None:
         return None
-    if not (folder / "data" / "manifest.json").is_file():
+    if not (folder / "data" / MANIFEST).is_file():
         return recorded
     prepared = Prepared(folder / "data")
     languages = (prepared.pipeline.source, prepared.pipeline.target)

@@ -171,8 +171,13 @@ def keep(run: Path) -> Path:
 
 def disagreeing_pages() -> dict[Path, str]:
     """The pages whose tables disagree with the records, and what these pages should say."""
-    wanted = {page: with_tables(page.read_text(encoding="utf-8")) for page in PAGES}
-    return {page: text for page, text in wanted.items() if text != page.read_text("utf-8")}
+    wanted = {}
+    for page in PAGES:
+        before = page.read_text(encoding="utf-8")
+        after = with_tables(before)
+        if after != before:
+            wanted[page] = after
+    return wanted
 
 
 def renew_pages() -> None:

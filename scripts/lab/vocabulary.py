@@ -23,7 +23,7 @@ from preprocess.like import prepare_like
 from scripts.lab.run.kept import is_current, read_kept
 from scripts.lab.run.processes import call
 from scripts.lab.run.summary import read_summary
-from scripts.lab.run.training import COMMAND, Run
+from scripts.lab.run.training import BEST, COMMAND, Run
 from scripts.lab.run.training import train as train_runs
 from tiednmt.errors import UserError
 from tiednmt.files import write_json, write_whole
@@ -46,7 +46,7 @@ Figures = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedRun:
     """A run of the lab: its folder has ``command.json`` and the checkpoints.
 
     Attributes:
@@ -65,7 +65,7 @@ class Trained:
     @property
     def checkpoint(self) -> Path:
         """The checkpoint with the lowest validation loss."""
-        return self.folder / "checkpoint_best.pt"
+        return self.folder / BEST
 
     def make(
         self, name: str, maker: Callable[[Path], object], *options: object, whole: str = ""
@@ -137,7 +137,7 @@ def losses(run: Run) -> dict[int, float]:
 # --- trim --------------------------------------------------------------------------------------
 
 
-def trim(trained: Trained, subsets: Sequence[str]) -> Figures:
+def trim(trained: TrainedRun, subsets: Sequence[str]) -> Figures:
     """Trim to the units of test sources and of the model's output; compare outputs, size, speed."""
     stored = read(trained.checkpoint, trained.data)
     source = stored.languages[0]
@@ -151,20 +151,18 @@ def trim(trained: Trained, subsets: Sequence[str]) -> Figures:
     folder = trained.make("trimmed", make, *texts)
     new = read(folder / CHECKPOINT)
     prepared = Prepared(trained.data), Prepared(folder)
-    systems = [
-        load_system(name, [path], data, cpu=True)
-        for name, path, data in zip(
-            ("before", "trimmed"), (trained.checkpoint, folder / CHECKPOINT), prepared, strict=True
-        )
-    ]
     lines = [line for subset in subsets for line in prepared[0].test_set(subset).source]
     seconds: list[list[float]] = [[], []]
     translations: list[list[str]] = [[], []]
-    for _ in range(ROUNDS):
-        for side, system in enumerate(systems):
-            begun = perf_counter()
-            translations[side] = system.translate(lines)
-            seconds[side].append(perf_counter() - begun)
+    with (
+        load_system("before", [trained.checkpoint], prepared[0], cpu=True) as before,
+        load_system("trimmed", [folder / CHECKPOINT], prepared[1], cpu=True) as after,
+    ):
+        for _ in range(ROUNDS):
+            for side, system in enumerate((before, after)):
+                begun = perf_counter()
+                translations[side] = system.translate(lines)
+                seconds[side].append(perf_counter() - begun)
     same = sum(one == other for one, other in zip(*translations, strict=True))
     return {
         "lines": len(lines),
@@ -179,7 +177,7 @@ def trim(trained: Trained, subsets: Sequence[str]) -> Figures:
 # --- tie ---------------------------------------------------------------------------------------
 
 
-def tie(trained: Trained, tied: Path, subset: str, updates: int, tying: str) -> Figures:
+def tie(trained: TrainedRun, tied: Path, subset: str, updates: int, tying: str) -> Figures:
     """Tie a model that was trained with ``none``, then train it for some updates.
 
     ``tied``: a checkpoint that was trained tied from the beginning.
@@ -205,7 +203,7 @@ def tie(trained: Trained, tied: Path, subset: str, updates: int, tying: str) -> 
 
 
 def starts(
-    trained: Trained,
+    trained: TrainedRun,
     merges: int,
     updates: Sequence[int],
     vectors: Path | None = None,
@@ -250,7 +248,7 @@ def _step(updates: Sequence[int]) -> int:
     return math.gcd(*[number for number in updates if number])
 
 
-def _loss_before(trained: Trained, name: str, data_bin: Path, options: Sequence[str]) -> float:
+def _loss_before(trained: TrainedRun, name: str, data_bin: Path, options: Sequence[str]) -> float:
     """The validation loss before training: after one update with a learning rate of almost 0."""
     still = ["--lr", "1e-30", "--warmup-updates", "0", "--lr-scheduler", "fixed"]
     run = trained.train(name, data_bin, 1, *options, *still)
@@ -261,7 +259,7 @@ def _loss_before(trained: Trained, name: str, data_bin: Path, options: Sequence[
 
 
 def language(
-    trained: Trained,
+    trained: TrainedRun,
     texts: Mapping[str, tuple[Path, Path]],
     pair: tuple[str, str],
     merges: int,
@@ -319,7 +317,7 @@ def language(
 
 
 def _train_language(
-    trained: Trained,
+    trained: TrainedRun,
     stored: StoredModel,
     extended: Path,
     data: Path,
@@ -340,7 +338,7 @@ def _train_language(
     return {NEW_ROWS: rows.best, "then whole": whole.best, "from scratch": scratch.best}
 
 
-def _is_unchanged(trained: Trained, stored: StoredModel, new_rows: Path) -> bool:
+def _is_unchanged(trained: TrainedRun, stored: StoredModel, new_rows: Path) -> bool:
     """Whether the old rows alone are the model that was extended, bit for bit."""
 
     def reduce(folder: Path) -> None:
@@ -400,7 +398,7 @@ def _flat(figures: Mapping[str, Any], before: str = "") -> Figures:
 
 def require_run(folder: Path) -> None:
     """Refuse a folder that is not a trained row of an experiment."""
-    for name in (COMMAND, "checkpoint_best.pt"):
+    for name in (COMMAND, BEST):
         if not (folder / name).is_file():
             raise UserError(
                 f"{folder / name}: no such file; give the folder of a row of scripts.reproduce"

@@ -12,6 +12,7 @@ from fairseq.data import Dictionary
 
 import tiednmt.plugin  # noqa: F401
 from preprocess import monolingual, text8
+from scripts.lab.score.perplexity import Scorer
 from tests.support.commandline import run, run_until_killed, run_workers
 
 pytestmark = pytest.mark.slow
@@ -424,6 +425,22 @@ def test_an_empty_corpus(data, folder, tmp_path):
     done = train(tmp_path / "data-bin", tmp_path / "run")
     assert done.status == 1
     assert re.search(r"train\.bin holds no tokens", done.stderr.strip().splitlines()[-1])
+
+
+def test_a_short_text_leaves_the_windows_of_further_ones_alone(data, folder, tmp_path):
+    """Of a Transformer without memory, whose figures depend on them."""
+    model = ("--arch", "tied_transformer_lm", "--embed-dim", 8, "--decoder-ffn-embed-dim", 8)
+    model += ("--decoder-layers", 1, "--decoder-attention-heads", 2, "--attention-span", 0)
+    options = (*TRAIN[:5], *model, "--tying", "decoder", *TRAIN[TRAIN.index("--criterion") :])
+    run(
+        *("fairseq-train", data, *options, "--save-dir", tmp_path, "--max-update", 1),
+        *("--disable-validation", "--lr", 0.1),
+    ).check()
+    (tmp_path / "short.txt").write_text("w1\n")
+    scorer = Scorer(tmp_path / LAST, folder, cpu=True)
+    before = scorer.subset("test")
+    assert scorer.text(tmp_path / "short.txt")["tokens"] == 2
+    assert scorer.subset("test") == before
 
 
 def test_a_transformer_that_remembers(data, folder, tmp_path):

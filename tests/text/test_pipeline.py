@@ -50,6 +50,7 @@ def pipeline(request, tmp_path):
         ("  a \t b\u00a0c\u2028d\x0be\n", "a b c d e"),
         ("e\u0301", "é"),
         ("a\x01b\x7fc", "abc"),
+        ("a \x01 b\x01", "a b"),
         ("l’été, ’tis James’", "l'été, ’tis James’"),
         ("„so“ «non» … –", "„so“ «non» … –"),
         ("\u2028", ""),

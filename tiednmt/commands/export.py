@@ -12,11 +12,16 @@ onnx (every architecture). Each format stores a tied matrix once.
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tiednmt.commandline import command_parser, quiet_libraries
 from tiednmt.errors import one_line_errors
+
+if TYPE_CHECKING:
+    from tiednmt.export.trained import TrainedModel
 
 ENGINES = ("tiednmt", "ctranslate2", "marian", "onnx")
 
@@ -24,6 +29,25 @@ ENGINES = ("tiednmt", "ctranslate2", "marian", "onnx")
 @one_line_errors
 def main(argv: Sequence[str] | None = None, command: str = "tiednmt export") -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
+    parser = _parser(command)
+    args = parser.parse_args(argv)
+    if args.scores and args.to != "tiednmt":
+        parser.error(f"--scores is for the card of a model folder, not for --to {args.to}")
+    if args.int8 and args.to not in ("tiednmt", "ctranslate2"):
+        parser.error(f"--int8 is for model folders and ctranslate2, not for --to {args.to}")
+    quiet_libraries()
+
+    import tiednmt.plugin  # noqa: F401
+    from tiednmt.export.reading import read_trained
+    from tiednmt.export.trained import require_ours
+
+    trained = require_ours(args.model, read_trained(args.model, args.data))
+    _write(args, trained)
+    size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
+    print(f"{args.out}: {size / 1e6:.1f} MB, {trained.model.tie_map.signature}")
+
+
+def _parser(command: str) -> ArgumentParser:
     parser = command_parser(command, __doc__)
     parser.add_argument(
         "model", type=Path, metavar="MODEL", help="checkpoint of fairseq-train, or model folder"
@@ -44,36 +68,31 @@ def main(argv: Sequence[str] | None = None, command: str = "tiednmt export") -> 
     parser.add_argument(
         "--scores", type=Path, metavar="FILE", help="output of evaluate --json, for the card"
     )
-    args = parser.parse_args(argv)
-    if args.scores and args.to != "tiednmt":
-        parser.error(f"--scores is for the card of a model folder, not for --to {args.to}")
-    if args.int8 and args.to not in ("tiednmt", "ctranslate2"):
-        parser.error(f"--int8 is for model folders and ctranslate2, not for --to {args.to}")
-    quiet_libraries()
+    return parser
 
-    import tiednmt.plugin  # noqa: F401
-    from tiednmt.export.card import FLOAT32, INT8, scores_in
-    from tiednmt.export.model_folder import write_model_folder
-    from tiednmt.export.reading import read_trained
-    from tiednmt.export.to_ctranslate2 import write_ctranslate2
-    from tiednmt.export.to_marian import write_marian
-    from tiednmt.export.to_onnx import write_onnx
-    from tiednmt.export.trained import require_ours
 
-    trained = require_ours(args.model, read_trained(args.model, args.data))
+def _write(args: Namespace, trained: TrainedModel) -> None:
+    """The folder ``args.out`` for the engine asked for."""
+    int8 = args.int8 or trained.int8
     if args.to == "tiednmt":
-        int8 = args.int8 or trained.int8
+        from tiednmt.export.card import FLOAT32, INT8, scores_in
+        from tiednmt.export.model_folder import write_model_folder
+
         weights = INT8 if int8 else FLOAT32
         scores = scores_in(args.scores, args.model, weights) if args.scores else None
         write_model_folder(args.out, trained, int8, scores)
     elif args.to == "ctranslate2":
-        write_ctranslate2(args.out, trained, args.int8 or trained.int8)
+        from tiednmt.export.to_ctranslate2 import write_ctranslate2
+
+        write_ctranslate2(args.out, trained, int8)
     elif args.to == "marian":
+        from tiednmt.export.to_marian import write_marian
+
         write_marian(args.out, trained)
     else:
+        from tiednmt.export.to_onnx import write_onnx
+
         write_onnx(args.out, trained)
-    size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
-    print(f"{args.out}: {size / 1e6:.1f} MB, {trained.model.tie_map.signature}")
 
 
 if __name__ == "__main__":

@@ -237,10 +237,10 @@ def _attention(subject: Subject, options: Options) -> list[SentenceAttention]:
             "sentences are segmented; give one as --data"
         )
     prepared = Prepared(checkpoint.prepared)
-    system = load_system(subject.name, [subject.path], prepared, options.cpu, attention=True)
-    task = system.task
-    ends = [d[d.eos()] for d in (task.source_dictionary, task.target_dictionary)]
-    sentences = system.translate(read_lines(options.sentences), details=True)
+    with load_system(subject.name, [subject.path], prepared, options.cpu, attention=True) as system:
+        task = system.task
+        ends = [d[d.eos()] for d in (task.source_dictionary, task.target_dictionary)]
+        sentences = system.translate(read_lines(options.sentences), details=True)
     attention = [_sentence_attention(one, *ends) for one in sentences if one.source_units]
     if not all(one.weights for one in attention):
         raise UserError(f"{subject.path}: the model gives no attention; leave --sentences out")

@@ -106,7 +106,7 @@ def gradient_shares_in(folder: Path) -> GradientShares | None:
 def _use(measured: Sequence[Mapping[str, Any]]) -> UseGradients:
     bands = zip(*(one["bands"] for one in measured), strict=True)
     sides = measured[-1].get("sides", {}).keys()
-    told = sides and all(one.get("sides", {}).keys() == sides for one in measured)
+    has_sides = sides and all(one.get("sides", {}).keys() == sides for one in measured)
     return UseGradients(
         norms=[_short(one["norm"]) for one in measured],
         bands=[
@@ -117,7 +117,7 @@ def _use(measured: Sequence[Mapping[str, Any]]) -> UseGradients:
             for band in bands
         ],
         sides={side: [_short(one["sides"][side]) for one in measured] for side in sides}
-        if told
+        if has_sides
         else None,
     )
 

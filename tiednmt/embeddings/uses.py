@@ -69,14 +69,15 @@ def tables(measured: Measured) -> list[Table]:
         "Share of each use in the gradient, over the training",
         percent=True,
     )
-    rows = next((run.rows for runs in measured.values() for run in runs if run.rows), {})
+    counts = [run.rows for runs in measured.values() for run in runs if run.rows]
+    rows = counts[0] if counts and all(of_run == counts[0] for of_run in counts) else {}
     sides = _table(
         measured,
         _by_side,
         "% of the gradient of",
         "Share of each use in the gradient of the rows of one side's units, or both sides'",
         percent=True,
-        label=lambda side: f"{side} ({rows[side]:,} rows)",
+        label=lambda side: f"{side} ({rows[side]:,} rows)" if side in rows else side,
     )
     return [table for table in (over, sides) if table.rows]
 

@@ -46,7 +46,7 @@ SECONDS = 20  # for a client to say what it wants
 _INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
 
 
-class Fault(Exception):
+class RequestError(Exception):
     """A request that is refused."""
 
     def __init__(self, status: HTTPStatus, reason: str) -> None:
@@ -104,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._require_own()
             kind, content = answer()
             status = HTTPStatus.OK
-        except Fault as fault:
+        except RequestError as fault:
             status, kind, content = fault.status, *_json({"error": str(fault)})
         except UserError as error:
             status, kind, content = HTTPStatus.BAD_REQUEST, *_json({"error": str(error)})
@@ -124,15 +124,15 @@ class _Handler(BaseHTTPRequestHandler):
             return "text/html; charset=utf-8", self.server.page
         if self.path == "/api/model":
             return _json(self.server.model())
-        raise Fault(HTTPStatus.NOT_FOUND, "there is nothing of that name")
+        raise RequestError(HTTPStatus.NOT_FOUND, "there is nothing of that name")
 
     def _post(self) -> tuple[str, bytes]:
         answer = self.server.questions.get(self.path)
         if answer is None:
-            raise Fault(HTTPStatus.NOT_FOUND, "there is nothing of that name")
+            raise RequestError(HTTPStatus.NOT_FOUND, "there is nothing of that name")
         question = self._question()
         if not self.server.waiting.acquire(blocking=False):
-            raise Fault(HTTPStatus.SERVICE_UNAVAILABLE, "too many ask at once; try again")
+            raise RequestError(HTTPStatus.SERVICE_UNAVAILABLE, "too many ask at once; try again")
         try:
             return _json(answer(question))
         finally:
@@ -142,25 +142,25 @@ class _Handler(BaseHTTPRequestHandler):
         """Refuse what another site's page sends, or has been made to send."""
         host = self.headers.get("Host", "")
         if not _is_ours(host, self.server.names):
-            raise Fault(HTTPStatus.FORBIDDEN, "this server is not of that name")
+            raise RequestError(HTTPStatus.FORBIDDEN, "this server is not of that name")
         origin = self.headers.get("Origin")
         if origin is not None and origin != f"http://{host}":
-            raise Fault(HTTPStatus.FORBIDDEN, "the page of another site asks")
+            raise RequestError(HTTPStatus.FORBIDDEN, "the page of another site asks")
 
     def _question(self) -> dict[str, Any]:
         if self.headers.get_content_type() != "application/json":
-            raise Fault(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "must be application/json")
+            raise RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "must be application/json")
         given = self.headers.get("Content-Length", "")
         if not (given.isascii() and given.isdigit()):
-            raise Fault(HTTPStatus.LENGTH_REQUIRED, "must say its length")
+            raise RequestError(HTTPStatus.LENGTH_REQUIRED, "must say its length")
         if len(given) > 9 or int(given) > LARGEST:
-            raise Fault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {LARGEST:,} bytes")
+            raise RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {LARGEST:,} bytes")
         try:
             question = json.loads(self.rfile.read(int(given)))
         except (ValueError, RecursionError):
-            raise Fault(HTTPStatus.BAD_REQUEST, "not JSON") from None
+            raise RequestError(HTTPStatus.BAD_REQUEST, "not JSON") from None
         if not isinstance(question, dict):
-            raise Fault(HTTPStatus.BAD_REQUEST, "must be an object")
+            raise RequestError(HTTPStatus.BAD_REQUEST, "must be an object")
         return question
 
     def _send(self, status: HTTPStatus, kind: str, content: bytes) -> None:

@@ -124,6 +124,11 @@ class HeatMap:
     dots: Sequence[tuple[int, int]] = ()
 
 
+def written(value: float | None, places: int) -> str:
+    """A value in a cell of a heat map; never −0.00."""
+    return "–" if value is None else f"{round(value, places) + 0.0:.{places}f}".replace("-", "−")
+
+
 class Piece(NamedTuple):
     """A piece of a bar; a ``_`` in its label sets off a subscript."""
 

@@ -17,7 +17,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
 
 from tiednmt.files import file_name, named_when_whole
-from tiednmt.show.figures import Bars, Chart, HeatMap, Picture, Point, Series
+from tiednmt.show.figures import Bars, Chart, HeatMap, Picture, Point, Series, written
 
 SIGNS = "os^Dv"
 MANY = 20  # points of a series, which are not marked one by one then
@@ -216,11 +216,6 @@ def _write_values(axes: Axes, values: Sequence[Sequence[float | None]], places: 
         for j, value in enumerate(row):
             shade = "white" if value is None or value <= 0.6 else "black"
             axes.text(j, i, written(value, places), ha="center", va="center", color=shade)
-
-
-def written(value: float | None, places: int) -> str:
-    """A value in a cell of a heat map; never −0.00."""
-    return "–" if value is None else f"{round(value, places) + 0.0:.{places}f}".replace("-", "−")
 
 
 def _bars(axes: Axes, chart: Bars) -> None:

@@ -78,13 +78,13 @@ class _PairTable:
         self.words: list[list[str]] = []
         self.frequencies: list[int] = []
         self.counts: defaultdict[Symbols, int] = defaultdict(int)
-        self.places: defaultdict[Symbols, set[int]] = defaultdict(
+        self.positions: defaultdict[Symbols, set[int]] = defaultdict(
             set
         )  # may include words without the pair
         for symbols, frequency in words:
             for pair in pairwise(symbols):
                 self.counts[pair] += frequency
-                self.places[pair].add(len(self.words))
+                self.positions[pair].add(len(self.words))
             self.words.append(list(symbols))
             self.frequencies.append(frequency)
         self.heap = [_Candidate(pair, count) for pair, count in self.counts.items()]
@@ -103,17 +103,17 @@ class _PairTable:
     def merge(self, pair: Symbols) -> None:
         """Merge ``pair`` into one symbol in every word."""
         changes: defaultdict[Symbols, int] = defaultdict(int)
-        for place in self.places.pop(pair):
-            old, frequency = self.words[place], self.frequencies[place]
+        for index in self.positions.pop(pair):
+            old, frequency = self.words[index], self.frequencies[index]
             new = _merged(old, pair)
             if len(new) == len(old):
                 continue
-            self.words[place] = new
+            self.words[index] = new
             for before in pairwise(old):
                 changes[before] -= frequency
             for after in pairwise(new):
                 changes[after] += frequency
-                self.places[after].add(place)
+                self.positions[after].add(index)
         for changed, change in changes.items():
             if change:
                 self.counts[changed] += change
@@ -123,9 +123,9 @@ class _PairTable:
 
 def _merged(symbols: list[str], pair: Symbols) -> list[str]:
     first, second = pair
-    merged, place = [], 0
-    while place < len(symbols):
-        here = symbols[place] == first and symbols[place + 1 : place + 2] == [second]
-        merged.append(first + second if here else symbols[place])
-        place += 2 if here else 1
+    merged, index = [], 0
+    while index < len(symbols):
+        here = symbols[index] == first and symbols[index + 1 : index + 2] == [second]
+        merged.append(first + second if here else symbols[index])
+        index += 2 if here else 1
     return merged

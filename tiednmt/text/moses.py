@@ -121,19 +121,19 @@ def _marked(line: str, tokens: list[str], language: str) -> list[str]:
         if "".join(tokens[start:end]) != word:  # Moses has changed it
             return tokens
         if _needs_joiners(word) and not _ONLY_AT.fullmatch(word) and JOINER not in word:
-            for place in range(start + 1, end):
-                if not together[place]:
-                    _mark(marked, place)
+            for index in range(start + 1, end):
+                if not together[index]:
+                    _mark(marked, index)
         start = end
     return marked
 
 
-def _mark(tokens: list[str], place: int) -> None:
-    """Join the token at ``place`` to the one before it, with the mark on a symbol if possible."""
-    if tokens[place][0].isalnum():
-        tokens[place - 1] += JOINER
+def _mark(tokens: list[str], index: int) -> None:
+    """Join the token at ``index`` to the one before it, with the mark on a symbol if possible."""
+    if tokens[index][0].isalnum():
+        tokens[index - 1] += JOINER
     else:
-        tokens[place] = JOINER + tokens[place]
+        tokens[index] = JOINER + tokens[index]
 
 
 # --- and back ------------------------------------------------------------------------------------
@@ -144,9 +144,9 @@ def detokenise(tokens: Sequence[str], language: str) -> str:
     bare = [token.strip(JOINER) or token for token in tokens]
     together = touching(bare, language)
     text = bare[:1]
-    for place in range(1, len(bare)):
-        joined = _ends_joined(tokens[place - 1]) or _begins_joined(tokens[place])
-        text += [bare[place]] if joined or together[place] else [" ", bare[place]]
+    for index in range(1, len(bare)):
+        joined = _ends_joined(tokens[index - 1]) or _begins_joined(tokens[index])
+        text += [bare[index]] if joined or together[index] else [" ", bare[index]]
     return "".join(text)
 
 
@@ -174,83 +174,83 @@ _ELIDING = ("fr", "it", "ga")
 def touching(tokens: Sequence[str], language: str) -> list[bool]:
     """Whether each token touches the one before it, by the rules alone; False for the first."""
     before, after = [False] * len(tokens), [False] * len(tokens)  # touches the token before, after
-    for place, token in enumerate(tokens):
+    for index, token in enumerate(tokens):
         if token in _MARKS or not (token[0].isalnum() and token[-1].isalnum()):
-            _set_symbol(tokens, place, language, before, after)
-        elif place and _HAN_OR_KANA.match(token) and _HAN_OR_KANA.match(tokens[place - 1][-1]):
-            before[place] = True
+            _set_symbol(tokens, index, language, before, after)
+        elif index and _HAN_OR_KANA.match(token) and _HAN_OR_KANA.match(tokens[index - 1][-1]):
+            before[index] = True
     _set_marks(tokens, language, before, after)
-    for place in range(1, len(tokens)):
-        if after[place - 1] or _is_tail(tokens, place, before):
-            before[place] = True
+    for index in range(1, len(tokens)):
+        if after[index - 1] or _is_tail(tokens, index, before):
+            before[index] = True
     if before:
         before[0] = False
     return before
 
 
 def _set_symbol(
-    tokens: Sequence[str], place: int, language: str, before: list[bool], after: list[bool]
+    tokens: Sequence[str], index: int, language: str, before: list[bool], after: list[bool]
 ) -> None:
     """Set what a token touches if it is not a plain word; quotation marks are set elsewhere."""
-    token = tokens[place]
-    previous = tokens[place - 1] if place else ""
-    following = tokens[place + 1] if place + 1 < len(tokens) else ""
+    token = tokens[index]
+    previous = tokens[index - 1] if index else ""
+    following = tokens[index + 1] if index + 1 < len(tokens) else ""
     between = bool(previous and following)
     if _CJK.match(token[0]):
-        before[place] = True
-        after[place] = bool(_CJK.match(token[-1]))
+        before[index] = True
+        after[index] = bool(_CJK.match(token[-1]))
     elif token == ":" and previous[-1:].isdigit() and following[:1].isdigit():
-        before[place] = after[place] = True  # 11:27
+        before[index] = after[index] = True  # 11:27
     elif token == ":" and language in ("fi", "sv") and _is_case_ending(previous, following):
-        before[place] = after[place] = True  # EU:n
-    elif token == ";" and _ENTITY.fullmatch("".join(tokens[max(0, place - 2) : place])[-5:]):
-        before[place] = True
+        before[index] = after[index] = True  # EU:n
+    elif token == ";" and _ENTITY.fullmatch("".join(tokens[max(0, index - 2) : index])[-5:]):
+        before[index] = True
     elif _CLOSING.fullmatch(token):
-        before[place] = not (language == "fr" and _SPACED_IN_FRENCH.fullmatch(token))
+        before[index] = not (language == "fr" and _SPACED_IN_FRENCH.fullmatch(token))
     elif _OPENING.fullmatch(token):
-        after[place] = True
+        after[index] = True
     elif unicodedata.category(token[0]) == "Sc":
-        after[place] = not previous[-1:].isdigit() or following[:1].isdigit()
+        after[index] = not previous[-1:].isdigit() or following[:1].isdigit()
     elif token == "#":
-        after[place] = following[:1].isalnum() or following[:1] == "_"
+        after[index] = following[:1].isalnum() or following[:1] == "_"
     elif token == "/":
-        before[place] = after[place] = between
+        before[index] = after[index] = between
     elif token == "_":
-        before[place] = after[place] = between and previous[-1].isalnum() and following[0].isalnum()
+        before[index] = after[index] = between and previous[-1].isalnum() and following[0].isalnum()
     elif token == "°":
-        before[place] = previous[-1:].isdigit()
-        after[place] = following in ("C", "F")
+        before[index] = previous[-1:].isdigit()
+        after[index] = following in ("C", "F")
     elif token == "@":
-        before[place] = previous == "@"
+        before[index] = previous == "@"
     elif token == "&":
-        _set_ampersand(tokens, place, before, after)
+        _set_ampersand(tokens, index, before, after)
     elif language in _ELIDING and _ELISION.search(token[-2:]):
-        after[place] = following[:1].isalpha()
-    elif language == "en" and place and _CONTRACTION.match(token):
-        before[place] = True
+        after[index] = following[:1].isalpha()
+    elif language == "en" and index and _CONTRACTION.match(token):
+        before[index] = True
 
 
 def _set_ampersand(
-    tokens: Sequence[str], place: int, before: list[bool], after: list[bool]
+    tokens: Sequence[str], index: int, before: list[bool], after: list[bool]
 ) -> None:
     """Set what an ampersand touches: initials, as in ``M&S``, and the parts of an XML entity."""
-    entity = re.match(r"(amp|apos|gt|lt|quot|# ?\d+) ;", " ".join(tokens[place + 1 : place + 4]))
-    end = place + (len(entity[0].split()) if entity else 0)
-    for inside in range(place, end):
+    entity = re.match(r"(amp|apos|gt|lt|quot|# ?\d+) ;", " ".join(tokens[index + 1 : index + 4]))
+    end = index + (len(entity[0].split()) if entity else 0)
+    for inside in range(index, end):
         after[inside] = True
-    if place > 0 and end + 1 < len(tokens):
-        initials = _INITIALS.fullmatch(tokens[place - 1].rpartition("-")[2])
-        before[place] = after[end] = bool(initials and _INITIAL.match(tokens[end + 1]))
+    if index > 0 and end + 1 < len(tokens):
+        initials = _INITIALS.fullmatch(tokens[index - 1].rpartition("-")[2])
+        before[index] = after[end] = bool(initials and _INITIAL.match(tokens[end + 1]))
 
 
 def _is_case_ending(previous: str, following: str) -> bool:
     return (previous.isupper() or previous.isdigit()) and following.islower() and len(following) < 5
 
 
-def _is_tail(tokens: Sequence[str], place: int, before: Sequence[bool]) -> bool:
+def _is_tail(tokens: Sequence[str], index: int, before: Sequence[bool]) -> bool:
     """Whether the token continues a closed quotation or bracket, as ``-Banner`` does ``„X“``."""
-    token, previous = tokens[place], tokens[place - 1]
-    closed = previous == ")" or (previous in _DOUBLE and before[place - 1])
+    token, previous = tokens[index], tokens[index - 1]
+    closed = previous == ")" or (previous in _DOUBLE and before[index - 1])
     return len(token) > 1 and token[0] == "-" and token[1].isalnum() and closed
 
 
@@ -276,43 +276,44 @@ _NEVER = 9.0
 def _set_marks(tokens: Sequence[str], language: str, before: list[bool], after: list[bool]) -> None:
     """Set which side of each quotation mark touches, by the most likely reading of the line."""
     for family in _FAMILIES:
-        places = [place for place, token in enumerate(tokens) if token in family]
-        if not places or (language == "fr" and family == ("«", "»")):
+        positions = [index for index, token in enumerate(tokens) if token in family]
+        if not positions or (language == "fr" and family == ("«", "»")):
             continue
         single = family[0] in _SINGLE
         opened = single and len(tokens[0]) > 1 and tokens[0][0] in family
-        doubled = [place for place in places if place - 1 in places and not single]
-        places = [place for place in places if place not in doubled]
-        for place, role in zip(
-            places, _likely_roles(tokens, places, language, opened), strict=True
+        doubled = [index for index in positions if index - 1 in positions and not single]
+        positions = [index for index in positions if index not in doubled]
+        for index, role in zip(
+            positions, _likely_roles(tokens, positions, language, opened), strict=True
         ):
-            before[place] = role not in (_OPEN, _LEADING)
-            after[place] = role in (_OPEN, _INSIDE, _LEADING)
-        for place in doubled:  # "" is one mark
-            before[place], after[place] = True, after[place - 1]
-            after[place - 1] = True
+            before[index] = role not in (_OPEN, _LEADING)
+            after[index] = role in (_OPEN, _INSIDE, _LEADING)
+        for index in doubled:  # "" is one mark
+            before[index], after[index] = True, after[index - 1]
+            after[index - 1] = True
 
 
 def _likely_roles(
-    tokens: Sequence[str], places: Sequence[int], language: str, opened: bool
+    tokens: Sequence[str], positions: Sequence[int], language: str, opened: bool
 ) -> list[str]:
     """The cheapest sequence of roles, found in one pass over the marks (Viterbi).
 
     Args:
         tokens: of the line.
-        places: of the marks among them.
+        positions: of the marks among them.
         language: of the line.
         opened: whether a quotation begins before the first mark.
     """
     # within a quotation or not → the cheapest path there
     paths: dict[bool, tuple[float, list[str]]] = {opened: (0.0, [])}
-    if places[0] == 0:  # as in dialogue; it may continue in the next paragraph and not be closed
+    if positions[0] == 0:  # as in dialogue; it may continue in the next paragraph and not be closed
         letter = tokens[0] in _SINGLE and tokens[1:2] and tokens[1] in _SUFFIXES  # 's avonds
-        paths, places = {True: (0.0, [_OPEN]), False: (0.0 if letter else 0.6, [_OPEN])}, places[1:]
-    for place in places:
+        paths = {True: (0.0, [_OPEN]), False: (0.0 if letter else 0.6, [_OPEN])}
+        positions = positions[1:]
+    for index in positions:
         longer: dict[bool, tuple[float, list[str]]] = {}
         for within, (cost, roles) in paths.items():
-            for role, more in _costs(tokens, place, within, language).items():
+            for role, more in _costs(tokens, index, within, language).items():
                 now = role == _OPEN or (within and role != _CLOSE)
                 if now not in longer or cost + more < longer[now][0]:
                     longer[now] = (cost + more, [*roles, role])
@@ -321,11 +322,11 @@ def _likely_roles(
     return min((cost + unclosed * within, roles) for within, (cost, roles) in paths.items())[1]
 
 
-def _costs(tokens: Sequence[str], place: int, within: bool, language: str) -> dict[str, float]:
-    """The cost of each role of the mark at ``place``, ``within`` a quotation or outside."""
-    token = tokens[place]
-    previous = tokens[place - 1] if place else ""
-    following = tokens[place + 1] if place + 1 < len(tokens) else ""
+def _costs(tokens: Sequence[str], index: int, within: bool, language: str) -> dict[str, float]:
+    """The cost of each role of the mark at ``index``, ``within`` a quotation or outside."""
+    token = tokens[index]
+    previous = tokens[index - 1] if index else ""
+    following = tokens[index + 1] if index + 1 < len(tokens) else ""
     pause = bool(_PAUSE.fullmatch(previous))
     opening = 1.2 if within else 0.0
     closing = 0.0 if within else 1.0
@@ -334,7 +335,7 @@ def _costs(tokens: Sequence[str], place: int, within: bool, language: str) -> di
     if not previous or _OPENING.fullmatch(previous):
         closing += 3
     opening += 0.3 * pause + 0.4 * (pause and following[:1].islower())
-    closing += 0.6 * bool(previous == ":" or (pause and _SAYING.fullmatch(tokens[place - 2])))
+    closing += 0.6 * bool(previous == ":" or (pause and _SAYING.fullmatch(tokens[index - 2])))
     if token in ("„", "‚", "``"):
         closing = _NEVER
     elif token in ("”", "''") and language not in ("sv", "fi"):

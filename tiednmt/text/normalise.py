@@ -25,7 +25,7 @@ def normalise(line: str, steps: Collection[str] = STEPS) -> str:
         line = unicodedata.normalize("NFC", line)
     line = " ".join(line.split())
     if CONTROL in steps and not line.isprintable():
-        line = _CONTROL.sub("", line).strip()
+        line = " ".join(_CONTROL.sub("", line).split())
     if APOSTROPHE in steps and "’" in line:
         line = TYPOGRAPHIC.sub("'", line)
     return line

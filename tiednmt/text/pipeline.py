@@ -73,30 +73,9 @@ class TextSettings:
         Raises:
             UserError: a value is not one that a manifest can have.
         """
-        if manifest.get("format") == 1:
-            options = manifest["options"]
-            old = {"subword-nmt": BPE, "sentencepiece": SENTENCEPIECE}
-            text = {
-                "source": manifest["source"],
-                "target": manifest["target"],
-                "segmentation": old.get(options["bpe"], options["bpe"]),
-                "threshold": options["vocabulary_threshold"],
-                "version": 1,
-            }
-        else:
-            text = manifest.get("text", {})
-        fields = (
-            ("source", str),
-            ("target", str),
-            ("segmentation", str),
-            ("threshold", int),
-            ("version", int),
-        )
-        if not isinstance(text, dict):
-            raise _not_a_manifest(path, "text", text)
-        for name, kind in fields:
-            if not isinstance(text.get(name), kind):
-                raise _not_a_manifest(path, name, text.get(name))
+        is_older = manifest.get("format") == 1
+        text = _of_format_1(manifest) if is_older else manifest.get("text", {})
+        _require_types(text, path)
         if text["segmentation"] not in SEGMENTATIONS:
             raise _not_a_manifest(path, "segmentation", text["segmentation"])
         if not 1 <= text["version"] <= VERSION:
@@ -104,10 +83,33 @@ class TextSettings:
                 f"{path}: prepared by a later version of tiednmt (text {text['version']});"
                 " install that version, or prepare the corpus again"
             )
-        apostrophes = text.get("apostrophes", {})
-        if not isinstance(apostrophes, dict):
-            raise _not_a_manifest(path, "apostrophes", apostrophes)
-        return cls(**{name: text[name] for name, _ in fields}, apostrophes=apostrophes)
+        return cls(**{name: text[name] for name in _TYPES}, apostrophes=text.get("apostrophes", {}))
+
+
+_TYPES = {"source": str, "target": str, "segmentation": str, "threshold": int, "version": int}
+
+
+def _of_format_1(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a manifest of the first format, as later ones have them."""
+    options = manifest["options"]
+    old = {"subword-nmt": BPE, "sentencepiece": SENTENCEPIECE}
+    return {
+        "source": manifest["source"],
+        "target": manifest["target"],
+        "segmentation": old.get(options["bpe"], options["bpe"]),
+        "threshold": options["vocabulary_threshold"],
+        "version": 1,
+    }
+
+
+def _require_types(text: Any, path: Path) -> None:
+    if not isinstance(text, dict):
+        raise _not_a_manifest(path, "text", text)
+    for name, kind in _TYPES.items():
+        if not isinstance(text.get(name), kind):
+            raise _not_a_manifest(path, name, text.get(name))
+    if not isinstance(text.get("apostrophes", {}), dict):
+        raise _not_a_manifest(path, "apostrophes", text["apostrophes"])
 
 
 def _not_a_manifest(path: Path, name: str, value: object) -> UserError:

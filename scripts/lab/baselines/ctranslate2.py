@@ -31,11 +31,11 @@ def version(python: str) -> str:
     Raises:
         UserError: none.
     """
-    way_out = (
+    hint = (
         "install it there (pip install ctranslate2), or name another interpreter that has it and "
         "this package with --ctranslate2-python"
     )
-    return version_in(python, "ctranslate2", way_out)
+    return version_in(python, "ctranslate2", hint)
 
 
 def write_model(checkpoint: Path, data_bin: Path, folder: Path, int8: bool) -> None:

@@ -7,13 +7,13 @@ import subprocess
 from tiednmt.errors import UserError
 
 
-def version_in(python: str, package: str, way_out: str) -> str:
+def version_in(python: str, package: str, hint: str) -> str:
     """The version of ``package`` that the interpreter ``python`` has.
 
     Args:
         python: a command or a path.
         package: its name, of the distribution and of the module.
-        way_out: what to do where it is missing.
+        hint: what to do where it is missing.
 
     Raises:
         UserError: it is missing.
@@ -24,7 +24,5 @@ def version_in(python: str, package: str, way_out: str) -> str:
             [python, "-c", code], capture_output=True, encoding="utf-8", check=True
         )
     except (OSError, subprocess.CalledProcessError) as error:
-        raise UserError(
-            f"--against {package}: {python} cannot import {package}; {way_out}"
-        ) from error
+        raise UserError(f"--against {package}: {python} cannot import {package}; {hint}") from error
     return done.stdout.split()[-1]

@@ -21,8 +21,8 @@ def version(python: str) -> str:
     Raises:
         UserError: none.
     """
-    way_out = "install it there, or name another interpreter with --joeynmt-python"
-    return version_in(python, "joeynmt", way_out)
+    hint = "install it there, or name another interpreter with --joeynmt-python"
+    return version_in(python, "joeynmt", hint)
 
 
 def text_of(data: Path) -> Path:
@@ -79,12 +79,22 @@ def _recurrent(sizes: Sizes) -> dict[str, Any]:
     rnn = {
         "rnn_type": "lstm",
         "embeddings": {"embedding_dim": sizes.embed_dim, "dropout": sizes.dropout},
-        "num_layers": sizes.layers,
         "dropout": sizes.dropout,
     }
-    encoder = {**rnn, "hidden_size": sizes.encoder_hidden_size, "bidirectional": True}
-    decoder = {**rnn, "hidden_size": sizes.decoder_hidden_size, "hidden_dropout": sizes.dropout}
-    return {"encoder": encoder, "decoder": {**decoder, "attention": "luong"}}
+    encoder = {
+        **rnn,
+        "num_layers": sizes.layers,
+        "hidden_size": sizes.encoder_hidden_size,
+        "bidirectional": True,
+    }
+    decoder = {
+        **rnn,
+        "num_layers": sizes.decoder_layers,
+        "hidden_size": sizes.decoder_hidden_size,
+        "hidden_dropout": sizes.dropout,
+        "attention": "luong",
+    }
+    return {"encoder": encoder, "decoder": decoder}
 
 
 def _transformer(sizes: Sizes) -> dict[str, Any]:

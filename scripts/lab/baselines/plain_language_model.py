@@ -58,12 +58,6 @@ class Variant:
     init_range: float = 0.1
 
 
-UNTIED = {
-    "small": Variant(tied=False),
-    "large": Variant(tied=False, steps=35, clip=10.0, size=1500, dropout=0.65, init_range=0.04),
-}
-
-
 class PlainLanguageModel(nn.Module):
     """Embedding, LSTM, P, output embedding."""
 
@@ -233,10 +227,11 @@ def main() -> None:
     """Print the speed of training as JSON."""
     parser = command_parser("python -m scripts.lab.baselines.plain_language_model", __doc__)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared folder")
-    parser.add_argument("--size", choices=tuple(UNTIED), default="small")
+    parser.add_argument("--variant", type=json.loads, default={}, metavar="JSON")
     parser.add_argument("--updates", type=positive, default=100, metavar="N")
     args = parser.parse_args()
-    print(json.dumps({"tokens_per_second": speed(args.data, UNTIED[args.size], args.updates)}))
+    variant = Variant(**args.variant)
+    print(json.dumps({"tokens_per_second": speed(args.data, variant, args.updates)}))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from fairseq.models import ARCH_MODEL_NAME_REGISTRY
+
 from scripts.lab.architectures import model_config
 from scripts.lab.run.specs import Recipe, merge
+from tiednmt.errors import UserError
+from tiednmt.options import option_name
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Sizes:
             decoder_hidden_size=config.get("decoder_hidden_size", embed_dim),
             layers=config.get("encoder_layers", 1),
             dropout=config.dropout,
-            decoder_layers=config.get("decoder_layers", config.get("encoder_layers", 1)),
+            decoder_layers=config.get("decoder_layers", 1),
             ffn_dim=config.get("encoder_ffn_embed_dim", 2 * embed_dim),
             heads=config.get("encoder_attention_heads", 4),
             bidirectional=config.get("encoder_bidirectional", True),
@@ -52,6 +56,11 @@ def config_of(recipe: Recipe) -> Any:
 
 
 def _lstm(sizes: Sizes) -> dict[str, Any]:
+    if sizes.layers != sizes.decoder_layers:
+        raise UserError(
+            f"--against lstm: fairseq's has as many layers in the decoder as in the encoder; "
+            f"ours are {sizes.decoder_layers} and {sizes.layers}"
+        )
     return {
         "share_all_embeddings": True,
         "encoder_embed_dim": sizes.embed_dim,
@@ -85,7 +94,11 @@ TRANSLATION: dict[str, Callable[[Sizes], dict[str, Any]]] = {
 
 
 def translation(recipe: Recipe, architecture: str) -> Recipe:
-    """``recipe`` with one of ``TRANSLATION`` as large as our model, every embedding tied."""
+    """``recipe`` with one of ``TRANSLATION`` as large as our model, every embedding tied.
+
+    Raises:
+        UserError: fairseq's model cannot have these sizes.
+    """
     sizes = Sizes.of(recipe)
     model = {"_name": architecture, "dropout": sizes.dropout, **TRANSLATION[architecture](sizes)}
     smoothing = recipe["criterion"].get("label_smoothing", 0.0)
@@ -97,9 +110,38 @@ def translation(recipe: Recipe, architecture: str) -> Recipe:
     }
 
 
+# options of tied_lstm_lm that others have too, or that change no figure of speed
+_OF_ANY_LSTM = {
+    *("tying", "embed_dim", "hidden_size", "layers", "dropout"),
+    *("init_range", "float32_matmul_precision"),
+}
+
+
+def plain_lstm(recipe: Recipe) -> Any:
+    """The complete configuration of our LSTM language model in ``recipe``.
+
+    Raises:
+        UserError: it is another network, or has an option that no other engine's LSTM has.
+    """
+    config, architecture = config_of(recipe), recipe["model"]["_name"]
+    if ARCH_MODEL_NAME_REGISTRY[architecture] != "tied_lstm_lm":
+        raise UserError(f"{architecture}: compared are LSTM language models (tied_lstm_lm) only")
+    usual = model_config("tied_lstm_lm")
+    own = [name for name in config if name not in _OF_ANY_LSTM and config[name] != usual[name]]
+    if own:
+        options = " ".join(map(option_name, own))
+        raise UserError(f"{architecture} {options}: the other side lacks this; choose another row")
+    return config
+
+
 def lstm_lm(recipe: Recipe) -> Recipe:
-    """``recipe`` with fairseq's LSTM language model of the same sizes, on fairseq's task."""
-    config = config_of(recipe)
+    """``recipe`` with fairseq's LSTM language model, as large and tied as ours, on fairseq's task.
+
+    Raises:
+        UserError: ours has what fairseq's lacks.
+    """
+    config = plain_lstm(recipe)
+    tied = {"share_decoder_input_output_embed": True} if config.tying == "decoder" else {}
     return {
         **_without_plugin(recipe),
         "task": {**recipe["task"], "_name": "language_modeling"},
@@ -110,6 +152,7 @@ def lstm_lm(recipe: Recipe) -> Recipe:
             "decoder_out_embed_dim": config.embed_dim,
             "decoder_layers": config.layers,
             "dropout": config.dropout,
+            **tied,
         },
         "criterion": {"_name": "cross_entropy"},
     }

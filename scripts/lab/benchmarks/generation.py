@@ -18,6 +18,7 @@ from scripts.lab.baselines import ctranslate2
 from scripts.lab.benchmarks.compare import Measured, Side, compare, last_json, run_module
 from scripts.lab.benchmarks.options import Paired
 from scripts.lab.run.specs import folder_name
+from scripts.lab.run.training import BEST
 from tiednmt.checkpoints import read_checkpoint, registered_name
 from tiednmt.errors import UserError
 from tiednmt.files import write_whole
@@ -61,7 +62,7 @@ class Generation(Paired):
         """Of a row of the experiment; the mean of its last ones, if that was made."""
         folder = self.run / folder_name(row)
         means = sorted(folder.glob("mean_of_last_*.pt"))
-        return means[-1] if means else folder / "checkpoint_best.pt"
+        return means[-1] if means else folder / BEST
 
 
 def measure(options: Generation) -> dict[str, Any]:

@@ -63,6 +63,7 @@ def measure(options: Gradients) -> dict[str, Any]:
         "ours": {**figures(f"{name}, --measure-gradients {options.every}", ours), "parts": parts},
         "against": figures(f"{name}, without", plain),
         **ratios(ours, plain),
+        "repetition": f"{len(seconds)} batches, both sides from the same updates",
     }
 
 

@@ -95,7 +95,7 @@ class Cell(TranslationModels):
 
 def measure(options: Growth) -> dict[str, Any]:
     """Both sides of every cell in turn; over all cells, the spread of the cells' medians."""
-    names = {"ours": options.name, "against": f"fairseq {options.against}"}
+    names = {"ours": options.name, "against": options.stock_name}
     measured = []
     for cell in tqdm(options.cells(), desc="cells", unit=" cells"):
         runs = {side: _in_a_process(side, cell, options.threads) for side in names}

@@ -117,6 +117,16 @@ class TranslationModels(OurModel):
         default="lstm",
     )
 
+    @property
+    def stock_precision(self) -> str:
+        """fairseq has no --float32-matmul-precision."""
+        return "highest"
+
+    @property
+    def stock_name(self) -> str:
+        """What tables call fairseq's model."""
+        return f"fairseq {self.against} --share-all-embeddings, {self.stock_precision}"
+
     def stock_recipe(self) -> Recipe:
         """fairseq's own model in the same recipe, without the plugin, in single precision."""
         return stock.translation(self.recipe(), self.against)

@@ -32,7 +32,7 @@ def measure(options: StartUp) -> dict[str, Any]:
     ours, stock = options.recipe_in_precision(), options.stock_recipe()
     return compare(
         Side(options.name, partial(_start_ups, ours, options)),
-        Side(f"fairseq {options.against}", partial(_start_ups, stock, options)),
+        Side(options.stock_name, partial(_start_ups, stock, options)),
         options.runs,
     )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 import yaml
 
 from scripts.lab.baselines import joeynmt, stock
-from scripts.lab.baselines.plain_language_model import UNTIED
+from scripts.lab.baselines.plain_language_model import Variant
 from scripts.lab.benchmarks import roofline
 from scripts.lab.benchmarks.compare import (
     Measured,
@@ -60,7 +61,7 @@ class LanguageModel(OurModel, Training):
     """Options of ``scripts.benchmark language-model``."""
 
     size: str = option(
-        "size of the model of Zaremba et al. (2014)", choices=tuple(UNTIED), default="small"
+        "size of the model of Zaremba et al. (2014)", choices=("small", "large"), default="small"
     )
     experiment: str | None = option(
         "experiment whose recipe both sides use (default: ptb-SIZE)", default=None
@@ -99,17 +100,20 @@ def _other_translation(options: Translation) -> Side:
     if options.against == TORCH:
         return Side("nn.Transformer in a bare loop, tied", partial(_torch_rate, options))
     recipe = in_batches(options.stock_recipe(), options.max_tokens)
-    name = f"fairseq {options.against} --share-all-embeddings"
-    return Side(name, partial(fairseq_rate, recipe, options))
+    return Side(options.stock_name, partial(fairseq_rate, recipe, options))
 
 
 def measure_language_model(options: LanguageModel) -> dict[str, Any]:
     """A row of the paper's table and the same model in a bare loop or as fairseq's ``lstm_lm``."""
     if options.against == "loop":
-        other = Side("PyTorch loop", partial(_loop_rate, options))
+        variant = loop_variant(options.recipe())
+        name = "PyTorch loop, tied" if variant.tied else "PyTorch loop"
+        other = Side(name, partial(_loop_rate, variant, options))
     else:
         recipe = stock.lstm_lm(options.recipe())
-        other = Side("fairseq lstm_lm", partial(fairseq_rate, recipe, options))
+        tied = "share_decoder_input_output_embed" in recipe["model"]
+        name = f"fairseq lstm_lm{' --share-decoder-input-output-embed' if tied else ''}"
+        other = Side(name, partial(fairseq_rate, recipe, options))
     ours = partial(fairseq_rate, options.recipe_in_precision(), options)
     return compare(Side(options.name, ours), other, options.runs)
 
@@ -227,10 +231,36 @@ def _torch_rate(options: Translation) -> Measured:
         return Measured(last_json(log)["tokens_per_second"], memory)
 
 
-def _loop_rate(options: LanguageModel) -> Measured:
-    """Tokens per second of the same model in a bare loop, after a tenth of the updates."""
+def loop_variant(recipe: Recipe) -> Variant:
+    """Our language model in ``recipe`` and its updates, as the bare loop has them.
+
+    Raises:
+        UserError: the loop lacks what our model has.
+    """
+    config = stock.plain_lstm(recipe)
+    if config.embed_dim != config.hidden_size:
+        raise UserError(
+            f"--embed-dim {config.embed_dim}, --hidden-size {config.hidden_size}: the loop has one "
+            "size for both; use --against lstm_lm"
+        )
+    limits = recipe["optimization"]
+    return Variant(
+        tied=config.tying == "decoder",
+        learning_rate=limits["lr"][0],
+        streams=recipe["dataset"]["batch_size"],
+        steps=recipe["task"]["tokens_per_sample"],
+        clip=limits["clip_norm"],
+        size=config.hidden_size,
+        layers=config.layers,
+        dropout=config.dropout,
+        init_range=config.init_range,
+    )
+
+
+def _loop_rate(variant: Variant, options: LanguageModel) -> Measured:
+    """Tokens per second of ``variant`` in a bare loop, after a tenth of the updates."""
     command = ["scripts.lab.baselines.plain_language_model", "--data", str(options.data)]
-    command += ["--size", options.size, "--updates", str(options.updates)]
+    command += ["--variant", json.dumps(asdict(variant)), "--updates", str(options.updates)]
     return Measured(printed_by_module(command, options.threads)["tokens_per_second"])
 
 

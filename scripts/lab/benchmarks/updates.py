@@ -1,7 +1,7 @@
 """Updates of our model and of fairseq's in turn, in one process, once both are warm.
 
 What a command does besides (start-up, loading data, saving) is left out: ``train`` measures that.
-Both sides train on the same batches in the same precision.
+Both sides train on the same batches, in bfloat16 or each in its single precision.
 
   python -m scripts.lab.benchmarks.updates --data runs/multi30k-en-de/data --precision bf16
 """
@@ -38,6 +38,11 @@ class Updates(TranslationModels, Training):
     max_tokens: int = option("tokens per batch", default=4000, type=positive)
     cuda_graphs: bool = option("train our model with --cuda-graphs", default=False)
 
+    @property
+    def stock_precision(self) -> str:
+        """bfloat16 where ours has it."""
+        return "bf16" if self.precision == "bf16" else super().stock_precision
+
 
 def measure(options: Updates) -> dict[str, Any]:
     """Rates of both sides, and the seconds of their warm-up."""
@@ -45,8 +50,10 @@ def measure(options: Updates) -> dict[str, Any]:
     printed = printed_by_module(command, options.threads)
     ours, theirs = ([Measured(rate) for rate in printed[side]] for side in ("ours", "against"))
     graphs = ", --cuda-graphs" if options.cuda_graphs else ""
-    name = f"fairseq {options.against} --share-all-embeddings, {options.precision}"
-    record = {"ours": figures(f"{options.name}{graphs}", ours), "against": figures(name, theirs)}
+    record = {
+        "ours": figures(f"{options.name}{graphs}", ours),
+        "against": figures(options.stock_name, theirs),
+    }
     for side, rounds in printed["warm_up"].items():
         record[side]["warm_up"] = rounds
     return {**record, **ratios(ours, theirs)}
@@ -80,7 +87,7 @@ def measure_in_turn(options: Updates) -> dict[str, Any]:
         iterator = ours.get_train_iterator(epoch=1).next_epoch_itr(shuffle=True)
         batches = [*islice(iterator, options.updates)]
         recipe = in_batches(options.stock_recipe(), options.max_tokens)
-        if options.precision == "bf16":
+        if options.stock_precision == "bf16":
             recipe = merge(recipe, {"common": {"bf16": True}})
         theirs = _trainer(recipe, options, folder)
         theirs.get_train_iterator(epoch=1)

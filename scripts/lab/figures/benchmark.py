@@ -163,11 +163,10 @@ def _series(record: BenchmarkRecord, axis: str, height: Callable[[Side], float])
 
 def _conditions(record: BenchmarkRecord) -> str:
     """What was measured, how often, where, and by what command."""
-    times = (
-        f"{len(record.cells)} cells"
-        if record.cells
-        else f"{len(_sides(record)[0].runs)} runs per side, alternating"
-    )
+    if record.cells:
+        times = f"{len(record.cells)} cells"
+    else:
+        times = record.repetition or f"{len(_sides(record)[0].runs)} runs per side, alternating"
     return (
         f"{record.title.capitalize()}; {times}, "
         f"{record.machine.threads_per_run} thread(s), {_device(record)}. `{record.command}`"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 from scripts.lab.figures import uses
@@ -19,7 +20,7 @@ from scripts.lab.figures.experiment import (
     spread,
     trained_on,
 )
-from scripts.lab.records.schema import LanguageModelRecord, LanguageModelRow
+from scripts.lab.records.schema import LanguageModelRecord, LanguageModelRow, Validation
 from tiednmt.seeds import interval_of_mean, mean_and_sd
 from tiednmt.show.figures import Axis, Cell, Chart, Figures, Picture, Table, perplexity
 
@@ -32,14 +33,15 @@ def figures(record: LanguageModelRecord) -> Figures:
     """Sizes and perplexities compared with the paper's, and how they were measured."""
     rows = record.rows
     measures = {subset: _measure(rows, subset) for subset in _subsets(rows)}
+    shown = [measures["test"] if "test" in measures else [*measures.values()][-1]]
     several = any(len(row.seeds) > 1 for row in rows)
     charts = [over_parameters(measures[s], rows) for s in _subsets(rows) if s != "train"]
     curves = _curves(record, "epoch")
     return Figures(
         title=record.title,
         names=record.row_names,
-        lead=lead(rows[0], [measures["test"]], others=len(rows) > 1),
-        findings=findings(rows, rows[0], [measures["test"]]),
+        lead=lead(rows[0], shown, others=len(rows) > 1),
+        findings=findings(rows, rows[0], shown),
         summary=[
             Picture(
                 "perplexity-over-parameters", charts, note=NOTE_OF_SEEDS if several else ONE_SEED
@@ -54,11 +56,11 @@ def figures(record: LanguageModelRecord) -> Figures:
 
 
 def figures_of_first_updates(record: LanguageModelRecord) -> Figures:
-    """Validation perplexity over the updates."""
-    updates = [point.update for point in record.curves[record.rows[0].name][0]]
+    """Validation perplexity over the updates, the mean over the seeds."""
+    runs = record.curves
+    updates = sorted({point.update for row in runs.values() for run in row for point in run})
     rows = [
-        [row.name, f"{row.parameters:,}"]
-        + [f"{perplexity(point.nll):,.0f}" for point in record.curves[row.name][0]]
+        [row.name, f"{row.parameters:,}", *(_after(update, runs[row.name]) for update in updates)]
         for row in record.rows
     ]
     head = ["validation perplexity after", "parameters", *(f"{u:,} updates" for u in updates)]
@@ -76,6 +78,12 @@ def figures_of_first_updates(record: LanguageModelRecord) -> Figures:
         ],
         parts=[*uses.in_parts(record), *repeated(record, curves)],
     )
+
+
+def _after(update: int, runs: Sequence[Sequence[Validation]]) -> str:
+    """The mean perplexity of a row after so many updates; a dash where it was not measured."""
+    measured = [perplexity(point.nll) for run in runs for point in run if point.update == update]
+    return f"{statistics.fmean(measured):,.0f}" if measured else "–"
 
 
 def conditions(record: LanguageModelRecord) -> str:

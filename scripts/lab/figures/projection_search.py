@@ -10,7 +10,7 @@ from tiednmt.show.figures import Axis, Chart, Figures, Picture, Point, Series, T
 
 def figures(record: ProjectionSearchRecord) -> Figures:
     """A row per variant: what it changes and its perplexities; their curves."""
-    head = ["reading", "changes", "seeds", "epochs", "train", "validation", "test"]
+    head = ["variant", "changes", "seeds", "epochs", "train", "validation", "test"]
     rows = [
         [
             row.name,

@@ -92,9 +92,11 @@ def conditions(record: TranslationRecord) -> str:
     """Beam, seeds, training, machine and sizes of the vocabularies."""
     seconds = [row.training_seconds for row in record.rows]
     times = dict.fromkeys(map(duration, (min(seconds), max(seconds))))
+    made = [row.updates for row in record.rows]
+    updates = dict.fromkeys(f"{count:,}" for count in (min(made), max(made)))
     return (
         f"{record.title}. {_scored(record)}Beam {record.beam}{spread(record.rows)}; "
-        f"{record.rows[0].updates:,} updates per row ({' to '.join(times)}), "
+        f"{' to '.join(updates)} updates per row ({' to '.join(times)}), "
         f"{trained_on(record.machine)}. {_embedding_rows(record)}"
     )
 
@@ -396,11 +398,11 @@ def mean_over_experiments(records: Sequence[TranslationRecord]) -> Table:
     for name in shared:
         runs = [_runs(_row(record, name), MEAN, "bleu") for record in records]
         mean = sum(mean_score(of).value for of in runs) / len(records)
-        told = None
+        estimate = None
         if name != first.baseline:
             against = [_runs(_row(record, first.baseline), MEAN, "bleu") for record in records]
-            told = _estimated(mean_of_independent([*map(difference, runs, against)]), "bleu")
-        lines.append([name, f"{mean:.2f}", *_difference_cells(first, told)])
+            estimate = _estimated(mean_of_independent([*map(difference, runs, against)]), "bleu")
+        lines.append([name, f"{mean:.2f}", *_difference_cells(first, estimate)])
     return Table(["", "mean BLEU", *_difference_heads(first)], lines)
 
 

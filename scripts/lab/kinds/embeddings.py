@@ -21,7 +21,7 @@ from scripts.lab.records.schema import (
     SkipGramRecord,
 )
 from scripts.lab.run.kept import is_current, read_kept
-from scripts.lab.run.processes import Child, Place, side_by_side
+from scripts.lab.run.processes import Child, Resources, side_by_side
 from tiednmt.analysis.embeddings import Embedding, whole
 from tiednmt.analysis.likeness import likeness
 from tiednmt.analysis.word_similarity import WordPairs
@@ -99,7 +99,18 @@ class SkipGramScoring(EmbeddingScoring):
 
 def _by_name(paths: Sequence[Path], data: Path | None = None) -> dict[str, Embedding]:
     subjects = [load(path.parent.name, path, data) for path in paths]
-    return {e.name: e for subject in subjects for e in subject.embeddings}
+    found: dict[str, Embedding] = {}
+    rows: dict[str, str] = {}
+    for subject in subjects:
+        for embedding in subject.embeddings:
+            letter = embedding.name
+            if letter in found:
+                raise UserError(
+                    f"rows {rows[letter]} and {subject.name}: both have {letter}; keep one of them "
+                    "in the experiment's rows"
+                )
+            found[letter], rows[letter] = embedding, subject.name
+    return found
 
 
 def _set_similarity(pairs: WordPairs, seeds: Sequence[Named]) -> SetSimilarity:
@@ -125,10 +136,10 @@ def _known(values: Iterable[float | None]) -> SeedStatistics | None:
 class _SkipGram(Child):
     """A running ``scripts.skip_gram``; its command line is kept beside its output."""
 
-    def __init__(self, command: Sequence[str], place: Place) -> None:
+    def __init__(self, command: Sequence[str], resources: Resources) -> None:
         print(f"training of {self.out(command).name}", file=sys.stderr)
         log = self.out(command).with_suffix(".log")
-        super().__init__("training of skip-gram", [sys.executable, *command], log, place)
+        super().__init__("training of skip-gram", [sys.executable, *command], log, resources)
         self.command_line = command
 
     @staticmethod

@@ -18,7 +18,7 @@ from scripts.lab.records.schema import (
     PaperFigures,
 )
 from scripts.lab.run.kept import is_current, read_kept
-from scripts.lab.run.processes import Child, Place, side_by_side
+from scripts.lab.run.processes import Child, Resources, side_by_side
 from scripts.lab.run.training import Run
 from tiednmt.seeds import over_seeds, pooled
 from tiednmt.text.manifest import MANIFEST
@@ -86,13 +86,13 @@ def _perplexity(run: Run, subset: str) -> float:
 class _Scoring(Child):
     """A running ``scripts.perplexity``."""
 
-    def __init__(self, run: Run, subset: str, data: Path, place: Place) -> None:
+    def __init__(self, run: Run, subset: str, data: Path, resources: Resources) -> None:
         scores = _scores(run, subset)
         command = [sys.executable, "-m", "scripts.perplexity", str(run.checkpoint)]
         command += ["--data", str(data), "--subset", subset, "--json", str(scores)]
         what = f"scoring of {run.name} on {subset}"
         print(what, file=sys.stderr)
-        super().__init__(what, command, scores.with_suffix(".log"), place)
+        super().__init__(what, command, scores.with_suffix(".log"), resources)
 
 
 # --- further rows and seeds --------------------------------------------------------------------

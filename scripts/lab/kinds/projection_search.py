@@ -8,6 +8,7 @@ from typing import Any
 
 from scripts.lab.figures.projection_search import figures
 from scripts.lab.kinds.kind import Kind
+from scripts.lab.records.joining import earlier_runs
 from scripts.lab.records.schema import EpochFigures, ProjectionSearchRecord, VariantRow
 from scripts.lab.run.kept import read_kept
 from scripts.lab.run.provenance import provenance
@@ -63,19 +64,25 @@ def _row(name: str, changes: Changes, out: Path) -> VariantRow | None:
 
 
 def join(kept: ProjectionSearchRecord, new: ProjectionSearchRecord) -> ProjectionSearchRecord:
-    """``kept`` with the variants of ``new`` that it lacks, or that ``new`` trained for at least as
-    many epochs and seeds.
+    """``new`` with the variants of ``kept`` that it lacks, or that it trained with the same
+    settings for fewer epochs or seeds.
     """
     there = {row.name: row for row in new.variants}
-    for row in kept.variants:
-        known = there.get(row.name)
-        if known is None or _extent(known) < _extent(row):
-            there[row.name] = row
-    return replace(kept, variants=[there[name] for name in variants() if name in there])
+    left = {row.name: row for row in kept.variants if _is_left(row, there.get(row.name))}
+    rows = there | left
+    return replace(
+        new,
+        variants=[rows[name] for name in variants() if name in rows],
+        earlier=earlier_runs(kept, new) if left else (),
+    )
 
 
-def _extent(row: VariantRow) -> tuple[int, int]:
-    return row.epochs, row.train.seeds
+def _is_left(old: VariantRow, new: VariantRow | None) -> bool:
+    """Whether a variant that was kept holds what ``new`` lacks."""
+    if new is None:
+        return True
+    less = new.epochs < old.epochs or new.train.seeds < old.train.seeds
+    return less and new.changes == old.changes
 
 
 KIND = Kind(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,7 @@ from scripts.lab.records.schema import (
     VocabularySizes,
 )
 from scripts.lab.run.kept import is_current, read_kept
-from scripts.lab.run.processes import call, gpus
+from scripts.lab.run.processes import Child, Resources, gpus, side_by_side
 from scripts.lab.run.training import Run
 from tiednmt.errors import UserError
 from tiednmt.seeds import over_seeds
@@ -35,6 +34,7 @@ from tiednmt.translation.significance import RunScore
 from tiednmt.translation.tokenised import TOKENISED_BLEU
 from tiednmt.typed import Fault
 
+EVALUATE = ("-m", "scripts.evaluate")
 SAMPLES = 5
 OF_FIRST_SEED = ("score", "mean", "ci", "signature")
 
@@ -68,9 +68,7 @@ class TranslationScoring:
         """The rows with their scores, the baselines, and sample translations."""
         raw = trained.data / "raw"
         manifest = read_manifest(trained.data)
-        at_once = trained.jobs if gpus() else 1  # a CPU's cores share the sentences of one
-        with ThreadPoolExecutor(at_once) as pool:
-            scores = [*pool.map(partial(self._scores, trained), range(len(trained.seeds)))]
+        scores = self._all_scores(trained)
         return {
             "baseline": self.baselines[0],
             "rows": self._rows(trained, scores),
@@ -80,17 +78,23 @@ class TranslationScoring:
             "samples": _samples(scores[0], self.subsets[0], raw, manifest),
         }
 
-    def _scores(self, trained: Trained, i: int) -> Scores:
-        """What ``scripts.evaluate`` says of all rows of the seed at ``i``, baseline first."""
-        runs = {name: of_row[i] for name, of_row in trained.runs.items()}
-        suffix = "" if trained.seeds[i] == 1 else f"-seed-{trained.seeds[i]}"
-        scores = trained.out / f"scores{suffix}.json"
-        made_from = [run.checkpoint for run in runs.values()]
-        is_known = is_current(scores, trained.data / MANIFEST, *made_from)
-        if not is_known or not self._covers(scores, runs):
-            output = trained.out / f"translations{suffix}"
-            call(self._evaluate(runs, trained.data, scores, output))
-        return read_kept(scores, dict)
+    def _all_scores(self, trained: Trained) -> list[Scores]:
+        """What ``scripts.evaluate`` says of all rows of each seed, baseline first."""
+        paths, starts = [], []
+        for i, seed in enumerate(trained.seeds):
+            runs = {name: of_row[i] for name, of_row in trained.runs.items()}
+            suffix = "" if seed == 1 else f"-seed-{seed}"
+            scores = trained.out / f"scores{suffix}.json"
+            paths.append(scores)
+            made_from = [run.checkpoint for run in runs.values()]
+            is_known = is_current(scores, trained.data / MANIFEST, *made_from)
+            if not is_known or not self._covers(scores, runs):
+                output = trained.out / f"translations{suffix}"
+                command = self._evaluate(runs, trained.data, scores, output)
+                starts.append(partial(_Evaluation, seed, command, scores.with_suffix(".log")))
+        # a CPU's cores share the sentences of one
+        side_by_side(starts, trained.jobs if gpus() else 1)
+        return [read_kept(path, dict) for path in paths]
 
     def _covers(self, scores: Path, runs: Mapping[str, Run]) -> bool:
         """Whether scores of an earlier call are for these runs, all test sets and the same search,
@@ -118,7 +122,7 @@ class TranslationScoring:
         self, runs: Mapping[str, Run], data: Path, scores: Path, output: Path
     ) -> list[str]:
         names = sorted(runs, key=lambda name: name != self.baselines[0])
-        command = [sys.executable, "-m", "scripts.evaluate"]
+        command = [sys.executable, *EVALUATE]
         command += [f"{name}={runs[name].checkpoint}" for name in names]
         command += ["--data", str(data), "--beam", str(self.beam)]
         command += ["--json", str(scores), "--output", str(output)]
@@ -144,6 +148,15 @@ class TranslationScoring:
 def _says_enough(system: Mapping[str, Any]) -> bool:
     is_tokenised = TOKENISED_BLEU in system or "|tok:13a|" not in system["bleu"]["signature"]
     return is_tokenised and all("influences" in system[metric] for metric in METRICS)
+
+
+class _Evaluation(Child):
+    """A running ``scripts.evaluate`` of a seed."""
+
+    def __init__(self, seed: int, command: Sequence[str], log: Path, resources: Resources) -> None:
+        what = f"scoring of seed {seed}"
+        print(what, file=sys.stderr)
+        super().__init__(what, command, log, resources)
 
 
 def _shares(rows: Sequence[TrainedRow], baselines: Sequence[str]) -> dict[str, float | None]:

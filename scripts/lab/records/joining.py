@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from scripts.lab.records.schema import (
     ExperimentRecord,
     LanguageModelRecord,
+    ProjectionSearchRecord,
     Provenance,
     Record,
     TrainedRow,
@@ -94,13 +95,23 @@ def by_row(
             rows[name], curves[name] = row, more
         if len(measured) == len(rows[name].seeds):  # of all seeds
             gradients[name] = measured
-    earlier = [
-        *kept.earlier,
-        Provenance(machine=kept.machine, versions=kept.versions, command=kept.command),
-    ]
-    return Joined(
-        [*rows.values()], curves, gradients or None, earlier if from_kept else (), from_kept
-    )
+    earlier = earlier_runs(kept, new) if from_kept else ()
+    return Joined([*rows.values()], curves, gradients or None, earlier, from_kept)
+
+
+def earlier_runs(
+    kept: LanguageModelRecord | TranslationRecord | ProjectionSearchRecord, new: Record
+) -> list[Provenance]:
+    """How the figures of ``kept`` were measured, each run once and not that of ``new`` again."""
+    found = [_provenance(new)]
+    for run in (*kept.earlier, _provenance(kept)):
+        if run not in found:
+            found.append(run)
+    return found[1:]
+
+
+def _provenance(record: Record) -> Provenance:
+    return Provenance(machine=record.machine, versions=record.versions, command=record.command)
 
 
 def _is_further(old: TrainedRow, new: TrainedRow) -> bool:

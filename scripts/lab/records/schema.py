@@ -500,9 +500,13 @@ class VariantRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectionSearchRecord(Record):
-    """Variants of projection regularisation."""
+    """Variants of projection regularisation.
+
+    ``earlier`` is the provenance of earlier runs whose variants this record includes.
+    """
 
     variants: Sequence[VariantRow]
+    earlier: Sequence[Provenance] = ()
 
 
 # --- benchmarks --------------------------------------------------------------------------------
@@ -589,6 +593,7 @@ class BenchmarkRecord(Record):
         limit: what the machine allows.
         learning: the time of learning merges alone.
         peak_megabytes: memory by number of sentence pairs.
+        repetition: what was repeated, where it is not runs of each side in turn.
     """
 
     ours: Side | SideName
@@ -599,6 +604,7 @@ class BenchmarkRecord(Record):
     limit: Limit | None = None
     learning: Learning | None = None
     peak_megabytes: Mapping[str, int] | None = None
+    repetition: str | None = None
 
     def __post_init__(self) -> None:
         for side, name in ((self.ours, "ours"), (self.against, "against")):

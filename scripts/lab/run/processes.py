@@ -22,7 +22,7 @@ LINES_SHOWN = 15
 
 
 @dataclass(frozen=True)
-class Place:
+class Resources:
     """What one of several processes may use: threads, and a GPU where there is one."""
 
     threads: int
@@ -30,7 +30,7 @@ class Place:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of a process in this place."""
+        """The environment of a process that uses no more."""
         gpu = {} if self.gpu is None else {"CUDA_VISIBLE_DEVICES": self.gpu}
         threads = {"OMP_NUM_THREADS": str(self.threads)}
         return {**os.environ, **threads, **gpu, "PYTHONWARNINGS": "ignore"}
@@ -43,15 +43,15 @@ class Child:
         UserError: another process writes that log.
     """
 
-    def __init__(self, what: str, command: Sequence[str], log: Path, place: Place) -> None:
-        self.what, self.log, self.place = what, log, place
+    def __init__(self, what: str, command: Sequence[str], log: Path, resources: Resources) -> None:
+        self.what, self.log, self.resources = what, log, resources
         log.parent.mkdir(parents=True, exist_ok=True)
         self._output = log.open("a", encoding="utf-8")
         self._lock()
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env=place.environment,
+            env=resources.environment,
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,
@@ -79,7 +79,7 @@ class Child:
             return False
         self.close()
         if status:
-            with self.log.open(encoding="utf-8") as lines:
+            with self.log.open(encoding="utf-8", errors="replace") as lines:
                 tail = "".join(f"  {line}" for line in deque(lines, LINES_SHOWN))
             raise UserError(f"{self.what} failed; the end of {self.log}:\n{tail}")
         return True
@@ -98,12 +98,12 @@ class Child:
         self._output.close()
 
 
-def side_by_side(starts: Iterable[Callable[[Place], Child]], jobs: int) -> None:
+def side_by_side(starts: Iterable[Callable[[Resources], Child]], jobs: int) -> None:
     """Start all children, ``jobs`` at a time, and wait for their end.
 
     Whatever stops this stops the children under way.
     """
-    waiting, free = deque(starts), places(jobs)
+    waiting, free = deque(starts), shared_among(jobs)
     running: list[Child] = []
     try:
         while waiting or running:
@@ -113,13 +113,13 @@ def side_by_side(starts: Iterable[Callable[[Place], Child]], jobs: int) -> None:
             for child in [*running]:
                 if child.ended():
                     running.remove(child)
-                    free.append(child.place)
+                    free.append(child.resources)
     finally:
         for child in running:
             child.stop()
 
 
-def places(jobs: int) -> list[Place]:
+def shared_among(jobs: int) -> list[Resources]:
     """The cores and the GPUs shared out among ``jobs`` processes, none with more threads than
     OMP_NUM_THREADS says.
     """
@@ -128,7 +128,7 @@ def places(jobs: int) -> list[Place]:
     if most.isdecimal() and int(most):
         threads = min(threads, int(most))
     cards: Sequence[str | None] = gpus() or [None]
-    return [Place(threads, cards[i % len(cards)]) for i in range(jobs)]
+    return [Resources(threads, cards[i % len(cards)]) for i in range(jobs)]
 
 
 def gpus() -> list[str]:

@@ -8,7 +8,7 @@ import torch
 
 from preprocess.parallel import cores
 from scripts.lab.records.schema import Machine, Provenance
-from scripts.lab.run.processes import places
+from scripts.lab.run.processes import shared_among
 from tiednmt.processor import processor_name
 from tiednmt.versions import package_versions
 
@@ -27,7 +27,7 @@ def machine(jobs: int) -> Machine:
         device=torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
         processor=processor_name(),
         cores=cores(),
-        threads_per_run=places(jobs)[0].threads,
+        threads_per_run=shared_among(jobs)[0].threads,
         runs_side_by_side=jobs,
         python=platform.python_version(),
     )

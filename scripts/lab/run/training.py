@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import partial
@@ -20,17 +20,22 @@ from fairseq.options import get_training_parser, parse_args_and_arch
 from omegaconf import OmegaConf
 
 import tiednmt.plugin  # noqa: F401
+from scripts.lab.records.schema import Machine
 from scripts.lab.run.kept import read_kept
-from scripts.lab.run.processes import Child, Place, side_by_side
+from scripts.lab.run.processes import Child, Resources, side_by_side
 from scripts.lab.run.progress import Progress
+from scripts.lab.run.provenance import machine
 from tiednmt.averaging import average, intermediate_checkpoints, last_checkpoints
 from tiednmt.checkpoints import write_checkpoint
 from tiednmt.errors import UserError
 from tiednmt.files import write_json
 from tiednmt.text.manifest import any_manifest
+from tiednmt.typed import from_json, to_json
 
 # in the folder of a run: its command line, whether it has finished, and the digest of its data
 COMMAND = "command.json"
+MACHINE = "machine.json"  # where it was trained
+BEST = "checkpoint_best.pt"
 _TRAINED_ON = ("train", "valid", "dict", "shared-units")  # files of a data-bin, up to the dot
 
 
@@ -57,7 +62,7 @@ class Run:
     @property
     def best(self) -> Path:
         """The checkpoint of the lowest validation loss."""
-        return self.folder / "checkpoint_best.pt"
+        return self.folder / BEST
 
     @property
     def _mean(self) -> Path:
@@ -121,7 +126,19 @@ def train(runs: Sequence[Run], jobs: int) -> None:
     for run, is_finished in finished.items():
         if is_finished:
             run.average()
-    side_by_side([partial(_Training, run) for run in runs if not finished[run]], jobs)
+    left = [run for run in runs if not finished[run]]
+    side_by_side([partial(_Training, run) for run in left], jobs)
+    for run in left:
+        write_json(run.folder / MACHINE, to_json(machine(jobs)))
+
+
+def trained_on(runs: Iterable[Run]) -> Machine | None:
+    """Where the last of ``runs`` was trained; None of runs from before that was kept."""
+    kept = [path for run in runs if (path := run.folder / MACHINE).exists()]
+    if not kept:
+        return None
+    last = max(kept, key=lambda path: path.stat().st_mtime)
+    return read_kept(last, partial(from_json, Machine))
 
 
 def _finished(run: Run) -> bool:
@@ -172,13 +189,15 @@ def _values(command: Sequence[str]) -> Any:
 class _Training(Child):
     """A run in progress."""
 
-    def __init__(self, run: Run, place: Place) -> None:
+    def __init__(self, run: Run, resources: Resources) -> None:
         command = [sys.executable, "-m", "scripts.lab.run.fairseq_train", *run.command[1:]]
         before = run.log.stat().st_size if run.log.exists() else 0
-        super().__init__(f"training of {run.name}", command, run.log, place)
+        super().__init__(f"training of {run.name}", command, run.log, resources)
         self.run, self.data = run, run.data_digest()
         self._record(finished=False)
-        self.seen = run.log.open(encoding="utf-8")
+        self.seen = run.log.open(
+            encoding="utf-8", errors="replace"
+        )  # a character may be half there
         self.seen.seek(before)
         self.unfinished_line = ""
         self.progress = Progress(run.name, run.max_update or None)
@@ -229,7 +248,7 @@ def log_entry(line: str, kind: str) -> dict[str, Any] | None:
 
 def log_entries(log: Path, kind: str) -> Iterator[dict[str, Any]]:
     """What fairseq logged as ``kind`` (``train_inner``, ``valid``) with ``--log-format json``."""
-    with log.open(encoding="utf-8") as lines:
+    with log.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             entry = log_entry(line, kind)
             if entry:

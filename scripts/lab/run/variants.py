@@ -33,9 +33,13 @@ def variants() -> dict[str, Changes]:
     return changes
 
 
+def _changes(name: str) -> dict[str, Any]:
+    return dict(variants()[name])
+
+
 def search(name: str, seed: int, epochs: int | None, data: Path, out: Path) -> None:
     """Train one variant up to ``epochs`` (None: as many as it defines), from its last epoch on."""
-    changes: Mapping[str, Any] = variants()[name]
+    changes = _changes(name)
     variant = Variant(**changes)
     saved = figures_file(name, seed, out).with_suffix(".pt")
     text = {subset: read(data, subset) for subset in ("train", "valid", "test")}
@@ -47,6 +51,7 @@ def search(name: str, seed: int, epochs: int | None, data: Path, out: Path) -> N
         if figures["changes"] != changes:
             raise UserError(f"{saved}: made with other settings than {VARIANTS} has; delete it")
         training.model.load_state_dict(state["model"])
+        write_json(figures_file(name, seed, out), figures)  # where a process ended between the two
     for epoch in range(len(figures["epochs"]) + 1, (epochs or variant.epochs) + 1):
         train = training.epoch(text["train"], epoch)
         valid = training.perplexity(text["valid"], streams=1)
@@ -62,7 +67,15 @@ def search(name: str, seed: int, epochs: int | None, data: Path, out: Path) -> N
 def train(
     names: Sequence[str], seeds: int, epochs: int | None, data: Path, out: Path, jobs: int
 ) -> None:
-    """:func:`search` of every variant and seed, a process each, ``jobs`` at a time."""
+    """:func:`search` of every variant and seed, a process each, ``jobs`` at a time.
+
+    Raises:
+        UserError: a variant has fewer epochs, or a process failed.
+    """
+    for name in names:
+        of_variant = Variant(**_changes(name)).epochs
+        if epochs is not None and epochs > of_variant:
+            raise UserError(f"--epochs {epochs}: {name} has only {of_variant}")
     out.mkdir(parents=True, exist_ok=True)
     starts = []
     for seed in range(1, seeds + 1):

@@ -16,8 +16,8 @@ from preprocess.advice import Pair
 from tiednmt.metrics import signed
 from tiednmt.modes import NONE, THREE_WAY
 
-HARDLY = 0.1  # of the model's parameters: what tying must save to matter
-LIKE = 2.0  # times as large a share of common units, or four times as many rows
+MIN_PARAMETERS_SAVED = 0.1  # of the model's parameters: what tying must save to matter
+MAX_FACTOR_APART = 2.0  # times as large a share of common units, or four times as many rows
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def advise(
 def _small(parameters: Mapping[str, int]) -> str:
     """Why tying hardly matters; empty if it does."""
     saved = 1 - parameters[THREE_WAY] / parameters[NONE]
-    if saved >= HARDLY:
+    if saved >= MIN_PARAMETERS_SAVED:
         return ""
     return (
         f"The vocabulary is small compared with the rest of the model: three-way tying would save "
@@ -140,7 +140,7 @@ def nearest_to(pair: Pair, measured: Sequence[MeasuredPair]) -> list[MeasuredPai
 def is_like(pair: Pair, other: Pair) -> bool:
     """Whether measurements of ``other`` are informative for ``pair``."""
     unlike_scripts, distance = _distance(pair, other)
-    return not unlike_scripts and distance <= log2(LIKE)
+    return not unlike_scripts and distance <= log2(MAX_FACTOR_APART)
 
 
 def _distance(pair: Pair, other: Pair) -> tuple[bool, float]:

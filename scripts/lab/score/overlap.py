@@ -25,7 +25,7 @@ from tiednmt.errors import UserError
 from tiednmt.files import write_whole
 from tiednmt.frequency import occurrences
 from tiednmt.text.lines import read_lines
-from tiednmt.text.manifest import data_bins, read_manifest
+from tiednmt.text.manifest import MANIFEST, data_bins, read_manifest
 from tiednmt.text.pipeline import BPE, TextPipeline, TextSettings, segmentation_for
 from tiednmt.text.subwords import looks_segmented
 
@@ -59,7 +59,7 @@ def pair_in(paths: Sequence[Path], merges: int = Options.merges) -> tuple[Pair, 
 
 
 def _in_folder(folder: Path) -> tuple[Pair, Overlap]:
-    if not (folder / "manifest.json").is_file():
+    if not (folder / MANIFEST).is_file():
         return _in_data_bins([folder])
     manifest = read_manifest(folder)
     if "overlap" not in manifest:  # prepared by an earlier version

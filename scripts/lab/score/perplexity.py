@@ -56,6 +56,7 @@ class Scorer:
         self.device = preferred_device(cpu)
         self.model: LanguageModel = model.to(self.device).eval()
         self.prepared = prepared
+        self.window: int = self.task.args.tokens_per_sample  # of training
 
     @property
     def tie_signature(self) -> str:
@@ -117,9 +118,7 @@ class Scorer:
     def _batches(self, dataset: FairseqDataset) -> Any:
         options: dict[str, Any] = {"num_workers": 0, "data_buffer_size": 0}
         if self.task.continuous:
-            window = self.task.args.tokens_per_sample
-            if self.model.carries_state:
-                window = TOKENS_AT_A_TIME
+            window = TOKENS_AT_A_TIME if self.model.carries_state else self.window
             self.task.args.tokens_per_sample = min(window, len(dataset))
         else:
             options.update(max_tokens=None, batch_size=LINES_AT_A_TIME)

@@ -171,7 +171,9 @@ def test_files(record, out):
 
 def test_second_call_trains_and_scores_nothing(record, folder):
     before = made(folder)
-    assert run_experiment(experiment(), folder, "the command") == record
+    others = Options(jobs=record.machine.runs_side_by_side + 1)  # trained nothing
+    for options in (None, others):
+        assert run_experiment(experiment(), folder, "the command", options) == record
     assert made(folder) == before
 
 

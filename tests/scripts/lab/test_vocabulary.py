@@ -28,7 +28,16 @@ from scripts.lab.run import processes
 from scripts.lab.run.fairseq_train import Recorder
 from scripts.lab.run.training import Run
 from scripts.lab.run.training import train as train_runs
-from scripts.lab.vocabulary import Trained, language, losses, require_run, show, starts, tie, trim
+from scripts.lab.vocabulary import (
+    TrainedRun,
+    language,
+    losses,
+    require_run,
+    show,
+    starts,
+    tie,
+    trim,
+)
 from tests.support.small_prepared import prepare, sentences
 from tests.support.small_training import SIZES
 from tiednmt.errors import UserError
@@ -117,7 +126,7 @@ def trained(prepared, tmp_path_factory):
     arguments = (str(prepared / "data-bin"), *ROW, "--max-update", "60")
     run = Run("row", tmp_path_factory.mktemp("run"), arguments)
     train_runs([run], 1)
-    return Trained(run.folder, prepared, tmp_path_factory.mktemp("out"))
+    return TrainedRun(run.folder, prepared, tmp_path_factory.mktemp("out"))
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +135,7 @@ def untied(trained, tmp_path_factory):
     arguments = (str(trained.data / "data-bin"), *ROW, "--tying", "none", "--max-update", "4")
     run = Run("none", tmp_path_factory.mktemp("untied") / "none", arguments)
     train_runs([run], 1)
-    return Trained(run.folder, trained.data, tmp_path_factory.mktemp("out"))
+    return TrainedRun(run.folder, trained.data, tmp_path_factory.mktemp("out"))
 
 
 def told(folder):

@@ -13,7 +13,7 @@ from typing import ClassVar
 from matplotlib.ticker import Locator, LogLocator, MaxNLocator
 
 from tiednmt.seeds import Interval
-from tiednmt.show.figures import Axis, Bars, Chart, HeatMap, Point
+from tiednmt.show.figures import Axis, Bars, Chart, HeatMap, Point, written
 
 WIDTH, HEIGHT = 360, 250
 LEFT, RIGHT, TOP, BOTTOM = 46, 350, 26, 208  # edges of the plot on the canvas
@@ -297,7 +297,7 @@ def _heat(chart: HeatMap) -> Heat:
     squares = []
     for i, (row, values) in enumerate(zip(chart.rows, chart.values, strict=True)):
         for j, (column, value) in enumerate(zip(chart.columns, values, strict=True)):
-            known = "–" if value is None else f"{value:.{chart.places or 2}f}".replace("-", "−")
+            known = written(value, 2 if chart.places is None else chart.places)
             share = 0.0 if value is None else (value - chart.low) / (chart.high - chart.low)
             squares.append(
                 Square(

@@ -12,6 +12,7 @@ from fairseq.tasks.translation import TranslationTask
 from scripts.lab.architectures import numbered_dictionary
 from scripts.lab.baselines import stock
 from scripts.lab.run.specs import fairseq_train_arguments, load_experiment, merge
+from tiednmt.errors import UserError
 
 
 def test_the_lstm_is_the_row_of_the_experiment():
@@ -40,6 +41,14 @@ def test_the_transformer_is_the_row_of_the_experiment():
     found = stock.translation(larger, "transformer")["model"]
     assert (found["encoder_layers"], found["decoder_layers"]) == (4, 2)
     assert found["decoder_ffn_embed_dim"] == 300
+
+
+def test_a_decoder_of_one_layer_behind_an_encoder_of_several():
+    recipe = load_experiment("multi30k-en-de-transformer-gru").rows["three-way"]
+    model = stock.translation(recipe, "transformer")["model"]
+    assert (model["encoder_layers"], model["decoder_layers"]) == (4, 1)
+    with pytest.raises(UserError, match=r"--against lstm: .* ours are 1 and 4"):
+        stock.translation(recipe, "lstm")
 
 
 @pytest.mark.parametrize("architecture", stock.TRANSLATION)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from scripts.lab.benchmarks import gradients
+from scripts.lab.figures.benchmark import figures
 from scripts.lab.records.schema import BenchmarkRecord
 from tests.support.records import MACHINE
+from tiednmt.show import markdown
 from tiednmt.typed import from_json
 
 
@@ -34,4 +36,6 @@ def test_the_cost_of_a_measured_update_is_spread_over_all(monkeypatch, tmp_path)
     assert threads == 2 and command[0] == gradients.__name__
     assert command[command.index("--max-tokens") + 1] == "77" and "--every" not in command
     about = {"kind": "benchmark", "experiment": "e", "title": "t", "command": "c", "versions": {}}
-    from_json(BenchmarkRecord, {**about, "machine": MACHINE, **found})
+    record = from_json(BenchmarkRecord, {**about, "machine": MACHINE, **found})
+    text = markdown.blocks(figures(record).summary)
+    assert "T; 3 batches, both sides from the same updates, 1 thread(s)" in text

@@ -1,5 +1,7 @@
 """Updates of two trainers in turn: on the same batches, after rounds that are not counted."""
 
+import pytest
+
 from scripts.lab.benchmarks import updates
 from scripts.lab.benchmarks.updates import Updated, Updates
 from scripts.lab.records.schema import BenchmarkRecord
@@ -21,6 +23,13 @@ def test_rounds_go_over_all_batches():
     side = Updated(Trainer(), batches)
     assert side.seconds() >= 0 and side.seconds() >= 0
     assert trained == [1, *batches, *batches] and side.tokens == 7
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("medium", "highest"), ("bf16", "bf16")])
+def test_the_other_side_is_named_by_its_own_precision(ours, theirs, tmp_path):
+    (tmp_path / "data-bin").mkdir()
+    options = Updates(data=tmp_path, precision=ours)
+    assert options.stock_name == f"fairseq lstm --share-all-embeddings, {theirs}"
 
 
 def test_ratios_are_taken_round_by_round(monkeypatch, tmp_path):

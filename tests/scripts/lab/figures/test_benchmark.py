@@ -41,6 +41,7 @@ def test_parts_go_into_the_record_and_its_table():
     assert measured["ours"]["parts"] == {"forward": 30, "rest": 10}
     text = markdown.blocks(figures(record_of(**measured)).summary)
     assert "| forward | 30.0 (75%) | 10.0 (50%) |" in text
+    assert "; 3 runs per side, alternating, 1 thread(s)" in text
 
 
 def growth():

@@ -50,6 +50,12 @@ def test_shares_in_the_rows_of_one_side():
     assert rows(sides)["three-way", "output"][0] == f"{100 - int(lookup)}"
 
 
+def test_counts_of_rows_are_of_all_models_or_not_shown():
+    other = replace(shares(), rows={"source only": 50, "target only": 60, "both": 70})
+    _, sides = uses.tables({"three-way": [shares()], "of another corpus": [other]})
+    assert sides.head[2:] == ["source only", "target only", "both"]
+
+
 def test_seeds_have_a_mean_and_a_deviation():
     """Shares of 75 and 50 at the first update."""
     over, _ = uses.tables({"three-way": [shares(), shares(output=(2.0, 2.0, 2.0))]})

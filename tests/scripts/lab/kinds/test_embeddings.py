@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+from pathlib import Path
 
+import numpy
 import pytest
 import torch
 from gensim.models import Word2Vec
@@ -12,13 +14,16 @@ from scipy.stats import spearmanr
 
 from scripts import reproduce
 from scripts.lab.figures.embeddings import in_order
+from scripts.lab.kinds import embeddings
 from scripts.lab.kinds.embeddings import EmbeddingScoring, SkipGramScoring
 from scripts.lab.run import specs as recipes
 from scripts.lab.run.specs import load_experiment
 from scripts.lab.runner import scoring_of
 from scripts.lab.store import read_record, summary_of
 from tests.support import records
+from tiednmt.analysis.embeddings import Embedding
 from tiednmt.analysis.word_similarity import SETS
+from tiednmt.embeddings.analyse import Subject
 from tiednmt.errors import UserError
 
 SMALL = """
@@ -177,6 +182,19 @@ def test_experiments():
     skip_gram = load_experiment("word2vec")
     assert not skip_gram.rows
     assert type(scoring_of(skip_gram)) is SkipGramScoring
+
+
+def test_two_rows_of_one_letter_are_refused(monkeypatch):
+    def load(name, path, data):
+        letters = "S" if name == "wt" else "UV"
+        found = tuple(Embedding(letter, ("a",), numpy.ones((1, 1))) for letter in letters)
+        return Subject(name, path, None, found, None)
+
+    monkeypatch.setattr(embeddings, "load", load)
+    paths = [Path(row, "checkpoint_best.pt") for row in ("none", "wt", "pr")]
+    assert [*embeddings._by_name(paths[:2])] == ["U", "V", "S"]
+    with pytest.raises(UserError, match=r"^rows none and pr: both have U; keep one of them"):
+        embeddings._by_name(paths)
 
 
 def test_rows_that_the_other_experiment_has_not(monkeypatch, tmp_path):

@@ -19,7 +19,7 @@ from scripts.lab.run import specs as recipes
 from scripts.lab.run.specs import Experiment, load_experiment
 from scripts.lab.run.training import Run
 from scripts.lab.runner import run_experiment, scoring_of
-from scripts.lab.store import summary_of, write_figures
+from scripts.lab.store import figures_of, summary_of, write_figures
 from tests.scripts.lab.show.html.figures import require_figures
 from tests.scripts.lab.show.html.reading import read
 from tests.scripts.lab.show.html.reading import table as table_of_page
@@ -248,6 +248,15 @@ def test_table_without_a_paper():
     assert "deviation" not in text
 
 
+def test_without_a_test_set_the_last_text_counts():
+    rows = [row("none", [114.46]), row("wt", [110.0])]
+    for one in rows:
+        del one["perplexity"]["test"]
+    made = figures_of(language_model(*rows))
+    assert "perplexity 118.5 on valid" in made.lead
+    assert [what for what, _ in made.findings[0].details] == ["perplexity, valid"]
+
+
 def test_spread_of_some_rows():
     text = summary_of(language_model(row("none", [114.4]), row("wt+pr", [101.1, 101.9, 102.7])))
     assert "its state carried; mean ± standard deviation of 3 seeds where a spread is shown" in text
@@ -322,6 +331,14 @@ def test_other_rows_stay():
     assert [row.perplexity["test"].mean for row in record.rows] == [110.0, 100.0]
 
 
+def test_a_run_is_named_once():
+    record = trained("none", [110.0], [1], "first")
+    for _ in range(3):
+        record = join(record, trained("wt", [100.0], [1], "second"))
+        assert record.command == "second"
+        assert [run.command for run in record.earlier] == ["first"]
+
+
 def begun():
     """A model after 250 and 1,000 updates."""
     points = [VALIDATION, {"update": 1000, "epoch": 1, "nll": 5.0}]
@@ -337,6 +354,18 @@ def test_first_updates_beside_each_other():
     assert line == "| wt | 4,653,200 | 403 | 148 |"  # e⁶ and e⁵
     where = "trained on Some CPU (CPU, 1 thread(s) per run), 4 run(s) in parallel"
     assert text == f"Begun; {where}. `python -m scripts.reproduce e`"
+
+
+def test_first_updates_are_those_of_every_seed_and_row():
+    """``none`` was not validated after 250 updates, and its two seeds after 500 and 1,000."""
+    given = to_json(begun())
+    given["rows"].append({**given["rows"][0], "name": "none", "seeds": [1, 2]})
+    at_500, at_1000 = ({"update": n, "epoch": 1, "nll": math.log(200)} for n in (500, 1000))
+    given["curves"]["none"] = [[at_500, at_1000], [at_500, {**at_1000, "nll": math.log(100)}]]
+    record = from_json(LanguageModelRecord, json.loads(json.dumps(given)))
+    head, _, wt, none, *_ = lines_of(summary_of(record))
+    assert head[2:] == ["250 updates", "500 updates", "1,000 updates"]
+    assert (wt[2:], none[2:]) == (["403", "–", "148"], ["–", "200", "150"])
 
 
 def test_first_updates_are_drawn_over_updates(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -45,8 +46,8 @@ def search(data, config):
     return run
 
 
-def recorded(out):
-    return summary(out, 1, "the command")
+def recorded(out, command="the command"):
+    return summary(out, 1, command)
 
 
 def test_interrupted_search_has_the_figures_of_an_uninterrupted_one(search, tmp_path):
@@ -75,6 +76,43 @@ def test_variants_join_those_that_were_kept(search, tmp_path):
     for pair in ((more, kept), (kept, more)):
         (row,) = join(*pair).variants
         assert row.train.seeds == 2
+
+
+def test_a_record_names_the_run_of_its_figures(search, tmp_path):
+    search("some, P", 1, tmp_path / "first")
+    search("other", 1, tmp_path / "second")
+    first = recorded(tmp_path / "first", "the first")
+    both = join(first, recorded(tmp_path / "second", "the second"))
+    assert both.command == "the second"
+    assert [run.command for run in both.earlier] == ["the first"]
+    for name in ("some, P", "other"):
+        search(name, 2, tmp_path / "third")
+    alone = join(both, recorded(tmp_path / "third", "the third"))
+    assert (alone.command, alone.earlier) == ("the third", ())
+
+
+def test_more_epochs_do_not_take_the_place_of_more_seeds(search, tmp_path):
+    for seed in (1, 2):
+        search("some, P", 1, tmp_path / "seeds", seed=seed)
+    search("some, P", 2, tmp_path / "epochs")
+    seeds, epochs = recorded(tmp_path / "seeds"), recorded(tmp_path / "epochs")
+    (row,) = join(seeds, epochs).variants
+    assert (row.train.seeds, row.epochs) == (2, 1)
+    other = replace(seeds, variants=[replace(seeds.variants[0], changes={"size": 4})])
+    assert join(other, epochs).variants == epochs.variants  # of the settings of today
+
+
+def test_an_end_between_its_two_files_loses_no_epoch(search, tmp_path):
+    search("some, P", 2, tmp_path)
+    earlier = variants.figures_file("some, P", 1, tmp_path).read_text()
+    last = search("some, P", 3, tmp_path)
+    variants.figures_file("some, P", 1, tmp_path).write_text(earlier)
+    assert search("some, P", 3, tmp_path) == last
+
+
+def test_more_epochs_than_a_variant_has_are_refused(config, data, tmp_path):
+    with pytest.raises(UserError, match="--epochs 4: some, P has only 3"):
+        variants.train(["some, P"], 1, 4, data, tmp_path, 1)
 
 
 def test_figures_of_other_settings_are_refused(search, config, tmp_path):

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from scripts.lab.kinds import translation
 from scripts.lab.kinds.kind import Trained
 from scripts.lab.kinds.translation import TranslationScoring
 from scripts.lab.records.schema import TrainedRow, TranslationRecord
-from scripts.lab.run import specs
+from scripts.lab.run import processes, specs
 from scripts.lab.run.specs import load_experiment
 from scripts.lab.run.training import Run
 from scripts.lab.runner import scoring_of
@@ -232,6 +233,14 @@ def test_without_the_first_baseline_the_next_one_counts(keep):
     assert "| against three-way | not worse" in store.table("some")
 
 
+@pytest.mark.parametrize(("updates", "text"), [(30, "30 updates"), (1300, "30 to 1,300 updates")])
+def test_how_many_updates_the_rows_made(keep, updates, text):
+    content = copy.deepcopy(WHOLE)
+    content["rows"][1]["updates"] = updates
+    keep(content)
+    assert f"seeds; {text} per row" in store.table("some")
+
+
 def test_a_third_row_that_others_are_compared_with(keep):
     content = records.translation(seeds=3)
     extra = copy.deepcopy(content["rows"][1]) | {"name": "lstm"}
@@ -301,8 +310,12 @@ def score(trained, monkeypatch):
         Path(scores).write_text(json.dumps(content))
         started.append(command)
 
+    def side_by_side(starts, jobs):
+        for start in starts:
+            evaluate(start.args[1])
+
     started = []
-    monkeypatch.setattr(translation, "call", evaluate)
+    monkeypatch.setattr(translation, "side_by_side", side_by_side)
 
     def of(beam=5, subsets=("test", "other"), average_last=0):
         before = len(started)
@@ -322,6 +335,25 @@ def test_scores_of_other_settings_are_made_anew(score, change):
     (scored, started), (_, again) = score(**change), score(**change)
     assert (started, again) == (1, 0)
     assert scored["beam"] == change.get("beam", 5)
+
+
+def test_seeds_are_scored_on_a_gpu_each(trained, tmp_path, monkeypatch):
+    """``scripts.evaluate`` of each seed keeps what it is given, and the settings that it needs."""
+    given = trained()
+    runs = [Run(f"none-{seed}", tmp_path / f"none-{seed}", ()) for seed in (1, 2)]
+    for run in runs:
+        run.folder.mkdir()
+        run.checkpoint.touch()
+    trained = replace(given, runs={"none": runs}, seeds=(1, 2), jobs=2)
+    code = (
+        "import json, os, sys; path = sys.argv[1 + sys.argv.index('--json')]; "
+        "json.dump({'gpu': os.environ.get('CUDA_VISIBLE_DEVICES')}, open(path, 'w'))"
+    )
+    monkeypatch.setattr(translation, "EVALUATE", ("-c", code))
+    for module in (processes, translation):
+        monkeypatch.setattr(module, "gpus", lambda: ["0", "1"])
+    scores = TranslationScoring(["none"], ["test"], 5)._all_scores(trained)
+    assert [of_seed["gpu"] for of_seed in scores] == ["0", "1"]
 
 
 def test_scores_of_data_that_were_prepared_again_are_made_anew(score, trained):

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from scripts.lab.run import processes
-from scripts.lab.run.processes import Child, places, side_by_side
+from scripts.lab.run.processes import Child, shared_among, side_by_side
 from tiednmt.errors import UserError
 
 
@@ -46,6 +46,14 @@ def test_two_at_a_time(tmp_path):
     assert {path.name for path in (tmp_path / "meeting").iterdir()} == set("abc")
 
 
+def test_the_end_of_a_log_that_is_no_utf_8_is_shown(tmp_path):
+    code = r"import sys; sys.stdout.buffer.write(b'caf\xe9\n'); sys.exit('no good')"
+    with pytest.raises(
+        UserError, match=r"(?s)a step failed; .*caf\N{REPLACEMENT CHARACTER}.*no good"
+    ):
+        side_by_side([partial(python, code, tmp_path / "log")], 1)
+
+
 def test_a_failure_is_shown_and_stops_the_others(tmp_path):
     children = []
 
@@ -77,20 +85,20 @@ def test_cores_are_shared_out(monkeypatch):
     monkeypatch.setattr(processes, "cores", lambda: 8)
     monkeypatch.setattr(processes, "gpus", list)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert [(place.threads, place.gpu) for place in places(3)] == [(2, None)] * 3
-    assert places(20)[0].threads == 1
-    assert places(2)[0].environment["OMP_NUM_THREADS"] == "4"
+    assert [(place.threads, place.gpu) for place in shared_among(3)] == [(2, None)] * 3
+    assert shared_among(20)[0].threads == 1
+    assert shared_among(2)[0].environment["OMP_NUM_THREADS"] == "4"
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert [places(jobs)[0].threads for jobs in (1, 2, 4)] == [3, 3, 2]
+    assert [shared_among(jobs)[0].threads for jobs in (1, 2, 4)] == [3, 3, 2]
 
 
 def test_each_process_has_one_gpu(monkeypatch, tmp_path):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert [place.gpu for place in places(3)] == ["0", "1", "0"]
+    assert [place.gpu for place in shared_among(3)] == ["0", "1", "0"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    assert [place.gpu for place in places(2)] == ["3", "5"]
+    assert [place.gpu for place in shared_among(2)] == ["3", "5"]
     code = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"
     logs = [tmp_path / str(i) for i in range(2)]
     side_by_side([partial(python, code, log) for log in logs], 2)
@@ -100,4 +108,4 @@ def test_each_process_has_one_gpu(monkeypatch, tmp_path):
 def test_no_gpu_no_word_of_it(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert "CUDA_VISIBLE_DEVICES" not in places(1)[0].environment
+    assert "CUDA_VISIBLE_DEVICES" not in shared_among(1)[0].environment

@@ -5,6 +5,8 @@ import json
 import pytest
 import torch
 
+from scripts.lab.run import training
+from scripts.lab.run.processes import Resources
 from scripts.lab.run.training import Run, train
 from tiednmt.errors import UserError
 
@@ -97,6 +99,28 @@ def test_a_command_line_is_known_by_what_it_means(tmp_path, options, known):
     assert [path.name for path in tmp_path.iterdir()] == ["command.json"]
 
 
+@pytest.fixture
+def in_progress(tmp_path, monkeypatch):
+    """A run whose process only sleeps, and the file that it would write."""
+    run = Run("some", tmp_path, ("data",), max_update=10)
+    monkeypatch.setattr(training.sys, "executable", "true")
+    child = training._Training(run, Resources(1, None))
+    with run.log.open("ab", buffering=0) as log:
+        yield child, log
+    child.stop()
+
+
+def test_a_log_is_followed_while_a_character_is_half_written(in_progress, capsys):
+    child, log = in_progress
+    entry = b'| INFO | train_inner | {"num_updates": "7", "update": 0.5, "ppl": "9"}\n'
+    for written in ("…".encode()[:1], "…".encode()[1:] + b"\n" + entry):
+        log.write(written)
+        child.show_progress()
+    assert "7 of 10 updates" in capsys.readouterr().err
+    log.write(b"\xff\n")
+    assert [found["ppl"] for found in training.log_entries(child.run.log, "train_inner")] == ["9"]
+
+
 @pytest.mark.parametrize("part", ["data-bin", "data-bin/shard0"])
 def test_a_run_on_other_data_is_refused(folder, tmp_path_factory, part):
     """Other training text, validation sets or dictionaries; not so another test set."""
@@ -117,6 +141,19 @@ def test_a_run_on_other_data_is_refused(folder, tmp_path_factory, part):
     prepare(train="b", test="c")
     with pytest.raises(UserError, match=r"holds a run on other data than .* has now; remove it or"):
         train([run], 1)
+
+
+def test_a_run_says_where_it_was_trained(tmp_path, monkeypatch):
+    run = Run("some", tmp_path / "run", ("data",))
+    assert training.trained_on([run]) is None
+    monkeypatch.setattr(training.sys, "executable", "true")
+    for jobs in (3, 1):  # the second call trains nothing
+        train([run], jobs)
+        assert training.trained_on([run]).runs_side_by_side == 3
+    other = Run("other", tmp_path / "other", ("data",))
+    train([run, other], 2)
+    assert training.trained_on([run, other]).runs_side_by_side == 2
+    assert training.trained_on([run]).runs_side_by_side == 3
 
 
 def test_data_without_a_manifest_are_not_compared(folder):

@@ -68,3 +68,10 @@ def test_bars_are_to_scale():
     assert first.width == pytest.approx(300 * second.width, rel=0.01)
     assert second.x == first.width and other.width == second.width
     assert [*first.words] == [("U", "src"), ("=", ""), ("V", "")] and not second.words
+
+
+@pytest.mark.parametrize(("places", "text"), [(0, "0"), (2, "0.00")])
+def test_a_value_that_rounds_to_zero_has_no_sign(places, text):
+    heat = HeatMap("Heat", "", ["a"], ["x"], [[-0.001]], "ρ", -1, 1, places)
+    (square,) = charts.laid_out(heat).squares
+    assert square.text == text
