@@ -21,7 +21,7 @@ from tiednmt.models.parameters import OURS
 from tiednmt.vocabulary.files import read
 
 WEIGHTS = ("float32", "int8")
-EMBEDDING = str(OURS.source)
+EMBEDDING = OURS.source
 CASES = [
     ("tied_gru", "three-way", "float32"),
     ("tied_gru", "none", "float32"),
@@ -68,7 +68,7 @@ def folder_of(prepared, tmp_path_factory):
 def _write_no_other_words(checkpoint):
     """Numbers are random, but a model does not need every unit it has."""
     state = torch.load(checkpoint, weights_only=False)
-    state["model"][str(OURS.bias)][4 + len(WORDS) :] -= 20
+    state["model"][OURS.bias][4 + len(WORDS) :] -= 20
     torch.save(state, checkpoint)
 
 
@@ -119,7 +119,7 @@ def test_rows_that_stay_keep_their_bytes(folder_of, tmp_path, weights):
     for name, tensor in old.items():
         if name == "vocabulary_version":
             continue
-        of_entries = name.removesuffix(".scale") in (EMBEDDING, str(OURS.bias))
+        of_entries = name.removesuffix(".scale") in (EMBEDDING, OURS.bias)
         assert torch.equal(new[name], tensor[rows] if of_entries else tensor), name
 
 

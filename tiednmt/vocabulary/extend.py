@@ -11,8 +11,7 @@ from fairseq.data import Dictionary
 from torch import Tensor
 
 from tiednmt.errors import UserError
-from tiednmt.models.parameters import OURS
-from tiednmt.models.parameters import SOURCE_ROWS as OF_SOURCE
+from tiednmt.models.parameters import OURS, SOURCE_ROWS
 from tiednmt.vocabulary.choices import BOTH, PARTS, RANDOM, SOURCE, TARGET, UNKNOWN, VECTORS
 from tiednmt.vocabulary.model import ModelState, dictionary_of
 from tiednmt.vocabulary.rows import Rows
@@ -110,10 +109,10 @@ def _starts(
         return {}
     generator = torch.Generator().manual_seed(start.seed)
     starts = {}
-    for name in (*OF_SOURCE, OURS.target, str(OURS.output)):
+    for name in (*SOURCE_ROWS, OURS.target, OURS.output):
         if name not in model.weights:
             continue
-        side = 0 if name in OF_SOURCE else -1
+        side = 0 if name in SOURCE_ROWS else -1
         matrix, new = model.weights[name], sorted(rows[side].new)
         if start.kind == RANDOM:
             spread = matrix.float().std()

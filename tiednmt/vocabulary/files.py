@@ -33,6 +33,7 @@ from tiednmt.export.model_folder import read_model_folder, write_model_folder
 from tiednmt.export.reading import is_folder
 from tiednmt.export.trained import TrainedModel
 from tiednmt.files import folder_when_whole
+from tiednmt.models.parameters import PRIVATE_UNITS
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.patches.training_end import PROGRESS
 from tiednmt.tasks.tied_translation import TiedTranslationConfig, TiedTranslationTask
@@ -316,7 +317,7 @@ def _write_private_units(model: ModelState, data_bin: Path) -> dict[str, str]:
     name = str(model.options.get("private_units", ""))
     if not name or model.source is None:
         return {}
-    units = model.weights["encoder.input_scale.private.units_version"].tolist()
+    units = model.weights[PRIVATE_UNITS].tolist()
     lines = (f"{model.source.symbols[unit]}\n" for unit in units)
     base = Path(name).name
     (data_bin / base).write_text("".join(lines), encoding="utf-8")

@@ -14,10 +14,13 @@ from torch import Tensor
 
 from tiednmt.errors import UserError
 from tiednmt.frequency import is_padding_entry
-from tiednmt.models.parameters import NOT_PARAMETERS, OURS
-from tiednmt.models.parameters import PRIVATE_UNITS as UNITS
-from tiednmt.models.parameters import SOURCE_ROWS as OF_SOURCE
-from tiednmt.models.parameters import TARGET_ROWS as OF_TARGET
+from tiednmt.models.parameters import (
+    NOT_PARAMETERS,
+    OURS,
+    PRIVATE_UNITS,
+    SOURCE_ROWS,
+    TARGET_ROWS,
+)
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.tying import DIGEST, vocabulary_digest
 from tiednmt.vocabulary.moments import Moments
@@ -122,7 +125,7 @@ class ModelState:
             dictionaries: the new dictionaries.
             starts: by name of the matrix, the rows that are not made of old ones.
         """
-        rows = {**dict.fromkeys(OF_SOURCE, source), **dict.fromkeys(OF_TARGET, target)}
+        rows = {**dict.fromkeys(SOURCE_ROWS, source), **dict.fromkeys(TARGET_ROWS, target)}
         of_names = {name: of for name, of in rows.items() if of is not None}
 
         def change(weights: Weights) -> Weights:
@@ -133,42 +136,42 @@ class ModelState:
             return _with_private_rows(changed, source)
 
         moments = self.moments and self.moments.with_rows(of_names).with_starts(starts or {})
-        if moments is not None and source is not None and UNITS in self.weights:
+        if moments is not None and source is not None and PRIVATE_UNITS in self.weights:
             private = _private_rows(self.weights, source)
-            moments = moments.with_rows({str(OURS.private): Rows.kept([r for _, r in private])})
+            moments = moments.with_rows({OURS.private: Rows.kept([r for _, r in private])})
         changed = self.with_weights(
             change,
             moments,
             source=None if source is None else dictionaries[0],
             target=dictionaries[-1],
         )
-        if UNITS in self.weights and UNITS not in changed.weights:  # none are left
+        if PRIVATE_UNITS in self.weights and PRIVATE_UNITS not in changed.weights:  # none are left
             return replace(
                 changed,
                 options={**changed.options, "private_units": ""},
-                moments=moments and moments.without(str(OURS.private)),
+                moments=moments and moments.without(OURS.private),
             )
         return changed
 
 
 def _private_rows(weights: Weights, source: Rows) -> list[tuple[int, int]]:
     """(new entry, old place) of each private row whose unit is kept, in order of the entries."""
-    places = {entry: place for place, entry in enumerate(weights[UNITS].tolist())}
+    places = {entry: place for place, entry in enumerate(weights[PRIVATE_UNITS].tolist())}
     left = ((source.origins[e], p) for e, p in places.items() if e in source.origins)
     return sorted(left)
 
 
 def _with_private_rows(weights: Weights, source: Rows | None) -> Weights:
-    if source is None or UNITS not in weights:
+    if source is None or PRIVATE_UNITS not in weights:
         return weights
     left = _private_rows(weights, source)
     if not left:
-        gone = {UNITS, str(OURS.private)}
+        gone = {PRIVATE_UNITS, OURS.private}
         return {name: weight for name, weight in weights.items() if name not in gone}
     entries, places = zip(*left, strict=True)
-    units = torch.tensor(entries, dtype=weights[UNITS].dtype)
-    private = weights[str(OURS.private)][list(places)]
-    return {**weights, UNITS: units, str(OURS.private): private}
+    units = torch.tensor(entries, dtype=weights[PRIVATE_UNITS].dtype)
+    private = weights[OURS.private][list(places)]
+    return {**weights, PRIVATE_UNITS: units, OURS.private: private}
 
 
 # --- dictionaries ------------------------------------------------------------------------------

@@ -10,8 +10,7 @@ from fairseq.data import Dictionary
 from torch import Tensor
 
 from tiednmt.errors import UserError
-from tiednmt.models.parameters import OURS, matrices_of
-from tiednmt.models.parameters import PRIVATE_UNITS as UNITS
+from tiednmt.models.parameters import OURS, PRIVATE_UNITS, matrices_of
 from tiednmt.modes import DECODER, INPUTS, NONE, THREE_WAY
 from tiednmt.tying import (
     INPUT,
@@ -29,10 +28,10 @@ from tiednmt.vocabulary.rows import Rows, weighted_mean
 PADDING_FACTOR = 8  # fairseq-preprocess rounds dictionaries up to a multiple of this
 
 NAMES = {
-    SOURCE_INPUT: str(OURS.source),
+    SOURCE_INPUT: OURS.source,
     TARGET_INPUT: OURS.target,
     INPUT: OURS.target,
-    OUTPUT: str(OURS.output),
+    OUTPUT: OURS.output,
 }
 # which uses share a matrix; a state dict stores it under the name of the first
 _GROUPS: Mapping[str, tuple[tuple[str, ...], ...]] = {
@@ -75,9 +74,9 @@ def _joined(model: ModelState) -> ModelState:
         known = [old.indices.get(symbol) for symbol in joint.symbols]
         lacking = frozenset(row for row, entry in enumerate(known) if entry is None)
         rows.append(Rows([(old.unk() if e is None else e,) for e in known], lacking))
-    bias = model.weights.get(str(OURS.bias))
+    bias = model.weights.get(OURS.bias)
     lowest = {} if bias is None else {row: bias.min() for row in sorted(rows[1].new)}
-    starts = {str(OURS.bias): lowest}
+    starts = {OURS.bias: lowest}
     return model.with_rows(rows[0], rows[1], (joint, joint), starts)
 
 
@@ -241,7 +240,7 @@ def untie(model: ModelState, tying: str) -> ModelState:
     if tying not in _LESS[model.tying]:
         raise UserError(f"--tying {tying}: the model is tied {model.tying}, which ties no more")
     apart = _apart(model, tying)
-    drops_private = UNITS in model.weights and tying not in JOINT
+    drops_private = PRIVATE_UNITS in model.weights and tying not in JOINT
 
     def change(weights: Weights) -> Weights:
         named = matrices_of(weights, OURS)
@@ -278,8 +277,8 @@ def _stored_name(model: ModelState, use: str) -> str:
 
 
 def _with_private_rows_inside(weights: Weights) -> Weights:
-    private = str(OURS.private)
-    source = weights[str(OURS.source)].clone()
-    source[weights[UNITS].long()] = weights[private]
-    kept = {n: w for n, w in weights.items() if n not in (UNITS, private)}
-    return {**kept, str(OURS.source): source}
+    private = OURS.private
+    source = weights[OURS.source].clone()
+    source[weights[PRIVATE_UNITS].long()] = weights[private]
+    kept = {n: w for n, w in weights.items() if n not in (PRIVATE_UNITS, private)}
+    return {**kept, OURS.source: source}
