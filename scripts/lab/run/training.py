@@ -195,9 +195,8 @@ class _Training(Child):
         super().__init__(f"training of {run.name}", command, run.log, resources)
         self.run, self.data = run, run.data_digest()
         self._record(finished=False)
-        self.seen = run.log.open(
-            encoding="utf-8", errors="replace"
-        )  # a character may be half there
+        # where the log ends, a character may be half there
+        self.seen = run.log.open(encoding="utf-8", errors="replace")
         self.seen.seek(before)
         self.unfinished_line = ""
         self.progress = Progress(run.name, run.max_update or None)
