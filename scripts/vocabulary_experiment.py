@@ -26,7 +26,7 @@ from scripts.lab.vocabulary import Figures, TrainedRun, require_run, show
 from tiednmt.commandline import command_parser, quiet_libraries
 from tiednmt.errors import UserError, resumable_command
 from tiednmt.modes import THREE_WAY, TYINGS
-from tiednmt.options import add_options, from_arguments, option, positive
+from tiednmt.options import add_options, from_arguments, language_pair, option, positive
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ class Language(Options):
     seeds: int = option("train with seeds 1 to N", default=1, type=positive)
 
     def __post_init__(self) -> None:
-        """Refuse a number of updates that is not of both stages."""
+        """Refuse a number of updates that is not of both stages, and what is no pair."""
+        language_pair(self.pair)
         if len(self.updates) != 2:
             raise UserError("--updates takes two numbers, of the new rows and of the whole model")
 
@@ -109,7 +110,7 @@ def _starts(trained: TrainedRun, options: Starts) -> Figures:
 
 
 def _language(trained: TrainedRun, options: Language) -> Figures:
-    source, _, target = options.pair.partition("-")
+    source, target = language_pair(options.pair)
     texts = {
         name: (options.raw / f"{name}.{source}", options.raw / f"{name}.{target}")
         for name in ("train", "valid", options.subset)

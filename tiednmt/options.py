@@ -132,6 +132,18 @@ positive.__name__ = "whole number above zero"
 seed = Range(0, 2**32 - 1)
 
 
+def language_pair(text: str) -> tuple[str, str]:
+    """The value of ``--pair``, as ``en-cs``: source and target.
+
+    Raises:
+        UserError: it has another form.
+    """
+    source, dash, target = text.partition("-")
+    if not (source and dash and target):
+        raise UserError(f"--pair {text}: write it as en-cs")
+    return source, target
+
+
 def require_ranges(options: Any) -> None:
     """Refuse values of a dataclass of options that are not in the :class:`Range` of their option.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tiednmt.errors import UserError
 from tiednmt.files import folder_when_whole
 from tiednmt.modes import TYINGS
-from tiednmt.options import Range, positive, seed
+from tiednmt.options import Range, language_pair, positive, seed
 from tiednmt.text.lines import read_lines
 from tiednmt.vocabulary.choices import (
     BOTH,
@@ -184,12 +184,7 @@ def _extend(args: argparse.Namespace) -> None:
     if args.symbols is not None:
         do.extend_by_symbols(_read(args), args.output, args.symbols, start, args.side or BOTH)
         return
-    pair = None
-    if args.pair is not None:
-        source, dash, target = args.pair.partition("-")
-        if not (source and dash and target):
-            raise UserError(f"--pair {args.pair}: write it as en-cs")
-        pair = source, target
+    pair = None if args.pair is None else language_pair(args.pair)
     merges, language, resegment = args.merges or 0, args.language, args.resegment
     do.extend_by_text(_read(args), args.output, args.text, start, merges, language, pair, resegment)
 

@@ -282,6 +282,7 @@ def test_a_further_language(trained, czech, tmp_path, monkeypatch):
     [
         (["language", "RUN", "--raw", "RAW", "--updates", "5"], "--updates takes two numbers, of"),
         (["language", "RUN", "--raw", "RAW", *["--updates", "5", "6", "7"]], "--updates takes two"),
+        (["language", "RUN", "--raw", "RAW", "--pair", "encs"], "--pair encs: write it as en-cs"),
         (["language", "RUN"], "the following arguments are required: --raw"),
         (["tie", "RUN", "--tied", "RUN", "--updates", "5", "6"], "unrecognized arguments: 6"),
         (["tie", "RUN"], "the following arguments are required: --tied"),
