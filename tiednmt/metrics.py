@@ -46,10 +46,10 @@ def signed_interval(interval: tuple[float, float]) -> str:
 NOT_WORSE = "not worse by more than (95%)"  # the head of what loss() makes
 
 
-def loss(not_worse_by: float) -> str:
-    """How much worse something is at most, or how much better at least."""
+def loss(not_worse_by: float, lead: str = "") -> str:
+    """How much worse something is at most, after ``lead``, or how much better at least."""
     bound = round(not_worse_by, 2)
-    return f"better by {-bound:.2f}" if bound < 0 else f"{abs(bound):.2f}"
+    return f"better by {-bound:.2f}" if bound < 0 else f"{lead}{abs(bound):.2f}"
 
 
 def what_was_sampled(over_seeds: Set[bool]) -> str:

@@ -457,8 +457,7 @@ def claim(record: TranslationRecord, name: str) -> str:
     )
     if found.interval is None or found.not_worse_by is None:
         return f"{text}."
-    worse = loss(found.not_worse_by)
-    bound = worse if worse.startswith("better") else f"not worse by more than {worse}"
+    bound = loss(found.not_worse_by, "not worse by more than ")
     return (
         f"{text} (95% interval {signed_interval(found.interval)}): with 95% confidence, {name} is "
         f"{bound}. The interval is {_about_differences(record)}."
