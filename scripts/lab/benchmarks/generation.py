@@ -54,8 +54,8 @@ class Generation(Paired):
     def __post_init__(self) -> None:
         if not (self.run / "data" / "data-bin").is_dir():
             raise UserError(
-                f"--run {self.run}: no data/data-bin there; train it with python -m "
-                "scripts.reproduce multi30k-en-de"
+                f"--run {self.run}: no data/data-bin there; train a translation experiment "
+                "with python -m scripts.reproduce"
             )
 
     def checkpoint(self, row: str) -> Path:

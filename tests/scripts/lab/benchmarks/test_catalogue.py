@@ -25,8 +25,9 @@ KEPT = sorted((ROOT / "results").glob("benchmark-*.json"))
 @pytest.fixture(autouse=True)
 def folders(tmp_path, monkeypatch):
     """The folders that the commands of the kept records name."""
-    for data in ("runs/multi30k-en-de/data", "runs/ptb-small/data"):
-        (tmp_path / data / "data-bin").mkdir(parents=True)
+    commands = " ".join(path.read_text(encoding="utf-8") for path in KEPT)
+    for run in set(re.findall(r"runs/[\w-]+", commands)):
+        (tmp_path / run / "data" / "data-bin").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
 
 
@@ -123,7 +124,7 @@ def test_fairseq_knows_every_option_of_both_language_models(size, tmp_path, monk
             "train --data runs/ptb-small/data --against joeynmt --joeynmt-python no",
             "no cannot import joeynmt; install it there",
         ),
-        ("generate --run nowhere", "--run nowhere: no data/data-bin there; train it with"),
+        ("generate --run nowhere", "--run nowhere: no data/data-bin there; train a translation"),
         ("growth --experiment nmt", "no experiment is called nmt"),
     ],
 )
