@@ -22,6 +22,7 @@ def criterion(
     sentence_avg=False,
     update_freq=(1,),
     measure_rows=0,
+    **others,
 ):
     options = {
         "label_smoothing": label_smoothing,
@@ -30,6 +31,7 @@ def criterion(
         "update_freq": list(update_freq),
         "measure_rows": measure_rows,
         "measure_gradients": 0,
+        **others,
     }
     return TiedCrossEntropy(OmegaConf.create(options), TASK)
 
@@ -109,6 +111,56 @@ def test_learned_scales_are_logged():
     assert values["input_scale_target"] == pytest.approx(5.25)
     fixed = logged([criterion(0.0)(model(input_scale="4"), sample())[2]])
     assert not any(name.startswith("input_scale") for name in fixed)
+
+
+class TestRDrop:
+    def test_is_half_of_equation_4(self):
+        built = model(dropout=0.3)
+        torch.manual_seed(1)
+        loss, size, log = criterion(r_drop=5.0)(built, sample())
+        inputs, target = batch()
+        torch.manual_seed(1)
+        twice = {name: value.repeat_interleave(2, 0) for name, value in inputs.items()}
+        log_p = built(**twice)[0].log_softmax(-1)
+        one, other = (log_p[i::2][target.ne(JOINT.pad())] for i in (0, 1))
+        nll = -sum(p.gather(1, target[target.ne(JOINT.pad())][:, None]).sum() for p in (one, other))
+        divergence = ((one.exp() - other.exp()) * (one - other)).sum() / 2
+        assert divergence > 0.1
+        torch.testing.assert_close(loss, (nll + 5 * divergence) / 2)
+        assert size == sample()["ntokens"]
+        assert log["nll_loss"].item() == pytest.approx(nll.item() / 2)
+        bits = divergence.item() / size / math.log(2)
+        values = logged([{**log, "nsentences": 3}])
+        assert values["divergence"] == pytest.approx(bits, abs=1e-3)
+
+    def test_without_dropout_the_passes_agree(self):
+        built = model()
+        plain, _, _ = criterion(0.1)(built, sample())
+        loss, _, log = criterion(0.1, r_drop=5.0)(built, sample())
+        torch.testing.assert_close(loss, plain)
+        assert log["divergence"].item() == pytest.approx(0, abs=1e-12)
+
+    def test_what_is_validated_is_the_likelihood(self):
+        built = model(dropout=0.3).eval()
+        plain, _, _ = criterion(0.1)(built, sample())
+        loss, _, log = criterion(0.1, r_drop=5.0)(built, sample())
+        torch.testing.assert_close(loss, plain)
+        assert "divergence" not in log
+
+    def test_is_refused_without_pairs_of_sentences(self):
+        stream = sample()
+        del stream["net_input"]["prev_output_tokens"]
+        with pytest.raises(UserError, match="--r-drop: for translation models"):
+            criterion(r_drop=1.0)(model(), stream)
+
+    @pytest.mark.parametrize("weight", [-1.0, math.inf, math.nan])
+    def test_the_weight_is_a_number_from_0(self, weight):
+        with pytest.raises(UserError, match=f"--r-drop {weight}: must be 0 or more"):
+            criterion(r_drop=weight)
+
+    def test_is_refused_with_cuda_graphs(self):
+        with pytest.raises(UserError, match="--r-drop: not with --cuda-graphs"):
+            criterion(r_drop=1.0, cuda_graphs=True, fp16=False, amp=False)
 
 
 class TestRefused:

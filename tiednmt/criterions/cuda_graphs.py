@@ -165,7 +165,7 @@ class _Differentiated(torch.autograd.Function):
         return None, None, *torch._foreach_mul(ctx.gradients, grad_loss)
 
 
-def require_options(measure_gradients: int) -> None:
+def require_options(measure_gradients: int, r_drop: float) -> None:
     """Refuse options that a graph of the whole loss leaves no place for.
 
     Raises:
@@ -173,6 +173,8 @@ def require_options(measure_gradients: int) -> None:
     """
     if measure_gradients:
         raise UserError("--measure-gradients looks into the backward pass; not with --cuda-graphs")
+    if r_drop:
+        raise UserError("--r-drop: not with --cuda-graphs, which have one pass per batch")
     if distributed_utils.get_data_parallel_world_size() > 1:
         raise UserError("--cuda-graphs: with one GPU only; leave it out with several")
 

@@ -50,6 +50,14 @@ class TiedCrossEntropyConfig(FairseqDataclass):
             "share, so that an epoch's last update, of fewer batches than --update-freq, has less"
         },
     )
+    r_drop: float = field(
+        default=0.0,
+        metadata={
+            "help": "alpha of R-Drop: each batch passes through the model twice, under other "
+            "dropout, and (alpha/2) times the symmetric divergence of the two predictions is added "
+            "to their mean loss; updates take about twice the time (0: off)"
+        },
+    )
     measure_rows: int = field(
         default=0,
         metadata={
@@ -91,6 +99,9 @@ class TiedCrossEntropy(FairseqCriterion):
         self.projection_penalty = cfg.projection_penalty
         if not 0 <= self.label_smoothing < 1:
             raise UserError(f"--label-smoothing {cfg.label_smoothing}: must be from 0 to below 1")
+        self.r_drop = getattr(cfg, "r_drop", 0.0)
+        if not 0 <= self.r_drop < math.inf:
+            raise UserError(f"--r-drop {self.r_drop}: must be 0 or more")
         if not 0 <= self.projection_penalty < math.inf:
             raise UserError(f"--projection-penalty {cfg.projection_penalty}: must be 0 or more")
         if self.projection_penalty and len(set(cfg.update_freq)) > 1:
@@ -102,7 +113,7 @@ class TiedCrossEntropy(FairseqCriterion):
         self.graphs_wanted = getattr(cfg, "cuda_graphs", False)
         if self.graphs_wanted:
             _require_unscaled_loss(cfg, "--cuda-graphs")
-            require_options(cfg.measure_gradients)
+            require_options(cfg.measure_gradients, self.r_drop)
         self.graphs: GraphedLoss | None = None
         self.row_movement = self._observer(RowMovement, "measure_rows", cfg)
         shares = partial(GradientShares, training_data=lambda: task.datasets.get(cfg.train_subset))
@@ -143,18 +154,21 @@ class TiedCrossEntropy(FairseqCriterion):
             self.row_movement.observe(model.num_updates, model.embeddings)
         if self.gradient_shares is not None and model.training:
             self.gradient_shares.observe(model.num_updates, model)
-        if self.graphs_wanted and model.training and sample["target"].is_cuda:
-            (loss, nll), extra = self._graphs_of(model)(sample), {}
-        else:
-            features, extra = model(**sample["net_input"], features_only=True)
-            loss, nll = self._loss(layer, features, model.get_targets(sample, None))
         sample_size = sample["target"].size(0) if self.sentence_avg else sample["ntokens"]
         log = {
-            "nll_loss": nll.data,
             "ntokens": sample["ntokens"],
             "nsentences": sample["target"].size(0),
             "sample_size": sample_size,
         }
+        extra: dict[str, Any] = {}
+        if self.graphs_wanted and model.training and sample["target"].is_cuda:
+            loss, nll = self._graphs_of(model)(sample)
+        elif self.r_drop and model.training:
+            (loss, nll), log["divergence"] = self._loss_of_two_passes(model, sample)
+        else:
+            features, extra = model(**sample["net_input"], features_only=True)
+            loss, nll = self._loss(layer, features, model.get_targets(sample, None))
+        log["nll_loss"] = nll.data
         if self.projection_penalty and model.training:  # what is validated is the likelihood
             penalty = layer.penalty(self.projection_penalty)
             loss = loss + penalty / self._batches_that_share_an_update()
@@ -172,6 +186,27 @@ class TiedCrossEntropy(FairseqCriterion):
     def _loss(self, layer: OutputLayer, features: Tensor, target: Tensor) -> SequenceLoss:
         rows, targets = features.flatten(0, 1), target.flatten()
         return layer.loss(rows, targets, self.padding_idx, self.label_smoothing)
+
+    def _loss_of_two_passes(
+        self, model: BaseFairseqModel, sample: dict[str, Any]
+    ) -> tuple[SequenceLoss, Tensor]:
+        """Half the loss of R-Drop (Liang et al. 2021, equation 4), so that it compares with others.
+
+        Returns:
+            The loss with the mean NLL of the passes, and the divergence of their predictions.
+        """
+        if "prev_output_tokens" not in sample["net_input"]:
+            raise UserError("--r-drop: for translation models; leave it out for language models")
+        # the two passes of a sentence side by side, so that the order by length remains
+        net_input = {name: _twice(value) for name, value in sample["net_input"].items()}
+        target = _twice(model.get_targets(sample, None))
+        features, _ = model(**net_input, features_only=True)
+        loss, nll = self._loss(model.output_layer, features, target)
+        counted = target[::2].ne(self.padding_idx)
+        divergence = model.output_layer.disagreement(
+            features[::2][counted], features[1::2][counted]
+        )
+        return SequenceLoss((loss + self.r_drop * divergence) / 2, nll / 2), divergence.detach()
 
     def _graphs_of(self, model: BaseFairseqModel) -> GraphedLoss:
         if self.graphs is None:
@@ -200,6 +235,9 @@ class TiedCrossEntropy(FairseqCriterion):
         tokens, samples = total("ntokens"), total("sample_size")
         metrics.log_scalar("loss", total("loss") / samples / math.log(2), samples, round=3)
         metrics.log_scalar("nll_loss", total("nll_loss") / tokens / math.log(2), tokens, round=3)
+        if any("divergence" in log for log in logging_outputs):
+            bits = total("divergence") / tokens / math.log(2)
+            metrics.log_scalar("divergence", bits, tokens, round=3)
         metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
         for name in ("penalty", "activation_penalty", *SCALES.values()):
             if any(name in log for log in logging_outputs):
@@ -209,6 +247,10 @@ class TiedCrossEntropy(FairseqCriterion):
     def logging_outputs_can_be_summed() -> bool:
         """True: every figure is a sum, so that workers need no pickles (nor CUDA) to share it."""
         return True
+
+
+def _twice(batch: Tensor) -> Tensor:
+    return batch.repeat_interleave(2, 0)
 
 
 def _require_unscaled_loss(cfg: TiedCrossEntropyConfig, option: str) -> None:

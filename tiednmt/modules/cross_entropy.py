@@ -115,8 +115,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         counts = target.ne(padding_idx).to(single)
         nll, uniform = torch.empty_like(counts), torch.empty_like(counts)  # of each token
 
-        at_once = LOSS_SCORES_ON_CPU if features.device.type == "cpu" else LOSS_SCORES_ON_GPU
-        tokens = min(len(features), max(LOSS_TOKENS, at_once // vocab_size))
+        tokens = min(len(features), tokens_at_once(features, vocab_size))
         products = features.new_empty(tokens, vocab_size)
         compute = _loss_of_chunk(products, bias)
         for start in range(0, len(features), max(tokens, 1)):
@@ -184,6 +183,12 @@ class _Gradients(NamedTuple):
             self.weight.split(LOSS_ROWS), grad_scores.t().split(LOSS_ROWS), strict=True
         ):
             rows.add_(share @ features)
+
+
+def tokens_at_once(features: Tensor, vocab_size: int) -> int:
+    """How many tokens' scores are held at a time."""
+    scores = LOSS_SCORES_ON_CPU if features.device.type == "cpu" else LOSS_SCORES_ON_GPU
+    return max(LOSS_TOKENS, scores // vocab_size)
 
 
 def _loss_of_chunk(products: Tensor, bias: Tensor) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tiednmt.modules.cross_entropy import SequenceLoss, linear_cross_entropy
+from tiednmt.modules.disagreement import disagreement
 from tiednmt.modules.frozen_linear import Frozen, FrozenLinear, frozen_value
 from tiednmt.modules.linear import linear, matmul_of
 from tiednmt.modules.output_maps import OutputMapOptions
@@ -126,6 +127,17 @@ class OutputLayer(nn.Module):
         return linear_cross_entropy(
             features, weight, self.bias, target, padding_idx, label_smoothing, precision
         )
+
+    def disagreement(self, features: Tensor, others: Tensor) -> Tensor:
+        """½ [KL(p‖q) + KL(q‖p)] of the predictions p and q of N tokens each, summed, in nats.
+
+        Args:
+            features: of the decoder, N × dim.
+            others: of another pass over the same tokens, N × dim.
+        """
+        features, others = self._mapped(features), self._mapped(others)
+        matmul = matmul_of(self, features)
+        return disagreement(features, others, self.rows(), self.bias, matmul)
 
     def penalty(self, weight: float) -> Tensor:
         """Projection regularisation: (λ/2)·‖P‖²_F for λ = ``weight``; zero without a P.
