@@ -142,6 +142,34 @@ class TiedCrossEntropy(FairseqCriterion):
         self, model: BaseFairseqModel, sample: dict[str, Any], reduce: bool = True
     ) -> tuple[Tensor, int, dict[str, Any]]:
         """Summed loss, the sample size that divides it, and what to log (nats)."""
+        layer = self._output_layer_of(model)
+        if model.training:
+            self._observe(model)
+        (loss, nll), extra = self._predicted(model, sample)
+        sample_size = sample["target"].size(0) if self.sentence_avg else sample["ntokens"]
+        log = {
+            "nll_loss": nll.data,
+            "ntokens": sample["ntokens"],
+            "nsentences": sample["target"].size(0),
+            "sample_size": sample_size,
+            "batches": 1,
+        }
+        if self.projection_penalty and model.training:  # what is validated is the likelihood
+            penalty = layer.penalty(self.projection_penalty)
+            loss = loss + penalty / self._batches_that_share_an_update()
+            log["penalty"] = penalty.data
+        if (activation_penalty := extra.get("activation_penalty")) is not None:  # per token
+            loss = loss + sample["ntokens"] * activation_penalty
+            log["activation_penalty"] = activation_penalty.data
+        if (divergence := extra.get("divergence")) is not None:
+            loss = loss + self.r_drop / 2 * divergence
+            log["divergence"] = divergence.data
+        for use, scale in model.learned_scales.items():
+            log[SCALES[use]] = scale.detach().clone()  # that of the batch, whatever its update does
+        log["loss"] = loss.data
+        return loss, sample_size, log
+
+    def _output_layer_of(self, model: BaseFairseqModel) -> OutputLayer:
         layer = getattr(model, "output_layer", None)
         if not isinstance(layer, OutputLayer):
             raise UserError(
@@ -150,63 +178,47 @@ class TiedCrossEntropy(FairseqCriterion):
             )
         if self.projection_penalty and layer.projection is None:
             raise UserError("--projection-penalty has no P to act on; add --projection")
-        if self.row_movement is not None and model.training:
+        return layer
+
+    def _observe(self, model: BaseFairseqModel) -> None:
+        if self.row_movement is not None:
             self.row_movement.observe(model.num_updates, model.embeddings)
-        if self.gradient_shares is not None and model.training:
+        if self.gradient_shares is not None:
             self.gradient_shares.observe(model.num_updates, model)
-        sample_size = sample["target"].size(0) if self.sentence_avg else sample["ntokens"]
-        log = {
-            "ntokens": sample["ntokens"],
-            "nsentences": sample["target"].size(0),
-            "sample_size": sample_size,
-        }
-        extra: dict[str, Any] = {}
+
+    def _predicted(
+        self, model: BaseFairseqModel, sample: dict[str, Any]
+    ) -> tuple[SequenceLoss, dict[str, Any]]:
+        """The loss of what the model predicts, and what else its pass over the batch gives."""
         if self.graphs_wanted and model.training and sample["target"].is_cuda:
-            loss, nll = self._graphs_of(model)(sample)
-        elif self.r_drop and model.training:
-            (loss, nll), log["divergence"] = self._loss_of_two_passes(model, sample)
-        else:
-            features, extra = model(**sample["net_input"], features_only=True)
-            loss, nll = self._loss(layer, features, model.get_targets(sample, None))
-        log["nll_loss"] = nll.data
-        if self.projection_penalty and model.training:  # what is validated is the likelihood
-            penalty = layer.penalty(self.projection_penalty)
-            loss = loss + penalty / self._batches_that_share_an_update()
-            log["penalty"] = penalty.data
-        activation_penalty = extra.get("activation_penalty")
-        if activation_penalty is not None:  # per token
-            loss = loss + sample["ntokens"] * activation_penalty
-            log["activation_penalty"] = activation_penalty.data
-        for use, scale in model.learned_scales.items():
-            log[SCALES[use]] = scale.detach().clone()  # that of the batch, whatever its update does
-        log["batches"] = 1
-        log["loss"] = loss.data
-        return loss, sample_size, log
+            return self._graphs_of(model)(sample), {}
+        target = model.get_targets(sample, None)
+        if self.r_drop and model.training:
+            return self._predicted_twice(model, sample["net_input"], target)
+        features, extra = model(**sample["net_input"], features_only=True)
+        return self._loss(model.output_layer, features, target), extra
+
+    def _predicted_twice(
+        self, model: BaseFairseqModel, net_input: dict[str, Tensor], target: Tensor
+    ) -> tuple[SequenceLoss, dict[str, Any]]:
+        """The mean loss of two passes under different dropout, and their divergence.
+
+        Source: Liang et al. 2021, equation 4, halved to compare with a loss of one pass.
+        """
+        if "prev_output_tokens" not in net_input:
+            raise UserError("--r-drop: for translation models; leave it out for language models")
+        # the two passes of a sentence side by side, so that the order by length remains
+        inputs = {name: _twice(value) for name, value in net_input.items()}
+        features, extra = model(**inputs, features_only=True)
+        loss, nll = self._loss(model.output_layer, features, _twice(target))
+        counted = target.ne(self.padding_idx)
+        one, other = features[::2][counted], features[1::2][counted]
+        extra["divergence"] = model.output_layer.disagreement(one, other)
+        return SequenceLoss(loss / 2, nll / 2), extra
 
     def _loss(self, layer: OutputLayer, features: Tensor, target: Tensor) -> SequenceLoss:
         rows, targets = features.flatten(0, 1), target.flatten()
         return layer.loss(rows, targets, self.padding_idx, self.label_smoothing)
-
-    def _loss_of_two_passes(
-        self, model: BaseFairseqModel, sample: dict[str, Any]
-    ) -> tuple[SequenceLoss, Tensor]:
-        """Half the loss of R-Drop (Liang et al. 2021, equation 4), so that it compares with others.
-
-        Returns:
-            The loss with the mean NLL of the passes, and the divergence of their predictions.
-        """
-        if "prev_output_tokens" not in sample["net_input"]:
-            raise UserError("--r-drop: for translation models; leave it out for language models")
-        # the two passes of a sentence side by side, so that the order by length remains
-        net_input = {name: _twice(value) for name, value in sample["net_input"].items()}
-        target = _twice(model.get_targets(sample, None))
-        features, _ = model(**net_input, features_only=True)
-        loss, nll = self._loss(model.output_layer, features, target)
-        counted = target[::2].ne(self.padding_idx)
-        divergence = model.output_layer.disagreement(
-            features[::2][counted], features[1::2][counted]
-        )
-        return SequenceLoss((loss + self.r_drop * divergence) / 2, nll / 2), divergence.detach()
 
     def _graphs_of(self, model: BaseFairseqModel) -> GraphedLoss:
         if self.graphs is None:
