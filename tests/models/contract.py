@@ -263,6 +263,18 @@ def test_chunked_loss_equals_the_full_one(arch, tying):
 
 
 @every_path
+@every_translator
+def test_two_passes_of_a_sentence_drop_other_units(arch):
+    """What R-Drop stands on."""
+    given, target = inputs_for(arch)
+    given = {name: values.repeat_interleave(2, 0) for name, values in given.items()}
+    model, real = build(arch, dropout=0.4).train(), target.ne(JOINT.pad())
+    for training, differ in ((True, True), (False, False)):
+        features, _ = model.train(training)(**given, features_only=True)
+        assert features[::2][real].ne(features[1::2][real]).any(1).all() == differ
+
+
+@every_path
 @every_case
 def test_the_tied_gradient_is_the_sum_of_its_uses(arch, tying):
     """In float64, against the same model with ``none`` and equal matrices."""
