@@ -1,4 +1,4 @@
-"""Beam search against fairseq's, or CTranslate2's on the same weights, on a real test set."""
+"""Beam search against fairseq's, or CTranslate2's, on a real test set."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class Generation(Paired):
     run: Path = option("folder of a finished translation experiment", metavar="DIR")
     row: str = option("row of our model", default="three-way")
     against: str = option(
-        "row to compare with, or ctranslate2: our weights in that engine",
+        "row to compare with; ctranslate2: our weights in that engine; ctranslate2 ROW: those of "
+        "another row",
         default="fairseq lstm",
     )
     batch_size: int = option("sentences per batch", default=128, type=positive)
@@ -58,6 +59,12 @@ class Generation(Paired):
                 "with python -m scripts.reproduce"
             )
 
+    @property
+    def row_for_ctranslate2(self) -> str | None:
+        """The row whose weights CTranslate2 takes; None where it is not the other side."""
+        engine, _, row = self.against.partition(" ")
+        return (row or self.row) if engine == CTRANSLATE2 else None
+
     def checkpoint(self, row: str) -> Path:
         """Of a row of the experiment; the mean of its last ones, if that was made."""
         folder = self.run / folder_name(row)
@@ -72,16 +79,16 @@ def measure(options: Generation) -> dict[str, Any]:
     name = f"{architecture} {options.row}" + (", int8" if options.int8 else "")
     our_side = Side(name, partial(_rate, options, options.row, ours))
     with tempfile.TemporaryDirectory() as folder:
-        if options.against == CTRANSLATE2:
-            other = _ctranslate2(options, Path(folder))
+        if options.row_for_ctranslate2:
+            other = _ctranslate2(options, options.row_for_ctranslate2, Path(folder))
         else:
             same = ", fairseq's search" if options.against == options.row else ""
             other = Side(options.against + same, partial(_rate, options, options.against, []))
         return compare(our_side, other, options.runs)
 
 
-def _ctranslate2(options: Generation, folder: Path) -> Side:
-    """CTranslate2 on our weights and the sentences of the same subset."""
+def _ctranslate2(options: Generation, row: str, folder: Path) -> Side:
+    """CTranslate2 on the weights of a row and the sentences of the same subset."""
     version = ctranslate2.version(options.ctranslate2_python)
     data_bin = options.run / "data" / "data-bin"
     source, target = infer_language_pair(str(data_bin))
@@ -90,11 +97,12 @@ def _ctranslate2(options: Generation, folder: Path) -> Side:
     sentences = data_utils.load_indexed_dataset(str(prefix), dictionary)
     with write_whole(folder / "text") as file:
         file.writelines(dictionary.string(tokens) + "\n" for tokens in sentences)
-    command = [ctranslate2.MODULE, str(options.checkpoint(options.row)), "--data", str(data_bin)]
+    command = [ctranslate2.MODULE, str(options.checkpoint(row)), "--data", str(data_bin)]
     command += ["--folder", str(folder), *(["--int8"] if options.int8 else [])]
     log = folder / "convert.log"
     run_module(command, options.threads, log, python=options.ctranslate2_python)
-    name = f"CTranslate2 {version}, the same weights" + (", int8" if options.int8 else "")
+    whose = "the same weights" if row == options.row else row
+    name = f"CTranslate2 {version}, {whose}" + (", int8" if options.int8 else "")
     return Side(name, partial(_ctranslate2_rate, options, folder))
 
 

@@ -12,6 +12,7 @@ from fairseq import options
 from scripts import benchmark
 from scripts.lab.baselines import stock
 from scripts.lab.benchmarks.catalogue import BENCHMARKS, command_of
+from scripts.lab.benchmarks.generation import Generation
 from scripts.lab.benchmarks.options import OurModel
 from scripts.lab.benchmarks.roofline import Work
 from scripts.lab.benchmarks.training import LanguageModel, Translation
@@ -89,6 +90,19 @@ def test_an_architecture_that_is_asked_for_has_its_own_sizes(tmp_path):
     assert model["dropout"] == stock_model["dropout"] == 0.3
     assert stock_model["decoder_embed_dim"] == 256 and stock_model["encoder_layers"] == 3
     assert Translation(data=data, experiment=experiment).recipe()["model"]["embed_dim"] == 128
+
+
+@pytest.mark.parametrize(
+    ("against", "row"),
+    [
+        ("ctranslate2", "gru"),
+        ("ctranslate2 three-way x 4", "three-way x 4"),
+        ("fairseq lstm", None),
+    ],
+)
+def test_the_row_that_ctranslate2_translates_with(against, row, tmp_path):
+    run = tmp_path / "runs" / "multi30k-en-de"
+    assert Generation(run=run, row="gru", against=against).row_for_ctranslate2 == row
 
 
 def test_what_the_machine_is_asked_is_what_is_trained(tmp_path):
