@@ -24,6 +24,7 @@ from tiednmt.kernels.tuning import (
     LOSS_SCORES_ON_GPU,
     LOSS_TOKENS,
 )
+from tiednmt.modules.disagreement import divergence_of_pairs
 from tiednmt.modules.linear import Matmul, in_precision
 
 
@@ -37,6 +38,20 @@ class SequenceLoss(NamedTuple):
 
     loss: Tensor
     nll: Tensor
+
+
+class PairLoss(NamedTuple):
+    """Sums over two predictions of each token that counts, in nats.
+
+    Attributes:
+        loss: what training minimises, as of :class:`SequenceLoss`, and α times the divergence.
+        nll: the negative log-likelihood of both, for reports; it has no gradient.
+        divergence: ½ [KL(p‖q) + KL(q‖p)] of the two, for reports; it has no gradient.
+    """
+
+    loss: Tensor
+    nll: Tensor
+    divergence: Tensor
 
 
 def linear_cross_entropy(
@@ -64,11 +79,39 @@ def linear_cross_entropy(
         precision: of float32 products on a GPU, in torch's words.
     """
     matmul = Matmul(features.dtype, precision)
-    differentiate = torch.is_grad_enabled()
-    loss, nll = _LinearCrossEntropy.apply(
-        matmul, features, weight, bias, target, padding_idx, label_smoothing, differentiate
-    )
+    how = padding_idx, label_smoothing, 0.0, torch.is_grad_enabled()
+    loss, nll, _ = _LinearCrossEntropy.apply(matmul, features, weight, bias, target, *how)
     return SequenceLoss(loss, nll)
+
+
+def pair_cross_entropy(
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    target: Tensor,
+    padding_idx: int,
+    label_smoothing: float,
+    alpha: float,
+    precision: str = "highest",
+) -> PairLoss:
+    """:func:`linear_cross_entropy` of two predictions of each token, which are to agree.
+
+    Source: Liang et al. 2021, "R-Drop: Regularized Dropout for Neural Networks", equation 4.
+
+    Args:
+        features: N × 2 × dim.
+        weight: vocab_size × dim.
+        bias: vocab_size.
+        target: N indices of the vocabulary.
+        padding_idx: the entry that does not count as a target.
+        label_smoothing: fairseq's ε, spread over the vocab_size − 1 other entries.
+        alpha: the weight of the divergence, above 0.
+        precision: of float32 products on a GPU, in torch's words.
+    """
+    matmul = Matmul(features.dtype, precision)
+    rows, targets = features.flatten(0, 1), target.repeat_interleave(2)
+    how = padding_idx, label_smoothing, alpha, torch.is_grad_enabled()
+    return PairLoss(*_LinearCrossEntropy.apply(matmul, rows, weight, bias, targets, *how))
 
 
 class Smoothing(NamedTuple):
@@ -90,7 +133,10 @@ class Smoothing(NamedTuple):
 
 @in_precision
 class _LinearCrossEntropy(torch.autograd.Function):
-    """Both sums, and on the way the gradients of the first."""
+    """The sums of a :class:`PairLoss`, and on the way the gradients of the first.
+
+    The rows of a pair stand side by side; without an α no row is one of a pair.
+    """
 
     @staticmethod
     def forward(
@@ -102,8 +148,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         target: Tensor,
         padding_idx: int,
         label_smoothing: float,
+        alpha: float,
         differentiate: bool,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         single = torch.promote_types(features.dtype, torch.float32)
         inputs = features, weight, bias
         wanted = [differentiate and needed for needed in ctx.needs_input_grad[1:4]]
@@ -114,28 +161,36 @@ class _LinearCrossEntropy(torch.autograd.Function):
         smoothing = Smoothing.over(vocab_size, label_smoothing)
         counts = target.ne(padding_idx).to(single)
         nll, uniform = torch.empty_like(counts), torch.empty_like(counts)  # of each token
+        divergence = counts.new_zeros(())
 
-        tokens = min(len(features), tokens_at_once(features, vocab_size))
+        tokens = min(len(features), _tokens_at_once(features, vocab_size))
+        tokens -= tokens % 2 if alpha else 0
         products = features.new_empty(tokens, vocab_size)
         compute = _loss_of_chunk(products, bias)
         for start in range(0, len(features), max(tokens, 1)):
             chunk = slice(start, start + tokens)
             h = features[chunk]
             product = torch.mm(h, weight.t(), out=products[: len(h)])
+            if alpha:  # before the products are overwritten
+                between, apart = divergence_of_pairs(product, bias, counts[chunk])
+                divergence += between
             nll[chunk], uniform[chunk], grad_bias = compute(
                 product, bias, target[chunk], counts[chunk], smoothing, any(wanted)
             )
+            if any(wanted) and alpha:
+                grad_bias.add_(apart.sum(0), alpha=alpha)
+                product.add_(apart, alpha=alpha)
             if any(wanted):
                 gradients.add(chunk, product, grad_bias, h, weight)
 
         total_nll, total_uniform = (counts * nll).sum(), (counts * uniform).sum()
-        ctx.mark_non_differentiable(total_nll)
+        ctx.mark_non_differentiable(total_nll, divergence)
         loss = smoothing.of_target * total_nll + smoothing.of_others * total_uniform
-        return loss, total_nll
+        return loss + alpha * divergence, total_nll, divergence
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_loss: Tensor, _: Tensor) -> Any:
+    def backward(ctx: Any, grad_loss: Tensor, *_: Tensor) -> Any:
         gradients, ctx.gradients = ctx.gradients, None  # a tensor that nobody holds is not copied
         if gradients is None:
             raise RuntimeError("the gradients of this loss are gone; compute the loss once more")
@@ -143,7 +198,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             None if gradient is None else gradient.mul_(grad_loss).to(dtype)
             for gradient, dtype in zip(gradients, ctx.dtypes, strict=True)
         )
-        return None, *scaled, None, None, None, None
+        return None, *scaled, None, None, None, None, None
 
 
 class _Gradients(NamedTuple):
@@ -185,8 +240,7 @@ class _Gradients(NamedTuple):
             rows.add_(share @ features)
 
 
-def tokens_at_once(features: Tensor, vocab_size: int) -> int:
-    """How many tokens' scores are held at a time."""
+def _tokens_at_once(features: Tensor, vocab_size: int) -> int:
     scores = LOSS_SCORES_ON_CPU if features.device.type == "cpu" else LOSS_SCORES_ON_GPU
     return max(LOSS_TOKENS, scores // vocab_size)
 

@@ -5,45 +5,40 @@ Source: Liang et al. 2021, "R-Drop: Regularized Dropout for Neural Networks", eq
 
 from __future__ import annotations
 
-from functools import partial
+import math
 
-import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
-
-from tiednmt.modules.cross_entropy import tokens_at_once
-from tiednmt.modules.linear import Matmul, multiply
 
 
-def disagreement(
-    features: Tensor, others: Tensor, weight: Tensor, bias: Tensor, matmul: Matmul
-) -> Tensor:
-    """½ [KL(p‖q) + KL(q‖p)] in nats, summed over N tokens, in single precision or better.
+def divergence_of_pairs(products: Tensor, bias: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """½ [KL(p‖q) + KL(q‖p)] in nats, summed over k pairs of predictions p and q.
 
-    p is the softmax of ``features weightᵀ + bias``, q that of ``others``. The scores of a few
-    tokens are held at a time; the backward pass computes them again.
+    With d = log p − log q, its gradient with respect to the scores of p is
+    ½ [p (d − KL(p‖q) + 1) − q], and likewise that of q.
 
     Args:
-        features: N × dim.
-        others: N × dim.
-        weight: vocab_size × dim.
-        bias: vocab_size.
-        matmul: how the scores are computed.
+        products: 2k × vocab_size, a row of p and a row of q in turn; ``products + bias`` are the
+            scores.
+        bias: vocab_size, in float32 or better.
+        counts: 2k, 1 for the tokens that count and 0 for the others.
+
+    Returns:
+        The sum, and its gradient with respect to the scores, in the type of the bias.
     """
-    of_chunk = partial(_of_chunk, matmul=matmul)
-    at_once = tokens_at_once(features, len(weight))
-    total = bias.new_zeros((), dtype=torch.promote_types(features.dtype, torch.float32))
-    for h, other in zip(features.split(at_once), others.split(at_once), strict=True):
-        total = total + checkpoint(of_chunk, h, other, weight, bias, use_reentrant=False)
-    return total
-
-
-def _of_chunk(
-    features: Tensor, others: Tensor, weight: Tensor, bias: Tensor, matmul: Matmul
-) -> Tensor:
-    single = torch.promote_types(features.dtype, torch.float32)
-    log_p, log_q = (
-        multiply(rows, weight, bias, matmul).to(single).log_softmax(1)
-        for rows in (features, others)
-    )
-    return 0.5 * ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum()
+    scores = products + bias
+    scores.sub_(scores.amax(1, keepdim=True))
+    # exp2, as in the loss of a chunk
+    shares = scores.mul(1 / math.log(2)).exp2_()
+    totals = shares.sum(1, keepdim=True)
+    shares.div_(totals)
+    scores.sub_(totals.log_())
+    p, q = shares[::2], shares[1::2]
+    log_ratio = scores[::2] - scores[1::2]
+    total, half = scores.new_zeros(()), 0.5 * counts[::2].unsqueeze(1)
+    for (one, other), grad in zip(((p, q), (q, p)), (scores[::2], scores[1::2]), strict=True):
+        weighted = one * log_ratio
+        kl = weighted.sum(1, keepdim=True)
+        total += (half * kl).sum()
+        grad.copy_(weighted.addcmul_(one, 1 - kl).sub_(other).mul_(half))
+        log_ratio.neg_()
+    return total, scores

@@ -9,8 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tiednmt.modules.cross_entropy import SequenceLoss, linear_cross_entropy
-from tiednmt.modules.disagreement import disagreement
+from tiednmt.modules.cross_entropy import (
+    PairLoss,
+    SequenceLoss,
+    linear_cross_entropy,
+    pair_cross_entropy,
+)
 from tiednmt.modules.frozen_linear import Frozen, FrozenLinear, frozen_value
 from tiednmt.modules.linear import linear, matmul_of
 from tiednmt.modules.output_maps import OutputMapOptions
@@ -118,9 +122,7 @@ class OutputLayer(nn.Module):
         Returns:
             Loss and negative log-likelihood, see :func:`linear_cross_entropy`.
         """
-        if target.device.type == "cpu":  # a GPU would have to wait for the number that is left
-            counted = target.ne(padding_idx)
-            features, target = features[counted], target[counted]
+        features, target = _without_padding(features, target, padding_idx)
         features = self._mapped(features)
         dtype, precision = matmul_of(self, features)
         features, weight = features.to(dtype), self.rows()
@@ -128,16 +130,31 @@ class OutputLayer(nn.Module):
             features, weight, self.bias, target, padding_idx, label_smoothing, precision
         )
 
-    def disagreement(self, features: Tensor, others: Tensor) -> Tensor:
-        """½ [KL(p‖q) + KL(q‖p)] of the predictions p and q of N tokens each, summed, in nats.
+    def pair_loss(
+        self,
+        features: Tensor,
+        target: Tensor,
+        padding_idx: int,
+        label_smoothing: float,
+        alpha: float,
+    ) -> PairLoss:
+        """:meth:`loss` of two passes over the same N tokens, which are to agree (R-Drop).
 
         Args:
-            features: of the decoder, N × dim.
-            others: of another pass over the same tokens, N × dim.
+            features: of the decoder, N × 2 × dim.
+            target: indices of the correct tokens, N.
+            padding_idx: the target that does not count.
+            label_smoothing: fairseq's ε, spread over the V − 1 other entries.
+            alpha: the weight of the divergence, above 0.
+
+        Returns:
+            Loss, negative log-likelihood and divergence, see :func:`pair_cross_entropy`.
         """
-        features, others = self._mapped(features), self._mapped(others)
-        matmul = matmul_of(self, features)
-        return disagreement(features, others, self.rows(), self.bias, matmul)
+        features, target = _without_padding(features, target, padding_idx)
+        features = self._mapped(features)
+        dtype, precision = matmul_of(self, features)
+        how = padding_idx, label_smoothing, alpha, precision
+        return pair_cross_entropy(features.to(dtype), self.rows(), self.bias, target, *how)
 
     def penalty(self, weight: float) -> Tensor:
         """Projection regularisation: (λ/2)·‖P‖²_F for λ = ``weight``; zero without a P.
@@ -147,3 +164,11 @@ class OutputLayer(nn.Module):
         if self.projection is None:
             return self.bias.new_zeros(())
         return 0.5 * weight * self.projection.weight.float().square().sum()
+
+
+def _without_padding(features: Tensor, target: Tensor, padding_idx: int) -> tuple[Tensor, Tensor]:
+    """The tokens that count; on a GPU all, which would have to wait for the number that is left."""
+    if target.device.type != "cpu":
+        return features, target
+    counted = target.ne(padding_idx)
+    return features[counted], target[counted]
