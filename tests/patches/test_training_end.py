@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import logging
 
-import pytest
 import torch
-from fairseq_cli import train as fairseq_train
 
 from tests.support.small_training import train
-
-
-@pytest.fixture(autouse=True)
-def _fresh():
-    """fairseq counts validations in the process, which runs one training otherwise."""
-    vars(fairseq_train.should_stop_early).clear()
 
 
 def weights(path):
@@ -70,13 +62,28 @@ def patient(data, folder, patience, epochs):
 
 def test_patience_is_counted_over_interruptions(data, tmp_path):
     path = patient(data, tmp_path, 3, 2)  # no better once
-    vars(fairseq_train.should_stop_early).clear()  # as in another process
     patient(data, tmp_path, 3, 9)
     assert updates(path) == 4 * 4  # epochs of four batches: the best one and three no better
     before = path.read_bytes()
-    vars(fairseq_train.should_stop_early).clear()
     patient(data, tmp_path, 3, 9)
     assert path.read_bytes() == before
+
+
+def test_a_training_knows_nothing_of_the_one_before_it_in_the_process(data, tmp_path):
+    """As in a sweep of hydra, whose second job has had neither a best checkpoint nor patience."""
+
+    def best_of(name, rate):
+        train(
+            data,
+            tmp_path / name,
+            optimization={"max_epoch": 3},
+            lr_scheduler={"lr": [rate]},
+            checkpoint={"patience": 2},
+        )
+        return torch.load(tmp_path / name / "checkpoint_best.pt")["extra_state"]["best"]
+
+    assert best_of("learns", 0.01) < best_of("stays", 0.0)
+    assert updates(tmp_path / "stays" / "checkpoint_last.pt") == 3 * 4
 
 
 def test_other_batches_in_the_middle_of_an_epoch_are_told(data, tmp_path, caplog):

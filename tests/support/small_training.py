@@ -6,7 +6,7 @@ import copy
 import random
 from functools import lru_cache
 
-from fairseq import checkpoint_utils, options
+from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.optim import OPTIMIZER_DATACLASS_REGISTRY
 from fairseq_cli.train import main
@@ -68,6 +68,5 @@ def train(data, save_dir, sizes=SIZES, optimizer=None, **parts):
         cfg.task.data = str(data)
         cfg.checkpoint.save_dir = str(save_dir)
         cfg.checkpoint.no_epoch_checkpoints = True
-    checkpoint_utils.save_checkpoint.__dict__.pop("best", None)
     main(cfg)
     return save_dir / "checkpoint_last.pt"

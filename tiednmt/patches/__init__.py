@@ -37,7 +37,7 @@ from tiednmt.patches.processes import (
     stop_loading_at_exit,
 )
 from tiednmt.patches.refusals import refuse_texts_for_numbers, refuse_what_cannot_work
-from tiednmt.patches.training_end import stop_finished_runs
+from tiednmt.patches.training_end import forget_earlier_runs, stop_finished_runs
 
 PATCHES = (
     keep_the_check_of_pickles,  # a variable of the environment would let checkpoints run code
@@ -58,6 +58,7 @@ PATCHES = (
     refuse_moments_of_other_parameters,  # those of another choice of rows fail in the first update
     show_averages_beside_training,  # validation sees the weights that are trained alone
     update_in_few_launches,  # Adam goes over parameters one by one
+    forget_earlier_runs,  # the jobs of a hydra sweep share the best loss and the patience
     stop_finished_runs,  # a finished run that is started again trains one update more
     stop_loading_at_exit,  # a thread is left at work, and Python aborts
     end_process_groups,  # threads of gloo are left at work

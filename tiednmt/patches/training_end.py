@@ -50,6 +50,22 @@ def stop_finished_runs() -> None:
     patch(Trainer, "save_checkpoint", save_more)
 
 
+def forget_earlier_runs() -> None:
+    """Let a training begin without the best loss and the patience of another in the same process.
+
+    fairseq keeps them as attributes of functions. In a sweep of hydra, whose jobs run in one
+    process, a job that is worse than an earlier one would leave no ``checkpoint_best.pt``.
+    """
+
+    def start_anew(start: Callable[..., None], self: Trainer, *args: Any, **kwargs: Any) -> None:
+        for function in (checkpoint_utils.save_checkpoint, _early_stopping()):
+            for name in ("best", "num_runs"):
+                vars(function or (lambda: None)).pop(name, None)
+        start(self, *args, **kwargs)
+
+    patch(Trainer, "__init__", start_anew)
+
+
 def _end_reached(trainer: Trainer) -> str | None:
     """Why training is over, by the conditions that fairseq looks at after an update."""
     cfg = trainer.cfg

@@ -17,7 +17,7 @@ from typing import ClassVar
 from zlib import crc32
 
 import pytest
-from fairseq import checkpoint_utils, options
+from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq_cli import train as fairseq_train
 from omegaconf import OmegaConf, open_dict
@@ -61,7 +61,6 @@ class FairseqTrain:
         if not any(Path(arguments[0]).glob("*.bin")):  # the small corpus is text
             arguments += ["--dataset-impl", "raw"]
         args = options.parse_args_and_arch(options.get_training_parser(), arguments)
-        checkpoint_utils.save_checkpoint.__dict__.pop("best", None)  # of the training before
         with pytest.MonkeyPatch.context() as patch:
             recorder = Recorder()
             patch.setattr(fairseq_train, "validate", recorder.validate_in_epoch)
