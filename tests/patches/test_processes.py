@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 from fairseq.distributed import utils as distributed_utils
+from fairseq.trainer import Trainer
 from omegaconf import OmegaConf
 
 import tiednmt.plugin  # noqa: F401
+from tests.support.small_training import train
 
 STOPPED_WITHIN_AN_EPOCH = """
 import torch
@@ -61,3 +63,19 @@ def test_workers_leave_no_thread_of_gloo_behind(tmp_path):
         assert not torch.distributed.is_initialized()
         assert threads_of_gloo() <= before
     assert all(seen)
+
+
+def test_a_worker_that_runs_out_of_batches_within_an_update_counts_those_it_had(
+    data, tmp_path, monkeypatch
+):
+    """fairseq gives it an empty one, and then takes the whole of its part for nothing."""
+    parts = {"optimization": {"max_update": 2}, "common": {"log_interval": 1}}
+    whole = train(data, tmp_path / "whole", **parts)
+    step = Trainer.train_step
+    monkeypatch.setattr(
+        Trainer, "train_step", lambda self, samples, **more: step(self, [*samples, {}], **more)
+    )
+    filled = train(data, tmp_path / "filled", **parts)
+    one, other = (torch.load(path)["model"] for path in (whole, filled))
+    for name, weight in one.items():
+        torch.testing.assert_close(other[name], weight, atol=0, rtol=0)

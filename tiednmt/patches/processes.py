@@ -13,6 +13,7 @@ import torch
 from fairseq.data.iterators import BackgroundConsumer, BufferedIterator
 from fairseq.distributed import utils as distributed_utils
 from fairseq.models import distributed_fairseq_model
+from fairseq.trainer import Trainer
 from torch.nn.parallel import DistributedDataParallel
 
 from tiednmt.patches.patch import patch
@@ -77,3 +78,18 @@ class _ParallelAnywhere(DistributedDataParallel):
 def share_gradients_on_cpus() -> None:
     """Let ``--ddp-backend pytorch_ddp``, the default, work with ``--cpu``."""
     distributed_fairseq_model.DistributedDataParallel = _ParallelAnywhere
+
+
+def count_all_batches() -> None:
+    """Let a worker's batches count although an epoch has none left for the rest of its update.
+
+    fairseq then gives it an empty batch, and because of that leaves the tokens of the others out of
+    the number that divides the gradient, and out of the log.
+    """
+
+    def train_step(
+        step: Callable[..., Any], self: Trainer, samples: list[Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        return step(self, [sample for sample in samples if sample] or samples[:1], *args, **kwargs)
+
+    patch(Trainer, "train_step", train_step)
