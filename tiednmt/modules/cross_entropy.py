@@ -150,7 +150,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         label_smoothing: float,
         alpha: float,
         differentiate: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         single = torch.promote_types(features.dtype, torch.float32)
         inputs = features, weight, bias
         wanted = [differentiate and needed for needed in ctx.needs_input_grad[1:4]]
@@ -161,7 +161,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         smoothing = Smoothing.over(vocab_size, label_smoothing)
         counts = target.ne(padding_idx).to(single)
         nll, uniform = torch.empty_like(counts), torch.empty_like(counts)  # of each token
-        divergence = counts.new_zeros(())
+        divergence = counts.new_zeros(()) if alpha else None
 
         tokens = min(len(features), _tokens_at_once(features, vocab_size))
         tokens -= tokens % 2 if alpha else 0
@@ -171,21 +171,24 @@ class _LinearCrossEntropy(torch.autograd.Function):
             chunk = slice(start, start + tokens)
             h = features[chunk]
             product = torch.mm(h, weight.t(), out=products[: len(h)])
-            if alpha:  # before the products are overwritten
+            if divergence is not None:  # before the products are overwritten
                 between, apart = divergence_of_pairs(product, bias, counts[chunk])
                 divergence += between
             nll[chunk], uniform[chunk], grad_bias = compute(
                 product, bias, target[chunk], counts[chunk], smoothing, any(wanted)
             )
-            if any(wanted) and alpha:
+            if any(wanted) and divergence is not None:
                 grad_bias.add_(apart.sum(0), alpha=alpha)
                 product.add_(apart, alpha=alpha)
             if any(wanted):
                 gradients.add(chunk, product, grad_bias, h, weight)
 
         total_nll, total_uniform = (counts * nll).sum(), (counts * uniform).sum()
-        ctx.mark_non_differentiable(total_nll, divergence)
         loss = smoothing.of_target * total_nll + smoothing.of_others * total_uniform
+        if divergence is None:
+            ctx.mark_non_differentiable(total_nll)
+            return loss, total_nll, None
+        ctx.mark_non_differentiable(total_nll, divergence)
         return loss + alpha * divergence, total_nll, divergence
 
     @staticmethod
