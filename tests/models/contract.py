@@ -171,6 +171,30 @@ def test_side_of_padding(arch):
 
 
 @every_path
+@every_translator
+def test_side_of_padding_in_the_target(arch):
+    """``--left-pad-target``."""
+    model, (given, _) = build(arch).eval(), inputs_for(arch)
+    right = given["prev_output_tokens"]
+    left = torch.stack([row.roll(int(row.eq(JOINT.pad()).sum())) for row in right])
+    (one, attention), (other, attention_of_left) = (
+        model(**{**given, "prev_output_tokens": tokens}) for tokens in (right, left)
+    )
+    real, of_left = right.ne(JOINT.pad()), left.ne(JOINT.pad())
+    torch.testing.assert_close(other[of_left], one[real])
+    attention, attention_of_left = (
+        _first(extra["attn"]) for extra in (attention, attention_of_left)
+    )
+    if attention is not None:
+        torch.testing.assert_close(attention_of_left[of_left], attention[real])
+
+
+def _first(attention):
+    """fairseq's Transformer has it in a list."""
+    return attention[0] if isinstance(attention, list) else attention
+
+
+@every_path
 @every_architecture
 def test_a_sentence_scores_alone_as_in_a_batch(arch):
     model = build(arch).eval()

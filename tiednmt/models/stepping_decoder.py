@@ -7,6 +7,7 @@ from fairseq.data import Dictionary
 from fairseq.models import FairseqIncrementalDecoder
 from torch import Tensor
 
+from tiednmt.modules.packing import columns_of_steps
 from tiednmt.search.stepper import StepOutput, Tree, keep
 from tiednmt.tying import Embeddings
 
@@ -74,13 +75,17 @@ class SteppingDecoder(FairseqIncrementalDecoder):
     def decode(self, prev_output_tokens: Tensor, encoder_out: Any) -> tuple[Tensor, Tensor | None]:
         """Features (B × T × dim) and attention (B × T × S) of whole targets (B × T)."""
         memory, state = self.start(encoder_out)
+        columns = columns_of_steps(prev_output_tokens.ne(self.dictionary.pad()))
         steps = []
-        for position, tokens in enumerate(prev_output_tokens.split(1, dim=1)):
+        for position, tokens in enumerate(prev_output_tokens.gather(1, columns).split(1, dim=1)):
             steps.append(self.step(tokens, memory, state, position))
             state = steps[-1].state
-        features = torch.cat([step.features for step in steps], dim=1)
+        order = columns.argsort(1).unsqueeze(2)
+        features = torch.cat([step.features for step in steps], dim=1).take_along_dim(order, 1)
         attention = [step.attention for step in steps if step.attention is not None]
-        return features, torch.cat(attention, dim=1) if attention else None
+        if not attention:
+            return features, None
+        return features, torch.cat(attention, dim=1).take_along_dim(order, 1)
 
     def _run_step(
         self, prev_output_tokens: Tensor, encoder_out: Any, incremental_state: IncrementalState

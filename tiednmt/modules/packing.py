@@ -51,32 +51,47 @@ def restore_columns(values: Tensor, columns: Tensor) -> Tensor:
     return torch.zeros_like(values).scatter(2, columns.unsqueeze(1).expand_as(values), values)
 
 
+def columns_of_steps(real: Tensor) -> Tensor:
+    """The column that each step reads of a batch padded on either side, B × T.
+
+    The first step reads the first token; behind the last column comes the first again.
+
+    Args:
+        real: where there is a token, B × T.
+    """
+    first, length = real.to(torch.uint8).argmax(1, keepdim=True), real.size(1)
+    return (first + torch.arange(length, device=real.device)) % length
+
+
 def pack_steps(tokens: Tensor, pad: int) -> tuple[Tensor, Tensor, list[int]]:
-    """The order in which to decode a batch padded on the right, so that no step is padding alone.
+    """The order in which to decode a batch padded on either side, so that no step is padding alone.
 
     Returns:
         The sentences, longest first; which of ``tokens`` (B × T, flattened) each step reads, one
         step after another; and how many each step reads.
     """
+    real, length = tokens.ne(pad), tokens.size(1)
+    columns = columns_of_steps(real)
     if _padding_stays:
-        return _every_step(tokens)
-    columns = torch.arange(1, tokens.size(1) + 1, device=tokens.device)
-    lengths = (tokens.ne(pad) * columns).amax(1).clamp(min=1)
+        return _every_step(columns)
+    lengths = real.sum(1).clamp(min=1)
     lengths, order = lengths.sort(descending=True, stable=True)
     group = SENTENCES_OF_A_GROUP
     groups = torch.arange(len(lengths), device=tokens.device) // group * group
-    runs = columns[:, None] <= lengths[groups]  # T × B
+    runs = torch.arange(length, device=tokens.device)[:, None] < lengths[groups]  # T × B
     step, sentence = runs.nonzero(as_tuple=True)
-    positions = order[sentence] * tokens.size(1) + step
+    rows = order[sentence]
+    positions = rows * length + columns[rows, step]
     sizes = runs.sum(1)
     return order, positions, sizes[sizes > 0].tolist()
 
 
-def _every_step(tokens: Tensor) -> tuple[Tensor, Tensor, list[int]]:
+def _every_step(columns: Tensor) -> tuple[Tensor, Tensor, list[int]]:
     """:func:`pack_steps` of all tokens, in the order of the batch."""
-    batch, length = tokens.shape
-    positions = torch.arange(tokens.numel(), device=tokens.device).view(batch, length).t().flatten()
-    return torch.arange(batch, device=tokens.device), positions, [batch] * length
+    batch, length = columns.shape
+    sentences = torch.arange(batch, device=columns.device)
+    positions = (sentences[:, None] * length + columns).t().flatten()
+    return sentences, positions, [batch] * length
 
 
 def unpack_steps(rows: Tensor, positions: Tensor, shape: torch.Size) -> Tensor:
