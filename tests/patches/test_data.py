@@ -7,7 +7,13 @@ import random
 import numpy as np
 import pytest
 import torch
-from fairseq.data import Dictionary, ListDataset, data_utils, indexed_dataset
+from fairseq.data import (
+    BucketPadLengthDataset,
+    Dictionary,
+    ListDataset,
+    data_utils,
+    indexed_dataset,
+)
 
 import tiednmt.plugin  # noqa: F401
 from tiednmt.errors import UserError
@@ -143,3 +149,13 @@ def test_datasets_of_single_sentences_find_numpys_old_number():
     data = ListDataset([torch.zeros(2), torch.zeros(3)], sizes=np.array([2, 3]))
     assert data.num_tokens(1) == 3
     assert np.compat.long is int
+
+
+def test_buckets_of_batches_are_found():
+    """``--num-batch-buckets``: every item is as long as the longest of its bucket."""
+    sentences = [torch.full((length,), 4) for length in (1, 2, 3, 5, 8, 9)]
+    sizes = np.array([len(sentence) for sentence in sentences])
+    dataset = BucketPadLengthDataset(
+        ListDataset(sentences, sizes), sizes, num_buckets=3, pad_idx=1, left_pad=True
+    )
+    assert [len(dataset[i]) for i in range(6)] == [2, 2, 5, 5, 9, 9]

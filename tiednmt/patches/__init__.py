@@ -14,6 +14,7 @@ from tiednmt.patches.checkpoints import (
 from tiednmt.patches.data import (
     check_binarised_text,
     check_dictionaries,
+    find_buckets,
     provide_old_number,
     read_what_is_not_cached,
 )
@@ -53,6 +54,7 @@ PATCHES = (
     check_dictionaries,  # the file with the error is not named
     check_binarised_text,  # sizes in a damaged index are taken as they are
     read_what_is_not_cached,  # cached text is asked for before it is cached
+    find_buckets,  # the interpolation of numpy.percentile is gone
     provide_old_number,  # numpy.compat.long is gone
     hold_rows_in_training,  # optimizers and averages move rows that are not trained
     leave_scales_in_averages,  # averages in single precision round what does not change

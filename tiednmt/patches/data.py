@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from fairseq.data import Dictionary, data_utils, indexed_dataset
+from fairseq.data import Dictionary, bucket_pad_length_dataset, data_utils, indexed_dataset
 from fairseq.data.indexed_dataset import IndexedCachedDataset, IndexedDataset
 
 from tiednmt.errors import UserError
@@ -189,3 +189,13 @@ def provide_old_number() -> None:
     """
     if not hasattr(np, "compat"):
         np.compat = SimpleNamespace(long=int)  # type: ignore[attr-defined]
+
+
+def find_buckets() -> None:
+    """Let ``--num-batch-buckets`` ask numpy in today's words: its ``interpolation`` is gone."""
+
+    def get_buckets(_: Callable[..., Any], sizes: Any, num_buckets: int) -> Any:
+        parts = np.linspace(0, 100, num_buckets + 1)
+        return np.unique(np.percentile(sizes, parts, method="lower")[1:])
+
+    patch(bucket_pad_length_dataset, "get_buckets", get_buckets)
