@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from fairseq.data import (
 )
 
 import tiednmt.plugin  # noqa: F401
+from tests.support.small_training import train, write_corpus
 from tiednmt.errors import UserError
 from tiednmt.patches.data import require_whole
 
@@ -159,3 +161,13 @@ def test_buckets_of_batches_are_found():
         ListDataset(sentences, sizes), sizes, num_buckets=3, pad_idx=1, left_pad=True
     )
     assert [len(dataset[i]) for i in range(6)] == [2, 2, 5, 5, 9, 9]
+
+
+@pytest.mark.parametrize(("options", "updates"), [({}, 8), ({"upsample_primary": 2}, 12)])
+def test_text_in_several_parts_is_read_as_often_as_it_is_told(options, updates, tmp_path):
+    """train, train1, …; by default the first as often as the others."""
+    data = write_corpus(tmp_path)
+    for side in ("en", "de"):
+        shutil.copy(data / f"train.en-de.{side}", data / f"train1.en-de.{side}")
+    path = train(data, tmp_path / "run", task=options, optimization={"max_epoch": 1})
+    assert torch.load(path)["optimizer_history"][-1]["num_updates"] == updates

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from fairseq.data import Dictionary, bucket_pad_length_dataset, data_utils, indexed_dataset
 from fairseq.data.indexed_dataset import IndexedCachedDataset, IndexedDataset
+from fairseq.tasks import translation
 
 from tiednmt.errors import UserError
 from tiednmt.patches.patch import patch
@@ -189,6 +190,21 @@ def provide_old_number() -> None:
     """
     if not hasattr(np, "compat"):
         np.compat = SimpleNamespace(long=int)  # type: ignore[attr-defined]
+
+
+def read_all_parts() -> None:
+    """Let text in several parts (``train``, ``train1``, …) be read without ``--upsample-primary``.
+
+    The default of that option is −1, as often as which no part can be read.
+    """
+
+    def load_parts(
+        load: Callable[..., Any], *args: Any, upsample_primary: int = 1, **kwargs: Any
+    ) -> Any:
+        times = 1 if upsample_primary == -1 else upsample_primary
+        return load(*args, upsample_primary=times, **kwargs)
+
+    patch(translation, "load_langpair_dataset", load_parts)
 
 
 def find_buckets() -> None:
