@@ -93,10 +93,15 @@ def test_it_goes_on_from_a_state_that_was_saved_with_the_average():
     torch.testing.assert_close([p.detach() for p in others], means)
 
 
-def schedule(interval):
+def schedule(interval, maximize=False):
     config = OmegaConf.create({**vars(TiedAveragedSGDConfig()), "lr": [30.0]})
     optimizer = TiedAveragedSGD(config, start())
-    options = {**vars(TiedNonMonotonicConfig()), "non_monotone_interval": interval, "lr": [30.0]}
+    options = {
+        **vars(TiedNonMonotonicConfig()),
+        "non_monotone_interval": interval,
+        "maximize_best_checkpoint_metric": maximize,
+        "lr": [30.0],
+    }
     return TiedNonMonotonic(OmegaConf.create(options), optimizer)
 
 
@@ -120,6 +125,14 @@ def test_when_averaging_starts(interval, epoch):
             started.append(number)
     assert (started[0] if started else None) == epoch
     assert scheduler.optimizer.get_lr() == 30
+
+
+def test_a_score_is_better_if_it_is_higher():
+    """``--best-checkpoint-metric bleu --maximize-best-checkpoint-metric``."""
+    scheduler = schedule(2, maximize=True)
+    for epoch, bleu in enumerate([10.0, 20.0, 25.0, 27.0, 26.0, 24.0], start=1):
+        scheduler.step(epoch, bleu)
+        assert scheduler.optimizer.optimizer.averages == (bleu == 24.0)
 
 
 def test_another_optimizer_is_refused():

@@ -45,9 +45,13 @@ class TiedNonMonotonicConfig(FairseqDataclass):
     non_monotone_interval: int = field(
         default=5,
         metadata={
-            "help": "start averaging the weights once the validation loss exceeds the best of all "
-            "epochs more than N epochs older"
+            "help": "start averaging the weights once the validation loss (or other "
+            "--best-checkpoint-metric) is worse than the best of all epochs more than N epochs "
+            "older"
         },
+    )
+    maximize_best_checkpoint_metric: bool = field(
+        default=II("checkpoint.maximize_best_checkpoint_metric")
     )
     lr: list[float] = field(default=II("optimization.lr"))
 
@@ -67,7 +71,7 @@ class TiedNonMonotonic(FairseqLRScheduler):
             raise UserError(
                 f"--non-monotone-interval {cfg.non_monotone_interval}: must be 0 or more"
             )
-        self.losses: list[float] = []  # of validation, an epoch each
+        self.losses: list[float] = []  # of validation, an epoch each; a score is a loss of −score
 
     def state_dict(self) -> dict[str, Any]:
         """The losses so far."""
@@ -81,7 +85,8 @@ class TiedNonMonotonic(FairseqLRScheduler):
         """After an epoch that was validated: average from now on if it is time to."""
         if val_loss is None:
             return
+        loss = -val_loss if self.cfg.maximize_best_checkpoint_metric else val_loss
         older = self.losses[: max(0, len(self.losses) - self.cfg.non_monotone_interval)]
-        if older and val_loss > min(older):
+        if older and loss > min(older):
             self.optimizer.optimizer.start_averaging()
-        self.losses.append(val_loss)
+        self.losses.append(loss)
