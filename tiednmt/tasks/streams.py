@@ -19,7 +19,7 @@ from fairseq.distributed import utils as distributed_utils
 from torch import Tensor
 
 from tiednmt.errors import UserError
-from tiednmt.modules import CarriedState
+from tiednmt.modules import CarriedState, State
 
 Batch = dict[str, Any]
 
@@ -139,6 +139,17 @@ class CarriedStreams(CarriedState):
     def __init__(self) -> None:
         super().__init__()
         self.everybody: tuple[Tensor, ...] | None = None
+        self._update = -1
+        self._starts: dict[int, State | None] = {}  # what the windows of that update started from
+
+    def begin(self, window: int, update: int) -> None:
+        """Go back to what the window started from, if its update is made again.
+
+        fairseq makes one again if a gradient overflows under ``--amp``.
+        """
+        if update != self._update:
+            self._update, self._starts = update, {}
+        self.state = self._starts.setdefault(window, self.state)
 
     def gather(self) -> None:
         """Learn the state of all workers; every one of them has to call this."""

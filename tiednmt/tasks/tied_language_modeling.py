@@ -174,6 +174,8 @@ class TiedLanguageModelingTask(LanguageModelingTask):
         """fairseq's, from the state that the last update left."""
         # a worker without a part in the last window repeats another batch, which must not count
         state = CarriedState() if ignore_grad else self.training_state
+        if "window" in sample and not ignore_grad:
+            self.training_state.begin(sample["window"], update_num)
         attach(sample, state)
         result = super().train_step(
             sample, model, criterion, optimizer, update_num, ignore_grad, **options
