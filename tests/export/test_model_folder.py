@@ -129,6 +129,24 @@ def test_private_rows_need_no_list_of_units(prepared, tmp_path):
     torch.testing.assert_close(scores_of(read), scores_of(model))
 
 
+def test_files_of_training_are_not_read_again(prepared, tmp_path):
+    """They may be others by now: of another experiment, say."""
+    units, vectors, rows = (tmp_path / name for name in ("units", "vectors", "rows"))
+    units.write_text("w3\nw5\n")
+    vectors.write_text("w3 1 2 3 4 5 6\n")
+    rows.write_text("w3\nw4\n")
+    options = ("--private-units", units, "--encoder-embed-path", vectors, "--train-rows", rows)
+    model = save_translator(tmp_path / "c.pt", prepared, "tied_gru", *options)
+    write_model_folder(tmp_path / "folder", read_trained(tmp_path / "c.pt", prepared))
+    units.write_text("w4\nw7\n")
+    vectors.write_text("w3 1 2\n")
+    rows.write_text("none\n")
+    for path, data in ((tmp_path / "folder", None), (tmp_path / "c.pt", prepared)):
+        read = read_trained(path, data)
+        torch.testing.assert_close(scores_of(read.model), scores_of(model), atol=1e-5, rtol=0)
+        assert str(tmp_path) not in json.dumps(dict(read.options))
+
+
 # --- what goes wrong ---------------------------------------------------------------------------
 
 
