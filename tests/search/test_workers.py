@@ -1,5 +1,6 @@
 """Decoding shared out among processes: the same hypotheses, and no process left behind."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -108,6 +109,18 @@ def test_a_killed_process_is_named():
     workers = Workers(lambda: os.kill(os.getpid(), signal.SIGKILL), 2)
     with pytest.raises(UserError, match=r"a process that decodes was killed.*OMP_NUM_THREADS=1"):
         workers.map([(), ()])
+
+
+def test_a_search_after_one_whose_process_was_killed(prepared):
+    """As the message advises: with smaller batches."""
+    generator, sample = TiedSequenceGenerator([prepared], JOINT, beam_size=3), sentences(5, 5)
+    others = {*multiprocessing.active_children()}
+    expected = generator.generate([prepared], sample)
+    own, *_ = {*multiprocessing.active_children()} - others
+    os.kill(own.pid, signal.SIGKILL)
+    with pytest.raises(UserError, match="was killed"):
+        generator.generate([prepared], sample)
+    assert_same(generator.generate([prepared], sample), expected)
 
 
 def test_processes_end_with_the_one_that_made_them(tmp_path: Path):

@@ -197,13 +197,26 @@ def test_a_with_block(folders):
         ({"beam": 0}, "--beam 0: must be 1 or more"),
         ({"nbest": 0}, "nbest 0: must be from 1 to beam \\(5\\)"),
         ({"beam": 2, "nbest": 3}, "nbest 3: must be from 1 to beam \\(2\\)"),
+        ({"nbest": 2.0}, "nbest 2.0: must be from 1 to beam"),
         ({"max_tokens": -1}, "--max-tokens -1"),
+        ({"beam": 5.0}, "--beam 5.0: must be a whole number"),
+        ({"at_once": 0}, "at_once 0: must be a whole number above zero"),
     ],
     ids=str,
 )
 def test_numbers_out_of_range(translator, options, message):
     with pytest.raises(UserError, match=message):
-        translator.translate(LINES, **options)
+        [*translator.stream(LINES, **options)]
+    if "at_once" not in options:
+        with pytest.raises(UserError, match=message):
+            translator.translate(LINES, **options)
+
+
+@pytest.mark.parametrize("lenpen", [-1, 0, 2])
+def test_a_whole_length_penalty(translator, lenpen):
+    (one,) = translator.translate(["w3 w7"], details=True, lenpen=lenpen)
+    expected = sum(one.unit_scores) / len(one.unit_scores) ** lenpen
+    assert one.score == pytest.approx(expected, rel=1e-4)
 
 
 def test_arguments_that_it_does_not_have(translator):

@@ -10,6 +10,7 @@ from fairseq.search import BeamSearch as FairseqBeamSearch
 from fairseq.sequence_generator import SequenceGenerator
 from torch import Tensor
 
+from tiednmt.errors import UserError
 from tiednmt.modules.dropout import Dropping
 from tiednmt.modules.frozen_linear import Snapshot
 from tiednmt.search.beam_search import BeamSearch, Hypotheses
@@ -99,12 +100,15 @@ class TiedSequenceGenerator(SequenceGenerator):
         """Share out the sentences among processes."""
         workers = self._current_workers()
         shares = min(workers.count, len(source))
-        arrays = workers.map(
-            [
-                (source[share::shares].numpy(), lengths[share::shares].numpy(), first, limit)
-                for share in range(shares)
-            ]
-        )
+        of_shares = [
+            (source[share::shares].numpy(), lengths[share::shares].numpy(), first, limit)
+            for share in range(shares)
+        ]
+        try:
+            arrays = workers.map(of_shares)
+        except UserError:  # one was killed, and with it all; the next search starts others
+            self.close()
+            raise
         hypotheses: list[list[Hypothesis]] = [[]] * len(source)
         for share, parts in enumerate(arrays):
             of_share = Hypotheses(*map(torch.from_numpy, parts))

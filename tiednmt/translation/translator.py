@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from numbers import Integral
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, overload
@@ -22,6 +23,7 @@ from tqdm import tqdm
 from tiednmt.errors import UserError
 from tiednmt.export.card import FLOAT32
 from tiednmt.models.tied_model import TiedModel
+from tiednmt.options import positive
 from tiednmt.tasks.sequence_generator import TiedSequenceGenerator
 from tiednmt.text.pipeline import TextPipeline
 from tiednmt.translation.settings import DEFAULT_SEARCH, MAX_LEN_A, MAX_LEN_B, Search
@@ -213,8 +215,10 @@ class Translator:
         at_once: int = LINES_AT_ONCE,
     ) -> Iterator[Any]:
         settings = _search(search)
-        if nbest is not None and not 1 <= nbest <= settings.beam:
+        if nbest is not None and not (_is_whole(nbest) and nbest <= settings.beam):
             raise UserError(f"nbest {nbest}: must be from 1 to beam ({settings.beam})")
+        if not _is_whole(at_once):
+            raise UserError(f"at_once {at_once}: must be a whole number above zero")
         rest = iter(lines)
         while chunk := list(islice(rest, at_once)):
             for of_line in self._chunk(chunk, settings, nbest or 1, details, bar):
@@ -350,6 +354,10 @@ def _lines(lines: Iterable[str]) -> Iterable[str]:
     if isinstance(lines, str):
         raise UserError("translate takes a list of lines; for one line, a list of one")
     return lines
+
+
+def _is_whole(number: Any) -> bool:
+    return isinstance(number, Integral) and number in positive
 
 
 def _search(options: dict[str, Any]) -> Search:
