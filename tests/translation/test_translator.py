@@ -179,7 +179,8 @@ def test_too_long_a_line_is_cut_with_a_warning(translator, caplog):
 def test_a_line_as_long_as_the_model_takes_is_translated_whole(prepared, tmp_path, caplog):
     save_translator(tmp_path / "c.pt", prepared, "tied_gru", "--max-source-positions", 1200)
     write_model_folder(tmp_path / "folder", read_trained(tmp_path / "c.pt", prepared))
-    for translator in (tiednmt.load(tmp_path / "c.pt", prepared), tiednmt.load(tmp_path / "folder")):
+    for name, data in (("c.pt", prepared), ("folder", None)):
+        translator = tiednmt.load(tmp_path / name, data)
         (one,) = translator.translate(["w1 " * 1100], beam=1, details=True)
         assert len(one.source_units) == 1100
     assert "longer than the model takes" not in caplog.text
