@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+import yaml
 
 from tests.models.contract import MATRICES
 from tests.support.small_models import batch
@@ -12,7 +13,7 @@ from tests.support.translators import TRANSLATORS, save_translator
 from tests.support.untrained import save_untrained, write_dictionaries
 from tiednmt.commands import export
 from tiednmt.errors import UserError
-from tiednmt.export.card import scores_in
+from tiednmt.export.card import card, page, scores_in
 from tiednmt.export.model_folder import read_model_folder, write_model_folder
 from tiednmt.export.reading import read_trained
 from tiednmt.export.safetensors import TensorFile
@@ -117,6 +118,13 @@ def test_the_card(prepared, checkpoint, tmp_path):
     (tmp_path / "scores.json").write_text("[]")
     with pytest.raises(UserError, match="not what tiednmt evaluate --json wrote"):
         scores_in(tmp_path / "scores.json", checkpoint, "float32")
+
+
+def test_hubs_read_every_language_in_the_card(prepared, checkpoint):
+    """``no`` is Norwegian, and false in YAML."""
+    content = card(read_trained(checkpoint, prepared), "float32", 1, {})
+    _, front, _ = page({**content, "source": "no"}).split("---\n", maxsplit=2)
+    assert yaml.safe_load(front)["language"] == ["no", "de"]
 
 
 def test_private_rows_need_no_list_of_units(prepared, tmp_path):
