@@ -1,5 +1,6 @@
 """Decoding shared out among processes: the same hypotheses, and no process left behind."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -120,6 +121,26 @@ def test_a_search_after_one_whose_process_was_killed(prepared):
     os.kill(own.pid, signal.SIGKILL)
     with pytest.raises(UserError, match="was killed"):
         generator.generate([prepared], sample)
+    assert_same(generator.generate([prepared], sample), expected)
+
+
+def test_a_fork_of_a_process_that_has_searched(prepared):
+    """As servers fork that have loaded a model and tried it: its processes answer the parent."""
+    generator, sample = TiedSequenceGenerator([prepared], JOINT, beam_size=3), sentences(5, 5)
+    expected = generator.generate([prepared], sample)
+    fork = os.fork()
+    if not fork:
+        with contextlib.suppress(BaseException):
+            assert_same(generator.generate([prepared], sample), expected)
+            os._exit(0)
+        os._exit(1)
+    deadline = time.monotonic() + 30
+    while not (ended := os.waitpid(fork, os.WNOHANG))[0] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if not ended[0]:
+        os.kill(fork, signal.SIGKILL)
+        os.waitpid(fork, 0)
+    assert ended == (fork, 0)
     assert_same(generator.generate([prepared], sample), expected)
 
 

@@ -120,7 +120,8 @@ class TiedSequenceGenerator(SequenceGenerator):
         model = self.model.single_model
         if self._workers is not None and self._forked_with is not None:
             weights, copies = self._forked_with
-            if weights.holds(model.parameters()) and copies is model.frozen_as:
+            unchanged = weights.holds(model.parameters()) and copies is model.frozen_as
+            if unchanged and self._workers.ours:
                 return self._workers
             self.close()
         self._forked_with = Snapshot(model.parameters()), model.frozen_as
