@@ -260,3 +260,9 @@ def test_stock_models(prepared, tmp_path):
     translator = tiednmt.load(tmp_path / "c.pt", data=prepared)
     found = translator.translate(LINES, details=True)
     assert [one.text for one in found] == translator.translate(LINES)
+    dims = ("encoder-embed-dim", "decoder-embed-dim", "decoder-out-embed-dim")
+    names = (*dims, "encoder-hidden-size", "decoder-hidden-size")
+    sizes = [word for name in names for word in (f"--{name}", 8)]
+    save_translator(tmp_path / "lstm.pt", prepared, "lstm", *sizes, tying=None)
+    (one,) = tiednmt.load(tmp_path / "lstm.pt", data=prepared).translate(["w3 w7"], details=True)
+    assert len(one.alignment) == len(one.units)
