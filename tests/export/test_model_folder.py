@@ -196,6 +196,7 @@ def test_a_changed_file_is_refused(folder, tmp_path, name):
         ({"architecture": "transformer"}, "knows no transformer"),
         ({"files": {"../x": ""}}, "names files outside of the folder"),
         ({"model": []}, "model .*: not what a model folder has"),
+        ({"weights": "int4"}, "weights 'int4': only float32 and int8 are known"),
     ],
     ids=str,
 )
@@ -205,6 +206,11 @@ def test_a_configuration_that_cannot_be(folder, tmp_path, change, message):
     (copy / "config.json").write_text(json.dumps({**config, **change}))
     with pytest.raises(UserError, match=message):
         read_model_folder(copy)
+
+
+def test_the_weights_of_a_folder_are_not_a_checkpoint(folder):
+    with pytest.raises(UserError, match=f"safetensors: the weights .* give the folder, {folder}"):
+        read_trained(folder / "model.safetensors")
 
 
 def test_a_folder_of_other_dictionaries_is_refused(folder, tmp_path):

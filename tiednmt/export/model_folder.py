@@ -2,7 +2,7 @@
 
 =====================  =========================================================================
 ``model.safetensors``  every matrix once; the metadata say which other names each has
-``config.json``        architecture and options, the hash of each file
+``config.json``        architecture and options, the hash of each file but of the card
 ``dict.*.txt``         the dictionaries
 ``segmentation/``      how text is made into units: byte-pair codes or a model of sentencepiece
 ``card.json``          parameters, tie signature, size, scores
@@ -207,6 +207,10 @@ def _read_config(folder: Path) -> dict[str, Any]:
     for name, kind in fields.items():
         if not isinstance(config.get(name), kind):
             raise UserError(f"{path}: {name} {config.get(name)!r}: not what a model folder has")
+    if config["weights"] not in (FLOAT32, INT8):
+        raise UserError(
+            f"{path}: weights {config['weights']!r}: only {FLOAT32} and {INT8} are known"
+        )
     if any(Path(name).is_absolute() or ".." in Path(name).parts for name in config["files"]):
         raise UserError(f"{path}: names files outside of the folder")
     return config
