@@ -1,5 +1,6 @@
 """``tiednmt.load``: every kind of model, every form of answer."""
 
+import sys
 import threading
 from itertools import count, islice
 
@@ -126,6 +127,29 @@ def test_threads(translator):
     for thread in threads:
         thread.join()
     assert found == [[one] * 3 for one in expected]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux")
+def test_one_thread_closes_while_another_translates(folders):
+    lines = [f"w{i % 30} " * 12 for i in range(48)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    with tiednmt.load(folders["tied_gru"], cpu=True) as translator:
+        expected = translator.translate(lines)
+        done = threading.Event()
+
+        def close():
+            while not done.wait(0.02):
+                translator.close()
+
+        thread = threading.Thread(target=close)
+        thread.start()
+        try:
+            assert translator.translate(lines, max_sentences=4) == expected
+        finally:
+            done.set()
+            thread.join()
+            torch.set_num_threads(threads)
 
 
 def test_no_gradient_is_recorded_in_a_thread(translator):

@@ -333,10 +333,11 @@ class Translator:
 
     def close(self) -> None:
         """End the processes that share the search; the next translation starts others."""
-        for generator in self._generators.values():
-            if isinstance(generator, TiedSequenceGenerator):
-                generator.close()
-        self._generators.clear()
+        with self._lock:  # not those of a search that goes on
+            for generator in self._generators.values():
+                if isinstance(generator, TiedSequenceGenerator):
+                    generator.close()
+            self._generators.clear()
 
     def __enter__(self) -> Translator:
         return self
