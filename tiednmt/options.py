@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -102,7 +103,7 @@ class Range:
     """Reads a number of a range, both ends included, for argparse; never one that is no number."""
 
     def __init__(self, least: float, most: float, kind: Callable[[str], float] = int) -> None:
-        self.least, self.most, self._kind = least, most, kind
+        self.least, self.most, self.kind = least, most, kind
         number = "whole number" if kind is int else "number"
         self.__name__ = f"{number} {self}"  # what argparse calls it in its messages
 
@@ -121,7 +122,7 @@ class Range:
 
     def __call__(self, text: str) -> Any:
         """The number that ``text`` says; a ValueError where it is not in the range."""
-        number = self._kind(text)
+        number = self.kind(text)
         if number not in self:
             raise ValueError
         return number
@@ -153,7 +154,11 @@ def require_ranges(options: Any) -> None:
     for field in dataclasses.fields(options):
         reader, values = field.metadata.get("type"), getattr(options, field.name)
         for value in values if isinstance(values, tuple) else (values,):
-            if isinstance(reader, Range) and value is not None and (fault := reader.fault(value)):
+            if not isinstance(reader, Range) or value is None:
+                continue
+            is_whole = isinstance(value, Integral) or reader.kind is not int
+            fault = reader.fault(value) if is_whole else "must be a whole number"
+            if fault:
                 raise UserError(f"{option_name(field.name)} {value}: {fault}")
 
 
