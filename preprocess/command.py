@@ -10,11 +10,12 @@ from typing import Any
 from preprocess import corpus as parallel
 from preprocess import monolingual, plan
 from preprocess.download import Download, at_address, fetch_all
-from preprocess.options import add_options
+from preprocess.options import add_corpus_options
 from preprocess.prepare import prepare, reads
 from preprocess.stages import WorkShard, one_writer
 from tiednmt.commandline import command_parser
 from tiednmt.errors import UserError
+from tiednmt.options import from_arguments
 
 
 def parallel_command(
@@ -45,11 +46,11 @@ def parallel_command(
     listed = f"language pair: {', '.join([f'{default} (default)', *others])}"
     parser.add_argument("--pair", default=default, metavar="PAIR", help=listed)
     add_raw_arguments(parser)
-    add_options(parser, parallel.Options)
+    add_corpus_options(parser, parallel.Options)
     add_share_arguments(parser)
     parser.set_defaults(**defaults)
     args = parser.parse_args(argv)
-    options, share = parallel.Options.from_arguments(args), share_from(args)
+    options, share = from_arguments(parallel.Options, args), share_from(args)
     if args.pair not in pairs:
         raise UserError(f"--pair {args.pair}: unknown pair; choose one of {', '.join(pairs)}")
     wanted = downloads(args.pair) if reads(share) else []
@@ -79,10 +80,10 @@ def monolingual_command(
     """
     parser = parser_of(name, description)
     add_raw_arguments(parser)
-    add_options(parser, monolingual.Options)
+    add_corpus_options(parser, monolingual.Options)
     parser.set_defaults(**defaults)
     args = parser.parse_args(argv)
-    options = monolingual.Options.from_arguments(args)
+    options = from_arguments(monolingual.Options, args)
     monolingual.prepare(corpus_in(raw_folder(args, downloads)), args.dest, options)
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from preprocess.options import COUNTS, SIZES, CommonOptions, option
+from preprocess.options import COUNTS, SIZES, CommonOptions
 from preprocess.pairs import Bitext, PairSource, TextFile, line_by_line
 from tiednmt.errors import UserError
-from tiednmt.options import Range
+from tiednmt.options import Range, option
 from tiednmt.text.manifest import subset_fault
 from tiednmt.text.pipeline import PACKAGES, SEGMENTATIONS, segmentation_for
 
@@ -125,46 +125,50 @@ class Options(CommonOptions):
     """
 
     segmentation: str = option(
-        AUTO,
         "bpe (Moses' tokens, subword-nmt), sentencepiece (raw lines) or auto: bpe where Moses has"
-        " rules for both languages (default: %(default)s)",
+        " rules for both languages",
+        default=AUTO,
+        type=_segmentation,
         metavar="METHOD",
         also="--bpe",
-        kind=_segmentation,
     )
     merges: int = option(
-        8000,
-        "number of joint merges; with sentencepiece, vocabulary size (default: %(default)s)",
+        "number of joint merges; with sentencepiece, vocabulary size", default=8000, within=SIZES
     )
     vocabulary_threshold: int = option(
-        5, "split units that occur fewer than N times in a language (default: %(default)s)"
+        "split units that occur fewer than N times in a language", default=5, within=COUNTS
     )
     max_length: int = option(
-        100, "drop training pairs with more than N words on a side (default: %(default)s)"
+        "drop training pairs with more than N words on a side", default=100, within=SIZES
     )
     max_ratio: float = option(
-        5.0,
-        "drop training pairs whose lengths differ by more than this factor (default: %(default)s)",
+        "drop training pairs whose lengths differ by more than this factor",
+        default=5.0,
+        within=SIZES,
         metavar="R",
     )
     check_script: bool = option(
-        False, "drop training pairs if most letters of a side are not of its language's script"
+        "drop training pairs if most letters of a side are not of its language's script",
+        default=False,
+        negatable=True,
     )
-    deduplicate: bool = option(False, "keep only the first of identical training pairs")
+    deduplicate: bool = option(
+        "keep only the first of identical training pairs", default=False, negatable=True
+    )
     parts: int = option(
-        1,
-        "divide the training text into N parts, each with its data-bin (default: %(default)s)",
+        "divide the training text into N parts, each with its data-bin",
+        default=1,
+        within=Range(1, 10_000),
     )
-    commands: bool = option(True, "end with the commands that train and score")
+    commands: bool = option(
+        "end with the commands that train and score", default=True, negatable=True
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.segmentation not in (AUTO, *SEGMENTATIONS):
             choices = ", ".join((AUTO, *SEGMENTATIONS))
             raise UserError(f"--segmentation {self.segmentation}: choose one of {choices}")
-        self.require(SIZES, "merges", "max_length", "max_ratio")
-        self.require(COUNTS, "vocabulary_threshold")
-        self.require(Range(1, 10_000), "parts")
 
     def segmentation_of(self, *languages: str) -> str:
         """How text of these languages is segmented: as given, or as suits them."""

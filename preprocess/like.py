@@ -23,12 +23,13 @@ from preprocess.bitext import add_text_arguments, corpus_from
 from preprocess.command import parser_of
 from preprocess.corpus import TRAIN, Corpus, Options
 from preprocess.manifest import write_manifest
-from preprocess.options import CommonOptions, add_options, option
+from preprocess.options import CommonOptions, add_corpus_options
 from preprocess.plan import ENCODE, LEARN, Plan
 from preprocess.prepare import PACKAGES_USED, report_text, require_files, warn
 from preprocess.stages import Stage, Stages, corpus_key, one_writer
 from tiednmt.errors import UserError, resumable_command
 from tiednmt.files import named_when_whole, write_whole
+from tiednmt.options import from_arguments, option
 from tiednmt.text.lines import read_lines
 from tiednmt.text.manifest import data_bins, read_manifest
 from tiednmt.text.pipeline import TextPipeline, TextSettings
@@ -208,7 +209,7 @@ def prepare_like(folder: Path, dest: Path, corpus: Corpus, tag: str = "", worker
 class LikeOptions(CommonOptions):
     """How the text is prepared beyond what the model says."""
 
-    tag: str = option("", "unit before each source sentence", metavar="UNIT")
+    tag: str = option("unit before each source sentence", default="", metavar="UNIT")
 
 
 @resumable_command
@@ -219,9 +220,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--model", type=Path, required=True, metavar="DIR", help="folder of the model"
     )
     add_text_arguments(parser)
-    add_options(parser, LikeOptions)
+    add_corpus_options(parser, LikeOptions)
     args = parser.parse_args(argv)
-    options = LikeOptions.from_arguments(args)
+    options = from_arguments(LikeOptions, args)
     corpus = corpus_from(args, "like", TextPipeline.load(args.model).languages)
     prepare_like(args.model, args.dest, corpus, options.tag, options.workers)
     print(f"{args.dest / 'data-bin'}: for fairseq-train --finetune-from-model")

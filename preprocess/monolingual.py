@@ -19,12 +19,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from preprocess.manifest import package_version, write_manifest
-from preprocess.options import COUNTS, SIZES, CommonOptions, option
+from preprocess.options import COUNTS, SIZES, CommonOptions
 from preprocess.parallel import map_in_order
 from preprocess.stages import Stage, Stages, corpus_key, one_writer
 from preprocess.vocabulary import PADDING_FACTOR
 from tiednmt.errors import UserError
 from tiednmt.files import named_when_whole, write_whole
+from tiednmt.options import option
 from tiednmt.text.lines import read_lines
 from tiednmt.text.moses import MosesTokeniser
 from tiednmt.text.normalise import normalise
@@ -75,16 +76,11 @@ class Options(CommonOptions):
     """Which words of the training text a model knows; the rest become ``<unk>``."""
 
     vocabulary: int = option(
-        0, "keep the N most frequent words of the training text (default: %(default)s; 0: all)"
+        "keep the N most frequent words of the training text (0: all)", default=0, within=COUNTS
     )
     min_count: int = option(
-        1, "keep words that occur at least N times in the training text (default: %(default)s)"
+        "keep words that occur at least N times in the training text", default=1, within=SIZES
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require(COUNTS, "vocabulary")
-        self.require(SIZES, "min_count")
 
 
 def corpus_of_files(
