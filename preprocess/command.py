@@ -9,6 +9,7 @@ from typing import Any
 
 from preprocess import corpus as parallel
 from preprocess import monolingual, plan
+from preprocess.archives import PublishedCorpus
 from preprocess.download import Download, at_address, fetch_all
 from preprocess.options import add_corpus_options
 from preprocess.prepare import prepare, reads
@@ -55,6 +56,21 @@ def parallel_command(
         raise UserError(f"--pair {args.pair}: unknown pair; choose one of {', '.join(pairs)}")
     wanted = downloads(args.pair) if reads(share) else []
     prepare(corpus_in(raw_folder(args, wanted), args.pair), args.dest, options, share)
+
+
+def archive_command(
+    argv: list[str] | None, corpus: PublishedCorpus, description: str | None, **defaults: Any
+) -> None:
+    """The command line of a corpus that is published as archives; see :func:`parallel_command`."""
+    parallel_command(
+        argv,
+        corpus.name,
+        description,
+        corpus.pairs,
+        corpus.downloads,
+        corpus.corpus_in,
+        **defaults,
+    )
 
 
 def monolingual_command(

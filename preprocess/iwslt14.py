@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from preprocess.archives import Published, PublishedCorpus, with_reverses
-from preprocess.command import parallel_command
+from preprocess.command import archive_command
 from preprocess.download import Download
 from preprocess.pairs import Pair, TextFile, line_by_line, segment_by_segment
 from tiednmt.errors import UserError, resumable_command
@@ -84,13 +84,10 @@ CORPUS = PublishedCorpus(
 @resumable_command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    parallel_command(
+    archive_command(
         argv,
-        CORPUS.name,
+        CORPUS,
         __doc__,
-        CORPUS.pairs,
-        CORPUS.downloads,
-        CORPUS.corpus_in,
         merges=10_000,
         max_length=175,
         max_ratio=1.5,

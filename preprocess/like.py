@@ -22,6 +22,7 @@ from preprocess.binarise import SHARED_UNITS
 from preprocess.bitext import add_text_arguments, corpus_from
 from preprocess.command import parser_of
 from preprocess.corpus import TRAIN, Corpus, Options
+from preprocess.layout import SEGMENTED
 from preprocess.manifest import write_manifest
 from preprocess.options import CommonOptions, add_corpus_options
 from preprocess.plan import ENCODE, LEARN, Plan
@@ -100,7 +101,7 @@ class PlanLike(Plan):
         super().__init__(corpus, results, options)
         self.model = model
         self.tag = tag
-        self.pipeline = TextPipeline(settings, self.dest / "bpe")
+        self.pipeline = TextPipeline(settings, self.layout.model)
 
     def settings(self) -> TextSettings:
         """Those of the model: what it writes is put back as its own text was."""
@@ -121,13 +122,13 @@ class PlanLike(Plan):
 
     def _of_units(self) -> list[Stage]:
         """Copies of the model's files: what it learnt and its dictionary."""
-        vocabularies = sorted((self.model.folder / "bpe").glob("vocab.*"))  # of all its languages
-        originals = dict.fromkeys([*self.model.pipeline.files, *vocabularies])
-        copied = {self.dest / "bpe" / path.name: path for path in originals}
-        copied[self._dictionary] = self.model.dictionary
+        of_all_languages = sorted((self.model.folder / SEGMENTED).glob("vocab.*"))
+        originals = dict.fromkeys([*self.model.pipeline.files, *of_all_languages])
+        copied = {self.layout.model / path.name: path for path in originals}
+        copied[self.layout.dictionary] = self.model.dictionary
         if self.model.shared_units:
-            copied[self._shared_units] = self.model.shared_units
-        parts = self._training_parts
+            copied[self.layout.shared_units] = self.model.shared_units
+        parts = self.layout.training_parts
 
         def copy() -> None:
             self._require_pairs()
@@ -149,13 +150,13 @@ class PlanLike(Plan):
         """The list of units that both languages use, where the model has none."""
         if self.model.shared_units:
             return []
-        sides = self._files("bpe", TRAIN, 0)
+        sides = self.layout.segmented(TRAIN, 0)
         return [
             Stage(
                 "shared units",
-                partial(_write_shared, sides, self.model.units, self._shared_units),
-                inputs=[*sides, self._dictionary],
-                outputs=[self._shared_units],
+                partial(_write_shared, sides, self.model.units, self.layout.shared_units),
+                inputs=[*sides, self.layout.dictionary],
+                outputs=[self.layout.shared_units],
                 step=ENCODE,
             )
         ]

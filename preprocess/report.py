@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
-from preprocess.pairs import Pair
+from preprocess.round_trips import RoundTrip
 from preprocess.tokenisation import Tokenised
 
 MAX_DROPPED = 0.2  # dropping a larger share of the training pairs is a warning
@@ -22,44 +21,6 @@ WHAT_IS_WRONG = {  # with pairs of held-out sets; long ones are fair
     "ratio": "with sides of very different lengths (--max-ratio; are the files aligned?)",
     "script": "with a side mostly in letters of another script",
 }
-
-
-@dataclass(frozen=True)
-class RoundTrip:
-    """How many of the lines of a side, encoded and decoded, are what they were.
-
-    Attributes:
-        lines: that were tried.
-        same: come back as they were.
-        example: the first that does not but for what is normalised, and what came of it.
-        normalised: have only what is changed for good: decomposed letters, control characters, the
-            rarer apostrophe.
-        normalised_example: the first of these, and what came of it.
-    """
-
-    lines: int
-    same: int
-    example: Pair | None = None
-    normalised: int = 0
-    normalised_example: Pair | None = None
-
-    @property
-    def share(self) -> float:
-        """Of the lines, how many come back as they were."""
-        return self._share(self.same)
-
-    @property
-    def lost(self) -> float:
-        """Of the lines, how many do not, beyond what is normalised."""
-        return self._share(self.lines - self.same - self.normalised, of_none=0.0)
-
-    @property
-    def changed(self) -> float:
-        """Of the lines, how many are only normalised."""
-        return self._share(self.normalised, of_none=0.0)
-
-    def _share(self, lines: int, of_none: float = 1.0) -> float:
-        return lines / self.lines if self.lines else of_none
 
 
 def counts_table(counts: Mapping[str, Mapping[str, int]]) -> str:
