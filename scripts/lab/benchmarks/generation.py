@@ -15,7 +15,8 @@ from fairseq.data import Dictionary, data_utils
 from fairseq.data.data_utils import infer_language_pair
 
 from scripts.lab.baselines import ctranslate2
-from scripts.lab.benchmarks.compare import Measured, Side, compare, last_json, run_module
+from scripts.lab.benchmarks.compare import Measured, Side, compare
+from scripts.lab.benchmarks.measured_process import last_json, run_module
 from scripts.lab.benchmarks.options import Paired
 from scripts.lab.run.specs import folder_name
 from scripts.lab.run.training import BEST

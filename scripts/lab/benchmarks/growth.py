@@ -26,14 +26,8 @@ from fairseq.trainer import Trainer
 from tqdm import tqdm
 
 from scripts.lab.architectures import numbered_dictionary
-from scripts.lab.benchmarks.compare import (
-    Measured,
-    figures,
-    peak_memory,
-    printed_by_module,
-    ratios,
-    spread,
-)
+from scripts.lab.benchmarks.compare import Measured, figures, ratios, spread
+from scripts.lab.benchmarks.measured_process import peak_memory, printed_by_module
 from scripts.lab.benchmarks.options import Threads, TranslationModels, in_batches
 from scripts.lab.benchmarks.trainer import trainer_of
 from tiednmt.options import add_options, command_words, from_arguments, option, positive

@@ -22,7 +22,7 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from scripts.lab.benchmarks.compare import printed_by_module
+from scripts.lab.benchmarks.measured_process import printed_by_module
 from scripts.lab.benchmarks.options import OurModel, PreparedData, in_batches
 from scripts.lab.run.specs import fairseq_train_arguments
 from tiednmt.modules.linear import has_bfloat16_products
