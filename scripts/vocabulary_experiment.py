@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 import tiednmt.plugin  # noqa: F401
 from scripts.lab import vocabulary
 from scripts.lab.run.training import BEST
-from scripts.lab.vocabulary import Figures, TrainedRun, require_run, show
+from scripts.lab.trained_run import TrainedRun, require_run
+from scripts.lab.vocabulary import Figures, show
 from tiednmt.commandline import command_parser, quiet_libraries
 from tiednmt.errors import UserError, resumable_command
 from tiednmt.modes import THREE_WAY, TYINGS
