@@ -19,7 +19,7 @@ from fairseq.tasks import TASK_REGISTRY
 from fairseq.tasks.translation import TranslationTask
 from omegaconf import OmegaConf
 
-from tiednmt.errors import CheckpointError, UserError, explain
+from tiednmt.errors import NO_CONFIGURATION, CheckpointError, UserError, explain
 from tiednmt.files import named_when_whole
 from tiednmt.text.manifest import data_bins, prepared_folder
 from tiednmt.tying import DIGEST, vocabulary_digest
@@ -247,9 +247,7 @@ def configuration(path: Path, state: Mapping[str, Any]) -> Any:
         UserError: it holds none.
     """
     if state["cfg"] is None:
-        raise UserError(
-            f"{path}: holds no configuration, so it is not a checkpoint of fairseq-train"
-        )
+        raise UserError(f"{path}: {NO_CONFIGURATION}")
     return state["cfg"]
 
 

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
+NO_CONFIGURATION = "holds no configuration, so it is not a checkpoint of fairseq-train"
+
 
 class UserError(ValueError):
     """Bad input. The message names the file, line or option at fault and the way out."""
@@ -48,7 +50,7 @@ def explain(error: BaseException) -> str | None:
         return str(error)
     if str(error).startswith("Neither args nor cfg exist in state"):
         checkpoint = _checkpoint_in(error, "load_model_ensemble_and_task")
-        return f"{checkpoint}: holds no configuration, so it is not a checkpoint of fairseq-train"
+        return f"{checkpoint}: {NO_CONFIGURATION}"
     if (line := _told_by_fairseq(error) or _no_value_of_an_option(error)) is not None:
         return line
     if isinstance(error, ImportError) and "lease install" in str(error):

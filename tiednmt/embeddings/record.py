@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tiednmt.embeddings.gradients import GradientShares, Ranks
 from tiednmt.errors import UserError
-from tiednmt.files import write_json
+from tiednmt.files import read_json, write_json
 from tiednmt.typed import Fault, from_json, to_json
 
 FILE = "analysis.json"
@@ -174,12 +174,9 @@ def read_analysis(path: Path) -> Analysis:
     """The analysis in ``path``.
 
     Raises:
-        UserError: it is damaged, or of another version.
+        UserError: it is missing, damaged or of another version.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not JSON, cut short or damaged ({error})") from error
+    content = read_json(path)
     try:
         return _checked(content)
     except Fault as fault:
@@ -189,7 +186,7 @@ def read_analysis(path: Path) -> Analysis:
 
 
 def write_analysis(path: Path, analysis: Analysis) -> None:
-    """Write it, whole or not at all.
+    """Write the analysis, whole or not at all.
 
     Raises:
         Fault: a value in it is not of its type; nothing is written.

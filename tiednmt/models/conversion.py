@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from tiednmt.checkpoints import plain_options, registered_name
-from tiednmt.errors import UserError
+from tiednmt.errors import NO_CONFIGURATION, UserError
 from tiednmt.models.habits import SAME, TIES, UNSCALED, translated
 from tiednmt.models.parameters import ADAPTIVE_SOFTMAX, OURS, matrices_of, tie_map_of
 from tiednmt.models.stock import StockModel
@@ -45,7 +45,7 @@ def convert(state: Mapping[str, Any]) -> tuple[Checkpoint, str]:
         UserError: there is no such model on the other side, or it lacks what this one has.
     """
     if state["cfg"] is None:
-        raise UserError("it holds no configuration, so it is not a checkpoint of fairseq-train")
+        raise UserError(f"it {NO_CONFIGURATION}")
     name = registered_name(state["cfg"]["model"]) or ""
     model = ARCH_MODEL_REGISTRY.get(name) or MODEL_REGISTRY.get(name)
     options = plain_options(state["cfg"]["model"])
