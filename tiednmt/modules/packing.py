@@ -18,7 +18,7 @@ _padding_stays = False
 
 @contextmanager
 def padding_stays() -> Iterator[None]:
-    """Let steps compute padding too, so that every shape follows from that of the batch.
+    """Within the block, steps compute padding too, so every shape follows from that of the batch.
 
     Then nothing waits for the lengths of sentences, as a CUDA graph requires.
     """
@@ -31,7 +31,7 @@ def padding_stays() -> Iterator[None]:
 
 
 def keeps_padding() -> bool:
-    """Whether :func:`padding_stays`."""
+    """Whether this runs within :func:`padding_stays`."""
     return _padding_stays
 
 
@@ -52,11 +52,11 @@ def restore_columns(values: Tensor, columns: Tensor) -> Tensor:
 
 
 def pack_steps(tokens: Tensor, pad: int) -> tuple[Tensor, Tensor, list[int]]:
-    """The order in which to decode a batch padded on the right, so that no step is padding alone.
+    """How to decode a batch that is padded on the right step by step, without its padding.
 
     Returns:
-        The sentences, longest first; which of ``tokens`` (B × T, flattened) each step reads, one
-        step after another; and how many each step reads.
+        The order of the sentences, longest first; the places in ``tokens`` (B × T, flattened) that
+        the steps read, one step after another; and how many tokens each step reads.
     """
     if _padding_stays:
         return _every_step(tokens)
@@ -73,7 +73,7 @@ def pack_steps(tokens: Tensor, pad: int) -> tuple[Tensor, Tensor, list[int]]:
 
 
 def _every_step(tokens: Tensor) -> tuple[Tensor, Tensor, list[int]]:
-    """:func:`pack_steps` of all tokens, in the order of the batch."""
+    """:func:`pack_steps`, but with padding and in the order of the batch."""
     batch, length = tokens.shape
     positions = torch.arange(tokens.numel(), device=tokens.device).view(batch, length).t().flatten()
     return torch.arange(batch, device=tokens.device), positions, [batch] * length
@@ -86,7 +86,7 @@ def unpack_steps(rows: Tensor, positions: Tensor, shape: torch.Size) -> Tensor:
 
 
 def packed(rows: Tensor, sizes: Sequence[int]) -> PackedSequence:
-    """The N × n rows of all steps as torch's networks take them."""
+    """The N × n rows of all steps as a ``PackedSequence``."""
     return PackedSequence(rows, torch.tensor(sizes, device="cpu"))
 
 
@@ -102,7 +102,7 @@ def unpad_steps(padded: Tensor, sizes: Sequence[int]) -> Tensor:
 
 
 def steps(sizes: Sequence[int]) -> list[tuple[slice, int]]:
-    """The rows of each step, and how many they are, where step t has ``sizes[t]`` of them."""
+    """The rows of each step, as a slice, and their number; step t has ``sizes[t]`` of them."""
     return [
         (slice(end - size, end), size) for end, size in zip(accumulate(sizes), sizes, strict=True)
     ]
@@ -115,7 +115,7 @@ def states_before(initial: Tensor, states: Tensor, sizes: tuple[int, ...]) -> Te
 
 
 def mirror(sizes: Tensor) -> Tensor:
-    """Where each row of a packed sequence stands once every sentence is read backwards.
+    """The place of each row of a packed sequence once every sentence is reversed.
 
     ``sizes`` are the rows per step.
     """
@@ -126,7 +126,7 @@ def mirror(sizes: Tensor) -> Tensor:
 
 
 def mirror_padded(padding: Tensor) -> Tensor:
-    """:func:`mirror` of a batch (B × S, padded on the right) whose padding stays where it is."""
+    """:func:`mirror` for a batch (B × S, padded on the right) whose padding stays in place."""
     batch, length = padding.shape
     step = torch.arange(length, device=padding.device)[:, None]
     mirrored = torch.where(padding.t(), step, (~padding).sum(1) - 1 - step)
@@ -144,7 +144,7 @@ def last_rows(sizes: Tensor) -> Tensor:
 
 
 def _lengths(sizes: Tensor) -> Tensor:
-    """The steps of each sentence, where step t has ``sizes[t]`` rows."""
+    """The length of each sentence, if step t has ``sizes[t]`` rows."""
     sentences = torch.arange(int(sizes[0]), device=sizes.device)
     return (sizes.unsqueeze(1) > sentences).sum(0)
 
@@ -152,7 +152,7 @@ def _lengths(sizes: Tensor) -> Tensor:
 class Packing:
     """The tokens of a batch (B × T) as rows without its padding (N × …), and back.
 
-    A GPU would have to wait for their number, so there the rows are those of the whole batch.
+    On a GPU, the rows are those of the whole batch, since it would have to wait for their number.
 
     Args:
         padding: B × T, True where there is no token; on the right, so that a token's column is its
@@ -162,7 +162,7 @@ class Packing:
     def __init__(self, padding: Tensor) -> None:
         self.padding = padding
         is_padded = padding.device.type != "cpu" or bool(padding.any())
-        # B × 1 × 1 × T, True where there is a token to attend to; None: everywhere
+        # B × 1 × 1 × T, True where there is a token to attend to; None if there is no padding
         self.mask = (~padding)[:, None, None] if is_padded else None
         self._starts: Tensor | None = None
         self._places: Tensor | None = None  # of the rows in the flattened batch, if not all
@@ -177,7 +177,7 @@ class Packing:
 
     @property
     def starts(self) -> Tensor:
-        """The first row of each sentence, and the number of all rows; on a CPU alone."""
+        """The first row of each sentence, and then the number of rows; only on a CPU."""
         if self._starts is None:
             lengths = (~self.padding).sum(1)
             self._starts = F.pad(lengths.cumsum(0), (1, 0))
