@@ -144,7 +144,7 @@ class ExperimentRecord(Record):
             for i, points in enumerate(curves):
                 _require_some(points, f"curves.{row.name}[{i}]")
             if len(curves) != len(row.seeds):
-                raise Fault("has not one curve per seed", f"curves.{row.name}")
+                raise Fault("does not have one curve per seed", f"curves.{row.name}")
 
     @property
     def row_names(self) -> list[str]:
@@ -241,7 +241,7 @@ class TranslationRow(TrainedRow):
         for subset, scores in self.test.items():
             for metric, score in scores.by_metric.items():
                 if score.seeds and len(score.seeds) != len(self.seeds):
-                    raise Fault("has not one score per seed", f"test.{subset}.{metric}.seeds")
+                    raise Fault("does not have one score per seed", f"test.{subset}.{metric}.seeds")
 
     @property
     def scored_by_seed(self) -> bool:
@@ -316,7 +316,7 @@ class TranslationRecord(ExperimentRecord):
         super().__post_init__()
         names, subsets = self.row_names, [*self.rows[0].test]
         if not subsets or any([*row.test] != subsets for row in self.rows):
-            raise Fault("its rows have not the same test sets")
+            raise Fault("its rows do not have the same test sets")
         if self.scored_by_seed:
             self._require_the_same_sentences()
         else:
@@ -400,7 +400,7 @@ class LanguageModelRecord(ExperimentRecord):
         _require_some(self.rows, "rows")
         super().__post_init__()
         if len({tuple(row.perplexity) for row in self.rows}) > 1:
-            raise Fault("its rows have not the perplexity of the same texts")
+            raise Fault("its rows do not have perplexities of the same texts")
 
 
 # --- embeddings --------------------------------------------------------------------------------
