@@ -48,7 +48,7 @@ def binarise_pairs(data_bin: DataBin, dictionary: Path, shared: Path, workers: i
         workers: processes.
 
     Raises:
-        UserError: where the folder cannot be written.
+        UserError: the folder cannot be written.
     """
     folder = data_bin.folder
     partial_folder = folder.with_name(folder.name + ".partial")

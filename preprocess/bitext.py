@@ -42,7 +42,7 @@ def sources_of(paths: Sequence[Path], source: str, target: str, option: str) -> 
         option: what gives them, for errors.
 
     Raises:
-        UserError: where a file is missing, or a plain text has no other side or the wrong name.
+        UserError: a file is missing, or a plain text has no other side or the wrong name.
     """
     return list(_sources(iter(paths), source, target, option))
 
@@ -113,7 +113,7 @@ def corpus_from(args: argparse.Namespace, name: str, languages: tuple[str, str])
         languages: the source's first.
 
     Raises:
-        UserError: where it contradicts itself or a file is missing.
+        UserError: it contradicts itself or a file is missing.
     """
     subsets = {TRAIN: sources_of(args.train, *languages, "--train")}
     references: dict[str, list[TextFile]] = {}

@@ -40,7 +40,7 @@ def parallel_command(
         defaults: options that are other than in :class:`preprocess.corpus.Options`.
 
     Raises:
-        UserError: where the pair is unknown, or see :func:`preprocess.prepare.prepare`.
+        UserError: the pair is unknown, or see :func:`preprocess.prepare.prepare`.
     """
     parser = parser_of(name, description)
     default, *others = pairs
@@ -121,7 +121,7 @@ def raw_folder(args: argparse.Namespace, downloads: Sequence[Download]) -> Path:
     """The folder of the raw files: ``--raw``, or one in ``--dest`` that they are downloaded to.
 
     Raises:
-        UserError: where ``--dest`` holds something else or a file cannot be had.
+        UserError: ``--dest`` holds something else or a file cannot be had.
     """
     if args.raw is not None:
         return Path(args.raw)

@@ -25,14 +25,18 @@ _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 class Corpus:
     """Where the raw text of a language pair lies.
 
-    ``subsets``: name → sources, one after the other. ``train`` must be there, and ``valid`` unless
-    so many pairs as ``held_out`` says are to be held out of the training text; every other subset
-    is a test set, in the order given. ``references``: test set → its further references, line by
-    line.
+    Attributes:
+        name: of the corpus.
+        source: code of the source language.
+        target: code of the target language.
+        subsets: the sources of each subset, in order. ``train`` must be there, and ``valid`` unless
+            pairs are held out; all others are test sets.
+        held_out: how many pairs to hold out of the training text for validation.
+        references: further references of test sets, line by line.
 
     Raises:
-        UserError: where a code is none that fairseq takes, or a subset is missing or called as it
-            cannot be.
+        UserError: fairseq does not take a language code, a subset is missing, or it cannot have
+            its name.
     """
 
     name: str
@@ -66,7 +70,7 @@ class Corpus:
 
     @property
     def languages(self) -> tuple[str, str]:
-        """Both, the source first."""
+        """The source and the target language."""
         return self.source, self.target
 
     def paths(self, subset: str) -> list[Path]:
@@ -76,11 +80,11 @@ class Corpus:
         return list(dict.fromkeys((*paths, *more)))
 
     def sources(self, subset: str) -> Sequence[PairSource]:
-        """Where the pairs of a subset come from: of a held-out one, the training text."""
+        """Where the pairs of a subset come from; held-out pairs come from the training text."""
         return self.subsets[subset if subset in self.subsets else TRAIN]
 
     def place(self, subset: str, number: int) -> str:
-        """Names the file and where in it the pair of this number is, from 1."""
+        """The file and the place in it of a pair, by its number from 1."""
         for source in self.subsets[subset]:
             pairs = sum(1 for _ in source.pairs())
             if number <= pairs:
@@ -92,7 +96,7 @@ class Corpus:
 def corpus_of_files(
     name: str, source: str, target: str, files: Mapping[str, Mapping[str, Path]]
 ) -> Corpus:
-    """A corpus whose subsets have one text file per language, compressed or not, line by line.
+    """A corpus of text files, compressed or not, that correspond line by line.
 
     ``files``: subset → language → path.
     """
@@ -108,7 +112,7 @@ def corpus_of_files(
 
 
 def _segmentation(text: str) -> str:
-    """What ``--segmentation`` says; the packages' names mean the methods that they are used in."""
+    """The value of ``--segmentation``; the name of a package stands for the method that uses it."""
     return {package: method for method, package in PACKAGES.items()}.get(text, text)
 
 
@@ -116,10 +120,10 @@ def _segmentation(text: str) -> str:
 class Options(CommonOptions):
     """How a corpus is prepared. The defaults suit a corpus of some tens of thousands of pairs.
 
-    8,000 merges give a joint vocabulary of about as many units, each seen often enough to learn;
-    a larger corpus affords 30,000 and more. A unit seen fewer than ``vocabulary_threshold`` times
-    in a language is split further there: it is mostly a word of the other language, and its
-    embedding would be trained on next to nothing. See :class:`preprocess.filters.Filters` for
+    8,000 merges give a joint vocabulary of about as many units, each seen often enough to learn; a
+    larger corpus allows 30,000 and more. A unit seen fewer than ``vocabulary_threshold`` times in a
+    language is split further there: it is mostly a word of the other language, and its embedding
+    would hardly be trained. See :class:`preprocess.filters.Filters` for
     ``max_length``, ``max_ratio`` and ``check_script``; ``deduplicate`` keeps the first of identical
     training pairs.
     """

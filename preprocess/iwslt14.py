@@ -37,7 +37,7 @@ def read_talks(source: TextFile, target: TextFile, valid: bool) -> Iterator[Pair
     """The training pairs, or those of them that validate.
 
     Raises:
-        UserError: where the sides have different tags in one line.
+        UserError: the sides have different tags in one line.
     """
     number = 0
     for line, pair in enumerate(line_by_line(source, target), start=1):

@@ -1,4 +1,4 @@
-"""The stages that prepare a parallel corpus, and what came of them."""
+"""The stages that prepare a parallel corpus, and their results."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ LONGEST_HELD_OUT = 1023  # units; with the end of the sentence what fairseq's mo
 
 
 class Plan:
-    """The stages of a corpus, and what came of them."""
+    """The stages of a corpus, and their results."""
 
-    hint = "look at the files, --max-length and --max-ratio"  # where filters leave nothing
-    tag = ""  # a unit before each source sentence
+    hint = "look at the files, --max-length and --max-ratio"  # if filters leave nothing
+    tag = ""  # a unit to put before each source sentence
 
     def __init__(self, corpus: Corpus, results: Stages, options: Options):
         self.corpus = corpus
@@ -77,13 +77,13 @@ class Plan:
         return [self._counting(), self._learning(), self._making_dictionary()]
 
     def _of_dictionary(self) -> list[Stage]:
-        """Those that need the text in units."""
+        """The stages for the dictionary that need the text in units."""
         return []
 
-    # --- what came of them ---------------------------------------------------------------------
+    # --- results -------------------------------------------------------------------------------
 
     def manifest(self) -> dict[str, Any]:
-        """What the manifest says of the text and its units."""
+        """The content of the manifest: the text, its units and how both were made."""
         overlap = self.overlap()
         return {
             **self._manifest(self.options.of_content()),
@@ -108,9 +108,9 @@ class Plan:
         }
 
     def originals(self) -> dict[str, str]:
-        """Name of each file that the corpus comes from → its SHA-256; with folders where it must.
+        """The SHA-256 of each file that the corpus comes from, by name.
 
-        Files of one name in several folders are told apart by these.
+        Files with the same name are given with their folders.
         """
         hashes: dict[Path, str] = {}
         for subset in self.splits:
@@ -123,7 +123,7 @@ class Plan:
         }
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Subset → pairs read, kept and dropped for each reason."""
+        """For each subset, how many pairs were read, kept, and dropped for each reason."""
         counts = {subset: self.tokenised(subset).counts for subset in self.splits}
         if self.options.deduplicate:
             duplicates = sum(self._results.result("find duplicates"))
@@ -132,24 +132,24 @@ class Plan:
         return counts
 
     def tokenised(self, subset: str) -> Tokenised:
-        """What came of a subset's pairs when they were tokenised."""
+        """The result of tokenising a subset, all parts together."""
         first, *others = (self._tokenised(subset, number) for number in self.layout.numbers(subset))
         for other in others:
             first = first + other
         return first
 
     def vocabulary(self) -> dict[str, int]:
-        """How many units the sides have, see :func:`preprocess.vocabulary.vocabulary_sizes`."""
+        """The sizes of :func:`preprocess.vocabulary.vocabulary_sizes`."""
         result = self._results.result("dictionary")
         return {name: size for name, size in result.items() if name != "overlap"}
 
     def overlap(self) -> dict[str, Any] | None:
-        """A :class:`preprocess.overlap.Overlap`, as JSON; folders of before have none."""
+        """A :class:`preprocess.overlap.Overlap`, as JSON; older folders have none."""
         overlap: dict[str, Any] | None = self._results.result("dictionary").get("overlap")
         return overlap
 
     def settings(self) -> TextSettings:
-        """How the text is made into units, and what is put back in text that was decoded."""
+        """How text is segmented into units, and what decoding restores."""
         if APOSTROPHE not in self.pipeline.settings.normalisation:
             return self.pipeline.settings
         counted = self._results.result(f"read {TRAIN}")["apostrophes"]
@@ -160,17 +160,17 @@ class Plan:
         return replace(self.pipeline.settings, apostrophes=apostrophes)
 
     def round_trips(self) -> dict[str, RoundTrip]:
-        """Language → how training lines come back from their units."""
+        """By language, how well training lines come back from their units."""
         trips = self._results.result("round trip")
         return {language: RoundTrip(**trip) for language, trip in trips.items()}
 
     def applied(self, subset: str) -> list[dict[str, Any]]:
-        """Of each part of a subset, what :func:`preprocess.subwords.apply_pairs` says."""
+        """The result of :func:`preprocess.subwords.apply_pairs` for each part of a subset."""
         names = [self.layout.name(subset, number) for number in self.layout.numbers(subset)]
         return [self._results.result(f"apply {name}") for name in names]
 
     def place(self, subset: str, number: int) -> str:
-        """Names the file and where in it the pair of this number is, from 1."""
+        """The file and the place in it of a pair, by its number from 1."""
         if subset in self.corpus.subsets and all(map(Path.exists, self.corpus.paths(subset))):
             return self.corpus.place(subset, number)
         return f"{' and '.join(map(str, self.layout.raw(subset, 0)))}, line {number}"
@@ -304,7 +304,7 @@ class Plan:
             )
 
     def _kept(self) -> list[int]:
-        """Pairs of each part of the training text to train on."""
+        """How many pairs of each part of the training text are trained on."""
         parts = self.layout.numbers(TRAIN)
         kept = [self._tokenised(TRAIN, number).counts["kept"] for number in parts]
         if self.options.deduplicate:

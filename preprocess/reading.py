@@ -16,15 +16,15 @@ from tiednmt.text.normalise import ASCII, TYPOGRAPHIC
 
 
 def read_pairs(pairs: Iterable[Pair], parts: Sequence[Sequence[Path]]) -> dict[str, Any]:
-    """Deal pairs out to ``parts``, one after the other.
+    """Deal pairs out to ``parts`` in turn.
 
     Args:
         pairs: of raw text.
-        parts: files of the two sides of each.
+        parts: the two files of each part.
 
     Returns:
-        ``parts``: how many pairs each got; ``apostrophes``: of each side, how many typographic and
-        how many ASCII ones stand inside of words.
+        ``parts``: how many pairs each part got; ``apostrophes``: for each side, how many
+        typographic and how many ASCII apostrophes stand within words.
     """
     counts = [0] * len(parts)
     apostrophes = [[0, 0], [0, 0]]
@@ -43,10 +43,10 @@ def read_pairs(pairs: Iterable[Pair], parts: Sequence[Sequence[Path]]) -> dict[s
 
 
 def copy_reference(file: TextFile, path: Path, lines: int) -> None:
-    """Write a further reference of a set of so many lines.
+    """Copy a further reference of a set that has this many lines.
 
     Raises:
-        UserError: where it has not as many.
+        UserError: it does not have as many lines.
     """
     count = 0
     with write_whole(path) as copy:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from preprocess.round_trips import RoundTrip
 from preprocess.tokenisation import Tokenised
 
-MAX_DROPPED = 0.2  # dropping a larger share of the training pairs is a warning
-MIN_UNCHANGED = 0.99  # of the lines come back as they were
+MAX_DROPPED = 0.2  # the largest share of training pairs that may be dropped without a warning
+MIN_UNCHANGED = 0.99  # the smallest share of lines that may come back unchanged without a warning
 WHAT_HELPS = {
     "over_long": "--max-length",
     "ratio": "--max-ratio; are the files aligned line by line?",
@@ -16,7 +16,7 @@ WHAT_HELPS = {
     "script": "--no-check-script; are the languages the right way round?",
     "duplicate": "--no-deduplicate",
 }
-WHAT_IS_WRONG = {  # with pairs of held-out sets; long ones are fair
+WHAT_IS_WRONG = {  # with pairs of held-out sets, which may be long
     "empty": "with an empty side",
     "ratio": "with sides of very different lengths (--max-ratio; are the files aligned?)",
     "script": "with a side mostly in letters of another script",
@@ -43,10 +43,10 @@ def warnings(
     """The warnings, one paragraph each.
 
     Args:
-        counts: of the training text.
-        tokenised: more of the training text.
-        trips: by language.
-        method: how it is segmented.
+        counts: pairs of the training text, read, kept and dropped.
+        tokenised: the result of tokenising the training text.
+        trips: round trips by language.
+        method: how the text is segmented.
     """
     dropped = counts["read"] - counts["kept"]
     if dropped > MAX_DROPPED * counts["read"]:

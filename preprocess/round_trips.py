@@ -1,4 +1,4 @@
-"""Whether text comes back as it was once it is encoded into units and decoded."""
+"""Round trips: does text come back unchanged after it is encoded into units and decoded?"""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from preprocess.pairs import Pair
 from tiednmt.text.lines import read_lines
 from tiednmt.text.pipeline import TextPipeline
 
-LINES = 1000  # of each side, that are encoded and decoded
+LINES = 1000  # how many of each side are encoded and decoded
 
 
 @dataclass(frozen=True)
 class RoundTrip:
-    """How many of the lines of a side, encoded and decoded, are what they were.
+    """How many lines of a side come back unchanged after encoding and decoding.
 
     Attributes:
-        lines: that were tried.
-        same: come back as they were.
-        example: the first that does not but for what is normalised, and what came of it.
-        normalised: have only what is changed for good: decomposed letters, control characters, the
-            rarer apostrophe.
-        normalised_example: the first of these, and what came of it.
+        lines: how many were tried.
+        same: how many come back unchanged.
+        example: the first line that changes more than normalisation changes, and its result.
+        normalised: how many lose only what normalisation removes: decomposed letters, control
+            characters, the rarer apostrophe.
+        normalised_example: the first of these, and its result.
     """
 
     lines: int
@@ -34,17 +34,17 @@ class RoundTrip:
 
     @property
     def share(self) -> float:
-        """Of the lines, how many come back as they were."""
+        """The share of lines that come back unchanged."""
         return self._share(self.same)
 
     @property
     def lost(self) -> float:
-        """Of the lines, how many do not, beyond what is normalised."""
+        """The share of lines that change more than normalisation changes."""
         return self._share(self.lines - self.same - self.normalised, of_none=0.0)
 
     @property
     def changed(self) -> float:
-        """Of the lines, how many are only normalised."""
+        """The share of lines that are only normalised."""
         return self._share(self.normalised, of_none=0.0)
 
     def _share(self, lines: int, of_none: float = 1.0) -> float:
@@ -52,7 +52,7 @@ class RoundTrip:
 
 
 def round_trip(pipeline: TextPipeline, language: str, path: Path, lines: int) -> RoundTrip:
-    """Encode and decode lines of a raw file of so many, spread evenly over it.
+    """Encode and decode lines that are spread evenly over a raw file of ``lines`` lines.
 
     White space is not compared: all of it becomes single spaces.
     """
@@ -74,7 +74,7 @@ def round_trip(pipeline: TextPipeline, language: str, path: Path, lines: int) ->
 
 
 def _difference(one: str, other: str) -> Pair:
-    """The two where they begin to differ."""
+    """Both texts around the place where they begin to differ."""
     place = next(
         (place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b),
         min(len(one), len(other)),

@@ -42,7 +42,7 @@ def generate(seed: int, pairs: int) -> dict[str, Split]:
     sentences are all in the training set.
 
     Raises:
-        UserError: where ``pairs`` is below 100.
+        UserError: ``pairs`` is below 100.
     """
     if pairs < LEAST_PAIRS:
         raise UserError(f"--pairs {pairs}: must be {LEAST_PAIRS} or more")
