@@ -297,7 +297,7 @@ def write_dictionary(
     dictionary = Dictionary()
     for unit, count in (source + target).items():
         dictionary.add_symbol(unit, count)
-    for unit in pipeline.characters:  # other text may need those that are always merged in this
+    for unit in pipeline.characters:  # other text may need those merged in this one
         dictionary.add_symbol(unit, 0)
     dictionary.finalize(padding_factor=PADDING_FACTOR)
     with write_whole(path) as file:

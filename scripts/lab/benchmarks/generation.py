@@ -62,7 +62,7 @@ class Generation(Paired):
 
     @property
     def row_for_ctranslate2(self) -> str | None:
-        """The row whose weights CTranslate2 takes; None where it is not the other side."""
+        """The row whose weights CTranslate2 takes; None if it is not the other side."""
         engine, _, row = self.against.partition(" ")
         return (row or self.row) if engine == CTRANSLATE2 else None
 

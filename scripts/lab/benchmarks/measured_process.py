@@ -87,7 +87,7 @@ def peak_memory() -> float:
 
 
 def _most_held(process: int | str) -> float | None:
-    """The peak of a running process's memory so far, in bytes; None where Linux does not tell."""
+    """The peak of a running process's memory so far, in bytes; None if Linux does not tell."""
     try:
         status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
     except OSError:
