@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import fmean
 
 from scripts.lab.records.schema import ExperimentRecord, TrainedRow
 from tiednmt.embeddings.gradients import Curve, GradientShares
 from tiednmt.embeddings.uses import COSINE, NOTE, SHARE, further_tables, points, short, tables
 from tiednmt.seeds import mean_and_sd
 from tiednmt.show.figures import Axis, Block, Chart, Part, Picture
-from tiednmt.show.parts import over_training
+from tiednmt.show.parts import Run, over_training
 
 
 def in_summary(record: ExperimentRecord) -> list[Block]:
@@ -18,7 +19,8 @@ def in_summary(record: ExperimentRecord) -> list[Block]:
     blocks: list[Block] = [scales] if scales else []
     if record.gradients:
         charts = _by_curve(record, lambda run: run.shares, SHARE, "Gradient from the {}")
-        blocks += [Picture("gradient-shares", charts, note=NOTE), *tables(record.gradients)]
+        note = f"{NOTE} Lines are means over the seeds."
+        blocks += [Picture("gradient-shares", charts, note=note), *tables(record.gradients)]
     return blocks
 
 
@@ -38,24 +40,32 @@ def _by_curve(
     y: Axis,
     title: str,
 ) -> list[Chart]:
-    """A chart per use or pair of uses, with a line per run."""
+    """A chart per use or pair of uses, with a line per row."""
     measured = record.gradients or {}
     names = dict.fromkeys(
         name for runs in measured.values() for run in runs for name in curves(run)
     )
+
+    def line(runs: Iterable[GradientShares], name: str) -> Sequence[Run]:
+        return _mean([points(run, curves(run)[name], y) for run in runs if name in curves(run)])
+
     return [
         over_training(
             title.format(short(name)),
-            {
-                row: [points(run, curves(run)[name], y) for run in runs if name in curves(run)]
-                for row, runs in measured.items()
-            },
+            {row: line(runs, name) for row, runs in measured.items()},
             y,
             "update",
             record.row_names,
         )
         for name in names
     ]
+
+
+def _mean(runs: Sequence[Run]) -> Sequence[Run]:
+    """One line for runs that were measured at the same updates; the runs themselves otherwise."""
+    if len({tuple(update for update, _ in run) for run in runs}) != 1:
+        return runs
+    return [[(at[0][0], fmean(value for _, value in at)) for at in zip(*runs, strict=True)]]
 
 
 def _learned_scales(rows: Iterable[TrainedRow]) -> str:

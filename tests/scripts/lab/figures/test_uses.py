@@ -19,8 +19,8 @@ def shares(**options):
     return from_json(GradientShares, records.gradients(**options))
 
 
-def record(**gradients):
-    content = {**records.translation(), "gradients": gradients}
+def record(seeds=1, **gradients):
+    content = {**records.translation(seeds), "gradients": gradients}
     del content["format"]
     return from_json(TranslationRecord, content)
 
@@ -106,6 +106,23 @@ def test_lines_of_an_experiment_have_the_looks_of_its_rows():
         (0, 75),
         (100, pytest.approx(200 / 3)),
         (200, 50),
+    ]
+
+
+def test_a_line_is_the_mean_of_the_seeds():
+    """Shares of 75 and 50 at the first update."""
+    runs = [records.gradients(), records.gradients(output=(2.0, 2.0, 2.0))]
+    picture, *_ = in_summary(record(2, **{"three-way": runs}))
+    (line,) = picture.charts[-1].series
+    assert line.points[0].y == pytest.approx(62.5)
+
+
+def test_runs_measured_at_different_updates_have_a_line_each():
+    longer = {**records.gradients(), "updates": [0, 150, 300]}
+    picture, *_ = in_summary(record(2, **{"three-way": [records.gradients(), longer]}))
+    assert [point.x for line in picture.charts[-1].series for point in line.points] == [
+        *(0, 100, 200),
+        *(0, 150, 300),
     ]
 
 
