@@ -166,7 +166,7 @@ def _require_some(values: Iterable[object], place: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class SeedScore:
-    """A :class:`~tiednmt.translation.significance.RunScore`, as it is stored.
+    """The ``score`` of a seed: a stored :class:`~tiednmt.translation.significance.RunScore`.
 
     ``influences`` of the test sentences are whole numbers of thousandths, in a line of text.
     """
