@@ -1,4 +1,4 @@
-"""What preparing a bitext prints at the end: what was kept, and how text comes back."""
+"""The summary that preparing a bitext prints: what was kept, and how well text comes back."""
 
 from __future__ import annotations
 

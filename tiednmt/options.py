@@ -125,7 +125,7 @@ class Range:
         return bool(self.least <= number <= self.most)  # not NaN
 
     def fault(self, number: float) -> str | None:
-        """What to say of a number that is not in the range; None where it is."""
+        """Why a number is not in the range; None if it is."""
         if number in self:
             return None
         too_much = number > self.most

@@ -1,4 +1,4 @@
-"""What translation models share: the three matrices, lookups, the way to the search."""
+"""The base of translation models: the three matrices, lookups, and the stepper for the search."""
 
 from typing import Any, NamedTuple
 

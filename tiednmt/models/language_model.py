@@ -1,4 +1,4 @@
-"""What language models share: embeddings, output layer, a state that windows hand on."""
+"""The base of language models: embeddings, output layer, and a state carried between windows."""
 
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
@@ -79,7 +79,7 @@ class LanguageModelDecoder(FairseqIncrementalDecoder):
         self.carries_state = carries_state
 
     def run(self, tokens: Tensor, state: State | None) -> Window:
-        """Read tokens (B × T) from a state on; None is the initial state."""
+        """Read tokens (B × T), starting from ``state``, or from the initial state if it is None."""
         raise NotImplementedError
 
     def forward(

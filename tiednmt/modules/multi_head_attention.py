@@ -17,7 +17,7 @@ from tiednmt.modules.packing import Packing
 
 
 class KeysAndValues(NamedTuple):
-    """What queries of a layer attend to, each B × heads × length × dim / heads."""
+    """The keys and values that a layer attends to, each B × heads × length × dim / heads."""
 
     keys: Tensor
     values: Tensor
@@ -113,7 +113,7 @@ class SourceAttention(nn.Module):
         return linear(self.key_value, rows)
 
     def spread(self, read: Tensor, packing: Packing) -> KeysAndValues:
-        """What :meth:`read` made, for each head of each source."""
+        """The result of :meth:`read`, split by source and head."""
         return KeysAndValues(*split_heads(packing.padded(read), self.heads, parts=2))
 
     def forward(

@@ -1,4 +1,4 @@
-"""What happens around an update of the weights: rows that are held, averages, moments, speed."""
+"""Changes around an update of the weights: held rows, averages, moments, speed."""
 
 from __future__ import annotations
 

@@ -127,9 +127,6 @@ class TiedLanguageModelingTask(LanguageModelingTask):
     ) -> Any:
         """Windows over ``max_sentences`` streams per worker (or as many as ``max_tokens`` holds).
 
-        Where nothing is learnt a window may be shorter than ``--tokens-per-sample``: with a state
-        carried along, its length changes no figure.
-
         Raises:
             UserError: the corpus is too small for that many streams of that window.
         """
@@ -149,6 +146,17 @@ class TiedLanguageModelingTask(LanguageModelingTask):
                 **common,
                 **options,
             )
+        windows = self._windows(dataset, max_tokens, max_sentences, num_shards)
+        return StreamIterator(windows, self.training_state, buffer_size=data_buffer_size, **common)
+
+    def _windows(
+        self, stream: TokenStream, max_tokens: int | None, max_sentences: int | None, workers: int
+    ) -> StreamWindows:
+        """The windows of an epoch.
+
+        Outside of training they may be shorter than ``--tokens-per-sample``: with a state carried
+        along, their length changes no figure.
+        """
         window = self.args.tokens_per_sample
         streams = max_sentences or (max_tokens or 0) // window
         if streams < 1:
@@ -156,10 +164,9 @@ class TiedLanguageModelingTask(LanguageModelingTask):
                 f"--max-tokens {max_tokens}: less than a window of {window} tokens; give the "
                 "number of streams as --batch-size"
             )
-        if dataset is not self.datasets.get(self.args.train_subset):
-            window = min(window, max(1, len(dataset) // (streams * num_shards)))
-        windows = StreamWindows(dataset, streams, num_shards, window, self.dictionary.eos())
-        return StreamIterator(windows, self.training_state, buffer_size=data_buffer_size, **common)
+        if stream is not self.datasets.get(self.args.train_subset):
+            window = min(window, max(1, len(stream) // (streams * workers)))
+        return StreamWindows(stream, streams, workers, window, self.dictionary.eos())
 
     def train_step(
         self,

@@ -126,7 +126,7 @@ def plain_lstm(recipe: Recipe) -> Any:
     """
     config, architecture = config_of(recipe), recipe["model"]["_name"]
     if ARCH_MODEL_NAME_REGISTRY[architecture] != "tied_lstm_lm":
-        raise UserError(f"{architecture}: compared are LSTM language models (tied_lstm_lm) only")
+        raise UserError(f"{architecture}: only LSTM language models (tied_lstm_lm) are compared")
     usual = model_config("tied_lstm_lm")
     own = [name for name in config if name not in _OF_ANY_LSTM and config[name] != usual[name]]
     if own:

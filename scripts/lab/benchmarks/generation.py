@@ -67,7 +67,7 @@ class Generation(Paired):
         return (row or self.row) if engine == CTRANSLATE2 else None
 
     def checkpoint(self, row: str) -> Path:
-        """Of a row of the experiment; the mean of its last ones, if that was made."""
+        """The checkpoint of a row of the experiment: the mean of its last ones, if there is one."""
         folder = self.run / folder_name(row)
         means = sorted(folder.glob("mean_of_last_*.pt"))
         return means[-1] if means else folder / BEST

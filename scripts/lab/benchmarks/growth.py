@@ -69,7 +69,7 @@ class Growth(TranslationModels, Threads):
 
 @dataclass(frozen=True, kw_only=True)
 class Cell(TranslationModels):
-    """What one process measures."""
+    """The size of a cell, which one process measures."""
 
     vocabulary: int = option("vocabulary size", type=positive)
     length: int = option("tokens per sentence", type=positive)
@@ -83,7 +83,7 @@ class Cell(TranslationModels):
 
     @property
     def sentences(self) -> int:
-        """Of a batch."""
+        """The number of sentences in a batch."""
         return max(1, self.tokens // self.length)
 
 

@@ -68,7 +68,7 @@ class Loss(Paired, Sizes):
 
     @property
     def sizes(self) -> Sizes:
-        """What each side is given."""
+        """The sizes that each side computes."""
         return Sizes(self.tokens, self.types, self.dim, self.dtype)
 
 

@@ -69,7 +69,7 @@ class Updated:
         trainer.begin_epoch(1)
 
     def seconds(self) -> float:
-        """Those of a round."""
+        """The seconds that a round takes."""
         started = time.perf_counter()
         for batch in self.batches:
             self.trainer.train_step([batch])

@@ -90,7 +90,7 @@ def lead(baseline: TrainedRow, measures: Sequence[Measure], others: bool) -> str
 def findings(
     rows: Sequence[TrainedRow], baseline: TrainedRow, measures: Sequence[Measure]
 ) -> list[Finding]:
-    """What became of the baseline's size and scores in each other row."""
+    """How each other row compares with the baseline in size and scores."""
     return [
         Finding(
             title=row.name,
@@ -220,7 +220,7 @@ def scored_checkpoints(rows: Sequence[TrainedRow]) -> str:
 
 
 def spread(rows: Sequence[TrainedRow]) -> str:
-    """Of how many seeds the means are: the end of a sentence, or nothing."""
+    """The end of a sentence that says over how many seeds the means are, or nothing."""
     counts = {len(row.seeds) for row in rows}
     several = sorted(counts - {1})
     if not several:

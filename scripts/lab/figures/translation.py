@@ -1,4 +1,4 @@
-"""What is shown of a translation experiment: sizes, scores, and what sets the rows apart."""
+"""Tables and charts of a translation experiment: sizes, scores, and what sets the rows apart."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _scored(record: TranslationRecord) -> str:
     """Which weights were scored, unless it is those with the lowest validation loss."""
     text = scored_checkpoints(record.rows)
     averaged = any(row.averaged for row in record.rows)
-    return f"Scored is {text} (`scripts.average`). " if averaged else ""
+    return f"Scores are those of {text} (`scripts.average`). " if averaged else ""
 
 
 def _embedding_rows(record: TranslationRecord) -> str:

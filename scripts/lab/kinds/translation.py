@@ -79,7 +79,7 @@ class TranslationScoring:
         }
 
     def _all_scores(self, trained: Trained) -> list[Scores]:
-        """What ``scripts.evaluate`` says of all rows of each seed, baseline first."""
+        """The output of ``scripts.evaluate`` for all rows of each seed, baseline first."""
         paths, starts = [], []
         for i, seed in enumerate(trained.seeds):
             runs = {name: of_row[i] for name, of_row in trained.runs.items()}

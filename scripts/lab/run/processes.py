@@ -23,7 +23,7 @@ LINES_SHOWN = 15
 
 @dataclass(frozen=True)
 class Resources:
-    """What one of several processes may use: threads, and a GPU where there is one."""
+    """The share of the machine that a process may use: threads, and a GPU if there is one."""
 
     threads: int
     gpu: str | None  # as CUDA_VISIBLE_DEVICES names it
