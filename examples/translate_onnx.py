@@ -4,9 +4,9 @@
   pip install --no-deps .    # in a clone
   python examples/translate_onnx.py en-cs-onnx < in.txt
 
-Of tiednmt this reads the text pipeline, which needs neither torch nor fairseq, so its other
-dependencies are left out. The search is plain
-beam search over one sentence at a time, as tiednmt's own.
+Of tiednmt this uses the text pipeline, which needs neither torch nor fairseq, so its other
+dependencies are left out. The search is plain beam search over one sentence at a time, as
+tiednmt's own.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from tiednmt.text.lines import STDIN, read_lines
 from tiednmt.text.pipeline import TextPipeline
 
 
@@ -93,5 +94,5 @@ class OnnxTranslator:
 
 if __name__ == "__main__":
     translator = OnnxTranslator(Path(sys.argv[1]))
-    for text in sys.stdin:
+    for text in read_lines(STDIN):  # which end at a line feed alone
         print(translator.translate(text)[0], flush=True)

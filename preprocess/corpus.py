@@ -148,7 +148,7 @@ class Options(CommonOptions):
     max_ratio: float = option(
         "drop training pairs whose lengths differ by more than this factor",
         default=5.0,
-        within=SIZES,
+        within=Range(1, 10**9, float),
         metavar="R",
     )
     check_script: bool = option(

@@ -7,6 +7,7 @@ from fairseq import checkpoint_utils
 from preprocess import demo
 from scripts import average as command
 from tests.support.commandline import train
+from tests.support.translators import WORDS, prepared_folder, save_translator
 from tiednmt.averaging import average, last_checkpoints
 from tiednmt.errors import UserError
 
@@ -67,3 +68,15 @@ def test_what_cannot_be_averaged(run, data, tmp_path):
         average([run / "checkpoint_last.pt", other / "checkpoint_last.pt"])
     with pytest.raises(UserError, match=r"missing.pt: no such checkpoint"):
         average([run / "missing.pt"])
+
+
+def test_rows_of_other_units_are_not_averaged(tmp_path):
+    """Vocabularies are often of one size, such as 8,000."""
+    other = ["ü", *WORDS[1:]]
+    paths = []
+    for name, words in (("one", WORDS), ("other", other)):
+        save_translator(tmp_path / f"{name}.pt", prepared_folder(tmp_path / name, words))
+        paths.append(tmp_path / f"{name}.pt")
+    with pytest.raises(UserError, match=r"other\.pt: of another model than .*one\.pt"):
+        average(paths)
+    assert average([paths[0]] * 2)["model"].keys() == weights(paths[0]).keys()

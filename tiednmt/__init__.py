@@ -73,4 +73,4 @@ def load(
     """
     from tiednmt.translation.loading import load_translator
 
-    return load_translator(model, data, int8=int8, cpu=cpu)
+    return load_translator(model, data, int8=int8, cpu=cpu, attention=True)

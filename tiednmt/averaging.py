@@ -33,10 +33,13 @@ def average(paths: Sequence[Path]) -> dict[str, Any]:
     """
     state: dict[str, Any] = {}
     sums: dict[str, Tensor] = {}
+    first: dict[str, Tensor] = {}
     for path in paths:
         state = read_checkpoint(path)
         weights = {n: w.double() for n, w in state["model"].items() if w.is_floating_point()}
-        if sums and _shapes(sums) != _shapes(weights):
+        units = _units_of_rows(state["model"])
+        first = first or units
+        if sums and not (_shapes(sums) == _shapes(weights) and _equal(first, units)):
             raise UserError(f"{path}: of another model than {paths[0]}; average those of one run")
         sums = {name: sums.get(name, 0) + weight for name, weight in weights.items()}
     dtypes = {name: weight.dtype for name, weight in state["model"].items()}
@@ -68,6 +71,17 @@ def intermediate_checkpoints(folder: Path) -> list[Path]:
     """
     paths: list[str] = next(filter(None, (checkpoint_paths(str(folder), n) for n in NAMES)), [])
     return [Path(path) for path in reversed(paths)]
+
+
+def _units_of_rows(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What says which units the rows of matrices are of: of the vocabularies, of private rows."""
+    return {n: w for n, w in weights.items() if n.endswith("version") and not w.is_floating_point()}
+
+
+def _equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(
+        torch.equal(w, other[name]) for name, w in one.items()
+    )
 
 
 def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:

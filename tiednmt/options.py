@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -114,7 +115,7 @@ class Range:
     """Reads a number of a range, both ends included, for argparse; never one that is no number."""
 
     def __init__(self, least: float, most: float, kind: Callable[[str], float] = int) -> None:
-        self.least, self.most, self._kind = least, most, kind
+        self.least, self.most, self.kind = least, most, kind
         number = "whole number" if kind is int else "number"
         self.__name__ = f"{number} {self}"  # what argparse calls it in its messages
 
@@ -133,7 +134,7 @@ class Range:
 
     def __call__(self, text: str) -> Any:
         """The number that ``text`` says; a ValueError where it is not in the range."""
-        number = self._kind(text)
+        number = self.kind(text)
         if number not in self:
             raise ValueError
         return number
@@ -168,7 +169,11 @@ def require_ranges(options: Any) -> None:
             continue
         values = getattr(options, field.name)
         for value in values if isinstance(values, tuple) else (values,):
-            if value is not None and (fault := allowed.fault(value)):
+            if value is None:
+                continue
+            is_whole = isinstance(value, Integral) or allowed.kind is not int
+            fault = allowed.fault(value) if is_whole else "must be a whole number"
+            if fault:
                 raise UserError(f"{option_name(field.name)} {value}: {fault}")
 
 

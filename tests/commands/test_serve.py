@@ -1,12 +1,15 @@
 """``tiednmt serve`` as a command line."""
 
+import http.client
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -33,9 +36,22 @@ def test_it_says_where_the_page_is_and_ends_when_interrupted(given):
     assert url.startswith("http://127.0.0.1:")
     with urllib.request.urlopen(f"{url}api/model", timeout=30) as answer:
         assert json.load(answer)["name"] == "c.pt"
+    asked = [ask_much(urlsplit(url).port) for _ in range(3)]
+    time.sleep(0.3)  # the model is at work, for some seconds on most machines
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0, "a thread was still inside torch"
     process.stdout.close()
+    found = {connection.getresponse().status for connection in asked}
+    for connection in asked:
+        connection.close()
+    assert found <= {200, 503}  # how many of each depends on the machine; all have an answer
+
+
+def ask_much(port):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    question = json.dumps({"text": " ".join(["w1"] * 300), "nbest": 10})
+    connection.request("POST", "/api/translate", question, {"Content-Type": "application/json"})
+    return connection
 
 
 def test_a_port_that_is_taken(given):

@@ -205,6 +205,21 @@ def test_marian(trained, tmp_path, tying):
     assert (theirs.lm_head.weight is embeddings[1].weight) == (tying != "none")
 
 
+def test_marian_generates_more_than_twenty_units(trained, tmp_path):
+    try:
+        from transformers import MarianMTModel
+    except (ImportError, OSError, RuntimeError):
+        pytest.skip("transformers is not installed")
+    model, _ = trained("tied_transformer", *SMALL, "--max-target-positions", 60)
+    with torch.no_grad():
+        model.model.output_layer.bias[model.target.eos()] -= 20  # it never ends by itself
+    write_marian(tmp_path / "marian", model)
+    theirs = MarianMTModel.from_pretrained(tmp_path / "marian")
+    source = torch.tensor([[5, 9, model.source.eos()]])
+    found = theirs.generate(source, attention_mask=torch.ones_like(source))[0].tolist()
+    assert len(found) == 60 and model.target.pad() not in found
+
+
 @pytest.mark.parametrize("tying", ["none", "decoder", "three-way"])
 def test_marian_holds_a_tied_matrix_once(trained, tmp_path, tying):
     model, _ = trained("tied_transformer", *SMALL, tying=tying)
@@ -213,6 +228,8 @@ def test_marian_holds_a_tied_matrix_once(trained, tmp_path, tying):
     assert "lm_head.weight" not in TensorFile(tmp_path / "marian" / "model.safetensors").shapes or (
         tying == "none"
     )
+    told = json.loads((tmp_path / "marian" / "generation_config.json").read_text())
+    assert told["max_length"] == model.model.decoder.max_target_positions
     vocabulary = json.loads((tmp_path / "marian" / "vocab.json").read_text())
     assert vocabulary["w0"] == model.source.index("w0")
 

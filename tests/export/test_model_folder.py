@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+import yaml
 
 from tests.models.contract import MATRICES
 from tests.support.small_models import batch
@@ -12,7 +13,7 @@ from tests.support.translators import TRANSLATORS, save_translator
 from tests.support.untrained import save_untrained, write_dictionaries
 from tiednmt.commands import export
 from tiednmt.errors import UserError
-from tiednmt.export.card import scores_in
+from tiednmt.export.card import card, page, scores_in
 from tiednmt.export.model_folder import read_model_folder, write_model_folder
 from tiednmt.export.reading import read_trained
 from tiednmt.export.safetensors import TensorFile
@@ -119,6 +120,13 @@ def test_the_card(prepared, checkpoint, tmp_path):
         scores_in(tmp_path / "scores.json", checkpoint, "float32")
 
 
+def test_hubs_read_every_language_in_the_card(prepared, checkpoint):
+    """``no`` is Norwegian, and false in YAML."""
+    content = card(read_trained(checkpoint, prepared), "float32", 1, {})
+    _, front, _ = page({**content, "source": "no"}).split("---\n", maxsplit=2)
+    assert yaml.safe_load(front)["language"] == ["no", "de"]
+
+
 def test_private_rows_need_no_list_of_units(prepared, tmp_path):
     (tmp_path / "units").write_text("w3\nw5\n")
     options = ("--private-units", tmp_path / "units")
@@ -127,6 +135,24 @@ def test_private_rows_need_no_list_of_units(prepared, tmp_path):
     (tmp_path / "units").unlink()
     read = read_model_folder(tmp_path / "folder").model
     torch.testing.assert_close(scores_of(read), scores_of(model))
+
+
+def test_files_of_training_are_not_read_again(prepared, tmp_path):
+    """They may be others by now: of another experiment, say."""
+    units, vectors, rows = (tmp_path / name for name in ("units", "vectors", "rows"))
+    units.write_text("w3\nw5\n")
+    vectors.write_text("w3 1 2 3 4 5 6\n")
+    rows.write_text("w3\nw4\n")
+    options = ("--private-units", units, "--encoder-embed-path", vectors, "--train-rows", rows)
+    model = save_translator(tmp_path / "c.pt", prepared, "tied_gru", *options)
+    write_model_folder(tmp_path / "folder", read_trained(tmp_path / "c.pt", prepared))
+    units.write_text("w4\nw7\n")
+    vectors.write_text("w3 1 2\n")
+    rows.write_text("none\n")
+    for path, data in ((tmp_path / "folder", None), (tmp_path / "c.pt", prepared)):
+        read = read_trained(path, data)
+        torch.testing.assert_close(scores_of(read.model), scores_of(model), atol=1e-5, rtol=0)
+        assert str(tmp_path) not in json.dumps(dict(read.options))
 
 
 # --- what goes wrong ---------------------------------------------------------------------------
@@ -170,6 +196,7 @@ def test_a_changed_file_is_refused(folder, tmp_path, name):
         ({"architecture": "transformer"}, "knows no transformer"),
         ({"files": {"../x": ""}}, "names files outside of the folder"),
         ({"model": []}, "model .*: not what a model folder has"),
+        ({"weights": "int4"}, "weights 'int4': only float32 and int8 are known"),
     ],
     ids=str,
 )
@@ -179,6 +206,11 @@ def test_a_configuration_that_cannot_be(folder, tmp_path, change, message):
     (copy / "config.json").write_text(json.dumps({**config, **change}))
     with pytest.raises(UserError, match=message):
         read_model_folder(copy)
+
+
+def test_the_weights_of_a_folder_are_not_a_checkpoint(folder):
+    with pytest.raises(UserError, match=f"safetensors: the weights .* give the folder, {folder}"):
+        read_trained(folder / "model.safetensors")
 
 
 def test_a_folder_of_other_dictionaries_is_refused(folder, tmp_path):

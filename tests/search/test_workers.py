@@ -1,5 +1,7 @@
 """Decoding shared out among processes: the same hypotheses, and no process left behind."""
 
+import contextlib
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -108,6 +110,38 @@ def test_a_killed_process_is_named():
     workers = Workers(lambda: os.kill(os.getpid(), signal.SIGKILL), 2)
     with pytest.raises(UserError, match=r"a process that decodes was killed.*OMP_NUM_THREADS=1"):
         workers.map([(), ()])
+
+
+def test_a_search_after_one_whose_process_was_killed(prepared):
+    """As the message advises: with smaller batches."""
+    generator, sample = TiedSequenceGenerator([prepared], JOINT, beam_size=3), sentences(5, 5)
+    others = {*multiprocessing.active_children()}
+    expected = generator.generate([prepared], sample)
+    own, *_ = {*multiprocessing.active_children()} - others
+    os.kill(own.pid, signal.SIGKILL)
+    with pytest.raises(UserError, match="was killed"):
+        generator.generate([prepared], sample)
+    assert_same(generator.generate([prepared], sample), expected)
+
+
+def test_a_fork_of_a_process_that_has_searched(prepared):
+    """As servers fork that have loaded a model and tried it: its processes answer the parent."""
+    generator, sample = TiedSequenceGenerator([prepared], JOINT, beam_size=3), sentences(5, 5)
+    expected = generator.generate([prepared], sample)
+    fork = os.fork()
+    if not fork:
+        with contextlib.suppress(BaseException):
+            assert_same(generator.generate([prepared], sample), expected)
+            os._exit(0)
+        os._exit(1)
+    deadline = time.monotonic() + 30
+    while not (ended := os.waitpid(fork, os.WNOHANG))[0] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if not ended[0]:
+        os.kill(fork, signal.SIGKILL)
+        os.waitpid(fork, 0)
+    assert ended == (fork, 0)
+    assert_same(generator.generate([prepared], sample), expected)
 
 
 def test_processes_end_with_the_one_that_made_them(tmp_path: Path):

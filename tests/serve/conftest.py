@@ -46,8 +46,9 @@ def translator(translators):
     return translators["three-way"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def answers(translator):
+    """Those of one server, which closes them when it is closed."""
     return Answers(translator)
 
 

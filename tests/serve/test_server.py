@@ -182,7 +182,11 @@ def raw(server, request):
         found = b""
         while part := connection.recv(4096):
             found += part
-    return found.split(b"\r\n")[0].decode()
+    return found.decode()
+
+
+def status_of(response):
+    return response.split()[1]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +196,26 @@ def raw(server, request):
 def test_the_length_of_what_is_sent(server, length, status):
     head = "POST /api/translate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     given = "" if length is None else f"Content-Length: {length}\r\n"
-    assert raw(server, f"{head}{given}\r\n".encode()).split()[1] == status
+    assert status_of(raw(server, f"{head}{given}\r\n".encode())) == status
+
+
+CHUNKED = "Transfer-Encoding: chunked\r\nContent-Length: 2\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("GET /api/model HTTP/1.1\r\nContent-Length: {}\r\n", "200"),
+        ("GET /api/model HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", "200"),
+        (f"POST /api/translate HTTP/1.1\r\nContent-Type: application/json\r\n{CHUNKED}", "411"),
+    ],
+    ids=["length", "chunked", "both"],
+)
+def test_what_is_sent_is_never_taken_for_a_further_request(server, head, status):
+    inner = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    found = raw(server, f"{head.format(len(inner))}Host: localhost\r\n\r\n{inner}".encode())
+    assert status_of(found) == status
+    assert found.count("HTTP/1.1 ") == 1
 
 
 def test_a_client_that_says_nothing_is_left(server, monkeypatch):
@@ -214,6 +237,9 @@ class Slow:
     def translations(self, question):
         self.let.wait(30)
         return {}
+
+    def close(self):
+        pass
 
 
 def test_no_more_wait_than_there_may(monkeypatch):

@@ -1,5 +1,6 @@
 """``tiednmt.load``: every kind of model, every form of answer."""
 
+import sys
 import threading
 from itertools import count, islice
 
@@ -128,6 +129,29 @@ def test_threads(translator):
     assert found == [[one] * 3 for one in expected]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux")
+def test_one_thread_closes_while_another_translates(folders):
+    lines = [f"w{i % 30} " * 12 for i in range(48)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    with tiednmt.load(folders["tied_gru"], cpu=True) as translator:
+        expected = translator.translate(lines)
+        done = threading.Event()
+
+        def close():
+            while not done.wait(0.02):
+                translator.close()
+
+        thread = threading.Thread(target=close)
+        thread.start()
+        try:
+            assert translator.translate(lines, max_sentences=4) == expected
+        finally:
+            done.set()
+            thread.join()
+            torch.set_num_threads(threads)
+
+
 def test_no_gradient_is_recorded_in_a_thread(translator):
     scores = []
 
@@ -176,6 +200,16 @@ def test_too_long_a_line_is_cut_with_a_warning(translator, caplog):
     assert "a line of 1,100 subword units is longer than the model takes" in caplog.text
 
 
+def test_a_line_as_long_as_the_model_takes_is_translated_whole(prepared, tmp_path, caplog):
+    save_translator(tmp_path / "c.pt", prepared, "tied_gru", "--max-source-positions", 1200)
+    write_model_folder(tmp_path / "folder", read_trained(tmp_path / "c.pt", prepared))
+    for name, data in (("c.pt", prepared), ("folder", None)):
+        translator = tiednmt.load(tmp_path / name, data)
+        (one,) = translator.translate(["w1 " * 1100], beam=1, details=True)
+        assert len(one.source_units) == 1100
+    assert "longer than the model takes" not in caplog.text
+
+
 def test_a_with_block(folders):
     with tiednmt.load(folders["tied_gru"]) as translator:
         first = translator.translate(LINES)
@@ -188,13 +222,26 @@ def test_a_with_block(folders):
         ({"beam": 0}, "--beam 0: must be 1 or more"),
         ({"nbest": 0}, "nbest 0: must be from 1 to beam \\(5\\)"),
         ({"beam": 2, "nbest": 3}, "nbest 3: must be from 1 to beam \\(2\\)"),
+        ({"nbest": 2.0}, "nbest 2.0: must be from 1 to beam"),
         ({"max_tokens": -1}, "--max-tokens -1"),
+        ({"beam": 5.0}, "--beam 5.0: must be a whole number"),
+        ({"at_once": 0}, "at_once 0: must be a whole number above zero"),
     ],
     ids=str,
 )
 def test_numbers_out_of_range(translator, options, message):
     with pytest.raises(UserError, match=message):
-        translator.translate(LINES, **options)
+        [*translator.stream(LINES, **options)]
+    if "at_once" not in options:
+        with pytest.raises(UserError, match=message):
+            translator.translate(LINES, **options)
+
+
+@pytest.mark.parametrize("lenpen", [-1, 0, 2])
+def test_a_whole_length_penalty(translator, lenpen):
+    (one,) = translator.translate(["w3 w7"], details=True, lenpen=lenpen)
+    expected = sum(one.unit_scores) / len(one.unit_scores) ** lenpen
+    assert one.score == pytest.approx(expected, rel=1e-4)
 
 
 def test_arguments_that_it_does_not_have(translator):
@@ -237,3 +284,9 @@ def test_stock_models(prepared, tmp_path):
     translator = tiednmt.load(tmp_path / "c.pt", data=prepared)
     found = translator.translate(LINES, details=True)
     assert [one.text for one in found] == translator.translate(LINES)
+    dims = ("encoder-embed-dim", "decoder-embed-dim", "decoder-out-embed-dim")
+    names = (*dims, "encoder-hidden-size", "decoder-hidden-size")
+    sizes = [word for name in names for word in (f"--{name}", 8)]
+    save_translator(tmp_path / "lstm.pt", prepared, "lstm", *sizes, tying=None)
+    (one,) = tiednmt.load(tmp_path / "lstm.pt", data=prepared).translate(["w3 w7"], details=True)
+    assert len(one.alignment) == len(one.units)

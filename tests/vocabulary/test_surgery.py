@@ -24,6 +24,7 @@ from tiednmt.tying import (
 from tiednmt.vocabulary.extend import Start, extend
 from tiednmt.vocabulary.model import ModelState, dictionary_of
 from tiednmt.vocabulary.moments import Moments
+from tiednmt.vocabulary.search import hypotheses
 from tiednmt.vocabulary.ties import Use, join, row_weights, tie, untie
 from tiednmt.vocabulary.trim import most_frequent, trim
 
@@ -161,6 +162,13 @@ def test_entries_that_fill_a_dictionary_up_stay_if_they_are_named():
     assert back.target.symbols == filled.symbols
     assert torch.equal(back.weights["vocabulary_version"], model.weights["vocabulary_version"])
     assert trim(model, {"a"}).target.symbols == [*SPECIAL, "a"]
+
+
+def test_a_model_that_trained_few_rows_translates_with_fewer():
+    """Of the numbers of --train-rows there are none any more."""
+    model = trained(train_rows=f"{len(JOINT) - 2}:", projection=False)
+    smaller = trim(model, {"w1", "w3"})
+    assert hypotheses(smaller, [["w1", "w3"]], beam=1)[0]
 
 
 def test_nothing_left():

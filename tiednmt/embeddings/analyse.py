@@ -71,6 +71,8 @@ def load(name: str, path: Path, data: Path | None = None) -> NamedModel:
     Raises:
         UserError: it is neither, or does not fit the dictionaries in ``data``.
     """
+    if path.is_dir():
+        raise UserError(f"{path}: a folder; give the checkpoint, or the file of word vectors")
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint")
     try:

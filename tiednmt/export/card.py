@@ -116,7 +116,7 @@ def page(content: Mapping[str, Any]) -> str:
     table = ["", "## Scores", "", "| test set | metric | score | signature |", "|---|---|---|---|"]
     lines = [
         "---",
-        f"language: [{source}, {target}]",
+        f"language: {json.dumps([source, target])}",  # in quotes: no is false in YAML
         "library_name: tiednmt",
         "tags: [translation, weight-tying]",
         "---",

@@ -2,7 +2,7 @@
 
 =====================  =========================================================================
 ``model.safetensors``  every matrix once; the metadata say which other names each has
-``config.json``        architecture and options, the hash of each file
+``config.json``        architecture and options, the hash of each file but of the card
 ``dict.*.txt``         the dictionaries
 ``segmentation/``      how text is made into units: byte-pair codes or a model of sentencepiece
 ``card.json``          parameters, tie signature, size, scores
@@ -34,6 +34,7 @@ from tiednmt.export.int8 import rounded, unrounded
 from tiednmt.export.safetensors import TensorFile, write_tensors
 from tiednmt.export.trained import TrainedModel
 from tiednmt.files import folder_when_whole, sha256, write_json
+from tiednmt.models.model_options import not_read_again
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.tasks.tied_translation import TiedTranslationConfig, TiedTranslationTask
 from tiednmt.text.pipeline import TextPipeline
@@ -139,7 +140,6 @@ def read_model_folder(folder: Path) -> TrainedModel:
     pipeline = TextPipeline.saved(folder / SEGMENTATION)
     codes = pipeline.languages
     source, target = (folder / f"dict.{code}.txt" for code in codes)
-    task = TiedTranslationConfig(source_lang=codes[0], target_lang=codes[1])
     dictionaries = Dictionary.load(str(source)), Dictionary.load(str(target))
     tensors = TensorFile(folder / WEIGHTS).read_all()
     is_int8 = config["weights"] == INT8
@@ -148,6 +148,13 @@ def read_model_folder(folder: Path) -> TrainedModel:
         model.load_state_dict(unrounded(tensors) if is_int8 else tensors)
     except UserError as error:
         raise UserError(f"{folder}: {error}") from error
+    longest = model.max_positions()
+    task = TiedTranslationConfig(
+        source_lang=codes[0],
+        target_lang=codes[1],
+        max_source_positions=longest[0],
+        max_target_positions=longest[1],
+    )
     return TrainedModel(
         architecture=config["architecture"],
         options=config["model"],
@@ -169,7 +176,8 @@ def _build(
             f"{folder / CONFIG}: this version of tiednmt ({__version__}) knows no {name}; it was "
             f"written by {config['tiednmt']}"
         )
-    options = OmegaConf.create({"model": config["model"]}).model
+    given = config["model"]
+    options = OmegaConf.create({"model": {**given, **not_read_again(given)}}).model
     try:
         model: TiedModel = model_class.build(options, *dictionaries)
     except UserError as error:
@@ -199,6 +207,10 @@ def _read_config(folder: Path) -> dict[str, Any]:
     for name, kind in fields.items():
         if not isinstance(config.get(name), kind):
             raise UserError(f"{path}: {name} {config.get(name)!r}: not what a model folder has")
+    if config["weights"] not in (FLOAT32, INT8):
+        raise UserError(
+            f"{path}: weights {config['weights']!r}: only {FLOAT32} and {INT8} are known"
+        )
     if any(Path(name).is_absolute() or ".." in Path(name).parts for name in config["files"]):
         raise UserError(f"{path}: names files outside of the folder")
     return config

@@ -26,12 +26,15 @@ def is_folder(path: Path, data: Path | None) -> bool:
     """Whether a path is that of a model folder, and not of a checkpoint.
 
     Raises:
-        UserError: it is that of another folder; or it is, and ``data`` is given.
+        UserError: it is that of another folder, or of the weights in one; or it is that of one, and
+            ``data`` is given.
     """
     if is_model_folder(path):
         if data is not None:
             raise UserError(f"--data {data}: a model folder needs none")
         return True
+    if path.suffix == ".safetensors" and is_model_folder(path.parent):
+        raise UserError(f"{path}: the weights of a model folder; give the folder, {path.parent}")
     if path.is_dir():
         raise UserError(
             f"{path}: not a model folder (it has no config.json); give one, or a checkpoint"

@@ -1,8 +1,8 @@
 """Transformers in the layout of Hugging Face's ``MarianMTModel``, which ``transformers`` reads.
 
-``config.json``, ``model.safetensors`` (a tied matrix once: the other names are tied on loading),
-``vocab.json`` and ``segmentation/``, which makes units of raw text. It is written without
-``transformers``.
+``config.json``, ``generation_config.json``, ``model.safetensors`` (a tied matrix once: the other
+names are tied on loading), ``vocab.json`` and ``segmentation/``, which makes units of raw text. It
+is written without ``transformers``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from tiednmt.files import folder_when_whole, write_json
 from tiednmt.models.tied_transformer import STOCK
 from tiednmt.modes import DECODER, INPUTS, THREE_WAY
 
+_GENERATION = "generation_config.json"
+_BEAM = 5  # as tiednmt translate has it
 _ENGINE = "Hugging Face's Marian"
 _ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "gelu_accurate": "gelu_new", "tanh": "tanh"}
 
@@ -40,6 +42,7 @@ def write_marian(folder: Path, trained: TrainedModel) -> None:
     with folder_when_whole(folder) as partial:
         write_tensors(partial / WEIGHTS, _weights(model), {"format": "pt"})
         write_json(partial / CONFIG, config)
+        write_json(partial / _GENERATION, _generation(config, model.decoder.max_target_positions))
         for name, dictionary in (
             ("vocab.json", trained.source),
             ("target_vocab.json", trained.target),
@@ -85,6 +88,17 @@ def _config(trained: TrainedModel, model: Any) -> dict[str, Any]:
         "decoder_start_token_id": trained.target.eos(),
         "forced_eos_token_id": trained.target.eos(),
         "static_position_embeddings": True,
+    }
+
+
+def _generation(config: dict[str, Any], longest: int) -> dict[str, Any]:
+    """What ``generate`` reads, which ends a translation after 20 units by default."""
+    tokens = {name: number for name, number in config.items() if name.endswith("_token_id")}
+    return {
+        **tokens,
+        "bad_words_ids": [[config["pad_token_id"]]],
+        "max_length": longest,
+        "num_beams": _BEAM,
     }
 
 

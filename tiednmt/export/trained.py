@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from fairseq.data import Dictionary
+from fairseq.dataclass.utils import overwrite_args_by_name
 from fairseq.tasks.translation import TranslationTask
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from tiednmt.checkpoints import (
+    configuration,
     load_translation_model,
     plain_options,
     read_checkpoint,
@@ -19,6 +22,7 @@ from tiednmt.checkpoints import (
     trained_on,
 )
 from tiednmt.errors import UserError
+from tiednmt.models.model_options import not_read_again
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.text.manifest import data_bins, prepared_folder
 from tiednmt.text.pipeline import TextPipeline
@@ -86,6 +90,8 @@ class TrainedModel:
             if prepared is None:
                 raise UserError(f"{path}: give the prepared folder it was trained with, as --data")
         pipeline, data_bin = TextPipeline.load(prepared), data_bins(prepared)[0]
+        if OmegaConf.is_config(model := configuration(path, state).model):  # ours, no namespace
+            overwrite_args_by_name(state["cfg"], not_read_again(model))
         model, task, config = load_translation_model(
             path, prepared, data_bin, pipeline.languages, state
         )

@@ -1,7 +1,7 @@
 """The options that every model has, and what presets and checks of options share."""
 
 from argparse import Namespace
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -156,6 +156,25 @@ def with_all_options(cfg: Any, model: type) -> Any:
     given = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(given, dict)
     return OmegaConf.create({"model": {**fields, **before, **given}}).model
+
+
+# which rows train, and files that they start from
+_OF_TRAINING = ("train_rows", "encoder_embed_path", "decoder_embed_path")
+_IN_THE_WEIGHTS = "those of the checkpoint"  # of private units: no file
+
+
+def not_read_again(options: Mapping[str, Any]) -> dict[str, str]:
+    """What replaces options that name files of a model's training, once it has its weights.
+
+    The files may have changed since, or be missing where the model is used.
+
+    Args:
+        options: of the model.
+    """
+    replaced = {name: "" for name in _OF_TRAINING if options.get(name)}
+    if options.get("private_units"):
+        replaced["private_units"] = _IN_THE_WEIGHTS
+    return replaced
 
 
 def check_ranges(cfg: Any, sizes: Iterable[str], dropouts: Iterable[str]) -> None:

@@ -52,11 +52,11 @@ def restore_columns(values: Tensor, columns: Tensor) -> Tensor:
 
 
 def pack_steps(tokens: Tensor, pad: int) -> tuple[Tensor, Tensor, list[int]]:
-    """How to decode a batch that is padded on the right step by step, without its padding.
+    """The order in which to decode a batch padded on the right, so that no step is padding alone.
 
     Returns:
-        The order of the sentences, longest first; the places in ``tokens`` (B × T, flattened) that
-        the steps read, one step after another; and how many tokens each step reads.
+        The sentences, longest first; which of ``tokens`` (B × T, flattened) each step reads, one
+        step after another; and how many each step reads.
     """
     if _padding_stays:
         return _every_step(tokens)
@@ -73,7 +73,7 @@ def pack_steps(tokens: Tensor, pad: int) -> tuple[Tensor, Tensor, list[int]]:
 
 
 def _every_step(tokens: Tensor) -> tuple[Tensor, Tensor, list[int]]:
-    """:func:`pack_steps`, but with padding and in the order of the batch."""
+    """:func:`pack_steps` of all tokens, in the order of the batch."""
     batch, length = tokens.shape
     positions = torch.arange(tokens.numel(), device=tokens.device).view(batch, length).t().flatten()
     return torch.arange(batch, device=tokens.device), positions, [batch] * length

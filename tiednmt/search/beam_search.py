@@ -249,7 +249,7 @@ class BeamSearch:
                 cumulative[reached, t - 1] = step.sums[at]
                 rows[reached] = step.parents[at]
         single = cumulative.diff(dim=1, prepend=cumulative.new_zeros(len(rows), 1))
-        scores = sums / lengths**self.len_penalty if self.normalize_scores else sums
+        scores = sums / lengths ** float(self.len_penalty) if self.normalize_scores else sums
         within = torch.arange(len(steps), device=rows.device) < lengths.unsqueeze(1)
         parts = (part[within] for part in (tokens, attention, single))
         return Hypotheses(sentences, scores, lengths, *parts)

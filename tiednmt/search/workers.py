@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
-from os import _exit
+from os import _exit, getpid
 from typing import Any
 
 import torch
@@ -34,11 +34,18 @@ class Workers:
 
     def __init__(self, work: Callable[..., Any], count: int) -> None:
         self.count = count
+        self._made_by = getpid()
         self._pool = ProcessPoolExecutor(count, get_context("fork"), _start, (work,))
+
+    @property
+    def ours(self) -> bool:
+        """Whether they answer to this process, and not to the one that it was forked from."""
+        return self._made_by == getpid()
 
     def close(self) -> None:
         """End them."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        if self.ours:
+            self._pool.shutdown(wait=False, cancel_futures=True)
 
     def map(self, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         """``work(*arguments[i])`` for every i.

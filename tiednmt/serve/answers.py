@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from tiednmt.analysis.checkpoints import embeddings_of
@@ -18,6 +19,10 @@ MOST = 10  # translations, with a beam of as many
 MOST_NEIGHBOURS = 50
 
 
+class ClosedError(Exception):
+    """There are no more answers."""
+
+
 class Answers:
     """A model's answers; of several threads that ask, one is answered at a time.
 
@@ -28,6 +33,18 @@ class Answers:
         self._translator = translator
         self._embeddings = _embeddings(translator)
         self._lock = threading.Lock()
+        self._closed = False
+
+    def close(self) -> None:
+        """Give no more answers after the one at hand."""
+        self._closed = True
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        with self._lock:
+            if self._closed:
+                raise ClosedError
+            yield
 
     def model(self) -> dict[str, Any]:
         """What it is: name, languages, tie signature, number of parameters, matrices."""
@@ -51,11 +68,12 @@ class Answers:
 
         Raises:
             UserError: a value is missing, of another type, or out of its range.
+            ClosedError: see :meth:`close`.
         """
         text = _text(question, "text")
         nbest = _number(question, "nbest", 3, MOST)
         # its lock keeps threads from searching at once, ours also from the tools of the text
-        with self._lock:
+        with self._turn():
             (translations,) = self._translator.translate(
                 [text], nbest=nbest, details=True, beam=max(nbest, 5)
             )
@@ -66,11 +84,12 @@ class Answers:
 
         Raises:
             UserError: a value is missing, of another type, or out of its range.
+            ClosedError: see :meth:`close`.
         """
         word = _text(question, "word")
         count = _number(question, "count", 10, MOST_NEIGHBOURS)
         pipeline = self._translator.pipeline
-        with self._lock:
+        with self._turn():
             matrices = []
             for embedding in self._embeddings:
                 # a unit of the vocabulary is itself; a word is what it is written in

@@ -29,6 +29,7 @@ import re
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
@@ -37,7 +38,7 @@ from urllib.parse import urlsplit
 
 from tiednmt import __version__
 from tiednmt.errors import UserError
-from tiednmt.serve.answers import LONGEST, Answers
+from tiednmt.serve.answers import LONGEST, Answers, ClosedError
 
 LARGEST = 16 * LONGEST  # bytes of a request; JSON may write a character as \ud83d\ude00
 AT_ONCE = 8  # requests that wait for the model
@@ -74,7 +75,18 @@ class Server(ThreadingHTTPServer):
             "/api/nearest": answers.neighbours,
         }
         self.model = answers.model
+        self._answers = answers
         super().__init__(address, _Handler)
+
+    def server_close(self) -> None:
+        """Stop listening, and wait until the question at hand is answered; others are refused.
+
+        Python aborts where it ends while a thread is inside torch.
+        """
+        self._answers.close()
+        super().server_close()
+        for _ in range(AT_ONCE):
+            self.waiting.acquire()
 
     @property
     def url(self) -> str:
@@ -93,11 +105,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """The page, and what it says of the model."""
+        if "Content-Length" in self.headers or "Transfer-Encoding" in self.headers:
+            self.close_connection = True  # what is sent is not read, and no further request
         self._serve(self._get)
 
     def do_POST(self) -> None:
         """A question to the model."""
-        self._serve(self._post)
+        with ExitStack() as self.until_sent:
+            self._serve(self._post)
 
     def _serve(self, answer: Callable[[], tuple[str, bytes]]) -> None:
         try:
@@ -133,10 +148,11 @@ class _Handler(BaseHTTPRequestHandler):
         question = self._question()
         if not self.server.waiting.acquire(blocking=False):
             raise RequestError(HTTPStatus.SERVICE_UNAVAILABLE, "too many ask at once; try again")
+        self.until_sent.callback(self.server.waiting.release)
         try:
             return _json(answer(question))
-        finally:
-            self.server.waiting.release()
+        except ClosedError:
+            raise RequestError(HTTPStatus.SERVICE_UNAVAILABLE, "the server is ending") from None
 
     def _require_own(self) -> None:
         """Refuse what another site's page sends, or has been made to send."""
@@ -151,7 +167,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get_content_type() != "application/json":
             raise RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "must be application/json")
         given = self.headers.get("Content-Length", "")
-        if not (given.isascii() and given.isdigit()):
+        chunked = "Transfer-Encoding" in self.headers
+        if chunked or not (given.isascii() and given.isdigit()):
             raise RequestError(HTTPStatus.LENGTH_REQUIRED, "must say its length")
         if len(given) > 9 or int(given) > LARGEST:
             raise RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {LARGEST:,} bytes")

@@ -10,6 +10,7 @@ from fairseq.search import BeamSearch as FairseqBeamSearch
 from fairseq.sequence_generator import SequenceGenerator
 from torch import Tensor
 
+from tiednmt.errors import UserError
 from tiednmt.modules.dropout import Dropping
 from tiednmt.modules.frozen_linear import Snapshot
 from tiednmt.search.beam_search import BeamSearch, Hypotheses
@@ -99,12 +100,15 @@ class TiedSequenceGenerator(SequenceGenerator):
         """Share out the sentences among processes."""
         workers = self._current_workers()
         shares = min(workers.count, len(source))
-        arrays = workers.map(
-            [
-                (source[share::shares].numpy(), lengths[share::shares].numpy(), first, limit)
-                for share in range(shares)
-            ]
-        )
+        of_shares = [
+            (source[share::shares].numpy(), lengths[share::shares].numpy(), first, limit)
+            for share in range(shares)
+        ]
+        try:
+            arrays = workers.map(of_shares)
+        except UserError:  # one was killed, and with it all; the next search starts others
+            self.close()
+            raise
         hypotheses: list[list[Hypothesis]] = [[]] * len(source)
         for share, parts in enumerate(arrays):
             of_share = Hypotheses(*map(torch.from_numpy, parts))
@@ -116,7 +120,8 @@ class TiedSequenceGenerator(SequenceGenerator):
         model = self.model.single_model
         if self._workers is not None and self._forked_with is not None:
             weights, copies = self._forked_with
-            if weights.holds(model.parameters()) and copies is model.frozen_as:
+            unchanged = weights.holds(model.parameters()) and copies is model.frozen_as
+            if unchanged and self._workers.ours:
                 return self._workers
             self.close()
         self._forked_with = Snapshot(model.parameters()), model.frozen_as

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from numbers import Integral
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, overload
@@ -22,6 +23,7 @@ from tqdm import tqdm
 from tiednmt.errors import UserError
 from tiednmt.export.card import FLOAT32
 from tiednmt.models.tied_model import TiedModel
+from tiednmt.options import positive
 from tiednmt.tasks.sequence_generator import TiedSequenceGenerator
 from tiednmt.text.pipeline import TextPipeline
 from tiednmt.translation.settings import DEFAULT_SEARCH, MAX_LEN_A, MAX_LEN_B, Search
@@ -213,8 +215,10 @@ class Translator:
         at_once: int = LINES_AT_ONCE,
     ) -> Iterator[Any]:
         settings = _search(search)
-        if nbest is not None and not 1 <= nbest <= settings.beam:
+        if nbest is not None and not (_is_whole(nbest) and nbest <= settings.beam):
             raise UserError(f"nbest {nbest}: must be from 1 to beam ({settings.beam})")
+        if not _is_whole(at_once):
+            raise UserError(f"at_once {at_once}: must be a whole number above zero")
         rest = iter(lines)
         while chunk := list(islice(rest, at_once)):
             for of_line in self._chunk(chunk, settings, nbest or 1, details, bar):
@@ -329,10 +333,11 @@ class Translator:
 
     def close(self) -> None:
         """End the processes that share the search; the next translation starts others."""
-        for generator in self._generators.values():
-            if isinstance(generator, TiedSequenceGenerator):
-                generator.close()
-        self._generators.clear()
+        with self._lock:  # not those of a search that goes on
+            for generator in self._generators.values():
+                if isinstance(generator, TiedSequenceGenerator):
+                    generator.close()
+            self._generators.clear()
 
     def __enter__(self) -> Translator:
         return self
@@ -350,6 +355,10 @@ def _lines(lines: Iterable[str]) -> Iterable[str]:
     if isinstance(lines, str):
         raise UserError("translate takes a list of lines; for one line, a list of one")
     return lines
+
+
+def _is_whole(number: Any) -> bool:
+    return isinstance(number, Integral) and number in positive
 
 
 def _search(options: dict[str, Any]) -> Search:

@@ -175,7 +175,7 @@ def _read_checkpoint(path: Path, data: Path | None) -> StoredModel:
 
 def trained_names(model: ModelState) -> dict[str, torch.Size]:
     """The shapes of the trained parameters by name, in the order of the model."""
-    built = model.build()
+    built = model.build(as_trained=True)
     named = built.named_parameters()
     return {name: parameter.shape for name, parameter in named if parameter.requires_grad}
 

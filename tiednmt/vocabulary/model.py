@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tiednmt.errors import UserError
 from tiednmt.frequency import is_padding_entry
+from tiednmt.models.model_options import not_read_again
 from tiednmt.models.parameters import (
     NOT_PARAMETERS,
     OURS,
@@ -77,16 +78,20 @@ class ModelState:
         """Size of the weights in bytes."""
         return sum(weight.numel() * weight.element_size() for weight in self.weights.values())
 
-    def build(self) -> TiedModel:
+    def build(self, as_trained: bool = False) -> TiedModel:
         """The model as a module, with its weights.
+
+        Args:
+            as_trained: hold the rows that ``--train-rows`` held, by number perhaps: not of a model
+                whose rows are others now.
 
         Raises:
             UserError: the weights do not fit the options or the dictionaries.
         """
-        read_anew = {"encoder_embed_path": "", "decoder_embed_path": ""}
-        if self.options.get("private_units"):  # the weights say which they are
-            read_anew["private_units"] = "those of the checkpoint"
-        options = OmegaConf.create({"model": {**self.options, **read_anew}}).model
+        replaced = not_read_again(self.options)
+        if as_trained:
+            replaced.pop("train_rows", None)
+        options = OmegaConf.create({"model": {**self.options, **replaced}}).model
         with torch.random.fork_rng(devices=[]):
             model = ARCH_MODEL_REGISTRY[self.architecture].build(options, self.source, self.target)
         model.load_state_dict({name: w.clone() for name, w in self.weights.items()})

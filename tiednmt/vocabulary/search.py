@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 
 import torch
-from fairseq import utils
 from fairseq.dataclass.configs import GenerationConfig
 
 from tiednmt.tasks.tied_translation import (
@@ -44,7 +43,7 @@ def hypotheses(
         quantise(built)
     config = GenerationConfig(beam=beam, nbest=beam, max_len_a=MAX_LEN_A, max_len_b=MAX_LEN_B)
     generator = task.build_generator([built], config)
-    limit = utils.resolve_max_positions(task.max_positions(), built.max_positions())[0]
+    limit = built.max_positions()[0]
     sources = [source_tokens(" ".join(line), source, limit) for line in lines]
     translations: list[list[list[str]]] = [[] for _ in sources]
     lengths = {number: len(tokens) for number, tokens in enumerate(sources) if len(tokens) > 1}
