@@ -1,10 +1,9 @@
 """Which tying fits a language pair, from what the vocabularies of its sides share.
 
-Three-way tying asks for one matrix over the units of both languages. It pays by the units that both
-use: without any, that matrix has as many rows as the two matrices of decoder tying with a
-dictionary per language, and the softmax scores the source's units for nothing. What tying costs in
-BLEU is a question of trained models, which ``scripts.analyse --advise`` answers from the kept
-records.
+Three-way tying needs one matrix over the units of both languages. It pays off through the units
+that both use: without any, this matrix has as many rows as the two matrices of decoder tying with a
+dictionary per language, and the softmax scores the source's units in vain. What tying costs in BLEU
+only trained models tell: ``scripts.analyse --advise`` answers that from the kept records.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from dataclasses import dataclass
 from preprocess.overlap import Overlap, Scripts, common_script
 from tiednmt.modes import DECODER, THREE_WAY
 
-MIN_ROWS_SAVED = 0.05  # of the rows: what one matrix for both languages must save to matter
-SAME_SCRIPT = 0.5  # of the letters, from which on two languages are written alike
+MIN_ROWS_SAVED = 0.05  # the smallest share of rows whose saving matters
+SAME_SCRIPT = 0.5  # the smallest common share of letters at which two languages are written alike
 
 
 @dataclass(frozen=True)
@@ -91,13 +90,13 @@ def advise(pair: Pair) -> Advice:
 
 
 def _rows(pair: Pair) -> tuple[int, int]:
-    """Of one matrix for both languages, and of one each."""
+    """The rows of one matrix for both languages, and of one matrix for each."""
     sizes = pair.vocabulary
     return sizes["joint"], sizes["source"] + sizes["target"]
 
 
 def _apart(pair: Pair) -> str:
-    """Why the languages are better off with matrices of their own; empty where they are not."""
+    """Why the languages are better off with matrices of their own; empty if they are not."""
     one, two = _rows(pair)
     if 1 - one / two >= MIN_ROWS_SAVED:
         return ""

@@ -28,7 +28,7 @@ class DataBin:
 
     @property
     def files(self) -> list[Path]:
-        """What will lie in the folder."""
+        """The files that the folder will have."""
         dictionaries = [f"dict.{language}.txt" for language in self.languages]
         return [self.folder / name for name in (*dictionaries, SHARED_UNITS)] + [
             self.folder / f"{split}.{'-'.join(self.languages)}.{language}.{kind}"
@@ -48,7 +48,7 @@ def binarise_pairs(data_bin: DataBin, dictionary: Path, shared: Path, workers: i
         workers: processes.
 
     Raises:
-        UserError: where the folder cannot be written.
+        UserError: the folder cannot be written.
     """
     folder = data_bin.folder
     partial_folder = folder.with_name(folder.name + ".partial")

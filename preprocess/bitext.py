@@ -21,11 +21,12 @@ from pathlib import Path
 
 from preprocess.command import add_share_arguments, parser_of, share_from
 from preprocess.corpus import TRAIN, VALID, Corpus, Options
-from preprocess.options import add_options
+from preprocess.options import add_corpus_options
 from preprocess.pair_files import FORMATS, reader_of
 from preprocess.pairs import Bitext, PairFile, PairSource, TextFile, line_by_line
 from preprocess.prepare import prepare
 from tiednmt.errors import UserError, resumable_command
+from tiednmt.options import from_arguments
 from tiednmt.text.manifest import subset_fault
 
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
@@ -41,7 +42,7 @@ def sources_of(paths: Sequence[Path], source: str, target: str, option: str) -> 
         option: what gives them, for errors.
 
     Raises:
-        UserError: where a file is missing, or a plain text has no other side or the wrong name.
+        UserError: a file is missing, or a plain text has no other side or the wrong name.
     """
     return list(_sources(iter(paths), source, target, option))
 
@@ -112,7 +113,7 @@ def corpus_from(args: argparse.Namespace, name: str, languages: tuple[str, str])
         languages: the source's first.
 
     Raises:
-        UserError: where it contradicts itself or a file is missing.
+        UserError: it contradicts itself or a file is missing.
     """
     subsets = {TRAIN: sources_of(args.train, *languages, "--train")}
     references: dict[str, list[TextFile]] = {}
@@ -166,10 +167,10 @@ def main(argv: list[str] | None = None) -> None:
             f"--{side}", required=True, metavar="CODE", help="language code such as en or pt_BR"
         )
     add_text_arguments(parser)
-    add_options(parser, Options)
+    add_corpus_options(parser, Options)
     add_share_arguments(parser)
     args = parser.parse_args(argv)
-    options, share = Options.from_arguments(args), share_from(args)
+    options, share = from_arguments(Options, args), share_from(args)
     corpus = corpus_from(args, "bitext", (args.source, args.target))
     prepare(corpus, args.dest, options, share)
 

@@ -9,12 +9,14 @@ from typing import Any
 
 from preprocess import corpus as parallel
 from preprocess import monolingual, plan
+from preprocess.archives import PublishedCorpus
 from preprocess.download import Download, at_address, fetch_all
-from preprocess.options import add_options
+from preprocess.options import add_corpus_options
 from preprocess.prepare import prepare, reads
 from preprocess.stages import WorkShard, one_writer
 from tiednmt.commandline import command_parser
 from tiednmt.errors import UserError
+from tiednmt.options import from_arguments
 
 
 def parallel_command(
@@ -38,22 +40,37 @@ def parallel_command(
         defaults: options that are other than in :class:`preprocess.corpus.Options`.
 
     Raises:
-        UserError: where the pair is unknown, or see :func:`preprocess.prepare.prepare`.
+        UserError: the pair is unknown, or see :func:`preprocess.prepare.prepare`.
     """
     parser = parser_of(name, description)
     default, *others = pairs
     listed = f"language pair: {', '.join([f'{default} (default)', *others])}"
     parser.add_argument("--pair", default=default, metavar="PAIR", help=listed)
     add_raw_arguments(parser)
-    add_options(parser, parallel.Options)
+    add_corpus_options(parser, parallel.Options)
     add_share_arguments(parser)
     parser.set_defaults(**defaults)
     args = parser.parse_args(argv)
-    options, share = parallel.Options.from_arguments(args), share_from(args)
+    options, share = from_arguments(parallel.Options, args), share_from(args)
     if args.pair not in pairs:
         raise UserError(f"--pair {args.pair}: unknown pair; choose one of {', '.join(pairs)}")
     wanted = downloads(args.pair) if reads(share) else []
     prepare(corpus_in(raw_folder(args, wanted), args.pair), args.dest, options, share)
+
+
+def archive_command(
+    argv: list[str] | None, corpus: PublishedCorpus, description: str | None, **defaults: Any
+) -> None:
+    """The command line of a corpus that is published as archives; see :func:`parallel_command`."""
+    parallel_command(
+        argv,
+        corpus.name,
+        description,
+        corpus.pairs,
+        corpus.downloads,
+        corpus.corpus_in,
+        **defaults,
+    )
 
 
 def monolingual_command(
@@ -79,10 +96,10 @@ def monolingual_command(
     """
     parser = parser_of(name, description)
     add_raw_arguments(parser)
-    add_options(parser, monolingual.Options)
+    add_corpus_options(parser, monolingual.Options)
     parser.set_defaults(**defaults)
     args = parser.parse_args(argv)
-    options = monolingual.Options.from_arguments(args)
+    options = from_arguments(monolingual.Options, args)
     monolingual.prepare(corpus_in(raw_folder(args, downloads)), args.dest, options)
 
 
@@ -104,7 +121,7 @@ def raw_folder(args: argparse.Namespace, downloads: Sequence[Download]) -> Path:
     """The folder of the raw files: ``--raw``, or one in ``--dest`` that they are downloaded to.
 
     Raises:
-        UserError: where ``--dest`` holds something else or a file cannot be had.
+        UserError: ``--dest`` holds something else or a file cannot be had.
     """
     if args.raw is not None:
         return Path(args.raw)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from preprocess.options import COUNTS, SIZES, CommonOptions, option
+from preprocess.options import COUNTS, SIZES, CommonOptions
 from preprocess.pairs import Bitext, PairSource, TextFile, line_by_line
 from tiednmt.errors import UserError
-from tiednmt.options import Range
+from tiednmt.options import Range, option
 from tiednmt.text.manifest import subset_fault
 from tiednmt.text.pipeline import PACKAGES, SEGMENTATIONS, segmentation_for
 
@@ -25,14 +25,18 @@ _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 class Corpus:
     """Where the raw text of a language pair lies.
 
-    ``subsets``: name → sources, one after the other. ``train`` must be there, and ``valid`` unless
-    so many pairs as ``held_out`` says are to be held out of the training text; every other subset
-    is a test set, in the order given. ``references``: test set → its further references, line by
-    line.
+    Attributes:
+        name: of the corpus.
+        source: code of the source language.
+        target: code of the target language.
+        subsets: the sources of each subset, in order. ``train`` must be there, and ``valid`` unless
+            pairs are held out; all others are test sets.
+        held_out: how many pairs to hold out of the training text for validation.
+        references: further references of test sets, line by line.
 
     Raises:
-        UserError: where a code is none that fairseq takes, or a subset is missing or called as it
-            cannot be.
+        UserError: fairseq does not take a language code, a subset is missing, or it cannot have
+            its name.
     """
 
     name: str
@@ -66,7 +70,7 @@ class Corpus:
 
     @property
     def languages(self) -> tuple[str, str]:
-        """Both, the source first."""
+        """The source and the target language."""
         return self.source, self.target
 
     def paths(self, subset: str) -> list[Path]:
@@ -76,11 +80,11 @@ class Corpus:
         return list(dict.fromkeys((*paths, *more)))
 
     def sources(self, subset: str) -> Sequence[PairSource]:
-        """Where the pairs of a subset come from: of a held-out one, the training text."""
+        """Where the pairs of a subset come from; held-out pairs come from the training text."""
         return self.subsets[subset if subset in self.subsets else TRAIN]
 
     def place(self, subset: str, number: int) -> str:
-        """Names the file and where in it the pair of this number is, from 1."""
+        """The file and the place in it of a pair, by its number from 1."""
         for source in self.subsets[subset]:
             pairs = sum(1 for _ in source.pairs())
             if number <= pairs:
@@ -92,7 +96,7 @@ class Corpus:
 def corpus_of_files(
     name: str, source: str, target: str, files: Mapping[str, Mapping[str, Path]]
 ) -> Corpus:
-    """A corpus whose subsets have one text file per language, compressed or not, line by line.
+    """A corpus of text files, compressed or not, that correspond line by line.
 
     ``files``: subset → language → path.
     """
@@ -108,7 +112,7 @@ def corpus_of_files(
 
 
 def _segmentation(text: str) -> str:
-    """What ``--segmentation`` says; the packages' names mean the methods that they are used in."""
+    """The value of ``--segmentation``; the name of a package stands for the method that uses it."""
     return {package: method for method, package in PACKAGES.items()}.get(text, text)
 
 
@@ -116,55 +120,59 @@ def _segmentation(text: str) -> str:
 class Options(CommonOptions):
     """How a corpus is prepared. The defaults suit a corpus of some tens of thousands of pairs.
 
-    8,000 merges give a joint vocabulary of about as many units, each seen often enough to learn;
-    a larger corpus affords 30,000 and more. A unit seen fewer than ``vocabulary_threshold`` times
-    in a language is split further there: it is mostly a word of the other language, and its
-    embedding would be trained on next to nothing. See :class:`preprocess.filters.Filters` for
+    8,000 merges give a joint vocabulary of about as many units, each seen often enough to learn; a
+    larger corpus allows 30,000 and more. A unit seen fewer than ``vocabulary_threshold`` times in a
+    language is split further there: it is mostly a word of the other language, and its embedding
+    would hardly be trained. See :class:`preprocess.filters.Filters` for
     ``max_length``, ``max_ratio`` and ``check_script``; ``deduplicate`` keeps the first of identical
     training pairs.
     """
 
     segmentation: str = option(
-        AUTO,
         "bpe (Moses' tokens, subword-nmt), sentencepiece (raw lines) or auto: bpe where Moses has"
-        " rules for both languages (default: %(default)s)",
+        " rules for both languages",
+        default=AUTO,
+        type=_segmentation,
         metavar="METHOD",
         also="--bpe",
-        kind=_segmentation,
     )
     merges: int = option(
-        8000,
-        "number of joint merges; with sentencepiece, vocabulary size (default: %(default)s)",
+        "number of joint merges; with sentencepiece, vocabulary size", default=8000, within=SIZES
     )
     vocabulary_threshold: int = option(
-        5, "split units that occur fewer than N times in a language (default: %(default)s)"
+        "split units that occur fewer than N times in a language", default=5, within=COUNTS
     )
     max_length: int = option(
-        100, "drop training pairs with more than N words on a side (default: %(default)s)"
+        "drop training pairs with more than N words on a side", default=100, within=SIZES
     )
     max_ratio: float = option(
-        5.0,
-        "drop training pairs whose lengths differ by more than this factor (default: %(default)s)",
+        "drop training pairs whose lengths differ by more than this factor",
+        default=5.0,
+        within=Range(1, 10**9, float),
         metavar="R",
     )
     check_script: bool = option(
-        False, "drop training pairs if most letters of a side are not of its language's script"
+        "drop training pairs if most letters of a side are not of its language's script",
+        default=False,
+        negatable=True,
     )
-    deduplicate: bool = option(False, "keep only the first of identical training pairs")
+    deduplicate: bool = option(
+        "keep only the first of identical training pairs", default=False, negatable=True
+    )
     parts: int = option(
-        1,
-        "divide the training text into N parts, each with its data-bin (default: %(default)s)",
+        "divide the training text into N parts, each with its data-bin",
+        default=1,
+        within=Range(1, 10_000),
     )
-    commands: bool = option(True, "end with the commands that train and score")
+    commands: bool = option(
+        "end with the commands that train and score", default=True, negatable=True
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.segmentation not in (AUTO, *SEGMENTATIONS):
             choices = ", ".join((AUTO, *SEGMENTATIONS))
             raise UserError(f"--segmentation {self.segmentation}: choose one of {choices}")
-        self.require(SIZES, "merges", "max_length", "max_ratio")
-        self.require(COUNTS, "vocabulary_threshold")
-        self.require(Range(1, 10_000), "parts")
 
     def segmentation_of(self, *languages: str) -> str:
         """How text of these languages is segmented: as given, or as suits them."""

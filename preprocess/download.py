@@ -33,7 +33,7 @@ ALGORITHMS = {32: "md5", 40: "sha1", 64: "sha256"}  # by hexadecimal digits
 
 @dataclass(frozen=True)
 class Download:
-    """A published file and its hash (MD5, SHA-1 or SHA-256), None where none was published."""
+    """A published file and its hash (MD5, SHA-1 or SHA-256), None if none was published."""
 
     url: str
     checksum: str | None = None
@@ -65,7 +65,7 @@ def fetch_all(downloads: Sequence[Download], folder: Path, first_wait: float = 1
     be the one recorded there, from the second time on.
 
     Raises:
-        UserError: where the disk has too little space, before anything is fetched, or where a file
+        UserError: the disk has too little space, before anything is fetched, or where a file
             cannot be had.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -119,7 +119,7 @@ def fetch(
         stop: ends the download early once it is set.
 
     Raises:
-        UserError: where the server has no such file, cannot be reached, or sends another one.
+        UserError: the server has no such file, cannot be reached, or sends another one.
     """
     if _is_there(path, checksum):
         return

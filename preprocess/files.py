@@ -16,7 +16,7 @@ def find_file(folder: Path, *names: str) -> Path:
     """The first of these files that is in ``folder``.
 
     Raises:
-        UserError: where none is.
+        UserError: none is.
     """
     if (path := named_file(folder, *names)).exists():
         return path

@@ -54,7 +54,7 @@ class Filters:
     shorter. A side passes where at least half of its letters are of its language's script.
 
     Raises:
-        UserError: where the script of a language is not known.
+        UserError: the script of a language is not known.
     """
 
     max_length: int
@@ -75,7 +75,7 @@ class Filters:
         return ["empty", "over_long", "ratio", *(["script"] if self.languages else [])]
 
     def fault(self, pair: Pair) -> str | None:
-        """Why a pair is to be dropped; None where it is not."""
+        """Why a pair is to be dropped; None if it is not."""
         if not all(map(visible, pair)):
             return "empty"
         shorter, longer = sorted(map(words, pair))

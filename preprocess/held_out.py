@@ -23,14 +23,13 @@ def hold_out(
 ) -> None:
     """Write ``number`` different pairs of ``sources``, in their order, to the two ``outputs``.
 
-    Those that the filters would drop, of raw text, are not taken. Which are taken depends on the
-    pairs alone and not on their order, since those of the smallest hashes are. Memory: that of the
-    chosen pairs.
+    Pairs that the filters would drop from raw text are not taken. The pairs with the smallest
+    hashes are, so the choice does not depend on their order. Only the chosen pairs are in memory.
 
     Raises:
-        UserError: where there are too few, or none would be left.
+        UserError: there are too few pairs, or none would be left.
     """
-    chosen: list[tuple[int, int, Pair]] = []  # a heap, the largest key first; place; pair
+    chosen: list[tuple[int, int, Pair]] = []  # a heap: minus the key, place, pair
     keys: set[int] = set()
     is_any_left = False
     pairs = chain.from_iterable(source.pairs() for source in sources)
@@ -62,7 +61,7 @@ def hold_out(
 
 
 def without(pairs: Iterable[Pair], held_out: Sequence[Path]) -> Iterator[Pair]:
-    """The pairs that are not in the two files of :func:`hold_out`, white space aside."""
+    """The pairs that are not in the two files of :func:`hold_out`, ignoring white space."""
     keys = set(map(held_out_key, zip(*map(read_lines, held_out), strict=True)))
     return (pair for pair in pairs if held_out_key(pair) not in keys)
 

@@ -41,7 +41,7 @@ def corpus_in(folder: Path) -> MonolingualCorpus:
     """The corpus whose archive lies in ``folder``.
 
     Raises:
-        UserError: where the archive is missing.
+        UserError: the archive is missing.
     """
     path = find_file(folder, *SHA256)
     return MonolingualCorpus(
@@ -57,7 +57,7 @@ def read_reviews(path: Path) -> Iterator[SubsetLine]:
     """Subset and text of each review, in the order of the archive.
 
     Raises:
-        UserError: where the archive is damaged or a review is not UTF-8 or of more than
+        UserError: the archive is damaged or a review is not UTF-8 or of more than
             ``LONGEST_LINE`` bytes.
     """
     with open_bytes(path) as file, tarfile.open(fileobj=file, mode="r|") as archive:

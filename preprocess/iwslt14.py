@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from preprocess.archives import Published, PublishedCorpus, with_reverses
-from preprocess.command import parallel_command
+from preprocess.command import archive_command
 from preprocess.download import Download
 from preprocess.pairs import Pair, TextFile, line_by_line, segment_by_segment
 from tiednmt.errors import UserError, resumable_command
@@ -37,7 +37,7 @@ def read_talks(source: TextFile, target: TextFile, valid: bool) -> Iterator[Pair
     """The training pairs, or those of them that validate.
 
     Raises:
-        UserError: where the sides have different tags in one line.
+        UserError: the sides have different tags in one line.
     """
     number = 0
     for line, pair in enumerate(line_by_line(source, target), start=1):
@@ -84,13 +84,10 @@ CORPUS = PublishedCorpus(
 @resumable_command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    parallel_command(
+    archive_command(
         argv,
-        CORPUS.name,
+        CORPUS,
         __doc__,
-        CORPUS.pairs,
-        CORPUS.downloads,
-        CORPUS.corpus_in,
         merges=10_000,
         max_length=175,
         max_ratio=1.5,

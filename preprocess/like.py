@@ -22,13 +22,15 @@ from preprocess.binarise import SHARED_UNITS
 from preprocess.bitext import add_text_arguments, corpus_from
 from preprocess.command import parser_of
 from preprocess.corpus import TRAIN, Corpus, Options
+from preprocess.layout import SEGMENTED
 from preprocess.manifest import write_manifest
-from preprocess.options import CommonOptions, add_options, option
+from preprocess.options import CommonOptions, add_corpus_options
 from preprocess.plan import ENCODE, LEARN, Plan
 from preprocess.prepare import PACKAGES_USED, report_text, require_files, warn
 from preprocess.stages import Stage, Stages, corpus_key, one_writer
 from tiednmt.errors import UserError, resumable_command
 from tiednmt.files import named_when_whole, write_whole
+from tiednmt.options import from_arguments, option
 from tiednmt.text.lines import read_lines
 from tiednmt.text.manifest import data_bins, read_manifest
 from tiednmt.text.pipeline import TextPipeline, TextSettings
@@ -36,10 +38,10 @@ from tiednmt.text.pipeline import TextPipeline, TextSettings
 
 @dataclass(frozen=True)
 class Model:
-    """The folder of a model, whose units and dictionary other text is to have.
+    """The folder of a model whose units and dictionary other text gets.
 
     Raises:
-        UserError: it is none, or the dictionaries of its languages are not joint.
+        UserError: it is not such a folder, or its languages have different dictionaries.
     """
 
     folder: Path
@@ -54,7 +56,7 @@ class Model:
 
     @cached_property
     def pipeline(self) -> TextPipeline:
-        """What makes its units."""
+        """The text pipeline of the model."""
         return TextPipeline.load(self.folder)
 
     @property
@@ -64,23 +66,23 @@ class Model:
 
     @property
     def dictionary(self) -> Path:
-        """Of both languages."""
+        """The dictionary of both languages."""
         return self.data_bin / f"dict.{self.pipeline.source}.txt"
 
     @property
     def shared_units(self) -> Path | None:
-        """The list of units that both languages use, where the folder has one."""
+        """The list of units that both languages use, if the folder has one."""
         path = self.data_bin / SHARED_UNITS
         return path if path.is_file() else None
 
     @cached_property
     def units(self) -> set[str]:
-        """Those of the dictionary."""
+        """The units in the dictionary."""
         return {line.rsplit(" ", 1)[0] for line in read_lines(self.dictionary)}
 
 
 class PlanLike(Plan):
-    """The stages of a corpus that takes its units from a model."""
+    """The stages that prepare a corpus in the units of a model."""
 
     hint = "each has an empty side; are the files aligned line by line?"
 
@@ -99,14 +101,14 @@ class PlanLike(Plan):
         super().__init__(corpus, results, options)
         self.model = model
         self.tag = tag
-        self.pipeline = TextPipeline(settings, self.dest / "bpe")
+        self.pipeline = TextPipeline(settings, self.layout.model)
 
     def settings(self) -> TextSettings:
-        """Those of the model: what it writes is put back as its own text was."""
+        """The settings of the model, so that its output is decoded like its own text."""
         return self.pipeline.settings
 
     def manifest(self) -> dict[str, Any]:
-        """What the model's manifest says of more than its text, and what is to say of this text."""
+        """The model's manifest, with this text in place of its own."""
         model = read_manifest(self.model.folder)
         gone = ("files", "versions", "vocabulary", "overlap")
         kept = {key: value for key, value in model.items() if key not in gone}
@@ -119,14 +121,14 @@ class PlanLike(Plan):
         return {**kept, **self._manifest(options)}
 
     def _of_units(self) -> list[Stage]:
-        """Copies of the model's files: what it learnt and its dictionary."""
-        vocabularies = sorted((self.model.folder / "bpe").glob("vocab.*"))  # of all its languages
-        originals = dict.fromkeys([*self.model.pipeline.files, *vocabularies])
-        copied = {self.dest / "bpe" / path.name: path for path in originals}
-        copied[self._dictionary] = self.model.dictionary
+        """The stage that copies the subword model and the dictionary."""
+        of_all_languages = sorted((self.model.folder / SEGMENTED).glob("vocab.*"))
+        originals = dict.fromkeys([*self.model.pipeline.files, *of_all_languages])
+        copied = {self.layout.model / path.name: path for path in originals}
+        copied[self.layout.dictionary] = self.model.dictionary
         if self.model.shared_units:
-            copied[self._shared_units] = self.model.shared_units
-        parts = self._training_parts
+            copied[self.layout.shared_units] = self.model.shared_units
+        parts = self.layout.training_parts
 
         def copy() -> None:
             self._require_pairs()
@@ -145,16 +147,16 @@ class PlanLike(Plan):
         ]
 
     def _of_dictionary(self) -> list[Stage]:
-        """The list of units that both languages use, where the model has none."""
+        """The stage that lists the units that both languages use, if the model has no list."""
         if self.model.shared_units:
             return []
-        sides = self._files("bpe", TRAIN, 0)
+        sides = self.layout.segmented(TRAIN, 0)
         return [
             Stage(
                 "shared units",
-                partial(_write_shared, sides, self.model.units, self._shared_units),
-                inputs=[*sides, self._dictionary],
-                outputs=[self._shared_units],
+                partial(_write_shared, sides, self.model.units, self.layout.shared_units),
+                inputs=[*sides, self.layout.dictionary],
+                outputs=[self.layout.shared_units],
                 step=ENCODE,
             )
         ]
@@ -171,16 +173,16 @@ def _units_in(path: Path) -> set[str]:
 
 
 def prepare_like(folder: Path, dest: Path, corpus: Corpus, tag: str = "", workers: int = 1) -> None:
-    """Segment and binarise text as a prepared folder has it; print what came of it.
+    """Segment and binarise text like that of a prepared folder, and print a summary.
 
-    Stages that are up to date are skipped; killed at any moment and called again, it leaves the
-    same bytes.
+    Stages that are up to date are skipped. If it is killed at any moment and called again, it
+    leaves the same bytes.
 
     Args:
         folder: of the model, whose languages have one joint dictionary.
         dest: the folder to fill.
         corpus: the text, in these languages.
-        tag: a unit before each source sentence.
+        tag: a unit to put before each source sentence.
         workers: processes; 0: one per core.
 
     Raises:
@@ -208,7 +210,7 @@ def prepare_like(folder: Path, dest: Path, corpus: Corpus, tag: str = "", worker
 class LikeOptions(CommonOptions):
     """How the text is prepared beyond what the model says."""
 
-    tag: str = option("", "unit before each source sentence", metavar="UNIT")
+    tag: str = option("unit before each source sentence", default="", metavar="UNIT")
 
 
 @resumable_command
@@ -219,9 +221,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--model", type=Path, required=True, metavar="DIR", help="folder of the model"
     )
     add_text_arguments(parser)
-    add_options(parser, LikeOptions)
+    add_corpus_options(parser, LikeOptions)
     args = parser.parse_args(argv)
-    options = LikeOptions.from_arguments(args)
+    options = from_arguments(LikeOptions, args)
     corpus = corpus_from(args, "like", TextPipeline.load(args.model).languages)
     prepare_like(args.model, args.dest, corpus, options.tag, options.workers)
     print(f"{args.dest / 'data-bin'}: for fairseq-train --finetune-from-model")

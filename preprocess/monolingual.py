@@ -19,12 +19,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from preprocess.manifest import package_version, write_manifest
-from preprocess.options import COUNTS, SIZES, CommonOptions, option
+from preprocess.options import COUNTS, SIZES, CommonOptions
 from preprocess.parallel import map_in_order
 from preprocess.stages import Stage, Stages, corpus_key, one_writer
 from preprocess.vocabulary import PADDING_FACTOR
 from tiednmt.errors import UserError
 from tiednmt.files import named_when_whole, write_whole
+from tiednmt.options import option
 from tiednmt.text.lines import read_lines
 from tiednmt.text.moses import MosesTokeniser
 from tiednmt.text.normalise import normalise
@@ -32,7 +33,7 @@ from tiednmt.text.normalise import normalise
 SUBSETS = ("train", "valid", "test")
 FORMAT = 1  # of a manifest
 
-# fairseq's symbols of structure, which it would take for its own; the text's <unk> is its <unk>
+# special symbols, which fairseq would take for its own; <unk> in the text is meant to be <unk>
 _RESERVED = re.compile(r"(?<!\S)(<s>|<pad>|</s>)(?!\S)")
 
 SubsetLine = tuple[str, str]  # subset, line of text
@@ -40,13 +41,17 @@ SubsetLine = tuple[str, str]  # subset, line of text
 
 @dataclass(frozen=True)
 class MonolingualCorpus:
-    """Where the text of a corpus lies and what its words are.
+    """Where the text of a corpus lies, and what its words are.
 
-    ``lines`` yields subset and line, in the order of training; ``sources`` are the files it
-    reads. Words are what white space separates, or with ``language`` what Moses' rules for that
-    language make of it. With ``line_ends`` the end of a line is a token, ``</s>``. The dictionary
-    is padded with unused entries to a multiple of ``padding_factor``. ``files`` has those of each
-    subset where its lines are all of theirs.
+    Attributes:
+        name: of the corpus.
+        subsets: the subsets that it has.
+        sources: the files that ``lines`` reads.
+        lines: yields subset and line, in the order of training.
+        language: use Moses' rules for this language; by default, white space separates words.
+        line_ends: make the end of a line a token, ``</s>``.
+        padding_factor: pad the dictionary with unused entries to a multiple of this.
+        files: the files of each subset, if it consists of all their lines.
     """
 
     name: str
@@ -59,7 +64,7 @@ class MonolingualCorpus:
     files: Mapping[str, Sequence[Path]] = field(default_factory=dict)
 
     def place(self, subset: str, number: int) -> str:
-        """Names the line of this number of a subset, from 1, and the file if that is known."""
+        """The place of a line of a subset, by its number from 1, and the file if it is known."""
         where: object = self.name
         for path in self.files.get(subset, ()):
             lines = sum(1 for _ in read_lines(path))
@@ -75,16 +80,11 @@ class Options(CommonOptions):
     """Which words of the training text a model knows; the rest become ``<unk>``."""
 
     vocabulary: int = option(
-        0, "keep the N most frequent words of the training text (default: %(default)s; 0: all)"
+        "keep the N most frequent words of the training text (0: all)", default=0, within=COUNTS
     )
     min_count: int = option(
-        1, "keep words that occur at least N times in the training text (default: %(default)s)"
+        "keep words that occur at least N times in the training text", default=1, within=SIZES
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require(COUNTS, "vocabulary")
-        self.require(SIZES, "min_count")
 
 
 def corpus_of_files(
@@ -113,13 +113,13 @@ def _lines_of_files(files: Mapping[str, Sequence[Path]]) -> Iterator[SubsetLine]
 
 
 def prepare(corpus: MonolingualCorpus, dest: Path, options: Options) -> None:
-    """Fill ``dest`` from the raw files and print what came of it.
+    """Fill ``dest`` from the raw files and print a summary.
 
     Stages that are up to date are skipped; killed at any moment and called again, it leaves the
     same bytes.
 
     Raises:
-        UserError: where a file is bad, the folder cannot be written or a subset is empty.
+        UserError: a file is bad, the folder cannot be written or a subset is empty.
     """
     for path in corpus.sources:
         if not path.exists():
@@ -204,7 +204,7 @@ def read(corpus: MonolingualCorpus, texts: dict[str, Path], workers: int) -> Non
     """Write the words of each subset, space-separated, to its file, line by line.
 
     Raises:
-        UserError: where the text is bad or a subset holds no words.
+        UserError: the text is bad or a subset holds no words.
     """
     words = line_splitter(corpus.language)
     workers = workers if corpus.language else 1
@@ -225,7 +225,7 @@ def read(corpus: MonolingualCorpus, texts: dict[str, Path], workers: int) -> Non
 
 
 def line_splitter(language: str | None) -> Callable[[str], str]:
-    """What makes words of a raw line: white space, or Moses' rules for a language."""
+    """The function that splits a raw line into words, by white space or Moses' rules."""
     if language is None:
         return _white_space
     return partial(_moses_words, MosesTokeniser(language, joiners=False))
@@ -235,7 +235,7 @@ def refuse_reserved_words(line: str, place: Callable[[], str]) -> None:
     """Refuse a raw line with a word that fairseq takes for its own.
 
     Raises:
-        UserError: names the word and ``place``.
+        UserError: there is one; the message names it and its ``place``.
     """
     reserved = _RESERVED.search(line)
     if reserved:
@@ -245,7 +245,7 @@ def refuse_reserved_words(line: str, place: Callable[[], str]) -> None:
 
 
 def _words(words: Callable[[str], str], item: SubsetLine) -> tuple[str, str, str]:
-    """Subset, the line's words, and the line again where one of its words is reserved."""
+    """Subset, the words of a line, and the line itself if one of its words is reserved."""
     subset, line = item
     return subset, words(line), line if _RESERVED.search(line) else ""
 
@@ -268,7 +268,7 @@ def write_dictionary(
         the vocabulary size, that is rows of an embedding.
 
     Raises:
-        UserError: where no word is frequent enough.
+        UserError: no word is frequent enough.
     """
     from fairseq.data import Dictionary
 

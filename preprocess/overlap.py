@@ -9,12 +9,18 @@ from typing import Any
 
 from preprocess.letters import COMMON, script_of
 
-Scripts = Mapping[str, float]  # share of the running letters, the most frequent script first
+Scripts = Mapping[str, float]  # script → its share of the running letters, the largest first
 
 
 @dataclass(frozen=True)
 class Side:
-    """A side's training text: its running units, and the share of them that both sides have."""
+    """One side of the training text.
+
+    Attributes:
+        units: number of running units.
+        shared: the share of them that occur on both sides.
+        scripts: of the running letters.
+    """
 
     units: int
     shared: float
@@ -23,7 +29,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Overlap:
-    """What both sides have; ``with_letters`` of the units that both have hold a letter."""
+    """Both sides of the training text; ``with_letters`` of their common units contain a letter."""
 
     with_letters: int
     source: Side
@@ -31,7 +37,7 @@ class Overlap:
 
     @classmethod
     def of(cls, source: Mapping[str, int], target: Mapping[str, int]) -> Overlap:
-        """The overlap of two texts, told by how often each has its units."""
+        """The overlap of two texts, from the counts of their units."""
         both = source.keys() & target.keys()
         return cls(
             with_letters=sum(any(map(str.isalpha, unit)) for unit in both),
@@ -41,7 +47,7 @@ class Overlap:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Overlap:
-        """What ``dataclasses.asdict`` made of it."""
+        """The overlap that ``dataclasses.asdict`` made JSON of."""
         sides = {name: Side(**content[name]) for name in ("source", "target")}
         return cls(content["with_letters"], **sides)
 
@@ -53,7 +59,7 @@ def _side(counts: Mapping[str, int], both: Iterable[str]) -> Side:
 
 
 def scripts_of(counts: Mapping[str, int]) -> dict[str, float]:
-    """The shares of the scripts in the letters of texts that are there so many times."""
+    """The shares of scripts in the letters of texts, each of which counts as often as given."""
     letters: Counter[str] = Counter()
     for text, count in counts.items():
         for character in text:
@@ -65,5 +71,5 @@ def scripts_of(counts: Mapping[str, int]) -> dict[str, float]:
 
 
 def common_script(source: Scripts, target: Scripts) -> float:
-    """How much two sides' letters are of the same scripts: 1 where they are in the same shares."""
+    """The share of letters that two sides have in the same scripts; 1 if all shares are equal."""
     return sum(min(share, target.get(script, 0.0)) for script, share in source.items())

@@ -19,7 +19,7 @@ from tiednmt.text.lines import BYTE_ORDER_MARK, LONGEST_LINE, open_bytes
 from tiednmt.text.writing import visible
 
 BLOCK_BYTES = 1 << 16
-COMPRESSED = (".gz", ".xz", ".bz2", ".zst")  # left out before the format's ending
+COMPRESSED = (".gz", ".xz", ".bz2", ".zst")  # may follow the ending of the format
 
 Reader = Callable[[TextFile, str, str], Iterator[Numbered]]
 
@@ -28,16 +28,16 @@ _TMX = re.compile(rb"<tmx\b")
 
 
 def reader_of(path: Path, source: str, target: str, alone: bool = False) -> Reader | None:
-    """What reads a file of both sides, by its content, else by its ending; None of plain text.
+    """The reader of a file with both sides, by its content or else its ending; None for plain text.
 
     Args:
-        path: a file that is there.
-        source: code of a language.
-        target: code of the other.
-        alone: there is no other file for its other side, so columns are told by their tab.
+        path: an existing file.
+        source: code of the source language.
+        target: code of the target language.
+        alone: no other file holds its other side, so a tab is enough to recognise columns.
 
     Raises:
-        UserError: where it cannot be decompressed.
+        UserError: it cannot be decompressed.
     """
     with open_bytes(path) as data:
         start = data.read(BLOCK_BYTES).removeprefix(BYTE_ORDER_MARK)
@@ -52,7 +52,7 @@ def reader_of(path: Path, source: str, target: str, alone: bool = False) -> Read
 
 
 def _is_tmx(start: bytes) -> bool:
-    """Whether a file is a translation memory, after what an XML file may begin with."""
+    """Whether a file begins as a translation memory, after the usual prologue of XML."""
     place = 0
     while item := _PROLOGUE.match(start, place):  # one at a time: a pattern of them all backtracks
         place = item.end()
@@ -70,10 +70,10 @@ def _is_record(line: bytes, source: str, target: str) -> bool:
 
 
 def _named(names: Iterable[str], source: str, target: str) -> tuple[str, str] | None:
-    """Which of the names of texts are those of the two sides; None where they are not all there.
+    """The names of the two sides among the names of texts; None if one is missing.
 
-    They are the codes of the languages (``en-US`` is ``en`` too, where that is not there), or
-    ``source`` and ``target``, or ``src`` and ``tgt``.
+    They are the codes of the languages (without ``en``, ``en-US`` will do), or ``source`` and
+    ``target``, or ``src`` and ``tgt``.
     """
     by_code: dict[str, str] = {}
     for name in names:
@@ -86,7 +86,7 @@ def _named(names: Iterable[str], source: str, target: str) -> tuple[str, str] | 
 
 
 def _variety(codes: Iterable[str], language: str) -> str:
-    """The code of a language, or where it is not among these the first of its varieties."""
+    """The code of a language, or if it is not among ``codes`` the first of its varieties."""
     wanted = _code(language)
     varieties = (code for code in codes if code.startswith(f"{wanted}_"))
     return wanted if wanted in codes else next(varieties, wanted)
@@ -100,12 +100,12 @@ def _code(language: str) -> str:
 
 
 def read_tsv(file: TextFile, source: str, target: str) -> Iterator[Numbered]:
-    """Two columns, or those that a first line of names gives to the two sides (``en``, ``source``).
+    """Read two columns, or the two that a first line names (``en``, ``source`` and so on).
 
     There are no quotation marks around columns, and no tabs within them.
 
     Raises:
-        UserError: where a line has other columns.
+        UserError: a line has a different number of columns.
     """
     columns, width = (0, 1), 2
     for number, line in enumerate(file.lines(), start=1):
@@ -127,12 +127,12 @@ def read_tsv(file: TextFile, source: str, target: str) -> Iterator[Numbered]:
 
 
 def read_jsonl(file: TextFile, source: str, target: str) -> Iterator[Numbered]:
-    """One object per line: ``{"en": …, "ja": …}``, also within ``"translation"``.
+    """Read one object per line: ``{"en": …, "ja": …}``, or the same under ``"translation"``.
 
     The keys may be ``source`` and ``target`` or ``src`` and ``tgt`` too.
 
     Raises:
-        UserError: where a line is no such object.
+        UserError: a line is not such an object.
     """
     for number, line in enumerate(file.lines(), start=1):
         if not visible(line):
@@ -181,12 +181,13 @@ def _one_line(text: str) -> str:
 
 
 def read_tmx(file: TextFile, source: str, target: str) -> Iterator[Numbered]:
-    """The translation units that have both languages (``en`` is ``en-US`` too), markup left out.
+    """Read the translation units that have both languages (``en-US`` is ``en`` too).
 
-    Entities are not expanded but those of XML itself, and nothing outside of the file is read.
+    Markup is left out. Only the entities of XML itself are expanded, and nothing outside the file
+    is read.
 
     Raises:
-        UserError: where it is not XML, or no unit has both languages.
+        UserError: it is not XML, or no unit has both languages.
     """
     memory = _Memory(file, source, target)
     found = False
@@ -230,7 +231,7 @@ class _Memory:
         self._parser.SkippedEntityHandler = self._refuse_entity
 
     def feed(self, data: bytes) -> None:
-        """Parse on; no bytes are the end."""
+        """Continue to parse; an empty chunk ends the file."""
         self.ended = not data
         try:
             self._parser.Parse(data, self.ended)

@@ -33,7 +33,7 @@ class PairSource(Protocol):
         """The pairs, in the order of the files.
 
         Raises:
-            UserError: where a file is bad or a side lacks what the other one has.
+            UserError: a file is bad or a side lacks what the other one has.
         """
         ...
 
@@ -114,7 +114,7 @@ def line_by_line(source: TextFile, target: TextFile) -> Iterator[Pair]:
     """Line N of one is the translation of line N of the other.
 
     Raises:
-        UserError: where one has more lines.
+        UserError: one has more lines.
     """
     numbers = [0, 0]
     for pair in zip_longest(source.lines(), target.lines()):
@@ -133,7 +133,7 @@ def segment_by_segment(source: TextFile, target: TextFile) -> Iterator[Pair]:
     """The segments of the same document and number in two sgm or XML files.
 
     Raises:
-        UserError: where a segment is missing in one of them, or they stand in another order.
+        UserError: a segment is missing in one of them, or they stand in another order.
     """
     for one, other in zip_longest(segments(source), segments(target)):
         if one is None or other is None or one.name != other.name:
@@ -160,7 +160,7 @@ def segments(file: TextFile) -> Iterator[Segment]:
     """The segments of an sgm or XML file (one per line), entities resolved.
 
     Raises:
-        UserError: where a segment does not end in the line it begins in.
+        UserError: a segment does not end in the line it begins in.
     """
     document = ""
     for number, line in enumerate(file.lines(), start=1):

@@ -1,28 +1,24 @@
-"""The stages that prepare a parallel corpus, and what came of them."""
+"""The stages that prepare a parallel corpus, and their results."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import cached_property, partial
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from preprocess.binarise import SHARED_UNITS, DataBin, binarise_pairs
+from preprocess.binarise import DataBin, binarise_pairs
 from preprocess.corpus import TRAIN, VALID, Corpus, Options, split_names
 from preprocess.duplicates import mark_duplicates
 from preprocess.filters import Filters
 from preprocess.held_out import hold_out, without
+from preprocess.layout import RAW, Layout
 from preprocess.manifest import package_version
-from preprocess.pairs import Pair, TextFile
-from preprocess.report import RoundTrip
+from preprocess.reading import copy_reference, read_pairs
+from preprocess.round_trips import RoundTrip, round_trip
 from preprocess.stages import Stage, Stages
 from preprocess.subwords import (
-    TextPart,
     apply_pairs,
     count_words,
     learn_sentencepiece,
@@ -31,40 +27,39 @@ from preprocess.subwords import (
 )
 from preprocess.tokenisation import Tokenisation, Tokenised, tokenise_pairs
 from tiednmt.errors import UserError
-from tiednmt.files import write_whole
-from tiednmt.text.lines import read_lines
-from tiednmt.text.manifest import FORMAT, part_folder, reference_file
-from tiednmt.text.normalise import APOSTROPHE, ASCII, TYPOGRAPHIC, apostrophe_of
+from tiednmt.text.manifest import FORMAT, reference_file
+from tiednmt.text.normalise import APOSTROPHE, apostrophe_of
 from tiednmt.text.pipeline import BPE, PACKAGES, VERSION, TextPipeline, TextSettings
 
 READ, TOKENISE, LEARN, ENCODE, JOIN = STEPS = ("read", "tokenise", "learn", "encode", "join")
 DIVIDED_STEPS = (TOKENISE, ENCODE)
 
 LONGEST_HELD_OUT = 1023  # units; with the end of the sentence what fairseq's models take by default
-ROUND_TRIPS = 1000  # lines of each side that are encoded and decoded
 
 
 class Plan:
-    """The stages of a corpus, and what came of them."""
+    """The stages of a corpus, and their results."""
 
-    hint = "look at the files, --max-length and --max-ratio"  # where filters leave nothing
-    tag = ""  # a unit before each source sentence
+    hint = "look at the files, --max-length and --max-ratio"  # if filters leave nothing
+    tag = ""  # a unit to put before each source sentence
 
     def __init__(self, corpus: Corpus, results: Stages, options: Options):
         self.corpus = corpus
         self.options = options
         self.dest = results.folder
         self.languages = corpus.languages
+        self.layout = Layout(self.dest, self.languages, options.parts, options.deduplicate)
         self.splits = split_names(corpus.names)
         self.segmentation = options.segmentation_of(*corpus.languages)
         settings = TextSettings(*corpus.languages, self.segmentation, options.vocabulary_threshold)
-        self.pipeline = TextPipeline(settings, self.dest / "bpe")
+        self.pipeline = TextPipeline(settings, self.layout.model)
         self._results = results
 
     @cached_property
     def stages(self) -> list[Stage]:
         """All stages, in order."""
-        parts = [(subset, number) for subset in self.splits for number in self._parts(subset)]
+        numbers = self.layout.numbers
+        parts = [(subset, number) for subset in self.splits for number in numbers(subset)]
         return [
             *([self._holding_out()] if self.corpus.held_out else []),
             *(self._reading(subset) for subset in self.splits if subset in self.corpus.subsets),
@@ -74,7 +69,7 @@ class Plan:
             self._measuring_round_trips(),
             *(self._applying(*part) for part in parts),
             *self._of_dictionary(),
-            *(self._binarising(number) for number in self._parts(TRAIN)),
+            *(self._binarising(number) for number in numbers(TRAIN)),
         ]
 
     def _of_units(self) -> list[Stage]:
@@ -82,13 +77,13 @@ class Plan:
         return [self._counting(), self._learning(), self._making_dictionary()]
 
     def _of_dictionary(self) -> list[Stage]:
-        """Those that need the text in units."""
+        """The stages for the dictionary that need the text in units."""
         return []
 
-    # --- what came of them ---------------------------------------------------------------------
+    # --- results -------------------------------------------------------------------------------
 
     def manifest(self) -> dict[str, Any]:
-        """What the manifest says of the text and its units."""
+        """The content of the manifest: the text, its units and how both were made."""
         overlap = self.overlap()
         return {
             **self._manifest(self.options.of_content()),
@@ -113,14 +108,14 @@ class Plan:
         }
 
     def originals(self) -> dict[str, str]:
-        """Name of each file that the corpus comes from → its SHA-256; with folders where it must.
+        """The SHA-256 of each file that the corpus comes from, by name.
 
-        Files of one name in several folders are told apart by these.
+        Files with the same name are given with their folders.
         """
         hashes: dict[Path, str] = {}
         for subset in self.splits:
             hashes |= self._results.input_hashes(f"read {subset}")
-        originals = [path for path in hashes if not path.is_relative_to(self.dest / "raw")]
+        originals = [path for path in hashes if not path.is_relative_to(self.dest / RAW)]
         names = [path.name for path in originals]
         return {
             str(path) if names.count(path.name) > 1 else path.name: hashes[path]
@@ -128,7 +123,7 @@ class Plan:
         }
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Subset → pairs read, kept and dropped for each reason."""
+        """For each subset, how many pairs were read, kept, and dropped for each reason."""
         counts = {subset: self.tokenised(subset).counts for subset in self.splits}
         if self.options.deduplicate:
             duplicates = sum(self._results.result("find duplicates"))
@@ -137,24 +132,24 @@ class Plan:
         return counts
 
     def tokenised(self, subset: str) -> Tokenised:
-        """What came of a subset's pairs when they were tokenised."""
-        first, *others = (self._tokenised(subset, number) for number in self._parts(subset))
+        """The result of tokenising a subset, all parts together."""
+        first, *others = (self._tokenised(subset, number) for number in self.layout.numbers(subset))
         for other in others:
             first = first + other
         return first
 
     def vocabulary(self) -> dict[str, int]:
-        """How many units the sides have, see :func:`preprocess.vocabulary.vocabulary_sizes`."""
+        """The sizes of :func:`preprocess.vocabulary.vocabulary_sizes`."""
         result = self._results.result("dictionary")
         return {name: size for name, size in result.items() if name != "overlap"}
 
     def overlap(self) -> dict[str, Any] | None:
-        """A :class:`preprocess.overlap.Overlap`, as JSON; folders of before have none."""
+        """A :class:`preprocess.overlap.Overlap`, as JSON; older folders have none."""
         overlap: dict[str, Any] | None = self._results.result("dictionary").get("overlap")
         return overlap
 
     def settings(self) -> TextSettings:
-        """How the text is made into units, and what is put back in text that was decoded."""
+        """How text is segmented into units, and what decoding restores."""
         if APOSTROPHE not in self.pipeline.settings.normalisation:
             return self.pipeline.settings
         counted = self._results.result(f"read {TRAIN}")["apostrophes"]
@@ -165,28 +160,28 @@ class Plan:
         return replace(self.pipeline.settings, apostrophes=apostrophes)
 
     def round_trips(self) -> dict[str, RoundTrip]:
-        """Language → how training lines come back from their units."""
+        """By language, how well training lines come back from their units."""
         trips = self._results.result("round trip")
         return {language: RoundTrip(**trip) for language, trip in trips.items()}
 
     def applied(self, subset: str) -> list[dict[str, Any]]:
-        """Of each part of a subset, what :func:`preprocess.subwords.apply_pairs` says."""
-        names = [self._name(subset, number) for number in self._parts(subset)]
+        """The result of :func:`preprocess.subwords.apply_pairs` for each part of a subset."""
+        names = [self.layout.name(subset, number) for number in self.layout.numbers(subset)]
         return [self._results.result(f"apply {name}") for name in names]
 
     def place(self, subset: str, number: int) -> str:
-        """Names the file and where in it the pair of this number is, from 1."""
+        """The file and the place in it of a pair, by its number from 1."""
         if subset in self.corpus.subsets and all(map(Path.exists, self.corpus.paths(subset))):
             return self.corpus.place(subset, number)
-        return f"{' and '.join(map(str, self._files('raw', subset, 0)))}, line {number}"
+        return f"{' and '.join(map(str, self.layout.raw(subset, 0)))}, line {number}"
 
     def _tokenised(self, subset: str, number: int) -> Tokenised:
-        return Tokenised(**self._results.result(f"tokenise {self._name(subset, number)}"))
+        return Tokenised(**self._results.result(f"tokenise {self.layout.name(subset, number)}"))
 
     # --- stages --------------------------------------------------------------------------------
 
     def _holding_out(self) -> Stage:
-        outputs, number = self._files("raw", VALID, 0), self.corpus.held_out
+        outputs, number = self.layout.raw(VALID, 0), self.corpus.held_out
 
         def act() -> dict[str, Any]:
             hold_out(self.corpus.sources(TRAIN), number, self._filters, outputs)
@@ -202,10 +197,10 @@ class Plan:
         )
 
     def _reading(self, subset: str) -> Stage:
-        sources = self.corpus.sources(subset)
-        parts = [self._files("raw", subset, number) for number in self._parts(subset)]
-        held_out = self._files("raw", VALID, 0) if subset == TRAIN and self.corpus.held_out else []
-        target = self._files("raw", subset, 0)[1]
+        sources, raw = self.corpus.sources(subset), self.layout.raw
+        parts = [raw(subset, number) for number in self.layout.numbers(subset)]
+        held_out = raw(VALID, 0) if subset == TRAIN and self.corpus.held_out else []
+        target = raw(subset, 0)[1]
         more = [
             reference_file(target, number)
             for number, _ in enumerate(self.corpus.references.get(subset, ()), start=2)
@@ -244,13 +239,13 @@ class Plan:
         drops, keys = subset == TRAIN, None
         recorded |= {"drops": drops, **self._filter_options}
         if subset == TRAIN:
-            keys = self._keys(number) if self.options.deduplicate else None
+            keys = self.layout.keys(number) if self.options.deduplicate else None
             recorded |= {"deduplicate": self.options.deduplicate}
-        raw = self._files("raw", subset, number)
-        tokenised = self._files("tokenised", subset, number)
+        raw = self.layout.raw(subset, number)
+        tokenised = self.layout.tokenised(subset, number)
         tokenisation = Tokenisation(self.pipeline, self._filters, drops, keys is not None)
         return Stage(
-            f"tokenise {self._name(subset, number)}",
+            f"tokenise {self.layout.name(subset, number)}",
             lambda: tokenise_pairs(
                 raw,
                 tokenised,
@@ -267,9 +262,9 @@ class Plan:
         )
 
     def _finding_duplicates(self) -> Stage:
-        parts = self._parts(TRAIN)
-        keys = [self._keys(number) for number in parts]
-        marks = [self._marks(number) for number in parts]
+        numbers = self.layout.numbers(TRAIN)
+        keys = [self.layout.keys(number) for number in numbers]
+        marks = [self.layout.marks(number) for number in numbers]
         return Stage(
             "find duplicates",
             partial(mark_duplicates, keys, marks),
@@ -279,17 +274,17 @@ class Plan:
         )
 
     def _counting(self) -> Stage:
-        parts = self._training_parts
+        parts = self.layout.training_parts
 
         def count() -> None:
             self._require_pairs()
-            count_words(parts, self._words, self.options.processes)
+            count_words(parts, self.layout.words, self.options.processes)
 
         return Stage(
             "count words",
             count,
             inputs=[path for part in parts for path in part.files],
-            outputs=self._words,
+            outputs=self.layout.words,
             step=LEARN,
         )
 
@@ -309,8 +304,8 @@ class Plan:
             )
 
     def _kept(self) -> list[int]:
-        """Pairs of each part of the training text to train on."""
-        parts = self._parts(TRAIN)
+        """How many pairs of each part of the training text are trained on."""
+        parts = self.layout.numbers(TRAIN)
         kept = [self._tokenised(TRAIN, number).counts["kept"] for number in parts]
         if self.options.deduplicate:
             duplicates = self._results.result("find duplicates")
@@ -318,28 +313,24 @@ class Plan:
         return kept
 
     def _learning(self) -> Stage:
-        options, parts = self.options, self._training_parts
-        if self.segmentation == BPE:
-            inputs, outputs = self._words, self._model
-            learn = partial(
-                learn_subword_nmt,
-                *(self._words, self.dest / "bpe", self.languages),
-                *(options.merges, options.processes),
-            )
-        else:
-            inputs = [path for part in parts for path in part.files] + self._words
-            outputs = self._model
-            learn = partial(
-                learn_sentencepiece,
-                *(parts, self._words, self.dest / "bpe", self.languages),
-                *(options.merges, options.processes),
-                near=options.segmentation != self.segmentation,
-            )
+        options, layout = self.options, self.layout
+        words, parts = layout.words, layout.training_parts
+        is_bpe = self.segmentation == BPE
+        texts = [] if is_bpe else [path for part in parts for path in part.files]
+
+        def learn() -> None:
+            size, workers = options.merges, options.processes
+            if is_bpe:
+                learn_subword_nmt(words, layout.model, self.languages, size, workers)
+                return
+            near = options.segmentation != self.segmentation
+            learn_sentencepiece(parts, words, layout.model, self.languages, size, workers, near)
+
         return Stage(
             "learn",
             learn,
-            inputs=inputs,
-            outputs=outputs,
+            inputs=[*texts, *words],
+            outputs=self._model,
             options={
                 "segmentation": self.segmentation,
                 "text": VERSION,
@@ -350,11 +341,12 @@ class Plan:
         )
 
     def _making_dictionary(self) -> Stage:
-        path, shared, workers = self._dictionary, self._shared_units, self.options.processes
+        layout, workers = self.layout, self.options.processes
+        path, shared = layout.dictionary, layout.shared_units
         return Stage(
             "dictionary",
-            partial(write_dictionary, self._words, path, shared, self.pipeline, workers),
-            inputs=self._words + self._model,
+            partial(write_dictionary, layout.words, path, shared, self.pipeline, workers),
+            inputs=layout.words + self._model,
             outputs=[path, shared],
             options={
                 "threshold": self.options.vocabulary_threshold,
@@ -364,7 +356,7 @@ class Plan:
         )
 
     def _measuring_round_trips(self) -> Stage:
-        raw = self._files("raw", TRAIN, 0)
+        raw = self.layout.raw(TRAIN, 0)
 
         def measure() -> dict[str, Any]:
             pipeline = TextPipeline(self.settings(), self.pipeline.folder)
@@ -384,13 +376,13 @@ class Plan:
         )
 
     def _applying(self, subset: str, number: int) -> Stage:
-        part = self._part(subset, number)
-        units = self._files("bpe", subset, number)
+        part = self.layout.text(subset, number)
+        units = self.layout.segmented(subset, number)
 
         def apply() -> dict[str, Any]:
             kept = self._tokenised(subset, number).counts["kept"]
-            given = (self.pipeline, self.options.processes, kept, self.tag)
-            applied = apply_pairs(part, units, *given)
+            workers = self.options.processes
+            applied = apply_pairs(part, units, self.pipeline, workers, total=kept, tag=self.tag)
             if subset == VALID and applied["longest"] > LONGEST_HELD_OUT:
                 raise UserError(
                     f"{self.place(VALID, applied['place'])}: {applied['longest']:,} subword units,"
@@ -400,7 +392,7 @@ class Plan:
             return applied
 
         return Stage(
-            f"apply {self._name(subset, number)}",
+            f"apply {self.layout.name(subset, number)}",
             apply,
             inputs=part.files + self._model,
             outputs=units,
@@ -416,51 +408,22 @@ class Plan:
     def _binarising(self, number: int) -> Stage:
         whole = self.options.parts == 1
         subsets = self.splits if number == 0 else [TRAIN]
-        dictionary = (self._dictionary, self._shared_units)
-        data_bin = DataBin(
-            self.dest / "data-bin" if whole else part_folder(self.dest, number),
-            self.languages,
-            {
-                self.splits[subset]: self.dest / "bpe" / self._name(subset, number)
-                for subset in subsets
-            },
-        )
+        layout = self.layout
+        dictionary = (layout.dictionary, layout.shared_units)
+        texts = {self.splits[name]: layout.model / layout.name(name, number) for name in subsets}
+        data_bin = DataBin(layout.data_bin(number), self.languages, texts)
         return Stage(
             "binarise" if whole else f"binarise {number}",
             partial(binarise_pairs, data_bin, *dictionary, self.options.processes),
             inputs=[
                 *dictionary,
-                *(path for subset in subsets for path in self._files("bpe", subset, number)),
+                *(path for subset in subsets for path in layout.segmented(subset, number)),
             ],
             outputs=data_bin.files,
             options={"version": package_version("fairseq")},
             step=ENCODE,
             part=number,
         )
-
-    # --- files ---------------------------------------------------------------------------------
-
-    def _parts(self, subset: str) -> range:
-        """Numbers of the parts of a subset; the held-out sets go with the first."""
-        return range(self.options.parts if subset == TRAIN else 1)
-
-    def _name(self, subset: str, number: int) -> str:
-        return subset if len(self._parts(subset)) == 1 else f"{subset}.{number}"
-
-    def _files(self, kind: str, subset: str, number: int) -> list[Path]:
-        name = self._name(subset, number)
-        return [self.dest / kind / f"{name}.{language}" for language in self.languages]
-
-    def _keys(self, number: int) -> Path:
-        return self.dest / "tokenised" / f"{self._name(TRAIN, number)}.keys"
-
-    def _marks(self, number: int) -> Path:
-        return self.dest / "tokenised" / f"{self._name(TRAIN, number)}.duplicates"
-
-    def _part(self, subset: str, number: int) -> TextPart:
-        marked = subset == TRAIN and self.options.deduplicate
-        source, target = self._files("tokenised", subset, number)
-        return TextPart((source, target), self._marks(number) if marked else None)
 
     @property
     def _filters(self) -> Filters:
@@ -473,98 +436,6 @@ class Plan:
         names = ("max_length", "max_ratio", "check_script")
         return {name: getattr(self.options, name) for name in names}
 
-    @property
-    def _training_parts(self) -> list[TextPart]:
-        return [self._part(TRAIN, number) for number in self._parts(TRAIN)]
-
-    @property
-    def _dictionary(self) -> Path:
-        return self.dest / "bpe" / "dict.txt"
-
-    @property
-    def _shared_units(self) -> Path:
-        return self.dest / "bpe" / SHARED_UNITS
-
-    @cached_property
-    def _words(self) -> list[Path]:
-        return [self.dest / "tokenised" / f"words.{language}" for language in self.languages]
-
     @cached_property
     def _model(self) -> list[Path]:
         return self.pipeline.files
-
-
-def read_pairs(pairs: Iterable[Pair], parts: Sequence[Sequence[Path]]) -> dict[str, Any]:
-    """Deal pairs out to ``parts``, one after the other.
-
-    Args:
-        pairs: of raw text.
-        parts: files of the two sides of each.
-
-    Returns:
-        ``parts``: how many pairs each got; ``apostrophes``: of each side, how many typographic and
-        how many ASCII ones stand inside of words.
-    """
-    counts = [0] * len(parts)
-    apostrophes = [[0, 0], [0, 0]]
-    with ExitStack() as stack:
-        files = [[stack.enter_context(write_whole(path)) for path in part] for part in parts]
-        for number, pair in enumerate(tqdm(pairs, "read", unit=" pairs", disable=None)):
-            part = number % len(parts)
-            counts[part] += 1
-            for side, line in enumerate(pair):
-                files[part][side].write(line + "\n")
-                if "’" in line:
-                    apostrophes[side][0] += len(TYPOGRAPHIC.findall(line))
-                if "'" in line:
-                    apostrophes[side][1] += len(ASCII.findall(line))
-    return {"parts": counts, "apostrophes": apostrophes}
-
-
-def copy_reference(file: TextFile, path: Path, lines: int) -> None:
-    """Write a further reference of a set of so many lines.
-
-    Raises:
-        UserError: where it has not as many.
-    """
-    count = 0
-    with write_whole(path) as copy:
-        for line in file.lines():
-            copy.write(line + "\n")
-            count += 1
-    if count != lines:
-        raise UserError(
-            f"{file} has {count:,} lines, and the set that it is a reference of {lines:,}"
-        )
-
-
-def round_trip(pipeline: TextPipeline, language: str, path: Path, lines: int) -> RoundTrip:
-    """Encode and decode lines of a raw file of so many, spread evenly over it.
-
-    White space is not compared: all of it becomes single spaces.
-    """
-    every = max(1, lines // ROUND_TRIPS)
-    tried = same = normalised = 0
-    example, normalised_example = None, None
-    for line in islice(read_lines(path), 0, every * ROUND_TRIPS, every):
-        line = " ".join(line.split())
-        decoded = pipeline.decode(pipeline.encode(line, language), language)
-        tried += 1
-        if decoded == line:
-            same += 1
-        elif decoded == pipeline.as_written(line, language):
-            normalised += 1
-            normalised_example = normalised_example or _difference(line, decoded)
-        else:
-            example = example or _difference(line, decoded)
-    return RoundTrip(tried, same, example, normalised, normalised_example)
-
-
-def _difference(one: str, other: str) -> Pair:
-    """The two where they begin to differ."""
-    place = next(
-        (place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b),
-        min(len(one), len(other)),
-    )
-    start = max(0, place - 20)
-    return one[start : start + 40], other[start : start + 40]

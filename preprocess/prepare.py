@@ -3,11 +3,11 @@
 :func:`prepare` runs the stages: read, tokenise, learn, apply, binarise. A corpus is a file beside
 this one that says where its text comes from and calls it.
 
-A large training text is dealt out to parts, pair by pair in turn, so that each is a fair sample
-of the whole. A part is read, tokenised, segmented and made its own data-bin
-(``data-bin/shard0``, …), which bounds what is lost by an interruption, and parts can be divided
-among machines. Memory depends neither on the size of the text nor on that of a part: at most
-about 2 GB, for learning merges from the million most frequent words, and 300 MB per process.
+A large training text is dealt out to parts, pair by pair, so that each is a fair sample of the
+whole. Each part is read, tokenised, segmented and binarised by itself (``data-bin/shard0``, …), so
+an interruption loses little, and parts can be divided among machines. Memory depends neither on the
+size of the text nor on that of a part: at most about 2 GB, for learning merges from the million
+most frequent words, and 300 MB per process.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ def reads(share: WorkShard) -> bool:
 
 
 def prepare(corpus: Corpus, dest: Path, options: Options, share: WorkShard | None = None) -> None:
-    """Fill ``dest`` from the raw files and print what came of it.
+    """Fill ``dest`` from the raw files and print a summary.
 
-    Stages that are up to date are skipped; killed at any moment and called again, it leaves the
-    same bytes, in however many shares. Without ``share`` all is done.
+    Stages that are up to date are skipped. If it is killed at any moment and called again, it
+    leaves the same bytes, in however many shares. Without ``share``, everything is done.
 
     Raises:
-        UserError: where a file is bad, the folder cannot be written, nothing is left to train on or
+        UserError: a file is bad, the folder cannot be written, nothing is left to train on or
             another share has not done what this one needs.
     """
     share = share or WorkShard()
@@ -101,7 +101,7 @@ def report_text(plan: Plan) -> None:
 
 
 def warn(plan: Plan, method: str = "") -> None:
-    """Print what is suspicious in the text; ``method``: of segmentation, where one may choose."""
+    """Warn of what is suspicious in the text; ``method``: the segmentation, if it can be chosen."""
     of_training = (plan.counts()[TRAIN], plan.tokenised(TRAIN), plan.round_trips())
     for line in report.warnings(*of_training, method):
         print(line, file=sys.stderr)

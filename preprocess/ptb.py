@@ -30,7 +30,7 @@ def corpus_in(folder: Path) -> MonolingualCorpus:
     The dictionary is not padded, so that models have the sizes that the literature reports.
 
     Raises:
-        UserError: where a file is missing.
+        UserError: a file is missing.
     """
     files = {
         subset: [find_file(folder, f"ptb.{subset}.txt", f"ptb.{subset}.txt.gz")]

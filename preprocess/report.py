@@ -1,15 +1,14 @@
-"""What preparing a bitext prints at the end: what was kept, and how text comes back."""
+"""The summary that preparing a bitext prints: what was kept, and how well text comes back."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
-from preprocess.pairs import Pair
+from preprocess.round_trips import RoundTrip
 from preprocess.tokenisation import Tokenised
 
-MAX_DROPPED = 0.2  # dropping a larger share of the training pairs is a warning
-MIN_UNCHANGED = 0.99  # of the lines come back as they were
+MAX_DROPPED = 0.2  # the largest share of training pairs that may be dropped without a warning
+MIN_UNCHANGED = 0.99  # the smallest share of lines that may come back unchanged without a warning
 WHAT_HELPS = {
     "over_long": "--max-length",
     "ratio": "--max-ratio; are the files aligned line by line?",
@@ -17,49 +16,11 @@ WHAT_HELPS = {
     "script": "--no-check-script; are the languages the right way round?",
     "duplicate": "--no-deduplicate",
 }
-WHAT_IS_WRONG = {  # with pairs of held-out sets; long ones are fair
+WHAT_IS_WRONG = {  # with pairs of held-out sets, which may be long
     "empty": "with an empty side",
     "ratio": "with sides of very different lengths (--max-ratio; are the files aligned?)",
     "script": "with a side mostly in letters of another script",
 }
-
-
-@dataclass(frozen=True)
-class RoundTrip:
-    """How many of the lines of a side, encoded and decoded, are what they were.
-
-    Attributes:
-        lines: that were tried.
-        same: come back as they were.
-        example: the first that does not but for what is normalised, and what came of it.
-        normalised: have only what is changed for good: decomposed letters, control characters, the
-            rarer apostrophe.
-        normalised_example: the first of these, and what came of it.
-    """
-
-    lines: int
-    same: int
-    example: Pair | None = None
-    normalised: int = 0
-    normalised_example: Pair | None = None
-
-    @property
-    def share(self) -> float:
-        """Of the lines, how many come back as they were."""
-        return self._share(self.same)
-
-    @property
-    def lost(self) -> float:
-        """Of the lines, how many do not, beyond what is normalised."""
-        return self._share(self.lines - self.same - self.normalised, of_none=0.0)
-
-    @property
-    def changed(self) -> float:
-        """Of the lines, how many are only normalised."""
-        return self._share(self.normalised, of_none=0.0)
-
-    def _share(self, lines: int, of_none: float = 1.0) -> float:
-        return lines / self.lines if self.lines else of_none
 
 
 def counts_table(counts: Mapping[str, Mapping[str, int]]) -> str:
@@ -82,10 +43,10 @@ def warnings(
     """The warnings, one paragraph each.
 
     Args:
-        counts: of the training text.
-        tokenised: more of the training text.
-        trips: by language.
-        method: how it is segmented.
+        counts: pairs of the training text, read, kept and dropped.
+        tokenised: the result of tokenising the training text.
+        trips: round trips by language.
+        method: how the text is segmented.
     """
     dropped = counts["read"] - counts["kept"]
     if dropped > MAX_DROPPED * counts["read"]:

@@ -1,7 +1,7 @@
-"""Run a stage once: skipped while its inputs, options and outputs are those on record.
+"""Run a stage once: it is skipped as long as its inputs, options and outputs are those on record.
 
-Several machines may share the work on one folder: each runs stages of its own, and what a stage
-needs of others is checked against their records.
+Several machines may share the work on one folder: each runs stages of its own, and the outputs of
+others that a stage needs are checked against their records.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tiednmt.files import sha256, write_json, write_whole
 from tiednmt.text.manifest import MANIFEST
 
 FORMAT = 2  # of a record
-_OWNER, _LOCK, _ASIDE = "corpus", "lock", "manifest"  # beside the records
+_OWNER, _LOCK, _ASIDE = "corpus", "lock", "manifest"  # further files in the folder of the records
 RUN_AGAIN = "run the steps from there on again"
 
 
@@ -29,8 +29,8 @@ RUN_AGAIN = "run the steps from there on again"
 class Stage:
     """One stage of preparing a corpus.
 
-    ``action`` makes the ``outputs`` of the ``inputs`` and returns JSON. ``step`` and ``part`` say
-    which call of the command runs it where the work is divided (see :class:`WorkShard`).
+    ``action`` makes the ``outputs`` from the ``inputs`` and returns JSON. If the work is divided,
+    ``step`` and ``part`` decide which call of the command runs it (see :class:`WorkShard`).
     """
 
     name: str
@@ -44,10 +44,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class WorkShard:
-    """Which stages a call runs: all of them, those of one step, or a share of its parts.
+    """The stages that a call runs: all of them, those of one step, or a share of its parts.
 
     Raises:
-        UserError: where there is no such share.
+        UserError: there is no such share.
     """
 
     step: str | None = None
@@ -65,16 +65,16 @@ class WorkShard:
 
 
 def claim(folder: Path, corpus: str | None = None) -> None:
-    """Make ``folder`` one that stages may write to and remove from.
+    """Make ``folder`` one in which stages may write and remove files.
 
     Args:
-        folder: to be filled.
-        corpus: what it is to hold, whose files another corpus may not replace.
+        folder: the folder to fill.
+        corpus: the corpus that it is for; the files of another corpus are not replaced.
 
     Raises:
-        UserError: where it holds something else, or its name is none that fairseq takes.
+        UserError: it holds something else, or fairseq does not take its name.
     """
-    for sign in ",:":  # which it joins texts and folders by
+    for sign in ",:":  # fairseq joins paths with these
         if sign in str(folder):
             raise UserError(f"{folder}: fairseq takes no {sign!r} in a path; choose another --dest")
     records = folder / ".stages"
@@ -95,20 +95,20 @@ def claim(folder: Path, corpus: str | None = None) -> None:
 
 
 def _held_by(folder: Path) -> str | None:
-    """What a folder holds that was prepared before folders said it themselves."""
+    """The corpus in a folder that was prepared before folders stored its key."""
     manifest = _json(folder / MANIFEST)
     languages = [manifest[side] for side in ("source", "target") if side in manifest]
     return corpus_key(manifest["corpus"], *languages) if "corpus" in manifest else None
 
 
 def corpus_key(name: object, *languages: object) -> str:
-    """What a folder that holds a corpus says of itself."""
+    """The key of a corpus, which its folder stores."""
     return f"{name} {'-'.join(map(str, languages))}".rstrip()
 
 
 @contextmanager
 def one_writer(folder: Path, shared: bool = False) -> Iterator[None]:
-    """Let one command at a time fill ``folder``, but for those that share the work.
+    """Let only one command at a time fill ``folder``, except those that share the work.
 
     The lock ends with its process, however that ends.
 
@@ -137,7 +137,7 @@ class Stages:
     its hash is.
 
     Raises:
-        UserError: where the folder holds something else.
+        UserError: the folder holds something else.
     """
 
     def __init__(self, folder: Path, corpus: str | None = None):
@@ -148,12 +148,11 @@ class Stages:
         claim(folder, corpus)
 
     def run(self, stage: Stage) -> Any:
-        """What the stage's action returned, now or when it last ran.
+        """Run a stage, unless it is up to date, and return the result of its action.
 
-        It runs where an input, an output or an option is not as recorded. Outputs that an
-        earlier run had and this one has not are removed, and so is the manifest until the
-        whole has been done again; where the action fails and leaves the outputs as they were, the
-        folder stays what it was.
+        A stage is up to date if its inputs, outputs and options are as recorded. Outputs that only
+        an earlier run had are removed, and so is the manifest, until all stages are done again. If
+        the action fails and leaves the outputs as they were, the folder stays as it was.
         """
         path = self._record_path(stage.name)
         self._done.append(stage)
@@ -190,7 +189,7 @@ class Stages:
         """Run the stages of ``share``, in order.
 
         Raises:
-            UserError: where one needs what a stage outside of the share has not made.
+            UserError: one needs an output that a stage outside the share has not made.
         """
         made_by = {path: stage for stage in stages for path in stage.outputs}
         mine = [stage for stage in stages if share.has(stage)]
@@ -202,22 +201,22 @@ class Stages:
             self.run(stage)
 
     def require(self, stage: Stage, made: Collection[Path]) -> None:
-        """Refuse to go on where ``stage`` is not up to date.
+        """Refuse to continue if ``stage`` is not up to date.
 
         Args:
-            stage: which another call ran.
-            made: the outputs of all stages. Inputs that are none of them are raw files, which only
-                the stages that read them need.
+            stage: a stage that another call ran.
+            made: the outputs of all stages. Other inputs are raw files, which only the stages that
+                read them need.
 
         Raises:
-            UserError: saying what is wrong.
+            UserError: it is not; the message says why.
         """
         fault = self._fault(stage, made)
         if fault:
             raise UserError(f"{self.folder}: {stage.name} (--step {stage.step}) {fault}")
 
     def finish(self, stages: Sequence[Stage] | None = None) -> dict[str, str]:
-        """Check that all is done, and remove outputs of stages that only an earlier run had.
+        """Check that all stages are done, and remove the outputs of those that no longer exist.
 
         Args:
             stages: all stages of the folder; by default those that were run.
@@ -226,7 +225,7 @@ class Stages:
             The SHA-256 of each output, computed anew and compared with the records.
 
         Raises:
-            UserError: where one is not up to date or a file not the one it wrote.
+            UserError: a stage is not up to date, or a file is not the one that it wrote.
         """
         stages = self._done if stages is None else stages
         made = {path for stage in stages for path in stage.outputs}
@@ -249,11 +248,11 @@ class Stages:
         return hashes
 
     def result(self, name: str) -> Any:
-        """What the action of the stage of this name returned when it last ran."""
+        """The result of the action of the stage of this name when it last ran."""
         return _read(self._record_path(name))["result"]
 
     def input_hashes(self, name: str) -> dict[Path, str]:
-        """File → SHA-256 of what the stage of this name read when it last ran."""
+        """The SHA-256 of each file that the stage of this name read when it last ran."""
         inputs = _read(self._record_path(name))["inputs"]
         return {self.folder / name: digest for name, (_, _, digest) in inputs.items()}
 
@@ -261,9 +260,9 @@ class Stages:
         return self._records / f"{name}.json"
 
     def _fault(self, stage: Stage, made: Collection[Path] | None = None) -> str | None:
-        """Why the stage is to be run (again); None where it is up to date.
+        """Why the stage has to be run (again); None if it is up to date.
 
-        ``made``: the only inputs that count; by default all do.
+        ``made``: the inputs that count; by default all.
         """
         record = _read(self._record_path(stage.name))
         if record.get("format") != FORMAT:
@@ -308,9 +307,9 @@ class Stages:
         for name in set(_read(path).get("outputs", ())) - kept:
             output = self.folder / name
             if not output.parent.resolve().is_relative_to(inside):
-                continue  # no stage wrote that: the record is damaged, or of somebody else
+                continue  # no stage wrote there: the record is damaged or foreign
             output.unlink(missing_ok=True)
-            with suppress(OSError):  # it holds something else, or is gone
+            with suppress(OSError):  # it is not empty, or is gone
                 output.parent.rmdir()
         path.unlink(missing_ok=True)
 
@@ -331,7 +330,7 @@ class Stages:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The record, empty where there is none or it is damaged."""
+    """The record, empty if there is none or it is damaged."""
     record = _json(path)
     files = [record.get("inputs"), record.get("outputs")]
     is_whole = isinstance(record.get("options"), dict) and "result" in record
@@ -341,7 +340,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _are_stamps(files: Any) -> bool:
-    """Whether it says size, time of last change and hash of each file."""
+    """Whether this has size, time of last change and hash of each file."""
     return isinstance(files, dict) and all(
         isinstance(stamp, list) and [*map(type, stamp)] == [int, int, str]
         for stamp in files.values()
@@ -349,7 +348,7 @@ def _are_stamps(files: Any) -> bool:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """An object in a file; an empty one where there is none."""
+    """The JSON object in a file; an empty one if there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError, RecursionError):

@@ -40,7 +40,7 @@ WordCount = tuple[str, int]
 class TextPart:
     """The tokenised text of a subset or of a part of it.
 
-    ``marks``: which of its pairs are not to be used (see :mod:`preprocess.duplicates`).
+    ``marks`` is the file that says which pairs to skip (see :mod:`preprocess.duplicates`).
     """
 
     sides: tuple[Path, Path]
@@ -48,7 +48,7 @@ class TextPart:
 
     @property
     def files(self) -> list[Path]:
-        """All its files."""
+        """The files of both sides and the marks."""
         return [*self.sides, *([self.marks] if self.marks else [])]
 
     def pairs(self) -> Iterator[Pair]:
@@ -60,12 +60,9 @@ class TextPart:
 
 
 def count_words(parts: Sequence[TextPart], outputs: Sequence[Path], workers: int) -> None:
-    """Write the words of each side, in alphabetical order, and how often it has them.
+    """Write the words of each side in alphabetical order, with their counts.
 
-    Memory: 60 MB per worker; what does not fit is written down in between.
-
-    Raises:
-        UserError: where there are none.
+    This takes 60 MB of memory per worker; what does not fit is written to temporary files.
     """
     folder = outputs[0].with_name("words.partial")
     shutil.rmtree(folder, ignore_errors=True)
@@ -87,7 +84,7 @@ def count_words(parts: Sequence[TextPart], outputs: Sequence[Path], workers: int
 
 
 def _count_file(job: tuple[Path, Path | None, Path]) -> list[Path]:
-    """Files of sorted counts, each of as many words as memory is to hold."""
+    """Write sorted counts to files, each of as many words as memory may hold."""
     text, marks, prefix = job
     runs: list[Path] = []
     words: Counter[str] = Counter()
@@ -114,7 +111,7 @@ def read_counts(path: Path) -> Iterator[WordCount]:
 
 
 def merged_counts(*counts: Iterable[WordCount]) -> Iterator[WordCount]:
-    """Sorted counts as one, those of the same word added up."""
+    """Merge sorted counts; those of the same word are added up."""
     for word, same in groupby(merge(*counts, key=itemgetter(0)), key=itemgetter(0)):
         yield word, sum(count for _, count in same)
 
@@ -122,7 +119,7 @@ def merged_counts(*counts: Iterable[WordCount]) -> Iterator[WordCount]:
 def count_units(
     words: Iterable[WordCount], segment: Callable[[str], str], workers: int
 ) -> Counter[str]:
-    """How often each unit is seen in text of these words; ``segment`` splits one."""
+    """How often each unit occurs in a text of these words; ``segment`` splits a word."""
     units: Counter[str] = Counter()
     segmented = map_in_order(
         partial(_segment_word, segment), words, workers, "count units", "words"
@@ -153,7 +150,7 @@ def learn_subword_nmt(
         workers: processes.
 
     Raises:
-        UserError: where there is nothing to merge.
+        UserError: there is nothing to merge.
     """
     learn_codes(words, folder / "codes", merges)
     _write_vocabularies(words, folder, languages, load_codes(folder / "codes").segment, workers)
@@ -180,7 +177,7 @@ def learn_codes(words: Sequence[Path], codes: Path, merges: int) -> None:
     ``words``: those of each side, from :func:`count_words`.
 
     Raises:
-        UserError: where there is nothing to merge.
+        UserError: there is nothing to merge.
     """
     joint = merged_counts(*map(read_counts, words))
     frequent = nlargest(LEARNED_WORDS, joint, key=lambda item: (item[1], item[0]))
@@ -214,10 +211,10 @@ def learn_sentencepiece(
         languages: of the two sides.
         vocab_size: size of the joint vocabulary.
         workers: processes.
-        near: where the text gives no vocabulary of that size, learn the nearest that it gives.
+        near: if the text does not allow a vocabulary of that size, learn the nearest possible one.
 
     Raises:
-        UserError: where the text does not give so large a vocabulary, or has more characters.
+        UserError: the text does not allow so large a vocabulary, or has more characters than it.
     """
     try:
         content = _trained(parts, vocab_size, workers, near)
@@ -264,7 +261,7 @@ def _trained(parts: Sequence[TextPart], vocab_size: int, workers: int, at_most: 
 
 
 def _reason(error: str) -> str:
-    """What sentencepiece says, with a way out that this command has."""
+    """The reason that sentencepiece gives, with a remedy in terms of this command."""
     too_few, too_many = _TOO_FEW.search(error), _TOO_MANY.search(error)
     if too_few:
         return f"the text has more characters; give --merges {too_few[1]} or more"
@@ -283,7 +280,7 @@ def write_dictionary(
     Args:
         words: of each side, from :func:`count_words`.
         path: of the dictionary.
-        shared: gets the units that both sides use, one per line, in the order of the dictionary.
+        shared: the file for the units that both sides use, one per line, in the same order.
         pipeline: splits words.
         workers: processes.
 
@@ -300,7 +297,7 @@ def write_dictionary(
     dictionary = Dictionary()
     for unit, count in (source + target).items():
         dictionary.add_symbol(unit, count)
-    for unit in pipeline.characters:  # other text may need those that are always merged in this
+    for unit in pipeline.characters:  # other text may need those merged in this one
         dictionary.add_symbol(unit, 0)
     dictionary.finalize(padding_factor=PADDING_FACTOR)
     with write_whole(path) as file:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from preprocess.command import parser_of
 from preprocess.monolingual import SUBSETS, Options, corpus_of_files, prepare
-from preprocess.options import add_options
+from preprocess.options import add_corpus_options
 from tiednmt.errors import UserError, resumable_command
+from tiednmt.options import from_arguments
 
 
 @resumable_command
@@ -35,9 +36,9 @@ def main(argv: list[str] | None = None) -> None:
         metavar="LANGUAGE",
         help="tokenise with Moses' rules for this language (default: split at white space)",
     )
-    add_options(parser, Options)
+    add_corpus_options(parser, Options)
     args = parser.parse_args(argv)
-    options = Options.from_arguments(args)
+    options = from_arguments(Options, args)
     if args.tokenise is not None:
         _require_rules(args.tokenise)
     given = {"train": args.train, "valid": args.valid, "test": args.test}

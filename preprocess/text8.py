@@ -45,7 +45,7 @@ def corpus_in(folder: Path, characters: dict[str, int] = CHARACTERS) -> Monoling
     ``characters``: subset → its length, one after the other in the text.
 
     Raises:
-        UserError: where the file is missing.
+        UserError: the file is missing.
     """
     path = find_file(folder, "text8.zip", "text8.gz", "text8")
     return MonolingualCorpus(
@@ -61,7 +61,7 @@ def read_lines_of_words(path: Path, characters: dict[str, int]) -> Iterator[Subs
     """Subset and line of 1,000 words, the last line of a subset shorter.
 
     Raises:
-        UserError: where the file is not text8.
+        UserError: the file is not text8.
     """
     with open_bytes(path, "text8" if path.suffix == ".zip" else None) as file:
         for subset, length in characters.items():

@@ -1,4 +1,4 @@
-"""Raw lines to tokenised ones, bad training pairs left out, on all cores."""
+"""Tokenise raw lines on all cores, without bad training pairs."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ EXAMPLE_LENGTH = 60  # characters of a side
 class Tokenisation:
     """How a subset is tokenised.
 
-    ``drops``: pairs that ``filters`` find fault with are left out; of held-out sets they are
-    counted and kept. ``with_keys``: pairs get a key, by which equal ones are found afterwards.
+    If it ``drops``, pairs that the ``filters`` refuse are left out; in held-out sets they are only
+    counted. ``with_keys`` gives each pair a key by which equal ones are found afterwards.
     """
 
     pipeline: TextPipeline
@@ -34,7 +34,7 @@ class Tokenisation:
     with_keys: bool = False
 
     def __call__(self, pair: Pair) -> tuple[str | None, Pair, bytes]:
-        """The filters' fault with the pair or None, its tokenised lines, its key."""
+        """Why the filters refuse a pair (None if they do not), its tokenised lines, and its key."""
         pipeline = self.pipeline
         tokenised = (
             pipeline.tokenise(pair[0], pipeline.source),
@@ -49,13 +49,13 @@ class Tokenisation:
 
 @dataclass
 class Tokenised:
-    """What came of the pairs of a subset or of a part of it.
+    """The result of tokenising a subset or a part of it.
 
     Attributes:
-        counts: pairs ``read``, ``kept`` and dropped for each reason.
-        examples: how the first pair begins that is dropped for each reason.
-        faulty: pairs that are kept though training would drop them, for each reason.
-        first_faulty: the number of the first of them for each reason, from 1.
+        counts: how many pairs were ``read``, ``kept``, and dropped for each reason.
+        examples: for each reason, the beginning of the first pair that was dropped.
+        faulty: for each reason, how many pairs were kept although training text would drop them.
+        first_faulty: for each reason, the number of the first of these, from 1.
     """
 
     counts: dict[str, int]
@@ -64,7 +64,7 @@ class Tokenised:
     first_faulty: dict[str, int] = field(default_factory=dict)
 
     def __add__(self, other: Tokenised) -> Tokenised:
-        """Of two parts of the training text."""
+        """The result of two parts of the training text together."""
         return Tokenised(
             {reason: count + other.counts[reason] for reason, count in self.counts.items()},
             {**other.examples, **self.examples},
@@ -92,7 +92,7 @@ def tokenise_pairs(
         tokenisation: what is done to a pair.
         keys: file of the keys of the kept pairs.
         workers: processes.
-        total: pairs there are, for the progress bar.
+        total: number of pairs, for the progress bar.
 
     Returns:
         :class:`Tokenised`, as JSON.

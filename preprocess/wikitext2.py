@@ -35,7 +35,7 @@ def corpus_in(folder: Path) -> MonolingualCorpus:
     """The corpus whose archive, or whose files out of it, lie in ``folder``.
 
     Raises:
-        UserError: where there is neither.
+        UserError: there is neither.
     """
     if find_file(folder, ARCHIVE, FILES["train"]).name != ARCHIVE:
         return corpus_of_files("wikitext2", {s: [folder / name] for s, name in FILES.items()})
@@ -51,7 +51,7 @@ def read_archive(path: Path) -> Iterator[SubsetLine]:
     """Subset and line of the archive's files.
 
     Raises:
-        UserError: where the archive is damaged.
+        UserError: the archive is damaged.
     """
     for subset, name in FILES.items():
         for line in read_lines(path, member=f"wikitext-2/{name}"):

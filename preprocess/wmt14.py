@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from preprocess import wmt
 from preprocess.archives import Published, PublishedCorpus, with_reverses
-from preprocess.command import parallel_command
+from preprocess.command import archive_command
 from preprocess.download import Download
 from preprocess.pairs import segment_by_segment
 from tiednmt.errors import resumable_command
@@ -62,13 +62,10 @@ CORPUS = PublishedCorpus(
 @resumable_command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    parallel_command(
+    archive_command(
         argv,
-        CORPUS.name,
+        CORPUS,
         __doc__,
-        CORPUS.pairs,
-        CORPUS.downloads,
-        CORPUS.corpus_in,
         merges=89_500,
         vocabulary_threshold=0,
         max_length=50,

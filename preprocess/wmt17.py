@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from preprocess import wmt
 from preprocess.archives import Published, PublishedCorpus, with_reverses
-from preprocess.command import parallel_command
+from preprocess.command import archive_command
 from preprocess.download import Download
 from preprocess.pairs import segment_by_segment
 from tiednmt.errors import resumable_command
@@ -58,13 +58,10 @@ CORPUS = PublishedCorpus("wmt17", with_reverses({"en-de": SUBSETS}))
 @resumable_command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    parallel_command(
+    archive_command(
         argv,
-        CORPUS.name,
+        CORPUS,
         __doc__,
-        CORPUS.pairs,
-        CORPUS.downloads,
-        CORPUS.corpus_in,
         merges=32_000,
         vocabulary_threshold=50,
         max_ratio=3.0,

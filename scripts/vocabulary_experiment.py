@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 import tiednmt.plugin  # noqa: F401
 from scripts.lab import vocabulary
 from scripts.lab.run.training import BEST
-from scripts.lab.vocabulary import Figures, TrainedRun, require_run, show
+from scripts.lab.trained_run import TrainedRun, require_run
+from scripts.lab.vocabulary import Figures, show
 from tiednmt.commandline import command_parser, quiet_libraries
 from tiednmt.errors import UserError, resumable_command
 from tiednmt.modes import THREE_WAY, TYINGS
@@ -31,7 +32,7 @@ from tiednmt.options import add_options, from_arguments, language_pair, option, 
 
 @dataclass(frozen=True)
 class Options:
-    """What every measurement is told."""
+    """Options of every measurement."""
 
     data: Path = option("prepared folder of the run", metavar="DIR")
     out: Path = option("folder to fill", metavar="OUT")
@@ -88,7 +89,7 @@ class Language(Options):
     seeds: int = option("train with seeds 1 to N", default=1, type=positive)
 
     def __post_init__(self) -> None:
-        """Refuse a number of updates that is not of both stages, and what is no pair."""
+        """Refuse anything but two numbers of updates, one per stage, and a pair of languages."""
         language_pair(self.pair)
         if len(self.updates) != 2:
             raise UserError("--updates takes two numbers, of the new rows and of the whole model")

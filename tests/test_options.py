@@ -13,7 +13,15 @@ import pytest
 from preprocess.corpus import Options as PrepareOptions
 from scripts.lab.baselines.skip_gram import SkipGram
 from tiednmt.errors import UserError
-from tiednmt.options import Range, add_options, command_words, from_arguments, option, positive
+from tiednmt.options import (
+    Range,
+    add_options,
+    command_words,
+    from_arguments,
+    option,
+    positive,
+    require_ranges,
+)
 from tiednmt.translation.settings import Search
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -92,6 +100,40 @@ def test_the_help_says_what_the_defaults_are():
     assert "--sizes N [N ...] of 100% of it (default: 1 2)" in text
     assert "--int8 int8 weights" in text
     assert "--arch NAME an architecture --sizes" in text
+
+
+@dataclass(frozen=True)
+class Further:
+    units: str = option("kind of unit", default="bpe", also="--kind")
+    check: bool = option("look closely", default=True, negatable=True)
+    parts: int = option("parts", default=2, within=Range(1, 9))
+
+    def __post_init__(self) -> None:
+        require_ranges(self)
+
+
+class TestFurtherKindsOfOptions:
+    def parser(self, **defaults):
+        result = argparse.ArgumentParser()
+        add_options(result, Further)
+        result.set_defaults(**defaults)
+        return result
+
+    def read(self, *words):
+        return from_arguments(Further, self.parser().parse_args(words))
+
+    def test_an_option_of_two_names_and_a_flag_with_its_opposite(self):
+        assert self.read() == Further("bpe", True, 2)
+        assert self.read("--kind", "x", "--no-check", "--parts", "9") == Further("x", False, 9)
+
+    def test_a_bound_beside_the_type_is_checked_by_the_dataclass(self):
+        with pytest.raises(UserError, match=r"--parts 10: must be 9 or less"):
+            self.read("--parts", "10")
+
+    def test_the_help_shows_the_defaults_of_the_command(self):
+        text = " ".join(self.parser(parts=7).format_help().split())
+        assert "parts (default: 7)" in text
+        assert "look closely (default: --check)" in text
 
 
 def bare_numbers(path):

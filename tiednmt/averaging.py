@@ -1,6 +1,6 @@
 """The mean of the weights of several checkpoints of one training run.
 
-A tied matrix stands in a checkpoint once, so its mean is tied as well.
+A tied matrix is stored once in a checkpoint, so its mean is tied too.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ NAMES = (r"checkpoint_\d+_(\d+)\.pt", r"checkpoint(\d+)\.pt")  # by updates, by 
 def average(paths: Sequence[Path]) -> dict[str, Any]:
     """The content of the last checkpoint, with the mean of all checkpoints' weights.
 
-    The mean is taken in double precision. It can be translated with and fine-tuned, but not
-    resumed: the state of the optimizer is left out.
+    The mean is computed in double precision. The result can translate and can be fine-tuned, but
+    training cannot resume from it, since it has no optimizer state.
 
     Args:
         paths: checkpoints of one model, at least one.
@@ -50,7 +50,7 @@ def average(paths: Sequence[Path]) -> dict[str, Any]:
 def last_checkpoints(folder: Path, count: int) -> list[Path]:
     """The ``count`` most recent checkpoints in a run's folder, the newest last.
 
-    Those named by updates are taken, or those named by epoch if there are no others.
+    These are named by updates, or by epoch if there are no others.
 
     Raises:
         UserError: there are fewer.
@@ -65,9 +65,9 @@ def last_checkpoints(folder: Path, count: int) -> list[Path]:
 
 
 def intermediate_checkpoints(folder: Path) -> list[Path]:
-    """Those of a run's folder that are named by updates, or by epoch if there are no others.
+    """The checkpoints named by updates in a run's folder, or by epoch if there are no others.
 
-    The newest is the last.
+    The newest comes last.
     """
     paths: list[str] = next(filter(None, (checkpoint_paths(str(folder), n) for n in NAMES)), [])
     return [Path(path) for path in reversed(paths)]

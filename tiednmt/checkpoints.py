@@ -19,28 +19,28 @@ from fairseq.tasks import TASK_REGISTRY
 from fairseq.tasks.translation import TranslationTask
 from omegaconf import OmegaConf
 
-from tiednmt.errors import CheckpointError, UserError, explain
+from tiednmt.errors import NO_CONFIGURATION, CheckpointError, UserError, explain
 from tiednmt.files import named_when_whole
 from tiednmt.text.manifest import data_bins, prepared_folder
 from tiednmt.tying import DIGEST, vocabulary_digest
 
 
 def read_checkpoint(path: Path, **task_options: Any) -> dict[str, Any]:
-    """What a checkpoint holds.
+    """The content of a checkpoint.
 
     Args:
         path: of the checkpoint.
-        task_options: values that the task is to have instead of those of training; ``data``, the
-            data-bin with the dictionaries it was trained with, to :func:`build` it.
+        task_options: options of the task that replace those of training; to :func:`build` the
+            model, ``data`` is the data-bin with the dictionaries it was trained with.
 
     Raises:
-        UserError: missing, damaged or unsafe to read.
+        UserError: it is missing, damaged or unsafe to read.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's, on pickles that it then refuses
+            warnings.simplefilter("ignore")  # torch warns of pickles before it refuses them
             state: dict[str, Any] = checkpoint_utils.load_checkpoint_to_cpu(str(path), task_options)
             return state
     except Exception as error:
@@ -59,7 +59,7 @@ def write_checkpoint(path: Path, state: Any) -> None:
     with named_when_whole(path) as partial, open(partial, "wb") as file:
         try:
             torch.save(state, file)
-        except RuntimeError as error:  # what torch makes of it
+        except RuntimeError as error:  # torch's class for a failed write
             reason = str(error).splitlines()[0]
             raise UserError(f"{path}: cannot be written ({reason}); is the disk full?") from error
 
@@ -75,7 +75,7 @@ def require_task(path: Path, state: dict[str, Any], task: type, wanted: str) -> 
 
 
 def build(path: Path, state: dict[str, Any], data_bin: Path, task: Any = None) -> tuple[Any, Any]:
-    """The model of a checkpoint that was read, and its task (or the one given).
+    """The model of a checkpoint that :func:`read_checkpoint` read, and its task or the one given.
 
     Raises:
         UserError: it does not fit the dictionaries, or holds values that are not numbers.
@@ -103,13 +103,13 @@ def load_translation_model(
 
     Args:
         path: of the checkpoint.
-        prepared: the folder that it is used with, for messages.
-        data_bin: the one in there, whose dictionaries it was trained with.
-        languages: what the folder holds, source and target.
-        state: what :func:`read_checkpoint` gave.
+        prepared: the prepared folder that it is used with, for messages.
+        data_bin: the data-bin in that folder, with the dictionaries it was trained with.
+        languages: source and target of that folder.
+        state: the content of the checkpoint, from :func:`read_checkpoint`.
 
     Raises:
-        UserError: no translation model, or one of other languages or of other dictionaries.
+        UserError: it is not a translation model, or has other languages or dictionaries.
     """
     require_task(path, state, TranslationTask, "translation models")
     trained = _direction(state["cfg"].task, _stored_data_bin(state["cfg"].task))
@@ -118,7 +118,7 @@ def load_translation_model(
             f"{path}: translates {trained[0]} to {trained[1]}, but {prepared} holds "
             f"{languages[0]} to {languages[1]}"
         )
-    # the languages too: fairseq would look for training text to find them out
+    # without the languages, fairseq would look for training text to infer them
     changes = {"data": str(data_bin), "source_lang": languages[0], "target_lang": languages[1]}
     overwrite_args_by_name(state["cfg"], {**changes, "eval_bleu": False})
     model, task = build(path, state, data_bin)
@@ -133,10 +133,10 @@ class TrainingData:
     """What a checkpoint was trained on.
 
     Attributes:
-        prepared: the prepared translation corpus; None where the data-bin is in none.
-        data_bin: where the dictionaries are: the first of several parts.
-        languages: source and target; none of a language model.
-        dictionaries: of source and target, or the one of a language model.
+        prepared: the prepared translation corpus that has the data-bin, if any.
+        data_bin: the folder with the dictionaries, the first if there are several.
+        languages: source and target; empty for a language model.
+        dictionaries: source and target, or the only one of a language model.
     """
 
     prepared: Path | None
@@ -150,11 +150,11 @@ def data_of(path: Path, state: Mapping[str, Any], data: Path | None = None) -> T
 
     Args:
         path: of the checkpoint.
-        state: what :func:`read_checkpoint` gave.
+        state: its content, from :func:`read_checkpoint`.
         data: a prepared folder, or a data-bin; by default the one it was trained on.
 
     Raises:
-        UserError: there are none, or they are another model's.
+        UserError: there are no dictionaries, or it was trained on other ones.
     """
     config = configuration(path, state)
     translates = any(name.startswith("encoder.") for name in state["model"])
@@ -164,13 +164,7 @@ def data_of(path: Path, state: Mapping[str, Any], data: Path | None = None) -> T
     places = (place, data_bins(prepared or place)[0])
     data_bin = next((folder for folder in places if any(folder.glob(pattern))), None)
     if data_bin is None:
-        if data is None:
-            raise UserError(
-                f"{path}: its dictionaries are not in {place}; give the prepared folder it was "
-                "trained on as --data"
-            )
-        fault = f"holds no dictionaries ({pattern})" if data.is_dir() else "no such folder"
-        raise UserError(f"--data {data}: {fault}; give the prepared folder or data-bin")
+        raise _no_dictionaries(path, place, pattern, is_given=data is not None)
     languages = _languages(path, config.task, data_bin) if translates else ()
     files = [f"dict.{language}.txt" for language in languages] or ["dict.txt"]
     dictionaries = tuple(_dictionary(data_bin / file) for file in files)
@@ -180,18 +174,28 @@ def data_of(path: Path, state: Mapping[str, Any], data: Path | None = None) -> T
     return TrainingData(prepared if translates else None, data_bin, languages, dictionaries)
 
 
+def _no_dictionaries(path: Path, place: Path, pattern: str, is_given: bool) -> UserError:
+    if is_given:
+        fault = f"holds no dictionaries ({pattern})" if place.is_dir() else "no such folder"
+        return UserError(f"--data {place}: {fault}; give the prepared folder or data-bin")
+    return UserError(
+        f"{path}: its dictionaries are not in {place}; give the prepared folder it was trained on "
+        "as --data"
+    )
+
+
 def trained_on(path: Path, state: Mapping[str, Any]) -> Path:
-    """The data-bin of a checkpoint: beside it, as ``tiednmt vocabulary`` writes it, or as it says.
+    """The data-bin next to a checkpoint, as ``tiednmt vocabulary`` writes it, or that of training.
 
     Raises:
-        UserError: it holds no configuration.
+        UserError: the checkpoint holds no configuration.
     """
     beside = path.parent / "data-bin"
     return beside if beside.is_dir() else _stored_data_bin(configuration(path, state).task)
 
 
 def other_dictionaries(path: Path, data_bin: Path) -> CheckpointError:
-    """The error of a checkpoint with dictionaries that are not its own."""
+    """The error for a checkpoint that was trained on other dictionaries than those here."""
     return CheckpointError(
         f"{path}: was trained on other dictionaries than those in {data_bin}; give the prepared "
         "folder it was trained on as --data"
@@ -210,9 +214,9 @@ def _languages(path: Path, task: Any, data_bin: Path) -> tuple[str, str]:
 
 
 def _direction(task: Any, data_bin: Path) -> tuple[str | None, str | None]:
-    """The languages that a model was trained on, None where neither it nor its data says so.
+    """The languages that a model was trained on; None if neither it nor its data-bin says so.
 
-    ``fairseq-train`` without -s and -t finds them out by its data-bin and does not store them.
+    ``fairseq-train`` without -s and -t infers them from its data-bin and does not store them.
     """
     source, target = getattr(task, "source_lang", None), getattr(task, "target_lang", None)
     if (source is None or target is None) and data_bin.is_dir():
@@ -233,7 +237,7 @@ def _dictionary(path: Path) -> Dictionary:
 
 
 def _stored_data_bin(task: Any) -> Path:
-    """That of training, the first of several."""
+    """The data-bin of training, the first if there were several."""
     return Path(str(getattr(task, "data", "")).split(os.pathsep)[0])
 
 
@@ -241,36 +245,34 @@ def _stored_data_bin(task: Any) -> Path:
 
 
 def configuration(path: Path, state: Mapping[str, Any]) -> Any:
-    """That of a checkpoint.
+    """The configuration of a checkpoint.
 
     Raises:
-        UserError: it holds none.
+        UserError: it holds no configuration.
     """
     if state["cfg"] is None:
-        raise UserError(
-            f"{path}: holds no configuration, so it is not a checkpoint of fairseq-train"
-        )
+        raise UserError(f"{path}: {NO_CONFIGURATION}")
     return state["cfg"]
 
 
 def preferred_device(cpu: bool = False) -> torch.device:
-    """A GPU where there is one, unless it is to be left alone."""
+    """A GPU if there is one and ``cpu`` does not forbid it."""
     return torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
 
 
 def registered_name(config: Any) -> str | None:
-    """What fairseq registered a model or a task under, by its configuration."""
+    """The name under which fairseq registered the model or task of a configuration."""
     return getattr(config, "_name", None) or getattr(config, "arch", None)
 
 
 def plain_options(config: Any) -> dict[str, Any]:
-    """The options of a model, which fairseq keeps as a namespace where it has no dataclass."""
+    """The options of a model; fairseq keeps those without a dataclass as a namespace."""
     if isinstance(config, argparse.Namespace):
         return vars(config)
     return dict(OmegaConf.to_container(config, resolve=True, enum_to_str=True))  # type: ignore[arg-type]
 
 
 def _reason(error: Exception) -> str:
-    """The first fault that ``load_state_dict`` lists, or else the first line."""
+    """The first fault that ``load_state_dict`` lists, or else the first line of the message."""
     head, *faults = str(error).strip().splitlines()
     return (faults[0] if faults else head).strip().rstrip(".")

@@ -1,4 +1,4 @@
-"""What commands have in common."""
+"""The parts of a command line that commands share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def command_parser(command: str, description: str | None) -> argparse.ArgumentPa
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
-    """The models that translate, an ensemble where there are several, and how they compute."""
+    """Add the models that translate (several form an ensemble), and how they compute."""
     parser.add_argument(
         "models", nargs="+", type=Path, metavar="MODEL", help="model folder or checkpoint"
     )

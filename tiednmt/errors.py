@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
+NO_CONFIGURATION = "holds no configuration, so it is not a checkpoint of fairseq-train"
+
 
 class UserError(ValueError):
     """Bad input. The message names the file, line or option at fault and the way out."""
@@ -25,7 +27,7 @@ class CheckpointError(UserError, RuntimeError):
 
 
 def explain(error: BaseException) -> str | None:
-    """The one line to print for ``error``, or None where it is a defect of ours."""
+    """The one line to print for ``error``; None if it is a defect of ours."""
     for cause in _chain(error):
         if isinstance(cause, UserError):
             loaded = _checkpoint_in(cause, "load_checkpoint", "load_model_ensemble_and_task")
@@ -48,8 +50,8 @@ def explain(error: BaseException) -> str | None:
         return str(error)
     if str(error).startswith("Neither args nor cfg exist in state"):
         checkpoint = _checkpoint_in(error, "load_model_ensemble_and_task")
-        return f"{checkpoint}: holds no configuration, so it is not a checkpoint of fairseq-train"
-    if (line := _told_by_fairseq(error) or _no_value_of_an_option(error)) is not None:
+        return f"{checkpoint}: {NO_CONFIGURATION}"
+    if (line := _line_for_message(error) or _line_for_value(error)) is not None:
         return line
     if isinstance(error, ImportError) and "lease install" in str(error):
         return " ".join(str(error).split())  # fairseq's own words, on packages that it may use
@@ -57,7 +59,7 @@ def explain(error: BaseException) -> str | None:
         return f"--best-checkpoint-metric {error.args[0]}: validation has no figure of this name"
     if isinstance(error, ZeroDivisionError) and _raised_in(error, "fairseq_cli/generate.py"):
         return (
-            "no sentence was translated: fairseq leaves out what is no multiple of eight of them; "
+            "no sentence was translated: fairseq drops sentences beyond a multiple of eight; "
             "add --required-batch-size-multiple 1"
         )
     return None
@@ -71,9 +73,9 @@ def shown(text: str) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and those it was raised from, or by a library while it handled them.
+    """The error, those it was raised from, and those that a library was handling when it raised it.
 
-    fairseq wraps what goes wrong inside a load.
+    fairseq wraps the errors of a load.
     """
     link: BaseException | None = error
     while link is not None:
@@ -114,7 +116,7 @@ def _names_an_option(error: BaseException) -> bool:
     )
 
 
-# what fairseq says of options and data that do not go together → the line for it
+# fairseq's message about options or data that do not fit together → our line
 _TOLD_BY_FAIRSEQ = {
     r"Size of sample #(\d+) is invalid \(=(.*)\) since max_positions=(.*), skip this example": (
         "sentence {0} of the data (counted from 0) has {1} units, more than {2}; raise"
@@ -140,13 +142,13 @@ _TOLD_BY_FAIRSEQ = {
         "--lr-scheduler pass_through: goes with --optimizer composite alone; choose another one"
     ),
     r"Unknown post_process option: (.*)": (
-        "--post-process {0}: no kind of units; use subword_nmt, sentencepiece, wordpiece or letter"
+        "--post-process {0}: no such units; use subword_nmt, sentencepiece, wordpiece or letter"
     ),
     r"preprocessing\.py doesn't support Huffman": (
         "--dataset-impl huffman: fairseq-preprocess does not write it; leave the option out"
     ),
     r"\[enforce fail at alloc.*you tried to allocate (\d+) bytes": (
-        "memory does not suffice for {0} bytes more; use a smaller model (--embed-dim and the like)"
+        "not enough memory for {0} more bytes; use a smaller model (--embed-dim and the like)"
         " or smaller batches (--max-tokens)"
     ),
     r"AdaptiveLoss is not compatible with the PyTorch version of": (
@@ -156,8 +158,8 @@ _TOLD_BY_FAIRSEQ = {
 }
 
 
-def _told_by_fairseq(error: BaseException) -> str | None:
-    """The line for what fairseq refuses with a message that names no option, or in a traceback."""
+def _line_for_message(error: BaseException) -> str | None:
+    """The line for an error of fairseq's whose message names no option, or that is a traceback."""
     if not any(
         "fairseq" in f.f_code.co_filename for f, _ in traceback.walk_tb(error.__traceback__)
     ):
@@ -169,24 +171,24 @@ def _told_by_fairseq(error: BaseException) -> str | None:
     return None
 
 
-def _no_value_of_an_option(error: BaseException) -> str | None:
-    """The line for a value that fairseq cannot take over into its configuration."""
+def _line_for_value(error: BaseException) -> str | None:
+    """The line for a value that does not fit into fairseq's configuration."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code.co_name == "_override_attr" and "val" in frame.f_locals:
             name, value = frame.f_locals["k"], frame.f_locals["val"]
-            return f"--{name.replace('_', '-')} {value}: no value of this option"
+            return f"--{name.replace('_', '-')} {value}: not a value of this option"
     for cause in _chain(error):
         words = f"{getattr(cause, 'override', '')} {cause}"
         if type(cause).__module__.startswith("hydra.") and (
             match := re.search(r"^(?:.*Error merging override )?[\w.]*?(\w+)=(.*)", words)
         ):
             value = match[2].splitlines()[0]
-            return f"--{match[1].replace('_', '-')} {value}: no value of this option"
+            return f"--{match[1].replace('_', '-')} {value}: not a value of this option"
     return None
 
 
 def _raised_in(error: BaseException, file: str) -> bool:
-    """Whether a file of fairseq's raised it, and nothing that it calls."""
+    """Whether this file of fairseq's raised the error itself, and not something that it calls."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     return bool(frames) and frames[-1].f_code.co_filename.endswith(file)
 
@@ -236,7 +238,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 
 def explain_uncaught_errors() -> None:
-    """Let fairseq's own commands, whose ``main`` is not ours, print the one line as well."""
+    """Let fairseq's own commands print the one line too."""
     previous = sys.excepthook
     if getattr(previous, "explains", False):
         return
@@ -257,8 +259,8 @@ def explain_uncaught_errors() -> None:
 def _end_at_once() -> None:
     """End the process with status 1, without waiting for its other threads.
 
-    fairseq's loading threads run on after an error in training; the interpreter that shuts down
-    under them now and then aborts with a message of C++ after our line.
+    fairseq's loading threads keep running after an error in training. If the interpreter shuts down
+    under them, it sometimes aborts, with a message from C++ after our line.
     """
     logging.shutdown()
     sys.stdout.flush()

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from tiednmt.errors import UserError
 
@@ -22,11 +22,11 @@ from tiednmt.errors import UserError
 def named_when_whole(path: Path) -> Iterator[Path]:
     """A temporary name that is renamed to ``path`` when the block has ended without an error.
 
-    A link is followed. What is no file, such as ``/dev/stdout``, a pipe or a device, is written to
-    when the block has ended, and stays what it is.
+    A link is followed. A pipe, a device or the like (``/dev/stdout``) is not replaced: it is
+    written to when the block has ended.
 
     Raises:
-        UserError: it is a folder, the disk is full or the like.
+        UserError: ``path`` is a folder, the disk is full or the like.
     """
     if path.is_dir():
         raise UserError(f"{path}: a folder; give the name of a file")
@@ -53,7 +53,10 @@ def named_when_whole(path: Path) -> Iterator[Path]:
 
 
 def _stream_at(path: Path) -> int | str | None:
-    """A number of an open file of this process, or a path that is no file; None for files."""
+    """What is written to instead of being replaced; None if ``path`` is an ordinary file.
+
+    That is an open file of this process, by its number, or a pipe, a device or the like.
+    """
     names = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
     if (number := names.get(str(path))) is not None:
         return number
@@ -67,7 +70,7 @@ def _stream_at(path: Path) -> int | str | None:
 
 
 def _copy_to(partial: Path, path: Path, stream: int | str) -> None:
-    """Write to what is open, after what was printed there, or to a device or pipe."""
+    """Write to a device or pipe, or to an open file, after what was printed there."""
     for printed in filter(None, (sys.stdout, sys.stderr)):
         printed.flush()
     try:
@@ -87,8 +90,8 @@ def folder_when_whole(folder: Path) -> Iterator[Path]:
     A link to an empty folder is followed.
 
     Raises:
-        UserError: there is something of that name (but an empty folder), it is the current folder,
-            or the disk is full.
+        UserError: something of that name exists (other than an empty folder), it is the current
+            folder, or the disk is full.
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise UserError(f"{folder}: exists; give the name of a new folder")
@@ -110,7 +113,7 @@ def folder_when_whole(folder: Path) -> Iterator[Path]:
 
 
 def _is_of(error: OSError, folder: Path, beginning: str) -> bool:
-    """Whether an error is about a folder, one above it, or what is written beside it."""
+    """Whether an error is about ``folder``, one above it, or a file written beside it."""
     if error.filename is None:
         return True
     path = os.fspath(error.filename)
@@ -129,10 +132,10 @@ def write_whole(path: Path) -> Iterator[TextIO]:
 
 
 def write_json(path: Path, content: object) -> None:
-    """``content`` as indented JSON, keys in the order given.
+    """Write ``content`` as indented JSON, keys in the order given.
 
     Raises:
-        UserError: it holds a number that is none, which JSON cannot say.
+        UserError: it holds what JSON cannot express, such as a number that is not finite.
     """
     try:
         text = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False)
@@ -143,8 +146,22 @@ def write_json(path: Path, content: object) -> None:
         file.write(text + "\n")
 
 
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        UserError: there is no such file, or it is not JSON.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not JSON, cut short or damaged ({error})") from error
+
+
 def file_name(name: str) -> str:
-    """A name without what the name of a file should not hold."""
+    """The name, with a hyphen for characters that do not belong into the name of a file."""
     return re.sub(r"[^\w.+-]+", "-", name)
 
 

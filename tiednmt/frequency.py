@@ -1,4 +1,4 @@
-"""The words of a dictionary by their frequency in the training text, and by whose text has them."""
+"""The words of a dictionary by their frequency, and by the languages in which they occur."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import torch
 from fairseq.data import Dictionary
 from numpy.typing import NDArray
 
-_PADDING_ENTRY = "madeupword"  # what fairseq-preprocess fills dictionaries up with
+_PADDING_ENTRY = "madeupword"  # with a number: fairseq-preprocess fills up dictionaries with these
 _SENTENCES_AT_ONCE = 1000
 
-# whose text has a unit of a joint dictionary; special symbols and padding may be of neither
+# the languages whose training text has a unit of a joint dictionary; special symbols have neither
 SOURCE_ONLY, TARGET_ONLY, BOTH, NEITHER = "source only", "target only", "both", "neither"
 SIDES = (SOURCE_ONLY, TARGET_ONLY, BOTH, NEITHER)
 
@@ -20,12 +20,12 @@ Band = tuple[int, int]  # first and last rank, from 1
 
 
 def is_padding_entry(dictionary: Dictionary, row: int) -> bool:
-    """Whether a row is of no unit, but fills the dictionary up."""
+    """Whether a row stands for no unit and only fills up the dictionary."""
     return dictionary.symbols[row].startswith(_PADDING_ENTRY) and not dictionary.count[row]
 
 
 def frequency_order(dictionary: Dictionary) -> NDArray[np.int64]:
-    """Rows of the words of a dictionary, the most frequent first; no symbols, no padding."""
+    """The rows of a dictionary without special symbols and padding, the most frequent first."""
     rows = [
         row
         for row in range(dictionary.nspecial, len(dictionary))
@@ -44,11 +44,11 @@ def bands(words: int) -> list[Band]:
 
 
 def occurrences(text: Any, rows: int) -> NDArray[np.int64]:
-    """How often a text has each entry of its dictionary.
+    """How often each entry of a dictionary occurs in a text.
 
     Args:
-        text: one of fairseq's datasets of a language, whose items are tensors of entries.
-        rows: entries of the dictionary.
+        text: a dataset of fairseq's in one language, whose items are tensors of entries.
+        rows: size of the dictionary.
     """
     counts = np.zeros(rows, dtype=np.int64)
     for first in range(0, len(text), _SENTENCES_AT_ONCE):

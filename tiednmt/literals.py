@@ -20,14 +20,14 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 
 
 def value_of(text: Any, *_: Any) -> Any:
-    """What a literal of Python says: numbers, strings, tuples, lists, sets, dicts.
+    """The value of a Python literal: numbers, strings, tuples, lists, sets, dicts.
 
-    Sums, products and repetitions of literals too, as in ``[(512, 3)] * 20``, which fairseq has as
-    defaults. Arguments after the first, which ``eval`` takes, are left out of account.
+    Sums, products and repetitions of literals are allowed too, as in ``[(512, 3)] * 20``, which is
+    a default of fairseq's. The further arguments of ``eval`` are ignored.
 
     Raises:
-        UserError: the text is something else, or says a list too long to be meant.
-        TypeError: it is no text, as ``eval`` does; fairseq's ``eval_bool`` counts on that.
+        UserError: the text is something else, or a list too long to be meant.
+        TypeError: ``text`` is not text; ``eval`` raises that too, and fairseq relies on it.
     """
     if not isinstance(text, str):
         raise TypeError(f"{text!r} is no text")

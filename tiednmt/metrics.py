@@ -1,4 +1,4 @@
-"""The metrics of translations by name, and what is said of the difference of two systems."""
+"""Names of the metrics of translations, and texts about the difference of two systems."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ def signed_interval(interval: tuple[float, float]) -> str:
     return " to ".join(map(signed, interval))
 
 
-NOT_WORSE = "not worse by more than (95%)"  # the head of what loss() makes
+NOT_WORSE = "not worse by more than (95%)"  # the head of a column of loss()
 
 
 def loss(not_worse_by: float, lead: str = "") -> str:
-    """How much worse something is at most, after ``lead``, or how much better at least."""
+    """``lead`` and how much worse a system is at most, or how much better it is at least."""
     bound = round(not_worse_by, 2)
     return f"better by {-bound:.2f}" if bound < 0 else f"{lead}{abs(bound):.2f}"
 
 
 def what_was_sampled(over_seeds: Set[bool]) -> str:
-    """What comparisons are about that were or were not made over seeds."""
+    """What the intervals of comparisons cover, some or all of which were made over seeds."""
     one_run = "over test sentences; one run each says nothing of other seeds"
     if over_seeds == {False}:
         return one_run

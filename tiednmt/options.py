@@ -27,8 +27,11 @@ def option(
     *,
     default: Any = dataclasses.MISSING,
     type: Callable[[str], Any] | None = None,
+    within: Range | None = None,
     choices: Sequence[str] | None = None,
     metavar: str | None = None,
+    also: str | None = None,
+    negatable: bool = False,
     repeated: bool = False,
     recorded: bool = True,
 ) -> Any:
@@ -37,9 +40,13 @@ def option(
     Args:
         help: shown by ``--help``, to which the default is added.
         default: without one the option is required.
-        type: reads a value from the command line; by default the field's own type.
+        type: reads a value from the command line; by default the field's own type. A
+            :class:`Range` also bounds it.
+        within: bounds a number that ``type`` reads without bounds; :func:`require_ranges` checks.
         choices: the values allowed.
         metavar: what ``--help`` calls the value.
+        also: another name of the option.
+        negatable: give a flag ``--x`` its opposite ``--no-x``.
         repeated: of a tuple: the option is given once for each value.
         recorded: whether :func:`command_words` names it; what differs from machine to machine
             should not be.
@@ -47,8 +54,11 @@ def option(
     metadata = {
         "help": help,
         "type": type,
+        "within": within,
         "choices": choices,
         "metavar": metavar,
+        "also": also,
+        "negatable": negatable,
         "repeated": repeated,
         "recorded": recorded,
     }
@@ -64,7 +74,9 @@ def add_options(parser: argparse.ArgumentParser, options: type) -> None:
     """Give ``parser`` an option for each field of the dataclass ``options``."""
     types = get_type_hints(options)
     for field in dataclasses.fields(options):
-        parser.add_argument(option_name(field.name), **_argument(field, types[field.name]))
+        also = field.metadata.get("also")
+        names = [option_name(field.name), *([also] if also else [])]
+        parser.add_argument(*names, **_argument(field, types[field.name]))
 
 
 def from_arguments(options: type[Options], args: argparse.Namespace) -> Options:
@@ -114,7 +126,7 @@ class Range:
         return bool(self.least <= number <= self.most)  # not NaN
 
     def fault(self, number: float) -> str | None:
-        """What to say of a number that is not in the range; None where it is."""
+        """Why a number is not in the range; None if it is."""
         if number in self:
             return None
         too_much = number > self.most
@@ -152,25 +164,28 @@ def require_ranges(options: Any) -> None:
         UserError: naming the option and its range.
     """
     for field in dataclasses.fields(options):
-        reader, values = field.metadata.get("type"), getattr(options, field.name)
+        allowed = field.metadata.get("within") or field.metadata.get("type")
+        if not isinstance(allowed, Range):
+            continue
+        values = getattr(options, field.name)
         for value in values if isinstance(values, tuple) else (values,):
-            if not isinstance(reader, Range) or value is None:
+            if value is None:
                 continue
-            is_whole = isinstance(value, Integral) or reader.kind is not int
-            fault = reader.fault(value) if is_whole else "must be a whole number"
+            is_whole = isinstance(value, Integral) or allowed.kind is not int
+            fault = allowed.fault(value) if is_whole else "must be a whole number"
             if fault:
                 raise UserError(f"{option_name(field.name)} {value}: {fault}")
 
 
 def _argument(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
-    """What ``add_argument`` is told of a field."""
+    """The keyword arguments of ``add_argument`` for a field of the type ``hint``."""
     metadata = field.metadata
     required = field.default is dataclasses.MISSING
     help = metadata.get("help", "")
     if hint is bool:
-        return {"action": "store_true", "help": help}
+        return _flag(field, help)
     kind = next(part for part in get_args(hint) or (hint,) if part is not NoneType)
-    if kind in (int, float) and metadata.get("type") is None:
+    if kind in (int, float) and metadata.get("type") is metadata.get("within") is None:
         raise TypeError(f"{option_name(field.name)}: a number needs a Range for its type")
     choices = metadata.get("choices")
     argument = {
@@ -186,8 +201,22 @@ def _argument(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
     return {**argument, "required": True} if required else {**argument, "default": field.default}
 
 
+def _flag(field: dataclasses.Field[Any], help: str) -> dict[str, Any]:
+    if not field.metadata.get("negatable"):
+        return {"action": "store_true", "help": help}
+    name = option_name(field.name)
+    shown = name if field.default else f"--no-{name[2:]}"
+    return {
+        "action": argparse.BooleanOptionalAction,
+        "default": field.default,
+        "help": f"{help} (default: {shown})",
+    }
+
+
 def _with_default(help: str, default: Any) -> str:
-    if default in (None, ()):
+    if default in (None, (), ""):
         return help
-    shown = " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
-    return f"{help} (default: {shown})".lstrip().replace("%", "%%")
+    # argparse puts in a single value, which a command may have changed by then
+    shown = " ".join(map(str, default)) if isinstance(default, tuple) else None
+    end = "%(default)s" if shown is None else shown.replace("%", "%%")
+    return f"{help.replace('%', '%%')} (default: {end})".lstrip()

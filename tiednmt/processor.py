@@ -23,7 +23,7 @@ def processor_name() -> str:
 
 @cache
 def _fields(path: Path) -> Mapping[str, str]:
-    """What Linux says of the first core; nothing on other systems."""
+    """The fields of Linux's description of the first core; none on other systems."""
     try:
         first, _, _ = path.read_text(encoding="utf-8").partition("\n\n")
     except OSError:

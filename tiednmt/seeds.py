@@ -28,7 +28,7 @@ def over_seeds(values: Sequence[float]) -> SeedStatistics:
 
 
 def pooled(one: SeedStatistics, other: SeedStatistics) -> SeedStatistics:
-    """What :func:`over_seeds` would have made of the values of both, told from what it made."""
+    """:func:`over_seeds` for the values of both, computed from the two results."""
     both = one, other
     count = sum(figure.seeds for figure in both)
     mean = sum(figure.mean * figure.seeds for figure in both) / count

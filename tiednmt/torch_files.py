@@ -1,7 +1,7 @@
 """Files of ``torch.save``: are they whole, bit for bit?
 
-They are zip archives, which hold the CRC-32 of each member. torch writes it and does not look at
-it when it reads: a checkpoint with a flipped bit loads, with other weights.
+They are zip archives, which hold the CRC-32 of each member. torch writes it but does not check it
+when reading: a checkpoint with a flipped bit loads, with other weights.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _LATER = {0, 0xFFFFFFFF}  # a number that stands in the trailer, or in a field f
 
 @contextmanager
 def checked_meanwhile(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Check a file of torch's while the block reads it, which takes hardly longer than reading it.
+    """Check a file of torch's while the block reads it, which takes hardly more time.
 
-    Files of torch before 1.6 are no archives and hold nothing to check them by.
+    Files of torch before 1.6 are not archives and hold no checksums.
 
     Raises:
         CheckpointError: the file is damaged, whatever the block made of it.
@@ -48,7 +48,7 @@ def checked_meanwhile(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def damage_of(path: str | os.PathLike[str]) -> str | None:
-    """Where a file of torch's is damaged; None where it is not, or is no archive."""
+    """Where a file of torch's is damaged; None if it is not, or is not an archive."""
     try:
         with (
             open(path, "rb") as file,
@@ -57,7 +57,7 @@ def damage_of(path: str | os.PathLike[str]) -> str | None:
         ):
             return _damage(archive, content)
     except (OSError, NotImplementedError):
-        return None  # what reads it says so
+        return None  # the reader will report it
     except zipfile.BadZipFile:
         with open(path, "rb") as file:
             return "its directory" if file.read(len(_START)) == _START else None
@@ -90,7 +90,7 @@ def _damage(archive: zipfile.ZipFile, content: mmap.mmap) -> str | None:
 
 
 def _said_of_all(member: zipfile.ZipInfo) -> tuple[object, ...]:
-    """What torch writes of every member alike."""
+    """What torch writes into the entry of every member."""
     versions = (member.create_system, member.create_version, member.reserved)
     attributes = (member.volume, member.internal_attr, member.external_attr)
     return (*versions, *attributes, member.date_time, member.comment)
@@ -104,7 +104,7 @@ def _trailers(member: zipfile.ZipInfo) -> Iterator[bytes]:
 
 
 def _data_of(member: zipfile.ZipInfo, content: memoryview) -> int | None:
-    """Where the data begins; None where the header is not what the directory says."""
+    """Where the data begins; None if the header disagrees with the directory of the archive."""
     name_at = member.header_offset + _HEADER.size
     if name_at > len(content):
         return None

@@ -31,8 +31,8 @@ def tune_process() -> None:
 def keep_freed_memory() -> None:
     """Have glibc keep up to a gigabyte of freed memory for the next tensor of under 32 MB.
 
-    By default it hands it back to the system, and an update of training on a CPU then waits for as
-    many fresh pages as the update before. Other C libraries are left as they are.
+    By default glibc returns it to the system, so each update of training on a CPU waits for as many
+    fresh pages as the one before. Other C libraries are left alone.
     """
     with suppress(AttributeError, OSError):
         mallopt = ctypes.CDLL(None).mallopt
@@ -43,8 +43,8 @@ def keep_freed_memory() -> None:
 def keep_few_kernels() -> None:
     """Have oneDNN keep the kernels of few shapes, unless the environment says how many.
 
-    It makes one for every shape of a product. Each takes one to two megabytes, and the next batch
-    has other shapes. To be called before the first product.
+    It makes one for every shape of a product, of one to two megabytes each, and the next batch has
+    other shapes. This must be called before the first product.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(ONEDNN_KERNELS_KEPT))
     os.environ.setdefault("LRU_CACHE_CAPACITY", str(IDEEP_KERNELS_KEPT))  # of ideep, above oneDNN

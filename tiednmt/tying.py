@@ -82,27 +82,28 @@ def build_embeddings(
     rank: int = 0,
     output_map: OutputMapOptions | None = None,
 ) -> Embeddings:
-    """Build the source input, target input and output embedding, tied by a mode.
+    """Build the source input, target input and output embedding, tied as ``tying`` says.
 
     Args:
         tying: one of :data:`~tiednmt.modes.TYINGS`.
         source: the source vocabulary; None for a language model, which only has a target.
         target: the target vocabulary.
-        dim: size of the embeddings and of the decoder's features; one for all, or one for each.
+        dim: size of the embeddings, which for V is that of the decoder's features; one number for
+            all, or one for each.
         projection: put a matrix P (dim × dim) before V (Press & Wolf 2017, section 4).
         projection_bias: give P a bias.
-        rank: size of the rows of factorised matrices, which a
-            :class:`LookupScale` projects up to ``dim``; 0: not factorised.
+        rank: size of the rows of factorised matrices, which a :class:`LookupScale` projects up to
+            ``dim``; 0: not factorised.
         output_map: maps the matrix to V.
 
     Raises:
-        UserError: the languages shall share a matrix, but the vocabularies differ or there is only
-            one; embeddings of different sizes shall be one matrix; P's bias is wanted without P; or
-            factorised rows are not shorter.
+        UserError: the languages are to share a matrix, but the vocabularies differ or there is
+            only one; embeddings of different sizes are to be one matrix; P's bias is asked for
+            without P; or factorised rows are not shorter.
     """
     if projection_bias and not projection:
         raise UserError("--projection-bias has no P to be added to; add --projection")
-    dims = rows = Dims(dim, dim, dim) if isinstance(dim, int) else dim
+    dims = Dims(dim, dim, dim) if isinstance(dim, int) else dim
     if not 0 <= rank < min(dims):
         raise UserError(
             f"--embedding-rank {rank}: must be from 1 to below the size of the embeddings, "
@@ -110,22 +111,27 @@ def build_embeddings(
         )
     if tying in JOINT:
         require_joint(tying, source, target)
-    if rank:
-        rows = Dims(rank, rank, rank)
-    target_input = _embedding(target, rows.target)
-    output = target_input
+    rows = Dims(rank, rank, rank) if rank else dims
+    source_input, target_input, output = _tied_matrices(tying, source, target, rows)
+    layer = OutputLayer(output, projection, projection_bias, dims.output, output_map)
+    return Embeddings(source_input, target_input, layer)
+
+
+def _tied_matrices(
+    tying: str, source: Vocabulary | None, target: Vocabulary, rows: Dims
+) -> tuple[nn.Embedding | None, nn.Embedding, nn.Embedding]:
+    """The source input, target input and output embedding; tied ones are one module."""
+    target_input = output = _embedding(target, rows.target)
     if tying in (DECODER, THREE_WAY):
         require_one_size(tying, {TARGET_INPUT: rows.target, OUTPUT: rows.output})
     else:
         output = _embedding(target, rows.output)
-    source_input = None
-    if source is not None and tying in JOINT:
+    if source is None:
+        return None, target_input, output
+    if tying in JOINT:
         require_one_size(tying, {SOURCE_INPUT: rows.source, TARGET_INPUT: rows.target})
-        source_input = target_input
-    elif source is not None:
-        source_input = _embedding(source, rows.source)
-    layer = OutputLayer(output, projection, projection_bias, dims.output, output_map)
-    return Embeddings(source_input, target_input, layer)
+        return target_input, target_input, output
+    return _embedding(source, rows.source), target_input, output
 
 
 def embedding_rows(tying: str, source: int, target: int, joint: int) -> int:
@@ -147,8 +153,8 @@ def require_joint(tying: str, source: Vocabulary | None, target: Vocabulary) -> 
 
     Args:
         tying: the mode, for the message.
-        source: vocabulary of the source; None in a language model.
-        target: vocabulary of the target. Contents are compared, not identities.
+        source: the source vocabulary; None in a language model.
+        target: the target vocabulary. Contents are compared, not identities.
 
     Raises:
         UserError: the vocabularies differ, or there is no source.
@@ -328,7 +334,7 @@ class TieMap:
         return "|".join([*words[0], *([self.between] if self.between else []), *words[1]])
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON has it; :meth:`from_json` reads it."""
+        """The tie map in the types of JSON; :meth:`from_json` reads it."""
         groups = [{"names": list(names), "shape": list(shape)} for names, shape in self.groups]
         between = {"between": self.between} if self.between else {}
         return {"matrices": groups, "others": dict(self.others), **between}
@@ -359,7 +365,7 @@ class TieMap:
     def untied_total(self) -> int:
         """All parameters that the same model would have with ``--tying none``."""
         apart = sum(len(names) * rows * dim for names, (rows, dim) in self.groups)
-        private = self.others.get(PRIVATE, 0)  # of a matrix that all rows are private in
+        private = self.others.get(PRIVATE, 0)  # an untied source matrix has all rows to itself
         return self.total - private - self.embedding_parameters + apart
 
     def __str__(self) -> str:
@@ -382,7 +388,7 @@ class TieMap:
 
 
 def matrices(embeddings: Embeddings) -> dict[tuple[str, ...], Tensor]:
-    """Each distinct matrix (rows × dim), by the names of all that it is."""
+    """Each distinct matrix (rows × dim), by the names of all its uses."""
     named = {INPUT: embeddings.target.weight}
     if embeddings.source is not None:
         named = {SOURCE_INPUT: embeddings.source.weight, TARGET_INPUT: embeddings.target.weight}
@@ -393,7 +399,7 @@ def matrices(embeddings: Embeddings) -> dict[tuple[str, ...], Tensor]:
 def stored_matrices(
     source: Tensor | None, target: Tensor | None, output: Tensor | None, has_output: bool = True
 ) -> dict[str, Tensor]:
-    """The matrices of a state dict by what they are; one that is not stored is the one before it.
+    """The matrices of a state dict, by use; a matrix that is not stored is the one before it.
 
     Args:
         source: the source input embedding; None in a language model.
@@ -413,19 +419,19 @@ def stored_matrices(
 
 
 def is_plain(weight: object) -> bool:
-    """Whether it is a tensor with all its numbers in memory: neither sparse nor a shape alone."""
+    """Whether ``weight`` is a tensor with all its numbers in memory: neither sparse nor meta."""
     return isinstance(weight, Tensor) and weight.layout is torch.strided and not weight.is_meta
 
 
 def equal_matrices(named: Mapping[str, Tensor]) -> dict[tuple[str, ...], Tensor]:
-    """The distinct ones of the matrices of a state dict, where tied ones are equal."""
+    """The distinct matrices of a state dict, each by all its names; equal ones count as tied."""
     return shared(named, _is_same)
 
 
 def shared(
     named: Mapping[str, Tensor], same: Callable[[Tensor, Tensor], bool]
 ) -> dict[tuple[str, ...], Tensor]:
-    """The distinct ones of ``named``, each by all its names, in order."""
+    """The distinct tensors of ``named``, each by all its names, in order."""
     distinct: list[tuple[list[str], Tensor]] = []
     for name, weight in named.items():
         names = next((names for names, known in distinct if same(weight, known)), None)
@@ -470,13 +476,13 @@ def make_tie_map(
     """The tie map of a model of ``total`` parameters.
 
     Args:
-        weights: each distinct matrix (rows × dim), by the names of all that it is.
+        weights: each distinct matrix (rows × dim), by the names of all its uses.
         total: parameters, shared ones counted once.
-        bias: those of the output bias.
-        projection: those of P and its bias.
+        bias: the number of parameters of the output bias.
+        projection: the number of parameters of P and its bias.
         output_map: the parameters of the map between a matrix and V, by name.
-        down: of a factorised model, what brings the features down to the size of a row.
-        up: what brings the rows that are looked up to the size of an embedding.
+        down: of a factorised model, the matrix that projects features down to the size of a row.
+        up: of a factorised model, the matrices that project looked-up rows up to an embedding.
         private: the private rows of the source side.
     """
     output_map = output_map or {}

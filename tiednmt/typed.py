@@ -10,19 +10,19 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 
 class Fault(ValueError):
-    """What is wrong with a value, and with which: ``rows[1].parameters is 'many'``."""
+    """A wrong value: where it is and what is wrong, as in ``rows[1].parameters is 'many'``."""
 
     def __init__(self, what: str, place: str = "") -> None:
         super().__init__(f"{place} {what}".strip())
         self.what, self.place = what, place
 
     def within(self, place: str) -> Fault:
-        """The same, told from ``place``, which holds the value."""
+        """The same fault, seen from ``place``, which contains the value."""
         return Fault(self.what, _joined(place, self.place) if self.place else place)
 
 
 def to_json(value: Any) -> Any:
-    """What :func:`from_json` reads ``value`` from; fields that have their default are left out."""
+    """The value in the types of JSON, for :func:`from_json`; without fields at their default."""
     if dataclasses.is_dataclass(value):
         return {
             field.name: to_json(getattr(value, field.name))

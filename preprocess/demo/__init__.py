@@ -17,12 +17,12 @@ from tqdm import tqdm
 from preprocess.command import parser_of
 from preprocess.corpus import Options, corpus_of_files
 from preprocess.demo.grammar import sentence_pairs
-from preprocess.options import add_options
+from preprocess.options import add_corpus_options
 from preprocess.prepare import prepare
 from preprocess.stages import Stage, Stages, claim, corpus_key, one_writer
 from tiednmt.errors import UserError, resumable_command
 from tiednmt.files import write_whole
-from tiednmt.options import Range, seed
+from tiednmt.options import Range, from_arguments, seed
 
 SOURCE, TARGET = "en", "de"
 PAIRS = 20_000
@@ -42,7 +42,7 @@ def generate(seed: int, pairs: int) -> dict[str, Split]:
     sentences are all in the training set.
 
     Raises:
-        UserError: where ``pairs`` is below 100.
+        UserError: ``pairs`` is below 100.
     """
     if pairs < LEAST_PAIRS:
         raise UserError(f"--pairs {pairs}: must be {LEAST_PAIRS} or more")
@@ -104,10 +104,10 @@ def main(argv: list[str] | None = None) -> None:
         metavar="N",
         help=f"training pairs, {LEAST_PAIRS} or more (default: %(default)s)",
     )
-    add_options(parser, Options)
+    add_corpus_options(parser, Options)
     parser.set_defaults(merges=MERGES)
     args = parser.parse_args(argv)
-    options = Options.from_arguments(args)
+    options = from_arguments(Options, args)
     if fault := Range(LEAST_PAIRS, 10**8).fault(args.pairs):
         raise UserError(f"--pairs {args.pairs}: {fault}")
     claim(args.dest, corpus_key("demo", SOURCE, TARGET))

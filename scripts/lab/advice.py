@@ -34,7 +34,7 @@ TRANSLATION = tuple(name for name in tied_architectures() if not is_language_mod
 
 @dataclass(frozen=True)
 class Options:
-    """What is asked for advice on, and for which model."""
+    """The languages to advise on, and the model."""
 
     advise: tuple[Path, ...] = option(
         "recommend a tying for the languages of a prepared folder, a data-bin, or "

@@ -22,7 +22,7 @@ import tiednmt.plugin  # noqa: F401
 from tiednmt.errors import UserError
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.modes import TYINGS
-from tiednmt.text.manifest import MANIFEST, any_manifest, read_manifest
+from tiednmt.text.manifest import read_manifest, vocab_size
 from tiednmt.tying import JOINT, TieMap, tie_map
 
 
@@ -124,13 +124,7 @@ class VocabularySizes:
         if not is_language_model(architecture):
             sizes = read_manifest(folder)["vocabulary"]
             return cls(sizes["target"], sizes["source"], sizes["joint"])
-        path, manifest = folder / MANIFEST, any_manifest(folder)
-        if manifest is None:
-            raise UserError(f"{path}: no such file; prepare the corpus to the end first")
-        try:
-            return cls(manifest["vocabulary"]["dictionary"])
-        except (KeyError, TypeError):
-            raise UserError(f"{path}: not the manifest of a monolingual corpus") from None
+        return cls(vocab_size(folder))
 
 
 def model_sizes(architecture: str, sizes: VocabularySizes, **options: Any) -> dict[str, TieMap]:

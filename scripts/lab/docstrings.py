@@ -64,6 +64,6 @@ class Markdown(Extension):  # type: ignore[misc, unused-ignore]
     """Makes Markdown of every docstring that griffe reads for the site."""
 
     def on_instance(self, *, obj: Any, **_: Any) -> None:
-        """Of one module, class, function or attribute."""
+        """Rewrite the docstring of one module, class, function or attribute."""
         if obj.docstring:
             obj.docstring.value = in_markdown(obj.docstring.value)

@@ -88,7 +88,7 @@ def _commands(family: str) -> Iterator[str]:
 
 @cache
 def _rows_of_commands() -> list[tuple[str, str, Rows]]:
-    """What one types, its module and the rows of its table, for every command with options."""
+    """For every command with options: what one types, its module and the rows of its table."""
     found = [
         (title, module, _rows(list(actions(parser))))
         for command, module in command_modules().items()
@@ -98,7 +98,7 @@ def _rows_of_commands() -> list[tuple[str, str, Rows]]:
 
 
 def _most_alike(rows: Rows, tables: dict[str, Rows]) -> tuple[str, Rows]:
-    """The command whose options all are among ``rows``, for most of them, and the other rows."""
+    """The command that shares most ``rows`` and has no others, and the rows that it lacks."""
     names = {row[0] for row in rows}
     others = {
         title: [row for row in rows if row not in table]

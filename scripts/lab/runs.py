@@ -88,7 +88,7 @@ def _recorded_samples(record: Record) -> Samples | None:
 
 
 def _samples(record: Record, folder: Path) -> Samples | None:
-    """The recorded samples, and those where the rows' translations of the first test set differ."""
+    """Recorded samples, and sentences of the first test set that the rows translate differently."""
     recorded = _recorded_samples(record)
     if not isinstance(record, TranslationRecord) or recorded is None:
         return None

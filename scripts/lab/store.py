@@ -17,7 +17,7 @@ from scripts.lab.records.conversion import converted
 from scripts.lab.records.schema import FORMAT, BenchmarkRecord, Record, TranslationRecord
 from scripts.lab.run.specs import ROOT
 from tiednmt.errors import UserError
-from tiednmt.files import write_json, write_whole
+from tiednmt.files import read_json, write_json, write_whole
 from tiednmt.show import markdown
 from tiednmt.show.figures import Figures
 from tiednmt.show.pictures import draw
@@ -37,7 +37,7 @@ def read_record(path: Path) -> Record:
     Raises:
         UserError: it is not a record, is damaged, or has another format.
     """
-    content = _read_json(path)
+    content = read_json(path)
     if not isinstance(content, dict) or not {"kind", "format"} & content.keys():
         raise UserError(f"{path}: {_OLD if _is_of_no_format(content) else _NO_RECORD}")
     if content.get("format") != FORMAT:
@@ -77,7 +77,7 @@ def convert(path: Path) -> None:
     Raises:
         UserError: it is not such a record, or is damaged.
     """
-    old = _read_json(path)
+    old = read_json(path)
     if not _is_of_no_format(old):
         raise UserError(f"{path}: no record from before records had a format")
     try:
@@ -125,15 +125,6 @@ def _checked(path: Path, content: dict[str, Any]) -> Any:
         raise UserError(
             f"{path}: {fault}, so it is damaged; run its experiment again to rewrite it"
         ) from fault
-
-
-def _read_json(path: Path) -> Any:
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not JSON, cut short or damaged ({error})") from error
 
 
 # --- results/ ----------------------------------------------------------------------------------

@@ -1,15 +1,15 @@
 """What vocabulary surgery costs and gains, measured on trained models.
 
 Each function trains and scores with the commands that a user would run, and keeps its files in the
-given folder. Existing files are not made again; those made with other options are refused.
+folder of the :class:`TrainedRun`: existing files are not made again, and those made with other
+options are refused.
 """
 
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -20,12 +20,7 @@ import torch
 
 from preprocess.corpus import corpus_of_files
 from preprocess.like import prepare_like
-from scripts.lab.run.kept import is_current, read_kept
-from scripts.lab.run.processes import call
-from scripts.lab.run.summary import read_summary
-from scripts.lab.run.training import BEST, COMMAND, Run
-from scripts.lab.run.training import train as train_runs
-from tiednmt.errors import UserError
+from scripts.lab.trained_run import TrainedRun, losses
 from tiednmt.files import write_json, write_whole
 from tiednmt.seeds import mean_and_sd, over_seeds
 from tiednmt.show import markdown, pictures
@@ -33,6 +28,7 @@ from tiednmt.show.figures import Axis, Chart, Picture, Point, Series, Table
 from tiednmt.text.manifest import MANIFEST
 from tiednmt.translation.evaluation import load_system
 from tiednmt.translation.prepared import Prepared
+from tiednmt.translation.translator import Translator
 from tiednmt.vocabulary import operations
 from tiednmt.vocabulary.choices import STARTS, VECTORS
 from tiednmt.vocabulary.extend import Start
@@ -43,95 +39,6 @@ ROUNDS = 5  # of timing, the two models alternating
 NEW_ROWS = "new rows"
 
 Figures = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class TrainedRun:
-    """A run of the lab: its folder has ``command.json`` and the checkpoints.
-
-    Attributes:
-        folder: of the run.
-        data: the prepared corpus.
-        out: the folder to fill.
-        further: options that override those of the run in every training.
-    """
-
-    folder: Path
-    data: Path
-    out: Path
-    further: Sequence[str] = ()
-    seed: int = 1
-
-    @property
-    def checkpoint(self) -> Path:
-        """The checkpoint with the lowest validation loss."""
-        return self.folder / BEST
-
-    def make(
-        self, name: str, maker: Callable[[Path], object], *options: object, whole: str = ""
-    ) -> Path:
-        """The folder ``name``, made by ``maker`` with these options unless it is there.
-
-        Args:
-            name: of the folder.
-            maker: makes it, or continues where it was interrupted.
-            options: what it is made with.
-            whole: the file that ``maker`` writes last; without one the folder appears at the end.
-
-        Raises:
-            UserError: it was made with other options or from another checkpoint.
-        """
-        folder, kept = self.out / name, self.out / f"{name}-options.json"
-        made_of = [str(self.checkpoint), self.checkpoint.stat().st_mtime_ns, str(self.data)]
-        wanted = [*made_of, *map(str, options)]
-        if folder.exists() and (not kept.is_file() or read_kept(kept, list) != wanted):
-            raise _other_options(folder)
-        if not (folder / whole).exists():
-            write_json(kept, wanted)
-            maker(folder)
-        return folder
-
-    def train(self, name: str, data: Path, updates: int, *options: str) -> Run:
-        """Train with the run's options, overridden by these.
-
-        Raises:
-            UserError: the folder holds a training with other options, or the training failed.
-        """
-        _, _, *arguments = read_kept(
-            self.folder / COMMAND, lambda content: [str(word) for word in content["command"]]
-        )
-        changes = ("--max-update", str(updates), "--seed", str(self.seed), *self.further, *options)
-        run = Run(name, self.out / name, (str(data), *arguments, *changes), max_update=updates)
-        if run.folder.exists() and not (run.folder / COMMAND).is_file():
-            raise _other_options(run.folder)
-        train_runs([run], jobs=1)
-        return run
-
-    def bleu(self, data: Path, subset: str, **checkpoints: Path) -> dict[str, float]:
-        """BLEU by name."""
-        names = "-".join(checkpoints)
-        path = self.out / f"scores-{names}-{data.name}-{subset}-seed-{self.seed}.json"
-
-        def scored(what: str) -> dict[str, Any]:
-            systems = read_kept(path, lambda content: content["subset"][subset]["systems"])
-            return {system["name"]: system[what] for system in systems}
-
-        wanted = {name: str(checkpoint) for name, checkpoint in checkpoints.items()}
-        is_known = is_current(path, data / MANIFEST, *checkpoints.values())
-        if not is_known or scored("checkpoint") != wanted:
-            named = [f"{name}={checkpoint}" for name, checkpoint in checkpoints.items()]
-            command = [sys.executable, "-m", "scripts.evaluate", *named, "--data", str(data)]
-            call([*command, "--subset", subset, "--json", str(path), "--cpu"])
-        return {name: bleu["score"] for name, bleu in scored("bleu").items()}
-
-
-def _other_options(folder: Path) -> UserError:
-    return UserError(f"{folder}: made with other options; choose another --out")
-
-
-def losses(run: Run) -> dict[int, float]:
-    """Validation NLL in bits per unit, by update."""
-    return {one.update: one.nll / math.log(2) for one in read_summary(run.folder).validations}
 
 
 # --- trim --------------------------------------------------------------------------------------
@@ -152,17 +59,11 @@ def trim(trained: TrainedRun, subsets: Sequence[str]) -> Figures:
     new = read(folder / CHECKPOINT)
     prepared = Prepared(trained.data), Prepared(folder)
     lines = [line for subset in subsets for line in prepared[0].test_set(subset).source]
-    seconds: list[list[float]] = [[], []]
-    translations: list[list[str]] = [[], []]
     with (
         load_system("before", [trained.checkpoint], prepared[0], cpu=True) as before,
         load_system("trimmed", [folder / CHECKPOINT], prepared[1], cpu=True) as after,
     ):
-        for _ in range(ROUNDS):
-            for side, system in enumerate((before, after)):
-                begun = perf_counter()
-                translations[side] = system.translate(lines)
-                seconds[side].append(perf_counter() - begun)
+        translations, seconds = _translate_in_turn((before, after), lines)
     same = sum(one == other for one, other in zip(*translations, strict=True))
     return {
         "lines": len(lines),
@@ -172,6 +73,20 @@ def trim(trained: TrainedRun, subsets: Sequence[str]) -> Figures:
         "bytes": [stored.model.bytes, new.model.bytes],
         "sentences per second": [len(lines) / median(times) for times in seconds],
     }
+
+
+def _translate_in_turn(
+    systems: Sequence[Translator], lines: Sequence[str]
+) -> tuple[list[list[str]], list[list[float]]]:
+    """The translations of each system, and the seconds that it took in each round."""
+    translations: list[list[str]] = [[] for _ in systems]
+    seconds: list[list[float]] = [[] for _ in systems]
+    for _ in range(ROUNDS):
+        for side, system in enumerate(systems):
+            begun = perf_counter()
+            translations[side] = system.translate(lines)
+            seconds[side].append(perf_counter() - begun)
+    return translations, seconds
 
 
 # --- tie ---------------------------------------------------------------------------------------
@@ -211,37 +126,40 @@ def starts(
 ) -> Figures:
     """Learn further merges from the model's own target text; NLL per way to start new rows."""
     stored = read(trained.checkpoint, trained.data)
-    source, target = stored.languages
-    raw = {name: trained.data / "raw" / f"{name}.{target}" for name in ("train", "valid")}
     losses_of: Figures = {}
     for kind in STARTS:
         if kind == VECTORS and vectors is None:
             continue
-        given = vectors if kind == VECTORS else None
-        start = operations.start_from(kind, given, trained.seed)
-        extend = partial(
-            operations.extend_by_text,
-            stored, texts=[raw["train"]], start=start, merges=merges, resegment=True,
-        )  # fmt: skip
-        options: list[object] = [given, trained.seed, merges]
-        folder = trained.make(f"start-{kind}", extend, *options)
-        texts = {
-            name: {source: trained.data / "raw" / f"{name}.{source}", target: path}
-            for name, path in raw.items()
-        }
-        like = partial(prepare_like, folder, corpus=corpus_of_files("like", source, target, texts))
-        data = trained.make(f"data-{kind}", like, *options, whole=MANIFEST)
-        curve: dict[int, float] = {}
-        rows = f"{len(stored.model.target)}:" if rows_alone else ""
+        folder, data = _extended_by_merges(trained, stored, kind, vectors, merges)
         fine = ["--finetune-from-model", str(folder / CHECKPOINT)]
-        fine += ["--train-rows", rows] if rows else []
+        fine += ["--train-rows", f"{len(stored.model.target)}:"] if rows_alone else []
         fine += ["--validate-interval-updates", str(_step(updates))]
-        longest = max(updates)
-        curve[0] = _loss_before(trained, f"{kind}-0", data / "data-bin", fine)
-        run = trained.train(f"{kind}-trained", data / "data-bin", longest, *fine)
-        curve |= {n: loss for n, loss in losses(run).items() if n in updates}
-        losses_of[kind] = curve
+        before = _loss_before(trained, f"{kind}-0", data / "data-bin", fine)
+        run = trained.train(f"{kind}-trained", data / "data-bin", max(updates), *fine)
+        losses_of[kind] = {0: before} | {n: nll for n, nll in losses(run).items() if n in updates}
     return losses_of
+
+
+def _extended_by_merges(
+    trained: TrainedRun, stored: StoredModel, kind: str, vectors: Path | None, merges: int
+) -> tuple[Path, Path]:
+    """The folder of the extended model, and the row's corpus prepared in its units."""
+    source, target = stored.languages
+    raw = {name: trained.data / "raw" / f"{name}.{target}" for name in ("train", "valid")}
+    vectors = vectors if kind == VECTORS else None
+    start = operations.start_from(kind, vectors, trained.seed)
+    extend = partial(
+        operations.extend_by_text,
+        stored, texts=[raw["train"]], start=start, merges=merges, resegment=True,
+    )  # fmt: skip
+    options: list[object] = [vectors, trained.seed, merges]
+    folder = trained.make(f"start-{kind}", extend, *options)
+    texts = {
+        name: {source: trained.data / "raw" / f"{name}.{source}", target: path}
+        for name, path in raw.items()
+    }
+    like = partial(prepare_like, folder, corpus=corpus_of_files("like", source, target, texts))
+    return folder, trained.make(f"data-{kind}", like, *options, whole=MANIFEST)
 
 
 def _step(updates: Sequence[int]) -> int:
@@ -281,31 +199,12 @@ def language(
         seeds: each training is repeated with the seeds 1 to this.
     """
     stored = read(trained.checkpoint, trained.data)
-    tag = f"<2{pair[1]}>"
-    given = (merges, *pair, *(path for of in texts.values() for path in of))
-    extend = partial(
-        operations.extend_by_text,
-        stored, texts=[texts["train"][1]], start=Start(), merges=merges, language=pair[1],
-        pair=pair,
-    )  # fmt: skip
-    larger = trained.make("larger", extend, *given)
-
-    def add_tag(folder: Path) -> None:
-        tags = trained.out / "tags.txt"
-        with write_whole(tags) as file:
-            file.write(f"{tag}\n")
-        operations.extend_by_symbols(read(larger / CHECKPOINT), folder, tags, Start())
-
-    tagged = trained.make("tagged", add_tag, *given)
-    files = {name: dict(zip(pair, paths, strict=True)) for name, paths in texts.items()}
-    corpus = corpus_of_files("like", *pair, files)
-    like = partial(prepare_like, tagged, corpus=corpus, tag=tag)
-    data = trained.make(f"data-{pair[1]}", like, *given, whole=MANIFEST)
+    extended, data = _extended_by_language(trained, stored, texts, pair, merges)
     scores: dict[str, dict[str, float]] = {}
     unchanged = True
     for seed in range(1, seeds + 1):
         seeded = replace(trained, seed=seed)
-        checkpoints = _train_language(seeded, stored, tagged / CHECKPOINT, data, pair, updates)
+        checkpoints = _train_language(seeded, stored, extended / CHECKPOINT, data, pair, updates)
         for name, score in seeded.bleu(data, test, **checkpoints).items():
             scores.setdefault(name, {})[f"seed {seed}"] = score
         unchanged &= _is_unchanged(seeded, stored, checkpoints[NEW_ROWS])
@@ -314,6 +213,39 @@ def language(
         "BLEU": {name: {"mean": means[name], **of} for name, of in scores.items()},
         "old weights are the same bit for bit": unchanged,
     }
+
+
+def _extended_by_language(
+    trained: TrainedRun,
+    stored: StoredModel,
+    texts: Mapping[str, tuple[Path, Path]],
+    pair: tuple[str, str],
+    merges: int,
+) -> tuple[Path, Path]:
+    """The folder of the model with the new units, and the further pair prepared in its units.
+
+    A unit of the new language, ``<2cs>`` for Czech, stands before each source sentence.
+    """
+    tag = f"<2{pair[1]}>"
+    options = (merges, *pair, *(path for paths in texts.values() for path in paths))
+    extend = partial(
+        operations.extend_by_text,
+        stored, texts=[texts["train"][1]], start=Start(), merges=merges, language=pair[1],
+        pair=pair,
+    )  # fmt: skip
+    larger = trained.make("larger", extend, *options)
+
+    def add_tag(folder: Path) -> None:
+        tags = trained.out / "tags.txt"
+        with write_whole(tags) as file:
+            file.write(f"{tag}\n")
+        operations.extend_by_symbols(read(larger / CHECKPOINT), folder, tags, Start())
+
+    tagged = trained.make("tagged", add_tag, *options)
+    files = {name: dict(zip(pair, paths, strict=True)) for name, paths in texts.items()}
+    corpus = corpus_of_files("like", *pair, files)
+    like = partial(prepare_like, tagged, corpus=corpus, tag=tag)
+    return tagged, trained.make(f"data-{pair[1]}", like, *options, whole=MANIFEST)
 
 
 def _train_language(
@@ -394,12 +326,3 @@ def _flat(figures: Mapping[str, Any], before: str = "") -> Figures:
         else:
             flat[before + key] = f"{value:,.2f}" if isinstance(value, float) else value
     return flat
-
-
-def require_run(folder: Path) -> None:
-    """Refuse a folder that is not a trained row of an experiment."""
-    for name in (COMMAND, BEST):
-        if not (folder / name).is_file():
-            raise UserError(
-                f"{folder / name}: no such file; give the folder of a row of scripts.reproduce"
-            )

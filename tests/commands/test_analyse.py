@@ -22,7 +22,7 @@ from tests.support.untrained import save_untrained, write_dictionaries
 from tiednmt.analysis.embeddings import Embedding
 from tiednmt.analysis.word_vectors import save_word2vec
 from tiednmt.commands import analyse
-from tiednmt.embeddings.analyse import Subject, load
+from tiednmt.embeddings.analyse import NamedModel, load
 from tiednmt.embeddings.figures import figures
 from tiednmt.embeddings.record import SetSimilarities, Similarity, read_analysis
 from tiednmt.show.markdown import page
@@ -167,8 +167,8 @@ def test_old_checkpoints_of_torch_are_no_word_vectors(folder, tmp_path):
     """Published models of fairseq are pickles, as gensim's files are."""
     state = torch.load(folder / "none.pt")
     torch.save(state, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
-    subject = load("old", tmp_path / "old.pt", folder / "data")
-    assert [embedding.name for embedding in subject.embeddings] == ["U", "V"]
+    model = load("old", tmp_path / "old.pt", folder / "data")
+    assert [embedding.name for embedding in model.embeddings] == ["U", "V"]
 
 
 @pytest.mark.parametrize("data", ["", "data-bin/shard0"])
@@ -240,11 +240,11 @@ def test_words_of_either_language_of_a_shared_vocabulary():
         Embedding("S", ("dog",), np.ones((1, 2), np.float32), frozenset(languages))
         for languages in ({"en", "de"}, {"de"})
     )
-    subject = Subject("x", Path("x.pt"), None, (both, german), Pipeline())
-    assert subject.units(both)("dog") == ["dog"]
-    assert subject.units(both)("Hund") == ["Hund"]
-    assert subject.units(both, "en")("die") == ["d", "i", "e"]  # an English set's, not German
-    assert subject.units(german, "en")("die") == ["die"]
+    model = NamedModel("x", Path("x.pt"), None, (both, german), Pipeline())
+    assert model.units(both)("dog") == ["dog"]
+    assert model.units(both)("Hund") == ["Hund"]
+    assert model.units(both, "en")("die") == ["d", "i", "e"]  # an English set's, not German
+    assert model.units(german, "en")("die") == ["die"]
 
 
 def test_embeddings_that_no_set_is_for_are_named(out):

@@ -130,7 +130,7 @@ def test_training_goes_on_with_the_moments_of_these_rows(data, whole, tmp_path):
     assert_these_alone_moved(load(whole)["model"], load(after)["model"])
 
 
-OTHERS = "the optimizer there was of other parameters than are trained now.*--finetune-from-model"
+OTHERS = "its optimizer trained other parameters than this run does.*--finetune-from-model"
 
 
 def test_restoring_what_was_trained_whole(data, whole, tmp_path):

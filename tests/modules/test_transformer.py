@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tiednmt.modules.dropout import Dropout
+from tiednmt.modules.multi_head_attention import attend
 from tiednmt.modules.packing import Packing
 from tiednmt.modules.transformer import (
     ACTIVATIONS,
@@ -17,7 +18,6 @@ from tiednmt.modules.transformer import (
     LearnedPositions,
     Past,
     SinusoidalPositions,
-    attend,
 )
 
 DIM, HEADS, FFN = 6, 2, 5

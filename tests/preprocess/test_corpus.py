@@ -16,7 +16,7 @@ from sacrebleu import corpus_bleu
 from preprocess import multi30k
 from preprocess.corpus import Options
 from preprocess.filters import Filters
-from preprocess.options import add_options
+from preprocess.options import add_corpus_options
 from preprocess.parallel import map_in_order
 from preprocess.prepare import prepare as library_prepare
 from preprocess.subwords import TextPart, count_words, learn_sentencepiece, learn_subword_nmt
@@ -25,6 +25,7 @@ from preprocess.vocabulary import vocab_size
 from tests.preprocess.misfortunes import kill_when_there, run_with_little_space
 from tiednmt.errors import UserError
 from tiednmt.modes import TYINGS
+from tiednmt.options import from_arguments
 from tiednmt.text.lines import read_lines
 from tiednmt.text.pipeline import TextPipeline, TextSettings
 
@@ -458,8 +459,8 @@ def _swap(pair):
 
 def test_options_on_the_command_line_are_those_of_the_library():
     parser = argparse.ArgumentParser()
-    add_options(parser, Options)
-    assert Options.from_arguments(parser.parse_args(["--dest", "x"])) == Options()
+    add_corpus_options(parser, Options)
+    assert from_arguments(Options, parser.parse_args(["--dest", "x"])) == Options()
     with pytest.raises(UserError):
         Options(segmentation="words")
 

@@ -1,7 +1,7 @@
-"""The embedding matrices of a checkpoint of fairseq, ours or its own, from the names it stores.
+"""The embedding matrices in a checkpoint of one of our models, or of fairseq's own.
 
-A matrix that two parts of a model share stands in a checkpoint once (ours) or twice with equal
-values (fairseq's own); either way it is one here.
+Our checkpoints store a shared matrix once, fairseq's store it under both names with equal values;
+either way it is one matrix here.
 """
 
 from __future__ import annotations
@@ -49,9 +49,15 @@ from tiednmt.tying import (
 class Checkpoint:
     """What the analysis needs of a checkpoint.
 
-    ``bytes_per_parameter`` is that of the embeddings as stored. ``dictionaries`` are source and
-    target, or the one of a language model; ``data_bin`` is where they are, ``prepared`` the
-    prepared translation corpus that it is in, if any.
+    Attributes:
+        path: the file.
+        architecture: the name that ``--arch`` takes.
+        embeddings: the distinct embedding matrices.
+        tie_map: which of the matrices are tied.
+        bytes_per_parameter: the size of a stored number of the embeddings.
+        dictionaries: source and target, or the only one of a language model.
+        data_bin: the folder with the dictionaries.
+        prepared: the prepared translation corpus that has this data-bin, if any.
     """
 
     path: Path
@@ -72,7 +78,8 @@ def load(path: Path, data: Path | None = None) -> Checkpoint:
         data: a prepared folder, or a data-bin; by default where the checkpoint says.
 
     Raises:
-        UserError: missing or damaged, without embeddings, or other dictionaries than its own.
+        UserError: it is missing, damaged or without embeddings, or was trained with other
+            dictionaries.
     """
     state = read_checkpoint(path)
     config, weights = configuration(path, state), state["model"]
@@ -81,7 +88,7 @@ def load(path: Path, data: Path | None = None) -> Checkpoint:
     trained = data_of(path, state, data)
     inputs = (SOURCE_INPUT, TARGET_INPUT, INPUT)
     sizes = [len(named[name]) for name in inputs if name in named]
-    if sizes != [*map(len, trained.dictionaries)]:  # of a model without their digest
+    if sizes != [*map(len, trained.dictionaries)]:  # the model may store no digest of them
         raise other_dictionaries(path, trained.data_bin)
     return Checkpoint(
         path=path,
@@ -101,13 +108,13 @@ def embeddings_of(
     dictionaries: tuple[Dictionary, ...],
     languages: tuple[str, ...],
 ) -> tuple[Embedding, ...]:
-    """The embedding matrices of a state dict, those that are equal once; P·V where there is a P.
+    """The distinct embedding matrices of a state dict, and P·V if there is a P.
 
     Args:
         weights: the state dict.
         names: where its architecture keeps them.
-        dictionaries: of source and target, or the one of a language model.
-        languages: of a translation model, source and target.
+        dictionaries: source and target, or the only one of a language model.
+        languages: source and target; empty for a language model.
     """
     named = matrices_of(weights, names)
     embeddings = [
@@ -120,7 +127,7 @@ def embeddings_of(
 
 
 def _names(path: Path, config: Any, weights: Mapping[str, Tensor]) -> ParameterNames:
-    """Where the architecture says that it keeps its matrices, or where a known one would."""
+    """Where the checkpoint keeps its matrices: as its architecture says, or judged by its names."""
     model = ARCH_MODEL_REGISTRY.get(registered_name(config))
     names = getattr(model, "parameter_names", None) or names_of(weights)
     if names is None or not holds_embeddings(weights, names):

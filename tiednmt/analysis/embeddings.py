@@ -23,7 +23,7 @@ def whole(word: str) -> Sequence[str]:
 
 
 class EmbeddingError(UserError):
-    """A matrix that cannot be used; whoever read it knows from which file."""
+    """A matrix that cannot be used. The caller adds the file, which is not known here."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Embedding:
         languages: whose words these are, as far as that is known.
 
     Raises:
-        EmbeddingError: not a word a row, or a value that is not a number.
+        EmbeddingError: there is not one word per row, or a value is not a number.
     """
 
     name: str
@@ -68,16 +68,16 @@ class Embedding:
         return unit_length(self.vectors)
 
     def vector(self, word: str, units: Units = whole) -> Vectors | None:
-        """The mean of the rows of the word's units; None where one of them is not known.
+        """The mean of the rows of the word's units; None if one of them is not in the vocabulary.
 
-        A word that is not known as it stands is looked up in lower case. The direction, and so
-        every cosine, is also that of the sum.
+        A word that is not there as written is looked up in lower case. The mean has the direction,
+        and so every cosine, of the sum.
         """
         known = self.known_units(word, units)
         return self.take(known).mean(axis=0) if known else None
 
     def known_units(self, word: str, units: Units = whole) -> Sequence[str]:
-        """The units of the word as written, or else in lower case; none if one is not known."""
+        """The units of the word as written, or else in lower case; none if one is missing."""
         for form in (word, word.lower()):
             written = units(form)
             if all(unit in self.rows for unit in written):
@@ -85,18 +85,18 @@ class Embedding:
         return ()
 
     def take(self, words: Sequence[str]) -> Vectors:
-        """The rows of these words, which must be known."""
+        """The rows of these words, which must be in the vocabulary."""
         return self.vectors[[self.rows[word] for word in words]]
 
 
 def unit_length(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Vectors of any length → of length one, in double precision; zeros stay zeros."""
+    """The vectors scaled to length one, in double precision; zeros stay zeros."""
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=-1, keepdims=True)
     return vectors / np.where(lengths, lengths, 1.0)
 
 
 def nearest(embedding: Embedding, word: str, count: int, units: Units = whole) -> list[Neighbour]:
-    """The rows of greatest cosine with ``word``; its own are left out, none if it is not known."""
+    """The words of greatest cosine with ``word``, without its own units; none if it is unknown."""
     known = embedding.known_units(word, units)
     if not known:
         return []
@@ -110,8 +110,8 @@ def nearest(embedding: Embedding, word: str, count: int, units: Units = whole) -
 def units_of(embedding: Embedding, pipeline: TextPipeline, language: str | None = None) -> Units:
     """How a word is written in a vocabulary of subwords.
 
-    Without a ``language``, or with one that the embedding is not of, the word is of that of its
-    languages which writes it in the fewest units.
+    Without a ``language``, or with one that is not among those of the embedding, the word is taken
+    to be of the embedding's language that writes it in the fewest units.
     """
     languages = sorted(embedding.languages)
     if language in languages:
@@ -120,6 +120,6 @@ def units_of(embedding: Embedding, pipeline: TextPipeline, language: str | None 
 
 
 def common_words(embeddings: Sequence[Embedding]) -> list[str]:
-    """The words that all know, in the order of the first."""
+    """The words that all the embeddings have, in the order of the first."""
     others = [embedding.rows for embedding in embeddings[1:]]
     return [word for word in embeddings[0].words if all(word in rows for rows in others)]

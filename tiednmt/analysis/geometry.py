@@ -50,7 +50,7 @@ def _umap(vectors: Vectors) -> NDArray[np.float64]:
         from umap import UMAP as Map
     except ImportError:
         raise UserError("--map umap needs the package umap-learn: pip install umap-learn") from None
-    logging.getLogger("numba").setLevel(logging.WARNING)  # fairseq shows what others log as well
+    logging.getLogger("numba").setLevel(logging.WARNING)  # fairseq opens the root logger
     points: NDArray[np.float64] = Map(
         n_components=2, metric="cosine", random_state=1
     ).fit_transform(vectors)

@@ -1,9 +1,9 @@
 """How alike embeddings are: Spearman's ρ of all their pairwise cosines (Press & Wolf 2017).
 
-Up to 10,000 words (50 million pairs) every pair counts. Cosines are rounded to seven places: those
-tie that differ by rounding error alone, and a table leads from cosine to rank, so that no list of
-all pairs is ever held. Beyond, pairs are drawn at random, and the error is told from how far parts
-of the sample differ.
+Up to 10,000 words (50 million pairs), every pair counts. Cosines are rounded to seven places, so
+that those that differ only by rounding error tie, and a table maps cosines to ranks without a list
+of all pairs in memory. With more words, pairs are sampled, and the error is estimated from how much
+parts of the sample differ.
 """
 
 from __future__ import annotations
@@ -29,13 +29,18 @@ _STEPS = 10**7  # from a cosine of 0 to one of 1
 
 @dataclass(frozen=True)
 class Likeness:
-    """ρ by the names of two embeddings, and over what.
+    """ρ of every two embeddings, by their names.
 
-    ``error`` is the half width of the 95% confidence interval of each ρ; zeros where exact.
+    Attributes:
+        words: the words that all the embeddings have.
+        pairs: how many pairs of words each ρ is computed over.
+        exact: whether these are all pairs.
+        rho: ρ of two embeddings; None if all cosines of one are equal.
+        error: half the width of the 95% confidence interval of ρ; 0 if exact.
     """
 
     words: int
-    pairs: int  # of words, that went into each ρ
+    pairs: int
     exact: bool
     rho: Mapping[tuple[str, str], float | None]
     error: Mapping[tuple[str, str], float]
@@ -44,11 +49,11 @@ class Likeness:
 def likeness(
     embeddings: Mapping[str, Embedding], exact_words: int = EXACT_WORDS, seed: int = 1
 ) -> Likeness:
-    """Every two of the embeddings (by names of the caller's) over the words that all know.
+    """How alike every two of the embeddings are, over the words that all of them have.
 
     Args:
-        embeddings: at least two.
-        exact_words: above so many common words, pairs are sampled.
+        embeddings: at least two, by name.
+        exact_words: with more common words than this, pairs are sampled.
         seed: of the sample.
     """
     words = common_words(list(embeddings.values()))
@@ -65,8 +70,8 @@ def likeness(
 
 
 def _exact(vectors: Sequence[Vectors], pairs: int) -> NDArray[np.float64]:
-    """Pearson's correlation of the ranks, embedding by embedding; two passes over the cosines."""
-    tables = [_ranks(rows) - (pairs - 1) for rows in vectors]  # less their mean
+    """Pearson's correlations of the ranks, embeddings × embeddings. Two passes over cosines."""
+    tables = [_ranks(rows) - (pairs - 1) for rows in vectors]  # minus their mean
     products = np.zeros((len(vectors), len(vectors)))
     for blocks in zip(*map(_cosine_steps, vectors), strict=True):
         ranks = np.stack([table[steps] for table, steps in zip(tables, blocks, strict=True)])
@@ -78,7 +83,7 @@ def _exact(vectors: Sequence[Vectors], pairs: int) -> NDArray[np.float64]:
 
 
 def _ranks(vectors: Vectors) -> NDArray[np.float64]:
-    """Twice the mean rank (from 0) of the pairs of each step; ties share their mean rank."""
+    """Twice the rank (from 0) of the pairs in each step; ties have their mean rank."""
     counts = np.zeros(2 * _STEPS + 1, dtype=np.int64)
     for steps in _cosine_steps(vectors):
         counts += np.bincount(steps, minlength=len(counts))
@@ -86,7 +91,7 @@ def _ranks(vectors: Vectors) -> NDArray[np.float64]:
 
 
 def _cosine_steps(vectors: Vectors) -> Iterator[NDArray[np.int64]]:
-    """The cosines of rows i < j as whole steps above -1, a block of rows i at a time."""
+    """The cosines of rows i < j as whole numbers of steps above −1, a block of rows i at a time."""
     directions = unit_length(vectors)
     for start in range(0, len(directions), _BLOCK_ROWS):
         cosines = directions[start : start + _BLOCK_ROWS] @ directions[start:].T
@@ -126,6 +131,6 @@ def _spearman(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
 
 
 def _half_width(values: Sequence[float]) -> float:
-    """Of the confidence interval of a mean over independent parts."""
+    """Half the width of the confidence interval of a mean over independent parts."""
     spread = np.std(values, ddof=1) / np.sqrt(len(values))
     return float(spread * t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))

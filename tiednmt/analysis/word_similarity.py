@@ -1,7 +1,7 @@
 """Cosines of embeddings against human judgements of word similarity (Press & Wolf 2017, section 4).
 
 Files are those of Faruqui and Dyer's collection (github.com/mfaruqui/eval-word-vectors): two words
-and a score a line.
+and a score per line.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SETS = {
 
 
 def set_name(path: Path) -> str:
-    """What the set of a file is called: the paper's name, or that of the file."""
+    """The name of the set in a file: as the paper calls it, or else that of the file."""
     names = {file: name for name, file in SETS.items()}
     return names.get(path.name, path.stem)
 
@@ -43,7 +43,7 @@ class WordPairs:
 class Similarity:
     """Spearman's ρ of cosines and human scores, over the covered pairs.
 
-    None where it has no value: fewer than two pairs, or all alike.
+    It is None if there are fewer than two pairs, or if all scores or all cosines are equal.
     """
 
     rho: float | None
@@ -60,7 +60,7 @@ def parse_pairs(name: str, lines: Iterable[str], place: str) -> WordPairs:
         place: what errors call the file.
 
     Raises:
-        UserError: a line that is something else, by its number, or no line at all.
+        UserError: a line has another form, or there is none.
     """
     pairs = []
     for number, line in enumerate(lines, start=1):
@@ -84,7 +84,7 @@ def parse_pairs(name: str, lines: Iterable[str], place: str) -> WordPairs:
 
 
 def word_similarity(embedding: Embedding, pairs: WordPairs, units: Units = whole) -> Similarity:
-    """How well the embedding's cosines rank the pairs whose words are both known."""
+    """How well the embedding's cosines rank the pairs whose words it both has."""
     human, cosines = [], []
     for one, other, score in pairs.pairs:
         first, second = (embedding.vector(word, units) for word in (one, other))

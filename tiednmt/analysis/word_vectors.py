@@ -1,7 +1,7 @@
-"""Word vectors of word2vec and gensim, read and written.
+"""Read and write word vectors of word2vec and gensim.
 
-gensim's own files are pickles, which may run any code: only the classes that its models of words
-are made of are let in.
+gensim's own files are pickles, which could run any code, so only the classes that its word models
+consist of are loaded.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tiednmt.errors import UserError
 if TYPE_CHECKING:  # loaded where a file needs it: it takes a second, and most commands read none
     from gensim.models import KeyedVectors
 
-for _noisy in ("gensim", "smart_open"):  # fairseq shows what others log as well
+for _noisy in ("gensim", "smart_open"):  # fairseq opens the root logger
     logging.getLogger(_noisy).setLevel(logging.WARNING)
 
 _logger = logging.getLogger(__name__)
@@ -53,13 +53,13 @@ def is_word_vectors(path: Path) -> bool:
 
 
 def load(path: Path) -> tuple[Embedding, ...]:
-    """U and, where the file holds a whole model of negative sampling, V.
+    """U and, if the file holds a whole model with negative sampling, V.
 
-    Read are word2vec's format, text or binary, and what gensim's ``Word2Vec.save`` and
-    ``KeyedVectors.save`` write.
+    The file may have word2vec's format, text or binary, or be one that gensim's ``Word2Vec.save``
+    or ``KeyedVectors.save`` wrote.
 
     Raises:
-        UserError: the file is damaged, or a pickle of something else.
+        UserError: the file is damaged, or is a pickle of something else.
     """
     is_pickle = _beginning(path).startswith(_PICKLE)
     try:
@@ -191,7 +191,7 @@ def _read_text(path: Path, sizes: tuple[int, int] | None) -> KeyedVectors:
 
 
 def _read_pickle(path: Path) -> Any:
-    """What gensim saved; as its ``SaveLoad.load``, with a check of what the files may hold."""
+    """What gensim saved, read like its ``SaveLoad.load`` but checking what the files may hold."""
     from gensim.models import KeyedVectors, Word2Vec
     from gensim.utils import SaveLoad
 
@@ -206,17 +206,16 @@ def _read_pickle(path: Path) -> Any:
     return model
 
 
-# where gensim lists what is in files of its own
-_PARTS, _ARRAYS, _SPARSE, _LEFT_OUT = (
-    *("__recursive_saveloads", "__numpys", "__scipys", "__ignoreds"),
-)
+# attributes in which gensim lists what it saved to separate files, or not at all
+_PARTS, _ARRAYS = "__recursive_saveloads", "__numpys"
+_SPARSE, _LEFT_OUT = "__scipys", "__ignoreds"
 
 
 def _read_arrays(owner: Any, path: str, subname: Callable[..., str]) -> None:
-    """The arrays that stand beside a file of gensim's.
+    """Load the arrays that gensim saved to separate files.
 
-    gensim's own ``_load_specials`` unpickles further files for what it lists as sparse arrays, and
-    takes their names as they come.
+    gensim's own ``_load_specials`` would unpickle a further file for every sparse array in its
+    list, and does not check the names in its lists.
     """
     from gensim.models import KeyedVectors
 
@@ -244,7 +243,7 @@ def _read_arrays(owner: Any, path: str, subname: Callable[..., str]) -> None:
     owner.__dict__.update(dict.fromkeys(owner.__dict__[_LEFT_OUT]))
     for listed in (_PARTS, _ARRAYS, _LEFT_OUT):
         owner.__dict__[listed] = []
-    owner._load_specials(path, None, False, subname)  # nothing is left to it but old names
+    owner._load_specials(path, None, False, subname)  # only old names are left
 
 
 class _Checked(pickle.Unpickler):

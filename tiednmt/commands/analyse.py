@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None, command: str = "tiednmt analyse") ->
 
 
 def parser_of(command: str, more: str = "") -> ArgumentParser:
-    """The options; ``more`` is told behind the rest."""
+    """The options; ``more`` is added to the description."""
     parser = command_parser(command, (__doc__ or "").replace("{command}", command) + more)
     parser.add_argument(
         "checkpoints",
@@ -51,7 +51,7 @@ def parser_of(command: str, more: str = "") -> ArgumentParser:
 
 
 def run(checkpoints: Sequence[str], options: Options, out: Path) -> None:
-    """Fill ``out`` with what is found of the checkpoints, and print the tables.
+    """Analyse the checkpoints: write everything to ``out``, and print the tables.
 
     Raises:
         UserError: a package is not installed, or a checkpoint cannot be read.

@@ -1,9 +1,9 @@
 """The loss of a batch and all its gradients as one CUDA graph.
 
 A small model spends most of an update on launching kernels: several hundred, each of which takes
-longer to launch than to run. A graph launches them all at once, but is tied to the shapes of its
-batch. So batches are padded to a few shapes; the first batch of a shape runs as usual, the second
-is captured, and from then on the graph is replayed.
+longer to launch than to run. A graph launches them all at once, but only for the shapes that it was
+captured with. So batches are padded to a few shapes; the first batch of a shape runs as usual, the
+second is captured, and later ones replay the graph.
 
 Source: "CUDA graphs" in PyTorch's notes on CUDA semantics.
 """
@@ -25,25 +25,25 @@ from tiednmt.modules.packing import padding_stays
 
 
 class Batch(NamedTuple):
-    """What a translation model is trained on."""
+    """The tensors of a batch that a translation model is trained on."""
 
     source: Tensor  # B × S
-    previous: Tensor  # B × T, the target moved by one
+    previous: Tensor  # B × T, the target shifted by one
     target: Tensor  # B × T
 
     @classmethod
     def of(cls, sample: dict[str, Any]) -> Batch:
-        """Of one that fairseq collated."""
-        given = sample["net_input"]
-        return cls(given["src_tokens"], given["prev_output_tokens"], sample["target"])
+        """The tensors of a batch that fairseq collated."""
+        inputs = sample["net_input"]
+        return cls(inputs["src_tokens"], inputs["prev_output_tokens"], sample["target"])
 
     def padded(self, pad: int, eos: int, longest: tuple[int, int]) -> Batch:
-        """This batch in one of the few shapes; sentences that are added have no target.
+        """This batch, padded to one of the few shapes; the sentences added have no target.
 
         Args:
             pad: index of padding.
             eos: index of the end of a sentence.
-            longest: source and target that the model takes.
+            longest: the longest source and the longest target that the model takes.
         """
         of_source, of_target = longest
         return Batch(
@@ -54,7 +54,7 @@ class Batch(NamedTuple):
 
     @property
     def net_input(self) -> dict[str, Tensor]:
-        """What the model takes."""
+        """The arguments of the model, as fairseq names them."""
         lengths = torch.full_like(self.source[:, 0], self.source.size(1))
         return {
             "src_tokens": self.source,
@@ -64,7 +64,7 @@ class Batch(NamedTuple):
 
 
 def _padded(tokens: Tensor, pad: int, first: int, longest: int) -> Tensor:
-    """B × T in one of the few shapes; sentences that are added are padding after ``first``."""
+    """B × T, padded to one of the few shapes; sentences added are ``first`` and then padding."""
     batch, length = tokens.shape
     shape = _up_to(batch, GRAPH_SENTENCES), min(_up_to(length, GRAPH_TOKENS), longest)
     padded = tokens.new_full(shape, pad)
@@ -82,16 +82,16 @@ LossOf = Callable[[Batch], SequenceLoss]
 
 class _Graph(NamedTuple):
     graph: torch.cuda.CUDAGraph
-    batch: Batch  # where its input goes
-    loss: SequenceLoss  # where its output is
+    batch: Batch  # the tensors that it reads
+    loss: SequenceLoss  # the tensors that it writes
 
 
 class GraphedLoss:
-    """The loss of a model's batches, computed by graphs where a shape comes back.
+    """The loss of a model's batches, computed by a graph when a shape occurs again.
 
     Args:
-        model: whose parameters the gradients are of.
-        loss_of: the loss of a batch, by operations that wait for nothing.
+        model: the model that is trained.
+        loss_of: computes the loss of a batch, without operations that wait for the GPU.
         pad: index of padding.
         eos: index of the end of a sentence.
     """
@@ -100,20 +100,20 @@ class GraphedLoss:
         self.loss_of, self.pad, self.eos = loss_of, pad, eos
         self.longest: tuple[int, int] = model.max_positions()  # type: ignore[operator]
         self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.gradients: list[Tensor] = []  # where graphs leave them
+        self.gradients: list[Tensor] = []  # of the parameters; every graph writes into these
         self._seen: set[tuple[torch.Size, ...]] = set()
         self._graphs: dict[tuple[torch.Size, ...], _Graph] = {}
-        self._pool: Any = None  # memory that the graphs share, since one runs after another
+        self._pool: Any = None  # memory that the graphs share, since they never run at once
 
     def __call__(self, sample: dict[str, Any]) -> SequenceLoss:
-        """Of a batch of fairseq's, to be differentiated once, before the next."""
-        # before autograd knows of it: a graph is captured where no parameter is in use
+        """The loss of a batch of fairseq's, to be differentiated once, before the next call."""
+        # outside of autograd, since no parameter may be in use while a graph is captured
         loss, nll = self.run(Batch.of(sample).padded(self.pad, self.eos, self.longest))
         apply: Any = _Differentiated.apply
         return SequenceLoss(apply(loss, self.gradients, *self.parameters), nll)
 
     def run(self, batch: Batch) -> SequenceLoss:
-        """The loss; its gradients are left in :attr:`gradients`."""
+        """The loss of a padded batch; its gradients are written to :attr:`gradients`."""
         if not self.gradients:
             self.gradients = [torch.zeros_like(p) for p in self.parameters]
         shapes = tuple(part.shape for part in batch)
@@ -131,7 +131,7 @@ class GraphedLoss:
 
     def _capture(self, batch: Batch) -> _Graph:
         graph = torch.cuda.CUDAGraph()
-        # other threads may allocate meanwhile: those that load data
+        # the threads that load data may allocate memory meanwhile
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             loss = self._compute(batch)
         self._pool = self._pool or graph.pool()
@@ -146,13 +146,13 @@ class GraphedLoss:
         places, gradients = zip(*used, strict=True)
         torch._foreach_copy_(places, gradients)
         for place, gradient in pairs:
-            if gradient is None:  # or that of another shape's graph would stay
+            if gradient is None:  # overwrite what a graph of another shape left
                 place.zero_()
         return SequenceLoss(loss.loss.detach(), loss.nll)
 
 
 class _Differentiated(torch.autograd.Function):
-    """A loss whose gradients are known."""
+    """A loss whose gradients have been computed already."""
 
     @staticmethod
     def forward(ctx: Any, loss: Tensor, gradients: Sequence[Tensor], *_: Tensor) -> Tensor:
@@ -166,10 +166,10 @@ class _Differentiated(torch.autograd.Function):
 
 
 def require_options(measure_gradients: int, r_drop: float) -> None:
-    """Refuse options that a graph of the whole loss leaves no place for.
+    """Refuse options that need more than one graph of the whole loss.
 
     Raises:
-        UserError: with the option that stands in the way.
+        UserError: names the option.
     """
     if measure_gradients:
         raise UserError("--measure-gradients looks into the backward pass; not with --cuda-graphs")
@@ -183,7 +183,7 @@ def require_model(model: nn.Module) -> None:
     """Refuse models whose training a graph cannot repeat.
 
     Raises:
-        UserError: with the option that stands in the way.
+        UserError: names the model, or the option.
     """
     if not getattr(model, "fits_cuda_graphs", False):
         raise UserError(

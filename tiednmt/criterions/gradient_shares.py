@@ -1,8 +1,9 @@
 """What each use of an embedding matrix adds to its gradient.
 
 A tied matrix is looked up on the source side, looked up on the target side, and scores the output;
-its gradient is the sum of what the three add (Press & Wolf 2017, section 3). Lopardo et al. 2026
-(arXiv 2603.26663) find that in tied language models most of the early gradient is the output's.
+its gradient is the sum of what the three uses add (Press & Wolf 2017, section 3). Lopardo et al.
+2026 (arXiv 2603.26663) find that in tied language models most of the early gradient comes from the
+output.
 """
 
 from __future__ import annotations
@@ -38,24 +39,29 @@ FILE = "gradient-shares.jsonl"
 
 
 class GradientShares:
-    """Splits the gradients of every so many updates by the uses of the matrices.
+    """Splits the gradients of the matrices by use, in one of every N updates.
 
-    Each measured update is a line of JSON at the end of ``folder/gradient-shares.jsonl``:
-    ``update``; ``uses``, by use the ``norm`` of its gradient (Frobenius, of the summed loss), its
-    ``share`` of the sum of the norms, and ``bands``: per band of frequency ranks the ``ranks``
-    (first and last) and the ``norm``; ``cosines``, by pairs of uses of matrices of one shape.
-    Rows that training leaves as they are have no gradient, and a matrix of these alone no uses.
-    Where source and target share a matrix, each use also has ``sides``: the norm over the rows
-    of the units that only the source's training text has, only the target's, both or neither;
-    ``rows`` has how many these are. Of several workers it is the first one's batches.
+    For each measured update, a line of JSON is appended to ``folder/gradient-shares.jsonl``:
+
+    * ``update``: how many updates were made before it.
+    * ``uses``: for each use the ``norm`` of its gradient (Frobenius, of the summed loss), its
+      ``share`` of the sum of all norms, and ``bands``: for each band of frequency ranks, the
+      ``ranks`` (first and last) and the ``norm``. If source and target share a matrix, also
+      ``sides``: the norms over the rows whose units occur only in the source's training text, only
+      in the target's, in both or in neither.
+    * ``rows``: how many rows each of these sides has.
+    * ``cosines``: for each pair of uses whose matrices have the same shape.
+
+    Held rows have no gradient, and a matrix that is not trained has no uses. With several workers,
+    only the batches of the first one are measured.
 
     Args:
-        every: so many updates are from one measured to the next.
+        every: N: an update is measured when the number of updates before it is a multiple of N.
         folder: where the file goes.
         source: the source dictionary.
-        target: the target dictionary (of a language model the same).
-        training_data: gives the dataset that is trained on, which says whose units are whose;
-            of one in several parts, those read so far.
+        target: the target dictionary; in a language model, the same one.
+        training_data: returns the dataset that training reads, which tells in which text a unit
+            occurs. If it comes in several parts, the parts returned so far count.
     """
 
     def __init__(
@@ -73,15 +79,16 @@ class GradientShares:
             False: torch.from_numpy(frequency_order(target)),
         }
         self._sides = _Sides(training_data, len(target))
-        self._update = -1  # that is being measured
-        self._gradients: dict[str, Tensor] = {}  # by use, so far in the update; V's is of all uses
-        self._uses: list[str] = []  # in their order
-        self._tied: list[str] = []  # the lookups in V
+        self._update = -1  # the one that is being measured
+        # by use, added up over the batches of the update; that of V includes the lookups tied to it
+        self._gradients: dict[str, Tensor] = {}
+        self._uses: list[str] = []  # in the order of the file
+        self._tied: list[str] = []  # the lookups whose matrix is V
         self._rows: dict[str, Tensor] = {}  # by side
         self._hooks: list[RemovableHandle] = []
 
     def observe(self, update: int, model: TiedModel) -> None:
-        """To be called before each batch, with the number of updates that were made so far."""
+        """To be called before each batch, with the number of updates made so far."""
         if update == self._update:  # another batch of the same update
             return
         if self._gradients:
@@ -94,7 +101,7 @@ class GradientShares:
             self._hook(model)
 
     def _hook(self, model: TiedModel) -> None:
-        """Let the batches to come add up their gradients by use."""
+        """Let the coming batches add up their gradients by use."""
         uses = {use: at for use, at in model.lookups.items() if at[0].weight.requires_grad}
         for use, (embedding, scale) in uses.items():
             held = model.held_in(embedding.weight)
@@ -112,7 +119,7 @@ class GradientShares:
     def _add_rows(
         self, use: str, embedding: nn.Embedding, held: Tensor | None, tokens: Tensor, grad: Tensor
     ) -> None:
-        """Add the gradient of the rows that were looked up; padding and held rows have none."""
+        """Add the gradient of looked-up rows to their use; padding and held rows have none."""
         if use not in self._gradients:
             self._gradients[use] = grad.new_zeros(embedding.weight.shape)
         whole = self._gradients[use]
@@ -123,59 +130,57 @@ class GradientShares:
             whole.index_fill_(0, held.to(whole.device), 0)
 
     def _add_output(self, grad: Tensor) -> None:
-        """Add the gradient of V, which is that of all its uses."""
+        """Add the gradient of V, which includes the lookups tied to it."""
         known = self._gradients.get(OUTPUT)
         self._gradients[OUTPUT] = grad.detach().clone() if known is None else known.add_(grad)
 
     def _write(self) -> None:
         for use in self._tied:
             self._gradients[OUTPUT].sub_(self._gradients[use])
-        gradients = {use: _wide(self._gradients[use]) for use in self._uses}
-        rows = {use: grad.norm(dim=1) for use, grad in gradients.items()}
-        norms = {use: float(of_rows.norm()) for use, of_rows in rows.items()}
+        gradients = {use: _in_float32(self._gradients[use]) for use in self._uses}
+        row_norms = {use: grad.norm(dim=1) for use, grad in gradients.items()}
+        norms = {use: float(of_rows.norm()) for use, of_rows in row_norms.items()}
         total = sum(norms.values()) or 1.0
-        record: dict[str, Any] = {
-            "update": self._update,
-            "uses": {
-                use: {
-                    "norm": norms[use],
-                    "share": norms[use] / total,
-                    "bands": self._by_band(use, of_rows),
-                    **self._by_side(of_rows),
-                }
-                for use, of_rows in rows.items()
-            },
-            "cosines": _cosines(gradients, norms),
+        uses = {
+            use: {
+                "norm": norms[use],
+                "share": norms[use] / total,
+                "bands": self._by_band(use, of_rows),
+                **self._by_side(of_rows),
+            }
+            for use, of_rows in row_norms.items()
         }
+        cosines = _cosines(gradients, norms)
+        record: dict[str, Any] = {"update": self._update, "uses": uses, "cosines": cosines}
         if self._rows:
-            record["rows"] = {side: len(those) for side, those in self._rows.items()}
+            record["rows"] = {side: len(rows) for side, rows in self._rows.items()}
         measurements.append(self.path, record)
 
-    def _by_band(self, use: str, rows: Tensor) -> list[dict[str, Any]]:
-        order = self._orders[use == SOURCE_INPUT].to(rows.device)
-        ranked = rows[order]
+    def _by_band(self, use: str, row_norms: Tensor) -> list[dict[str, Any]]:
+        order = self._orders[use == SOURCE_INPUT].to(row_norms.device)
+        ranked = row_norms[order]
         return [
             {"ranks": [first, last], "norm": float(ranked[first - 1 : last].norm())}
             for first, last in bands(len(order))
         ]
 
-    def _by_side(self, rows: Tensor) -> dict[str, Any]:
+    def _by_side(self, row_norms: Tensor) -> dict[str, Any]:
         if not self._rows:
             return {}
-        sides = self._rows.items()
-        return {"sides": {side: float(rows[those.to(rows.device)].norm()) for side, those in sides}}
+        of_side = {side: row_norms[rows.to(row_norms.device)] for side, rows in self._rows.items()}
+        return {"sides": {side: float(norms.norm()) for side, norms in of_side.items()}}
 
 
 class _Sides:
-    """Which rows of a joint dictionary are whose, read from the data that is trained on."""
+    """In which side's training text the units of a joint dictionary occur."""
 
     def __init__(self, training_data: Callable[[], Any], rows: int) -> None:
         self._training_data = training_data
-        self._seen = np.zeros((2, rows), dtype=bool)  # by the source, by the target
-        self._read: Any = None  # the last part of the data
+        self._seen = np.zeros((2, rows), dtype=bool)  # in the source's text, in the target's
+        self._read: Any = None  # the last part of the data that was counted
 
     def rows(self) -> dict[str, Tensor]:
-        """By side, the rows; nothing where the data are not pairs of sentences."""
+        """The rows of each side; empty if the data are not pairs of sentences."""
         data = self._training_data()
         texts = [getattr(data, name, None) for name in ("src", "tgt")]
         if any(text is None for text in texts):
@@ -185,19 +190,19 @@ class _Sides:
                 seen |= occurrences(text, len(seen)) > 0
             self._read = data
         source, target = self._seen
-        whose = {
+        sides = {
             SOURCE_ONLY: source & ~target,
             TARGET_ONLY: target & ~source,
             BOTH: source & target,
             NEITHER: ~(source | target),
         }
-        return {side: torch.from_numpy(those.nonzero()[0]) for side, those in whose.items()}
+        return {side: torch.from_numpy(rows.nonzero()[0]) for side, rows in sides.items()}
 
 
 def _hook_lookup(
     embedding: nn.Embedding, scale: nn.Module, add: Callable[[Tensor, Tensor], None]
 ) -> list[RemovableHandle]:
-    """Hand on what is looked up and its gradient, from each lookup that ``scale`` is handed."""
+    """Call ``add`` with the tokens and the gradient of every lookup whose rows go to ``scale``."""
     looked_up: list[tuple[Tensor, Tensor]] = []
 
     def remember(_: nn.Module, inputs: tuple[Tensor], rows: Tensor) -> None:
@@ -205,7 +210,7 @@ def _hook_lookup(
 
     def attach(_: nn.Module, inputs: tuple[Tensor]) -> None:
         rows = inputs[0]
-        if rows.requires_grad:  # not in a validation, which may scale the whole matrix
+        if rows.requires_grad:  # not in validation, which may scale the whole matrix
             tokens = next(tokens for tokens, known in reversed(looked_up) if known is rows)
             rows.register_hook(lambda grad: add(tokens, grad.detach()))
         looked_up.clear()
@@ -213,8 +218,8 @@ def _hook_lookup(
     return [embedding.register_forward_hook(remember), scale.register_forward_pre_hook(attach)]
 
 
-def _wide(grad: Tensor) -> Tensor:
-    """In single precision, or double where it is."""
+def _in_float32(grad: Tensor) -> Tensor:
+    """The gradient in single precision, or in double if it is."""
     return grad if grad.dtype == torch.float64 else grad.float()
 
 
@@ -228,7 +233,7 @@ def _cosines(gradients: Mapping[str, Tensor], norms: Mapping[str, float]) -> dic
 
 
 def read_gradient_shares(folder: Path) -> list[dict[str, Any]]:
-    """The measured updates, in order; none where nothing was measured.
+    """The measured updates, in order; none if nothing was measured.
 
     Raises:
         UserError: the file is damaged.
@@ -237,7 +242,7 @@ def read_gradient_shares(folder: Path) -> list[dict[str, Any]]:
 
 
 def _shape(record: dict[str, Any]) -> Any:
-    """What a line measures, the same in all of a file, or one of the errors of reading it."""
+    """What a line measures, for :func:`measurements.read`."""
     shape, numbers = {}, list(record["cosines"].values())
     for name, use in record["uses"].items():
         shape[name] = [(int(band["ranks"][0]), int(band["ranks"][1])) for band in use["bands"]]

@@ -1,4 +1,4 @@
-"""What is measured in training: a file with a line of JSON per measured update."""
+"""The file of what is measured in training: a line of JSON per measured update."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from typing import Any
 
 from tiednmt.errors import UserError
 
-_OF_DAMAGE = (
-    *(ValueError, KeyError, IndexError, TypeError, AttributeError),
-    *(RecursionError, OverflowError),
-)
+# what reading a damaged line may raise
+_OF_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
 
 
 def append(path: Path, record: Mapping[str, Any]) -> None:
@@ -23,15 +21,15 @@ def append(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def read(path: Path, shape_of: Callable[[dict[str, Any]], Any]) -> list[dict[str, Any]]:
-    """The measured updates, in order; none where nothing was measured.
+    """The measured updates, in order; none if nothing was measured.
 
     If an update was measured twice, because training resumed from an earlier checkpoint, the later
     line counts.
 
     Args:
         path: the file.
-        shape_of: what a line measures, the same in the whole file; raises one of the errors of
-            reading JSON where a line is damaged.
+        shape_of: what a line measures, which must be the same in the whole file; raises a
+            ValueError, KeyError or the like if the line is damaged.
 
     Raises:
         UserError: the file is damaged.

@@ -1,7 +1,7 @@
 """How many rows of each embedding matrix an update moves, and how far, by word frequency.
 
-What Press & Wolf (2017, section 3) argue from: an update moves every row of the output embedding,
-of the input embedding only the rows of the words that were read.
+Press & Wolf (2017, section 3) argue from this: an update moves every row of the output embedding,
+but only the rows of the input embedding whose words were read.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ FILE = "row-movement.jsonl"
 
 
 class RowMovement:
-    """Compares the matrices before and after every so many updates.
+    """Compares the matrices before and after one of every N updates.
 
-    Each measured update is a line of JSON at the end of ``folder/row-movement.jsonl``: ``update``
-    and, under ``matrices``, by name a list over bands of frequency ranks: ``ranks`` (first and
-    last), ``moved`` (rows of which any value changed) and ``distance`` (mean Euclidean distance
-    over all rows of the band).
+    For each measured update, a line of JSON is appended to ``folder/row-movement.jsonl``:
+    ``update``, the number of updates including it, and ``matrices``. These have for each matrix, by
+    name, a list over bands of frequency ranks: ``ranks`` (first and last), ``moved`` (how many rows
+    changed in any value) and ``distance`` (mean Euclidean distance over all rows of the band).
 
     Args:
-        every: so many updates are from one measured to the next.
+        every: N: an update is measured when the number of updates before it is a multiple of N.
         folder: where the file goes.
         source: the source dictionary.
-        target: the target dictionary (of a language model the same).
+        target: the target dictionary; in a language model, the same one.
     """
 
     def __init__(self, every: int, folder: Path, source: Dictionary, target: Dictionary) -> None:
         self.every = every
         self.path = folder / FILE
         self._orders = [torch.from_numpy(frequency_order(d)) for d in (source, target)]
-        self._update = -1  # that the copies below were made before
+        self._update = -1  # how many updates there were when the copies below were made
         self._before: dict[tuple[str, ...], Tensor] = {}
 
     def observe(self, update: int, embeddings: Embeddings) -> None:
-        """To be called before each batch, with the number of updates that were made so far."""
+        """To be called before each batch, with the number of updates made so far."""
         if update == self._update:  # another batch of the same update
             return
         now = {names: weight.detach() for names, weight in matrices(embeddings).items()}
@@ -77,12 +77,12 @@ class RowMovement:
 
 
 def read_row_movement(folder: Path) -> dict[str, Any] | None:
-    """The averages over all measured updates; None where nothing was measured.
+    """The averages over all measured updates; None if nothing was measured.
 
     Returns:
-        ``updates`` (how many were measured) and ``matrices``: by name a list over bands of
-        frequency ranks of ``ranks`` (first and last), ``rows``, ``moved`` (rows per update) and
-        ``distance`` (mean Euclidean distance per row and update).
+        ``updates`` (how many were measured) and ``matrices``: for each matrix, by name, a list over
+        bands of frequency ranks with ``ranks`` (first and last), ``rows`` (how many), ``moved``
+        (rows per update) and ``distance`` (mean Euclidean distance per row and update).
 
     Raises:
         UserError: the file is damaged.
@@ -98,7 +98,7 @@ def read_row_movement(folder: Path) -> dict[str, Any] | None:
 
 
 def _shape(record: dict[str, Any]) -> dict[str, list[Any]]:
-    """The bands of each matrix in a line, or one of the errors of reading it."""
+    """The bands of each matrix in a line, for :func:`measurements.read`."""
     shape = {}
     for name, of_name in record["matrices"].items():
         for band in of_name:

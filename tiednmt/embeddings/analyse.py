@@ -1,4 +1,4 @@
-"""What the embeddings of checkpoints have learned, as a record."""
+"""Analyse the embeddings of checkpoints and word vectors; the result is a record."""
 
 from __future__ import annotations
 
@@ -51,21 +51,21 @@ NEIGHBOURS = 8
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A checkpoint, or a file of word vectors, that is analysed under a name."""
+class NamedModel:
+    """A checkpoint or a file of word vectors, with the name that it has in the analysis."""
 
     name: str
     path: Path
     checkpoint: checkpoints.Checkpoint | None
     embeddings: tuple[Embedding, ...]
-    pipeline: TextPipeline | None  # where the vocabulary is one of subwords
+    pipeline: TextPipeline | None  # of a vocabulary of subwords
 
     def units(self, embedding: Embedding, language: str | None = None) -> Units:
         """How a word is written in this vocabulary."""
         return whole if self.pipeline is None else units_of(embedding, self.pipeline, language)
 
 
-def load(name: str, path: Path, data: Path | None = None) -> Subject:
+def load(name: str, path: Path, data: Path | None = None) -> NamedModel:
     """Read a checkpoint of fairseq, or a file of word2vec or gensim.
 
     Raises:
@@ -77,44 +77,45 @@ def load(name: str, path: Path, data: Path | None = None) -> Subject:
         raise UserError(f"{path}: no such checkpoint")
     try:
         if word_vectors.is_word_vectors(path):
-            return Subject(name, path, None, word_vectors.load(path), None)
+            return NamedModel(name, path, None, word_vectors.load(path), None)
         checkpoint = checkpoints.load(path, data)
-    except EmbeddingError as error:  # which knows of no file
+    except EmbeddingError as error:  # whose message lacks the file
         raise UserError(f"{path}: {error}") from error
-    return Subject(name, path, checkpoint, checkpoint.embeddings, _pipeline(checkpoint))
+    return NamedModel(name, path, checkpoint, checkpoint.embeddings, _pipeline(checkpoint))
 
 
-def load_all(systems: Sequence[str], data: Path | None = None) -> list[Subject]:
-    """The checkpoints of ``[NAME=]CHECKPOINT``, each by its name.
+def load_all(systems: Sequence[str], data: Path | None = None) -> list[NamedModel]:
+    """Load the checkpoints that the command line gives as ``[NAME=]CHECKPOINT``.
 
     Raises:
-        UserError: two have one name, or names that give one name of a file; one is an ensemble.
+        UserError: two have the same name, or names that make the same file name, or one is an
+            ensemble.
     """
     named: list[tuple[str, Path]] = []
     for name, paths in map(parse_system, systems):
         if len(paths) > 1:
             raise UserError(f"{name}: an ensemble; give its checkpoints one by one")
-        # which one of a run is not said of the best
+        # the best checkpoint goes by the name of its run
         named.append((name.removesuffix("/checkpoint_best"), paths[0]))
     require_file_names(name for name, _ in named)
     return [load(name, path, data) for name, path in named]
 
 
-def export(subjects: Sequence[Subject], form: str, out: Path) -> None:
+def export(models: Sequence[NamedModel], form: str, out: Path) -> None:
     """Write every embedding to ``out`` as ``word2vec`` text or numpy's ``.npz``."""
     save, suffix = EXPORTS[form]
-    for subject in subjects:
-        for embedding in subject.embeddings:
-            name = file_name(f"{subject.name}-{embedding.name.replace('·', '')}")
+    for model in models:
+        for embedding in model.embeddings:
+            name = file_name(f"{model.name}-{embedding.name.replace('·', '')}")
             with named_when_whole(out / (name + suffix)) as partial:
                 save(embedding, partial)
 
 
 def read_sets(paths: Sequence[Path]) -> list[WordPairs]:
-    """The word-similarity sets of files, and of the ``.txt`` files of folders.
+    """Read word-similarity sets from files, and from the ``.txt`` files in folders.
 
     Raises:
-        UserError: a folder without any, a broken file, or two sets of one name.
+        UserError: a folder holds none, a file is damaged, or two sets have the same name.
     """
     files: list[Path] = []
     for path in paths:
@@ -130,15 +131,15 @@ def read_sets(paths: Sequence[Path]) -> list[WordPairs]:
     return [parse_pairs(name, read_lines(file), str(file)) for name, file in named.items()]
 
 
-def analyse(subjects: Sequence[Subject], sets: Sequence[WordPairs], options: Options) -> Analysis:
-    """All there is to say of the subjects."""
+def analyse(models: Sequence[NamedModel], sets: Sequence[WordPairs], options: Options) -> Analysis:
+    """Analyse the models: word similarity, likeness of embeddings, and each model by itself."""
     embeddings = {
-        f"{subject.name} {embedding.name}": (embedding, subject.units(embedding, LANGUAGE_OF_SETS))
-        for subject in subjects
-        for embedding in subject.embeddings
+        f"{model.name} {embedding.name}": (embedding, model.units(embedding, LANGUAGE_OF_SETS))
+        for model in models
+        for embedding in model.embeddings
     }
     return Analysis(
-        checkpoints=[_model(subject, options) for subject in subjects],
+        checkpoints=[_analysed(model, options) for model in models],
         similarity={pairs.name: similarity(pairs, embeddings) for pairs in sets},
         likeness=_likeness({name: embedding for name, (embedding, _) in embeddings.items()}),
         versions=package_versions(*PACKAGES),
@@ -148,7 +149,7 @@ def analyse(subjects: Sequence[Subject], sets: Sequence[WordPairs], options: Opt
 def similarity(
     pairs: WordPairs, embeddings: Mapping[str, tuple[Embedding, Units]]
 ) -> SetSimilarities:
-    """ρ and coverage of each embedding of English words, or of words of no language known."""
+    """ρ and coverage of each embedding that has English words, or whose languages are unknown."""
     scores = {
         name: word_similarity(embedding, pairs, units)
         for name, (embedding, units) in embeddings.items()
@@ -176,25 +177,25 @@ def _likeness(embeddings: Mapping[str, Embedding]) -> Likeness | None:
     )
 
 
-def _model(subject: Subject, options: Options) -> AnalysedModel:
-    matrices = {e.name: _matrix(e, subject.units(e), options) for e in subject.embeddings}
-    checkpoint = subject.checkpoint
-    model = AnalysedModel(
-        name=subject.name,
-        path=str(subject.path),
-        subwords=subject.pipeline is not None,
+def _analysed(model: NamedModel, options: Options) -> AnalysedModel:
+    matrices = {e.name: _matrix(e, model.units(e), options) for e in model.embeddings}
+    checkpoint = model.checkpoint
+    analysed = AnalysedModel(
+        name=model.name,
+        path=str(model.path),
+        subwords=model.pipeline is not None,
         matrices=matrices,
-        attention=_attention(subject, options),
+        attention=_attention(model, options),
     )
     if checkpoint is None:
-        return model
+        return analysed
     return replace(
-        model,
+        analysed,
         architecture=checkpoint.architecture,
         tie_map=_tie_map(checkpoint.tie_map, checkpoint.bytes_per_parameter),
         vocabulary=_vocabulary(checkpoint),
-        row_movement=_row_movement(subject.path.parent),
-        gradients=gradient_shares_in(subject.path.parent),
+        row_movement=_row_movement(model.path.parent),
+        gradients=gradient_shares_in(model.path.parent),
     )
 
 
@@ -226,26 +227,26 @@ def _matrix(embedding: Embedding, units: Units, options: Options) -> AnalysedMat
     )
 
 
-def _attention(subject: Subject, options: Options) -> list[SentenceAttention]:
-    """Of each sentence of the file, if any, and its translation by the checkpoint."""
+def _attention(model: NamedModel, options: Options) -> list[SentenceAttention]:
+    """The attention for each sentence of ``--sentences``, as the checkpoint translates it."""
     if options.sentences is None:
         return []
-    checkpoint = subject.checkpoint
+    checkpoint = model.checkpoint
     if checkpoint is None or len(checkpoint.dictionaries) == 1:
-        raise UserError(f"{subject.path}: --sentences: not a translation model")
+        raise UserError(f"{model.path}: --sentences: not a translation model")
     if checkpoint.prepared is None:
         raise UserError(
             f"--sentences: {checkpoint.data_bin} is in no prepared folder, which would say how the "
             "sentences are segmented; give one as --data"
         )
     prepared = Prepared(checkpoint.prepared)
-    with load_system(subject.name, [subject.path], prepared, options.cpu, attention=True) as system:
+    with load_system(model.name, [model.path], prepared, options.cpu, attention=True) as system:
         task = system.task
         ends = [d[d.eos()] for d in (task.source_dictionary, task.target_dictionary)]
         sentences = system.translate(read_lines(options.sentences), details=True)
     attention = [_sentence_attention(one, *ends) for one in sentences if one.source_units]
     if not all(one.weights for one in attention):
-        raise UserError(f"{subject.path}: the model gives no attention; leave --sentences out")
+        raise UserError(f"{model.path}: the model gives no attention; leave --sentences out")
     return attention
 
 
@@ -267,7 +268,7 @@ def _pipeline(checkpoint: checkpoints.Checkpoint) -> TextPipeline | None:
 
 
 def _vocabulary(checkpoint: checkpoints.Checkpoint) -> VocabularyShares | None:
-    """Entries of the training text by language, counted there or told from two dictionaries."""
+    """Units by language, as counted in the training text or judged by two dictionaries."""
     prepared = checkpoint.prepared
     counted = (prepared and read_manifest(prepared).get("vocabulary")) or {}
     names = [field.name for field in fields(VocabularyShares)]
@@ -276,7 +277,7 @@ def _vocabulary(checkpoint: checkpoints.Checkpoint) -> VocabularyShares | None:
     if len(checkpoint.dictionaries) == 1:
         return None
     source, target = (set(d.symbols[d.nspecial :]) for d in checkpoint.dictionaries)
-    if source == target:  # a joint one does not tell
+    if source == target:  # a joint dictionary does not tell whose units are whose
         return None
     return VocabularyShares(
         source_only=len(source - target),

@@ -1,4 +1,4 @@
-"""What is shown of ``tiednmt analyse``: tables and charts of its record."""
+"""Tables and charts of the record of ``tiednmt analyse``."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Matrices = Mapping[str, AnalysedMatrix]  # by the name of the model and the lett
 
 
 def figures(record: Analysis, title: str = "Embeddings") -> Figures:
-    """All that is shown of an analysis."""
+    """The tables and charts of an analysis."""
     models = record.checkpoints
     matrices = {
         f"{model.name} {letter}": matrix

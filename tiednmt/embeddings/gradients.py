@@ -1,4 +1,4 @@
-"""What ``--measure-gradients`` left in the folder of a training, as records have it."""
+"""The measurements of ``--measure-gradients`` in the folder of a training, as records hold them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 from tiednmt.criterions.gradient_shares import read_gradient_shares
 from tiednmt.typed import Fault
 
-DIGITS = 4  # of a figure that are kept
+DIGITS = 4  # decimals that are kept
 
-Ranks = tuple[int, int]  # the first and last of a band of words, by frequency
+Ranks = tuple[int, int]  # the first and last frequency rank of a band of words
 Curve = Sequence[float]  # a value per measured update
 
 
@@ -27,9 +27,10 @@ class BandNorms:
 
 @dataclass(frozen=True, kw_only=True)
 class UseGradients:
-    """Norms of what a use adds to the gradient: over all rows, a band's, or those of one side.
+    """Norms of what a use adds to the gradient: over all rows, those of each band, of each side.
 
-    ``sides`` is by whose text has the unit of a row, where source and target share a matrix.
+    Only if source and target share a matrix, there are ``sides``: in whose training text the unit
+    of a row occurs (:data:`tiednmt.frequency.SIDES`).
     """
 
     norms: Curve
@@ -38,16 +39,19 @@ class UseGradients:
 
     @property
     def curves(self) -> list[Curve]:
-        """All of them."""
+        """Over all rows, then by band, then by side."""
         return [self.norms, *(band.norms for band in self.bands), *(self.sides or {}).values()]
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradientShares:
-    """A training's gradients by use of the matrices.
+    """The gradients of a training, split by the uses of the matrices.
 
-    ``updates`` were made before each measured one. ``cosines`` are by pair of uses, ``rows`` says
-    how many the units of each side are.
+    Attributes:
+        updates: for each measured update, how many were made before it.
+        uses: norms by use.
+        cosines: by pair of uses.
+        rows: how many rows each side has, if source and target share a matrix.
     """
 
     updates: Sequence[int]
@@ -60,16 +64,16 @@ class GradientShares:
         if not self.updates or any(
             len(curve) != len(self.updates) for curve in (*curves, *self.cosines.values())
         ):
-            raise Fault("has not one value per measured update")
+            raise Fault("does not have one value per measured update")
 
     @property
     def shares(self) -> dict[str, list[float]]:
-        """Of each use, its norm's share of the sum of all uses' norms."""
+        """The norm of each use as a share of the sum of all uses' norms."""
         return shares_of({use: gradients.norms for use, gradients in self.uses.items()})
 
 
 def shares_of(curves: Mapping[str, Curve]) -> dict[str, list[float]]:
-    """What share of the sum of all curves each of them has, point by point."""
+    """Each curve as a share of the sum of all curves, point by point."""
     sums = [sum(values) or 1.0 for values in zip(*curves.values(), strict=True)]
     return {
         name: [value / total for value, total in zip(curve, sums, strict=True)]
@@ -78,12 +82,12 @@ def shares_of(curves: Mapping[str, Curve]) -> dict[str, list[float]]:
 
 
 def mean_shares(curves: Mapping[str, Curve]) -> dict[str, float]:
-    """The means of :func:`shares_of`."""
+    """The mean over the points of each curve of :func:`shares_of`."""
     return {name: fmean(shares) for name, shares in shares_of(curves).items()}
 
 
 def gradient_shares_in(folder: Path) -> GradientShares | None:
-    """Those of the training that is saved in ``folder``; None where nothing was measured.
+    """The measurements of the training in ``folder``; None if nothing was measured.
 
     Raises:
         UserError: the file is damaged.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tiednmt.embeddings.gradients import GradientShares, Ranks
 from tiednmt.errors import UserError
-from tiednmt.files import write_json
+from tiednmt.files import read_json, write_json
 from tiednmt.typed import Fault, from_json, to_json
 
 FILE = "analysis.json"
@@ -18,7 +18,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class TiedMatrix:
-    """An embedding matrix, by all the names it serves as; ``shape`` is rows × dimensions."""
+    """An embedding matrix with the names of its uses; ``shape`` is rows × dimensions."""
 
     names: Sequence[str]
     shape: tuple[int, int]
@@ -29,14 +29,14 @@ class StoredTieMap:
     """What :meth:`tiednmt.tying.TieMap.to_json` writes, and the size of a stored parameter."""
 
     matrices: Sequence[TiedMatrix]
-    others: Mapping[str, int]  # parameters of what is no embedding
+    others: Mapping[str, int]  # numbers of the parameters outside the matrices
     bytes_per_parameter: int
-    between: str = ""  # what stands between a matrix and its uses
+    between: str = ""  # the operations between a matrix and its uses
 
 
 @dataclass(frozen=True, kw_only=True)
 class VocabularyShares:
-    """Entries of the training text's vocabulary that one side has, or both."""
+    """How many units of the training text occur in only one language, and in both."""
 
     source_only: int
     target_only: int
@@ -62,7 +62,7 @@ class WordMap:
 
 @dataclass(frozen=True, kw_only=True)
 class AnalysedMatrix:
-    """An embedding matrix; ``neighbours`` are the nearest words and their cosines, by word."""
+    """An embedding matrix; ``neighbours`` has for each word the nearest words and their cosines."""
 
     words: int
     dim: int
@@ -73,7 +73,7 @@ class AnalysedMatrix:
 
 @dataclass(frozen=True, kw_only=True)
 class MovementBand:
-    """How many of a band's ``rows`` an update moves, and how far on average."""
+    """How many of the ``rows`` of a band an update moves, and how far on average."""
 
     ranks: Ranks
     rows: float
@@ -83,7 +83,7 @@ class MovementBand:
 
 @dataclass(frozen=True, kw_only=True)
 class RowMovement:
-    """Means over ``updates`` of a training run, by matrix."""
+    """Means over the measured ``updates`` of a training run, by matrix."""
 
     updates: int
     matrices: Mapping[str, Sequence[MovementBand]]
@@ -91,9 +91,9 @@ class RowMovement:
 
 @dataclass(frozen=True, kw_only=True)
 class SentenceAttention:
-    """A translation and where the model looked, the ends of the sentences included.
+    """The attention between a sentence and its translation, both with the end of the sentence.
 
-    ``weights`` are target × source. ``alignment`` has (row, column) of the greatest of each row.
+    ``weights`` are target × source; ``alignment`` has (row, column) of the largest in each row.
     """
 
     source: Sequence[str]
@@ -104,9 +104,9 @@ class SentenceAttention:
 
 @dataclass(frozen=True, kw_only=True)
 class AnalysedModel:
-    """A checkpoint, or a file of word vectors: that has no architecture and no tie map.
+    """A checkpoint, or a file of word vectors, which has no architecture and no tie map.
 
-    With ``subwords``, words are the means of their units' rows.
+    If it has ``subwords``, the vector of a word is the mean of the rows of its units.
     """
 
     name: str
@@ -123,7 +123,7 @@ class AnalysedModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Similarity:
-    """Spearman's ρ in a word-similarity set over the pairs covered; None: not known."""
+    """Spearman's ρ in a word-similarity set, over the ``covered`` pairs; None: undefined."""
 
     rho: float | None
     covered: int
@@ -131,7 +131,7 @@ class Similarity:
 
 @dataclass(frozen=True, kw_only=True)
 class SetSimilarities:
-    """All embeddings in a set of ``pairs``, by the name of the model and the letter."""
+    """A word-similarity set of ``pairs``; ``by`` embedding: name of the model, and letter."""
 
     pairs: int
     by: Mapping[str, Similarity]
@@ -139,7 +139,7 @@ class SetSimilarities:
 
 @dataclass(frozen=True, kw_only=True)
 class PairLikeness:
-    """ρ of two embeddings' cosines; ``error`` is that of the sample (95% confidence)."""
+    """ρ of two embeddings' cosines; ``error`` is half of the 95% interval, 0 if exact."""
 
     of: tuple[str, str]
     rho: float | None
@@ -148,7 +148,7 @@ class PairLikeness:
 
 @dataclass(frozen=True, kw_only=True)
 class Likeness:
-    """Every two embeddings, over ``pairs`` of the ``words`` that all know; ``exact``: all pairs."""
+    """Every two embeddings, over ``pairs`` of their common ``words``: all of them if ``exact``."""
 
     words: int
     pairs: int
@@ -158,7 +158,7 @@ class Likeness:
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
-    """What is known of the embeddings of several models."""
+    """The measurements of the embeddings of several models."""
 
     checkpoints: Sequence[AnalysedModel]
     similarity: Mapping[str, SetSimilarities]
@@ -174,12 +174,9 @@ def read_analysis(path: Path) -> Analysis:
     """The analysis in ``path``.
 
     Raises:
-        UserError: it is damaged, or of another version.
+        UserError: it is missing, damaged or of another version.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not JSON, cut short or damaged ({error})") from error
+    content = read_json(path)
     try:
         return _checked(content)
     except Fault as fault:
@@ -189,7 +186,7 @@ def read_analysis(path: Path) -> Analysis:
 
 
 def write_analysis(path: Path, analysis: Analysis) -> None:
-    """Write it, whole or not at all.
+    """Write the analysis, whole or not at all.
 
     Raises:
         Fault: a value in it is not of its type; nothing is written.

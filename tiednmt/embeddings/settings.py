@@ -1,4 +1,4 @@
-"""What is looked at in an analysis. Standard library only, so that ``--help`` is quick."""
+"""The options of ``tiednmt analyse``. Standard library only, so that ``--help`` is quick."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tiednmt.options import option, positive
 
 @dataclass(frozen=True)
 class Options:
-    """What is looked at: words for neighbours, how many and how on the map, sentences."""
+    """What to analyse: test sets, words whose neighbours are shown, the map of words, sentences."""
 
     data: Path | None = option(
         "prepared folder or data-bin (default: the one that the checkpoint names)",

@@ -1,4 +1,4 @@
-"""What is shown of the uses of the embeddings: their shares of the gradient."""
+"""Tables and charts of the uses of the embeddings: their shares of the gradient."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tiednmt.seeds import mean_and_sd, over_seeds
 from tiednmt.show.figures import Axis, Cell, Picture, Table
 from tiednmt.show.parts import over_frequency, over_training
 
-COLUMNS = 6  # updates that a table shows, spread over the training
+COLUMNS = 6  # how many updates a table shows, spread over the training
 SHARE = Axis("% of the sum of the norms", low=0.0)
 COSINE = Axis("cosine of two gradients")
 NOTE = (
@@ -104,7 +104,7 @@ def further_tables(measured: Measured) -> list[Table]:
 def _over_updates(
     curves: Callable[[GradientShares], Mapping[str, Curve]],
 ) -> Callable[[GradientShares], Values]:
-    """The values of curves by update, of a few updates, the first and the last among them."""
+    """The values of curves at a few updates, including the first and the last."""
 
     def values(run: GradientShares) -> Values:
         last = len(run.updates) - 1
@@ -127,7 +127,7 @@ def _by_side(run: GradientShares) -> Values:
 
 
 def _by_band(run: GradientShares) -> dict[Ranks, Mapping[str, float]]:
-    """Of the bands that all uses have: dictionaries apart end at another rank."""
+    """Mean shares in the bands that all uses have; separate dictionaries end at different ranks."""
     norms = {use: {b.ranks: b.norms for b in of.bands} for use, of in run.uses.items()}
     first, *others = norms.values()
     common = [ranks for ranks in first if all(ranks in bands for bands in others)]
@@ -145,7 +145,7 @@ def _table(
     percent: bool = False,
     label: Callable[[Any], str] = "{:,}".format,
 ) -> Table:
-    """A row per model and use or pair of uses; of several seeds the mean and deviation."""
+    """A row per model and use (or pair of uses), with mean and deviation over several seeds."""
     values_of = {name: [values(run) for run in runs] for name, runs in measured.items()}
     every = [of_run for runs in values_of.values() for of_run in runs]
     columns = dict.fromkeys(column for of_run in every for column in of_run)
@@ -168,11 +168,11 @@ def _figure(of_seeds: Sequence[float], percent: bool) -> str:
 
 
 def points(run: GradientShares, curve: Curve, y: Axis) -> list[tuple[float, float]]:
-    """A curve over the updates."""
+    """The points (update, value) of a curve; shares in per cent."""
     factor = 100 if y is SHARE else 1
     return [(update, factor * v) for update, v in zip(run.updates, curve, strict=True)]
 
 
 def short(uses: str) -> str:
-    """``source input embedding`` is the source input here, and of pairs both are named."""
+    """``source input`` for ``source input embedding``, and ``A and B`` for a pair of uses."""
     return uses.replace(" embedding", "").replace(", ", " and ")

@@ -1,4 +1,4 @@
-"""CRC-32: by ``checksum.cpp`` where it is compiled and the CPU has what it needs, else by zlib."""
+"""CRC-32, by ``checksum.cpp`` if it is compiled for this CPU, or else by zlib."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BLOCK, _LEAST = 16, 64  # bytes: what the kernel takes a multiple of, and at le
 
 
 def _load() -> ctypes.CDLL | None:
-    """What is compiled; None where nothing is, or an earlier version, or for another CPU."""
+    """The compiled kernel; None if there is none, or one of another version or for another CPU."""
     compiled = find_spec("tiednmt.kernels._cpu")
     if compiled is None or compiled.origin is None:
         return None
@@ -30,7 +30,7 @@ _kernels = _load()
 
 
 def crc32(data: memoryview, before: int = 0) -> int:
-    """What ``zlib.crc32`` gives, other threads running meanwhile.
+    """The value of ``zlib.crc32``, computed while other threads run.
 
     Args:
         data: contiguous bytes.

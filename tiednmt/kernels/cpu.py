@@ -163,17 +163,17 @@ def attend_rows(
     scale: float = 1.0,
     seed: int = 0,
 ) -> None:
-    """Put what the rows of each sentence find in its keys into ``out``.
+    """Put the context of each row into ``out``: its attention over the values of its sentence.
 
     Args:
         queries: N × dim.
         keys: M × dim.
         values: M × dim.
-        query_starts: the first row of each sentence's queries, and N.
-        key_starts: the same of keys and values, and M.
+        query_starts: the first query of each sentence, and then N.
+        key_starts: the first key of each sentence, and then M.
         out: N × dim.
         heads: a divisor of dim.
-        causal: a sentence's query t attends to its first t + 1 keys alone.
+        causal: query t of a sentence attends only to its first t + 1 keys.
         threshold: of dropout on the weights; see :func:`drop`.
         scale: of weights that are kept.
         seed: of what is dropped.
@@ -221,8 +221,8 @@ def best(scores: Tensor, base: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The ``count`` highest of ``scores`` (B × K × vocabulary) + ``base`` (B × K) per sentence.
 
     Returns:
-        The sums and where they are among the K · vocabulary of their sentence, each B × count.
-        Where fewer than that are numbers above −∞, the rest are −∞ and anywhere.
+        The sums, and their places among the K · vocabulary of their sentence, each B × count. If
+        fewer sums than that are above −∞, the rest are −∞ at arbitrary places.
     """
     batch, beam, vocab_size = scores.shape
     sums = scores.new_empty(batch, count)
@@ -238,7 +238,7 @@ def best(scores: Tensor, base: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def round_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """int8 numbers and the scale (N × 1) that makes them ``rows`` (N × n) again."""
+    """int8 numbers, and the scale (N × 1) that turns them back into ``rows`` (N × n)."""
     rows = rows.contiguous()
     count, width = rows.shape
     whole, scale = torch.empty_like(rows, dtype=torch.int8), rows.new_empty(count, 1)
@@ -304,9 +304,9 @@ def loss_of_chunk(
 
 
 def drop(tensor: Tensor, threshold: int, scale: float, seed: int) -> Tensor:
-    """``scale`` times the tensor, but zeros where a level is below the threshold.
+    """``scale`` times the tensor, with zeros where a random level is below the threshold.
 
-    One of 2¹⁶ levels is drawn for each element.
+    The level of each element is one of 2¹⁶.
     """
     tensor = tensor.contiguous()
     out = torch.empty_like(tensor)
@@ -327,7 +327,7 @@ def _sizes(state: Tensor) -> tuple[int, int, int]:
 def _sentences(
     queries: Tensor, keys: Tensor, values: Tensor, query_starts: Tensor, key_starts: Tensor
 ) -> tuple[tuple[Any, ...], ...]:
-    """What attention reads, with the shapes that go together, for :func:`_run`."""
+    """The tensors that attention reads, with the shapes that fit together, for :func:`_run`."""
     return (
         (queries, queries.shape),
         (keys, (len(keys), queries.size(1))),
@@ -360,7 +360,7 @@ def _attending(queries: Tensor, starts: Tensor, heads: int) -> tuple[int, int, i
 
 
 def _at_least(count: int, tensor: Tensor) -> int:
-    """The first size that ``tensor`` may have: its own, unless that is below ``count``."""
+    """The first size that ``tensor`` must have: its own, or ``count`` if that is larger."""
     return max(count, len(tensor))
 
 
@@ -390,7 +390,7 @@ def _run(
 
 
 def _function(kernel: str, dtype: torch.dtype, sizes: Sequence[int | float]) -> Any:
-    """The kernel for this dtype, told once what it takes."""
+    """The kernel for this dtype, with its argument types declared once."""
     known = _functions.get((kernel, dtype))
     if known is None:
         known = getattr(_kernels, f"{kernel}_{DTYPES.get(dtype)}", None)

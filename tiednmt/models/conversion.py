@@ -1,4 +1,4 @@
-"""Checkpoints of fairseq's own models as those of ours, and back: weights and configuration."""
+"""Convert checkpoints of fairseq's own models to ours and back: weights and configuration."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from tiednmt.checkpoints import plain_options, registered_name
-from tiednmt.errors import UserError
+from tiednmt.errors import NO_CONFIGURATION, UserError
 from tiednmt.models.habits import SAME, TIES, UNSCALED, translated
 from tiednmt.models.parameters import ADAPTIVE_SOFTMAX, OURS, matrices_of, tie_map_of
 from tiednmt.models.stock import StockModel
@@ -30,22 +30,22 @@ Checkpoint = dict[str, Any]
 
 
 def convert(state: Mapping[str, Any]) -> tuple[Checkpoint, str]:
-    """A checkpoint of fairseq's own model as one of ours, or one of ours as one of fairseq's.
+    """Convert a checkpoint of fairseq's own model to one of ours, or one of ours to fairseq's.
 
-    It can be translated with and fine-tuned, but not resumed: the state of the optimizer is left
-    out.
+    The result can translate and can be fine-tuned, but training cannot resume from it, since it has
+    no optimizer state.
 
     Args:
-        state: what :func:`tiednmt.checkpoints.read_checkpoint` read.
+        state: the checkpoint, from :func:`tiednmt.checkpoints.read_checkpoint`.
 
     Returns:
-        The other checkpoint and its architecture.
+        The converted checkpoint and its architecture.
 
     Raises:
-        UserError: there is no such model on the other side, or it lacks what this one has.
+        UserError: the model has no counterpart, or the counterpart lacks a part of it.
     """
     if state["cfg"] is None:
-        raise UserError("it holds no configuration, so it is not a checkpoint of fairseq-train")
+        raise UserError(f"it {NO_CONFIGURATION}")
     name = registered_name(state["cfg"]["model"]) or ""
     model = ARCH_MODEL_REGISTRY.get(name) or MODEL_REGISTRY.get(name)
     options = plain_options(state["cfg"]["model"])
@@ -54,10 +54,10 @@ def convert(state: Mapping[str, Any]) -> tuple[Checkpoint, str]:
         if model.stock is None:
             raise UserError(f"fairseq has no model of its own like {name}")
         architecture = model.stock.architecture
-        options["criterion"] = registered_name(state["cfg"]["criterion"])  # fairseq's lstm asks
+        options["criterion"] = registered_name(state["cfg"]["criterion"])  # fairseq's lstm reads it
         weights, config = _to_stock(model.stock, state["model"], options)
     else:
-        architecture = _like(ARCH_MODEL_NAME_REGISTRY.get(name, name))
+        architecture = _counterpart(ARCH_MODEL_NAME_REGISTRY.get(name, name))
         stock = MODEL_REGISTRY[architecture].stock
         weights, config = _to_ours(architecture, stock, state["model"], options)
     whole = OmegaConf.to_container(state["cfg"], resolve=True, enum_to_str=True)
@@ -73,8 +73,8 @@ def convert(state: Mapping[str, Any]) -> tuple[Checkpoint, str]:
     return converted, architecture
 
 
-def _like(stock: str) -> str:
-    """Our counterpart of fairseq's architecture."""
+def _counterpart(stock: str) -> str:
+    """The name of our counterpart of fairseq's architecture."""
     for name, model in MODEL_REGISTRY.items():
         of_model = model.stock if issubclass(model, TiedModel) else None
         if of_model is not None and of_model.architecture == stock:
@@ -85,7 +85,7 @@ def _like(stock: str) -> str:
 def _to_ours(
     name: str, stock: StockModel, weights: Mapping[str, Tensor], options: Mapping[str, Any]
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Weights and configuration."""
+    """The weights and the configuration of our model."""
     defaults = vars(MODEL_DATACLASS_REGISTRY[name]())
     same = {key: options[key] for key in defaults if options.get(key) is not None}
     if not any(key.startswith(ADAPTIVE_SOFTMAX) for key in weights):  # a default of fairseq's lstm
@@ -100,7 +100,7 @@ def _to_ours(
 
 
 def _stored_once(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict of ours without further names of a matrix."""
+    """A state dict of ours in which each matrix stands under its first name only."""
     names = {SOURCE_INPUT: OURS.source, TARGET_INPUT: OURS.target, OUTPUT: OURS.output}
     tied = equal_matrices(matrices_of(weights, OURS))
     further = {names[use] for uses in tied for use in uses[1:]}
@@ -110,20 +110,20 @@ def _stored_once(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _to_stock(
     stock: StockModel, weights: Mapping[str, Tensor], options: Mapping[str, Any]
 ) -> tuple[dict[str, Tensor], argparse.Namespace]:
-    """Weights and configuration."""
+    """The weights and the configuration of fairseq's model."""
     model = MODEL_REGISTRY[stock.architecture]
     parser = argparse.ArgumentParser()
     model.add_args(parser)
     known = {action.dest for action in parser._actions}
-    given = {name: value for name, value in options.items() if name in {*known, "criterion"}}
-    given |= {
+    values = {name: value for name, value in options.items() if name in {*known, "criterion"}}
+    values |= {
         name: options[ours]
         for name, ours in SAME.items()
         if name in known and name not in options and ours in options
     }
-    given |= {flag: options["tying"] == tying for flag, tying in TIES.items()}
+    values |= {flag: options["tying"] == tying for flag, tying in TIES.items()}
     if stock.scales(weights) != stock.scales_lookups:
-        given[UNSCALED] = True
-    config = argparse.Namespace(**given, arch=stock.architecture, _name=stock.architecture)
+        values[UNSCALED] = True
+    config = argparse.Namespace(**values, arch=stock.architecture, _name=stock.architecture)
     ARCH_CONFIG_REGISTRY[stock.architecture](config)
     return stock.to_stock(weights), config

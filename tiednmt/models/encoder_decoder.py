@@ -1,4 +1,4 @@
-"""What translation models share: the three matrices, lookups, the way to the search."""
+"""The base of translation models: the three matrices, lookups, and the stepper for the search."""
 
 from typing import Any, NamedTuple
 
@@ -31,12 +31,12 @@ class TiedEncoderDecoderModel(TiedModel, FairseqEncoderDecoderModel):
 
 
 class TiedEncoder(FairseqEncoder):
-    """Looks source tokens up; the first dimension of all that it yields is that of sentences.
+    """Looks up source tokens. The first dimension of all its outputs is that of sentences.
 
     Args:
         dictionary: of the source language.
         embedding: of source tokens.
-        input_scale: of what is looked up.
+        input_scale: the operations on looked-up rows.
         max_source_positions: longest source sentence, in subword units.
     """
 
@@ -53,7 +53,7 @@ class TiedEncoder(FairseqEncoder):
         self.max_source_positions = max_source_positions
 
     def look_up(self, tokens: Tensor) -> Tensor:
-        """What the layers read of source tokens, … × dim."""
+        """Source tokens as the layers read them, … × dim."""
         embedded: Tensor = self.input_scale(self.embedding(tokens), tokens)
         return embedded
 
@@ -67,7 +67,7 @@ class TiedEncoder(FairseqEncoder):
 
 
 def select_sentences(encoder_out: EncoderOut, order: Tensor) -> EncoderOut:
-    """What an encoder yields for these sentences, in this order."""
+    """The output of an encoder for these sentences, in this order."""
     return {
         name: [tensor.index_select(0, order) for tensor in tensors]
         for name, tensors in encoder_out.items()
@@ -75,11 +75,11 @@ def select_sentences(encoder_out: EncoderOut, order: Tensor) -> EncoderOut:
 
 
 class Sources(NamedTuple):
-    """The memory of a decoder's steps: what a step attends to.
+    """The memory of a decoder's steps: the sources that a step attends to.
 
     Attributes:
-        attended: as the decoder's attention takes it.
-        columns: B × S, where each token stood in the source; None if all are in order.
+        attended: keys, values and the like, in the form that the decoder's attention takes.
+        columns: B × S, the column of each token in the source as given; None if none was moved.
     """
 
     attended: Any
@@ -87,7 +87,7 @@ class Sources(NamedTuple):
 
     @classmethod
     def of(cls, encoder_out: EncoderOut, attended: Any) -> "Sources":
-        """Sources that an encoder has moved to the left, as :func:`move_padding_right` does."""
+        """Sources whose padding an encoder moved to the right, with :func:`move_padding_right`."""
         columns = encoder_out["columns"][0] if encoder_out["padding"][0].any() else None
         return cls(attended, columns)
 

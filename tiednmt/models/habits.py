@@ -1,8 +1,8 @@
-"""Options that users of fairseq's own models type by habit, as the options of this package.
+"""Options that users of fairseq's own models type by habit, translated to those of this package.
 
-An option that an architecture of this package has under the same name means what it means in
-fairseq. Of the others, those below are translated, or refused with the nearest thing, before an
-architecture gives its own values to what was not asked for (:mod:`tiednmt.patches.architectures`).
+An option that an architecture has under the same name means the same as in fairseq. The others
+below are translated, or refused with the nearest alternative, before the architecture sets its own
+values for options that were not given (:mod:`tiednmt.patches.architectures`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from tiednmt.models.model_options import names_of_options
 from tiednmt.modes import DECODER, THREE_WAY
 from tiednmt.options import option_name
 
-# fairseq's → which --tying says the same; the strictest counts
+# fairseq's → the --tying that means the same; if both are given, the strictest counts
 TIES = {"share_decoder_input_output_embed": DECODER, "share_all_embeddings": THREE_WAY}
-# fairseq's → ours of the same value
+# fairseq's → ours, with the same value
 SAME = {
     "encoder_embed_dim": "embed_dim",
     "decoder_embed_dim": "embed_dim",
@@ -35,7 +35,7 @@ _TRANSFORMER = "--arch tied_transformer has it"
 _ADAPTIVE = "--criterion tied_cross_entropy never holds all scores, and --tying saves the weights"
 _FROZEN = "--freeze-embeddings leaves all matrices as they are"
 _DROPOUTS = "see --dropout and what is below it in --help"
-# fairseq's → the value that leaves it off, and the nearest thing
+# fairseq's → the value that turns it off, and the nearest alternative
 NOT_OFFERED: dict[str, tuple[Any, str]] = {
     "adaptive_input": (False, _ADAPTIVE),
     "adaptive_softmax_cutoff": (None, _ADAPTIVE),
@@ -102,7 +102,7 @@ NOT_OFFERED: dict[str, tuple[Any, str]] = {
 
 
 def add_options(parser: argparse.ArgumentParser, model: type) -> None:
-    """Let ``parser`` take what users of fairseq type.
+    """Add the options that users of fairseq type by habit.
 
     Args:
         parser: that of ``fairseq-train``, with the model's own options.
@@ -132,19 +132,19 @@ def _add(
 
 
 def known_habits(own: Collection[str]) -> set[str]:
-    """The options of fairseq's that :func:`translated` reads and an architecture has not itself."""
+    """The options that :func:`translated` reads, without those that the architecture has itself."""
     return {*TIES, UNSCALED, *SAME, *NOT_OFFERED} - {*own}
 
 
 def translated(options: Mapping[str, Any], own: Collection[str]) -> dict[str, Any]:
-    """What options of fairseq's own models say, in the options that an architecture has.
+    """Translate options of fairseq's own models to those that an architecture has.
 
     Args:
         options: as typed, fairseq's and ours.
         own: names of the options that the architecture has.
 
     Returns:
-        Those of ours that ``options`` says under other names.
+        The values of our options that ``options`` gives under fairseq's names.
 
     Raises:
         UserError: one is not supported, or two of them contradict each other.
@@ -167,7 +167,7 @@ def translated(options: Mapping[str, Any], own: Collection[str]) -> dict[str, An
 
 def _values(options: Mapping[str, Any], own: Collection[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    first: dict[str, str] = {}  # what said it
+    first: dict[str, str] = {}  # the option that set the value
     for name, ours in SAME.items():
         if ours not in own or name in own or _says_nothing(options.get(name)):
             continue
@@ -195,7 +195,7 @@ def _tying(options: Mapping[str, Any]) -> dict[str, str]:
     wanted, given = TIES[flag], options.get("tying")
     if given in (None, wanted):
         return {"tying": wanted}
-    if given == THREE_WAY:  # which ties that, too
+    if given == THREE_WAY:  # which includes DECODER
         return {}
     raise _contradiction("tying", given, flag)
 

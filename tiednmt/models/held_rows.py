@@ -1,9 +1,9 @@
-"""Rows that training leaves as they are, bit for bit: all but those of ``--train-rows``.
+"""Held rows: those that ``--train-rows`` leaves out, which training keeps unchanged, bit for bit.
 
-To mask their gradients is not enough: weight decay moves rows without a gradient, and so do the
-moments of an optimizer that goes on. So the rows are put back after each update, whatever made it;
-their gradients are masked beside that, for the norm that is clipped and the moments to be those of
-the rows that train.
+Masking their gradients is not enough: weight decay moves rows without a gradient, and so do the
+moments of an optimizer that continues. So the rows are put back after each update, whatever changed
+them. Their gradients are masked as well, so that gradient clipping and the moments see only the
+rows that are trained.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from tiednmt.tying import Vocabulary
 
 @dataclass(frozen=True)
 class HeldRows:
-    """What training leaves as it is.
+    """The parameters, and rows of parameters, that training keeps unchanged.
 
     Attributes:
         whole: names of the parameters that are not trained at all.
-        rows: of parameters that are trained in part, the rows that are not.
+        rows: the held rows of each parameter that is trained in part, by its name.
     """
 
     whole: Sequence[str]
@@ -36,12 +36,12 @@ class HeldRows:
 
     @contextmanager
     def kept(self, tensors: Mapping[str, Tensor], whole: bool = False) -> Iterator[None]:
-        """Put the rows back at the end of the block.
+        """Put the held rows back at the end of the block.
 
         Args:
-            tensors: by name of the parameter.
-            whole: whether what is not trained at all moves, too: in an average, where the mean of
-                equal numbers is rounded.
+            tensors: the parameters, or an average of each, by name of the parameter.
+            whole: put back the parameters of ``self.whole`` too. Only an average needs it, since
+                the mean of equal numbers is rounded.
         """
         rows = {name: tensors[name] for name in self.rows if name in tensors}
         before = {n: t.detach().index_select(0, self.rows[n].to(t.device)) for n, t in rows.items()}
@@ -58,30 +58,20 @@ class HeldRows:
 def train_rows_alone(
     model: nn.Module, option: str, source: Vocabulary | None, target: Vocabulary
 ) -> HeldRows:
-    """Let nothing be trained but these rows of the matrices, and their output biases.
+    """Freeze everything but these rows of the embedding matrices, and their output biases.
 
     Args:
-        model: whose parameters these are.
+        model: the model to train.
         option: ``FROM:TO`` (from row FROM to the one before TO; either may be left out), or a file
             of units, one per line.
-        source: the source dictionary; None of a language model.
+        source: the source dictionary; None in a language model.
         target: the target dictionary.
 
     Raises:
         UserError: there are no such rows, or rows of two different dictionaries are given by
             number.
     """
-    of_target = _rows(option, target)
-    of_source = of_target
-    if source is not None and source.symbols != target.symbols:
-        of_source = _rows(option, source)
-        if is_row_range(option):
-            raise UserError(
-                f"--train-rows {option}: source and target have different dictionaries, so that "
-                "a number is not the same row in both; give a file of units"
-            )
-    if not of_source and not of_target:
-        raise UserError(f"--train-rows {option}: none of its units is in the dictionary")
+    of_source, of_target = _trained_rows(option, source, target)
     names = dict.fromkeys(SOURCE_ROWS, of_source) | dict.fromkeys(TARGET_ROWS, of_target)
     named = dict(model.named_parameters())
     held: dict[str, Tensor] = {}
@@ -100,12 +90,29 @@ def train_rows_alone(
     return HeldRows([n for n, p in named.items() if not p.requires_grad], held)
 
 
+def _trained_rows(
+    option: str, source: Vocabulary | None, target: Vocabulary
+) -> tuple[list[int], list[int]]:
+    """The rows to train of matrices over the source and over the target dictionary."""
+    of_source = of_target = _rows(option, target)
+    if source is not None and source.symbols != target.symbols:
+        of_source = _rows(option, source)
+        if is_row_range(option):
+            raise UserError(
+                f"--train-rows {option}: source and target have different dictionaries, so that "
+                "a number is not the same row in both; give a file of units"
+            )
+    if not of_source and not of_target:
+        raise UserError(f"--train-rows {option}: none of its units is in the dictionary")
+    return of_source, of_target
+
+
 def _mask(rows: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda grad: grad.index_fill(0, rows.to(grad.device), 0)
 
 
 def is_row_range(option: str) -> bool:
-    """Whether it is ``FROM:TO``."""
+    """Whether ``option`` has the form ``FROM:TO``."""
     first, colon, last = option.partition(":")
     return bool(colon) and all(not part or part.isdecimal() for part in (first, last))
 

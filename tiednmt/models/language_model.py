@@ -1,4 +1,4 @@
-"""What language models share: embeddings, output layer, a state that windows hand on."""
+"""The base of language models: embeddings, output layer, and a state carried between windows."""
 
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
@@ -39,30 +39,30 @@ class LanguageModel(TiedModel, FairseqLanguageModel):
 
     @property
     def carries_state(self) -> bool:
-        """Whether a window is read from where the one before it ended.
+        """Whether a window starts from the state at the end of the one before.
 
-        If so, how a text is cut into windows changes nothing but the gradient.
+        If so, how a text is cut into windows affects only the gradient.
         """
         carries: bool = self.decoder.carries_state
         return carries
 
 
 class Window(NamedTuple):
-    """What a decoder makes of a window."""
+    """The output of a decoder for a window."""
 
     features: Tensor  # B × T × embedding
-    state: State  # that it leaves; sentences lie along dimension 1 of its parts
-    penalty: Tensor | None = None  # added to the loss of each of its tokens in training
+    state: State  # after the window; dimension 1 of each of its parts is that of sentences
+    penalty: Tensor | None = None  # added to the loss of each token in training
 
 
 class LanguageModelDecoder(FairseqIncrementalDecoder):
-    """Embeddings, and what happens to a state between windows and between steps of generation.
+    """Embeddings, and the state that is carried between windows and between steps of generation.
 
     Args:
         dictionary: of the text.
         embeddings: of the model.
-        input_scale: of what is looked up.
-        carries_state: whether a window begins with the state that the one before it left.
+        input_scale: the operations on looked-up rows.
+        carries_state: whether a window starts from the state at the end of the one before.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class LanguageModelDecoder(FairseqIncrementalDecoder):
         self.carries_state = carries_state
 
     def run(self, tokens: Tensor, state: State | None) -> Window:
-        """Read tokens (B × T) from a state (None: the start)."""
+        """Read tokens (B × T), starting from ``state``, or from the initial state if it is None."""
         raise NotImplementedError
 
     def forward(
@@ -97,9 +97,9 @@ class LanguageModelDecoder(FairseqIncrementalDecoder):
 
         Args:
             prev_output_tokens: B × T.
-            incremental_state: for generation: only the last column is run.
-            carried: the state that the window before left; replaced by the one this window leaves.
-                Without it the window starts from zeros.
+            incremental_state: in generation, the cached state; only the last column is run.
+            carried: the state at the end of the window before, which is replaced by that at the end
+                of this one. Without it the window starts from zeros.
             features_only: leave out the output layer.
         """
         features, extra = self.extract_features(prev_output_tokens, incremental_state, carried)
@@ -222,9 +222,9 @@ class RecurrentLanguageModel(LanguageModel):
         return model
 
     def initialise(self, cfg: Any) -> None:
-        """Start every parameter uniform between −``init_range`` and ``init_range``.
+        """Initialise parameters uniformly between −``init_range`` and ``init_range``.
 
-        What stands between a matrix and its uses has a start of its own.
+        The operations between a matrix and its uses keep the initialisation of their modules.
         """
         output = self.decoder.output
         between = nn.ModuleList(
@@ -233,12 +233,12 @@ class RecurrentLanguageModel(LanguageModel):
             if module is not None
         )
         apart = {id(parameter) for parameter in between.parameters()}
-        for parameter in self.parameters():  # tied ones once
+        for parameter in self.parameters():  # which yields tied ones once
             if id(parameter) not in apart:
                 nn.init.uniform_(parameter, -cfg.init_range, cfg.init_range)
 
-    SIZES: tuple[str, ...] = ()  # the further options that are sizes
-    DROPOUTS: tuple[str, ...] = ()  # and that are dropouts; None is none
+    SIZES: tuple[str, ...] = ()  # further options that are sizes
+    DROPOUTS: tuple[str, ...] = ()  # further options that are dropouts or None
 
     @classmethod
     def build_network(cls, cfg: Any) -> RecurrentNetwork:
@@ -280,7 +280,7 @@ class RecurrentLanguageModelDecoder(LanguageModelDecoder):
         return Window(features, state, self._penalty(outputs, dropped))
 
     def _penalty(self, outputs: Tensor, dropped: Tensor) -> Tensor | None:
-        """What Merity et al. (2018), section 4.5, add to the mean loss; T × B × output each."""
+        """The penalty of Merity et al. (2018), section 4.5, on outputs of T × B × output."""
         if not self.training or not (self.activation_penalty or self.temporal_activation_penalty):
             return None
         penalty = self.activation_penalty * dropped.square().mean()

@@ -1,4 +1,4 @@
-"""Where models keep their matrices: the names in the state dicts of ours and of stock fairseq's."""
+"""Where models keep their matrices: names in state dicts, for our models and for fairseq's own."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from tiednmt.tying import (
 
 @dataclass(frozen=True)
 class ParameterNames:
-    """Names in a state dict; empty is what an architecture does not have."""
+    """Names in a state dict; empty where an architecture has no such parameter."""
 
     source: str  # source input embedding, rows × dim
-    target: str  # target input embedding; of a language model, its only one
+    target: str  # target input embedding; in a language model, the only input embedding
     output: str  # output embedding V
-    bias: str = ""  # of the output, rows
+    bias: str = ""  # output bias, rows
     projection: str = ""  # P, dim × dim
     projection_bias: str = ""
-    # of the ways to tie that put something between a matrix and its uses
+    # operations between a matrix and its uses
     down: str = ""  # rank × dim
     up: tuple[str, ...] = ()  # dim × rank
     private: str = ""  # private rows of the source side
-    output_map: str = ""  # what the names of its parameters begin with
+    output_map: str = ""  # prefix of the names of its parameters
 
 
 OURS = ParameterNames(
@@ -47,11 +47,11 @@ OURS = ParameterNames(
     private="encoder.input_scale.private.weight",
     output_map="decoder.output.map.",
 )
-# of ours, those that have a row per entry of a dictionary; "left" is a factor of the low-rank map
+# our parameters with a row per entry of a dictionary; "left" is a factor of the low-rank map
 SOURCE_ROWS = (OURS.source,)
 TARGET_ROWS = (OURS.target, OURS.output, OURS.bias, f"{OURS.output_map}left")
-PRIVATE_UNITS = "encoder.input_scale.private.units_version"  # whose rows the private ones are
-# fairseq's transformer and lstm with their language models; older ones keep V in embed_out
+PRIVATE_UNITS = "encoder.input_scale.private.units_version"  # the units that have private rows
+# fairseq's transformer and lstm, and their language models; old versions keep V in embed_out
 TRANSFORMER = ParameterNames(
     source="encoder.embed_tokens.weight",
     target="decoder.embed_tokens.weight",
@@ -74,9 +74,10 @@ KNOWN = (OURS, TRANSFORMER, LSTM, _OLD_TRANSFORMER)
 
 
 def names_of(weights: Mapping[str, Tensor]) -> ParameterNames | None:
-    """The names of the architecture that a state dict holds; None where it is an unknown one.
+    """The names that the architecture of a state dict uses; None if it is unknown.
 
-    Of those that share the names of the inputs, it is the one whose output embedding is stored.
+    If several architectures name their input embeddings so, it is the one whose output embedding is
+    stored.
     """
     fitting = [names for names in KNOWN if holds_embeddings(weights, names)]
     stored = (names for names in fitting if names.output in weights)
@@ -84,20 +85,20 @@ def names_of(weights: Mapping[str, Tensor]) -> ParameterNames | None:
 
 
 def holds_embeddings(weights: Mapping[str, Tensor], names: ParameterNames) -> bool:
-    """Whether a state dict holds an input embedding for the encoder, or else for the decoder."""
+    """Whether a state dict holds the input embedding of the encoder, or else of the decoder."""
     translates = any(name.startswith("encoder.") for name in weights)
     return (names.source if translates else names.target) in weights
 
 
 def with_all_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict of ours with each matrix under all its names, where it is stored once."""
+    """A state dict of ours, which stores each matrix once, with each matrix under all its names."""
     named = matrices_of(weights, OURS)
     names = {OURS.target: TARGET_INPUT if TARGET_INPUT in named else INPUT, OURS.output: OUTPUT}
     return {**weights, **{name: named[matrix] for name, matrix in names.items()}}
 
 
 def matrices_of(weights: Mapping[str, Tensor], names: ParameterNames) -> dict[str, Tensor]:
-    """The matrices of a state dict (rows × dim) by what they are, tied ones more than once."""
+    """The matrices of a state dict (rows × dim) by use; a tied matrix has several uses."""
     source, target, output = (
         weights.get(name) for name in (names.source, names.target, names.output)
     )
@@ -131,7 +132,7 @@ def tie_map_of(weights: Mapping[str, Tensor], names: ParameterNames) -> TieMap:
 
 
 def map_of(weights: Mapping[str, Tensor], names: ParameterNames) -> dict[str, Tensor]:
-    """The parameters of the map between a matrix and V, by their names in it."""
+    """The parameters of the map between a matrix and V, by their names within the map."""
     prefix = names.output_map
     if not prefix:
         return {}

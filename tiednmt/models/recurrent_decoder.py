@@ -1,4 +1,4 @@
-"""What decoders share whose steps begin with something that depends on their token alone."""
+"""The base of decoders whose steps begin with a projection of their token."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tiednmt.tying import Embeddings
 class RecurrentDecoder(SteppingDecoder):
     """A decoder that projects its embedded tokens before the loop over its steps.
 
-    In decoding that is looked up, where the vocabulary is small.
+    In decoding, the projections of a small vocabulary are looked up in a table.
 
     Args:
         dictionary: of the target language.
@@ -41,7 +41,7 @@ class RecurrentDecoder(SteppingDecoder):
         self.token_table: Frozen[Tensor] | None = None
 
     def project(self, embedded: Tensor) -> Tensor:
-        """What a step computes of embedded tokens, … × dim, alone."""
+        """The part of a step that depends only on its embedded tokens (… × dim)."""
         raise NotImplementedError
 
     def projecting(self) -> tuple[Tensor, ...]:
@@ -49,12 +49,12 @@ class RecurrentDecoder(SteppingDecoder):
         raise NotImplementedError
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """What the steps read of target tokens, … × dim."""
+        """Target tokens as the steps read them, … × dim."""
         embedded: Tensor = self.embedding_dropout(self.input_scale(self.embedding(tokens)))
         return embedded
 
     def from_tokens(self, tokens: Tensor) -> Tensor:
-        """:meth:`project` of a step's tokens (B × K), by the shortest way."""
+        """:meth:`project` of a step's tokens (B × K), from the table if there is one."""
         table = self._table_now()
         if table is None:
             if self.embedding_dropout.drops:
@@ -65,9 +65,10 @@ class RecurrentDecoder(SteppingDecoder):
         return F.embedding(tokens, table)
 
     def look_up_tokens(self, numbers: int | None) -> None:
-        """Look up what depends on a token alone, ``numbers`` each, if it is not too much.
+        """Look projections up in a table from now on, unless it would be too large.
 
-        With ``None`` compute it again.
+        Args:
+            numbers: the size of a projected token; None computes projections again.
         """
         self.token_table = None
         if numbers is not None and self.embedding.num_embeddings * numbers <= DECODING_TABLE:

@@ -1,4 +1,4 @@
-"""A decoder of which each step is written once, for every search and for training."""
+"""A decoder whose step is written once, for every search and for training."""
 
 from typing import Any
 
@@ -17,8 +17,8 @@ IncrementalState = dict[str, dict[str, Any]]
 class SteppingDecoder(FairseqIncrementalDecoder):
     """A decoder that is a :class:`Stepper`.
 
-    Its steps serve fairseq's incremental decoding too and, unless :meth:`decode` does better,
-    training.
+    Its steps also serve fairseq's incremental decoding and training; for training, a subclass can
+    override :meth:`decode` with something faster.
 
     Args:
         dictionary: of the target language.

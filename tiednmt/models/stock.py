@@ -20,19 +20,19 @@ _IGNORED = ("version", "_float_tensor", "embed_positions.weights")  # buffers
 
 
 class Rule:
-    """A tensor of ours and those of fairseq's that are its rows, one after the other.
+    """A tensor of ours, and the tensors of fairseq's that hold its rows, one after the other.
 
     Args:
-        ours: its name; each ``*`` stands for a part between dots, the same part in all names.
+        ours: the name of ours; each ``*`` stands for a part between dots, the same in all names.
         stock: the names of fairseq's.
-        left_out: rows of fairseq's, the first ones, that are never used.
+        left_out: how many of fairseq's rows, from the first on, are never used.
     """
 
     def __init__(self, ours: str, *stock: str, left_out: int = 0) -> None:
         self.ours, self.stock, self.left_out = ours, stock, left_out
 
     def to_ours(self, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor, list[str]]]:
-        """Each tensor of ours that ``weights`` hold, with the names of fairseq's used up for it."""
+        """Each tensor of ours that fairseq's ``weights`` contain, and the names it is made from."""
         for parts in _matches(self.stock[0], weights):
             names = [_filled(name, parts) for name in self.stock]
             if missing := [name for name in names if name not in weights]:
@@ -41,7 +41,7 @@ class Rule:
             yield _filled(self.ours, parts), joined[self.left_out :], names
 
     def to_stock(self, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-        """Each tensor of fairseq's that ``weights`` of ours hold."""
+        """Each tensor of fairseq's that our ``weights`` contain."""
         for parts in _matches(self.ours, weights):
             joined = weights[_filled(self.ours, parts)]
             lead = joined.new_zeros(self.left_out, *joined.shape[1:])
@@ -51,7 +51,7 @@ class Rule:
 
 
 def _matches(pattern: str, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, ...]]:
-    """What the stars stand for in each name that fits."""
+    """The parts that the stars stand for, in each name that matches the pattern."""
     regex = re.compile(re.escape(pattern).replace(r"\*", r"([^.]+)"))
     return (match.groups() for name in weights if (match := regex.fullmatch(name)))
 
@@ -64,17 +64,17 @@ def _filled(pattern: str, parts: tuple[str, ...]) -> str:
 
 @dataclass(frozen=True)
 class StockModel:
-    """A model of fairseq's own that an architecture of this package computes the same as.
+    """A model of fairseq's own that computes the same as an architecture of this package.
 
     Attributes:
-        architecture: what fairseq registered it under.
+        architecture: its registered name.
         names: where it keeps its matrices.
-        rules: where it keeps the rest.
-        constants: what its state dicts hold beside parameters.
-        biased: whether it has an output bias where the output embedding is not tied; elsewhere ours
-            must be zero.
-        scales_lookups: whether it can multiply what it looks up by √dim.
-        names_tied_output: whether its output embedding has a name of its own where it is tied.
+        rules: where it keeps its other parameters.
+        constants: what else its state dicts hold.
+        biased: whether it has an output bias if the output embedding is not tied; otherwise our
+            output bias must be zero.
+        scales_lookups: whether it can multiply looked-up rows by √dim.
+        names_tied_output: whether a tied output embedding is also stored under a name of its own.
     """
 
     architecture: str
@@ -86,20 +86,20 @@ class StockModel:
     names_tied_output: bool = True
 
     def is_held_by(self, weights: Mapping[str, Tensor]) -> bool:
-        """Whether a state dict is that of such a model."""
+        """Whether a state dict is that of fairseq's model, not of ours."""
         return self.names.source in weights and OURS.source not in weights
 
     def to_ours(self, weights: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:
         """A state dict of fairseq's model as one of ours.
 
         Args:
-            weights: of fairseq's model, tied in any way.
-            scale: what it multiplies lookups by.
+            weights: the state dict of fairseq's model, tied in any way.
+            scale: the factor by which it multiplies looked-up rows.
 
         Raises:
-            CheckpointError: it has parts that ours has not, or lacks some.
+            CheckpointError: it has parts that our architecture lacks, or lacks parts of it.
         """
-        names = names_of(weights) or self.names  # those of an older version, perhaps
+        names = names_of(weights) or self.names  # an old version of fairseq names V differently
         matrices = matrices_of(weights, names)
         if OUTPUT not in matrices:
             raise CheckpointError(
@@ -129,7 +129,7 @@ class StockModel:
         """A state dict of ours as one of fairseq's model.
 
         Raises:
-            CheckpointError: it has what fairseq's model has not.
+            CheckpointError: it has something that fairseq's model lacks.
         """
         if OURS.projection in weights:
             raise CheckpointError(f"--projection: fairseq's {self.architecture} has no P")
@@ -140,7 +140,7 @@ class StockModel:
                 f"checkpoint has ({tie.between})"
             )
         matrices, bias = matrices_of(weights, OURS), weights[OURS.bias]
-        # matrices that are equal are not tied for that: training may have started from one
+        # equal matrices need not be tied: training may have started them from the same vectors
         ties_output = OURS.output not in weights
         is_biased = self.biased and not ties_output
         if not is_biased and bias.any():
@@ -160,10 +160,10 @@ class StockModel:
         return {**stock, **self.constants}
 
     def scales(self, weights: Mapping[str, Tensor]) -> bool:
-        """Whether a state dict of ours multiplies lookups by √dim (or by 1, as fairseq's can).
+        """Whether a state dict of ours multiplies looked-up rows by √dim, and not by 1.
 
         Raises:
-            CheckpointError: by something else.
+            CheckpointError: it multiplies by a factor that fairseq's model cannot have.
         """
         dim = weights[OURS.source].size(1)
         factors = {

@@ -204,9 +204,9 @@ class TiedGRUDecoder(RecurrentDecoder):
         return readout, restore_columns(attention, encoder_out["columns"][0])
 
     def begin(self, encoder_out: EncoderOut) -> tuple[AdditiveMemory, Tensor]:
-        """What all steps attend to, and the state before the first (B × hidden).
+        """What all steps attend to, and the state before the first step (B × hidden).
 
-        The state is tanh of a projection of the mean annotation.
+        That state is the tanh of a projection of the mean annotation.
         """
         annotations, padding = encoder_out["annotations"][0], encoder_out["padding"][0]
         kept = (~padding).to(annotations.dtype)
@@ -220,7 +220,7 @@ class TiedGRUDecoder(RecurrentDecoder):
         """Memory of the sources, and the state before the first step (B × 1 × hidden)."""
         memory, state = self.begin(encoder_out)
         attended: AdditiveStepMemory | AdditiveMemory = memory
-        # else a part is wrapped or quantised
+        # otherwise a part is wrapped or quantised, and has to be called
         if self.cell.is_plain and is_plain(self.readout_context):
             attended = self.cell.prepare(memory, self.readout_context.weight)
         return Sources.of(encoder_out, attended), state.unsqueeze(1)
@@ -272,7 +272,7 @@ _SIZES = ("embed_dim", "encoder_hidden_size", "encoder_layers", "max_source_posi
 
 
 def check_decoder(cfg: GRUDecoderConfig) -> None:
-    """Refuse what the decoder cannot be; see :func:`check_ranges`."""
+    """Refuse options that the decoder cannot have; see :func:`check_ranges`."""
     check_ranges(
         cfg,
         ("decoder_hidden_size", "attention_size", "max_target_positions"),

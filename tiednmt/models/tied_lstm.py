@@ -106,10 +106,10 @@ class TiedLSTMConfig(TiedModelConfig):
 
 
 class _FirstLayer(Rule):
-    """What the decoder's first layer reads: an embedded token, and in fairseq's always o, too."""
+    """The input weights of the decoder's first layer; in fairseq's, it always reads o as well."""
 
     def to_stock(self, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-        """Without input feeding, o counts for nothing."""
+        """Without input feeding, the weights of o are zero."""
         embedded = matrices_of(weights, OURS)[TARGET_INPUT].size(1)
         for name, weight in super().to_stock(weights):
             hidden = len(weight) // 4

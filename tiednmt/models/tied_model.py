@@ -50,12 +50,12 @@ class TiedModel(BaseFairseqModel):
     """A model with tied matrices; checkpoints store each once and fit only its vocabularies."""
 
     parameter_names: ClassVar[ParameterNames] = OURS
-    stock: ClassVar[StockModel | None] = None  # the model of fairseq that it can stand in for
-    fits_cuda_graphs: ClassVar[bool] = False  # in tiednmt.modules.packing.padding_stays
-    num_updates = 0  # of training, before the batch at hand
-    frozen_as: type[FrozenLinear] | None = None  # what it decodes with; None: the weights
-    held_rows: HeldRows | None = None  # that training leaves as they are
-    # why it cannot be trained: files that its options name are missing
+    stock: ClassVar[StockModel | None] = None  # fairseq's model that computes the same
+    fits_cuda_graphs: ClassVar[bool] = False  # within tiednmt.modules.packing.padding_stays
+    num_updates = 0  # made before the current batch
+    frozen_as: type[FrozenLinear] | None = None  # the copies it decodes with; None: the weights
+    held_rows: HeldRows | None = None  # kept unchanged by training
+    # error messages for training: a file that an option names is missing
     missing_vectors: str | None = None
     missing_rows: str | None = None
 
@@ -63,7 +63,7 @@ class TiedModel(BaseFairseqModel):
 
     @classmethod
     def add_args(cls, parser: ArgumentParser) -> None:
-        """Add the options of the model, and what users of fairseq's own models type instead."""
+        """Add the options of the model, and their names in fairseq's own models."""
         super().add_args(parser)
         habits.add_options(parser, cls)
 
@@ -96,7 +96,7 @@ class TiedModel(BaseFairseqModel):
 
     @classmethod
     def assemble(cls: type[Self], cfg: Any, source: Dictionary | None, target: Dictionary) -> Self:
-        """The model of parts that are initialised; each architecture says how.
+        """Put the model together from initialised parts; each architecture says how.
 
         Args:
             cfg: all options of the architecture.
@@ -109,7 +109,7 @@ class TiedModel(BaseFairseqModel):
         raise NotImplementedError
 
     def _complete(self, cfg: Any, source: Dictionary | None, target: Dictionary) -> None:
-        """Do what the options of every model say, and guard the checkpoints."""
+        """Apply the options that every model has, and guard its checkpoints."""
         if cfg.private_units and not any(scale.private for _, scale in self.lookups.values()):
             raise UserError(f"--private-units: {type(self).__name__} has no private rows")
         set_matmul_precision(self, str(cfg.float32_matmul_precision))
@@ -121,7 +121,7 @@ class TiedModel(BaseFairseqModel):
         guard_checkpoints(self, *((target,) if source is None else (source, target)))
 
     def _hold(self, cfg: Any, source: Dictionary | None, target: Dictionary) -> None:
-        """Let training leave as it is what the options say."""
+        """Freeze the matrices or rows that ``--freeze-embeddings`` or ``--train-rows`` asks for."""
         rows = cfg.train_rows
         if rows and cfg.freeze_embeddings:
             raise UserError("--train-rows trains rows that --freeze-embeddings freezes; give one")
@@ -139,14 +139,14 @@ class TiedModel(BaseFairseqModel):
 
     @contextmanager
     def updating(self, means: Mapping[Tensor, Tensor] | None = None) -> Iterator[None]:
-        """What the optimizer does to the model, within which some rows are held.
+        """Within the block, the optimizer may update the model; at its end, held rows are put back.
 
         Args:
-            means: that the optimizer takes of its iterates, by parameter; rows are held in them,
+            means: the optimizer's averages of its iterates, by parameter; rows are held in them
                 too.
 
         Raises:
-            UserError: the model was built without what its training asks for.
+            UserError: a file that an option of training names was missing when the model was built.
         """
         if missing := self.missing_vectors or self.missing_rows:
             raise UserError(missing)
@@ -159,7 +159,7 @@ class TiedModel(BaseFairseqModel):
             yield
 
     def held_in(self, parameter: Tensor) -> Tensor | None:
-        """The rows of one that training leaves as they are; None where it trains as a whole."""
+        """The held rows of a parameter; None if all of it is trained, or none of it."""
         rows = {} if self.held_rows is None else self.held_rows.rows
         names = (name for name, own in self.named_parameters() if own is parameter)
         return rows.get(next(names, ""))
@@ -194,7 +194,7 @@ class TiedModel(BaseFairseqModel):
 
     @property
     def output_layer(self) -> OutputLayer:
-        """What turns the features of ``forward(features_only=True)`` into a loss or scores."""
+        """Turns the features of ``forward(features_only=True)`` into scores or a loss."""
         return self.embeddings.output
 
     @property
@@ -216,7 +216,7 @@ class TiedModel(BaseFairseqModel):
         renewed when its weight changes.
 
         Args:
-            kind: what the copies are, such as packed or int8; None uses the weights again.
+            kind: the kind of copy, such as packed or int8; None uses the weights again.
         """
         self.frozen_as = kind
         tune_process()  # before the first product, which packs a weight
@@ -252,11 +252,11 @@ class TiedModel(BaseFairseqModel):
 
         Args:
             model_name_or_path: folder of the checkpoint.
-            checkpoint_file: its name in there; several, joined by ``:``, are an ensemble.
-            data_name_or_path: folder of the dictionaries; relative to the first if it begins with
-                a dot.
-            task: fairseq's name of the task; by default ``tied_translation`` in the place of
-                ``translation``, for its search, and else the task of the training.
+            checkpoint_file: its name there; several, joined by ``:``, form an ensemble.
+            data_name_or_path: folder of the dictionaries; relative to the folder of the checkpoint
+                if it begins with a dot.
+            task: fairseq's name of the task; by default ``tied_translation`` instead of
+                ``translation``, for its search, and otherwise the task of the training.
             task_overrides: options of the task, such as ``{"int8": True}``.
             overrides: any other options, as fairseq takes them, and ``int8``.
 
@@ -282,10 +282,10 @@ class TiedModel(BaseFairseqModel):
     # --- loading -------------------------------------------------------------------------------
 
     def upgrade_state_dict_named(self, state_dict: dict[str, Any], name: str) -> None:
-        """fairseq's; a state of the model of fairseq's own becomes one of ours, too.
+        """Upgrade an old state, as fairseq does, and convert one of fairseq's own model to ours.
 
-        So ``--restore-file`` and ``--finetune-from-model`` take either. What such a state does not
-        say is left as the options have it: how lookups are scaled.
+        So ``--restore-file`` and ``--finetune-from-model`` take either. How lookups are scaled is
+        not in such a state; the options decide.
         """
         super().upgrade_state_dict_named(state_dict, name)
         stock = type(self).stock
@@ -296,12 +296,12 @@ class TiedModel(BaseFairseqModel):
             state_dict.update(ours)
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """fairseq's, with a message that says what to do where the model is another.
+        """Load a state, as fairseq does, with an error that says what to do if it does not fit.
 
         Raises:
             CheckpointError: the state is that of another model, or of other dictionaries.
         """
-        self.missing_vectors = None  # the state holds what they would start
+        self.missing_vectors = None  # the state holds the rows that they would initialise
         try:
             return super().load_state_dict(*args, **kwargs)
         except UserError:
@@ -316,7 +316,7 @@ class TiedModel(BaseFairseqModel):
 
 
 def _another_task(cfg: DictConfig, name: str, changes: dict[str, Any]) -> FairseqTask:
-    """The task of this name instead of ``cfg.task``, whose options it shares."""
+    """The task of this name with the options of ``cfg.task``, which it replaces."""
     if name not in TASK_DATACLASS_REGISTRY:
         raise UserError(f"fairseq knows no task {name}")
     if unknown := sorted(set(changes) - set(TASK_DATACLASS_REGISTRY[name].__dataclass_fields__)):

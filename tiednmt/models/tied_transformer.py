@@ -228,14 +228,14 @@ class TiedTransformerEncoder(TiedEncoder):
 
 
 class _Memory(NamedTuple):
-    """What a sentence's hypotheses attend to."""
+    """What the hypotheses of a sentence share: what they attend to."""
 
     source: Source
-    columns: Tensor | None  # B × S: where each of its tokens stood in the source, if not in order
+    columns: Tensor | None  # B × S: where each token stood in the source, if some were moved
 
 
 class _State(NamedTuple):
-    """:class:`Past`, as the search takes it."""
+    """:class:`Past` in the form that the search takes; the hypotheses share keys and values."""
 
     slots: Tensor
     kept: Shared
@@ -272,7 +272,7 @@ class TiedTransformerDecoder(SteppingDecoder):
     def decode(
         self, prev_output_tokens: Tensor, encoder_out: EncoderOut
     ) -> tuple[Tensor, Tensor | None]:
-        """Features (B × T × dim) and, but for most trainings, attention (B × T × S)."""
+        """Features (B × T × dim), and attention (B × T × S) in evaluation or if it is trained."""
         tokens, padding, columns = move_padding_right(prev_output_tokens, self.dictionary.pad())
         packing, source = Packing(padding), self._read(encoder_out)
         embedded = self.input_scale(self.embedding(packing.rows(tokens)))
@@ -280,7 +280,7 @@ class TiedTransformerDecoder(SteppingDecoder):
         align = self.aligns_in_training or not self.training
         rows, attention = self.stack(rows, packing, source, align)
         features = packing.padded(rows)
-        # a GPU would have to wait to know
+        # whether tokens were moved is not asked of a GPU, which would have to be waited for
         if tokens.device.type != "cpu" or not torch.equal(tokens, prev_output_tokens):
             order = columns.argsort(1).unsqueeze(2)
             features = features.gather(1, order.expand_as(features))
@@ -289,9 +289,9 @@ class TiedTransformerDecoder(SteppingDecoder):
         return features, self._as_given(attention, _columns(source, encoder_out))
 
     def extract_features(self, *args: Any, **kwargs: Any) -> tuple[Tensor, dict[str, Any]]:
-        """See :class:`SteppingDecoder`; the attention in a list, as fairseq's Transformer has it.
+        """See :class:`SteppingDecoder`; the attention is in a list, as in fairseq's Transformer.
 
-        So does its criterion that trains it on alignments.
+        fairseq's criterion that trains it on alignments expects that.
         """
         features, extra = super().extract_features(*args, **kwargs)
         return features, {"attn": [extra["attn"]]}
@@ -327,7 +327,7 @@ class TiedTransformerDecoder(SteppingDecoder):
 
 
 def _columns(source: SourceRows, encoder_out: EncoderOut) -> Tensor | None:
-    """Where each token of the source stood in it, if not in order."""
+    """The column of each token in the source as given; None if none was moved."""
     return None if source.packing.mask is None else encoder_out["columns"][0]
 
 
@@ -346,7 +346,7 @@ def _input_layer(
 
 
 def layer_options(cfg: TransformerLayersConfig, side: str, owner: str) -> LayerOptions:
-    """Of the layers of ``encoder`` or ``decoder``, a part of the model that ``owner`` names."""
+    """The options of the layers of ``encoder`` or ``decoder``; ``owner`` owns the dropout."""
     return LayerOptions(
         dim=cfg.embed_dim,
         heads=getattr(cfg, f"{side}_attention_heads"),
@@ -361,7 +361,7 @@ def layer_options(cfg: TransformerLayersConfig, side: str, owner: str) -> LayerO
 
 
 def check_encoder(cfg: TransformerEncoderConfig) -> None:
-    """Refuse what the encoder, or any layer, cannot be.
+    """Refuse options that the encoder, or any layer, cannot have.
 
     Raises:
         UserError: with the name of the option.
@@ -378,7 +378,7 @@ def _check_layers(cfg: TransformerEncoderConfig, side: str) -> None:
 
 
 def check_heads(cfg: TransformerLayersConfig, side: str) -> None:
-    """Refuse attention heads of ``encoder`` or ``decoder`` that the size cannot be shared among.
+    """Refuse numbers of attention heads that do not divide the size of ``encoder`` or ``decoder``.
 
     Raises:
         UserError: with the name of the option.

@@ -1,12 +1,12 @@
-"""Word vectors as text: what embedding matrices start from."""
+"""Word vectors as text, from which embedding matrices are initialised."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tiednmt.errors import UserError
 from tiednmt.tying import Embeddings, Vocabulary
@@ -15,12 +15,12 @@ VECTORS = ("encoder_embed_path", "decoder_embed_path")  # options of fairseq's o
 
 
 def read_vectors(path: Path, wanted: Collection[str] | None = None) -> dict[str, Tensor]:
-    """The vectors of these units, or of all: one unit and its numbers per line, as word2vec writes.
+    """The vectors in a file of word2vec's text format, of the ``wanted`` units or of all.
 
-    The first line may have the two sizes.
+    Each line has a unit and its numbers. The first line may have the two sizes instead.
 
     Raises:
-        UserError: the file is missing or is not such a one.
+        UserError: the file is missing or has another format.
     """
     units = None if wanted is None else set(wanted)
     vectors: dict[str, Tensor] = {}
@@ -52,22 +52,23 @@ def start_from_vectors(
     source: Vocabulary | None,
     target: Vocabulary,
 ) -> str | None:
-    """Let the rows of the input embeddings start from word vectors, tied ones from one file.
+    """Initialise rows of the input embeddings from word vectors; a tied matrix takes one file.
 
     Args:
         embeddings: of the model.
-        paths: what ``--encoder-embed-path`` and ``--decoder-embed-path`` say; may be empty.
-        source: the source dictionary; None of a language model.
+        paths: the values of ``--encoder-embed-path`` and ``--decoder-embed-path``; may be empty.
+        source: the source dictionary; None in a language model.
         target: the target dictionary.
 
     Returns:
-        What to say where a file is missing: it is, where a trained model is used elsewhere.
+        An error message if a file is missing. It is not raised, since a trained model that is used
+        on another machine needs no vectors.
 
     Raises:
-        UserError: a file is not what it should be, its vectors are of another size, or two files
-            disagree on a row of one matrix.
+        UserError: a file has another format, its vectors have another size than the rows, or two
+            files disagree on a row of one matrix.
     """
-    known: dict[int, dict[str, Tensor]] = {}  # by matrix
+    vectors_of: dict[int, dict[str, Tensor]] = {}  # of each matrix, those read so far
     sides = ((embeddings.source, source), (embeddings.target, target))
     for (embedding, vocabulary), option, name in zip(sides, VECTORS, paths, strict=True):
         if not name:
@@ -78,20 +79,27 @@ def start_from_vectors(
         if not Path(name).is_file():
             return f"{flag}: no such file of word vectors"
         vectors = read_vectors(Path(name), vocabulary.symbols)
-        before = known.setdefault(id(embedding), {})
-        entries = {symbol: row for row, symbol in enumerate(vocabulary.symbols)}
+        if any(len(vector) != embedding.embedding_dim for vector in vectors.values()):
+            raise UserError(
+                f"{flag}: vectors of {len(next(iter(vectors.values())))} numbers, but rows have "
+                f"{embedding.embedding_dim}; give the model that size"
+            )
+        before = vectors_of.setdefault(id(embedding), {})
         for unit, vector in vectors.items():
-            if len(vector) != embedding.embedding_dim:
-                raise UserError(
-                    f"{flag}: vectors of {len(vector)} numbers, but rows have "
-                    f"{embedding.embedding_dim}; give the model that size"
-                )
             if unit in before and not torch.equal(before[unit], vector):
                 raise UserError(
                     f"{flag}: another vector of {unit!r} than in --encoder-embed-path {paths[0]}, "
                     "and the two sides share one matrix; give one file"
                 )
-            before[unit] = vector
-            with torch.no_grad():
-                embedding.weight[entries[unit]] = vector.to(embedding.weight.dtype)
+        before |= vectors
+        _put_rows(embedding, vocabulary, vectors)
     return None
+
+
+def _put_rows(
+    embedding: nn.Embedding, vocabulary: Vocabulary, vectors: Mapping[str, Tensor]
+) -> None:
+    entries = {symbol: row for row, symbol in enumerate(vocabulary.symbols)}
+    with torch.no_grad():
+        for unit, vector in vectors.items():
+            embedding.weight[entries[unit]] = vector.to(embedding.weight.dtype)

@@ -59,7 +59,7 @@ class AdditiveAttentionSteps:
         self.grad_score = torch.zeros_like(self.keys[:, 0])
 
     def gradients(self) -> tuple[Tensor, Tensor]:
-        """Those of keys (B × S × size) and v (size), after all steps back."""
+        """The gradients of keys (B × S × size) and v (size), after all steps back."""
         return self.grad_keys.mul_(self.score), self.grad_score.sum(0)
 
     def step_back(

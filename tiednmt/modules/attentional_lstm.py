@@ -5,11 +5,11 @@ For target step t, with y the embedded previous token::
     s_t = LSTM([y_t; o_{t-1}], s_{t-1})    of one or more layers; o_{t-1} is the input feeding
     o_t = attention of s_t over the source (general_attention.py)
 
-Without input feeding the LSTM knows nothing of the attention, so that each of the two is one
-operation over all steps. With it there is a loop: what does not depend on the last step is one
-product before it, and the backward pass is written by hand so that the weight gradients are one
-product over all steps too. Where a part of the attention is not torch's own layer (quantised,
-wrapped by an adapter), the steps call it and leave the backward pass to autograd.
+Without input feeding, the LSTM does not depend on the attention, so each of the two is one
+operation over all steps. With it there is a loop over steps: what does not depend on the previous
+step is one product before the loop, and the backward pass is written by hand, so that the weight
+gradients are one product over all steps too. If a part of the attention is not torch's own layer
+(quantised, wrapped by an adapter), the steps call it and leave the backward pass to autograd.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ from tiednmt.modules.packing import packed, pad_steps, steps
 
 
 class LSTMState(NamedTuple):
-    """What a step knows of those before it; … is B or B × K."""
+    """What a step reads of the steps before it; … is B or B × K."""
 
     hidden: tuple[Tensor, ...]  # of each layer, … × hidden
     cells: tuple[Tensor, ...]  # of each layer, … × hidden
     feed: Tensor | None  # o, … × hidden, where it is fed back
 
     def of_first(self, count: int) -> LSTMState:
-        """That of the first sentences."""
+        """The state of the first ``size`` sentences."""
         hidden, cells = (tuple(part[:count] for part in parts) for parts in self[:2])
         return LSTMState(hidden, cells, None if self.feed is None else self.feed[:count])
 
@@ -79,7 +79,7 @@ class _Weights(NamedTuple):
 
     @classmethod
     def of(cls, weights: Sequence[Tensor]) -> _Weights:
-        """Those that autograd gives, one after another."""
+        """The weights from the flat list that autograd passes."""
         layers = len(weights) // 2
         return cls(weights[0], tuple(weights[1 : layers + 1]), tuple(weights[layers + 1 :]))
 
@@ -150,7 +150,7 @@ class _AttentionalLSTMSteps(torch.autograd.Function):
         layers, batch, width = hidden.shape
         for layer in lstm:
             layer.start_back()
-        # of what each layer reads at the step after: from below, and its own state
+        # of the inputs of each layer at the following step: from below, and its own state
         grad_joined = hidden.new_zeros(layers, batch, 2 * width)
         grad_cells = torch.zeros_like(hidden)
         grad_raw, grad_scores = torch.empty_like(raw), torch.empty_like(attention)
@@ -200,11 +200,11 @@ class AttentionalLSTM(Dropping):
     Args:
         input_size: size of an embedded target token.
         annotation_size: size of an annotation.
-        hidden_size: size of the state of each layer, and of what is yielded.
+        hidden_size: size of the state of each layer, and of the output o.
         layers: number of layers.
-        attention: whether there is one; without, o is the state of the last layer.
-        input_feeding: whether the first layer reads o of the step before.
-        dropout: on what one layer hands to the next, and on o.
+        attention: attend to the source; otherwise o is the state of the last layer.
+        input_feeding: let the first layer read o of the step before.
+        dropout: between layers, and on o.
         owner: see :class:`~tiednmt.modules.dropout.Dropping`.
     """
 
@@ -272,7 +272,7 @@ class AttentionalLSTM(Dropping):
     def _forward_by_steps(
         self, embedded: Tensor, sizes: Sequence[int], memory: GeneralMemory, state: LSTMState
     ) -> AttentionalLSTMOutput:
-        """:meth:`forward` with input feeding, of parts that are called."""
+        """:meth:`forward` with input feeding, calling the parts at each step."""
         from_token, outcomes = self.from_token(embedded).unsqueeze(1), []
         for rows, size in steps(sizes):
             running = GeneralMemory(*(part[:size] for part in memory))
@@ -283,14 +283,14 @@ class AttentionalLSTM(Dropping):
         return AttentionalLSTMOutput(outputs, torch.cat(attention) if attention else None)
 
     def _masks(self, embedded: Tensor) -> Tensor | None:
-        """Those of the dropout on what each layer yields and on o, layers × N × hidden."""
+        """Dropout masks between the layers and on o, layers × N × hidden."""
         if not self.drops or not self.dropout:
             return None
         shape = self.rnn.num_layers, len(embedded), self.hidden_size
         return dropout(embedded.new_ones(shape), self.dropout)
 
     def _weights(self) -> list[Tensor]:
-        """What :class:`_Weights` reads."""
+        """The flat list of weights, in the order of :class:`_Weights`."""
         assert self.attention is not None
         layers = [_joined(self._skipped(i), *self.rnn.parameters_of(i)) for i in self._layers]
         weights, biases = zip(*layers, strict=True)
@@ -301,7 +301,7 @@ class AttentionalLSTM(Dropping):
         return range(self.rnn.num_layers)
 
     def _skipped(self, layer: int) -> int:
-        """Numbers read by a layer that :meth:`from_token` has multiplied for all steps."""
+        """How many inputs of a layer :meth:`from_token` has already multiplied, for all steps."""
         return 0 if layer else self.input_size
 
     # --- step by step --------------------------------------------------------------------------
@@ -314,7 +314,7 @@ class AttentionalLSTM(Dropping):
         )
 
     def from_token(self, embedded: Tensor) -> Tensor:
-        """What the first layer's gates take of previous target tokens (… × input)."""
+        """What previous target tokens (… × input) add to the first layer's gates, … × 4·hidden."""
         weight, _, bias_ih, bias_hh = self.rnn.parameters_of(0)
         matmul = matmul_of(self, embedded)
         return multiply(embedded, weight[:, : self.input_size], bias_ih + bias_hh, matmul)
@@ -349,7 +349,7 @@ class AttentionalLSTM(Dropping):
         return Step(outputs, LSTMState(tuple(hidden), tuple(cells), feed), attention)
 
     def _gates(self, layer: int, read: Tensor) -> Tensor:
-        """A layer's gates without :meth:`from_token`, of what it reads beside its state."""
+        """A layer's gates without :meth:`from_token`, from its input and its state side by side."""
         parameters = self.rnn.parameters_of(layer)
         frozen = frozen_value(self.frozen[layer] if self.frozen else None, *parameters)
         if frozen is not None:
@@ -375,7 +375,7 @@ class AttentionalLSTM(Dropping):
 def _joined(
     skipped: int, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
 ) -> tuple[Tensor, Tensor | None]:
-    """A layer as one matrix and its bias, less what is skipped of its inputs, and the bias then."""
+    """A layer as one matrix, without the skipped inputs, and its bias if nothing is skipped."""
     weight = torch.cat((weight_ih[:, skipped:], weight_hh), 1)
     return weight, None if skipped else bias_ih + bias_hh
 

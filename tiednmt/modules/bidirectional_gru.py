@@ -1,9 +1,9 @@
-"""torch's bidirectional GRU, several products of whose training are one.
+"""torch's bidirectional GRU, trained with fewer and larger products.
 
-torch's own runs a direction after the other on a CPU, and its backward pass adds to the gradients
-of the weights and of all inputs at every step. Here both directions are one loop whose backward
-pass is written by hand: the products with the inputs and the weight gradients are one over all
-steps.
+On a CPU, torch runs one direction after the other, and its backward pass adds to the gradients of
+the weights and of all inputs at every step. Here both directions share one loop whose backward pass
+is written by hand: the products with the inputs, and the weight gradients, are one product over all
+steps. :mod:`tiednmt.modules.packed_lstm` does the same for the LSTM.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from tiednmt.modules.packing import mirror, mirror_padded, states_before, steps
 
 
 class BidirectionalGRU(nn.GRU, Dropping):
-    """``torch.nn.GRU`` in both directions, with its parameters; on a GPU also its kernels (cuDNN).
+    """``torch.nn.GRU`` in both directions, with its parameters; a GPU uses its kernels (cuDNN).
 
     Args:
         input_size: size of the first layer's input.
         hidden_size: of each direction.
         layers: number of layers.
-        dropout: on what one layer hands to the next.
+        dropout: between layers.
         owner: see :class:`~tiednmt.modules.dropout.Dropping`.
     """
 
@@ -84,7 +84,7 @@ class BidirectionalGRU(nn.GRU, Dropping):
 
     @property
     def _drops_in_evaluation(self) -> bool:
-        """Whether dropout is retained, which torch's GRU does not know."""
+        """Whether evaluation retains dropout, which torch's GRU cannot do."""
         return self.retained and self.dropout > 0 and not self.training
 
     def _layer(self, i: int, rows: Tensor, sizes: tuple[int, ...], mirrored: Tensor) -> Tensor:

@@ -8,10 +8,10 @@ previous token and h_1 … h_S the annotations of the source::
     c_t   = Σ_i softmax(e_t)_i h_i
     s_t   = GRU_2(c_t, s'_t)
 
-What does not depend on the last state is one matrix product over all steps before the loop; the
-backward pass is written by hand so that the weight gradients are one product over all steps too.
-Where a part is not torch's own layer (quantised, wrapped by an adapter), the steps call it and
-leave the backward pass to autograd.
+What does not depend on the previous state is one matrix product over all steps before the loop; the
+backward pass is written by hand, so that the weight gradients are one product over all steps too.
+If a part is not torch's own layer (quantised, wrapped by an adapter), the steps call it and leave
+the backward pass to autograd.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class AdditiveStepMemory(NamedTuple):
     """What a step of decoding attends to, for B sources of length S."""
 
     keys: Tensor  # as in AdditiveMemory
-    values: Tensor  # B × S × (3·hidden + n), the annotations times what contexts are multiplied by
+    values: Tensor  # B × S × (3·hidden + n): annotations, multiplied as contexts would be
     padding: Tensor  # as in AdditiveMemory
 
 
@@ -90,7 +90,7 @@ class _Weights(NamedTuple):
 
 
 class _FrozenLayers(NamedTuple):
-    """Copies for a step of decoding."""
+    """Frozen copies of recurrent weights, for a step of decoding."""
 
     hidden_1: Frozen[FrozenLinear | None]
     query_hidden_2: Frozen[FrozenLinear | None]
@@ -229,12 +229,12 @@ class ConditionalGRU(nn.Module):
 
     @property
     def gate_size(self) -> int:
-        """Numbers that the gates of one GRU read of its input."""
+        """The size of the input projection of one GRU's gates."""
         return 3 * self.transition_1.hidden_size
 
     @property
     def is_plain(self) -> bool:
-        """Whether the weights of the parts say all that they do."""
+        """Whether every part computes just what its weights say, without hooks or wrappers."""
         cells = (self.transition_1, self.transition_2)
         return is_plain(self.query) and all(
             type(cell) is nn.GRUCell and not (cell._forward_hooks or cell._forward_pre_hooks)
@@ -242,7 +242,7 @@ class ConditionalGRU(nn.Module):
         )
 
     def read(self, annotations: Tensor, padding: Tensor) -> AdditiveMemory:
-        """What the steps attend to; needed once per sentence."""
+        """What the steps attend to, computed once per sentence."""
         return AdditiveMemory(annotations, linear(self.key, annotations, exact=True), padding)
 
     def forward(
@@ -276,7 +276,7 @@ class ConditionalGRU(nn.Module):
     def _forward_by_parts(
         self, embedded: Tensor, sizes: Sequence[int], memory: AdditiveMemory, state: Tensor
     ) -> ConditionalGRUOutput:
-        """:meth:`forward`, of parts that are called."""
+        """:meth:`forward`, calling the parts at each step."""
         outcomes = []
         for rows, size in steps(tuple(sizes)):
             running = AdditiveMemory(*(part[:size] for part in memory))
@@ -328,7 +328,7 @@ class ConditionalGRU(nn.Module):
         )
 
     def freeze(self, kind: type[FrozenLinear] | None) -> None:
-        """Let :meth:`step` multiply with copies of the weights, or (``None``) with these again.
+        """Let :meth:`step` multiply with copies of the weights, or (``None``) with the weights.
 
         The copies serve where no gradient is recorded.
         """
@@ -341,18 +341,18 @@ class ConditionalGRU(nn.Module):
             )
 
     def _frozen_parameters(self) -> tuple[Tensor, Tensor, Tensor]:
-        """What :func:`_frozen_stack` takes."""
+        """The arguments of :func:`_frozen_stack`."""
         return self.query.weight, self.transition_2.weight_hh, self.transition_2.bias_hh
 
     def prepare(self, memory: AdditiveMemory, reader: Tensor) -> AdditiveStepMemory:
-        """What :meth:`step` attends to, where all parts are plain.
+        """What :meth:`step` attends to; all parts must be plain.
 
-        A context is a mean of annotations, so that a product with it is a mean of products with
-        them: these are taken here, once per source instead of once per hypothesis and step.
+        A context is a mean of annotations, so its product with a matrix is the mean of their
+        products. These are computed here, once per source instead of once per hypothesis and step.
 
         Args:
             memory: of the sources.
-            reader: n × annotation, a matrix that multiplies the contexts elsewhere.
+            reader: n × annotation, a further matrix that multiplies the contexts.
         """
         two = self.transition_2
         weight = torch.cat((two.weight_ih, reader))
@@ -385,7 +385,7 @@ class ConditionalGRU(nn.Module):
         return frozen(state) if frozen else F.linear(state, one.weight_hh, one.bias_hh)
 
     def _from_middle(self, middle: Tensor) -> tuple[Tensor, Tensor]:
-        """The query, and what GRU_2 takes of its state."""
+        """The query, and the hidden projection of GRU_2's gates."""
         two, layers = self.transition_2, self.frozen
         frozen = frozen_value(layers and layers.query_hidden_2, *self._frozen_parameters())
         if not frozen:

@@ -12,14 +12,14 @@ from torch.autograd.function import once_differentiable
 
 from tiednmt.kernels import cpu_kernels_for
 
-_LEVELS = 1 << 16  # a random number of 16 bits decides over an element
+_LEVELS = 1 << 16  # of the 16-bit random number that decides about an element
 
 
 def dropout(tensor: Tensor, rate: float, training: bool = True) -> Tensor:
     """``torch.nn.functional.dropout``, several times as fast on a CPU.
 
-    There torch draws 64 random bits for every element; here it is 16, so that the rate is one of
-    multiples of 2⁻¹⁶.
+    torch draws 64 random bits for every element there. This draws 16, so the rate is rounded to a
+    multiple of 2⁻¹⁶.
     """
     if not training or not rate or tensor.device.type != "cpu":
         return F.dropout(tensor, rate, training)
@@ -33,7 +33,7 @@ def dropout(tensor: Tensor, rate: float, training: bool = True) -> Tensor:
 
 
 class Draw(NamedTuple):
-    """What the kernels drop, and draw again in the backward pass."""
+    """The parameters of a random draw, which the kernels repeat in the backward pass."""
 
     threshold: int  # of 2¹⁶ levels; 0: nothing is dropped
     scale: float  # of what is kept
@@ -49,7 +49,7 @@ def draw(rate: float) -> Draw:
 
 
 class _Dropped(torch.autograd.Function):
-    """What is dropped is drawn from a seed, by which the backward pass draws it again."""
+    """Dropout drawn from a seed, from which the backward pass draws it again."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor, rate: float) -> Tensor:
@@ -78,10 +78,10 @@ def owners_in(modules: str | Collection[str]) -> set[str]:
 
 
 class Dropping(nn.Module):
-    """A module that drops in training, and in evaluation where it is told to retain its dropout.
+    """A module with dropout in training, and in evaluation if it is told to retain it.
 
     Args:
-        owner: name of the class whose dropout it is; ``--retain-dropout-modules`` selects by it.
+        owner: name of the class that the dropout belongs to, as in ``--retain-dropout-modules``.
     """
 
     retained = False
@@ -106,8 +106,8 @@ class Dropping(nn.Module):
 
         Args:
             name: of the module within the model.
-            retain_dropout: whether to.
-            retain_dropout_modules: owners, to which it is restricted; see :func:`owners_in`.
+            retain_dropout: whether evaluation retains dropout.
+            retain_dropout_modules: the owners that do, if not all; see :func:`owners_in`.
         """
         self.retained = retain_dropout and (
             retain_dropout_modules is None or self.owner in owners_in(retain_dropout_modules)

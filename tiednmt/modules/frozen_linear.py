@@ -19,17 +19,17 @@ _LARGEST = 127  # of int8; −128 is left out, so that signs are alike
 
 
 class Snapshot:
-    """Tensors as they are at a moment, to tell later whether one has changed.
+    """Tensors as they are now, to tell later whether one has changed.
 
-    A change shows in torch's version counter, in another tensor, or in another place of its data.
-    Writing through ``parameter.data`` in place leaves no trace: edit under ``torch.no_grad()``.
+    A change shows in torch's version counter, or in another tensor or address of its data. Writing
+    in place through ``parameter.data`` leaves no trace: edit under ``torch.no_grad()`` instead.
     """
 
     def __init__(self, tensors: Iterable[Tensor | None]) -> None:
         self._seen = [None if t is None else (weakref.ref(t), *_state(t)) for t in tensors]
 
     def holds(self, tensors: Iterable[Tensor | None]) -> bool:
-        """Whether these are still the tensors, unchanged, and no more."""
+        """Whether these are exactly the tensors of the snapshot, unchanged."""
         now = list(tensors)
         if len(now) != len(self._seen):
             return False
@@ -49,13 +49,14 @@ def _state(tensor: Tensor) -> tuple[int, int]:
 
 
 class Frozen(Generic[T]):
-    """What is computed of parameters for decoding, and computed anew once one of them has changed.
+    """A value computed from parameters for decoding, and again once one of them has changed.
 
-    Copies of a model, and its pickles, begin without the value.
+    Copies of a model, and its pickles, start without the value.
 
     Args:
-        make: parameters → value.
-        parameters: those to begin with; processes forked from now on share their value.
+        make: computes the value from the parameters.
+        parameters: if given, the value is computed from them now, so that processes forked later
+            share it.
     """
 
     def __init__(self, make: Callable[..., T], *parameters: Tensor | None) -> None:
@@ -78,7 +79,7 @@ class Frozen(Generic[T]):
 
 
 def frozen_value(frozen: Frozen[T] | None, *parameters: Tensor | None) -> T | None:
-    """What is computed of these parameters; None where nothing is, or a gradient is recorded."""
+    """The frozen value for these parameters; None without one, or if a gradient is recorded."""
     return None if frozen is None or torch.is_grad_enabled() else frozen(*parameters)
 
 
@@ -112,7 +113,7 @@ class PackedLinear:
 
 @cache
 def _has_packed() -> bool:
-    """Whether torch has these operations, which it keeps for its own compiler, on this CPU."""
+    """Whether torch has packed products, which it keeps for its own compiler, on this CPU."""
     weight, features = torch.eye(3, 4), torch.ones(2, 4)
     try:
         packed = PackedLinear(weight)(features)
@@ -124,7 +125,7 @@ def _has_packed() -> bool:
 class Int8Linear:
     """``x Wᵀ + b`` with W and x rounded to 8 bits, with one scale per row of W and per row of x.
 
-    The products are added up as whole numbers, so that a row's result depends on no other row.
+    The products are summed as integers, so a row's result depends on no other row.
 
     Args:
         weight: W, out × in; a rounded copy is kept, on the CPU.
@@ -135,7 +136,7 @@ class Int8Linear:
         weight = weight.detach().float().cpu()
         whole, scale = round_rows(weight)
         bias = weight.new_zeros(len(weight)) if bias is None else bias.detach().float().cpu()
-        # transposed, but contiguous before: the layout whose product is fast
+        # the transpose of a contiguous matrix: the layout whose product is fast
         self.weight, self.scale, self.bias = whole.t(), scale.squeeze(1), bias.clone()
 
     @classmethod
@@ -151,7 +152,7 @@ class Int8Linear:
 
 
 def round_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Whole numbers of 8 bits and the scale (N × 1) that makes them ``rows`` (N × n) again."""
+    """int8 numbers, and the scale (N × 1) that turns them back into ``rows`` (N × n)."""
     kernels = cpu_kernels_for(rows)
     if kernels:
         compiled: tuple[Tensor, Tensor] = kernels.round_rows(rows)
@@ -161,7 +162,7 @@ def round_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _rescaled(product: Tensor, of_row: Tensor, of_column: Tensor, bias: Tensor) -> Tensor:
-    """A product of whole numbers (N × n) as what was rounded, plus the bias."""
+    """A product of rounded factors (int32, N × n) in the scale of the factors, plus the bias."""
     kernels = cpu_kernels_for(bias)
     if kernels:
         compiled: Tensor = kernels.rescale(product, of_row, of_column, bias)

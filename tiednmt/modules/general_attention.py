@@ -54,19 +54,19 @@ class GeneralAttention(nn.Module):
 
     @property
     def is_plain(self) -> bool:
-        """Whether the weights of the layers say all that they do."""
+        """Whether every layer computes just what its weights say, without hooks or wrappers."""
         return is_plain(self.query) and is_plain(self.mix)
 
     @property
     def state_weight(self) -> Tensor:
-        """W_s, hidden × hidden, where the layers are plain."""
+        """W_s, hidden × hidden; the layers must be plain."""
         return self.mix.weight[:, self.annotation_size :]
 
     def prepare(self, memory: GeneralMemory) -> GeneralStepMemory | GeneralMemory:
         """What the steps of a decoder attend to.
 
-        Where the layers are plain, W_q and W_c are multiplied with the annotations here (a context
-        is a mean of them), once per source instead of once per hypothesis and step.
+        If the layers are plain, the products of W_q and W_c with the annotations are computed here
+        (a context is a mean of annotations), once per source instead of per hypothesis and step.
         """
         if not self.is_plain:
             return memory
@@ -107,14 +107,14 @@ class GeneralAttention(nn.Module):
         return torch.tanh(linear(self.mix, torch.cat((contexts, states), -1)))
 
     def _from_states(self, states: Tensor) -> Tensor:
-        """What o takes of the states."""
+        """W_s s: what the states add to o."""
         frozen = frozen_value(self.frozen, self.mix.weight)
         if frozen is not None:
             return frozen(states)
         return multiply(states, self.state_weight, None, matmul_of(self, states))
 
     def freeze(self, kind: type[FrozenLinear] | None) -> None:
-        """Let steps multiply with a copy of W_s, or (``None``) with itself.
+        """Let steps multiply with a copy of W_s, or (``None``) with W_s itself.
 
         The copy serves where no gradient is recorded.
         """

@@ -80,14 +80,14 @@ def linear(layer: nn.Module, inputs: Tensor, exact: bool = False) -> Tensor:
 
 
 def is_plain(layer: nn.Module) -> TypeGuard[nn.Linear]:
-    """Whether ``layer.weight`` and ``layer.bias`` say all that ``layer(inputs)`` does."""
+    """Whether ``layer(inputs)`` computes just what its weight and bias say."""
     return type(layer) is nn.Linear and not (layer._forward_hooks or layer._forward_pre_hooks)
 
 
 def freeze(layer: nn.Linear, kind: type[FrozenLinear] | None) -> None:
-    """Let :func:`linear` multiply with a copy of this layer's weight, or (``None``) with itself.
+    """Let :func:`linear` multiply with a copy of the layer's weight, or (``None``) with the weight.
 
-    The copy serves where no gradient is recorded. It is made now, and again when the weight has
+    The copy is used when no gradient is recorded. It is made now, and again whenever the weight has
     changed.
     """
     frozen = None if kind is None else Frozen(kind.of, layer.weight, layer.bias)

@@ -1,8 +1,8 @@
-"""What the rows of a shared matrix E, and the features that they meet, become before they score.
+"""Maps between a shared matrix E and the scores: of the rows of E, and of the features they meet.
 
-An output layer scores with V = E where the two are tied. The maps here let V be a function of E, so
-that E may be what the lookups want of it and V what the softmax wants. Each has a few parameters of
-its own, and starts so that the first scores are about those of V = E.
+A tied output layer scores with V = E. These maps make V a function of E, so that E can suit the
+lookups and V the softmax. Each has a few parameters of its own, which start so that the first
+scores are about those of V = E.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ class OutputMap(nn.Module):
 
     @property
     def drops(self) -> bool:
-        """Whether the rows are others at every call, since some numbers are dropped."""
+        """Whether the rows differ from call to call, because of dropout."""
         return False
 
     def rows(self, matrix: Tensor) -> Tensor:
-        """What scores, rows × size, of a matrix of rows × dim."""
+        """The rows that score (rows × size), from a matrix of rows × dim."""
         return matrix
 
     def features(self, features: Tensor) -> Tensor:
-        """What is scored, … × size, of features of … × dim."""
+        """The features that are scored (… × size), from features of … × dim."""
         return features
 
 
@@ -51,7 +51,7 @@ class JointMap(OutputMap):
     def __init__(self, dim: int, size: int) -> None:
         super().__init__()
         self.of_rows, self.of_features = (nn.Linear(dim, size) for _ in range(2))
-        # rows keep their length, and so do the scores their size, whatever the size of the space
+        # this keeps the length of rows, and so the range of scores, whatever the size of the space
         nn.init.normal_(self.of_rows.weight, std=size**-0.5)
         nn.init.normal_(self.of_features.weight, std=dim**-0.5)
         for layer in (self.of_rows, self.of_features):
@@ -108,8 +108,8 @@ class LowRankMap(OutputMap):
     A starts from zero, so that V starts as E.
 
     Args:
-        rows: of E, and of A.
-        dim: numbers per row of E, and of B.
+        rows: number of rows of E and of A.
+        dim: numbers per row of E and of B.
         rank: of the correction.
     """
 

@@ -1,7 +1,7 @@
 """Attention among the rows of sentences, without the padding of their batch, on a CPU.
 
-Sentences are short and heads are narrow, so that what attention costs there is not its products but
-to bring queries, keys and values into the shape of a batch and back. The kernel reads them where
+Sentences are short and heads are narrow, so the cost of attention there is not its products but
+bringing queries, keys and values into the shape of a batch and back. The kernel reads them where
 the linear layers put them, computes each head of each sentence in the cache, and keeps nothing for
 the backward pass, which computes the weights again and draws their dropout again from its seed.
 """
@@ -37,12 +37,12 @@ def attend_packed(
     """The context of each token of ``packing``, N × dim.
 
     Args:
-        rows: queries of these tokens, N × dim; without ``source`` their keys and values behind
-            them, N × 3·dim.
+        rows: queries, N × dim; without ``source``, followed by the keys and values of the same
+            tokens, N × 3·dim.
         packing: of the queries.
         heads: a divisor of dim.
-        source: keys and values that are attended to, M × 2·dim, and their packing.
-        causal: a token attends to none behind it.
+        source: keys and values (M × 2·dim) of other sentences, and their packing.
+        causal: a token attends to no later one.
         dropout: on the weights.
     """
     read, of_read = source or (None, packing)
@@ -53,7 +53,7 @@ def attend_packed(
 
 
 class _PackedAttention(torch.autograd.Function):
-    """What :func:`attend_packed` computes, whose backward pass draws the dropout again."""
+    """The autograd function of :func:`attend_packed`; its backward pass draws the dropout again."""
 
     @staticmethod
     def forward(

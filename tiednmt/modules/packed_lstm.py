@@ -1,9 +1,7 @@
-"""torch's LSTM over sentences of several lengths, several products of whose training are one.
+"""torch's LSTM over sentences of different lengths, trained with fewer and larger products.
 
-torch's own runs a direction after the other on a CPU, and its backward pass adds to the gradients
-of the weights and of all inputs at every step. Here both directions are one loop whose backward
-pass is written by hand: the products with the inputs and the weight gradients are one over all
-steps.
+:mod:`tiednmt.modules.bidirectional_gru` says why; this is the same for the LSTM, in one direction
+or both.
 """
 
 from __future__ import annotations
@@ -34,14 +32,14 @@ LayerState = tuple[Tensor, Tensor]  # states and cells, layers · directions × 
 
 
 class PackedLSTM(nn.LSTM, Dropping):
-    """``torch.nn.LSTM`` over packed sequences, with its parameters; on a GPU also its kernels.
+    """``torch.nn.LSTM`` over packed sequences, with its parameters; a GPU uses its kernels.
 
     Args:
         input_size: size of the first layer's input.
         hidden_size: of each direction.
         layers: number of layers.
         bidirectional: whether sentences are also read backwards.
-        dropout: on what one layer hands to the next.
+        dropout: between layers.
         owner: see :class:`~tiednmt.modules.dropout.Dropping`.
     """
 
@@ -64,7 +62,7 @@ class PackedLSTM(nn.LSTM, Dropping):
     def forward(  # type: ignore[override]
         self, packed: PackedSequence, state: LayerState | None = None
     ) -> tuple[PackedSequence, LayerState]:
-        """States of all rows, directions side by side, and those after the last of each sentence.
+        """The states of all rows, directions side by side, and the final state of each sentence.
 
         Without ``state`` the first step starts from zeros.
         """
@@ -96,7 +94,7 @@ class PackedLSTM(nn.LSTM, Dropping):
         return packed._replace(data=rows), after
 
     def parameters_of(self, layer: int, direction: str = "") -> list[Tensor]:
-        """Weights of what a layer reads and of its state, and their biases, in torch's order.
+        """A layer's input weights, hidden weights and their two biases, in torch's order.
 
         ``direction`` is empty, or ``_reverse``.
         """
@@ -129,13 +127,13 @@ class PackedLSTM(nn.LSTM, Dropping):
         hidden: Tensor,
         cells: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows, and states and cells after the last of each sentence (directions × B × hidden)."""
+        """The rows of a layer, and its final states and cells (directions × B × hidden)."""
         read = (rows,) if mirrored is None else (rows, rows[mirrored])
         matmul = matmul_of(self, rows)
         inputs, recurrent = [], []
-        for given, direction in zip(read, ("", "_reverse"), strict=False):
+        for in_order, direction in zip(read, ("", "_reverse"), strict=False):
             weight, weight_hh, bias_ih, bias_hh = self.parameters_of(i, direction)
-            inputs.append(multiply(given, weight, bias_ih + bias_hh, matmul))
+            inputs.append(multiply(in_order, weight, bias_ih + bias_hh, matmul))
             recurrent.append(weight_hh)
         together = map(_of_directions, (inputs, recurrent))
         states, hidden, cells = _PackedLSTMSteps.apply(
@@ -183,7 +181,7 @@ class _PackedLSTMSteps(torch.autograd.Function):
         sizes, lstm = ctx.sizes, ctx.lstm
         before = states_before(hidden, states, sizes)
         lstm.start_back()
-        # of sentences that have ended: what is to come of those of their last step
+        # until the loop reaches a sentence's last step, the gradients of its final state wait here
         grad_before, grad_cells = grad_last.clone(), grad_cells.clone()
         for rows, size in reversed(steps(sizes)):
             grad = grad_before[:, :size]

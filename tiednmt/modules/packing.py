@@ -18,7 +18,7 @@ _padding_stays = False
 
 @contextmanager
 def padding_stays() -> Iterator[None]:
-    """Let steps compute padding too, so that every shape follows from that of the batch.
+    """Within the block, steps compute padding too, so every shape follows from that of the batch.
 
     Then nothing waits for the lengths of sentences, as a CUDA graph requires.
     """
@@ -31,7 +31,7 @@ def padding_stays() -> Iterator[None]:
 
 
 def keeps_padding() -> bool:
-    """Whether :func:`padding_stays`."""
+    """Whether this runs within :func:`padding_stays`."""
     return _padding_stays
 
 
@@ -101,7 +101,7 @@ def unpack_steps(rows: Tensor, positions: Tensor, shape: torch.Size) -> Tensor:
 
 
 def packed(rows: Tensor, sizes: Sequence[int]) -> PackedSequence:
-    """The N × n rows of all steps as torch's networks take them."""
+    """The N × n rows of all steps as a ``PackedSequence``."""
     return PackedSequence(rows, torch.tensor(sizes, device="cpu"))
 
 
@@ -117,7 +117,7 @@ def unpad_steps(padded: Tensor, sizes: Sequence[int]) -> Tensor:
 
 
 def steps(sizes: Sequence[int]) -> list[tuple[slice, int]]:
-    """The rows of each step, and how many they are, where step t has ``sizes[t]`` of them."""
+    """The rows of each step, as a slice, and their number; step t has ``sizes[t]`` of them."""
     return [
         (slice(end - size, end), size) for end, size in zip(accumulate(sizes), sizes, strict=True)
     ]
@@ -130,7 +130,7 @@ def states_before(initial: Tensor, states: Tensor, sizes: tuple[int, ...]) -> Te
 
 
 def mirror(sizes: Tensor) -> Tensor:
-    """Where each row of a packed sequence stands once every sentence is read backwards.
+    """The place of each row of a packed sequence once every sentence is reversed.
 
     ``sizes`` are the rows per step.
     """
@@ -141,7 +141,7 @@ def mirror(sizes: Tensor) -> Tensor:
 
 
 def mirror_padded(padding: Tensor) -> Tensor:
-    """:func:`mirror` of a batch (B × S, padded on the right) whose padding stays where it is."""
+    """:func:`mirror` for a batch (B × S, padded on the right) whose padding stays in place."""
     batch, length = padding.shape
     step = torch.arange(length, device=padding.device)[:, None]
     mirrored = torch.where(padding.t(), step, (~padding).sum(1) - 1 - step)
@@ -159,7 +159,7 @@ def last_rows(sizes: Tensor) -> Tensor:
 
 
 def _lengths(sizes: Tensor) -> Tensor:
-    """The steps of each sentence, where step t has ``sizes[t]`` rows."""
+    """The length of each sentence, if step t has ``sizes[t]`` rows."""
     sentences = torch.arange(int(sizes[0]), device=sizes.device)
     return (sizes.unsqueeze(1) > sentences).sum(0)
 
@@ -167,7 +167,7 @@ def _lengths(sizes: Tensor) -> Tensor:
 class Packing:
     """The tokens of a batch (B × T) as rows without its padding (N × …), and back.
 
-    A GPU would have to wait for their number, so there the rows are those of the whole batch.
+    On a GPU, the rows are those of the whole batch, since it would have to wait for their number.
 
     Args:
         padding: B × T, True where there is no token; on the right, so that a token's column is its
@@ -177,7 +177,7 @@ class Packing:
     def __init__(self, padding: Tensor) -> None:
         self.padding = padding
         is_padded = padding.device.type != "cpu" or bool(padding.any())
-        # B × 1 × 1 × T, True where there is a token to attend to; None: everywhere
+        # B × 1 × 1 × T, True where there is a token to attend to; None if there is no padding
         self.mask = (~padding)[:, None, None] if is_padded else None
         self._starts: Tensor | None = None
         self._places: Tensor | None = None  # of the rows in the flattened batch, if not all
@@ -192,7 +192,7 @@ class Packing:
 
     @property
     def starts(self) -> Tensor:
-        """The first row of each sentence, and the number of all rows; on a CPU alone."""
+        """The first row of each sentence, and then the number of rows; only on a CPU."""
         if self._starts is None:
             lengths = (~self.padding).sum(1)
             self._starts = F.pad(lengths.cumsum(0), (1, 0))

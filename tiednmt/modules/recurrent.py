@@ -50,14 +50,14 @@ class RecurrentNetwork(Protocol):
 class StackedLSTM(nn.Module):
     """LSTM layers with dropout on what passes between them.
 
-    Each layer runs over the whole window in one call of torch's fused kernel; where recurrent
-    connections are dropped, which that cannot do, in a loop over its steps.
+    Each layer runs over the whole window in one call of torch's fused kernel, or in a loop over
+    steps if recurrent connections are dropped, which that kernel cannot do.
 
     Args:
         input_size: size of the first layer's input.
         hidden_size: size of every layer's state.
         layers: number of layers.
-        dropout: on what one layer hands to the next (Zaremba et al. 2014).
+        dropout: between layers (Zaremba et al. 2014).
         recurrent_dropout: on the state handed to the next step, with one mask per window and stream
             (Gal & Ghahramani 2016), the same for all gates.
         variational: ``dropout`` too draws one mask per window.
@@ -111,7 +111,7 @@ class StackedLSTM(nn.Module):
 
 
 def _padded(part: Tensor, width: int) -> Tensor:
-    """With zeros at the end of its rows, where they are shorter than ``width``."""
+    """The tensor with its rows extended by zeros to ``width``."""
     return part if part.size(2) == width else F.pad(part, (0, width - part.size(2)))
 
 
@@ -136,7 +136,7 @@ class _LSTMLayer(nn.LSTM, Dropping):
         self.owner = owner
         self.recurrent_dropout = recurrent_dropout
         self.weight_dropout = weight_dropout
-        if single_bias:  # the kernel wants two: the other is a constant
+        if single_bias:  # the kernel takes two biases, so the second is a constant
             zeros = torch.zeros_like(self.bias_hh_l0, requires_grad=False)
             del self.bias_hh_l0
             self.register_buffer("bias_hh_l0", zeros, persistent=False)

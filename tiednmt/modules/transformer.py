@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -20,7 +20,12 @@ from torch.utils.checkpoint import checkpoint
 
 from tiednmt.modules.dropout import Dropout
 from tiednmt.modules.linear import linear
-from tiednmt.modules.packed_attention import attend_packed, attends_packed
+from tiednmt.modules.multi_head_attention import (
+    KeysAndValues,
+    SelfAttention,
+    SourceAttention,
+    linear_biases,
+)
 from tiednmt.modules.packing import Packing
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -40,11 +45,16 @@ class LayerOptions:
     heads: int  # of attention, each dim / heads wide
     ffn_dim: int
     activation: str = "relu"  # one of ACTIVATIONS
-    pre_norm: bool = False  # normalise what a sublayer reads, instead of the sum behind it
+    pre_norm: bool = False  # normalise what a sublayer reads, instead of the sum after it
     dropout: float = 0.0  # on what a sublayer adds
     attention_dropout: float = 0.0  # on the weights of the attention
-    activation_dropout: float = 0.0  # behind the activation
+    activation_dropout: float = 0.0  # after the activation
     owner: str | None = None  # see tiednmt.modules.dropout.Dropping
+
+    @property
+    def attention(self) -> tuple[int, int, float, str | None]:
+        """The arguments of :class:`SelfAttention` and :class:`SourceAttention`."""
+        return self.dim, self.heads, self.attention_dropout, self.owner
 
 
 # --- stacks of layers --------------------------------------------------------------------------
@@ -57,7 +67,7 @@ class EncoderStack(nn.Module):
         layers: how many.
         options: of each.
         layerdrop: probability that a layer is left out in training (Fan et al. 2020).
-        checkpointing: compute what is inside of a layer again in the backward pass, to keep less.
+        checkpointing: recompute the inside of a layer in the backward pass, to save memory.
     """
 
     def __init__(
@@ -112,7 +122,7 @@ class WindowStack(nn.Module):
         """
         length, before = packing.padding.size(1), past[0].size(3) if past else 0
         span = self.span or before + length
-        biases = _linear_biases(self.heads, length, before, span, rows.device, rows.dtype)
+        biases = linear_biases(self.heads, length, before, span, rows.device, rows.dtype)
         reached = []
         for i, layer in enumerate(self.layers):
             earlier = KeysAndValues(past[0][i], past[1][i]) if past else None
@@ -125,24 +135,17 @@ class WindowStack(nn.Module):
         return rows if self.norm is None else self.norm(rows), state
 
 
-class KeysAndValues(NamedTuple):
-    """What queries of a layer attend to, each B × heads × length × dim / heads."""
-
-    keys: Tensor
-    values: Tensor
-
-
 class SourceRows(NamedTuple):
-    """What the layers of a decoder attend to of sources, as the rows of their tokens."""
+    """What the layers of a decoder attend to in training: the source tokens as rows."""
 
-    read: tuple[Tensor, ...]  # by each layer: keys and values, N × 2·dim
+    read: tuple[Tensor, ...]  # keys and values of each layer, N × 2·dim
     packing: Packing
 
 
 class Source(NamedTuple):
-    """The same of B sources for a search."""
+    """What the layers of a decoder attend to in a search, for B sources."""
 
-    read: tuple[KeysAndValues, ...]  # by each layer
+    read: tuple[KeysAndValues, ...]  # of each layer
     mask: Tensor | None  # B × 1 × 1 × S, False where there is padding; None: nowhere
 
 
@@ -186,7 +189,7 @@ class DecoderStack(nn.Module):
         self.aligned_heads = aligned_heads or options.heads
 
     def read(self, rows: Tensor, packing: Packing) -> SourceRows:
-        """What the layers attend to of an encoder's rows (N × dim)."""
+        """What the layers attend to, from an encoder's rows (N × dim)."""
         layers: Any = self.layers
         return SourceRows(tuple(layer.source_attention.read(rows) for layer in layers), packing)
 
@@ -205,7 +208,7 @@ class DecoderStack(nn.Module):
         return rows if self.norm is None else self.norm(rows), attention
 
     def spread(self, source: SourceRows) -> Source:
-        """What :meth:`read` made, for :meth:`step`."""
+        """What :meth:`read` computed, in the form that :meth:`step` takes."""
         layers: Any = self.layers
         pairs = zip(layers, source.read, strict=True)
         read = tuple(layer.source_attention.spread(one, source.packing) for layer, one in pairs)
@@ -220,8 +223,9 @@ class DecoderStack(nn.Module):
     def step(self, rows: Tensor, source: Source, past: Past) -> tuple[Tensor, Past, Tensor | None]:
         """The last token (B × K × dim) of K hypotheses for each source after all layers.
 
-        Also the past with it in its place, and its attention to the source, B × K × S. Slots that
-        no living hypothesis has are written again, so that what follows a past follows it once.
+        Also returns the past including this token, and the token's attention to the source,
+        B × K × S. Slots that no living hypothesis has are reused, so a past can be continued
+        only once.
         """
         slots, first, visible = _claim_slots(past.slots, rows.size(1), rows.dtype)
         kept, attention = [], None
@@ -260,10 +264,10 @@ def _run(stack: EncoderStack | WindowStack | DecoderStack, layer: nn.Module, *gi
 def _claim_slots(
     slots: Tensor, hypotheses: int, dtype: torch.dtype
 ) -> tuple[Tensor, int, Tensor | None]:
-    """The slots with one more per hypothesis, the first of these, and what each may attend to.
+    """The slots with one more per hypothesis, the first of the new ones, and a mask.
 
-    The last is B × 1 × K × slots, 0 or −∞ as it is added to scores; None where each may attend to
-    all slots.
+    The mask (B × 1 × K × slots) is 0 where a hypothesis may attend and −∞ elsewhere, to be added to
+    scores; None if each may attend to all slots.
     """
     first = int(slots.amax()) + 1 if slots.numel() else 0
     own = first + torch.arange(hypotheses, device=slots.device)
@@ -303,7 +307,8 @@ class EncoderLayer(nn.Module):
 
     def __init__(self, options: LayerOptions) -> None:
         super().__init__()
-        self.self_attention, self.self_residual = SelfAttention(options), Residual(options)
+        self.self_attention = SelfAttention(*options.attention)
+        self.self_residual = Residual(options)
         self.feed_forward, self.ffn_residual = FeedForward(options), Residual(options)
 
     def forward(self, rows: Tensor, packing: Packing) -> Tensor:
@@ -323,8 +328,8 @@ class WindowLayer(EncoderLayer):
         self, rows: Tensor, packing: Packing, biases: Tensor, past: KeysAndValues | None
     ) -> tuple[Tensor, KeysAndValues]:
         """The rows (N × dim) of the tokens of ``packing``; see :meth:`SelfAttention.over`."""
-        given = self.self_residual.read(rows)
-        update, reached = self.self_attention.over(past, given, packing, biases)
+        before = self.self_residual.read(rows)
+        update, reached = self.self_attention.over(past, before, packing, biases)
         return self.feed(self.self_residual.add(rows, update)), reached
 
 
@@ -333,7 +338,8 @@ class DecoderLayer(EncoderLayer):
 
     def __init__(self, options: LayerOptions) -> None:
         super().__init__(options)
-        self.source_attention, self.source_residual = SourceAttention(options), Residual(options)
+        self.source_attention = SourceAttention(*options.attention)
+        self.source_residual = Residual(options)
 
     def forward(  # type: ignore[override]
         self,
@@ -367,212 +373,6 @@ class FeedForward(nn.Module):
         """… × dim to … × dim."""
         inner = ACTIVATIONS[self.activation](linear(self.up, rows))
         return linear(self.down, self.dropout(inner))
-
-
-# --- attention ---------------------------------------------------------------------------------
-
-
-class SelfAttention(nn.Module):
-    """Tokens attend to tokens of their own sentence; one product makes queries, keys and values."""
-
-    def __init__(self, options: LayerOptions) -> None:
-        super().__init__()
-        self.heads = options.heads
-        self.qkv = nn.Linear(options.dim, 3 * options.dim)
-        self.dropout = Dropout(options.attention_dropout, options.owner)
-        self.out = nn.Linear(options.dim, options.dim)
-        _initialise(self.qkv, parts=3)
-        _initialise_output(self.out)
-
-    def forward(self, rows: Tensor, packing: Packing, causal: bool = False) -> Tensor:
-        """The output for each token of ``packing``, N × dim; if ``causal``, none looks ahead."""
-        qkv = linear(self.qkv, rows)
-        if attends_packed(qkv, packing):
-            context = attend_packed(qkv, packing, self.heads, causal=causal, dropout=self.dropout)
-            return linear(self.out, context)
-        query, keys, values = split_heads(packing.padded(qkv), self.heads, parts=3)
-        mask = None if causal else packing.mask  # all padding is ahead of all tokens
-        context = attend(query, keys, values, mask, causal, self.dropout)
-        return linear(self.out, packing.rows(merge_heads(context)))
-
-    def over(
-        self, past: KeysAndValues | None, rows: Tensor, packing: Packing, biases: Tensor
-    ) -> tuple[Tensor, KeysAndValues]:
-        """The output for each token of ``packing`` (N × dim) over a past and the tokens themselves.
-
-        Also keys and values of both. ``biases`` (heads × T × length of both) are added to scores.
-        """
-        padded = packing.padded(linear(self.qkv, rows))
-        query, keys, values = split_heads(padded, self.heads, parts=3)
-        if past is not None:
-            keys, values = torch.cat((past.keys, keys), 2), torch.cat((past.values, values), 2)
-        context = attend(query, keys, values, biases, dropout=self.dropout)
-        update = linear(self.out, packing.rows(merge_heads(context)))
-        return update, KeysAndValues(keys, values)
-
-    def step(
-        self, rows: Tensor, kept: KeysAndValues, first: int, visible: Tensor | None
-    ) -> tuple[Tensor, KeysAndValues]:
-        """The output for the last tokens (B × K × dim), and what is kept with them from ``first``.
-
-        ``first`` is their first slot; ``visible`` is B × 1 × K × slots, added to the scores.
-        """
-        query, *new = split_heads(linear(self.qkv, rows), self.heads, parts=3)
-        kept = KeysAndValues(*(_put(*pair, first) for pair in zip(kept, new, strict=True)))
-        slots = first + rows.size(1)
-        keys, values = (part[:, :, :slots] for part in kept)
-        context = attend(query, keys, values, visible, dropout=self.dropout)
-        return linear(self.out, merge_heads(context)), kept
-
-
-class SourceAttention(nn.Module):
-    """Tokens attend to those of a source, of which keys and values are made once."""
-
-    def __init__(self, options: LayerOptions) -> None:
-        super().__init__()
-        self.heads = options.heads
-        self.query = nn.Linear(options.dim, options.dim)
-        self.key_value = nn.Linear(options.dim, 2 * options.dim)
-        self.dropout = Dropout(options.attention_dropout, options.owner)
-        self.out = nn.Linear(options.dim, options.dim)
-        _initialise(self.query, parts=1)
-        _initialise(self.key_value, parts=2)
-        _initialise_output(self.out)
-
-    def read(self, rows: Tensor) -> Tensor:
-        """Keys and values (N × 2·dim) of a source's tokens (N × dim)."""
-        return linear(self.key_value, rows)
-
-    def spread(self, read: Tensor, packing: Packing) -> KeysAndValues:
-        """What :meth:`read` made, for each head of each source."""
-        return KeysAndValues(*split_heads(packing.padded(read), self.heads, parts=2))
-
-    def forward(
-        self,
-        rows: Tensor,
-        packing: Packing,
-        source: Tensor,
-        source_packing: Packing,
-        aligned_heads: int = 0,
-    ) -> tuple[Tensor, Tensor | None]:
-        """The output for each token of ``packing`` (N × dim) over what was read of the source.
-
-        Also the mean of the weights of the first ``aligned_heads``, B × T × S, if any.
-        """
-        if not aligned_heads and attends_packed(rows, packing, source_packing):
-            query, read = linear(self.query, rows), (source, source_packing)
-            context = attend_packed(query, packing, self.heads, read, dropout=self.dropout)
-            return linear(self.out, context), None
-        spread = self.spread(source, source_packing)
-        padded = packing.padded(rows)
-        update, attention = self.step(padded, spread, source_packing.mask, aligned_heads)
-        return packing.rows(update), attention
-
-    def step(
-        self, rows: Tensor, source: KeysAndValues, mask: Tensor | None, aligned_heads: int = 0
-    ) -> tuple[Tensor, Tensor | None]:
-        """The output for B × T × dim over the source, where ``mask`` (B × 1 × 1 × S) is not False.
-
-        Also the mean of the weights of the first ``aligned_heads``, B × T × S, if any.
-        """
-        (query,) = split_heads(linear(self.query, rows), self.heads)
-        if not aligned_heads:
-            context = attend(query, *source, mask, dropout=self.dropout)
-            return linear(self.out, merge_heads(context)), None
-        weights = attention_weights(query, source.keys, mask)
-        context = self.dropout(weights) @ source.values
-        return linear(self.out, merge_heads(context)), weights[:, :aligned_heads].mean(1)
-
-
-def attend(
-    query: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    mask: Tensor | None = None,
-    causal: bool = False,
-    dropout: Dropout | None = None,
-) -> Tensor:
-    """Scaled dot-product attention of B × heads × T × size to B × heads × S × size.
-
-    Args:
-        query: what is looked for.
-        keys: where.
-        values: what is read there.
-        mask: either False where nothing is attended to, or added to the scores.
-        causal: attend to the first t + 1 alone at t.
-        dropout: on the weights.
-    """
-    if dropout is None or not dropout.rate or not dropout.drops:
-        return F.scaled_dot_product_attention(query, keys, values, mask, is_causal=causal)
-    if causal:  # torch's own dropout takes more time
-        mask = torch.ones(query.size(2), keys.size(2), dtype=torch.bool, device=query.device).tril()
-    return dropout(attention_weights(query, keys, mask)) @ values
-
-
-def attention_weights(query: Tensor, keys: Tensor, mask: Tensor | None = None) -> Tensor:
-    """The weights of :func:`attend`, B × heads × T × S."""
-    scores = query * query.size(-1) ** -0.5 @ keys.transpose(2, 3)
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
-    return scores.softmax(-1)
-
-
-@lru_cache(maxsize=8)
-def _linear_biases(
-    heads: int, length: int, before: int, span: int, device: torch.device, dtype: torch.dtype
-) -> Tensor:
-    """What is added to the scores of ``length`` tokens with themselves and those ``before``.
-
-    Heads × T × all tokens: the distance times the slope of the head, −∞ ahead and beyond ``span``.
-    """
-    with torch.inference_mode(False), torch.no_grad():
-        tokens = torch.arange(before + length, device=device)
-        distances = tokens[before:, None] - tokens
-        slopes = torch.tensor(_slopes(heads), device=device)[:, None, None]
-        hidden = (distances < 0) | (distances > span)
-        return (-slopes * distances).masked_fill(hidden, -math.inf).to(dtype)
-
-
-def _slopes(heads: int) -> list[float]:
-    """Those of the paper: 2^(−8i/n); where n is no power of 2, others of 2n between them."""
-    power = 1 << (heads.bit_length() - 1)
-    between = [2 ** (-4 * i / power) for i in range(1, 2 * (heads - power), 2)]
-    return [2 ** (-8 * i / power) for i in range(1, power + 1)] + between
-
-
-def split_heads(rows: Tensor, heads: int, parts: int = 1) -> tuple[Tensor, ...]:
-    """B × T × (parts · dim) as so many of B × heads × T × dim / heads."""
-    return rows.unflatten(2, (parts, heads, -1)).permute(2, 0, 3, 1, 4).unbind()
-
-
-def merge_heads(rows: Tensor) -> Tensor:
-    """B × heads × T × dim / heads as B × T × dim."""
-    return rows.transpose(1, 2).flatten(2)
-
-
-def _put(kept: Tensor, new: Tensor, first: int) -> Tensor:
-    """``kept`` (B × heads × at least ``first`` × size) with ``new`` (B × heads × K × size)."""
-    if torch.is_grad_enabled():
-        return torch.cat((kept[:, :, :first], new), 2)
-    batch, heads, hypotheses, size = new.shape
-    needed = first + hypotheses
-    if needed > kept.size(2):  # rarely: there is room for as many again
-        roomy = kept.new_empty(batch, heads, 2 * needed, size)
-        roomy[:, :, :first] = kept[:, :, :first]
-        kept = roomy
-    kept[:, :, first:needed] = new
-    return kept
-
-
-def _initialise(layer: nn.Linear, parts: int) -> None:
-    """As fairseq does: queries, keys and values each by themselves."""
-    for part in layer.weight.chunk(parts):
-        nn.init.xavier_uniform_(part, gain=2**-0.5)
-
-
-def _initialise_output(layer: nn.Linear) -> None:
-    nn.init.xavier_uniform_(layer.weight)
-    nn.init.zeros_(layer.bias)
 
 
 # --- what enters the first layer ---------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent that averages its iterates from some update on; torch alone."""
+"""Stochastic gradient descent that averages its iterates from some update on; torch only."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch.nn import Parameter
 class AveragedSGD(torch.optim.SGD):
     """SGD, and the mean of its iterates since :meth:`start_averaging` (Polyak & Juditsky 1992).
 
-    The gradient is taken at the last iterate, which the parameters hold while they are trained;
-    :meth:`show_average` lets them hold the mean, to be validated and saved.
+    In training, the parameters hold the last iterate, at which the gradient is taken. With
+    :meth:`show_average` they hold the mean, for validation and saving.
 
     Args:
-        params: what is optimised.
+        params: the parameters to optimise.
         lr: learning rate.
         weight_decay: L2 penalty, as of :class:`torch.optim.SGD`.
     """
@@ -46,7 +46,7 @@ class AveragedSGD(torch.optim.SGD):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One update, which the mean takes in."""
+        """Make one update and include it in the mean."""
         self.show_average(False)
         loss = super().step(closure)
         for group in self.param_groups:
@@ -58,7 +58,7 @@ class AveragedSGD(torch.optim.SGD):
 
     @torch.no_grad()
     def show_average(self, shown: bool) -> None:
-        """Let the parameters hold the mean, or the last iterate; before averaging, both are one."""
+        """Let the parameters hold the mean or the last iterate (equal before averaging)."""
         for group in self.param_groups:
             if not group["averaged"] or group["shows_average"] == shown:
                 continue
@@ -69,5 +69,5 @@ class AveragedSGD(torch.optim.SGD):
                 other.copy_(held)
 
     def _others(self, group: dict[str, Any]) -> list[Tensor]:
-        """Of mean and last iterate what the parameters do not hold now."""
+        """The mean or the last iterate, whichever the parameters do not hold now."""
         return [self.state[parameter]["other"] for parameter in group["params"]]

@@ -1,7 +1,7 @@
-"""What fairseq does to every parameter in an update, over lists of them: the same, fewer launches.
+"""fairseq's update, computed over lists of parameters with fewer launches of kernels.
 
-fairseq has seven operations on every parameter; of a small model on a GPU, launching them takes
-longer than the rest of the update. These have as many on every forty-eight.
+fairseq needs seven operations for every parameter. For a small model on a GPU, launching them takes
+longer than the rest of the update. This needs seven for every forty-eight parameters.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import torch
 from fairseq.optim.adam import Adam
 from torch import Tensor
 
-TENSORS_AT_ONCE = 48  # that an operation on three lists takes in one launch
+TENSORS_AT_ONCE = 48  # how many an operation on three lists takes in one launch
 
 
 def goes_over_lists(optimizer: Adam) -> bool:
-    """Whether :func:`step` is for it: single or double precision, gradients that are whole."""
+    """Whether :func:`step` can update all parameters: single or double precision, none sparse."""
     return all(
         parameter.grad is None
         or (
@@ -33,7 +33,7 @@ def goes_over_lists(optimizer: Adam) -> bool:
 
 @torch.no_grad()
 def step(optimizer: Adam, closure: Callable[[], Any] | None = None) -> Any:
-    """What ``Adam.step`` of fairseq does, with its formulas as they stand there."""
+    """The update of fairseq's ``Adam.step``, with the same formulas."""
     loss = None if closure is None else closure()
     for group in optimizer.param_groups:
         alike: dict[int, list[Tensor]] = {}  # by the updates they have had
@@ -50,7 +50,7 @@ def step(optimizer: Adam, closure: Callable[[], Any] | None = None) -> Any:
 
 
 def _advance(state: dict[str, Any], parameter: Tensor) -> int:
-    """Count an update; the moments are zeros before the first."""
+    """Count an update; before the first one, make moments of zeros."""
     if not state:
         state.update(step=0)
         state.update(exp_avg=torch.zeros_like(parameter), exp_avg_sq=torch.zeros_like(parameter))
@@ -85,7 +85,7 @@ def total_norm(gradients: Sequence[Tensor], *_: Any) -> Tensor:
 
 
 class MixedPrecision(Protocol):
-    """fairseq's optimizer of parameters in bfloat16 or float16, with a copy of each in float32."""
+    """fairseq's optimizer for parameters in bfloat16 or float16, with a float32 copy of each."""
 
     fp16_params: list[Tensor]
     fp32_params: list[Tensor]
@@ -101,7 +101,7 @@ def copies_go_over_lists(optimizer: MixedPrecision) -> bool:
 
 
 def copy_gradients(optimizer: MixedPrecision) -> None:
-    """What ``_sync_fp16_grads_to_fp32`` of fairseq does."""
+    """fairseq's ``_sync_fp16_grads_to_fp32``."""
     if optimizer._needs_sync:
         pairs = [(copy.grad, parameter.grad) for parameter, copy in _trained(optimizer)]
         _copy([(to, given) for to, given in pairs if to is not None and given is not None])
@@ -109,7 +109,7 @@ def copy_gradients(optimizer: MixedPrecision) -> None:
 
 
 def copy_parameters(optimizer: MixedPrecision) -> None:
-    """What ``_sync_fp32_params_to_fp16`` of fairseq does."""
+    """fairseq's ``_sync_fp32_params_to_fp16``."""
     _copy([(parameter.data, copy.data) for parameter, copy in _trained(optimizer)])
 
 

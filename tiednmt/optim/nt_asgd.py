@@ -1,4 +1,4 @@
-"""NT-ASGD for fairseq: SGD that averages once validation stops to improve (Merity et al. 2018)."""
+"""NT-ASGD for fairseq: SGD that averages once validation stops improving (Merity et al. 2018)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ class TiedAveragedSGD(FairseqOptimizer):
 
     @property
     def optimizer_config(self) -> dict[str, Any]:
-        """What overrides the state of a checkpoint when training continues."""
+        """The options that override the state of a checkpoint when training resumes."""
         return {"lr": self.cfg.lr[0], "weight_decay": self.cfg.weight_decay}
 
 
@@ -78,11 +78,11 @@ class TiedNonMonotonic(FairseqLRScheduler):
         return {"losses": self.losses}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with the losses of a checkpoint."""
+        """Continue with the losses of a checkpoint."""
         self.losses = list(state_dict["losses"])
 
     def step(self, epoch: int, val_loss: float | None = None) -> None:
-        """After an epoch that was validated: average from now on if it is time to."""
+        """After an epoch with validation, start averaging if it is time."""
         if val_loss is None:
             return
         loss = -val_loss if self.cfg.maximize_best_checkpoint_metric else val_loss

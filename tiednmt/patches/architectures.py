@@ -1,4 +1,4 @@
-"""What is asked for in words of fairseq's own models is read before an architecture's values."""
+"""Options of fairseq's own models are translated before an architecture sets its values."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tiednmt.patches.patch import patch
 
 
 def translate_habits() -> None:
-    """Translate what :mod:`tiednmt.models.habits` knows before an architecture brings its values.
+    """Translate the options of :mod:`tiednmt.models.habits` before an architecture sets its values.
 
-    fairseq gives an architecture's values to all options that were not typed, so that later nobody
-    could tell what was. Architectures registered after this call are changed as soon as fairseq
-    reads a command line.
+    fairseq gives an architecture's values to all options that were not typed, so later it could no
+    longer be told which were. Architectures registered after this call are changed when fairseq
+    next reads a command line.
     """
 
     def parse_args_and_arch(parse: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Checkpoints that fairseq reads and writes: whole ones, of what it saves, in either direction."""
+"""Checkpoints: fairseq reads only whole ones of its own kind, and leaves only whole ones."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def allow_types_of_checkpoints() -> None:
 
 
 def check_checkpoints() -> None:
-    """Refuse a checkpoint that is damaged, or holds other things than fairseq saves, when read."""
+    """Refuse to read a checkpoint that is damaged, or differs from what fairseq saves."""
 
     def load_checked(load: Callable[..., Any], path: str, *args: Any, **kwargs: Any) -> Any:
         keep_the_check_of_pickles()
@@ -60,14 +60,14 @@ def check_checkpoints() -> None:
             state = load(path, *args, **kwargs)
         if (fault := _fault_of(state)) is not None:
             raise CheckpointError(f"{path}: {fault}; use another one of its folder")
-        state.setdefault("cfg", None)  # those who read it say what they miss
+        state.setdefault("cfg", None)  # its readers report what they miss
         return state
 
     patch(checkpoint_utils, "load_checkpoint_to_cpu", load_checked)
 
 
 def _fault_of(state: Mapping[str, Any]) -> str | None:
-    """What is not as fairseq saves it, in what commands need."""
+    """What differs from the form that fairseq saves, in the parts that commands need."""
     weights, cfg, args = state.get("model"), state.get("cfg"), state.get("args")
     if not isinstance(weights, Mapping) or not all(map(is_plain, weights.values())):
         return "holds no model, that is tensors by name"
@@ -91,7 +91,7 @@ def _fault_of(state: Mapping[str, Any]) -> str | None:
 
 
 def _are_numbers(weight: Tensor) -> bool:
-    """Whether all are finite; their sum tells it faster, but for sums out of range."""
+    """Whether all numbers are finite. Their sum tells it faster, unless it is out of range."""
     if not weight.is_floating_point():
         return True
     return bool(weight.sum().isfinite()) or bool(weight.isfinite().all())
@@ -121,9 +121,9 @@ def make_copies_atomic() -> None:
 
 
 def save_whole() -> None:
-    """Let no half of a checkpoint be left where it cannot be written, and say so in one line.
+    """Leave no partial checkpoint if one cannot be written, and say so in one line.
 
-    fairseq tries thrice, logs a traceback and leaves its temporary file.
+    fairseq tries three times, logs a traceback and leaves its temporary file.
     """
 
     def save_one(
@@ -137,9 +137,9 @@ def save_whole() -> None:
 
 
 def load_components_of_tied_models() -> None:
-    """Let ``load_pretrained_component_from_model`` find matrices that a checkpoint holds once.
+    """Let ``load_pretrained_component_from_model`` find matrices that a checkpoint stores once.
 
-    The decoder of a tied model is stored without what it shares with the encoder.
+    A tied decoder is stored without the matrices that it shares with the encoder.
     """
 
     def load_component(

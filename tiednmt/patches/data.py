@@ -1,7 +1,7 @@
-"""Dictionaries and binarised text that fairseq reads: one line where they are damaged.
+"""One clear line for damaged dictionaries and binarised text.
 
-fairseq takes sizes and numbers of tokens as they stand in a file, and fails at the first sentence
-that they do not fit, or reads another one.
+fairseq trusts the sizes and token counts in a file: it fails at the first sentence that they do not
+fit, or reads another one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _AT_A_TIME = 1 << 22  # tokens, which bounds the memory
 
 
 def check_dictionaries() -> None:
-    """Name the file where a dictionary is none."""
+    """Name the file in the error of a dictionary that cannot be read."""
 
     def read_checked(read: Callable[..., None], self: Dictionary, f: Any) -> None:
         if not isinstance(f, str):
@@ -53,7 +53,7 @@ def check_dictionaries() -> None:
 
 
 def check_binarised_text() -> None:
-    """Refuse binarised text whose two files do not fit each other or the dictionary."""
+    """Refuse binarised text whose two files do not fit each other, or do not fit the dictionary."""
 
     def load_checked(
         load: Callable[..., Any],
@@ -88,7 +88,7 @@ def _require_format(path: str, wanted: str | None) -> None:
 def read_what_is_not_cached() -> None:
     """Let text of ``--dataset-impl cached`` be read before fairseq caches it.
 
-    fairseq collates the first batch before it asks for the sentences of an epoch to be cached.
+    fairseq collates a first batch before it caches the sentences of an epoch.
     """
 
     def get(get_cached: Callable[..., Any], self: IndexedCachedDataset, i: int) -> Any:
@@ -104,11 +104,11 @@ def require_whole(index: Path, vocab_size: int | None = None) -> None:
 
     Args:
         index: the ``.idx`` of its two files.
-        vocab_size: that of the dictionary, which bounds the tokens; None: they are not looked at.
+        vocab_size: size of the dictionary, which bounds the tokens; None: tokens are not checked.
 
     Raises:
-        UserError: a file is of another format or of another size than the other one says, or a
-            token is in no dictionary of this size.
+        UserError: a file has another format, or another size than its partner says, or a token
+            is outside the dictionary.
     """
     content, text = index.read_bytes(), index.with_suffix(".bin")
     if content.startswith(_MAGIC):
@@ -129,7 +129,7 @@ def require_whole(index: Path, vocab_size: int | None = None) -> None:
 
 
 def _layout(index: Path, content: bytes) -> tuple[np.dtype, int]:
-    """The type of a token and their number, of an index of ``--dataset-impl mmap``."""
+    """The type and number of tokens, from an index of ``--dataset-impl mmap``."""
     if len(content) < _HEADER.size:
         raise UserError(f"{index}: cut short; {_AGAIN}")
     _, version, code, sentences = _HEADER.unpack_from(content)
@@ -146,7 +146,7 @@ def _layout(index: Path, content: bytes) -> tuple[np.dtype, int]:
 
 
 def _layout_of_cached(index: Path, content: bytes) -> tuple[np.dtype, int]:
-    """The same of an index of ``--dataset-impl cached`` and ``lazy``."""
+    """The type and number of tokens, from an index of ``--dataset-impl cached`` or ``lazy``."""
     if len(content) < _HEADER_OF_CACHED.size:
         raise UserError(f"{index}: cut short; {_AGAIN}")
     _, version, code, width, sentences, dimensions = _HEADER_OF_CACHED.unpack_from(content)

@@ -1,4 +1,4 @@
-"""No file of others runs code in fairseq; ``SECURITY.md`` says what is promised."""
+"""No foreign file can run code in fairseq; ``SECURITY.md`` says what is promised."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ STOCK_MODELS = (
 )
 _UNCHECKED = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 
-# what builders of stock models raise where an option is of another type, which they do not look at
+# what builders of stock models raise if an option has the wrong type, which they do not check
 _OF_ODD_VALUES = (TypeError, ValueError, AttributeError, KeyError, AssertionError)
 
 _path_of_checkpoint: ContextVar[str | None] = ContextVar("path_of_checkpoint", default=None)
 
 
 def keep_the_check_of_pickles() -> None:
-    """Take a setting back that would let ``torch.load`` run what a file says."""
+    """Undo a setting that would let ``torch.load`` run code from a file."""
     if os.environ.pop(_UNCHECKED, None) is not None:
         logger.warning(f"{_UNCHECKED} is ignored: it would let checkpoints run code")
 
 
 def read_literals_only() -> None:
-    """Let fairseq's modules, some of which ``eval`` strings of a configuration, read literals."""
+    """Let fairseq's modules read literals where they would ``eval`` strings of a configuration."""
     for name, module in list(sys.modules.items()):
         if name.startswith("fairseq.") and not hasattr(module, "eval"):
             module.eval = value_of  # type: ignore[attr-defined]
@@ -68,7 +68,7 @@ def refuse_fasta() -> None:
 
 
 def build_known_architectures() -> None:
-    """Build of a checkpoint's configuration only architectures that run nothing of it."""
+    """From a checkpoint, build only architectures that run nothing of its configuration."""
 
     def load_known(
         load: Callable[..., Any], filenames: list[str], *args: Any, **kwargs: Any
@@ -99,7 +99,7 @@ def _building(path: str) -> Iterator[None]:
 
 
 def _of_configuration(path: str | None, make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """What ``make`` makes, or one line where the configuration of a checkpoint has odd values."""
+    """Call ``make``; values of a checkpoint's configuration that it cannot use become one line."""
     try:
         return make(*args, **kwargs)
     except UserError:
@@ -112,7 +112,7 @@ def _of_configuration(path: str | None, make: Callable[..., Any], *args: Any, **
 
 
 def _require_known(path: str, cfg: Any) -> None:
-    """Refuse every name by which fairseq might find an architecture that is not on the list."""
+    """Refuse a configuration that names an architecture that is not on the list, in any field."""
     names = [getattr(cfg, "_name", None), getattr(cfg, "arch", None)]
     if not any(names) and not isinstance(cfg, Namespace):
         names = list(cfg)

@@ -16,10 +16,10 @@ logger = logging.getLogger(__name__)
 
 
 def cut_long_lines() -> None:
-    """Let ``fairseq-interactive`` translate what a model takes of a longer line, and say so.
+    """Let ``fairseq-interactive`` translate the beginning of a line that is too long, and say so.
 
-    fairseq ends there in a traceback, after which the lines of the same buffer have no answer; with
-    ``--skip-invalid-size-inputs-valid-test`` the line has none, without a word.
+    fairseq ends in a traceback there, so the other lines of the buffer get no answer either; with
+    ``--skip-invalid-size-inputs-valid-test`` it silently skips the line.
     """
 
     def make_batches(

@@ -1,4 +1,4 @@
-"""What happens around an update of the weights: rows that are held, averages, moments, speed."""
+"""Changes around an update of the weights: held rows, averages, moments, speed."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tiednmt.patches.patch import patch
 
 
 def hold_rows_in_training() -> None:
-    """Put rows back that are not trained, after each update and in each average of the weights.
+    """Put held rows back after each update, and in each average of the weights.
 
-    An update is what the task lets the optimizer do: a hook of torch's optimizers would come before
-    fairseq's half precision copies its own weights into the model. An average of equal numbers is
-    rounded, so that rows which nothing moves would drift in it.
+    This wraps the task's call of the optimizer: a hook of torch's optimizers would run before
+    fairseq's half precision copies its weights into the model. An average of equal numbers is
+    rounded, so held rows would drift in it.
     """
 
     def hold_in_step(
@@ -58,10 +58,10 @@ def _means(optimizer: Any) -> dict[Tensor, Tensor]:
 
 
 def leave_scales_in_averages() -> None:
-    """Let ``--ema-fp32`` take the scale of lookups as it is, where it is not learned.
+    """Let ``--ema-fp32`` copy the scale of lookups instead of averaging it, unless it is learned.
 
-    It stands in the state dict, all of which is averaged; single precision would round it in each
-    update, and it would drift.
+    The average covers the whole state dict, and with it this constant, which would be rounded in
+    each update and drift.
     """
 
     def leave_scales(
@@ -75,12 +75,12 @@ def leave_scales_in_averages() -> None:
 
 
 def refuse_moments_of_other_parameters() -> None:
-    """Say in one line that ``--restore-file`` was trained of other parameters than are trained now.
+    """Say in one line that the optimizer in ``--restore-file`` trained other parameters.
 
-    As it is where ``--train-rows`` or ``--freeze-embeddings`` was given there and not here, or the
-    other way round. torch names sizes of groups, and fairseq's half precision, whose optimizer sees
-    one flat tensor, fails in the middle of the first update. Other rows of the same matrices are no
-    matter: those that were held have moments of zero.
+    This happens if only one of the two runs has ``--train-rows`` or ``--freeze-embeddings``. The
+    error of torch names sizes of parameter groups, and fairseq's half precision, whose optimizer
+    sees one flat tensor, fails in the middle of the first update. Training other rows of the same
+    matrices is fine: the moments of held rows are zero.
     """
 
     def load_fitting(
@@ -100,7 +100,7 @@ def refuse_moments_of_other_parameters() -> None:
         )
         if groups and not fits:
             raise UserError(
-                "--restore-file: the optimizer there was of other parameters than are trained now "
+                "--restore-file: its optimizer trained other parameters than this run does "
                 "(--train-rows or --freeze-embeddings may differ, or the model); start from that "
                 "checkpoint with --finetune-from-model and another --save-dir, or add "
                 "--reset-optimizer"
@@ -111,9 +111,9 @@ def refuse_moments_of_other_parameters() -> None:
 
 
 def show_averages_beside_training() -> None:
-    """Validate and save the average of ``--optimizer tied_averaged_sgd``, train its last iterate.
+    """Validate and save the average of ``--optimizer tied_averaged_sgd``; train its last iterate.
 
-    fairseq has no place where an optimizer could change the weights between the two.
+    fairseq has no place where an optimizer could switch the weights between the two.
     """
 
     def with_last_iterate(

@@ -11,12 +11,12 @@ _CHANGES = "_tiednmt_changes"  # of a function: the names of the changes that it
 
 
 def patch(owner: Any, name: str, change: Callable[..., Any]) -> None:
-    """Call ``change`` in the place of a function or method; the second time nothing is done.
+    """Replace a function or method by ``change``; a second call with the same change does nothing.
 
     Args:
-        owner: the module or class that has it.
-        name: of the function there.
-        change: takes the function that was there before, and then its arguments.
+        owner: the module or class that has the function.
+        name: the name of the function there.
+        change: is called with the original function, and then its arguments.
     """
     before = getattr(owner, name)
     changes: frozenset[str] = getattr(before, _CHANGES, frozenset())

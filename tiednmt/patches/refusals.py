@@ -1,4 +1,4 @@
-"""What cannot work with fairseq is refused at once, in one line instead of a later traceback."""
+"""Refuse at once, in one line, what would end in a traceback of fairseq's later."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tiednmt.patches.patch import patch
 
 
 def refuse_texts_for_numbers() -> None:
-    """Let argparse say which option was given a text where fairseq wants numbers."""
+    """Let argparse name the option that was given text where fairseq needs numbers."""
 
     def eval_str_list(read: Callable[..., Any], text: Any, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -45,7 +45,7 @@ def _is_short(record: logging.LogRecord) -> bool:
 
 
 def refuse_what_cannot_work() -> None:
-    """One line at once where fairseq ends in a traceback, for every model."""
+    """Refuse options that end in a traceback of fairseq's with every model."""
 
     def start_trainer(
         start: Callable[..., None], self: Trainer, cfg: Any, *args: Any, **kwargs: Any
@@ -114,7 +114,7 @@ def _require_numbers(cfg: Any) -> None:
                     raise UserError(f"{option_name(name)} {number}: must be {sys.maxsize} or less")
 
 
-# options that are texts to fairseq, which it reads as Python's literals later → of which type
+# options that fairseq reads as text first and as Python literals later → the type of the literal
 _LITERALS: dict[str, tuple[tuple[type, ...], str]] = {
     "optimizer_overrides": ((dict,), "{'lr': 0.1}"),
     "model_overrides": ((dict,), "{'dropout': 0.1}"),
@@ -139,9 +139,9 @@ def _literal(text: str) -> Any:
 
 
 def _require_whole_models(cfg: Any) -> None:
-    """A model of this package is whole in every process.
+    """Refuse to split a model of this package: every process has the whole of it.
 
-    fairseq's ways to split one need packages that are not installed with it, or fail later.
+    fairseq's ways of splitting a model need packages that are not installed with it, or fail later.
     """
     arch = registered_name(getattr(cfg, "model", None))
     if not issubclass(ARCH_MODEL_REGISTRY.get(arch, object), TiedModel):
@@ -158,7 +158,7 @@ def _require_whole_models(cfg: Any) -> None:
                 f"{option}: {model} is not split over devices; every one trains the whole of it, "
                 "with --ddp-backend legacy_ddp or pytorch_ddp"
             )
-    if parallel.find_unused_parameters:  # torch takes those of the loss for unused
+    if parallel.find_unused_parameters:  # torch would miss those in the loss
         raise UserError(
             f"--find-unused-parameters: {model} uses all of its parameters, those of the output "
             "layer outside of its forward pass; leave the option out (layerdrop needs "
@@ -175,7 +175,7 @@ def _require_whole_models(cfg: Any) -> None:
 
 
 def _options(part: Any) -> dict[str, Any]:
-    """The options of a part of fairseq's configuration, whatever it keeps them in."""
+    """The options of a part of fairseq's configuration, which may be a namespace or a dataclass."""
     if OmegaConf.is_config(part):
         part = OmegaConf.to_container(part)
     return part if isinstance(part, dict) else vars(part) if hasattr(part, "__dict__") else {}

@@ -14,7 +14,7 @@ from tiednmt.seeds import Interval
 
 
 def perplexity(nll: float) -> float:
-    """e to the NLL (nats per token); infinity where that is beyond the numbers of a computer."""
+    """e to the NLL (nats per token); infinity on overflow."""
     try:
         return math.exp(nll)
     except OverflowError:
@@ -23,10 +23,13 @@ def perplexity(nll: float) -> float:
 
 @dataclass(frozen=True)
 class Cell:
-    """A table's cell that is more than a text.
+    """A cell of a table that is more than a text.
 
-    ``below`` is told where there is room: an interval, a number of pairs. ``span`` is how many
-    columns are this one thing.
+    Attributes:
+        text: what it says.
+        below: a detail for renderers with room for it: an interval, a number of pairs.
+        strong: whether it is emphasised.
+        span: how many columns it covers.
     """
 
     text: str
@@ -37,7 +40,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; its first ``left`` columns hold text and are flush left, the others figures."""
+    """A table; its first ``left`` columns hold text, flush left, and the others hold figures."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str | Cell]]
@@ -47,7 +50,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Bullets:
-    """Sentences, an item of a list each."""
+    """A list of sentences."""
 
     items: Sequence[str]
 
@@ -61,7 +64,7 @@ class Code:
 
 
 class Point(NamedTuple):
-    """A point of a chart; ``interval`` is that of its value, ``label`` says it in words."""
+    """A point of a chart, the interval of its value, and a label that says both in words."""
 
     x: float
     y: float
@@ -71,18 +74,18 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Series:
-    """Points that look alike; series of one name and ``look`` (0, 1, …) share a line in legends."""
+    """Points that look alike; series with the same name and ``look`` (0, 1, …) share a legend."""
 
     name: str
     look: int
     points: Sequence[Point]
     joined: bool = True  # by a line
-    dashed: bool = False  # where lines are not told apart by dashes anyway
+    dashed: bool = False  # for renderers that do not use dashes to tell series apart
 
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis of numbers, or of ``names`` that stand at 0, 1, …; it takes in ``low`` if given."""
+    """An axis of numbers that includes ``low``, if given, or of ``names`` at 0, 1 and so on."""
 
     label: str = ""
     logarithmic: bool = False
@@ -94,8 +97,8 @@ class Axis:
 class Chart:
     """Series between two axes.
 
-    Values lie along y, or along x where y has names. Without labels of axes the picture is a map,
-    whose points have their label beside them, as far as there is room.
+    Values lie along y, or along x if y has names. Without labels on the axes, the chart is a map:
+    its points have their labels next to them, as far as there is room.
     """
 
     title: str
@@ -107,9 +110,10 @@ class Chart:
 
 @dataclass(frozen=True)
 class HeatMap:
-    """A value (None: not known) a row and column, from ``low`` to ``high`` in shades.
+    """A matrix of values, drawn in shades from ``low`` to ``high``; None is an unknown value.
 
-    ``places`` are the decimals written into the cells, if any; ``dots`` marks cells (row, column).
+    ``places`` is the number of decimals in the cells; None writes none. ``dots`` marks cells
+    (row, column).
     """
 
     title: str
@@ -130,7 +134,7 @@ def written(value: float | None, places: int) -> str:
 
 
 class Piece(NamedTuple):
-    """A piece of a bar; a ``_`` in its label sets off a subscript."""
+    """A piece of a bar; a ``_`` in its label begins a subscript."""
 
     label: str
     value: int
@@ -139,7 +143,7 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Bars:
-    """A bar by name, laid end to end of pieces."""
+    """Bars by name, each of pieces laid end to end."""
 
     title: str
     description: str
@@ -149,7 +153,7 @@ class Bars:
 
 @dataclass(frozen=True)
 class Picture:
-    """Charts in ``columns``, in the files ``name.png`` and ``name.svg``; ``note`` stands below."""
+    """Charts in ``columns``, for the files ``name.png`` and ``name.svg``, with a note below."""
 
     name: str
     charts: Sequence[Chart | HeatMap | Bars]
@@ -163,7 +167,7 @@ Block = Table | Bullets | Code | Picture | str  # a str is a paragraph
 
 @dataclass(frozen=True)
 class Part:
-    """Blocks under a title; ``folded`` where only some readers want them."""
+    """Blocks under a title; ``folded`` if only some readers want them."""
 
     title: str
     blocks: Sequence[Block]
@@ -172,21 +176,26 @@ class Part:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a record says first: ``big`` in a word or figure, ``text`` what it is of."""
+    """What a record says first: a big word or figure, and ``text`` about it."""
 
     title: str
     big: str
     text: str = ""
-    details: Sequence[tuple[str, Cell]] = ()  # each with its name
+    details: Sequence[tuple[str, Cell]] = ()  # name and value
 
 
 @dataclass(frozen=True)
 class Figures:
-    """All that is shown of a record.
+    """The text, tables and charts of a record. Text between backticks is code.
 
-    ``names`` are those of the series in the order of their looks. ``summary`` is what stands on a
-    page of many records; the ``parts`` follow it where the record has a page of its own. Text
-    between backticks is code. ``samples`` are sentences: source, reference and what each row made.
+    Attributes:
+        title: of the record.
+        summary: what a page of many records shows.
+        parts: what follows on a page of its own.
+        names: of the series, in the order of their looks.
+        lead: the first sentence.
+        findings: what the record says first.
+        samples: sentences, each with source, reference and the translation of each row.
     """
 
     title: str
@@ -199,10 +208,10 @@ class Figures:
 
     @property
     def blocks(self) -> list[Block]:
-        """All blocks, in their order."""
+        """All blocks, in order."""
         return [*self.summary, *(block for part in self.parts for block in part.blocks)]
 
     @property
     def pictures(self) -> list[Picture]:
-        """All pictures, in their order."""
+        """All pictures, in order."""
         return [block for block in self.blocks if isinstance(block, Picture)]

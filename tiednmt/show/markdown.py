@@ -54,7 +54,7 @@ def texts(row: Sequence[str | Cell], below: bool = False) -> list[str]:
 
 
 def _text(cell: str | Cell, below: bool) -> Iterator[str]:
-    """The text of each column of a cell; ``=`` in those that are one with the first."""
+    """The text of each column that a cell covers: its own, and then ``=``."""
     if isinstance(cell, str):
         yield cell
         return

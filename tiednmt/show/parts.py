@@ -52,11 +52,11 @@ def label(name: str, value: float, interval: Interval | None, places: int) -> st
 def dots_by_set(
     figures: Mapping[str, Mapping[str, tuple[float, Interval | None]]], names: Sequence[str]
 ) -> Chart:
-    """ρ of word similarity, a line a set and a sign an embedding.
+    """ρ of word similarity: a line per set, with a mark per embedding.
 
     Args:
-        figures: by label of the set and embedding the value and its interval, of those known.
-        names: of all embeddings, in the order of their looks.
+        figures: for each set, by label, the known values and intervals by embedding.
+        names: the embeddings, in the order of their looks.
     """
     series = [
         Series(
@@ -111,18 +111,18 @@ def likeness_map(by_names: Mapping[tuple[str, str], float | None]) -> HeatMap:
 
 
 class Band(Protocol):
-    """Figures of a band of words by frequency, from the first to the last of ``ranks``."""
+    """Figures of a band of words by frequency."""
 
     @property
     def ranks(self) -> tuple[int, int]:
-        """The most frequent word has rank 1."""
+        """The first and last rank; the most frequent word has rank 1."""
 
 
 B = TypeVar("B", bound=Band)
 
 
 def by_band(bands: Mapping[str, Sequence[Band]], figure: str, form: str, caption: str) -> Table:
-    """A figure by name and band; – where a name has no such band."""
+    """A figure by name and band; a dash if a name lacks the band."""
     every = sorted({band.ranks for of_name in bands.values() for band in of_name})
     rows = []
     for name, of_name in bands.items():
@@ -139,9 +139,9 @@ def over_frequency(
     y: Axis,
     looks: Sequence[str],
 ) -> Chart:
-    """A line per name over the (geometric) middle of each band; ``value`` is that of a band.
+    """A line per name, with a point per band: ``value`` over the geometric mean of its ranks.
 
-    A logarithmic ``y`` has no place for zero, whose bands are left out.
+    A logarithmic ``y`` leaves out bands whose value is zero.
     """
     series = [
         Series(name, looks.index(name), points)
@@ -172,13 +172,13 @@ Run = Sequence[tuple[float, float]]  # points of a training
 def over_training(
     title: str, runs: Mapping[str, Sequence[Run]], y: Axis, x: str, looks: Sequence[str]
 ) -> Chart:
-    """A line per run, those of one name in its look.
+    """A line per run; runs of the same name look the same.
 
     Args:
         title: of the chart.
-        runs: by name, as many as there are seeds; those without points are left out.
-        y: what the heights are.
-        x: what lies along x, ``update`` or ``epoch``.
+        runs: by name, one per seed; those without points are left out.
+        y: the axis of the values.
+        x: ``update`` or ``epoch``.
         looks: names in the order of their looks.
     """
     series = [
@@ -198,7 +198,7 @@ def over_training(
 
 
 def curve_table(chart: Chart) -> Table:
-    """The figures of :func:`over_training`, a column a run."""
+    """The figures of :func:`over_training`, with a column per run."""
     runs = [{point.x: point.y for point in series.points} for series in chart.series]
     names = [series.name for series in chart.series]
     seeds = [names[: i + 1].count(name) for i, name in enumerate(names)]
@@ -218,7 +218,7 @@ def tie_blocks(ties: Mapping[str, TieMap], bytes_per_parameter: Mapping[str, int
 
     Args:
         ties: by model.
-        bytes_per_parameter: by model, of the embeddings as stored, where that is known.
+        bytes_per_parameter: the size of a stored number of the embeddings, by model, if known.
     """
     return [
         tie_table(ties, bytes_per_parameter),
@@ -228,7 +228,7 @@ def tie_blocks(ties: Mapping[str, TieMap], bytes_per_parameter: Mapping[str, int
 
 
 def tie_table(ties: Mapping[str, TieMap], bytes_per_parameter: Mapping[str, int]) -> Table:
-    """A row per model and a column per matrix; a cell over several columns is one matrix."""
+    """A row per model and a column per matrix; a tied matrix is a cell over several columns."""
     columns = _names_in(ties.values())
     rows: list[list[str | Cell]] = []
     for model, tie in ties.items():
@@ -249,7 +249,7 @@ def tie_table(ties: Mapping[str, TieMap], bytes_per_parameter: Mapping[str, int]
 
 
 def tie_bars(ties: Mapping[str, TieMap]) -> Bars:
-    """A bar a model, whose length is parameters."""
+    """A bar per model, as long as it has parameters."""
     return Bars(
         title="Parameters by matrix",
         description="Parameters of each model; the figures are in the table",
@@ -268,7 +268,7 @@ def tie_bars(ties: Mapping[str, TieMap]) -> Bars:
 
 
 def _names_in(ties: Iterable[TieMap]) -> list[str]:
-    """All names in tie maps, embeddings first, without what no model has."""
+    """All names in the tie maps, embeddings first, without those that have no parameters."""
     maps = list(ties)
     embeddings = (name for tie in maps for names, _ in tie.groups for name in names)
     others = (name for tie in maps for name, count in tie.others.items() if count)
@@ -276,7 +276,7 @@ def _names_in(ties: Iterable[TieMap]) -> list[str]:
 
 
 def _cells(tie: TieMap, columns: Sequence[str]) -> list[Cell]:
-    """The parameters of a model in the order of ``columns``; what is one shares a cell."""
+    """The parameters of a model in the order of ``columns``; tied neighbours share a cell."""
     owners: list[tuple[str, ...]] = []
     texts: dict[tuple[str, ...], tuple[str, str]] = {(): ("–", "")}
     for names, (vocab_size, dim) in tie.groups:

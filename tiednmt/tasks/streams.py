@@ -1,10 +1,10 @@
 """A corpus as one sequence of tokens, cut into streams that are read side by side.
 
 With B streams, stream s holds the s-th part of the corpus. An update reads the next T tokens of
-every stream, and the recurrent state goes on from where the update before left it (Zaremba et al.
-2014). Where the corpus has r tokens more than B equal streams hold, the first r streams are one
-token longer, and the epoch ends with a window of these r tokens alone: every token is predicted
-once, without padding.
+every stream, and the recurrent state continues from the previous update (Zaremba et al. 2014). If
+the corpus has r tokens more than B equal streams hold, the first r streams are one token longer,
+and the epoch ends with a window of only these r tokens: every token is predicted once, without
+padding.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Batch = dict[str, Any]
 
 
 class TokenStream(FairseqDataset):
-    """The tokens of a split in order, read from its sentences where they are needed.
+    """The tokens of a split in order, read from its sentences as they are needed.
 
     Args:
         sentences: a dataset of fairseq's whose items are the tokens of a sentence.
@@ -126,14 +126,14 @@ class StreamWindows(torch.utils.data.Dataset[Batch]):
 
 
 def collate(batches: list[Batch]) -> Batch:
-    """What the windows give is a batch already; a worker may be left without one at the end."""
+    """A window is a batch already; at the end, a worker may be left without one."""
     return batches[0] if batches else {}
 
 
 class CarriedStreams(CarriedState):
-    """The carried state of one worker, which can be saved for all of them.
+    """The carried state of one worker, and for checkpoints that of all workers.
 
-    fairseq saves from the first worker alone, so each keeps the state of all.
+    Only the first worker of fairseq saves, so each keeps the state of all.
     """
 
     def __init__(self) -> None:
@@ -152,7 +152,7 @@ class CarriedStreams(CarriedState):
         self.state = self._starts.setdefault(window, self.state)
 
     def gather(self) -> None:
-        """Learn the state of all workers; every one of them has to call this."""
+        """Collect the state of all workers, each of which has to call this."""
         assert self.state is not None
         if distributed_utils.get_data_parallel_world_size() == 1:
             self.everybody = self.state
@@ -164,7 +164,7 @@ class CarriedStreams(CarriedState):
         )
 
     def restore(self, everybody: tuple[Tensor, ...], worker: int, workers: int) -> None:
-        """Take this worker's part of what :meth:`gather` had."""
+        """Take this worker's part of what :meth:`gather` collected."""
         self.everybody = tuple(everybody)
         self.state = tuple(part.chunk(workers, dim=1)[worker] for part in everybody)
 
@@ -195,7 +195,7 @@ class StreamIterator(EpochBatchIterator):
 
     @property
     def layout(self) -> dict[str, int]:
-        """What a position in the streams means something for."""
+        """The layout of the streams; a position is only valid for the same layout."""
         windows = self.dataset
         return {
             "tokens": len(windows.tokens),
@@ -211,7 +211,7 @@ class StreamIterator(EpochBatchIterator):
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there.
+        """Continue from a saved position.
 
         Raises:
             UserError: the corpus was cut into other streams.

@@ -21,7 +21,7 @@ from tiednmt.modules import CarriedState
 from tiednmt.tasks.streams import Batch, CarriedStreams, StreamIterator, StreamWindows, TokenStream
 
 BLOCK_OPTIONS = {
-    # options of language_modeling that mean nothing for streams, and their defaults
+    # options of language_modeling that have no meaning for streams, and their defaults
     "self_target": False,
     "past_target": False,
     "add_bos_token": False,
@@ -50,9 +50,9 @@ class TiedLanguageModelingConfig(LanguageModelingConfig):
 class TiedLanguageModelingTask(LanguageModelingTask):
     """``--sample-break-mode none`` (the default): the corpus is one sequence, cut into streams.
 
-    The order is fixed, every token is predicted once an epoch, and the state of a model that
-    carries one goes on from window to window; an epoch and a validation begin with an empty state.
-    With ``eos``, ``complete`` or ``complete_doc`` every sample stands alone, as in fairseq's
+    The order is fixed, every token is predicted once per epoch, and a model that carries a state
+    takes it from window to window; each epoch and each validation starts with an empty state. With
+    ``eos``, ``complete`` or ``complete_doc``, samples are independent, as in fairseq's
     ``language_modeling``: for corpora of sentences that do not continue each other.
     """
 
@@ -127,9 +127,6 @@ class TiedLanguageModelingTask(LanguageModelingTask):
     ) -> Any:
         """Windows over ``max_sentences`` streams per worker (or as many as ``max_tokens`` holds).
 
-        Where nothing is learnt a window may be shorter than ``--tokens-per-sample``: with a state
-        carried along, its length changes no figure.
-
         Raises:
             UserError: the corpus is too small for that many streams of that window.
         """
@@ -149,6 +146,17 @@ class TiedLanguageModelingTask(LanguageModelingTask):
                 **common,
                 **options,
             )
+        windows = self._windows(dataset, max_tokens, max_sentences, num_shards)
+        return StreamIterator(windows, self.training_state, buffer_size=data_buffer_size, **common)
+
+    def _windows(
+        self, stream: TokenStream, max_tokens: int | None, max_sentences: int | None, workers: int
+    ) -> StreamWindows:
+        """The windows of an epoch.
+
+        Outside of training they may be shorter than ``--tokens-per-sample``: with a state carried
+        along, their length changes no figure.
+        """
         window = self.args.tokens_per_sample
         streams = max_sentences or (max_tokens or 0) // window
         if streams < 1:
@@ -156,10 +164,9 @@ class TiedLanguageModelingTask(LanguageModelingTask):
                 f"--max-tokens {max_tokens}: less than a window of {window} tokens; give the "
                 "number of streams as --batch-size"
             )
-        if dataset is not self.datasets.get(self.args.train_subset):
-            window = min(window, max(1, len(dataset) // (streams * num_shards)))
-        windows = StreamWindows(dataset, streams, num_shards, window, self.dictionary.eos())
-        return StreamIterator(windows, self.training_state, buffer_size=data_buffer_size, **common)
+        if stream is not self.datasets.get(self.args.train_subset):
+            window = min(window, max(1, len(stream) // (streams * workers)))
+        return StreamWindows(stream, streams, workers, window, self.dictionary.eos())
 
     def train_step(
         self,
@@ -171,7 +178,7 @@ class TiedLanguageModelingTask(LanguageModelingTask):
         ignore_grad: bool = False,
         **options: Any,
     ) -> Any:
-        """fairseq's, from the state that the last update left."""
+        """fairseq's step, from the state at the end of the last update."""
         # a worker without a part in the last window repeats another batch, which must not count
         state = CarriedState() if ignore_grad else self.training_state
         if "window" in sample and not ignore_grad:
@@ -187,7 +194,7 @@ class TiedLanguageModelingTask(LanguageModelingTask):
     def valid_step(
         self, sample: Batch, model: BaseFairseqModel, criterion: FairseqCriterion, **options: Any
     ) -> Any:
-        """fairseq's, from the state that the window before left."""
+        """fairseq's step, from the state at the end of the window before."""
         attach(sample, self.validation_state)
         return super().valid_step(sample, model, criterion, **options)
 
@@ -208,9 +215,9 @@ class TiedLanguageModelingTask(LanguageModelingTask):
 
 
 class CarryingIterator:
-    """Windows in order, each with the state that the one before it left.
+    """Windows in order, each with the state at the end of the one before.
 
-    Whoever runs the model on a batch's ``net_input`` leaves the state for the next.
+    Running the model on the ``net_input`` of a batch updates the state for the next.
     """
 
     def __init__(self, batches: Any) -> None:
@@ -227,7 +234,7 @@ class CarryingIterator:
 
 
 def attach(sample: Batch, state: CarriedState) -> None:
-    """Let the model start this window from ``state`` and leave its own there."""
+    """Let the model start this window from ``state`` and replace it by the state at its end."""
     if "window" not in sample:
         return
     if sample["window"] == 0:

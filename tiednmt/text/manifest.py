@@ -11,6 +11,7 @@ from typing import Any
 from tiednmt.errors import UserError
 
 _AGAIN = "copy the folder again or prepare the corpus again"
+_UNFINISHED = "no such file; prepare the corpus to the end first"
 MANIFEST = "manifest.json"
 FORMAT = 2
 
@@ -19,12 +20,12 @@ def read_manifest(prepared: Path) -> dict[str, Any]:
     """The manifest of a prepared translation corpus.
 
     Raises:
-        UserError: the folder is none, or its preparation was not finished.
+        UserError: it is not a prepared folder, or its preparation was not finished.
     """
     path = prepared / MANIFEST
     manifest = any_manifest(prepared)
     if manifest is None:
-        raise UserError(f"{path}: no such file; prepare the corpus to the end first")
+        raise UserError(f"{path}: {_UNFINISHED}")
     try:
         manifest["source"], manifest["target"], manifest["options"].get
         version = manifest.get("format", 1)
@@ -96,13 +97,28 @@ def language(prepared: Path) -> str | None:
 
 def _of_one_language(prepared: Path, option: str, default: Any) -> Any:
     """An option of a monolingual corpus; ``default`` if there is no manifest."""
-    path = prepared / MANIFEST
+    manifest = any_manifest(prepared)
+    return default if manifest is None else _of_monolingual(prepared, manifest, "options", option)
+
+
+def vocab_size(prepared: Path) -> int:
+    """The size of the dictionary of a prepared monolingual corpus.
+
+    Raises:
+        UserError: there is no manifest, or it is that of another kind of corpus.
+    """
     manifest = any_manifest(prepared)
     if manifest is None:
-        return default
+        raise UserError(f"{prepared / MANIFEST}: {_UNFINISHED}")
+    size: int = _of_monolingual(prepared, manifest, "vocabulary", "dictionary")
+    return size
+
+
+def _of_monolingual(prepared: Path, manifest: dict[str, Any], part: str, name: str) -> Any:
     try:
-        return manifest["options"][option]
+        return manifest[part][name]
     except (KeyError, TypeError):
+        path = prepared / MANIFEST
         raise UserError(f"{path}: not the manifest of a monolingual corpus") from None
 
 

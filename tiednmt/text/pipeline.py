@@ -117,7 +117,7 @@ def _not_a_manifest(path: Path, name: str, value: object) -> UserError:
 
 
 def segmentation_for(*languages: str) -> str:
-    """What suits the languages: ``bpe`` if Moses has rules for all of them, else sentencepiece."""
+    """The segmentation for languages: ``bpe`` if Moses has rules for all, else sentencepiece."""
     return BPE if moses.LANGUAGES.issuperset(map(base_language, languages)) else SENTENCEPIECE
 
 

@@ -224,7 +224,7 @@ class Sampler:
         return prepositional_phrase(*preposition, event)
 
     def place(self, kind: str) -> tuple[Adverbial, ...]:
-        """A place of the kind a verb asks for, or none where ``kind`` is empty."""
+        """A place of the kind a verb asks for, or none if ``kind`` is empty."""
         if kind == "city":
             return (prepositional_phrase("to", "nach", "dat", Name(self.pick(lexicon.CITIES))),)
         if kind == "to":
@@ -568,7 +568,7 @@ def _possessive(owner: Nominal) -> str:
 
 
 def _pronoun_for(np: Nominal) -> Pronoun | None:
-    """The pronoun that takes up ``np``; None where the two languages may differ (*das Mädchen*)."""
+    """The pronoun that takes up ``np``; None if the two languages may differ (*das Mädchen*)."""
     if isinstance(np, Pronoun):
         return np
     if np.plural:

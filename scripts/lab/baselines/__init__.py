@@ -1,1 +1,1 @@
-"""What speed and quality are compared with."""
+"""The models and programs that speed and quality are compared with."""

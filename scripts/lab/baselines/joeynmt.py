@@ -50,18 +50,21 @@ def write_inputs(
     updates: int,
     is_transformer: bool = False,
 ) -> Path:
-    """The vocabulary and the configuration of a training, whose path is returned.
+    """Write the vocabulary and the configuration of a training of JoeyNMT's.
 
-    Trained is JoeyNMT's Transformer, or its recurrent model, with all embeddings tied.
+    It trains JoeyNMT's Transformer, or its recurrent model, with all embeddings tied.
 
     Args:
-        text: folder of ``train`` and ``valid`` in both languages, in subword units; data-bin
-            beside it tells which is the source.
-        folder: where both are written and the model goes.
+        text: folder of ``train`` and ``valid`` in both languages, in subword units; the data-bin
+            next to it tells which one is the source.
+        folder: where both files are written, and later the model.
         sizes: of the model.
         max_tokens: of a batch, padding included.
         updates: of the training.
-        is_transformer: which of its models.
+        is_transformer: train the Transformer, not the recurrent model.
+
+    Returns:
+        The path of the configuration.
     """
     # the dictionary of either language is the joint one
     lines = next((text.parent / "data-bin").glob("dict.*.txt")).read_text("utf-8").splitlines()
@@ -115,7 +118,7 @@ def _transformer(sizes: Sizes) -> dict[str, Any]:
 def _configuration(
     text: Path, folder: Path, model: dict[str, Any], max_tokens: int, updates: int
 ) -> dict[str, Any]:
-    """What it does not say is left as JoeyNMT has it."""
+    """The configuration of a training; what it leaves out has JoeyNMT's default."""
     source, target = infer_language_pair(text.parent / "data-bin")
     language = {
         "level": "word",  # the text is in subword units already

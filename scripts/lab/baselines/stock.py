@@ -1,4 +1,4 @@
-"""fairseq's own models in the place of ours: as large, in the same recipe, without the plugin."""
+"""fairseq's own models instead of ours: as large, in the same recipe, without the plugin."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ class Sizes:
 
     @classmethod
     def of(cls, recipe: Recipe) -> Sizes:
-        """Those of our model in ``recipe``; a state without a size is as wide as the embeddings.
+        """The sizes of our model in ``recipe``; a state without one is as wide as the embeddings.
 
-        Of a Transformer as large as a model that is none, four heads and twice the embedding size.
+        A Transformer that is to match another model gets four heads and feed-forward networks of
+        twice the embedding size.
         """
         config = config_of(recipe)
         embed_dim = config.embed_dim
@@ -125,7 +126,7 @@ def plain_lstm(recipe: Recipe) -> Any:
     """
     config, architecture = config_of(recipe), recipe["model"]["_name"]
     if ARCH_MODEL_NAME_REGISTRY[architecture] != "tied_lstm_lm":
-        raise UserError(f"{architecture}: compared are LSTM language models (tied_lstm_lm) only")
+        raise UserError(f"{architecture}: only LSTM language models (tied_lstm_lm) are compared")
     usual = model_config("tied_lstm_lm")
     own = [name for name in config if name not in _OF_ANY_LSTM and config[name] != usual[name]]
     if own:

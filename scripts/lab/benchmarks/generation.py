@@ -15,7 +15,8 @@ from fairseq.data import Dictionary, data_utils
 from fairseq.data.data_utils import infer_language_pair
 
 from scripts.lab.baselines import ctranslate2
-from scripts.lab.benchmarks.compare import Measured, Side, compare, last_json, run_module
+from scripts.lab.benchmarks.compare import Measured, Side, compare
+from scripts.lab.benchmarks.measured_process import last_json, run_module
 from scripts.lab.benchmarks.options import Paired
 from scripts.lab.run.specs import folder_name
 from scripts.lab.run.training import BEST
@@ -61,12 +62,12 @@ class Generation(Paired):
 
     @property
     def row_for_ctranslate2(self) -> str | None:
-        """The row whose weights CTranslate2 takes; None where it is not the other side."""
+        """The row whose weights CTranslate2 takes; None if it is not the other side."""
         engine, _, row = self.against.partition(" ")
         return (row or self.row) if engine == CTRANSLATE2 else None
 
     def checkpoint(self, row: str) -> Path:
-        """Of a row of the experiment; the mean of its last ones, if that was made."""
+        """The checkpoint of a row of the experiment: the mean of its last ones, if there is one."""
         folder = self.run / folder_name(row)
         means = sorted(folder.glob("mean_of_last_*.pt"))
         return means[-1] if means else folder / BEST

@@ -23,7 +23,8 @@ import torch
 from fairseq.tasks import setup_task
 from fairseq.trainer import Trainer
 
-from scripts.lab.benchmarks.compare import Measured, figures, printed_by_module, ratios
+from scripts.lab.benchmarks.compare import Measured, figures, ratios
+from scripts.lab.benchmarks.measured_process import printed_by_module
 from scripts.lab.benchmarks.options import OurModel, PreparedData, Threads, in_batches
 from scripts.lab.benchmarks.trainer import trainer_of
 from scripts.lab.run.specs import merge

@@ -26,14 +26,8 @@ from fairseq.trainer import Trainer
 from tqdm import tqdm
 
 from scripts.lab.architectures import numbered_dictionary
-from scripts.lab.benchmarks.compare import (
-    Measured,
-    figures,
-    peak_memory,
-    printed_by_module,
-    ratios,
-    spread,
-)
+from scripts.lab.benchmarks.compare import Measured, figures, ratios, spread
+from scripts.lab.benchmarks.measured_process import peak_memory, printed_by_module
 from scripts.lab.benchmarks.options import Threads, TranslationModels, in_batches
 from scripts.lab.benchmarks.trainer import trainer_of
 from tiednmt.options import add_options, command_words, from_arguments, option, positive
@@ -75,7 +69,7 @@ class Growth(TranslationModels, Threads):
 
 @dataclass(frozen=True, kw_only=True)
 class Cell(TranslationModels):
-    """What one process measures."""
+    """The size of a cell, which one process measures."""
 
     vocabulary: int = option("vocabulary size", type=positive)
     length: int = option("tokens per sentence", type=positive)
@@ -89,7 +83,7 @@ class Cell(TranslationModels):
 
     @property
     def sentences(self) -> int:
-        """Of a batch."""
+        """The number of sentences in a batch."""
         return max(1, self.tokens // self.length)
 
 

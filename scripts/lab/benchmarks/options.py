@@ -70,7 +70,7 @@ class OurModel:
 
     @property
     def name(self) -> str:
-        """What tables call it."""
+        """The name of our model in tables."""
         model = self.recipe()["model"]
         return f"{model['_name']} --tying {model.get('tying', 'none')}, {self.precision}"
 
@@ -124,7 +124,7 @@ class TranslationModels(OurModel):
 
     @property
     def stock_name(self) -> str:
-        """What tables call fairseq's model."""
+        """The name of fairseq's model in tables."""
         return f"fairseq {self.against} --share-all-embeddings, {self.stock_precision}"
 
     def stock_recipe(self) -> Recipe:

@@ -19,13 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scripts.lab.benchmarks.compare import (
-    Measured,
-    Side,
-    compare,
-    peak_memory,
-    printed_by_module,
-)
+from scripts.lab.benchmarks.compare import Measured, Side, compare
+from scripts.lab.benchmarks.measured_process import peak_memory, printed_by_module
 from scripts.lab.benchmarks.options import Paired
 from tiednmt.errors import UserError
 from tiednmt.modules import OutputLayer
@@ -73,7 +68,7 @@ class Loss(Paired, Sizes):
 
     @property
     def sizes(self) -> Sizes:
-        """What each side is given."""
+        """The sizes that each side computes."""
         return Sizes(self.tokens, self.types, self.dim, self.dtype)
 
 

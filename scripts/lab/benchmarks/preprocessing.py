@@ -24,7 +24,8 @@ from typing import Any
 from preprocess.binarise import SHARED_UNITS
 from preprocess.files import find_file
 from preprocess.vocabulary import PADDING_FACTOR
-from scripts.lab.benchmarks.compare import Measured, Side, compare, printed_by_module
+from scripts.lab.benchmarks.compare import Measured, Side, compare
+from scripts.lab.benchmarks.measured_process import printed_by_module
 from scripts.lab.benchmarks.options import Paired
 from scripts.lab.run.specs import ROOT
 from tiednmt.errors import UserError

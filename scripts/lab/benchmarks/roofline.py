@@ -22,7 +22,7 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from scripts.lab.benchmarks.compare import printed_by_module
+from scripts.lab.benchmarks.measured_process import printed_by_module
 from scripts.lab.benchmarks.options import OurModel, PreparedData, in_batches
 from scripts.lab.run.specs import fairseq_train_arguments
 from tiednmt.modules.linear import has_bfloat16_products
@@ -36,7 +36,7 @@ BATCHES = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Work(OurModel, PreparedData):
-    """What is trained, on what."""
+    """The model that is trained, and the data."""
 
     experiment: str | None = option("experiment of the row", default="multi30k-en-de")
     max_tokens: int = option("tokens per batch", default=4000, type=positive)
@@ -48,7 +48,7 @@ class Work(OurModel, PreparedData):
 
 
 def in_a_process(work: Work, threads: int) -> dict[str, Any]:
-    """What :func:`main` prints."""
+    """The output of :func:`main`, from a process of its own."""
     return printed_by_module(["scripts.lab.benchmarks.roofline", *command_words(work)], threads)
 
 
@@ -109,7 +109,7 @@ def _rate(work: Callable[[], Any], amount: float, seconds: float = 1.0) -> float
 
 
 def flops_per_token(work: Work) -> float:
-    """Of the products of forward and backward pass, per target token."""
+    """The operations in products of the forward and backward pass, per target token."""
     recipe = in_batches(work.recipe(), work.max_tokens)
     parser = options.get_training_parser()
     command = [str(work.data / "data-bin"), "--cpu", *fairseq_train_arguments(recipe)]

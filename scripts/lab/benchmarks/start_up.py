@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from scripts.lab.benchmarks.compare import Measured, Side, compare, run_module
+from scripts.lab.benchmarks.compare import Measured, Side, compare
+from scripts.lab.benchmarks.measured_process import run_module
 from scripts.lab.benchmarks.options import Paired, PreparedData, TranslationModels, in_batches
 from scripts.lab.benchmarks.training import fairseq_command
 from scripts.lab.run.specs import Recipe, merge

@@ -17,14 +17,8 @@ import yaml
 from scripts.lab.baselines import joeynmt, stock
 from scripts.lab.baselines.plain_language_model import Variant
 from scripts.lab.benchmarks import roofline
-from scripts.lab.benchmarks.compare import (
-    Measured,
-    Side,
-    compare,
-    last_json,
-    printed_by_module,
-    run_module,
-)
+from scripts.lab.benchmarks.compare import Measured, Side, compare
+from scripts.lab.benchmarks.measured_process import last_json, printed_by_module, run_module
 from scripts.lab.benchmarks.options import (
     OurModel,
     Training,

@@ -20,7 +20,8 @@ import torch
 from fairseq.tasks import setup_task
 from fairseq.trainer import Trainer
 
-from scripts.lab.benchmarks.compare import Measured, figures, printed_by_module, ratios
+from scripts.lab.benchmarks.compare import Measured, figures, ratios
+from scripts.lab.benchmarks.measured_process import printed_by_module
 from scripts.lab.benchmarks.options import Training, TranslationModels, in_batches
 from scripts.lab.benchmarks.trainer import trainer_of
 from scripts.lab.run.specs import Recipe, merge
@@ -68,7 +69,7 @@ class Updated:
         trainer.begin_epoch(1)
 
     def seconds(self) -> float:
-        """Those of a round."""
+        """The seconds that a round takes."""
         started = time.perf_counter()
         for batch in self.batches:
             self.trainer.train_step([batch])

@@ -1,1 +1,1 @@
-"""What is shown of each kind of record: functions from records to tables and charts as data."""
+"""Functions from each kind of record to tables and charts as data."""

@@ -1,4 +1,4 @@
-"""What is shown of advice on a language pair: sizes under each tying, and what was measured."""
+"""Tables of the advice on a language pair: sizes under each tying, and what was measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is shown of benchmarks: both sides of each, their ratios, and how they grow."""
+"""Tables and charts of benchmarks: both sides of each, their ratios, and how they grow."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def _growth(record: BenchmarkRecord) -> list[Chart]:
 
 
 def _series(record: BenchmarkRecord, axis: str, height: Callable[[Side], float]) -> list[Series]:
-    """Of each vocabulary and side the cells along ``axis``, which agree in the other size."""
+    """A series per vocabulary and side, of the cells that differ only in ``axis``."""
     (other,) = GROWTH_AXES.keys() - {axis}
     sizes = [getattr(cell, other) for cell in record.cells]
     cells = [cell for cell in record.cells if getattr(cell, other) == max(sizes, key=sizes.count)]

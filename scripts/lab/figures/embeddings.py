@@ -1,4 +1,4 @@
-"""What is shown of experiments on embeddings: word similarity, and who is like whom."""
+"""Tables and charts of experiments on embeddings: word similarity, and how alike embeddings are."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ LEAD = (
 
 @dataclass(frozen=True)
 class Compared:
-    """Figures that the paper puts in an order: ρ of the embeddings in a set, or of their pairs.
+    """Figures whose order the paper may state: ρ of embeddings in a set, or of pairs of embeddings.
 
-    ``figures`` are by embedding (``U``) or pair (``U,V``), None where one is not known; ``order``
-    is what the paper states of them, if anything.
+    Attributes:
+        figures: by embedding (``U``) or pair (``U,V``); None if unknown.
+        order: the order that the paper states, if any.
     """
 
     figures: Mapping[str, SeedStatistics | None]
@@ -32,12 +33,12 @@ class Compared:
 
     @property
     def means(self) -> dict[str, float | None]:
-        """The means over the seeds; None where one is not known."""
+        """The means over the seeds; None if unknown."""
         return {name: figure.mean if figure else None for name, figure in self.figures.items()}
 
     @property
     def comes_out(self) -> bool | None:
-        """Whether the means fall as ``order`` says; None where one is not known."""
+        """Whether the means are in the stated order; None if that or a mean is unknown."""
         if self.order is None:
             return None
         return in_order(self.order, self.means)
@@ -45,14 +46,14 @@ class Compared:
 
 @dataclass(frozen=True)
 class ComparedInSet(Compared):
-    """What of a word-similarity set's pairs both words are known of, and out of how many."""
+    """The same for a word-similarity set: its ``pairs``, ``covered`` of which have known words."""
 
     covered: int
     pairs: int
 
 
 def figures(record: EmbeddingRecord) -> Figures:
-    """Ours, and whether it comes in the paper's order."""
+    """Our figures, and whether they are in the order that the paper states."""
     sets, correlation = similarity_of(record), correlation_of(record)
     names = list(next(iter(sets.values())).figures)
     note = NOTE_OF_SEEDS if record.seeds > 1 else ""
@@ -72,7 +73,7 @@ def figures(record: EmbeddingRecord) -> Figures:
 
 
 def conditions(record: EmbeddingRecord) -> str:
-    """What ρ is of, seeds, machine, and what is said of the paper."""
+    """What ρ compares, seeds, machine, and what the comparison with the paper means."""
     seeds = record.seeds
     spread = f"; mean ± standard deviation of {seeds} seeds" if seeds > 1 else ""
     how = trained_on(record.machine) if record.rows else "gensim, on one thread"
@@ -89,7 +90,7 @@ def conditions(record: EmbeddingRecord) -> str:
 
 
 def similarity_of(record: EmbeddingRecord) -> dict[str, ComparedInSet]:
-    """What a record says of each word-similarity set."""
+    """The figures of each word-similarity set in a record."""
     return {
         name: ComparedInSet(one.rho, record.paper.similarity, one.covered, one.pairs)
         for name, one in record.similarity.items()
@@ -97,14 +98,14 @@ def similarity_of(record: EmbeddingRecord) -> dict[str, ComparedInSet]:
 
 
 def correlation_of(record: EmbeddingRecord) -> Compared | None:
-    """What a record says of the likeness of every two embeddings, where that was measured."""
+    """The likeness of every two embeddings in a record, if it was measured."""
     if not record.correlation:
         return None
     return Compared(record.correlation, record.paper.correlation)
 
 
 def in_order(order: str, values: Mapping[str, float | None]) -> bool | None:
-    """Whether ``values`` fall as ``order`` (``V > U``) says; None where one is not known."""
+    """Whether ``values`` are in the ``order`` (``V > U``); None if one is unknown."""
     ordered = [values[name] for name in names_in(order)]
     known = [value for value in ordered if value is not None]
     if len(known) < len(ordered):

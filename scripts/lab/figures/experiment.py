@@ -41,12 +41,14 @@ NOTE_OF_SEEDS = "Error bars: 95% confidence interval of the mean over seeds (Stu
 
 @dataclass(frozen=True)
 class Score:
-    """A row's figure.
+    """The figure of a row. What is not known is None.
 
-    ``value`` is the mean over the row's seeds; ``interval`` holds the true value with a confidence
-    of 95%; ``difference`` is to the baseline, ``p_value`` how likely chance alone makes one as
-    large, and with a confidence of 95% it is to the worse by no more than ``not_worse_by``. None
-    is what is not known.
+    Attributes:
+        value: the mean over the seeds of the row.
+        interval: its 95% confidence interval.
+        difference: from the baseline.
+        p_value: the probability that chance alone makes a difference as large.
+        not_worse_by: with 95% confidence, the row is not worse than the baseline by more.
     """
 
     value: float
@@ -57,7 +59,7 @@ class Score:
 
     @property
     def significant(self) -> bool:
-        """Whether chance is an unlikely reason (below 5%) for the difference."""
+        """Whether p < 0.05."""
         return self.p_value is not None and self.p_value < 0.05
 
 
@@ -68,7 +70,7 @@ class Measure:
     metric: str
     subset: str
     scores: Mapping[str, Score]  # by row
-    places: int  # decimals that mean something
+    places: int  # decimals that are shown
     better: str = "higher"
 
 
@@ -88,7 +90,7 @@ def lead(baseline: TrainedRow, measures: Sequence[Measure], others: bool) -> str
 def findings(
     rows: Sequence[TrainedRow], baseline: TrainedRow, measures: Sequence[Measure]
 ) -> list[Finding]:
-    """What became of the baseline's size and scores in each other row."""
+    """How each other row compares with the baseline in size and scores."""
     return [
         Finding(
             title=row.name,
@@ -136,13 +138,13 @@ def over_parameters(measure: Measure, rows: Sequence[TrainedRow]) -> Chart:
 def learning_curves(
     record: ExperimentRecord, x: str, y: Axis, height: Callable[[Validation], float]
 ) -> Chart:
-    """A line a run, each row in its look.
+    """A line per run; runs of the same row look the same.
 
     Args:
-        record: whose ``curves`` are drawn.
-        x: what of a point lies along x, ``update`` or ``epoch``.
-        y: what the heights are.
-        height: that of a point.
+        record: the record with the ``curves``.
+        x: ``update`` or ``epoch``.
+        y: the axis of the values.
+        height: the value of a point.
     """
     runs = {
         name: [
@@ -218,7 +220,7 @@ def scored_checkpoints(rows: Sequence[TrainedRow]) -> str:
 
 
 def spread(rows: Sequence[TrainedRow]) -> str:
-    """Of how many seeds the means are: the end of a sentence, or nothing."""
+    """The end of a sentence that says over how many seeds the means are, or nothing."""
     counts = {len(row.seeds) for row in rows}
     several = sorted(counts - {1})
     if not several:

@@ -1,4 +1,4 @@
-"""What is shown of the search for the form of projection regularisation."""
+"""Tables and charts of the search for the form of projection regularisation."""
 
 from __future__ import annotations
 

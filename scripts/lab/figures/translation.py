@@ -1,4 +1,4 @@
-"""What is shown of a translation experiment: sizes, scores, and what sets the rows apart."""
+"""Tables and charts of a translation experiment: sizes, scores, and what sets the rows apart."""
 
 from __future__ import annotations
 
@@ -102,14 +102,14 @@ def conditions(record: TranslationRecord) -> str:
 
 
 def _scored(record: TranslationRecord) -> str:
-    """Which weights were scored, where it is not those of the lowest validation loss."""
+    """Which weights were scored, unless it is those with the lowest validation loss."""
     text = scored_checkpoints(record.rows)
     averaged = any(row.averaged for row in record.rows)
-    return f"Scored is {text} (`scripts.average`). " if averaged else ""
+    return f"Scores are those of {text} (`scripts.average`). " if averaged else ""
 
 
 def _embedding_rows(record: TranslationRecord) -> str:
-    """How often the joint dictionary is stored where least and where most is tied."""
+    """How often the joint dictionary is stored with the least and the most tying."""
     sizes = record.vocabulary
     modes = {str(row.recipe["model"].get("tying")) for row in record.rows} & {*TYINGS}
     stored = sorted((embedding_rows(mode, 1, 1, 1), mode) for mode in modes)
@@ -144,7 +144,7 @@ def _places(record: TranslationRecord) -> list[str]:
 
 
 def _runs(row: TranslationRow, place: str, metric: str) -> list[RunScore]:
-    """By seed; empty where the record does not tell them."""
+    """The scores of each seed; empty if the record does not have them."""
     scores = [row.test[subset].by_metric[metric] for subset in _subsets(row, place)]
     return mean_of_test_sets([[seed.run for seed in score.seeds] for score in scores])
 
@@ -164,7 +164,7 @@ def _score(row: TranslationRow, place: str, metric: str) -> tuple[SeedStatistics
 
 @dataclass(frozen=True)
 class _Difference:
-    """A row's mean score less the baseline's; None is what a record does not tell."""
+    """The mean score of a row minus the baseline's; None is what a record does not have."""
 
     value: float
     p_value: float
@@ -175,7 +175,7 @@ class _Difference:
 def _difference(
     record: TranslationRecord, name: str, baseline: str, place: str, metric: str
 ) -> _Difference | None:
-    """None of the baseline itself, and where the record does not tell it."""
+    """How a row differs from a baseline; None for the baseline itself, or if it is unknown."""
     if name == baseline:
         return None
     if record.scored_by_seed:
@@ -190,7 +190,7 @@ def _difference(
 def _first_difference(
     record: TranslationRecord, row: TranslationRow, place: str
 ) -> _Difference | None:
-    """In BLEU, from the first baseline, if there is one."""
+    """How a row differs from the first baseline in BLEU, if there is a baseline."""
     if not record.baselines:
         return None
     return _difference(record, row.name, record.baselines[0], place, "bleu")
@@ -202,7 +202,7 @@ def _estimated(found: Estimate, metric: str) -> _Difference:
 
 
 def _about_differences(record: TranslationRecord) -> str:
-    """What differences with the baseline, their intervals and p say something of."""
+    """What differences from the baseline, their intervals and p were sampled over."""
     if not record.scored_by_seed:
         return "sacreBLEU's paired bootstrap of the first seed, whose p counts one side"
     seeds = {row.name: len(row.seeds) for row in record.rows}
@@ -211,7 +211,7 @@ def _about_differences(record: TranslationRecord) -> str:
 
 
 def _about_scores(record: TranslationRecord) -> str:
-    """What the intervals of scores say something of."""
+    """What the intervals of scores were sampled over."""
     if not record.scored_by_seed:
         several = any(len(row.seeds) > 1 for row in record.rows)
         return "over seeds" if several else "sacreBLEU's bootstrap over the sentences"
@@ -270,7 +270,7 @@ def _difference_heads(record: TranslationRecord) -> list[str]:
 
 
 def _difference_cells(record: TranslationRecord, found: _Difference | None) -> list[str]:
-    """Empty for the baseline itself."""
+    """The cells of a difference, empty for the baseline itself."""
     if found is None:
         return [""] * len(_difference_heads(record))
     worst = [] if found.not_worse_by is None else [loss(found.not_worse_by)]
@@ -303,7 +303,7 @@ def _further_scores(record: TranslationRecord) -> Part:
 
 
 def _metrics(record: TranslationRecord) -> list[str]:
-    """Those that every row was scored by."""
+    """The metrics that every row was scored with."""
     every = [of.by_metric for row in record.rows for of in row.test.values()]
     return [metric for metric in METRICS if all(metric in of for of in every)]
 
@@ -320,7 +320,7 @@ def _baselines(record: TranslationRecord) -> list[str]:
 
 
 def _tests(record: TranslationRecord) -> list[Table]:
-    """Of each baseline: every metric on every test set, with its interval and p."""
+    """A table per baseline: differences in every metric on every test set, with interval and p."""
     return [_tests_against(record, baseline) for baseline in _baselines(record)]
 
 
@@ -351,7 +351,7 @@ def _test_cell(found: _Difference | None) -> str | Cell:
 
 
 def _notes(record: TranslationRecord) -> list[str]:
-    """What the differences are about, and those with further baselines."""
+    """What the differences mean, and the differences from further baselines."""
     if not _is_compared(record):
         return []
     lines = [f"Differences: {_about_differences(record)}"]
@@ -379,12 +379,12 @@ def _signatures(record: TranslationRecord, metrics: Sequence[str]) -> list[str]:
 
 
 def mean_over_experiments(records: Sequence[TranslationRecord]) -> Table:
-    """BLEU of the rows that experiments on several corpora share, on the mean of all of them.
+    """BLEU of the rows that experiments on several corpora share, averaged over the experiments.
 
-    Of an experiment the mean over its test sets counts. No two experiments share runs or sentences.
+    Each experiment counts with the mean over its test sets. They must not share runs or sentences.
 
     Raises:
-        UserError: they have not the same baseline, or a record does not tell the scores of seeds.
+        UserError: they have different baselines, or a record lacks the scores of seeds.
     """
     first = records[0]
     for record in records:

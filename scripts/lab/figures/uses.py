@@ -1,4 +1,4 @@
-"""What experiments show of the uses of the embeddings: shares of the gradient, learned scales."""
+"""Tables and charts of the uses of the embeddings: shares of the gradient, learned scales."""
 
 from __future__ import annotations
 

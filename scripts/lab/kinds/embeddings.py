@@ -98,18 +98,18 @@ class SkipGramScoring(EmbeddingScoring):
 
 
 def _by_name(paths: Sequence[Path], data: Path | None = None) -> dict[str, Embedding]:
-    subjects = [load(path.parent.name, path, data) for path in paths]
+    models = [load(path.parent.name, path, data) for path in paths]
     found: dict[str, Embedding] = {}
     rows: dict[str, str] = {}
-    for subject in subjects:
-        for embedding in subject.embeddings:
+    for model in models:
+        for embedding in model.embeddings:
             letter = embedding.name
             if letter in found:
                 raise UserError(
-                    f"rows {rows[letter]} and {subject.name}: both have {letter}; keep one of them "
+                    f"rows {rows[letter]} and {model.name}: both have {letter}; keep one of them "
                     "in the experiment's rows"
                 )
-            found[letter], rows[letter] = embedding, subject.name
+            found[letter], rows[letter] = embedding, model.name
     return found
 
 

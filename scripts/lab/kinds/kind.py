@@ -43,8 +43,8 @@ class Scoring(Protocol):
 class Kind(Generic[R]):
     """A kind of experiment: its record, how it is scored, what its figures are, how records join.
 
-    ``scoring`` is None where the experiment has a command of its own. ``task`` is the task of
-    fairseq that its rows are trained for, or a parent of it; None where fairseq trains nothing.
+    ``scoring`` is None if the experiment has a command of its own. ``task`` is the task of
+    fairseq that its rows are trained for, or a parent of it; None if fairseq trains nothing.
     """
 
     record: type[R]

@@ -79,7 +79,7 @@ class TranslationScoring:
         }
 
     def _all_scores(self, trained: Trained) -> list[Scores]:
-        """What ``scripts.evaluate`` says of all rows of each seed, baseline first."""
+        """The output of ``scripts.evaluate`` for all rows of each seed, baseline first."""
         paths, starts = [], []
         for i, seed in enumerate(trained.seeds):
             runs = {name: of_row[i] for name, of_row in trained.runs.items()}
@@ -241,7 +241,7 @@ def _with_further_seeds(old: TranslationRow, new: TranslationRow) -> dict[str, A
     if not old.scored_by_seed:
         require_all_seeds(old.name, old.seeds, new.seeds)
     if [*old.test] != [*new.test]:
-        raise Fault("its rows have not the same test sets")
+        raise Fault("its rows do not have the same test sets")
     return {
         "test": {subset: _both(scores, new.test[subset]) for subset, scores in old.test.items()}
     }

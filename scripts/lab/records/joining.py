@@ -31,11 +31,10 @@ def newest(kept: R, new: R) -> R:
 
 
 def whole(kept: E, new: E) -> E:
-    """The new record, which must hold all rows of the one that was kept, and all their seeds
-    where the recipe is the same.
+    """The new record, if it has all rows of the kept one, and all seeds of those with its recipe.
 
     Raises:
-        UserError: one would be lost.
+        UserError: a row or a seed would be lost.
     """
     there = {row.name: row for row in new.rows}
     for row in kept.rows:
@@ -51,9 +50,9 @@ def whole(kept: E, new: E) -> E:
 
 @dataclass(frozen=True)
 class Joined(Generic[Row]):
-    """The rows of two records of one experiment, in the order in which they were first there.
+    """The rows of two records of one experiment, those of the kept record first.
 
-    ``from_kept`` are the names of those that hold seeds of the record that was kept.
+    ``from_kept`` has the names of the rows that include seeds of the kept record.
     """
 
     rows: Sequence[Row]
@@ -68,18 +67,18 @@ def by_row(
     new: LanguageModelRecord | TranslationRecord,
     scores: Callable[[Row, Row], Mapping[str, Any]],
 ) -> Joined[Row]:
-    """What is kept with what ``new`` adds: rows, and further seeds of the same recipe.
+    """The kept record with what ``new`` adds: rows, and further seeds of the same recipe.
 
-    A row of another recipe or of another number of averaged checkpoints, or with all the seeds that
-    are there and perhaps more, takes the place of the one that was kept.
+    A new row replaces the kept one if it has another recipe or number of averaged checkpoints, or
+    if it has at least the same seeds.
 
     Args:
-        kept: a record, and
-        new: another one of the same experiment, with rows of the same type.
-        scores: the fields that are the scores of a row, from those of its first and further seeds.
+        kept: the record under ``results/``.
+        new: a record of the same experiment, with rows of the same type.
+        scores: joins the scores of a row's kept and further seeds; returns the fields with them.
 
     Raises:
-        UserError: a row was trained with some of the seeds that are there.
+        UserError: a row was trained with some, but not all, of its kept seeds.
     """
     rows: dict[str, Any] = {row.name: row for row in kept.rows}
     curves, gradients = dict(kept.curves), dict(kept.gradients or {})
@@ -93,7 +92,7 @@ def by_row(
         else:
             from_kept = [other for other in from_kept if other != name]
             rows[name], curves[name] = row, more
-        if len(measured) == len(rows[name].seeds):  # of all seeds
+        if len(measured) == len(rows[name].seeds):  # not every seed need be measured
             gradients[name] = measured
     earlier = earlier_runs(kept, new) if from_kept else ()
     return Joined([*rows.values()], curves, gradients or None, earlier, from_kept)
@@ -102,7 +101,7 @@ def by_row(
 def earlier_runs(
     kept: LanguageModelRecord | TranslationRecord | ProjectionSearchRecord, new: Record
 ) -> list[Provenance]:
-    """How the figures of ``kept`` were measured, each run once and not that of ``new`` again."""
+    """The provenance of the runs in ``kept``, each once, without that of ``new``."""
     found = [_provenance(new)]
     for run in (*kept.earlier, _provenance(kept)):
         if run not in found:
@@ -140,7 +139,7 @@ def _of_all_seeds(old: Row, new: Row, scores: Callable[[Row, Row], Mapping[str, 
 
 
 def require_all_seeds(name: str, kept: Iterable[int], new: Iterable[int]) -> None:
-    """Refuse seeds that do not hold all of those that were kept.
+    """Refuse new seeds that do not include all the kept ones.
 
     Raises:
         UserError: some would be lost.

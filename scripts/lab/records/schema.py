@@ -119,9 +119,13 @@ class TrainedRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentRecord(Record):
-    """Models that were trained and compared; by row ``curves`` has the validations per seed.
+    """Models that were trained and compared.
 
-    ``gradients`` has by row what ``--measure-gradients`` found per seed, of rows trained with it.
+    Attributes:
+        rows: the models.
+        curves: for each row, the validations of each seed.
+        gradients: for each row that was trained with ``--measure-gradients``, what it measured with
+            each seed.
     """
 
     rows: Sequence[TrainedRow]
@@ -144,11 +148,11 @@ class ExperimentRecord(Record):
             for i, points in enumerate(curves):
                 _require_some(points, f"curves.{row.name}[{i}]")
             if len(curves) != len(row.seeds):
-                raise Fault("has not one curve per seed", f"curves.{row.name}")
+                raise Fault("does not have one curve per seed", f"curves.{row.name}")
 
     @property
     def row_names(self) -> list[str]:
-        """In their order."""
+        """The names of the rows, in order."""
         return [row.name for row in self.rows]
 
 
@@ -162,9 +166,9 @@ def _require_some(values: Iterable[object], place: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class SeedScore:
-    """The score of a seed; ``influences`` of the test sentences, in thousandths, as a line of text.
+    """The ``score`` of a seed: a stored :class:`~tiednmt.translation.significance.RunScore`.
 
-    See :class:`~tiednmt.translation.significance.RunScore`.
+    ``influences`` of the test sentences are whole numbers of thousandths, in a line of text.
     """
 
     score: float
@@ -180,13 +184,13 @@ class SeedScore:
 
     @classmethod
     def of(cls, run: RunScore) -> SeedScore:
-        """As it is stored."""
+        """The stored form of ``run``."""
         text = " ".join(str(round(1000 * value)) for value in run.influences)
         return cls(score=run.score, influences=text)
 
     @property
     def run(self) -> RunScore:
-        """As it is calculated with."""
+        """The score in the form used in calculations."""
         return RunScore(self.score, [int(number) / 1000 for number in self.influences.split()])
 
 
@@ -226,13 +230,13 @@ class TestScores:
 
     @property
     def by_metric(self) -> dict[str, MetricScore]:
-        """Those that there are."""
+        """The scores that are known."""
         return {name: score for name, score in vars(self).items() if score is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationRow(TrainedRow):
-    """``share`` is of the baseline's parameters, None without one; ``test`` is by test set."""
+    """A translation model: its size as a share of the baseline's, and its scores by test set."""
 
     share: float | None = None
     test: Mapping[str, TestScores]
@@ -241,7 +245,7 @@ class TranslationRow(TrainedRow):
         for subset, scores in self.test.items():
             for metric, score in scores.by_metric.items():
                 if score.seeds and len(score.seeds) != len(self.seeds):
-                    raise Fault("has not one score per seed", f"test.{subset}.{metric}.seeds")
+                    raise Fault("does not have one score per seed", f"test.{subset}.{metric}.seeds")
 
     @property
     def scored_by_seed(self) -> bool:
@@ -251,9 +255,10 @@ class TranslationRow(TrainedRow):
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """sacreBLEU's paired bootstrap of two rows' first seeds, in records from before they were
-    compared over seeds: ``delta`` is the system's score less the baseline's, ``mean`` and ``ci``
-    are the system's own, ``p_value`` counts one side.
+    """sacreBLEU's paired bootstrap of the first seeds of two rows, in older records.
+
+    ``delta`` is the score of the system minus that of the baseline, ``mean`` and ``ci`` are the
+    system's own, and ``p_value`` is one-sided.
     """
 
     baseline: str
@@ -316,7 +321,7 @@ class TranslationRecord(ExperimentRecord):
         super().__post_init__()
         names, subsets = self.row_names, [*self.rows[0].test]
         if not subsets or any([*row.test] != subsets for row in self.rows):
-            raise Fault("its rows have not the same test sets")
+            raise Fault("its rows do not have the same test sets")
         if self.scored_by_seed:
             self._require_the_same_sentences()
         else:
@@ -400,7 +405,7 @@ class LanguageModelRecord(ExperimentRecord):
         _require_some(self.rows, "rows")
         super().__post_init__()
         if len({tuple(row.perplexity) for row in self.rows}) > 1:
-            raise Fault("its rows have not the perplexity of the same texts")
+            raise Fault("its rows do not have perplexities of the same texts")
 
 
 # --- embeddings --------------------------------------------------------------------------------
@@ -408,7 +413,7 @@ class LanguageModelRecord(ExperimentRecord):
 
 @dataclass(frozen=True, kw_only=True)
 class PaperOrders:
-    """Orders that a paper states (``V > U``), of ``similarity`` and ``correlation``."""
+    """The orders that a paper states (``V > U``) of ``similarity`` and of ``correlation``."""
 
     similarity: str | None = None
     correlation: str | None = None
@@ -434,10 +439,10 @@ class EmbeddingRecord(ExperimentRecord):
     """Embeddings, compared.
 
     Attributes:
-        seeds: how many.
+        seeds: number of seeds.
         paper: the orders that the paper states.
         similarity: by word-similarity set.
-        correlation: by pair of embeddings (``U,V``); None: not known.
+        correlation: by pair of embeddings (``U,V``); None if unknown.
     """
 
     seeds: int
@@ -463,14 +468,14 @@ class EmbeddingRecord(ExperimentRecord):
 
 @dataclass(frozen=True, kw_only=True)
 class SkipGramRecord(EmbeddingRecord):
-    """Vectors of ``scripts.skip_gram``; ``options`` are its own, the command the first seed's."""
+    """Vectors of ``scripts.skip_gram``: its options, and its command for the first seed."""
 
     options: Mapping[str, Setting]
     training_command: str
 
 
 def names_in(order: str) -> list[str]:
-    """The names that an order such as ``V > U`` puts in a row."""
+    """The names in an order such as ``V > U``."""
     return order.split(" > ")
 
 
@@ -479,7 +484,7 @@ def names_in(order: str) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochFigures:
-    """Perplexities after an epoch; ``train`` is what was met on the way."""
+    """Perplexities of an epoch: ``train`` over its updates, ``valid`` at its end."""
 
     train: float
     valid: float
@@ -487,7 +492,7 @@ class EpochFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class VariantRow:
-    """A variant after ``epochs`` that every seed has come to; ``test`` after its last one."""
+    """A variant after the ``epochs`` that every seed has finished; ``test`` is after the last."""
 
     name: str
     changes: Mapping[str, Setting]
@@ -523,7 +528,7 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True)
 class SideName:
-    """One of two that are compared."""
+    """One of the two sides of a comparison."""
 
     name: str
 

@@ -13,7 +13,7 @@ Options = dict[str, str]
 
 @dataclass(frozen=True)
 class Settings:
-    """``common`` holds for all rows; ``apart`` has a value per row, None where it is not given.
+    """Options: ``common`` to all rows, or ``apart``, with a value per row, None if not given.
 
     The value of a flag is the empty string.
     """

@@ -1,8 +1,8 @@
-"""``fairseq-train`` that leaves ``run.json`` in ``--save-dir``: size, seconds, validations, scales.
+"""``fairseq-train`` that writes ``run.json`` to ``--save-dir``: size, seconds, validations, scales.
 
-fairseq keeps the validations of a training nowhere but in its log. Its function that gathers the
-figures of a validation is handed the trainer, which knows the rest, so it is wrapped here. The
-training itself is the same.
+fairseq keeps the validations of a training only in its log. Its function that collects the figures
+of a validation gets the trainer, which knows the rest, so that function is wrapped here. The
+training itself does not change.
 """
 
 from __future__ import annotations
@@ -11,36 +11,36 @@ import math
 from pathlib import Path
 from typing import Any
 
-from fairseq_cli import train  # before anything of fairseq, for its format of the log
+from fairseq_cli import train  # first, so that its format of the log applies
 
-import tiednmt.plugin  # noqa: F401  (what is imported already, --user-dir imports no more)
+import tiednmt.plugin  # noqa: F401  (once it is imported, --user-dir imports nothing)
 from scripts.lab.records.schema import Validation
 from scripts.lab.run.summary import add_validation
 from tiednmt.models.tied_model import TiedModel
 
 
 class Recorder:
-    """Takes the place of two functions of ``fairseq_cli.train``."""
+    """Wraps the two functions of ``fairseq_cli.train`` that validate."""
 
     def __init__(self) -> None:
         self.validate, self.stats = train.validate, train.get_valid_stats
         self.epoch = 0
 
     def install(self) -> None:
-        """From now on."""
+        """Replace the two functions."""
         train.validate, train.get_valid_stats = self.validate_in_epoch, self.recorded_stats
 
     def validate_in_epoch(
         self, cfg: Any, trainer: Any, task: Any, epoch_itr: Any, subsets: Any
     ) -> Any:
-        """``train.validate``; the epoch is known here alone."""
+        """``train.validate``, which alone knows the epoch."""
         self.epoch = epoch_itr.epoch
         return self.validate(cfg, trainer, task, epoch_itr, subsets)
 
     def recorded_stats(
         self, cfg: Any, trainer: Any, stats: dict[str, Any], is_first: bool
     ) -> dict[str, Any]:
-        """``train.get_valid_stats``; the first subset is the one that chooses a checkpoint."""
+        """``train.get_valid_stats``; the first subset decides which checkpoint is best."""
         stats = self.stats(cfg, trainer, stats, is_first)
         if is_first and trainer.is_data_parallel_master:
             model = trainer.get_model()

@@ -23,24 +23,24 @@ LINES_SHOWN = 15
 
 @dataclass(frozen=True)
 class Resources:
-    """What one of several processes may use: threads, and a GPU where there is one."""
+    """The share of the machine that a process may use: threads, and a GPU if there is one."""
 
     threads: int
     gpu: str | None  # as CUDA_VISIBLE_DEVICES names it
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of a process that uses no more."""
+        """The environment of a process that uses these resources."""
         gpu = {} if self.gpu is None else {"CUDA_VISIBLE_DEVICES": self.gpu}
         threads = {"OMP_NUM_THREADS": str(self.threads)}
         return {**os.environ, **threads, **gpu, "PYTHONWARNINGS": "ignore"}
 
 
 class Child:
-    """A command under way, whose output goes to the end of ``log``.
+    """A running command, whose output is appended to ``log``.
 
     Raises:
-        UserError: another process writes that log.
+        UserError: another process writes to that log.
     """
 
     def __init__(self, what: str, command: Sequence[str], log: Path, resources: Resources) -> None:
@@ -94,14 +94,14 @@ class Child:
         self.close()
 
     def close(self) -> None:
-        """Let go of what was open for the process."""
+        """Close the log."""
         self._output.close()
 
 
 def side_by_side(starts: Iterable[Callable[[Resources], Child]], jobs: int) -> None:
-    """Start all children, ``jobs`` at a time, and wait for their end.
+    """Run all children, ``jobs`` at a time, and wait for them to end.
 
-    Whatever stops this stops the children under way.
+    Whatever interrupts this also stops the running children.
     """
     waiting, free = deque(starts), shared_among(jobs)
     running: list[Child] = []
@@ -120,8 +120,9 @@ def side_by_side(starts: Iterable[Callable[[Resources], Child]], jobs: int) -> N
 
 
 def shared_among(jobs: int) -> list[Resources]:
-    """The cores and the GPUs shared out among ``jobs`` processes, none with more threads than
-    OMP_NUM_THREADS says.
+    """Divide the cores and GPUs among ``jobs`` processes.
+
+    No process gets more threads than OMP_NUM_THREADS allows.
     """
     threads = max(1, cores() // jobs)
     most = os.environ.get("OMP_NUM_THREADS", "")
@@ -140,7 +141,7 @@ def gpus() -> list[str]:
 
 
 def call(command: Sequence[str]) -> None:
-    """Run one command that speaks for itself.
+    """Run one command, which prints its own messages.
 
     Raises:
         UserError: it failed.

@@ -1,4 +1,4 @@
-"""How far trainings are: a bar for each in a terminal, elsewhere a line now and then."""
+"""The progress of trainings: a bar for each in a terminal, otherwise a line now and then."""
 
 from __future__ import annotations
 

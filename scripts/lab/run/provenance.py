@@ -1,4 +1,4 @@
-"""What figures were measured with, and on what machine."""
+"""Where figures come from: versions, machine and command."""
 
 from __future__ import annotations
 

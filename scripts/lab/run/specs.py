@@ -32,20 +32,20 @@ OPTION_OF_NAME = {
 
 @dataclass(frozen=True)
 class Experiment:
-    """Models trained on one corpus and compared; without rows fairseq trains nothing."""
+    """Models that are trained on one corpus and compared; without rows, fairseq trains nothing."""
 
     name: str
     title: str
     kind: str  # a key of scripts.lab.kinds.KINDS: how the rows are scored and shown
     prepare: tuple[str, ...]  # module of preprocess/ and its arguments
     rows: Mapping[str, Recipe]  # a recipe per row of the table
-    settings: Mapping[str, Any]  # of the scoring; what there is depends on the kind
-    runs_of: str | None = None  # the experiment whose data and trained rows these are
+    settings: Mapping[str, Any]  # of the scoring, as its kind defines them
+    runs_of: str | None = None  # another experiment whose data and trained rows are used
     left_out: Mapping[str, Recipe] = field(default_factory=dict)  # rows not trained this time
-    average_last: int = 0  # checkpoints whose mean is scored; 0: that of the lowest loss is
+    average_last: int = 0  # how many checkpoints to average for scoring; 0: the best one is scored
 
     def only(self, rows: Sequence[str]) -> Experiment:
-        """The same with these rows alone, in their own order.
+        """The experiment with only these rows, in its own order.
 
         Raises:
             UserError: there is no such row.
@@ -81,7 +81,7 @@ class _Models:
 
 @dataclass(frozen=True, kw_only=True)
 class _ModelsOfAnother:
-    """The same on rows of another experiment, with ``changes``, or on its trained runs."""
+    """The file of an experiment on the changed rows of another one, or on its trained runs."""
 
     title: str
     kind: str
@@ -169,29 +169,29 @@ def _row(changes: Mapping[str, Any], recipe: str) -> Recipe:
 
 
 def merge(recipe: Recipe, changes: Mapping[str, Mapping[str, Any]]) -> Recipe:
-    """The recipe with the values of ``changes`` put in, group by group."""
+    """The recipe with the values of ``changes``, group by group."""
     groups = [*recipe, *(group for group in changes if group not in recipe)]
     return {group: {**recipe.get(group, {}), **changes.get(group, {})} for group in groups}
 
 
 def options(recipe: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
-    """The options of ``fairseq-train`` that say the same as ``recipe`` says to hydra.
+    """The options of ``fairseq-train`` for a recipe, which is written for hydra.
 
-    A group's ``_name`` becomes the option that chooses it (``--arch``, ``--criterion``, …), every
-    other key the option of that name; ``true`` is a flag, without a value, and ``false`` is left
-    out. So is what only says to hydra where another value stands (``${optimization.lr}``).
+    The ``_name`` of a group becomes the option that chooses it (``--arch``, ``--criterion``, …),
+    every other key the option of that name. ``true`` is a flag without a value; ``false`` is left
+    out, and so are references to other values (``${optimization.lr}``).
     """
-    given: dict[str, tuple[str, ...]] = {}
+    chosen: dict[str, tuple[str, ...]] = {}
     for group, values in recipe.items():
         for key, value in values.items():
             option = OPTION_OF_NAME[group] if key == "_name" else option_name(key)
             if value is True:
-                given[option] = ()
+                chosen[option] = ()
             elif isinstance(value, list | tuple):
-                given[option] = (",".join(map(str, value)),)
+                chosen[option] = (",".join(map(str, value)),)
             elif value is not False and not str(value).startswith("${"):
-                given[option] = (str(value),)
-    return given
+                chosen[option] = (str(value),)
+    return chosen
 
 
 def fairseq_train_arguments(recipe: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -200,18 +200,18 @@ def fairseq_train_arguments(recipe: Mapping[str, Mapping[str, Any]]) -> list[str
 
 
 def without_seed(recipe: Recipe) -> Recipe:
-    """What is the same in the runs of all seeds."""
+    """The recipe without the seed: what all runs of a row have in common."""
     common = {key: value for key, value in recipe["common"].items() if key != "seed"}
     return {**recipe, "common": common}
 
 
 def run_name(row: str, seed: int) -> str:
-    """The name of the run of a row with a seed; its folder's, but for spaces."""
+    """The name of the run of a row with a seed, such as ``none seed 2``."""
     return row if seed == 1 else f"{row} seed {seed}"
 
 
 def folder_name(row: str, seed: int = 1) -> str:
-    """The name of the folder of the run of a row with a seed."""
+    """The folder of the run of a row with a seed, such as ``none-seed-2``."""
     return run_name(row, seed).replace(" ", "-")
 
 

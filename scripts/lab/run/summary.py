@@ -19,8 +19,8 @@ FILE = "run.json"
 class RunSummary:
     """A training up to its last validation.
 
-    ``parameters`` counts what is shared once; ``training_seconds`` is over all starts of it;
-    ``input_scales`` are those learned (``--input-scale learned``), by the use that they are of.
+    ``parameters`` counts shared ones once, and ``training_seconds`` covers all starts of the
+    training. ``input_scales`` are the learned ones (``--input-scale learned``), by use.
     """
 
     parameters: int
@@ -34,12 +34,12 @@ class RunSummary:
 
     @property
     def updates(self) -> int:
-        """Made up to the last validation."""
+        """How many updates were made up to the last validation."""
         return self.validations[-1].update
 
     @property
     def epochs(self) -> int:
-        """Begun up to the last validation."""
+        """How many epochs had begun at the last validation."""
         return self.validations[-1].epoch
 
 
@@ -69,7 +69,7 @@ def add_validation(
     training_seconds: float,
     input_scales: Mapping[str, float] | None = None,
 ) -> None:
-    """Write the summary of ``folder`` anew; a validation after as many updates is replaced."""
+    """Add a validation to the summary in ``folder``; it replaces one after as many updates."""
     validations = {validation.update: validation}
     if (folder / FILE).exists():
         earlier = read_summary(folder).validations

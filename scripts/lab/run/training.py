@@ -41,10 +41,16 @@ _TRAINED_ON = ("train", "valid", "dict", "shared-units")  # files of a data-bin,
 
 @dataclass(frozen=True)
 class Run:
-    """One call of ``fairseq-train`` with ``arguments``; all it leaves is in ``folder``.
+    """One call of ``fairseq-train``.
 
-    It ends after ``max_update`` updates or ``max_epoch`` epochs, where those are above zero. With
-    ``average_last`` above zero its model is the mean of as many last checkpoints.
+    Attributes:
+        name: what messages call it.
+        folder: the folder for everything that it leaves.
+        arguments: those of ``fairseq-train``.
+        max_update: the number of updates, or 0.
+        max_epoch: the number of epochs, or 0.
+        average_last: how many of the last checkpoints are averaged for scoring; 0: the best one is
+            scored.
     """
 
     name: str
@@ -56,12 +62,12 @@ class Run:
 
     @property
     def checkpoint(self) -> Path:
-        """The one that is scored: the mean, or that of the lowest validation loss."""
+        """The checkpoint to score: the mean of the last ones, or the best."""
         return self._mean if self.average_last else self.best
 
     @property
     def best(self) -> Path:
-        """The checkpoint of the lowest validation loss."""
+        """The checkpoint with the lowest validation loss."""
         return self.folder / BEST
 
     @property
@@ -70,17 +76,17 @@ class Run:
 
     @property
     def log(self) -> Path:
-        """What fairseq printed, over all starts of the run."""
+        """The file with what fairseq printed, over all starts of the run."""
         return self.folder / "train.log"
 
     @property
     def command(self) -> list[str]:
-        """The command line with which anybody can repeat it."""
+        """A command line that repeats the run."""
         return ["fairseq-train", *self.arguments, "--save-dir", str(self.folder)]
 
     @property
     def data_bin(self) -> Path:
-        """The binarised corpus, of several parts the first."""
+        """The binarised corpus, or its first part if there are several."""
         return Path(self.arguments[0].split(os.pathsep)[0])
 
     def data_digest(self) -> str | None:

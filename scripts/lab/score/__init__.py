@@ -1,1 +1,1 @@
-"""What is measured of trained models."""
+"""Measurements of trained models."""

@@ -22,7 +22,7 @@ MAX_FACTOR_APART = 2.0  # times as large a share of common units, or four times 
 
 @dataclass(frozen=True)
 class Difference:
-    """The difference in BLEU from the untied model on a test set; None where a value is not known.
+    """The difference in BLEU from the untied model on a test set; None if a value is not known.
 
     With 95 % confidence, the loss is not larger than ``not_worse_by``.
     """

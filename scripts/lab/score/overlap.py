@@ -70,7 +70,7 @@ def _in_folder(folder: Path) -> tuple[Pair, Overlap]:
 
 
 def _in_data_bins(folders: Sequence[Path]) -> tuple[Pair, Overlap]:
-    """Counted in the training text of data-bins that share their dictionaries."""
+    """The pair, counted in the training text of data-bins that share their dictionaries."""
     languages = data_utils.infer_language_pair(str(folders[0]))
     if None in languages:
         raise UserError(

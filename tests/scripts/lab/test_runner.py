@@ -105,7 +105,8 @@ def test_the_mean_of_the_last_checkpoints_is_scored(record, out):
     scores = json.loads((out / "scores.json").read_text())
     scored = [system["checkpoint"] for system in scores["subset"]["test"]["systems"]]
     assert [path.rpartition("/")[2] for path in scored] == ["mean_of_last_2.pt"] * 2
-    assert "Scored is the mean of the last 2 checkpoints" in (out / "table.md").read_text()
+    table = (out / "table.md").read_text()
+    assert "Scores are those of the mean of the last 2 checkpoints" in table
 
 
 def test_a_recipe_that_keeps_too_few_checkpoints_is_refused_at_once(tmp_path):

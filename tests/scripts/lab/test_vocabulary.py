@@ -23,21 +23,13 @@ from fairseq_cli import train as fairseq_train
 from omegaconf import OmegaConf, open_dict
 
 from scripts import vocabulary_experiment
-from scripts.lab import vocabulary
+from scripts.lab import trained_run, vocabulary
 from scripts.lab.run import processes
 from scripts.lab.run.fairseq_train import Recorder
 from scripts.lab.run.training import Run
 from scripts.lab.run.training import train as train_runs
-from scripts.lab.vocabulary import (
-    TrainedRun,
-    language,
-    losses,
-    require_run,
-    show,
-    starts,
-    tie,
-    trim,
-)
+from scripts.lab.trained_run import TrainedRun, losses, require_run
+from scripts.lab.vocabulary import language, show, starts, tie, trim
 from tests.support.small_prepared import prepare, sentences
 from tests.support.small_training import SIZES
 from tiednmt.errors import UserError
@@ -110,7 +102,7 @@ def in_one_process():
         popen = SimpleNamespace(**{**vars(processes.subprocess), "Popen": FairseqTrain})
         patch.setattr(processes, "subprocess", popen)
         patch.setattr(processes, "time", SimpleNamespace(sleep=lambda seconds: None))
-        patch.setattr(vocabulary, "call", evaluate)
+        patch.setattr(trained_run, "call", evaluate)
         yield
 
 
@@ -251,7 +243,7 @@ def czech(tmp_path_factory):
 
 def test_a_further_language(trained, czech, tmp_path, monkeypatch):
     """Of every seed the same extended model, a training of its own, and a score."""
-    monkeypatch.setattr(vocabulary, "call", command_in_process)
+    monkeypatch.setattr(trained_run, "call", command_in_process)
     trained = replace(trained, out=tmp_path)
     figures = language(trained, czech, ("en", "cs"), 8, (2, 1), "test", seeds=2)
     assert figures["old weights are the same bit for bit"] is True

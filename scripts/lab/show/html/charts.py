@@ -131,7 +131,7 @@ class DotPlot:
 
     @property
     def height(self) -> float:
-        """Of the canvas."""
+        """The height of the canvas."""
         return self.bottom + 46
 
 
@@ -204,7 +204,7 @@ class BarPlot:
 
     @property
     def height(self) -> float:
-        """Of the canvas."""
+        """The height of the canvas."""
         return BAR_ROW * len(self.rows)
 
 

@@ -8,12 +8,12 @@ from difflib import SequenceMatcher
 
 from sacrebleu.metrics import CHRF
 
-Words = tuple[tuple[str, bool], ...]  # runs of a text, and whether the reference lacks them there
+Words = tuple[tuple[str, bool], ...]  # runs of words, and whether they differ from the reference
 
 
 @dataclass(frozen=True)
 class Translation:
-    """What a row made of a source; ``chrf`` is the sentence's own, of 100."""
+    """The translation of a row; ``chrf`` is that of the sentence, from 0 to 100."""
 
     row: str
     words: Words
@@ -22,7 +22,7 @@ class Translation:
 
 @dataclass(frozen=True)
 class Sample:
-    """A source, its reference and a translation per row; ``line`` is that of the test set."""
+    """A source, its reference and a translation per row; ``line`` is its line in the test set."""
 
     line: int | None
     source: str
@@ -43,13 +43,21 @@ class Sample:
 
 @dataclass(frozen=True)
 class Samples:
-    """Translations worth a look; ``different`` is empty where a record is all there is."""
+    """Translations worth a look.
 
-    subset: str  # the test set that they are of
-    spread: Sequence[Sample]  # evenly over it
+    Attributes:
+        subset: the test set.
+        spread: sentences spread evenly over it.
+        different: sentences that the rows translate differently; a record alone has none.
+        lines: number of lines of the test set.
+        languages: codes of source and target.
+    """
+
+    subset: str
+    spread: Sequence[Sample]
     different: Sequence[Sample] = ()
-    lines: int = 0  # of the test set that they were chosen from
-    languages: tuple[str, str] = ("", "")  # codes of source and target
+    lines: int = 0
+    languages: tuple[str, str] = ("", "")
 
 
 def make_sample(
@@ -88,7 +96,7 @@ def where_rows_differ(
 
 
 def marked(text: str, reference: str) -> Words:
-    """``text`` in runs of words: those of the reference in its order, and the others."""
+    """``text`` in runs of words: those that match the reference in order, and the others."""
     words = text.split()
     found: list[tuple[str, bool]] = []
     blocks = SequenceMatcher(None, words, reference.split(), autojunk=False).get_matching_blocks()

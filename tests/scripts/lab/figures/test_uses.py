@@ -152,5 +152,5 @@ def test_what_is_no_row_or_too_short_is_refused():
         record(**{"three-way": [records.gradients()] * 2})
     short = records.gradients()
     short["cosines"] = {"a, b": [0.5]}
-    with pytest.raises(Fault, match="has not one value per measured update"):
+    with pytest.raises(Fault, match="does not have one value per measured update"):
         record(**{"three-way": [short]})

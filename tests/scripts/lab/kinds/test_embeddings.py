@@ -23,7 +23,7 @@ from scripts.lab.store import read_record, summary_of
 from tests.support import records
 from tiednmt.analysis.embeddings import Embedding
 from tiednmt.analysis.word_similarity import SETS
-from tiednmt.embeddings.analyse import Subject
+from tiednmt.embeddings.analyse import NamedModel
 from tiednmt.errors import UserError
 
 SMALL = """
@@ -188,7 +188,7 @@ def test_two_rows_of_one_letter_are_refused(monkeypatch):
     def load(name, path, data):
         letters = "S" if name == "wt" else "UV"
         found = tuple(Embedding(letter, ("a",), numpy.ones((1, 1))) for letter in letters)
-        return Subject(name, path, None, found, None)
+        return NamedModel(name, path, None, found, None)
 
     monkeypatch.setattr(embeddings, "load", load)
     paths = [Path(row, "checkpoint_best.pt") for row in ("none", "wt", "pr")]

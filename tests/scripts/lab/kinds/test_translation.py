@@ -130,7 +130,7 @@ def test_another_recipe_takes_the_place_and_the_other_row_stays(keep):
         ),
         (
             lambda new: [row["test"].pop("other") for row in new["rows"]],
-            "its rows have not the same test sets",
+            "its rows do not have the same test sets",
         ),
         (
             lambda new: [

@@ -84,13 +84,17 @@ def broken(record, *keys, value=None):
         (["rows", 0, "training_command"], 3, "rows[0].training_command is 3"),
         (["rows", 0, "recipe", "model"], [], "rows[0].recipe.model must be a mapping"),
         (["rows", 0, "colour"], "red", "rows[0] has colour, which is not known"),
-        (["rows", 0, "seeds"], [1, 2], "rows[0].test.test.bleu.seeds has not one score per seed"),
+        (
+            ["rows", 0, "seeds"],
+            [1, 2],
+            "rows[0].test.test.bleu.seeds does not have one score per seed",
+        ),
         (
             ["curves", "none"],
             [[{"update": 1, "epoch": 1, "nll": 1.0}]] * 2,
-            "curves.none has not one curve per seed",
+            "curves.none does not have one curve per seed",
         ),
-        (["rows", 0, "test", "test"], None, "its rows have not the same test sets"),
+        (["rows", 0, "test", "test"], None, "its rows do not have the same test sets"),
         (
             ["rows", 0, "test", "test", "bleu", "seeds"],
             [],
@@ -110,7 +114,7 @@ def broken(record, *keys, value=None):
         (
             ["rows", 0, "test", "test", "bleu", "seeds"],
             [{"score": 31.25, "influences": "1 2"}] * 2,
-            "rows[0].test.test.bleu.seeds has not one score per seed",
+            "rows[0].test.test.bleu.seeds does not have one score per seed",
         ),
         (["rows", 0, "name"], "three-way", "two rows have one name"),
         (["curves", "none"], None, "its curves are not those of its rows"),
