@@ -255,10 +255,11 @@ def test_several_threads_do_what_one_does():
             grad = products.clone()
             target, counts = torch.arange(7), torch.ones(7)
             loss = compiled.loss_of_chunk(grad, bias, target, counts, smoothing, True)
+            pairs = compiled.divergence_of_pairs(products[:6], bias, counts[:6])
             dropped = compiled.drop(torch.ones(70, 999), 30_000, 1.0, seed=5)
         finally:
             torch.set_num_threads(before)
-        outcomes.append((grad, dropped, *loss))
+        outcomes.append((grad, dropped, *pairs, *loss))
     for one, other in zip(outcomes[0] * 2, outcomes[1] + outcomes[2], strict=True):
         torch.testing.assert_close(one, other)
 
@@ -317,6 +318,8 @@ def test_what_is_no_number_stays_so():
     )
     assert nll.isnan().tolist() == [True, False]
     assert products.isnan().tolist() == [[True] * 3, [False] * 3]
+    between, _ = compiled.divergence_of_pairs(products, torch.zeros(3), counts)
+    assert between.isnan()
 
 
 def test_kernels_compiled_from_another_version_are_not_used(monkeypatch):

@@ -84,6 +84,11 @@ LOSS: Calls = {
 }
 
 OTHERS: Calls = {
+    "divergence_of_pairs": {
+        "products": (2 * ROWS, VOCABULARY),
+        "bias": (VOCABULARY,),
+        "counts": (2 * ROWS,),
+    },
     "log_partition": {"scores": (ROWS, 2, VOCABULARY)},
     "best": {"scores": (ROWS, 2, VOCABULARY), "base": (ROWS, 2), "count": 3},
     "round_rows": {"rows": (ROWS, SIZE)},

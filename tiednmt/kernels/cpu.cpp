@@ -1,5 +1,5 @@
-// CPU kernels for the steps of tiednmt/modules/gru.py, lstm.py and attention.py, the loss of
-// cross_entropy.py, packed attention, dropout, and what a decoding step does between its products.
+// CPU kernels for the steps of tiednmt/modules/gru.py, lstm.py and attention.py, the losses of
+// cross_entropy.py and disagreement.py, packed attention, dropout, and what a decoding step does between its products.
 // They compute the formulas written there in torch, in one pass over data in the cache instead of
 // one pass per operation. Called from cpu.py.
 //
@@ -360,6 +360,43 @@ FOR_EVERY_CPU TokenLoss<T> loss_of_row(int64_t vocab, P *__restrict products, co
     narrow(grad, products[j]);
   }
   return loss;
+}
+
+// KL(p‖q) and KL(q‖p) of two rows of scores, `half` of each; the gradients of their sum are `p`, `q`.
+template <class T, class P>
+FOR_EVERY_CPU T divergence_of_rows(int64_t vocab, const P *__restrict p_products,
+                                   const P *__restrict q_products, const T *__restrict bias, T half,
+                                   T *__restrict p, T *__restrict q, T *__restrict ratio) {
+  T most_p = -std::numeric_limits<T>::infinity(), most_q = most_p;
+#pragma omp simd reduction(max : most_p, most_q)
+  for (int64_t j = 0; j < vocab; j++) {
+    p[j] = widen(p_products[j]) + bias[j];
+    q[j] = widen(q_products[j]) + bias[j];
+    most_p = p[j] > most_p ? p[j] : most_p;
+    most_q = q[j] > most_q ? q[j] : most_q;
+  }
+  T total_p = 0, total_q = 0, from_p = 0, from_q = 0;
+#pragma omp simd reduction(+ : total_p, total_q, from_p, from_q)
+  for (int64_t j = 0; j < vocab; j++) {
+    const T score_p = p[j] - most_p, score_q = q[j] - most_q;
+    const T power_p = exponential(score_p), power_q = exponential(score_q);
+    ratio[j] = score_p - score_q;
+    total_p += power_p;
+    total_q += power_q;
+    from_p += power_p * ratio[j];
+    from_q -= power_q * ratio[j];
+    p[j] = power_p;
+    q[j] = power_q;
+  }
+  const T shift = std::log(total_p) - std::log(total_q);
+  const T kl_p = from_p / total_p - shift, kl_q = from_q / total_q + shift;
+#pragma omp simd
+  for (int64_t j = 0; j < vocab; j++) {
+    const T share_p = p[j] / total_p, share_q = q[j] / total_q, log_ratio = ratio[j] - shift;
+    p[j] = half * (share_p * (log_ratio - kl_p + 1) - share_q);
+    q[j] = half * (share_q * (1 - log_ratio - kl_q) - share_p);
+  }
+  return half * (kl_p + kl_q);
 }
 
 
@@ -885,6 +922,20 @@ void loss(const Matrix *m, int64_t tokens, int64_t vocab, int64_t threads, Smoot
   }
 }
 
+template <class T, class P>
+void divergence(const Matrix *m, int64_t pairs, int64_t vocab, int64_t threads) {
+  const T *bias = row_of<T>(m[1], 0, 0), *counts = row_of<T>(m[2], 0, 0);
+  T *found = row_of<T>(m[3], 0, 0);
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int64_t thread = 0; thread < threads; thread++) {
+    const int64_t end = pairs * (thread + 1) / threads;
+    for (int64_t i = pairs * thread / threads; i < end; i++)
+      found[i] = divergence_of_rows(vocab, row_of<P>(m[0], 0, 2 * i), row_of<P>(m[0], 0, 2 * i + 1),
+                                    bias, counts[2 * i] / 2, row_of<T>(m[4], 0, 2 * i),
+                                    row_of<T>(m[4], 0, 2 * i + 1), row_of<T>(m[5], 0, thread));
+  }
+}
+
 } // namespace
 
 // What cpu.py calls; the matrices stand in the order of the arguments there.
@@ -933,7 +984,7 @@ void loss(const Matrix *m, int64_t tokens, int64_t vocab, int64_t threads, Smoot
 
 extern "C" {
 // To be raised, with VERSION of cpu.py, whenever a kernel takes or computes something else.
-int64_t kernels_version() { return 6; }
+int64_t kernels_version() { return 7; }
 EXPORT(float)
 EXPORT(double)
 void add_rounded(const Matrix *m, int64_t rows, int64_t columns) {
@@ -956,5 +1007,14 @@ void loss_double(const Matrix *m, int64_t tokens, int64_t vocab, int64_t threads
 void loss_rounded(const Matrix *m, int64_t tokens, int64_t vocab, int64_t threads,
                   double of_target, double of_others) {
   loss<float, Rounded>(m, tokens, vocab, threads, {of_target, of_others});
+}
+void divergence_float(const Matrix *m, int64_t pairs, int64_t vocab, int64_t threads) {
+  divergence<float, float>(m, pairs, vocab, threads);
+}
+void divergence_double(const Matrix *m, int64_t pairs, int64_t vocab, int64_t threads) {
+  divergence<double, double>(m, pairs, vocab, threads);
+}
+void divergence_rounded(const Matrix *m, int64_t pairs, int64_t vocab, int64_t threads) {
+  divergence<float, Rounded>(m, pairs, vocab, threads);
 }
 }

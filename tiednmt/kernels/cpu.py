@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-VERSION = 6  # of what is compiled; see cpu.cpp
+VERSION = 7  # of what is compiled; see cpu.cpp
 
 
 def _load() -> ctypes.CDLL:
@@ -301,6 +301,26 @@ def loss_of_chunk(
     )
     _run("loss", products.dtype, tensors, tokens, vocab_size, threads, *smoothing)
     return nll, uniform, grad_bias.sum(0)
+
+
+def divergence_of_pairs(products: Tensor, bias: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """:func:`tiednmt.modules.disagreement.divergence_of_pairs`."""
+    rows, vocab_size = products.shape
+    if rows % 2:
+        raise ValueError(f"kernel divergence: {rows} rows, which are no pairs")
+    exact = torch.float32 if products.dtype == torch.bfloat16 else products.dtype
+    threads = min(torch.get_num_threads(), rows // 2)
+    found, grad = counts.new_empty(rows // 2), bias.new_empty(rows, vocab_size)
+    ratio = bias.new_empty(threads, vocab_size)
+    tensors = (
+        (products, products.shape),
+        (bias, (vocab_size,), exact),
+        (counts, (rows,), exact),
+        (found, found.shape, exact),
+        *((one, one.shape, exact) for one in (grad, ratio)),
+    )
+    _run("divergence", products.dtype, tensors, rows // 2, vocab_size, threads)
+    return found.sum(), grad
 
 
 def drop(tensor: Tensor, threshold: int, scale: float, seed: int) -> Tensor:

@@ -9,6 +9,8 @@ import math
 
 from torch import Tensor
 
+from tiednmt.kernels import cpu_kernels_for
+
 
 def divergence_of_pairs(products: Tensor, bias: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """½ [KL(p‖q) + KL(q‖p)] in nats, summed over k pairs of predictions p and q.
@@ -25,6 +27,10 @@ def divergence_of_pairs(products: Tensor, bias: Tensor, counts: Tensor) -> tuple
     Returns:
         The sum, and its gradient with respect to the scores, in the type of the bias.
     """
+    kernels = cpu_kernels_for(bias)
+    if kernels and products.dtype in kernels.DTYPES:
+        compiled: tuple[Tensor, Tensor] = kernels.divergence_of_pairs(products, bias, counts)
+        return compiled
     scores = products + bias
     scores.sub_(scores.amax(1, keepdim=True))
     # exp2, as in the loss of a chunk
