@@ -55,8 +55,8 @@ class TiedCrossEntropyConfig(FairseqDataclass):
         metadata={
             "help": "alpha of R-Drop: each batch passes through the model twice, under other "
             "dropout, and (alpha/2) times the symmetric divergence of the two predictions is added "
-            "to their mean loss; an update takes the memory of two batches and two to three times "
-            "as long (0: off)"
+            "to their mean loss; an update takes the memory of two batches and about twice as long "
+            "(0: off)"
         },
     )
     measure_rows: int = field(
