@@ -1,5 +1,7 @@
 """The loss of a large vocabulary on a GPU: its memory, its numbers, no waiting."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -58,6 +60,27 @@ def test_its_numbers(device, dtype):
     places = 60 * torch.finfo(dtype).eps  # of sums over the vocabulary
     torch.testing.assert_close(loss.double(), expected.detach(), rtol=places, atol=0)
     error = (features.grad.double() - exact.grad).norm() / exact.grad.norm()
+    assert error <= places
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_the_numbers_of_r_drop(device, dtype):
+    """On the CPU, in float64."""
+    layer, _, _ = inputs(device, dtype)
+    exact_layer = copy.deepcopy(layer).double().cpu()
+    vocabulary = layer.embedding.num_embeddings
+    pairs = torch.randn(100, 2, DIM, device=device, dtype=dtype).mul_(0.1).requires_grad_()
+    exact = pairs.detach().double().cpu().requires_grad_()
+    target = torch.randint(2, vocabulary, (100,))
+    target[::7] = PAD
+    found = layer.pair_loss(pairs, target.to(device), PAD, 0.1, 5.0)
+    expected = exact_layer.pair_loss(exact, target, PAD, 0.1, 5.0)
+    places = 60 * torch.finfo(dtype).eps
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.double().cpu(), other, rtol=places, atol=0)
+    found.loss.backward()
+    expected.loss.backward()
+    error = (pairs.grad.double().cpu() - exact.grad).norm() / exact.grad.norm()
     assert error <= places
 
 
