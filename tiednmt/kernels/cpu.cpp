@@ -1,7 +1,7 @@
-// CPU kernels for the steps of tiednmt/modules/gru.py, lstm.py and attention.py, the losses of
-// cross_entropy.py and disagreement.py, packed attention, dropout, and what a decoding step does between its products.
-// They compute the formulas written there in torch, in one pass over data in the cache instead of
-// one pass per operation. Called from cpu.py.
+// CPU kernels for the steps of tiednmt/modules/gru.py, lstm.py and additive_attention.py, the losses
+// of cross_entropy.py and disagreement.py, packed attention, dropout, and what a decoding step does
+// between its products. They compute the formulas written there in torch, in one pass over data in
+// the cache instead of one pass per operation. Called from cpu.py.
 //
 // They run on the threads of torch, whose OpenMP library they share. What a thread does to a row is
 // compiled for several generations of CPUs; the one at hand is chosen when it is loaded.
