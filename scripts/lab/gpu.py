@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from preprocess.parallel import cores
+from scripts.lab.benchmarks.generation import PRECISIONS as GENERATION_PRECISIONS
 from scripts.lab.benchmarks.output_layer import CUT, PACKAGES, PLAIN
 from scripts.lab.run.specs import ROOT
 from tiednmt.files import write_json
@@ -73,10 +74,10 @@ class Session:
         raw = [] if self.raw is None else ["--raw", str(self.raw)]
         return Step(name, ("scripts.reproduce", name, *raw, *out, *options), minutes)
 
-    def benchmark(self, name: str, what: str, *options: str) -> Step:
-        """Measures speed, once to warm up and five times for the clock."""
-        runs = ("--runs", "1") if self.rehearsed else ()
-        command = ("scripts.benchmark", what, *options, *runs, "--json", self.record(name))
+    def benchmark(self, name: str, what: str, *options: str, repeated: str = "--runs") -> Step:
+        """Measures speed, as often as the option ``repeated`` says; in a rehearsal once."""
+        times = (repeated, "1") if self.rehearsed else ()
+        command = ("scripts.benchmark", what, *options, *times, "--json", self.record(name))
         return Step(name, command, 1)
 
 
@@ -96,27 +97,47 @@ def _multi30k(session: Session) -> Iterator[Step]:
         yield session.experiment(name, 3, *jobs)
         # our search and fairseq's on the same weights
         run = ("--run", str(session.out / name), "--row", "three-way", "--against", "three-way")
-        yield session.benchmark(f"benchmark-generate-{name}", "generate", *run)
+        for precision in GENERATION_PRECISIONS:
+            options = (*run, "--precision", precision)
+            yield session.benchmark(f"benchmark-generate-{name}-{precision}", "generate", *options)
 
 
 def _speed(session: Session) -> Iterator[Step]:
     yield session.corpus("preprocess.multi30k", "multi30k-en-de", "--pair", "en-de")
+    yield from _updates(session)
+    yield from _growth(session)
+    yield from _output_layer(session)
+
+
+MODELS = {  # the names in records, the experiments whose recipes they have, fairseq's counterparts
+    "gru": ("multi30k-en-de", "lstm"),
+    "transformer": ("multi30k-en-de-transformer", "transformer"),
+}
+
+
+def _updates(session: Session) -> Iterator[Step]:
     data = ("--data", str(session.data("multi30k-en-de")))
-    gru, transformer = "multi30k-en-de", "multi30k-en-de-transformer"
-    if session.rehearsed:
-        gru = transformer = "demo"
-    tokens, updates = ("200", "3") if session.rehearsed else ("4000", "50")
-    for model, experiment, against in (
-        ("gru", gru, "lstm"),
-        ("transformer", transformer, "transformer"),
-    ):
-        for precision in ("bf16", "highest"):
-            options = (
-                *("--experiment", experiment, "--against", against, "--max-tokens", tokens),
-                *("--updates", updates, "--precision", precision, "--cuda-graphs"),
-            )
-            name = f"benchmark-updates-{model}-{precision}"
-            yield session.benchmark(name, "updates", *data, *options)
+    sizes = ("200", "3") if session.rehearsed else ("4000", "50")
+    batches = ("--max-tokens", sizes[0], "--updates", sizes[1], "--cuda-graphs")
+    for model, (experiment, against) in MODELS.items():
+        pair = ("--experiment", experiment, "--against", against)
+        for precision in ("bf16", "medium", "highest"):  # medium is TF32
+            options = (*data, *pair, *batches, "--precision", precision)
+            yield session.benchmark(f"benchmark-updates-{model}-{precision}", "updates", *options)
+
+
+def _growth(session: Session) -> Iterator[Step]:
+    vocabularies = ("100", "200") if session.rehearsed else ("8000", "32000", "94000")
+    tokens = "50" if session.rehearsed else "4000"
+    batches = ("--length", "25", "--tokens", tokens, "--precision", "bf16", "--cuda-graphs")
+    for model, (experiment, against) in MODELS.items():
+        pair = ("--experiment", experiment, "--against", against)
+        options = (*pair, "--vocabulary", *vocabularies, *batches)
+        name = f"benchmark-growth-{model}"
+        yield session.benchmark(name, "growth", *options, repeated="--updates")
+
+
+def _output_layer(session: Session) -> Iterator[Step]:
     sizes = ("64", "500", "16") if session.rehearsed else ("8192", "94000", "512")
     named = [w for pair in zip(("--tokens", "--types", "--dim"), sizes, strict=True) for w in pair]
     for dtype in ("float32", "bfloat16"):

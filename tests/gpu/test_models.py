@@ -15,6 +15,7 @@ from tests.models.contract import (
 )
 from tests.support.searches import assert_same, hypotheses, sentences
 from tests.support.small_models import JOINT
+from tiednmt.modules.linear import set_matmul_precision
 from tiednmt.tasks.sequence_generator import TiedSequenceGenerator
 
 BATCHES = {"lengths": (5, 9, 1, 7), "target_lengths": (4, 6, 1, 11)}
@@ -87,6 +88,23 @@ def test_translations_are_those_of_the_cpu(arch, beam, device):
         [[_on_cpu(one) for one in beam] for beam in found],
         [[_on_cpu(one) for one in beam] for beam in expected],
     )
+
+
+@every_translator
+@pytest.mark.parametrize("precision", ["fp16", "medium"])
+def test_a_search_in_lower_precision_errs_by_rounding_alone(arch, precision, device):
+    model, sample = build(arch).eval(), sentences(9, 12)
+    options = {"beam_size": 4, "max_len_b": 20}
+    expected = hypotheses(TiedSequenceGenerator, model, sample, **options)
+    lower = copy.deepcopy(model).to(device)
+    if precision == "fp16":
+        lower.half()
+    else:
+        set_matmul_precision(lower.float(), precision)
+    on_device = {"net_input": moved(sample["net_input"], device)}
+    found = hypotheses(TiedSequenceGenerator, lower, on_device, **options)
+    for ours, exact in zip(found, expected, strict=True):
+        assert ours[0]["score"].item() == pytest.approx(exact[0]["score"].item(), rel=5e-3)
 
 
 def _on_cpu(hypothesis):

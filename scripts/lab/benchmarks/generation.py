@@ -27,6 +27,11 @@ from tiednmt.options import option, positive
 
 WHAT = "sentences per second by the search alone, beam 5, test set"
 CTRANSLATE2 = "ctranslate2"
+PRECISIONS = {  # options of fairseq-generate, for our search and fairseq's
+    "highest": ("--model-overrides", "{'float32_matmul_precision': 'highest'}"),
+    "medium": ("--model-overrides", "{'float32_matmul_precision': 'medium'}"),
+    "fp16": ("--fp16",),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +39,8 @@ class Generation(Paired):
     """Options of ``scripts.benchmark generate``.
 
     Raises:
-        UserError: the folder is not that of a trained experiment.
+        UserError: the folder is not that of a trained experiment, or the precision is not one
+            that both sides can have.
     """
 
     run: Path = option("folder of a finished translation experiment", metavar="DIR")
@@ -46,6 +52,11 @@ class Generation(Paired):
     )
     batch_size: int = option("sentences per batch", default=128, type=positive)
     int8: bool = option("use int8 weights, in ours and in CTranslate2", default=False)
+    precision: str = option(
+        "precision of both sides; medium: TF32 on a GPU, for models of this package",
+        choices=tuple(PRECISIONS),
+        default="highest",
+    )
     ctranslate2_python: str = option(
         "Python interpreter with CTranslate2 and this package",
         metavar="PATH",
@@ -58,6 +69,10 @@ class Generation(Paired):
             raise UserError(
                 f"--run {self.run}: no data/data-bin there; train a translation experiment "
                 "with python -m scripts.reproduce"
+            )
+        if self.precision != "highest" and (self.int8 or self.row_for_ctranslate2):
+            raise UserError(
+                f"--precision {self.precision} is for our search and fairseq's, without --int8"
             )
 
     @property
@@ -77,14 +92,17 @@ def measure(options: Generation) -> dict[str, Any]:
     """Our model with our search, and another with its own, as an experiment left them."""
     ours = ["--task", "tied_translation", *(["--int8"] if options.int8 else [])]
     architecture = registered_name(read_checkpoint(options.checkpoint(options.row))["cfg"]["model"])
-    name = f"{architecture} {options.row}" + (", int8" if options.int8 else "")
+    weights = ", int8" if options.int8 else ""
+    precision = "" if options.precision == "highest" else f", {options.precision}"
+    name = f"{architecture} {options.row}{weights}{precision}"
     our_side = Side(name, partial(_rate, options, options.row, ours))
     with tempfile.TemporaryDirectory() as folder:
         if options.row_for_ctranslate2:
             other = _ctranslate2(options, options.row_for_ctranslate2, Path(folder))
         else:
             same = ", fairseq's search" if options.against == options.row else ""
-            other = Side(options.against + same, partial(_rate, options, options.against, []))
+            name = f"{options.against}{same}{precision}"
+            other = Side(name, partial(_rate, options, options.against, []))
         return compare(our_side, other, options.runs)
 
 
@@ -121,7 +139,8 @@ def _rate(options: Generation, row: str, more: list[str]) -> Measured:
     command = ["fairseq_cli.generate", str(data), "--user-dir", "tiednmt"]
     command += ["--path", str(options.checkpoint(row)), "--batch-size", str(options.batch_size)]
     command += ["--beam", "5", "--required-batch-size-multiple", "1", "--gen-subset", "test"]
-    command += ["--quiet", *more, *([] if torch.cuda.is_available() else ["--cpu"])]
+    command += ["--quiet", *more, *PRECISIONS[options.precision]]
+    command += [] if torch.cuda.is_available() else ["--cpu"]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "generate.log"
         run_module(command, options.threads, log)

@@ -28,8 +28,8 @@ from tqdm import tqdm
 from scripts.lab.architectures import numbered_dictionary
 from scripts.lab.benchmarks.compare import Measured, figures, ratios, spread
 from scripts.lab.benchmarks.measured_process import peak_memory, printed_by_module
-from scripts.lab.benchmarks.options import Threads, TranslationModels, in_batches
-from scripts.lab.benchmarks.trainer import trainer_of
+from scripts.lab.benchmarks.options import Threads, in_batches
+from scripts.lab.benchmarks.trainer import ModelsInTrainers, trainer_of
 from tiednmt.options import add_options, command_words, from_arguments, option, positive
 
 WHAT = "target tokens per second of an update, by vocabulary, length of sentences and batch"
@@ -38,7 +38,7 @@ AXES = ("vocabulary", "length", "tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Growth(TranslationModels, Threads):
+class Growth(ModelsInTrainers, Threads):
     """Options of ``scripts.benchmark growth``: the sizes of the cells."""
 
     vocabulary: tuple[int, ...] = option(
@@ -59,7 +59,7 @@ class Growth(TranslationModels, Threads):
         lengths, tokens = sorted(self.length), sorted(self.tokens)
         length, batch = lengths[len(lengths) // 2], tokens[len(tokens) // 2]
         pairs = [(each, batch) for each in lengths] + [(length, each) for each in tokens]
-        models = {each.name: getattr(self, each.name) for each in fields(TranslationModels)}
+        models = {each.name: getattr(self, each.name) for each in fields(ModelsInTrainers)}
         return [
             Cell(**models, vocabulary=each, length=length, tokens=batch, updates=self.updates)
             for each in sorted(self.vocabulary)
@@ -68,7 +68,7 @@ class Growth(TranslationModels, Threads):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell(TranslationModels):
+class Cell(ModelsInTrainers):
     """The size of a cell, which one process measures."""
 
     vocabulary: int = option("vocabulary size", type=positive)
@@ -85,6 +85,11 @@ class Cell(TranslationModels):
     def sentences(self) -> int:
         """The number of sentences in a batch."""
         return max(1, self.tokens // self.length)
+
+    @property
+    def warm_up(self) -> int:
+        """The updates that are not counted; the second captures a CUDA graph."""
+        return 2 if self.cuda_graphs else 1
 
 
 def measure(options: Growth) -> dict[str, Any]:
@@ -118,7 +123,7 @@ def _in_a_process(side: str, cell: Cell, threads: int) -> list[Measured]:
 
 
 def measure_cell(side: str, cell: Cell) -> list[Measured]:
-    """Target tokens per second of each update after one to warm up, and the peak of memory.
+    """Target tokens per second of each update after the warm-up, and the peak of memory.
 
     The peak is counted from before the model was built. Returns nothing if memory does not
     suffice.
@@ -127,13 +132,14 @@ def measure_cell(side: str, cell: Cell) -> list[Measured]:
     before = peak_memory()
     trainer = _trainer(side, cell, dictionary)
     try:
-        seconds = [_update(trainer, dictionary, cell, seed) for seed in range(cell.updates + 1)]
+        updates = range(cell.warm_up + cell.updates)
+        seconds = [_update(trainer, dictionary, cell, seed) for seed in updates]
     except (RuntimeError, MemoryError) as error:
         if not any(sign in str(error) for sign in ("allocate memory", "out of memory")):
             raise
         return []
     tokens, memory = cell.sentences * cell.length, peak_memory() - before
-    return [Measured(tokens / each, memory) for each in seconds[1:]]
+    return [Measured(tokens / each, memory) for each in seconds[cell.warm_up :]]
 
 
 def _limit_memory() -> None:

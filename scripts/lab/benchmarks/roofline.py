@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import partial
 from itertools import islice
 from typing import Any
 
 import torch
 from fairseq import options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from scripts.lab.benchmarks.measured_process import printed_by_module
@@ -29,7 +29,9 @@ from tiednmt.modules.linear import has_bfloat16_products
 from tiednmt.options import add_options, command_words, from_arguments, option, positive
 from tiednmt.tuned_process import use_exact_onednn
 
-SIZE = 2048  # of the square matrices
+SMALLEST, LARGEST = 512, 8192  # square matrices, of twice the size until a product takes …
+LONG_ENOUGH = 0.05  # seconds
+COPIED = {"cpu": 4 << 20, "cuda": 64 << 20}  # numbers in single precision
 BACKWARD = 2  # products of the backward pass for one of the forward pass
 BATCHES = 20
 
@@ -47,9 +49,21 @@ class Work(OurModel, PreparedData):
         return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
 
 
-def in_a_process(work: Work, threads: int) -> dict[str, Any]:
-    """The output of :func:`main`, from a process of its own."""
-    return printed_by_module(["scripts.lab.benchmarks.roofline", *command_words(work)], threads)
+def share_of_limit(options: Any, tokens_per_second: float) -> dict[str, Any]:
+    """What the machine allows, measured in a process of its own, and how much of it ours reaches.
+
+    Args:
+        options: those of a benchmark that trains a translation model, with ``threads``.
+        tokens_per_second: by which our model trains.
+    """
+    command = ["scripts.lab.benchmarks.roofline", *command_words(Work.of(options))]
+    limit: dict[str, Any] = printed_by_module(command, options.threads)
+    achieved = tokens_per_second * limit["gflops_per_token"]
+    shares = {
+        share: round(achieved / limit["gflops_per_second"][precision], 3)
+        for share, precision in (("share", options.precision), ("share_of_single", "single"))
+    }
+    return {**limit, **shares}
 
 
 def rates() -> dict[str, Any]:
@@ -59,25 +73,24 @@ def rates() -> dict[str, Any]:
     in single precision (``single``), with whatever kernels torch has for it.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    operand = torch.randn(SIZE, SIZE, device=device)
-    copied = torch.empty_like(operand)
-    as_torch_comes = _product_rate(operand)
+    single = torch.float32
+    as_torch_comes = _product_rate(device, single)
     use_exact_onednn()
-    highest = _product_rate(operand)
-    rounded = operand.bfloat16() if device == "cpu" and has_bfloat16_products() else operand
+    highest = _product_rate(device, single)
+    rounded = torch.bfloat16 if device == "cpu" and has_bfloat16_products() else single
     with _medium_precision(device):
-        medium = _product_rate(rounded)
+        medium = _product_rate(device, rounded)
     products = {
         "highest": highest,
         "medium": medium,
         "single": max(as_torch_comes, highest),
-        "bf16": _product_rate(operand.bfloat16()),
+        "bf16": _product_rate(device, torch.bfloat16),
     }
+    read, written = torch.randn(2, COPIED[device], device=device)
+    copies = _rate(lambda: written.copy_(read), 2 * read.nbytes)
     return {
         "gflops_per_second": {name: round(rate, 1) for name, rate in products.items()},
-        "copy_gigabytes_per_second": round(
-            _rate(lambda: copied.copy_(operand), 2 * operand.nbytes), 1
-        ),
+        "copy_gigabytes_per_second": round(copies, 1),
     }
 
 
@@ -91,21 +104,38 @@ def _medium_precision(device: str) -> Iterator[None]:
     torch.set_float32_matmul_precision(before)
 
 
-def _product_rate(operand: Tensor) -> float:
-    return _rate(lambda: operand @ operand, 2 * SIZE**3)
+def _product_rate(device: str, dtype: torch.dtype) -> float:
+    """GFLOP/s, of matrices that are large and yet multiplied in a moment."""
+    size = SMALLEST
+    while True:
+        operand = torch.randn(size, size, device=device).to(dtype)
+        product = partial(torch.matmul, operand, operand)
+        product()
+        if size == LARGEST or _seconds(product) > LONG_ENOUGH:
+            return _rate(product, 2 * size**3)
+        size *= 2
 
 
 def _rate(work: Callable[[], Any], amount: float, seconds: float = 1.0) -> float:
-    """Giga-units per second, the best of what fits in ``seconds``."""
+    """Giga-units per second, the best of what fits in ``seconds`` after a first time."""
     work()
     best, started = float("inf"), time.perf_counter()
     while time.perf_counter() - started < seconds:
-        begin = time.perf_counter()
-        work()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - begin)
+        best = min(best, _seconds(work))
     return amount / best / 1e9
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    _wait_for_gpu()
+    begin = time.perf_counter()
+    work()
+    _wait_for_gpu()
+    return time.perf_counter() - begin
+
+
+def _wait_for_gpu() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def flops_per_token(work: Work) -> float:

@@ -16,7 +16,6 @@ import yaml
 
 from scripts.lab.baselines import joeynmt, stock
 from scripts.lab.baselines.plain_language_model import Variant
-from scripts.lab.benchmarks import roofline
 from scripts.lab.benchmarks.compare import Measured, Side, compare
 from scripts.lab.benchmarks.measured_process import last_json, printed_by_module, run_module
 from scripts.lab.benchmarks.options import (
@@ -25,6 +24,7 @@ from scripts.lab.benchmarks.options import (
     TranslationModels,
     in_batches,
 )
+from scripts.lab.benchmarks.roofline import share_of_limit
 from scripts.lab.run.specs import ROOT, Recipe, fairseq_train_arguments, merge
 from scripts.lab.run.training import log_entries
 from tiednmt.errors import UserError
@@ -74,14 +74,7 @@ def measure_translation(options: Translation) -> dict[str, Any]:
     recipe = in_batches(options.recipe_in_precision(), options.max_tokens)
     ours = Side(options.name, partial(fairseq_rate, recipe, options))
     record = compare(ours, _other_translation(options), options.runs)
-    work = roofline.Work.of(options)
-    limit = roofline.in_a_process(work, options.threads)
-    achieved = record["ours"]["median"] * limit["gflops_per_token"]
-    shares = {
-        share: round(achieved / limit["gflops_per_second"][precision], 3)
-        for share, precision in (("share", options.precision), ("share_of_single", "single"))
-    }
-    return {**record, "limit": {**limit, **shares}}
+    return {**record, "limit": share_of_limit(options, record["ours"]["median"])}
 
 
 def _other_translation(options: Translation) -> Side:

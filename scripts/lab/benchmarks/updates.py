@@ -22,8 +22,9 @@ from fairseq.trainer import Trainer
 
 from scripts.lab.benchmarks.compare import Measured, figures, ratios
 from scripts.lab.benchmarks.measured_process import printed_by_module
-from scripts.lab.benchmarks.options import Training, TranslationModels, in_batches
-from scripts.lab.benchmarks.trainer import trainer_of
+from scripts.lab.benchmarks.options import Training, in_batches
+from scripts.lab.benchmarks.roofline import share_of_limit
+from scripts.lab.benchmarks.trainer import ModelsInTrainers, trainer_of
 from scripts.lab.run.specs import Recipe, merge
 from tiednmt.options import add_options, command_words, from_arguments, option, positive
 
@@ -32,32 +33,26 @@ WARM_UP = 3  # rounds: a CUDA graph is captured in the second
 
 
 @dataclass(frozen=True, kw_only=True)
-class Updates(TranslationModels, Training):
+class Updates(ModelsInTrainers, Training):
     """Options of ``scripts.benchmark updates``."""
 
     updates: int = option("updates per round, each of another batch", default=50, type=positive)
     max_tokens: int = option("tokens per batch", default=4000, type=positive)
-    cuda_graphs: bool = option("train our model with --cuda-graphs", default=False)
-
-    @property
-    def stock_precision(self) -> str:
-        """bfloat16 where ours has it."""
-        return "bf16" if self.precision == "bf16" else super().stock_precision
 
 
 def measure(options: Updates) -> dict[str, Any]:
-    """Rates of both sides, and the seconds of their warm-up."""
+    """Rates of both sides, the time of their warm-up, and our share of the machine's limit."""
     command = ["scripts.lab.benchmarks.updates", *command_words(options)]
     printed = printed_by_module(command, options.threads)
     ours, theirs = ([Measured(rate) for rate in printed[side]] for side in ("ours", "against"))
-    graphs = ", --cuda-graphs" if options.cuda_graphs else ""
-    record = {
-        "ours": figures(f"{options.name}{graphs}", ours),
+    record: dict[str, Any] = {
+        "ours": figures(options.name, ours),
         "against": figures(options.stock_name, theirs),
     }
     for side, rounds in printed["warm_up"].items():
         record[side]["warm_up"] = rounds
-    return {**record, **ratios(ours, theirs)}
+    limit = share_of_limit(options, record["ours"]["median"])
+    return {**record, **ratios(ours, theirs), "limit": limit}
 
 
 class Updated:
@@ -81,15 +76,11 @@ class Updated:
 def measure_in_turn(options: Updates) -> dict[str, Any]:
     """Tokens per second of each round, and milliseconds per update in each round before."""
     recipe = in_batches(options.recipe_in_precision(), options.max_tokens)
-    if options.cuda_graphs:
-        recipe = merge(recipe, {"criterion": {"cuda_graphs": True}})
     with tempfile.TemporaryDirectory() as folder:
         ours = _trainer(recipe, options, folder)
         iterator = ours.get_train_iterator(epoch=1).next_epoch_itr(shuffle=True)
         batches = [*islice(iterator, options.updates)]
         recipe = in_batches(options.stock_recipe(), options.max_tokens)
-        if options.stock_precision == "bf16":
-            recipe = merge(recipe, {"common": {"bf16": True}})
         theirs = _trainer(recipe, options, folder)
         theirs.get_train_iterator(epoch=1)
         sides = {"ours": Updated(ours, batches), "against": Updated(theirs, batches)}

@@ -139,6 +139,10 @@ def test_fairseq_knows_every_option_of_both_language_models(size, tmp_path, monk
             "no cannot import joeynmt; install it there",
         ),
         ("generate --run nowhere", "--run nowhere: no data/data-bin there; train a translation"),
+        (
+            "generate --run runs/multi30k-en-de --against ctranslate2 --precision fp16",
+            "--precision fp16 is for our search and fairseq's",
+        ),
         ("growth --experiment nmt", "no experiment is called nmt"),
     ],
 )

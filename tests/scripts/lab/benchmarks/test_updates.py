@@ -2,7 +2,7 @@
 
 import pytest
 
-from scripts.lab.benchmarks import updates
+from scripts.lab.benchmarks import roofline, updates
 from scripts.lab.benchmarks.updates import Updated, Updates
 from scripts.lab.records.schema import BenchmarkRecord
 from tests.support.records import MACHINE
@@ -39,11 +39,19 @@ def test_ratios_are_taken_round_by_round(monkeypatch, tmp_path):
         "against": [100.0, 100.0, 100.0],
         "warm_up": {"ours": [9.0, 5.0, 1.0], "against": [3.0, 3.0, 3.0]},
     }
+    machine = {
+        "gflops_per_second": {"highest": 5.0, "single": 8.0, "bf16": 20.0},
+        "copy_gigabytes_per_second": 7.0,
+        "gflops_per_token": 0.02,
+    }
     monkeypatch.setattr(updates, "printed_by_module", lambda command, threads: printed)
+    monkeypatch.setattr(roofline, "printed_by_module", lambda command, threads: machine)
     found = updates.measure(Updates(data=tmp_path, cuda_graphs=True, precision="bf16"))
     assert found["ratio"] == {"median": 2, "min": 1, "max": 3}
     assert found["ours"]["warm_up"] == [9.0, 5.0, 1.0]
     assert found["ours"]["name"].endswith("bf16, --cuda-graphs")
     assert found["against"]["name"] == "fairseq lstm --share-all-embeddings, bf16"
+    # 200 tokens per second, of 20 MFLOP each, are 4 GFLOP/s
+    assert (found["limit"]["share"], found["limit"]["share_of_single"]) == (0.2, 0.5)
     about = {"kind": "benchmark", "experiment": "e", "title": "t", "command": "c", "versions": {}}
     from_json(BenchmarkRecord, {**about, "machine": MACHINE, **found})
