@@ -82,16 +82,25 @@ class OurModel:
         Raises:
             UserError: no such experiment or row.
         """
-        name = self._experiment()
-        rows = load_experiment(name).rows
-        if self.row not in rows:
-            raise UserError(f"--row {self.row}: {name} has only {', '.join(rows)}")
-        model = dict(rows[self.row]["model"])
+        row = self.recipe_of(self.row, "--row")
+        model = dict(row["model"])
         if self.arch is not None:
             model |= {**preset_of(self.arch), "_name": self.arch}
         if self.tying is not None:
             model["tying"] = self.tying
-        return {**rows[self.row], "model": model}
+        return {**row, "model": model}
+
+    def recipe_of(self, row: str, option: str) -> Recipe:
+        """The recipe of a row, which ``option`` names.
+
+        Raises:
+            UserError: no such experiment or row.
+        """
+        name = self._experiment()
+        rows = load_experiment(name).rows
+        if row not in rows:
+            raise UserError(f"{option} {row}: {name} has only {', '.join(rows)}")
+        return rows[row]
 
     def recipe_in_precision(self) -> Recipe:
         """:meth:`recipe`, trained in the precision asked for."""

@@ -1,4 +1,4 @@
-"""Updates of our model and of fairseq's in turn, in one process, once both are warm.
+"""Updates of our model and of another in turn, in one process, once both are warm.
 
 What a command does besides (start-up, loading data, saving) is left out: ``train`` measures that.
 Both sides train on the same batches, in bfloat16 or each in its single precision.
@@ -12,7 +12,7 @@ import argparse
 import json
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -38,6 +38,23 @@ class Updates(ModelsInTrainers, Training):
 
     updates: int = option("updates per round, each of another batch", default=50, type=positive)
     max_tokens: int = option("tokens per batch", default=4000, type=positive)
+    against_row: str | None = option(
+        "row of the experiment to compare with, instead of a model of fairseq", default=None
+    )
+
+    def sides(self) -> list[tuple[str, Recipe]]:
+        """The name of each side, and what it trains."""
+        ours = self.recipe_in_precision()
+        if self.against_row is None:
+            sides = [(self.name, ours), (self.stock_name, self.stock_recipe())]
+        else:
+            self.recipe_of(self.against_row, "--against-row")  # or the error would name --row
+            other = replace(self, row=self.against_row, against_row=None)
+            sides = [
+                (f"{self.row}: {self.name}", ours),
+                (f"{other.row}: {other.name}", other.recipe_in_precision()),
+            ]
+        return [(name, in_batches(recipe, self.max_tokens)) for name, recipe in sides]
 
 
 def measure(options: Updates) -> dict[str, Any]:
@@ -45,10 +62,8 @@ def measure(options: Updates) -> dict[str, Any]:
     command = ["scripts.lab.benchmarks.updates", *command_words(options)]
     printed = printed_by_module(command, options.threads)
     ours, theirs = ([Measured(rate) for rate in printed[side]] for side in ("ours", "against"))
-    record: dict[str, Any] = {
-        "ours": figures(options.name, ours),
-        "against": figures(options.stock_name, theirs),
-    }
+    names = [name for name, _ in options.sides()]
+    record = {"ours": figures(names[0], ours), "against": figures(names[1], theirs)}
     for side, rounds in printed["warm_up"].items():
         record[side]["warm_up"] = rounds
     limit = share_of_limit(options, record["ours"]["median"])
@@ -75,13 +90,10 @@ class Updated:
 
 def measure_in_turn(options: Updates) -> dict[str, Any]:
     """Tokens per second of each round, and milliseconds per update in each round before."""
-    recipe = in_batches(options.recipe_in_precision(), options.max_tokens)
     with tempfile.TemporaryDirectory() as folder:
-        ours = _trainer(recipe, options, folder)
+        ours, theirs = (_trainer(recipe, options, folder) for _, recipe in options.sides())
         iterator = ours.get_train_iterator(epoch=1).next_epoch_itr(shuffle=True)
         batches = [*islice(iterator, options.updates)]
-        recipe = in_batches(options.stock_recipe(), options.max_tokens)
-        theirs = _trainer(recipe, options, folder)
         theirs.get_train_iterator(epoch=1)
         sides = {"ours": Updated(ours, batches), "against": Updated(theirs, batches)}
         warm_up = {

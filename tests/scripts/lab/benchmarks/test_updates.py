@@ -6,6 +6,7 @@ from scripts.lab.benchmarks import roofline, updates
 from scripts.lab.benchmarks.updates import Updated, Updates
 from scripts.lab.records.schema import BenchmarkRecord
 from tests.support.records import MACHINE
+from tiednmt.errors import UserError
 from tiednmt.typed import from_json
 
 
@@ -30,6 +31,19 @@ def test_the_other_side_is_named_by_its_own_precision(ours, theirs, tmp_path):
     (tmp_path / "data-bin").mkdir()
     options = Updates(data=tmp_path, precision=ours)
     assert options.stock_name == f"fairseq lstm --share-all-embeddings, {theirs}"
+
+
+def test_two_rows_of_an_experiment_are_compared(tmp_path):
+    (tmp_path / "data-bin").mkdir()
+    rows = {"row": "three-way x 4", "against_row": "three-way"}
+    options = Updates(data=tmp_path, experiment="demo-input-scale", max_tokens=300, **rows)
+    (name, ours), (other, theirs) = options.sides()
+    assert name == "three-way x 4: tied_gru_tiny --tying three-way, highest"
+    assert other == "three-way: tied_gru_tiny --tying three-way, highest"
+    assert (ours["model"]["input_scale"], theirs["model"]["input_scale"]) == ("4", "1")
+    assert ours["dataset"]["max_tokens"] == theirs["dataset"]["max_tokens"] == 300
+    with pytest.raises(UserError, match="--against-row no: demo-input-scale has only"):
+        Updates(data=tmp_path, experiment="demo-input-scale", against_row="no").sides()
 
 
 def test_ratios_are_taken_round_by_round(monkeypatch, tmp_path):
