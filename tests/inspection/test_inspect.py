@@ -220,6 +220,34 @@ def test_ours(tmp_path):
         assert found.parameters == sum(p.numel() for p in model.parameters())
 
 
+def in_int8(folder, *tables):
+    """A file of int8 tables, of the source, target and output, with a scale per row each."""
+    names = ("encoder.embed_tokens", "decoder.embed_tokens", "decoder.output_projection")
+    state = {}
+    for name, (whole, scale) in zip(names, tables, strict=True):
+        state |= {f"{name}.weight": whole, f"{name}.weight.scale": scale}
+    write_tensors(folder / "m.safetensors", state)
+    return folder / "m.safetensors"
+
+
+def test_int8_tables_are_compared_as_what_their_rows_mean(tmp_path):
+    """A table and its double at half the scale mean the same; at another scale they do not."""
+    rows, dim = 128, 32  # large enough to be listed where it is stored twice
+    whole = torch.randint(-60, 60, (rows, dim), dtype=torch.int8)
+    scale = torch.full((rows,), 0.5)
+    found = inspect(in_int8(tmp_path, (whole, scale), (2 * whole, scale / 2), (whole, 3 * scale)))
+    assert [pair.found for pair in found.pairs] == [EQUAL, DIFFERENT]
+    assert found.twice == (("encoder.embed_tokens.weight", "decoder.embed_tokens.weight"),)
+    assert found.parameters == 2 * rows * dim
+
+
+def test_int8_tables_of_too_few_scales(tmp_path):
+    whole, scale = torch.ones(128, 32, dtype=torch.int8), torch.ones(128)
+    path = in_int8(tmp_path, (whole, scale), (whole, scale[1:]), (whole, scale))
+    with pytest.raises(UserError, match=r"m\.safetensors: .*scale has the shape \(127,\), not"):
+        inspect(path)
+
+
 def test_nothing_is_claimed_where_no_configuration_is(tmp_path):
     path = hugging_face(tmp_path, *matrices(True, True, False), True, True)
     (tmp_path / "config.json").unlink()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tiednmt.modules.frozen_linear import round_rows
 
-_SCALE = ".scale"
+SCALE = ".scale"  # after the name of a table
 
 
 def rounded(state: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -35,7 +35,7 @@ def rounded(state: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> dict[s
             if key in known:
                 whole[number], scale[number] = known[key]
         tensors[name] = whole.view(tensor.shape)
-        tensors[name + _SCALE] = scale.view(tensor.shape[:-1])
+        tensors[name + SCALE] = scale.view(tensor.shape[:-1])
     return tensors
 
 
@@ -43,9 +43,9 @@ def unrounded(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The numbers that were rounded."""
     state = {}
     for name, tensor in tensors.items():
-        if name.endswith(_SCALE) and name.removesuffix(_SCALE) in tensors:
+        if name.endswith(SCALE) and name.removesuffix(SCALE) in tensors:
             continue
-        scale = tensors.get(name + _SCALE)
+        scale = tensors.get(name + SCALE)
         state[name] = tensor if scale is None else tensor * scale.unsqueeze(-1)
     return state
 
@@ -57,9 +57,9 @@ def _is_matrix(tensor: Tensor) -> bool:
 def _known_rows(tensors: Mapping[str, Tensor]) -> Iterator[tuple[bytes, tuple[Tensor, Tensor]]]:
     """Whole numbers and scale of each row, by the numbers that it stands for."""
     for name, numbers in unrounded(tensors).items():
-        if name + _SCALE in tensors:
+        if name + SCALE in tensors:
             whole = tensors[name].flatten(0, -2)
-            scale = tensors[name + _SCALE].flatten()
+            scale = tensors[name + SCALE].flatten()
             yield from zip(
                 _keys(numbers.flatten(0, -2)), zip(whole, scale, strict=True), strict=True
             )

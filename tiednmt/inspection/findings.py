@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tiednmt.errors import UserError
+from tiednmt.export.int8 import SCALE
 from tiednmt.inspection.files import StoredModel, read_model
 from tiednmt.inspection.toolkits import Claim, Layout, layout_of
 from tiednmt.models.parameters import ADAPTIVE_SOFTMAX, NOT_PARAMETERS
@@ -142,7 +143,7 @@ def inspect(path: Path) -> Findings:
             Matrix(use, name, tuple(tensor.shape), str(tensor.dtype)[6:], name not in before)
             for use, (name, tensor), before in _in_order(named)
         ),
-        pairs=tuple(_pairs(named, claim)),
+        pairs=tuple(_pairs(stored, named, claim)),
         claim=claim,
         twice=groups,
         wasted=sum(wasted.values()),
@@ -192,19 +193,36 @@ def _in_order(named: _Named) -> Iterator[tuple[str, tuple[str, Tensor], set[str]
         before.add(name)
 
 
-def _pairs(named: _Named, claim: Claim) -> Iterator[Pair]:
+def _pairs(stored: StoredModel, named: _Named, claim: Claim) -> Iterator[Pair]:
     uses = list(named)
     claims = [claim.inputs, claim.output] if SOURCE_INPUT in uses else [claim.output]
     for one, other, claimed in zip(uses, uses[1:], claims, strict=False):
-        yield Pair((one, other), _relation(named[one], named[other]), claimed)
+        yield Pair((one, other), _relation(stored, named[one], named[other]), claimed)
 
 
-def _relation(one: tuple[str, Tensor], other: tuple[str, Tensor]) -> str:
+def _relation(stored: StoredModel, one: tuple[str, Tensor], other: tuple[str, Tensor]) -> str:
     (name, first), (another, second) = one, other
     if name == another or _place(first) == _place(second):
         return ONE
-    alike = first.shape == second.shape and torch.equal(first, second)
-    return EQUAL if alike else DIFFERENT
+    if first.shape != second.shape:
+        return DIFFERENT
+    numbers = (_numbers(stored, *each) for each in (one, other))
+    return EQUAL if torch.equal(*numbers) else DIFFERENT
+
+
+def _numbers(stored: StoredModel, name: str, tensor: Tensor) -> Tensor:
+    """The numbers that a tensor stands for: those of an int8 table times the scale of each row.
+
+    Raises:
+        UserError: it has not one scale per row.
+    """
+    scale = stored.tensors.get(name + SCALE)
+    if scale is None or tensor.dtype != torch.int8:
+        return tensor
+    if scale.shape != tensor.shape[:-1]:
+        shape, rows = tuple(scale.shape), tuple(tensor.shape[:-1])
+        raise UserError(f"{stored.path}: {name}{SCALE} has the shape {shape}, not {rows}")
+    return tensor * scale.unsqueeze(-1)
 
 
 def _place(tensor: Tensor) -> tuple[int, tuple[int, ...]]:
@@ -220,7 +238,7 @@ def _repeated(stored: StoredModel) -> tuple[tuple[tuple[str, ...], ...], dict[st
         size = tensor.numel() * tensor.element_size()
         if size < _LARGE or places.setdefault(_place(tensor), name) != name:
             continue
-        contents.setdefault(_digest(tensor), []).append(name)
+        contents.setdefault(_digest(_numbers(stored, name, tensor)), []).append(name)
     groups = [tuple(names) for names in contents.values() if len(names) > 1]
     sizes = {
         name: stored.tensors[name].numel() * stored.tensors[name].element_size()
@@ -251,5 +269,5 @@ def _parameters(stored: StoredModel, wasted: Mapping[str, int]) -> int:
 
 def _is_scale(name: str, stored: StoredModel) -> bool:
     """Whether a tensor only holds the scales of another, integer tensor."""
-    scaled = stored.tensors.get(name.removesuffix(".scale"))
-    return name.endswith(".scale") and scaled is not None and scaled.dtype == torch.int8
+    scaled = stored.tensors.get(name.removesuffix(SCALE))
+    return name.endswith(SCALE) and scaled is not None and scaled.dtype == torch.int8
