@@ -111,6 +111,11 @@ def test_a_stream_reads_no_more_than_it_must(translator):
     assert [*translator.stream(["w1"], nbest=2)] == translator.translate(["w1"], nbest=2)
 
 
+@pytest.mark.parametrize("line", ["", "  ", "\t", "\u2028", "\u200b", "\ufeff \u200e", "\x01"])
+def test_a_line_without_visible_characters_is_blank(translator, line):
+    assert translator.translate(["w1", line, "w1"])[1] == ""
+
+
 def test_threads(translator):
     """Each gets the answers to its own lines, whatever the others ask."""
     jobs = [(beam, [f"w{(7 * beam + i) % 30} w{i}" for i in range(12)]) for beam in (1, 2, 3, 4)]
@@ -277,10 +282,30 @@ def test_what_cannot_be_loaded(prepared, checkpoints, folders, tmp_path):
         tiednmt.load([folders["tied_gru"], tmp_path / "folder"])
 
 
-def test_stock_models(prepared, tmp_path):
+def save_stock(path, prepared):
+    """A checkpoint of fairseq's own Transformer."""
     sizes = ("--encoder-layers", 1, "--decoder-layers", 1, "--encoder-embed-dim", 8)
     heads = ("--encoder-attention-heads", 2, "--decoder-attention-heads", 2)
-    save_translator(tmp_path / "c.pt", prepared, "transformer", *sizes, *heads, tying=None)
+    save_translator(path, prepared, "transformer", *sizes, *heads, tying=None)
+
+
+def test_int8_weights_and_a_stock_model(prepared, checkpoints, tmp_path):
+    """What asks for int8 weights is named, an option or another model, and the way out."""
+    stock, folder = tmp_path / "stock.pt", tmp_path / "folder"
+    save_stock(stock, prepared)
+    write_model_folder(folder, read_trained(checkpoints["tied_gru"], prepared), int8=True)
+    fault = f"^{stock}: fairseq's own transformer, which does not decode with int8 weights"
+    for models in ([folder, stock], [stock, folder]):
+        with pytest.raises(UserError, match=f"{fault}, as {folder} does; export that") as refused:
+            tiednmt.load(models, data=prepared)
+        assert "scripts.convert_checkpoint" in str(refused.value)
+    with pytest.raises(UserError, match=rf"{fault} \(--int8\); leave --int8 out, or"):
+        tiednmt.load(stock, data=prepared, int8=True)
+    assert tiednmt.load([folder, stock], data=prepared, int8=False).translate(["w1"])
+
+
+def test_stock_models(prepared, tmp_path):
+    save_stock(tmp_path / "c.pt", prepared)
     translator = tiednmt.load(tmp_path / "c.pt", data=prepared)
     found = translator.translate(LINES, details=True)
     assert [one.text for one in found] == translator.translate(LINES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from tiednmt.export.card import FLOAT32, INT8
 from tiednmt.export.model_folder import is_model_folder
 from tiednmt.export.reading import read_trained
 from tiednmt.export.trained import TrainedModel
+from tiednmt.models.tied_model import TiedModel
 from tiednmt.tasks.tied_translation import TiedTranslationConfig, TiedTranslationTask, quantise
 from tiednmt.translation.translator import Translator
 from tiednmt.tying import vocabulary_digest
@@ -62,6 +63,8 @@ def load_translator(
             _require_alike(files[0], loaded[0], path, one)
         loaded.append(one)
     rounds = any(one.int8 for one in loaded) if int8 is None else int8
+    if rounds:
+        _require_roundable(dict(zip(files, loaded, strict=True)), asked=int8 is not None)
     device = preferred_device(cpu or rounds)
     generation = {"no_beamable_mm": True, "print_alignment": attention}
     models: Sequence[Any] = [one.model for one in loaded]
@@ -85,6 +88,30 @@ def _require_alike(first: Path, one: TrainedModel, path: Path, other: TrainedMod
             f"{path}: of other languages, dictionaries or segmentation than {first}, so that they "
             "cannot be an ensemble"
         )
+
+
+def _require_roundable(models: Mapping[Path, TrainedModel], asked: bool) -> None:
+    """Refuse to decode stock models with int8 weights.
+
+    Args:
+        models: by path.
+        asked: whether int8 weights were asked for, and not only a folder has them.
+
+    Raises:
+        UserError: naming the first stock model.
+    """
+    stock = next((p for p, one in models.items() if not isinstance(one.model, TiedModel)), None)
+    if stock is None:
+        return
+    cause, way_out = " (--int8)", "leave --int8 out"
+    if not asked:
+        folder = next(path for path, one in models.items() if one.int8)
+        cause, way_out = f", as {folder} does", "export that again without --int8"
+    raise UserError(
+        f"{stock}: fairseq's own {models[stock].architecture}, which does not decode with int8"
+        f" weights{cause}; {way_out}, or make this one a model of this package with"
+        " scripts.convert_checkpoint"
+    )
 
 
 def _with_our_search(task: TranslationTask) -> TranslationTask:

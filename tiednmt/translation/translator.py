@@ -26,6 +26,7 @@ from tiednmt.models.tied_model import TiedModel
 from tiednmt.options import positive
 from tiednmt.tasks.sequence_generator import TiedSequenceGenerator
 from tiednmt.text.pipeline import TextPipeline
+from tiednmt.text.writing import visible
 from tiednmt.translation.settings import DEFAULT_SEARCH, MAX_LEN_A, MAX_LEN_B, Search
 
 logger = logging.getLogger(__name__)
@@ -156,7 +157,7 @@ class Translator:
         progress: str | None = None,
         **search: Any,
     ) -> Any:
-        """Translate raw lines, one by one and in order; blank lines stay blank.
+        """Translate raw lines, one by one and in order; lines without visible characters give "".
 
         See :func:`tiednmt.load`.
 
@@ -174,7 +175,7 @@ class Translator:
         """
         lines = [*_lines(lines)]
         with tqdm(
-            total=sum(map(bool, map(str.strip, lines))),
+            total=sum(map(visible, lines)),
             desc=progress,
             unit=" sentences",
             mininterval=0.5,
@@ -232,7 +233,9 @@ class Translator:
         translations: list[list[Any]] = [[blank]] * len(lines)
         pipeline = self.pipeline
         with self._lock:
-            units = [pipeline.encode(line, pipeline.source) for line in lines]
+            units = [
+                pipeline.encode(line, pipeline.source) if visible(line) else "" for line in lines
+            ]
             for i, source, ranked in self._ranked(units, search, bar):
                 read = self._read if details else self._text
                 translations[i] = [read(source, hypothesis) for hypothesis in ranked[:nbest]]
