@@ -27,6 +27,7 @@ def main(argv: list[str] | None = None) -> None:
             f"--{subset}",
             type=Path,
             nargs="+",
+            action="extend",
             required=subset != "test",
             metavar="FILE",
             help=f"text files of the {subset} set",

@@ -22,7 +22,13 @@ def main() -> None:
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folder of an experiment")
     parser.add_argument("--check", action="store_true", help="compare only, write nothing")
     parser.add_argument(
-        "--convert", nargs="+", type=Path, metavar="FILE", default=(), help="records to convert"
+        "--convert",
+        nargs="+",
+        action="extend",
+        type=Path,
+        metavar="FILE",
+        default=[],
+        help="records to convert",
     )
     args = parser.parse_args()
     if args.check and (args.runs or args.convert):

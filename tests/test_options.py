@@ -74,6 +74,11 @@ def test_every_option_is_read_and_the_command_line_repeats_it():
     assert command_words(options) == list(GIVEN)
 
 
+def test_values_of_an_option_given_twice_are_all_taken():
+    assert parsed("--data", "d", "--sizes", "5", "--sizes", "6", "7").sizes == (5, 6, 7)
+    assert parsed("--data", "d", "--sizes", "1", "2", "--sizes", "1").sizes == (1, 2, 1)
+
+
 def test_what_is_not_given_is_not_repeated_but_defaults_are():
     words = command_words(parsed("--data", "d", "--python", "/opt/python"))
     assert words == ["--data", "d", "--batch-size", "8", "--against", "lstm", "--sizes", "1", "2"]

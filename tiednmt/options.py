@@ -197,8 +197,18 @@ def _argument(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
     if metadata.get("repeated"):
         return {**argument, "action": "append", "required": required}
     if get_origin(hint) is tuple:
-        argument["nargs"] = "+"
+        argument |= {"nargs": "+", "action": _Extend}
     return {**argument, "required": True} if required else {**argument, "default": field.default}
+
+
+class _Extend(argparse.Action):
+    """Takes several values, and more of them where its option is given again."""
+
+    def __call__(
+        self, parser: object, namespace: argparse.Namespace, values: Any, option: object = None
+    ) -> None:
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [*(() if before is self.default else before), *values])
 
 
 def _flag(field: dataclasses.Field[Any], help: str) -> dict[str, Any]:

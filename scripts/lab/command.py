@@ -50,7 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="train each model with seeds 1 to N, or with a range such as 2-3 (default: 1)",
     )
     parser.add_argument(
-        "--rows", nargs="+", metavar="ROW", help="rows of the table to train (default: all)"
+        "--rows",
+        nargs="+",
+        action="extend",
+        metavar="ROW",
+        help="rows of the table to train (default: all)",
     )
 
 

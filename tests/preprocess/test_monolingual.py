@@ -181,6 +181,12 @@ def test_several_files_gzipped_or_not_are_one_text(raw, tmp_path):
     assert contents(tmp_path / "several") == contents(tmp_path / "one")
 
 
+def test_an_option_given_twice_adds_files(raw, tmp_path):
+    lines = {name: of["lines"] for name, of in prepare(raw, tmp_path / "one")["counts"].items()}
+    two = prepare(raw, tmp_path / "two", "--train", str(raw / "test.txt"))
+    assert two["counts"]["train"]["lines"] == lines["train"] + lines["test"] > lines["train"]
+
+
 def test_moses_tokens_are_those_of_translation_whatever_the_workers(many, tmp_path):
     prepare(many, tmp_path / "one", "--tokenise", "en", "--workers", "1")
     prepare(many, tmp_path / "three", "--tokenise", "en", "--workers", "3")

@@ -58,7 +58,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         return made
 
     trim = command("trim", _trim, "keep only the rows that a text needs, or the most frequent ones")
-    trim.add_argument("--text", type=Path, nargs="+", default=[], metavar="FILE", help=_TEXT)
+    _add_text(trim)
     trim.add_argument(
         "--keep", type=positive, metavar="N", help="also keep the N most frequent units"
     )
@@ -144,7 +144,19 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         "show how the rows are used, and what trimming would cost",
         output="new folder for rows.tsv, report.png and report.svg",
     )
-    told.add_argument("--text", type=Path, nargs="+", default=[], metavar="FILE", help=_TEXT)
+    _add_text(told)
+
+
+def _add_text(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--text",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help=_TEXT,
+    )
 
 
 _TYING = "tying of the new model"
