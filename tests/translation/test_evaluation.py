@@ -885,6 +885,10 @@ def test_other_bad_input(
     assert "NAME=CHECKPOINT" in refusal(good, good, *subset)
     message = refusal(f"a={good}", f"b={good}", *subset, "--baseline", "c")
     assert "--baseline c: no such system, only a, b" in message
+    again = "given twice; leave one out"
+    assert f"--subset {subset[1]}: {again}" in refusal(good, *subset, *subset)
+    twice = ("--baseline", "b", "--baseline", "b")
+    assert f"--baseline b: {again}" in refusal(f"a={good}", f"b={good}", *subset, *twice)
     text = ("--input", tmp_path / "none")
     assert "either --subset, to score, or --input" in refusal(good)
     assert "either --subset, to score, or --input" in refusal(good, *subset, *text)

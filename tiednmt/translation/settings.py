@@ -104,5 +104,9 @@ class Evaluation:
             raise UserError("--json and --output go with --subset; --input writes to stdout")
         if self.input is not None and self.baseline:
             raise UserError("--baseline goes with --subset; --input only translates")
+        for name, values in (("--subset", self.subset), ("--baseline", self.baseline)):
+            again = next((value for value in values if values.count(value) > 1), None)
+            if again is not None:
+                raise UserError(f"{name} {again}: given twice; leave one out")
         if self.json and self.json.is_dir():
             raise UserError(f"--json {self.json}: a folder; give the name of a file")
