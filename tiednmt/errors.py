@@ -141,6 +141,10 @@ _TOLD_BY_FAIRSEQ = {
     r"Pass-through schedule can only be used": (
         "--lr-scheduler pass_through: goes with --optimizer composite alone; choose another one"
     ),
+    r"min_len cannot be larger than max_len": (
+        "--min-len: more units than the translation of a sentence may have; lower it, or raise"
+        " --max-len-a or --max-len-b"
+    ),
     r"Unknown post_process option: (.*)": (
         "--post-process {0}: no such units; use subword_nmt, sentencepiece, wordpiece or letter"
     ),

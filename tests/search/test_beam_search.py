@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from tests.support.searches import assert_same, hypotheses, sentences
 from tests.support.small_models import JOINT, model
-from tiednmt.errors import UserError
+from tiednmt.errors import UserError, explain
 from tiednmt.models.tied_lstm_lm import TiedLSTMLanguageModel, TiedLSTMLanguageModelConfig
 from tiednmt.search.beam_search import best
 from tiednmt.tasks.sequence_generator import TiedSequenceGenerator
@@ -51,6 +51,17 @@ def test_hypotheses_are_fairseqs(built, count, options):
         hypotheses(TiedSequenceGenerator, built, sample, **options),
         hypotheses(SequenceGenerator, built, sample, **options),
     )
+
+
+@pytest.mark.parametrize("options", [{"min_len": 16}, {"max_len_b": 0}], ids=str)
+@pytest.mark.parametrize("cls", [TiedSequenceGenerator, SequenceGenerator])
+def test_a_least_length_beyond_the_limit(built, cls, options):
+    """One line names the option, whether our search is asked or fairseq's own."""
+    with pytest.raises((UserError, AssertionError)) as refused:
+        hypotheses(cls, built, sentences(2, 6), **{"max_len_b": 15, **options})
+    line = explain(refused.value)
+    assert line is not None
+    assert line.startswith("--min-len") and line.endswith("raise --max-len-a or --max-len-b")
 
 
 def test_padding_on_either_side(built):

@@ -46,7 +46,11 @@ class TiedSequenceGenerator(SequenceGenerator):
         net_input = sample["net_input"]
         source, lengths = net_input["src_tokens"], net_input["src_lengths"]
         limit = min(int(self.max_len_a * source.size(1) + self.max_len_b), self.max_len - 1)
-        assert self.min_len <= limit, "min_len cannot be larger than max_len"
+        if self.min_len > limit:
+            raise UserError(
+                f"--min-len {self.min_len}: more than the {limit} units that a translation of"
+                f" {source.size(1)} may have; lower it, or raise --max-len-a or --max-len-b"
+            )
         first = self.eos if bos_token is None else bos_token
         if self._may_fork(source):
             return self._search_forked(source, lengths, first, limit)

@@ -28,7 +28,7 @@ def translate_to_stdout(
         **search: see :meth:`Translator.translate`.
 
     Raises:
-        UserError: stdin or stdout is closed, or the text cannot be read.
+        UserError: stdin or stdout is closed, the text cannot be read, or the disk is full.
     """
     if sys.stdout is None:
         raise UserError("stdout is closed; there is nowhere to write translations to")
@@ -50,4 +50,14 @@ def translate_to_stdout(
                     print(number, f"{one.score:.4f}", one.text, sep="\t", flush=at_once == 1)
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
+    except OSError as error:
+        if error.filename is not None:  # of a file that was to be read
+            raise
+        _drop_stdout()
+        raise UserError(f"stdout: cannot be written: {error.strerror}") from error
+
+
+def _drop_stdout() -> None:
+    """Let what stdout still holds go nowhere when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
