@@ -83,6 +83,11 @@ def test_a_mark_at_the_end_of_a_cut_translation_is_removed(pipeline):
     assert pipeline.decode("wo@@ m@@", "en") == "wom"
 
 
+def test_signs_beside_each_other_are_no_mark(pipeline):
+    """A model may write any units beside each other; only within one is a mark left over."""
+    assert pipeline.decode("@@@ @", "en") == "@@"
+
+
 @pytest.mark.parametrize("units", ["wo@@@@ men", "@@men", "wo@@men bark"])
 def test_marks_that_are_left_are_refused(pipeline, units):
     with pytest.raises(UserError, match="subword marks"):

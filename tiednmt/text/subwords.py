@@ -62,9 +62,9 @@ class BytePairs:
         Raises:
             UserError: marks of segmentation remain.
         """
-        tokens = _MERGE.sub("", units.strip())
-        _refuse_mark(SEPARATOR, tokens)
-        return tokens
+        bare = (unit.removesuffix(SEPARATOR) for unit in units.split())
+        _refuse_mark(SEPARATOR, " ".join(bare))  # two units may still give one: @@@ and @
+        return _MERGE.sub("", units.strip())
 
 
 def load_codes(codes: Path, vocabulary: set[str] | None = None) -> BPE:
