@@ -6,14 +6,15 @@ r"""Prepare your own text for a trained model: in its units, with its dictionary
 DIR is a prepared folder, or one that tiednmt vocabulary wrote. Files are those that
 preprocess.bitext takes, in the languages of the model. Training pairs with an empty side are
 dropped; nothing else is filtered. --tag puts a unit of the model before each source sentence, such
-as the language to translate it to.
+as the language to translate it to. tiednmt translate and evaluate do the same with a model that was
+trained on NEW.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ class PlanLike(Plan):
     def __init__(
         self, corpus: Corpus, results: Stages, model: Model, tag: str = "", workers: int = 1
     ):
-        settings = model.pipeline.settings
+        settings = replace(model.pipeline.settings, tag=tag)
         no_bound = 10**9
         options = Options(
             segmentation=settings.segmentation,
@@ -104,7 +105,7 @@ class PlanLike(Plan):
         self.pipeline = TextPipeline(settings, self.layout.model)
 
     def settings(self) -> TextSettings:
-        """The settings of the model, so that its output is decoded like its own text."""
+        """The settings of the model, so that its output is decoded like its own, and the tag."""
         return self.pipeline.settings
 
     def manifest(self) -> dict[str, Any]:

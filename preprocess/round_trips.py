@@ -61,7 +61,8 @@ def round_trip(pipeline: TextPipeline, language: str, path: Path, lines: int) ->
     example, normalised_example = None, None
     for line in islice(read_lines(path), 0, every * LINES, every):
         line = " ".join(line.split())
-        decoded = pipeline.decode(pipeline.encode(line, language), language)
+        units = pipeline.segment(pipeline.tokenise(line, language), language)  # without a tag
+        decoded = pipeline.decode(units, language)
         tried += 1
         if decoded == line:
             same += 1

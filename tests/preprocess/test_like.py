@@ -62,6 +62,18 @@ def test_a_tag(model, raw, tmp_path):
     run(model, raw, tmp_path / "new", "--tag", unit)
     lines = (tmp_path / "new" / "bpe" / "valid.en").read_text().splitlines()
     assert all(line.startswith(f"{unit} ") for line in lines)
+    pipeline = TextPipeline.load(tmp_path / "new")
+    assert [
+        pipeline.encode(line, "en") for line in (raw / "valid.en").read_text().splitlines()
+    ] == lines
+    assert not pipeline.encode("b c", "de").startswith(unit) and pipeline.encode(" ", "en") == ""
+    manifest = json.loads((tmp_path / "new" / "manifest.json").read_text())
+    assert manifest["round_trip"]["en"]["same"] == 12
+    del manifest["text"]["tag"]  # as earlier releases wrote it
+    (tmp_path / "new" / "manifest.json").write_text(json.dumps(manifest))
+    assert TextPipeline.load(tmp_path / "new").settings == pipeline.settings
+    run(tmp_path / "new", raw, tmp_path / "untagged")
+    assert TextPipeline.load(tmp_path / "untagged").settings.tag == ""
 
 
 def test_what_is_refused(model, raw, tmp_path):

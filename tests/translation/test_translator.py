@@ -1,5 +1,7 @@
 """``tiednmt.load``: every kind of model, every form of answer."""
 
+import json
+import shutil
 import sys
 import threading
 from itertools import count, islice
@@ -280,6 +282,20 @@ def test_what_cannot_be_loaded(prepared, checkpoints, folders, tmp_path):
     write_model_folder(tmp_path / "folder", read_trained(tmp_path / "other.pt", other))
     with pytest.raises(UserError, match="cannot be an ensemble"):
         tiednmt.load([folders["tied_gru"], tmp_path / "folder"])
+
+
+def test_a_tag_stands_before_each_source_sentence(prepared, tmp_path):
+    """As in the text that the model was trained on, from its folder and from its export."""
+    tagged = shutil.copytree(prepared, tmp_path / "tagged")
+    manifest = json.loads((tagged / "manifest.json").read_text())
+    manifest["text"]["tag"] = "w9"
+    (tagged / "manifest.json").write_text(json.dumps(manifest))
+    save_translator(tmp_path / "c.pt", tagged)
+    write_model_folder(tmp_path / "folder", read_trained(tmp_path / "c.pt", tagged))
+    for translator in (tiednmt.load(tmp_path / "c.pt", tagged), tiednmt.load(tmp_path / "folder")):
+        one, blank = translator.translate(["w1 w2", " "], details=True)
+        assert one.source_units == ("w9", "w1", "w2")
+        assert blank.text == "" and blank.source_units == ()
 
 
 def save_stock(path, prepared):

@@ -1,6 +1,7 @@
 """The commands on checkpoints and prepared folders, from the first file to the last."""
 
 import dataclasses
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.support.small_prepared import prepare, sentences, trained_on
 from tests.support.small_training import train, write_corpus
 from tiednmt.commands.vocabulary import main
 from tiednmt.errors import CheckpointError, UserError
+from tiednmt.text.pipeline import TextPipeline
 from tiednmt.vocabulary import files, operations
 from tiednmt.vocabulary.extend import Start
 from tiednmt.vocabulary.files import read
@@ -70,6 +72,18 @@ def test_the_most_frequent_units(checkpoint, tmp_path, capsys):
     command("trim", checkpoint, *options)
     assert len(read(tmp_path / "small" / "checkpoint.pt").model.target) == 4 + 5
     assert "no longer covered" in capsys.readouterr().out
+
+
+def test_the_tag_of_source_sentences_is_kept(prepared, checkpoint, tmp_path):
+    tagged, small = shutil.copytree(prepared, tmp_path / "tagged"), tmp_path / "small"
+    tag = read(checkpoint).model.source.symbols[-1]
+    manifest = json.loads((tagged / "manifest.json").read_text())
+    manifest["text"]["tag"] = tag
+    (tagged / "manifest.json").write_text(json.dumps(manifest))
+    options = ("--data", tagged, "--keep", 5, "--no-characters", "--output", small)
+    command("trim", checkpoint, *options)
+    assert tag in read(small / "checkpoint.pt").model.source.indices
+    assert TextPipeline.load(small).encode("a", "en").startswith(f"{tag} ")
 
 
 def test_training_goes_on_after_an_extension(prepared, checkpoint, tmp_path, capsys):

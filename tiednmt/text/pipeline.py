@@ -42,6 +42,7 @@ class TextSettings:
         apostrophes: for each language, the usual apostrophe inside words. Where Moses' rules need
             the ASCII one, the usual one is restored in the output.
         version: of this definition. A folder is always read by the version it was prepared with.
+        tag: a unit before each source sentence, such as the language to translate it to; or none.
     """
 
     source: str
@@ -50,6 +51,7 @@ class TextSettings:
     threshold: int
     apostrophes: Mapping[str, str] = field(default_factory=dict)
     version: int = VERSION
+    tag: str = ""
 
     @property
     def normalisation(self) -> tuple[str, ...]:
@@ -60,7 +62,8 @@ class TextSettings:
 
     def for_manifest(self) -> dict[str, Any]:
         """These settings, as :meth:`from_manifest` reads them."""
-        return {**asdict(self), "normalisation": list(self.normalisation)}
+        text = {**asdict(self), "normalisation": list(self.normalisation)}
+        return text if self.tag else {name: text[name] for name in text if name != "tag"}
 
     @classmethod
     def from_manifest(cls, manifest: Mapping[str, Any], path: Path) -> TextSettings:
@@ -83,7 +86,12 @@ class TextSettings:
                 f"{path}: prepared by a later version of tiednmt (text {text['version']});"
                 " install that version, or prepare the corpus again"
             )
-        return cls(**{name: text[name] for name in _TYPES}, apostrophes=text.get("apostrophes", {}))
+        # folders of earlier releases have the tag among the options of the command
+        tag = text.get("tag", (manifest.get("options") or {}).get("tag", ""))
+        if not isinstance(tag, str):
+            raise _not_a_manifest(path, "tag", tag)
+        named = {name: text[name] for name in _TYPES}
+        return cls(**named, apostrophes=text.get("apostrophes", {}), tag=tag)
 
 
 _TYPES = {"source": str, "target": str, "segmentation": str, "threshold": int, "version": int}
@@ -202,8 +210,13 @@ class TextPipeline:
         return self.source, self.target
 
     def encode(self, line: str, language: str) -> str:
-        """Raw line → space-separated subword units, as in the ``bpe`` folder."""
-        return self.segment(self.tokenise(line, language), language)
+        """Raw line → space-separated subword units, as in the ``bpe`` folder; "" if it has none.
+
+        Those of a source sentence begin with the tag, if there is one.
+        """
+        units = self.segment(self.tokenise(line, language), language)
+        tag = self.settings.tag if language == self.source else ""
+        return f"{tag} {units}" if tag and units else units
 
     def decode(self, units: str, language: str) -> str:
         """Space-separated subword units → raw text.

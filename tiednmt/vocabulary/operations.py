@@ -122,6 +122,8 @@ def _units_to_keep(
 ) -> set[str]:
     """What :func:`trim_files` is asked to keep, but for the model's own translations."""
     kept = {unit for text in texts for line in text.units for unit in line}
+    if isinstance(stored.segmentation, Subwords) and (tag := stored.segmentation.settings.tag):
+        kept.add(tag)
     if keep is not None:
         kept |= trimming.most_frequent(stored.model, keep)
     if units is not None:

@@ -137,9 +137,15 @@ class Subwords:
         """By language; a pipeline has two, so each language is both of its own pipeline's."""
         folder = Path(self._folder.name)
         return {
-            code: TextPipeline(replace(self.settings, source=code, target=code), folder)
+            code: TextPipeline(replace(self._settings_of(code), target=code), folder)
             for code in self.vocabularies
         }
+
+    def _settings_of(self, source: str) -> TextSettings:
+        """The settings with another source language, whose sentences have no tag."""
+        if source == self.settings.source:
+            return self.settings
+        return replace(self.settings, source=source, tag="")
 
     def language(self, path: Path) -> str:
         """See :class:`Segmentation`."""
@@ -147,8 +153,7 @@ class Subwords:
 
     def units(self, line: str, language: str) -> list[str]:
         """See :class:`Segmentation`."""
-        pipeline = self._pipelines[language]
-        return pipeline.segment(pipeline.tokenise(line, language), language).split()
+        return self._pipelines[language].encode(line, language).split()
 
     def units_of_token(self, token: str, language: str) -> list[str]:
         """The units of a token, or with sentencepiece those of a raw line."""
