@@ -316,6 +316,11 @@ def test_what_is_no_model(tmp_path):
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(UserError, match="outside of its folder"):
         inspect(tmp_path / "model.safetensors.index.json")
+    (tmp_path / "two").mkdir()
+    for name in ("a.safetensors", "b.safetensors"):
+        write_tensors(tmp_path / "two" / name, {"src_emb.embeddings.weight": matrix(1)})
+    with pytest.raises(UserError, match=r"two: holds several .*\(a.safetensors, b.safetensors\)"):
+        inspect(tmp_path / "two")
     (tmp_path / "nothing").mkdir()
     with pytest.raises(UserError, match="holds no file of weights"):
         inspect(tmp_path / "nothing")

@@ -4,9 +4,9 @@
   tiednmt inspect opus-mt-en-de/ model.npz joey/best.ckpt eole/model.00.safetensors
 
 Reads checkpoints of fairseq, safetensors and PyTorch files of Hugging Face, .npz of Marian,
-checkpoints of JoeyNMT, OpenNMT-py and eole, and folders with one of these. The claim is what the
-configuration says, in the file or next to it. The exit status is 1 if claim and tensors disagree,
-or if a file cannot be read. A pickle that could run code is refused.
+checkpoints of JoeyNMT, OpenNMT-py and eole, and folders with safetensors, pytorch_model.bin or an
+.npz. The claim is what the configuration says, in the file or next to it. The exit status is 1 if
+claim and tensors disagree, or if a file cannot be read. A pickle that could run code is refused.
 """
 
 from __future__ import annotations

@@ -48,7 +48,8 @@ def read_model(path: Path) -> StoredModel:
     """Read a file, or the file of weights of a folder.
 
     Raises:
-        UserError: no such file, damaged, of an unknown kind, or one that could run code.
+        UserError: no such file, damaged, of an unknown kind, or one that could run code; a folder
+            of several.
     """
     path = _file_in(path) if path.is_dir() else path
     return _read_shards(path) if path.name.endswith(".index.json") else _read_file(path)
@@ -71,10 +72,16 @@ def _read_file(path: Path) -> StoredModel:
 
 
 def _file_in(folder: Path) -> Path:
-    wanted = ("*.safetensors.index.json", "*.safetensors", "pytorch_model.bin.index.json",
-              "pytorch_model.bin", "model.npz", "*.npz")  # fmt: skip
+    wanted = (
+        *("*.safetensors.index.json", "model.safetensors", "*.safetensors"),
+        *("pytorch_model.bin.index.json", "pytorch_model.bin"),
+        *("model.npz", "*.npz"),
+    )
     for pattern in wanted:
         files = sorted(folder.glob(pattern))
+        if len(files) > 1:
+            several = ", ".join(file.name for file in files)
+            raise UserError(f"{folder}: holds several files of weights ({several}); name one")
         if files:
             return files[0]
     raise UserError(f"{folder}: holds no file of weights; name the file")
