@@ -110,6 +110,17 @@ def test_two_workers_are_one_with_their_streams(data, tmp_path):
     assert_same(tmp_path / "one" / LAST, tmp_path / "two" / LAST, atol=1e-5, rtol=0)
 
 
+def test_a_last_window_of_one_worker_alone(data, tmp_path):
+    """It shares its update with a window of both, which exchange gradients and states in turn."""
+    options = ("--update-freq", 2, "--tokens-per-sample", 10, "--disable-validation")
+    options = (*TRAIN, *options, "--max-epoch", 1, "--no-epoch-checkpoints")
+    two = (data, *options, "--save-dir", tmp_path / "two", "--batch-size", 7)
+    run_workers(2, "fairseq-train", *two, ddp_backend="pytorch_ddp")
+    one = run("fairseq-train", data, *options, "--save-dir", tmp_path / "one", "--batch-size", 14)
+    assert "2 / 2 " in one.check().output  # three windows of all streams, and that of two tokens
+    assert_same(tmp_path / "one" / LAST, tmp_path / "two" / LAST, atol=1e-5, rtol=0)
+
+
 AWD = (
     *("--arch", "tied_lstm_lm_awd", "--last-hidden-size", 16, "--optimizer", "tied_averaged_sgd"),
     *("--lr", 4, "--lr-scheduler", "tied_non_monotonic", "--non-monotone-interval", 1),

@@ -7,6 +7,7 @@ from unittest.mock import MagicMock
 import torch
 
 import tiednmt.plugin  # noqa: F401
+from tiednmt.tasks import streams
 from tiednmt.tasks.streams import CarriedStreams
 from tiednmt.tasks.tied_language_modeling import TiedLanguageModelingTask
 
@@ -40,3 +41,31 @@ def test_an_update_that_is_made_again_starts_from_the_same_state():
     update(2, 4)
     update(2, 0)  # another epoch
     assert reader.starts == [0, 1, 2, 3, 2, 3, 4, 0]
+
+
+def test_workers_collect_their_states_after_the_update(monkeypatch):
+    """The last window may be of one worker alone: no other waits for it between batches."""
+    task, talks = object.__new__(TiedLanguageModelingTask), []
+
+    def all_gather(part, group):
+        talks.append(part.shape)
+        return [part, part]
+
+    monkeypatch.setattr(streams.distributed_utils, "get_data_parallel_world_size", lambda: 2)
+    monkeypatch.setattr(streams.distributed_utils, "get_data_parallel_group", lambda: None)
+    monkeypatch.setattr(streams.distributed_utils, "all_gather", all_gather)
+    task.training_state = CarriedStreams()
+
+    def read(model, sample):
+        rows = 4 if sample["whole"] else 1
+        sample["net_input"]["carried"].keep((torch.full((1, rows, 2), float(sample["window"])),))
+        return torch.zeros(()), 1, {}
+
+    task.end_update()  # nothing is carried yet
+    for window, whole in ((0, True), (1, True), (2, False)):
+        sample = {"net_input": {}, "window": window, "whole": whole}
+        task.train_step(sample, MagicMock(), read, MagicMock(), 0)
+    assert not talks
+    task.end_update()
+    assert talks == [(1, 4, 2)]
+    assert torch.equal(task.training_state.everybody[0], torch.ones(1, 8, 2))

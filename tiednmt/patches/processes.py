@@ -93,3 +93,21 @@ def count_all_batches() -> None:
         return step(self, [sample for sample in samples if sample] or samples[:1], *args, **kwargs)
 
     patch(Trainer, "train_step", train_step)
+
+
+def end_updates_together() -> None:
+    """Call ``end_update`` of a task that has it after each update, in all workers.
+
+    fairseq tells tasks of each batch, of which some workers may have one less, and of the
+    optimizer's step, which is left out when a gradient overflows.
+    """
+
+    def train_step(
+        step: Callable[..., Any], self: Trainer, samples: list[Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        logged = step(self, samples, *args, **kwargs)
+        if (end_update := getattr(self.task, "end_update", None)) is not None:
+            end_update()
+        return logged
+
+    patch(Trainer, "train_step", train_step)

@@ -151,8 +151,18 @@ class CarriedStreams(CarriedState):
             self._update, self._starts = update, {}
         self.state = self._starts.setdefault(window, self.state)
 
+    def copy(self) -> CarriedState:
+        """The same state, to start from and to be forgotten."""
+        copied = CarriedState()
+        copied.state = self.state
+        return copied
+
     def gather(self) -> None:
-        """Collect the state of all workers, each of which has to call this."""
+        """Collect the state of all workers, each of which has to call this after the same update.
+
+        Not between the batches of an update: some workers may have a batch less, so that they
+        would already be waiting for the gradients of the others.
+        """
         assert self.state is not None
         if distributed_utils.get_data_parallel_world_size() == 1:
             self.everybody = self.state

@@ -178,18 +178,25 @@ class TiedLanguageModelingTask(LanguageModelingTask):
         ignore_grad: bool = False,
         **options: Any,
     ) -> Any:
-        """fairseq's step, from the state at the end of the last update."""
+        """fairseq's step, from the state at the end of the last window."""
         # a worker without a part in the last window repeats another batch, which must not count
         state = CarriedState() if ignore_grad else self.training_state
         if "window" in sample and not ignore_grad:
             self.training_state.begin(sample["window"], update_num)
+            if not sample["whole"]:  # some streams alone, and the epoch ends
+                state = self.training_state.copy()
         attach(sample, state)
-        result = super().train_step(
+        return super().train_step(
             sample, model, criterion, optimizer, update_num, ignore_grad, **options
         )
-        if sample.get("whole") and not ignore_grad:
+
+    def end_update(self) -> None:
+        """Collect the state for a checkpoint, after each update.
+
+        See :func:`tiednmt.patches.processes.end_updates_together`.
+        """
+        if self.training_state.state is not None:
             self.training_state.gather()
-        return result
 
     def valid_step(
         self, sample: Batch, model: BaseFairseqModel, criterion: FairseqCriterion, **options: Any
