@@ -11,6 +11,7 @@ from fairseq.models.ema.ema import EMA
 
 import tiednmt.plugin  # noqa: F401
 from tests.support.small_models import model
+from tests.support.small_training import train
 
 
 @pytest.mark.parametrize("fp32", [False, True])
@@ -27,3 +28,37 @@ def test_a_scale_that_is_not_learned_stays_in_an_average(fp32, caplog):
         (stored,) = {float(v) for n, v in average.fp32_params.items() if n.endswith("constant")}
         assert stored == pytest.approx(math.sqrt(6), rel=1e-7)
     assert "lookups are scaled" not in caplog.text
+
+
+def averaging(data, folder, epochs):
+    """A training by NT-ASGD at a rate that is too high, so that validation soon gets worse."""
+    schedule = {"_name": "tied_non_monotonic", "non_monotone_interval": 0, "lr": [20.0]}
+    return train(
+        data,
+        folder,
+        optimizer={"_name": "tied_averaged_sgd"},
+        lr_scheduler={**schedule, "maximize_best_checkpoint_metric": False},
+        optimization={"lr": [20.0], "max_epoch": epochs},
+        dataset={"update_epoch_batch_itr": True},  # the order of batches is that of the epoch
+    )
+
+
+@pytest.fixture(scope="module")
+def at_one_go(data, tmp_path_factory):
+    return torch.load(averaging(data, tmp_path_factory.mktemp("whole"), 4))
+
+
+@pytest.mark.parametrize("first", [1, 2])
+def test_a_resumed_run_averages_from_the_same_epoch(data, at_one_go, tmp_path, first):
+    """fairseq saves before it tells the scheduler how the epoch was validated."""
+    averaging(data, tmp_path, first)
+    resumed = torch.load(averaging(data, tmp_path, 4))
+    schedules = (run["optimizer_history"][-1]["lr_scheduler_state"] for run in (at_one_go, resumed))
+    one, other = (schedule["losses"] for schedule in schedules)
+    assert one == other and len(one) == 3
+    updates = [
+        run["last_optimizer_state"]["param_groups"][0]["averaged"] for run in (at_one_go, resumed)
+    ]
+    assert updates[0] == updates[1] > 0
+    for name, weight in at_one_go["model"].items():
+        assert torch.equal(weight, resumed["model"][name]), name

@@ -27,6 +27,7 @@ from tiednmt.patches.foreign_code import (
 )
 from tiednmt.patches.interactive import cut_long_lines
 from tiednmt.patches.optimizers import (
+    count_the_validation_of_a_checkpoint,
     hold_rows_in_training,
     leave_scales_in_averages,
     refuse_moments_of_other_parameters,
@@ -62,6 +63,7 @@ PATCHES = (
     hold_rows_in_training,  # optimizers and averages move rows that are not trained
     leave_scales_in_averages,  # averages in single precision round what does not change
     refuse_moments_of_other_parameters,  # those of another choice of rows fail in the first update
+    count_the_validation_of_a_checkpoint,  # saved before the scheduler hears of it
     show_averages_beside_training,  # validation sees the weights that are trained alone
     update_in_few_launches,  # Adam goes over parameters one by one
     forget_earlier_runs,  # the jobs of a hydra sweep share the best loss and the patience

@@ -19,6 +19,7 @@ from tiednmt.errors import UserError
 from tiednmt.modules.lookup import CONSTANT
 from tiednmt.optim import few_launches
 from tiednmt.optim.averaged_sgd import AveragedSGD
+from tiednmt.optim.nt_asgd import TiedNonMonotonic
 from tiednmt.patches.patch import patch
 
 
@@ -108,6 +109,33 @@ def refuse_moments_of_other_parameters() -> None:
         load(self, state, overrides)
 
     patch(FairseqOptimizer, "load_state_dict", load_fitting)
+
+
+def count_the_validation_of_a_checkpoint() -> None:
+    """Tell ``--lr-scheduler tied_non_monotonic`` of the validation before a checkpoint.
+
+    At the end of an epoch fairseq saves first, so that the scheduler of a resumed run would never
+    hear of that epoch.
+    """
+
+    def load_and_count(
+        load: Callable[..., Any],
+        self: Trainer,
+        filename: str,
+        reset_optimizer: bool = False,
+        reset_lr_scheduler: bool = False,
+        *args: Any,
+        **more: Any,
+    ) -> Any:
+        loaded = load(self, filename, reset_optimizer, reset_lr_scheduler, *args, **more)
+        if loaded is None or reset_optimizer or reset_lr_scheduler:
+            return loaded
+        scheduler, position = self.lr_scheduler, loaded["train_iterator"]
+        if isinstance(scheduler, TiedNonMonotonic) and not position["iterations_in_epoch"]:
+            scheduler.step(position["epoch"] - 1, loaded.get("val_loss"))
+        return loaded
+
+    patch(Trainer, "load_checkpoint", load_and_count)
 
 
 def show_averages_beside_training() -> None:
