@@ -4,8 +4,9 @@
   python -m scripts.average a/checkpoint8.pt a/checkpoint9.pt --output a/average.pt
 
 --last N averages the N most recent checkpoints (by update; by epoch if only epoch checkpoints
-exist). Tied matrices stay tied. The result can translate and can be fine-tuned, but training cannot
-resume from it, since it has no optimizer state.
+exist). Tied matrices stay tied. The averages of --store-ema are averaged too. The result can
+translate and can be fine-tuned, but training cannot resume from it, since it has no optimizer
+state.
 """
 
 from __future__ import annotations

@@ -80,3 +80,40 @@ def test_rows_of_other_units_are_not_averaged(tmp_path):
     with pytest.raises(UserError, match=r"other\.pt: of another model than .*one\.pt"):
         average(paths)
     assert average([paths[0]] * 2)["model"].keys() == weights(paths[0]).keys()
+
+
+EMA = ("ema", "ema_fp32_params")  # where --store-ema and --ema-fp32 keep theirs
+
+
+def averaged(path, data, shift, *parts):
+    """A checkpoint with averages of its own, all of whose weights are moved by ``shift``."""
+    save_translator(path, data)
+    state = torch.load(path)
+    moved = {n: w + shift if w.is_floating_point() else w for n, w in state["model"].items()}
+    state["extra_state"] = {"epoch": shift, **{part: dict(moved) for part in parts}}
+    torch.save(state, path)
+    return path
+
+
+def test_the_averages_of_ema_are_averaged(tmp_path):
+    """fairseq starts from them, with --finetune-from-model and --store-ema or --ema-seed-model."""
+    data = prepared_folder(tmp_path / "data", WORDS)
+    paths = [averaged(tmp_path / f"{i}.pt", data, i, *EMA) for i in (1, 2)]
+    state = average(paths)
+    assert state["extra_state"]["epoch"] == 2
+    for part in EMA:
+        mean = state["extra_state"][part]
+        assert mean.keys() == state["model"].keys()
+        for name, weight in state["model"].items():
+            expected = weight + 1.5 if weight.is_floating_point() else weight
+            torch.testing.assert_close(mean[name], expected)
+
+
+def test_averages_that_not_all_have_are_left_out(tmp_path):
+    data = prepared_folder(tmp_path / "data", WORDS)
+    paths = [
+        averaged(tmp_path / "1.pt", data, 1, EMA[0]),
+        averaged(tmp_path / "2.pt", data, 2, *EMA),
+    ]
+    for given in (paths, paths[::-1]):
+        assert set(EMA) & average(given)["extra_state"].keys() == {EMA[0]}

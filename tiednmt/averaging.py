@@ -16,14 +16,19 @@ from torch import Tensor
 from tiednmt.checkpoints import read_checkpoint
 from tiednmt.errors import UserError
 
+MODEL = "model"
+AVERAGES = ("ema", "ema_fp32_params")  # in extra_state, where --store-ema and --ema-fp32 are given
 NAMES = (r"checkpoint_\d+_(\d+)\.pt", r"checkpoint(\d+)\.pt")  # by updates, by epoch
+
+Weights = Mapping[str, Tensor]
 
 
 def average(paths: Sequence[Path]) -> dict[str, Any]:
     """The content of the last checkpoint, with the mean of all checkpoints' weights.
 
-    The mean is computed in double precision. The result can translate and can be fine-tuned, but
-    training cannot resume from it, since it has no optimizer state.
+    If all of them have the averages of ``--store-ema``, these are averaged too. The mean is
+    computed in double precision. The result can translate and can be fine-tuned, but training
+    cannot resume from it, since it has no optimizer state.
 
     Args:
         paths: checkpoints of one model, at least one.
@@ -32,19 +37,31 @@ def average(paths: Sequence[Path]) -> dict[str, Any]:
         UserError: a checkpoint cannot be read, or is of another model than the first.
     """
     state: dict[str, Any] = {}
-    sums: dict[str, Tensor] = {}
+    sums: dict[str, Weights] = {}
     first: dict[str, Tensor] = {}
     for path in paths:
         state = read_checkpoint(path)
-        weights = {n: w.double() for n, w in state["model"].items() if w.is_floating_point()}
+        numbers = {part: _numbers(weights) for part, weights in _parts(state).items()}
         units = _units_of_rows(state["model"])
-        first = first or units
-        if sums and not (_shapes(sums) == _shapes(weights) and _equal(first, units)):
+        if not sums:
+            sums, first = numbers, units
+            continue
+        if not (_shapes(sums[MODEL]) == _shapes(numbers[MODEL]) and _equal(first, units)):
             raise UserError(f"{path}: of another model than {paths[0]}; average those of one run")
-        sums = {name: sums.get(name, 0) + weight for name, weight in weights.items()}
-    dtypes = {name: weight.dtype for name, weight in state["model"].items()}
-    means = {name: (total / len(paths)).to(dtypes[name]) for name, total in sums.items()}
-    return {**state, "model": {**state["model"], **means}, "last_optimizer_state": None}
+        common = sums.keys() & numbers.keys()
+        sums = {part: _sum(sums[part], numbers[part]) for part in common}
+    means = {
+        part: {**weights, **_means(sums[part], weights, len(paths))}
+        for part, weights in _parts(state).items()
+        if part in sums
+    }
+    rest = {n: value for n, value in state.get("extra_state", {}).items() if n not in AVERAGES}
+    return {
+        **state,
+        MODEL: means.pop(MODEL),
+        "extra_state": {**rest, **means},
+        "last_optimizer_state": None,
+    }
 
 
 def last_checkpoints(folder: Path, count: int) -> list[Path]:
@@ -73,16 +90,35 @@ def intermediate_checkpoints(folder: Path) -> list[Path]:
     return [Path(path) for path in reversed(paths)]
 
 
-def _units_of_rows(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _parts(state: Mapping[str, Any]) -> dict[str, Weights]:
+    """The weights of a checkpoint: of the model, and the averages that it has of them."""
+    extra = state.get("extra_state", {})
+    return {MODEL: state["model"], **{part: extra[part] for part in AVERAGES if part in extra}}
+
+
+def _numbers(weights: Weights) -> Weights:
+    return {name: w.double() for name, w in weights.items() if w.is_floating_point()}
+
+
+def _sum(one: Weights, other: Weights) -> Weights:
+    return {name: weight + other[name] for name, weight in one.items()}
+
+
+def _means(sums: Weights, weights: Weights, count: int) -> Weights:
+    """The sums over the ``count``, each in the dtype of its weight."""
+    return {name: (total / count).to(weights[name].dtype) for name, total in sums.items()}
+
+
+def _units_of_rows(weights: Weights) -> dict[str, Tensor]:
     """What says which units the rows of matrices are of: of the vocabularies, of private rows."""
     return {n: w for n, w in weights.items() if n.endswith("version") and not w.is_floating_point()}
 
 
-def _equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+def _equal(one: Weights, other: Weights) -> bool:
     return one.keys() == other.keys() and all(
         torch.equal(w, other[name]) for name, w in one.items()
     )
 
 
-def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+def _shapes(weights: Weights) -> dict[str, torch.Size]:
     return {name: weight.shape for name, weight in weights.items()}
