@@ -93,14 +93,14 @@ def test_it_goes_on_from_a_state_that_was_saved_with_the_average():
     torch.testing.assert_close([p.detach() for p in others], means)
 
 
-def schedule(interval, maximize=False):
+def schedule(interval, maximize=False, rates=(30.0,)):
     config = OmegaConf.create({**vars(TiedAveragedSGDConfig()), "lr": [30.0]})
     optimizer = TiedAveragedSGD(config, start())
     options = {
         **vars(TiedNonMonotonicConfig()),
         "non_monotone_interval": interval,
         "maximize_best_checkpoint_metric": maximize,
-        "lr": [30.0],
+        "lr": list(rates),
     }
     return TiedNonMonotonic(OmegaConf.create(options), optimizer)
 
@@ -138,3 +138,15 @@ def test_a_score_is_better_if_it_is_higher():
 def test_another_optimizer_is_refused():
     with pytest.raises(UserError, match="goes with --optimizer tied_averaged_sgd"):
         TiedNonMonotonic(OmegaConf.create({"non_monotone_interval": 5}), None)
+
+
+def test_a_run_goes_on_at_the_rate_that_it_is_given():
+    """The state of its optimizer has the rate that it had before."""
+    scheduler = schedule(5)
+    scheduler.optimizer.set_lr(7.0)
+    assert scheduler.step_update(1) == 30 == scheduler.optimizer.get_lr()
+
+
+def test_several_rates_are_refused():
+    with pytest.raises(UserError, match=r"--lr 30\.0,15\.0: .*keeps one rate"):
+        schedule(5, rates=(30.0, 15.0))

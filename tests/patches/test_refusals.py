@@ -35,6 +35,11 @@ def test_what_needs_a_gpu_is_refused_without_one(parts, option, data, tmp_path):
         train(data, tmp_path, optimization={"max_update": 1}, **parts)
 
 
+def test_averaged_sgd_that_would_never_average_is_refused(data, tmp_path):
+    with pytest.raises(UserError, match="--lr-scheduler fixed never tells it to average"):
+        train(data, tmp_path, optimizer={"_name": "tied_averaged_sgd"})
+
+
 def test_torchrun_without_a_gpu_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("WORLD_SIZE", "2")

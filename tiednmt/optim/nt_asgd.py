@@ -71,6 +71,11 @@ class TiedNonMonotonic(FairseqLRScheduler):
             raise UserError(
                 f"--non-monotone-interval {cfg.non_monotone_interval}: must be 0 or more"
             )
+        if len(cfg.lr) > 1:
+            raise UserError(
+                f"--lr {','.join(map(str, cfg.lr))}: --lr-scheduler tied_non_monotonic keeps one "
+                "rate; give one"
+            )
         self.losses: list[float] = []  # of validation, an epoch each; a score is a loss of −score
 
     def state_dict(self) -> dict[str, Any]:
@@ -80,6 +85,12 @@ class TiedNonMonotonic(FairseqLRScheduler):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue with the losses of a checkpoint."""
         self.losses = list(state_dict["losses"])
+
+    def step_update(self, num_updates: int) -> float:
+        """Set the rate to ``--lr``, whatever it was when the checkpoint was saved."""
+        self.optimizer.set_lr(self.cfg.lr[0])
+        rate: float = self.optimizer.get_lr()
+        return rate
 
     def step(self, epoch: int, val_loss: float | None = None) -> None:
         """After an epoch with validation, start averaging if it is time."""

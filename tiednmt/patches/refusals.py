@@ -90,6 +90,12 @@ def _require_trainable(cfg: Any) -> None:
             "--optimizer composite: fairseq-train has no option for its groups, which only a"
             " configuration of fairseq-hydra-train has; use another optimizer"
         )
+    schedule = _options(cfg.get("lr_scheduler")).get("_name")
+    if optimizer.get("_name") == "tied_averaged_sgd" and schedule != "tied_non_monotonic":
+        raise UserError(
+            f"--optimizer tied_averaged_sgd: --lr-scheduler {schedule} never tells it to average;"
+            " use tied_non_monotonic, or --optimizer sgd"
+        )
     common = cfg.common
     has_gpu = torch.cuda.is_available() and not common.cpu
     if common.tpu and importlib.util.find_spec("torch_xla") is None:
