@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from unittest.mock import MagicMock
 
+import pytest
 import torch
 
 import tiednmt.plugin  # noqa: F401
+from tests.tasks.test_streams import stream
+from tiednmt.errors import UserError
 from tiednmt.tasks import streams
 from tiednmt.tasks.streams import CarriedStreams
 from tiednmt.tasks.tied_language_modeling import TiedLanguageModelingTask
@@ -69,3 +73,25 @@ def test_workers_collect_their_states_after_the_update(monkeypatch):
     task.end_update()
     assert talks == [(1, 4, 2)]
     assert torch.equal(task.training_state.everybody[0], torch.ones(1, 8, 2))
+
+
+def batches_of(tokens, window=5, **options):
+    """Of an epoch over so many tokens, as the trainer asks for them."""
+    task = object.__new__(TiedLanguageModelingTask)
+    task.args = SimpleNamespace(tokens_per_sample=window, train_subset="train")
+    task.datasets, task.dictionary = {"train": stream(tokens)}, MagicMock(eos=lambda: 99)
+    task.training_state = CarriedStreams()
+    return list(task.get_batch_iterator(task.datasets["train"], **options).next_epoch_itr())
+
+
+def test_as_many_streams_as_tokens_allow():
+    assert [b["nsentences"] for b in batches_of(62, max_tokens=20)] == [4, 4, 4, 2]
+    assert len(batches_of(60, max_tokens=20, max_sentences=4)) == 3
+    with pytest.raises(UserError, match=r"--max-tokens .* 19: less than 5 tokens .* 4 streams"):
+        batches_of(60, max_tokens=19, max_sentences=4)
+
+
+def test_the_last_batch_may_be_skipped():
+    """``--skip-remainder-batch``."""
+    skipped = batches_of(62, max_sentences=4, skip_remainder_batch=True)
+    assert [batch["nsentences"] for batch in skipped] == [4, 4, 4]

@@ -128,7 +128,8 @@ class TiedLanguageModelingTask(LanguageModelingTask):
         """Windows over ``max_sentences`` streams per worker (or as many as ``max_tokens`` holds).
 
         Raises:
-            UserError: the corpus is too small for that many streams of that window.
+            UserError: the corpus is too small for that many streams of that window, or the window
+                of all is more than ``max_tokens``.
         """
         common = {
             "seed": seed,
@@ -147,7 +148,13 @@ class TiedLanguageModelingTask(LanguageModelingTask):
                 **options,
             )
         windows = self._windows(dataset, max_tokens, max_sentences, num_shards)
-        return StreamIterator(windows, self.training_state, buffer_size=data_buffer_size, **common)
+        return StreamIterator(
+            windows,
+            self.training_state,
+            buffer_size=data_buffer_size,
+            skip_remainder_batch=options.get("skip_remainder_batch", False),
+            **common,
+        )
 
     def _windows(
         self, stream: TokenStream, max_tokens: int | None, max_sentences: int | None, workers: int
@@ -166,6 +173,11 @@ class TiedLanguageModelingTask(LanguageModelingTask):
             )
         if stream is not self.datasets.get(self.args.train_subset):
             window = min(window, max(1, len(stream) // (streams * workers)))
+        if max_tokens and streams * window > max_tokens:
+            raise UserError(
+                f"--max-tokens (or --max-tokens-valid) {max_tokens}: less than {window} tokens of "
+                f"each of {streams} streams (--batch-size); leave it out"
+            )
         return StreamWindows(stream, streams, workers, window, self.dictionary.eos())
 
     def train_step(
