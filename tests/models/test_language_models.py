@@ -219,6 +219,22 @@ def test_penalties_of_activations(sentence_avg):
     torch.testing.assert_close(criterion(built.eval(), batch)[0], losses[0])  # not validated
 
 
+@pytest.mark.parametrize("name", ["activation_penalty", "temporal_activation_penalty"])
+def test_padding_has_no_activation_to_penalise(name):
+    """With --sample-break-mode eos, sentences of a batch differ in length."""
+    built = model(init_range=0.9, **{name: 1.0}).double()
+
+    def penalty(*sentences):
+        longest = max(map(len, sentences))
+        rows = [[*one, *[WORDS.pad()] * (longest - len(one))] for one in sentences]
+        return built(torch.tensor(rows), features_only=True)[1]["activation_penalty"].item()
+
+    long, short = [5, 6, 7, 8, 9], [10, 11]
+    counts = (5, 2) if name == "activation_penalty" else (4, 1)  # tokens, or pairs of them
+    parts = sum(n * penalty(one) for n, one in zip(counts, (long, short), strict=True))
+    assert penalty(long, short) == pytest.approx(parts / sum(counts))
+
+
 def test_the_activation_penalty_is_of_what_dropout_leaves():
     options = {"embed_dim": 64, "hidden_size": 64, "activation_penalty": 1.0}
     built = model(dropout=0.5, variational_dropout=True, **options)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
+import torch
 from fairseq.data import Dictionary
 from fairseq.models import FairseqIncrementalDecoder, FairseqLanguageModel
 from torch import Tensor, nn
@@ -277,14 +278,21 @@ class RecurrentLanguageModelDecoder(LanguageModelDecoder):
         outputs, state = self.network(self.dropout(embedded), state)
         dropped = self.dropout(outputs)
         features = linear(self.down, dropped).transpose(0, 1)
-        return Window(features, state, self._penalty(outputs, dropped))
+        return Window(features, state, self._penalty(outputs, dropped, tokens))
 
-    def _penalty(self, outputs: Tensor, dropped: Tensor) -> Tensor | None:
+    def _penalty(self, outputs: Tensor, dropped: Tensor, tokens: Tensor) -> Tensor | None:
         """The penalty of Merity et al. (2018), section 4.5, on outputs of T × B × output."""
         if not self.training or not (self.activation_penalty or self.temporal_activation_penalty):
             return None
-        penalty = self.activation_penalty * dropped.square().mean()
+        real = tokens.ne(self.dictionary.pad())
+        penalty = self.activation_penalty * _mean_square(dropped, real)
         if len(outputs) > 1:
             changes = outputs[1:] - outputs[:-1]
-            penalty = penalty + self.temporal_activation_penalty * changes.square().mean()
+            penalty = penalty + self.temporal_activation_penalty * _mean_square(changes, real[1:])
         return penalty
+
+
+def _mean_square(vectors: Tensor, counted: Tensor) -> Tensor:
+    """The mean square of the numbers of those vectors (T × B × size) that count (T × B)."""
+    weights = counted.to(torch.promote_types(vectors.dtype, torch.float32))
+    return (vectors.square().mean(-1) * weights).sum() / weights.sum()
