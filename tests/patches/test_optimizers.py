@@ -30,6 +30,21 @@ def test_a_scale_that_is_not_learned_stays_in_an_average(fp32, caplog):
     assert "lookups are scaled" not in caplog.text
 
 
+@pytest.mark.parametrize("fp32", [False, True])
+def test_an_average_begins_with_the_weights_of_a_checkpoint_that_has_none(data, tmp_path, fp32):
+    """fairseq means to start so, but has forgotten the weights by then."""
+    start = train(data, tmp_path / "start", optimization={"max_update": 2})
+    given = {"store_ema": True, "ema_decay": 1.0, "ema_fp32": fp32}  # which stays as it starts
+    for started in ({"restore_file": str(start)}, {"finetune_from_model": str(start)}):
+        folder = tmp_path / next(iter(started))
+        path = train(data, folder, optimization={"max_update": 4}, ema=given, checkpoint=started)
+        state, before = torch.load(path), torch.load(start)["model"]
+        assert state["optimizer_history"][-1]["num_updates"] == 4
+        for part in ("ema", *(("ema_fp32_params",) if fp32 else ())):
+            for name, weight in state["extra_state"][part].items():
+                assert torch.equal(weight, before[name]), name
+
+
 def averaging(data, folder, epochs):
     """A training by NT-ASGD at a rate that is too high, so that validation soon gets worse."""
     schedule = {"_name": "tied_non_monotonic", "non_monotone_interval": 0, "lr": [20.0]}

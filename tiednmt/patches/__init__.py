@@ -32,6 +32,7 @@ from tiednmt.patches.optimizers import (
     leave_scales_in_averages,
     refuse_moments_of_other_parameters,
     show_averages_beside_training,
+    start_averages_from_checkpoints,
     update_in_few_launches,
 )
 from tiednmt.patches.processes import (
@@ -62,6 +63,7 @@ PATCHES = (
     provide_old_number,  # numpy.compat.long is gone
     hold_rows_in_training,  # optimizers and averages move rows that are not trained
     leave_scales_in_averages,  # averages in single precision round what does not change
+    start_averages_from_checkpoints,  # those of a checkpoint without them are its weights
     refuse_moments_of_other_parameters,  # those of another choice of rows fail in the first update
     count_the_validation_of_a_checkpoint,  # saved before the scheduler hears of it
     show_averages_beside_training,  # validation sees the weights that are trained alone

@@ -75,6 +75,29 @@ def leave_scales_in_averages() -> None:
     patch(EMA, "__init__", leave_scales)
 
 
+def start_averages_from_checkpoints() -> None:
+    """Let ``--store-ema`` begin with the weights of a checkpoint that has no averages.
+
+    fairseq means to do so, but has deleted those weights by then.
+    """
+
+    def load_averages(load: Callable[..., Any], self: Trainer, *args: Any, **more: Any) -> Any:
+        options = self.cfg.ema
+        wanted, options.store_ema = options.store_ema, False
+        try:
+            loaded = load(self, *args, **more)
+        finally:
+            options.store_ema = wanted
+        if wanted and loaded is not None:
+            averages = loaded.get("ema", self.get_model().state_dict())
+            self.ema.restore(averages)
+            if options.ema_fp32:
+                self.ema.build_fp32_params(loaded.get("ema_fp32_params"))
+        return loaded
+
+    patch(Trainer, "load_checkpoint", load_averages)
+
+
 def refuse_moments_of_other_parameters() -> None:
     """Say in one line that the optimizer in ``--restore-file`` trained other parameters.
 
