@@ -46,6 +46,11 @@ def test_pca_keeps_what_varies_most():
     assert points[:, 0].var() > points[:, 1].var()
 
 
+def test_rows_of_one_number_are_on_a_line():
+    points = in_two_dimensions(np.array([[1], [3], [2]], dtype=np.float32))
+    np.testing.assert_allclose(abs(points), [[1, 0], [1, 0], [0, 0]], atol=1e-6)
+
+
 def test_a_map_takes_three_words():
     with pytest.raises(UserError, match="map of 2 words"):
         in_two_dimensions(np.ones((2, 4), dtype=np.float32))

@@ -70,7 +70,10 @@ def test_over_common_words_whatever_their_order():
 
 def test_no_value_where_all_are_alike():
     same = Embedding("U", tuple("abcd"), np.ones((4, 2), dtype=np.float32))
-    assert likeness({"U": same, "V": same}).rho["U", "V"] is None
+    for exact_words in (4, 3):
+        found = likeness({"U": same, "V": same}, exact_words)
+        assert found.exact == (exact_words == 4)
+        assert (found.rho["U", "V"], found.error["U", "V"]) == (None, 0)
 
 
 def test_sampled_is_within_the_stated_error(monkeypatch):

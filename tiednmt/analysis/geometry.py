@@ -39,6 +39,7 @@ def _pca(vectors: Vectors) -> NDArray[np.float64]:
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     _, _, directions = np.linalg.svd(centred, full_matrices=False)
     points = centred @ directions[:2].T
+    points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))  # of rows of one number
     largest = np.abs(points).argmax(axis=0)
     signs = np.sign(points[largest, range(points.shape[1])])
     oriented: NDArray[np.float64] = points * np.where(signs, signs, 1.0)

@@ -8,6 +8,7 @@ parts of the sample differ.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -36,7 +37,7 @@ class Likeness:
         pairs: how many pairs of words each ρ is computed over.
         exact: whether these are all pairs.
         rho: ρ of two embeddings; None if all cosines of one are equal.
-        error: half the width of the 95% confidence interval of ρ; 0 if exact.
+        error: half the width of the 95% confidence interval of ρ; 0 if exact, or if ρ is None.
     """
 
     words: int
@@ -108,12 +109,14 @@ def _sampled(vectors: Mapping[str, Vectors], words: int, seed: int) -> Likeness:
     first = random.integers(words, size=SAMPLE_PAIRS)
     second = (first + random.integers(1, words, size=SAMPLE_PAIRS)) % words
     cosines = {name: _cosines_of(rows, first, second) for name, rows in vectors.items()}
-    rho, error = {}, {}
+    rho: dict[tuple[str, str], float | None] = {}
+    error: dict[tuple[str, str], float] = {}
     for one, other in combinations(cosines, 2):
         a, b = cosines[one], cosines[other]
-        rho[one, other] = _spearman(a, b)
-        parts = zip(np.split(a, SAMPLE_PARTS), np.split(b, SAMPLE_PARTS), strict=True)
-        error[one, other] = _half_width([_spearman(*part) for part in parts])
+        rho[one, other], error[one, other] = _number(_spearman(a, b)), 0.0
+        if rho[one, other] is not None:
+            parts = zip(np.split(a, SAMPLE_PARTS), np.split(b, SAMPLE_PARTS), strict=True)
+            error[one, other] = _half_width([_spearman(*part) for part in parts])
     return Likeness(words, SAMPLE_PAIRS, False, rho, error)
 
 
@@ -127,7 +130,9 @@ def _cosines_of(
 
 
 def _spearman(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    return float(spearmanr(one, other).statistic)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # all cosines alike: not a number
+        return float(spearmanr(one, other).statistic)
 
 
 def _half_width(values: Sequence[float]) -> float:

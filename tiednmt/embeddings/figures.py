@@ -148,7 +148,8 @@ def _likeness(likeness: Likeness | None) -> list[Block]:
 
     def cell(one: str, other: str) -> Cell:
         pair = by[frozenset((one, other))]
-        return Cell(rho(pair.rho), "" if exact else f"± {pair.error:.4f}")
+        certain = exact or pair.rho is None
+        return Cell(rho(pair.rho), "" if certain else f"± {pair.error:.4f}")
 
     rows: list[list[str | Cell]] = [
         [name, *(cell(name, other) for other in names[:i]), *[""] * (len(names) - 1 - i)]
