@@ -115,7 +115,7 @@ class Training:
 
     def __init__(self, variant: Variant, vocab_size: int, seed: int = 1) -> None:
         torch.manual_seed(seed)
-        self.variant = variant
+        self.variant, self.seed = variant, seed
         self.model = PlainLanguageModel(variant, vocab_size)
 
     def epoch(self, text: Tensor, number: int) -> float:
@@ -123,6 +123,8 @@ class Training:
         rate = self.variant.learning_rate
         rate *= self.variant.decay ** max(0, number - self.variant.first_decay)
         nll, count, state = 0.0, 0, None
+        self.model.train()
+        torch.manual_seed(self.seed + number)  # of dropout, also when training continues here
         for inputs, targets in windows(text, self.variant.streams, self.variant.steps):
             loss, state = self.update(inputs, targets, state, rate)
             nll += loss
@@ -183,6 +185,7 @@ class Training:
     def perplexity(self, text: Tensor, streams: int, steps: int = 100) -> float:
         """The perplexity of ``text``, with the state carried along."""
         nll, count, state = 0.0, 0, None
+        self.model.eval()
         with torch.no_grad():
             for inputs, targets in windows(text, streams, steps):
                 scores, state = self.model(inputs, state)

@@ -62,6 +62,19 @@ def test_interrupted_search_has_the_figures_of_an_uninterrupted_one(search, tmp_
     assert line.endswith(f" {row.test.mean:.1f} |")
 
 
+def test_dropout_is_that_of_the_epoch_and_off_in_evaluation(data):
+    text = read(data, "train")
+
+    def start():
+        return Training(Variant(**CHANGES, dropout=0.3), len(dictionary(data)))
+
+    whole, resumed = start(), start()
+    whole.epoch(text, 1)
+    resumed.model.load_state_dict(whole.model.state_dict())
+    assert whole.perplexity(text, 1) == whole.perplexity(text, 1)
+    assert whole.epoch(text, 2) == resumed.epoch(text, 2)
+
+
 def test_variants_join_those_that_were_kept(search, tmp_path):
     search("some, P", 2, tmp_path / "long")
     kept = recorded(tmp_path / "long")
