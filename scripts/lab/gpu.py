@@ -118,7 +118,7 @@ MODELS = {  # the names in records, the experiments whose recipes they have, fai
 def _updates(session: Session) -> Iterator[Step]:
     data = ("--data", str(session.data("multi30k-en-de")))
     sizes = ("200", "3") if session.rehearsed else ("4000", "50")
-    batches = ("--max-tokens", sizes[0], "--updates", sizes[1], "--cuda-graphs")
+    batches = ("--max-tokens", sizes[0], "--updates", sizes[1], "--cuda-graphs", "--runs", "3")
     for model, (experiment, against) in MODELS.items():
         pair = ("--experiment", experiment, "--against", against)
         for precision in ("bf16", "medium", "highest"):  # medium is TF32
