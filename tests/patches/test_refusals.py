@@ -40,6 +40,21 @@ def test_averaged_sgd_that_would_never_average_is_refused(data, tmp_path):
         train(data, tmp_path, optimizer={"_name": "tied_averaged_sgd"})
 
 
+@pytest.mark.parametrize("disabled", [True, False])
+def test_averaging_that_waits_for_a_validation_needs_one(disabled, data, tmp_path):
+    parts = {
+        "optimizer": {"_name": "tied_averaged_sgd"},
+        "lr_scheduler": {"_name": "tied_non_monotonic", "lr": [0.1]},
+        "optimization": {"lr": [0.1], "max_update": 1},
+        "dataset": {"disable_validation": disabled},
+    }
+    if not disabled:
+        train(data, tmp_path, **parts)
+        return
+    with pytest.raises(UserError, match="--disable-validation: --lr-scheduler tied_non_monotonic"):
+        train(data, tmp_path, **parts)
+
+
 def test_torchrun_without_a_gpu_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("WORLD_SIZE", "2")

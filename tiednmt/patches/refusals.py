@@ -96,6 +96,11 @@ def _require_trainable(cfg: Any) -> None:
             f"--optimizer tied_averaged_sgd: --lr-scheduler {schedule} never tells it to average;"
             " use tied_non_monotonic, or --optimizer sgd"
         )
+    if schedule == "tied_non_monotonic" and cfg.dataset.disable_validation:
+        raise UserError(
+            "--disable-validation: --lr-scheduler tied_non_monotonic averages once validation stops"
+            " improving; leave the option out"
+        )
     common = cfg.common
     has_gpu = torch.cuda.is_available() and not common.cpu
     if common.tpu and importlib.util.find_spec("torch_xla") is None:
