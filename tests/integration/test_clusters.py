@@ -50,6 +50,7 @@ def test_torchrun_on_a_cpu(data_bin, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly  # a minute, for most of which five processes start
 def test_sharded_training_does_not_depend_on_the_number_of_processes(tmp_path):
     program = "examples/sharded_training.py"
     outputs = {n: torchrun(n, program, tmp_path / str(n)) for n in (1, 4)}

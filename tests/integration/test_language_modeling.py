@@ -128,6 +128,7 @@ AWD = (
 )
 
 
+@pytest.mark.nightly  # a minute; averaging, saving and resuming are also tested one by one
 def test_an_averaged_lstm_is_validated_saved_and_resumed(data, tmp_path):
     """What is saved is what was validated, the average; training goes on from the last iterate."""
     whole = train(data, tmp_path / "whole", *AWD, 10).check().output
