@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.support.small_models import model
+from tiednmt.modules import frozen_linear
 from tiednmt.modules.frozen_linear import Int8Linear, PackedLinear
 
 pytestmark = pytest.mark.usefixtures("cpu_path")
@@ -85,3 +86,14 @@ def test_rows_out_of_the_ordinary():
     assert layer(torch.empty(0, 3)).shape == (0, 3)
     columns = torch.randn(3, 5).t()
     assert torch.equal(layer(columns), layer(columns.contiguous()))
+
+
+def test_a_cpu_without_sums_of_8_bit_products_gives_the_same(monkeypatch):
+    """In single precision, whose sums of so few whole numbers are exact."""
+    weight, features = torch.randn(20, 1040), torch.randn(6, 1040)
+    weight[0], features[0] = 1.0, 1.0  # 127 each
+    results = []
+    for has_them in (True, False):
+        monkeypatch.setattr(frozen_linear, "_sums_integers", lambda has_them=has_them: has_them)
+        results.append(Int8Linear(weight)(features))
+    assert torch.equal(*results)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, partial
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -138,6 +138,7 @@ class Int8Linear:
         bias = weight.new_zeros(len(weight)) if bias is None else bias.detach().float().cpu()
         # the transpose of a contiguous matrix: the layout whose product is fast
         self.weight, self.scale, self.bias = whole.t(), scale.squeeze(1), bias.clone()
+        self._widened = None if _sums_integers() else _widened(whole)
 
     @classmethod
     def of(cls, weight: Tensor, bias: Tensor | None = None) -> Int8Linear:
@@ -147,8 +148,33 @@ class Int8Linear:
     def __call__(self, features: Tensor) -> Tensor:
         """… × out, for features of shape … × in."""
         whole, scale = round_rows(features.float().reshape(-1, features.size(-1)))
-        product = _rescaled(torch._int_mm(whole, self.weight), scale, self.scale, self.bias)
+        product = _rescaled(self._sums(whole), scale, self.scale, self.bias)
         return product.view(*features.shape[:-1], len(self.scale))
+
+    def _sums(self, whole: Tensor) -> Tensor:
+        """The products of whole numbers, int32."""
+        if self._widened is None:
+            return torch._int_mm(whole, self.weight)
+        return self._widened(whole.float()).int()
+
+
+@cache
+def _sums_integers() -> bool:
+    """Whether this CPU has instructions for sums of 8-bit products (VNNI).
+
+    Without them torch multiplies number by number, twenty times slower than in single precision.
+    """
+    supported = getattr(torch.cpu, "_is_vnni_supported", None)
+    return supported is not None and bool(supported())
+
+
+def _widened(whole: Tensor) -> Callable[[Tensor], Tensor]:
+    """The product with these whole numbers in single precision.
+
+    It is exact up to 1,040 columns, since 1,040 · 127² is below 2²⁴.
+    """
+    weight = whole.float()
+    return PackedLinear.of(weight) or partial(F.linear, weight=weight)
 
 
 def round_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
