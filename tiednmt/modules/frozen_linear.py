@@ -171,7 +171,8 @@ def _sums_integers() -> bool:
 def _widened(whole: Tensor) -> Callable[[Tensor], Tensor]:
     """The product with these whole numbers in single precision.
 
-    It is exact up to 1,040 columns, since 1,040 · 127² is below 2²⁴.
+    It is exact up to 1,040 columns, since 1,040 · 127² is below 2²⁴; with more, as long as no sum
+    on the way exceeds that.
     """
     weight = whole.float()
     return PackedLinear.of(weight) or partial(F.linear, weight=weight)
