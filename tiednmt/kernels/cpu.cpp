@@ -15,15 +15,13 @@
 #include <vector>
 
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+#define MANY_CPUS
 #define FOR_EVERY_CPU static __attribute__((noinline, target_clones("avx512f", "avx2", "default")))
-// AVX2 alone does not multiply and add at once; CPUs that have it know FMA too.
-#define PRODUCT_FOR_EVERY_CPU                                                                     \
-  static __attribute__((noinline, target_clones("avx512f", "fma", "default")))
 #else
 #define FOR_EVERY_CPU static
-#define PRODUCT_FOR_EVERY_CPU static
 #endif
-#define INLINE static inline __attribute__((always_inline))
+#define INLINED inline __attribute__((always_inline))
+#define INLINE static INLINED
 
 namespace {
 
@@ -440,9 +438,8 @@ FOR_EVERY_CPU void drop_some(int64_t count, const uint16_t *__restrict levels, i
 // Products are small (sentences have some ten to a hundred tokens), so that what counts is to read
 // queries, keys and values where they are. The backward pass computes the weights again.
 
-template <class T> struct Lanes { // what is computed at once
+template <class T> struct Lanes { // numbers that are computed at once
   static constexpr int64_t count = 64 / sizeof(T);
-  typedef T Vector __attribute__((vector_size(64)));
 };
 
 template <class T> INLINE int64_t in_whole_lanes(int64_t numbers) {
@@ -454,58 +451,120 @@ template <class T> struct Factor { // of a product; strides in numbers
   int64_t row, column;
 };
 
-// out[i] (+)= Σ_k left[i, k] right[k] for some rows, at most one vector wide.
-template <class T, int ROWS, bool WHOLE>
+// The lanes as registers of so many bytes. GCC keeps a vector that is wider than the registers of its
+// target in memory, and a product would take several times as long.
+template <class T, int BYTES> struct Registers {
+  static constexpr int count = 64 / BYTES;
+  typedef T Vector __attribute__((vector_size(BYTES)));
+  Vector parts[count];
+
+  // The first `bytes` of the lanes, of which there are 64 if `WHOLE`.
+  template <bool WHOLE> INLINED void read(const T *numbers, int64_t bytes) {
+#pragma GCC unroll 4
+    for (int i = 0; i < count; i++)
+      std::memcpy(&parts[i], numbers + i * in_one, WHOLE ? BYTES : bytes_of(i, bytes));
+  }
+
+  template <bool WHOLE> INLINED void write(T *numbers, int64_t bytes) const {
+#pragma GCC unroll 4
+    for (int i = 0; i < count; i++)
+      std::memcpy(numbers + i * in_one, &parts[i], WHOLE ? BYTES : bytes_of(i, bytes));
+  }
+
+  INLINED void add(T factor, const Registers &others) {
+#pragma GCC unroll 4
+    for (int i = 0; i < count; i++)
+      parts[i] += factor * others.parts[i];
+  }
+
+private:
+  static constexpr int in_one = BYTES / sizeof(T);
+
+  INLINE int64_t bytes_of(int part, int64_t bytes) {
+    return std::min<int64_t>(std::max<int64_t>(bytes - part * BYTES, 0), BYTES);
+  }
+};
+
+// out[i] (+)= Σ_k left[i, k] right[k] for some rows, at most the lanes wide.
+template <class T, int BYTES, int ROWS, bool WHOLE>
 INLINE void multiply_tile(int64_t inner, Factor<const T> left, Factor<const T> right, int64_t width,
                           bool adds, Factor<T> out) {
-  typedef typename Lanes<T>::Vector Vector;
-  const size_t bytes = WHOLE ? sizeof(Vector) : width * sizeof(T);
-  Vector sums[ROWS];
-#pragma GCC unroll 6
-  for (int i = 0; i < ROWS; i++) {
-    sums[i] = Vector{};
-    if (adds)
-      std::memcpy(&sums[i], out.data + i * out.row, bytes);
-  }
-  for (int64_t k = 0; k < inner; k++) {
-    Vector row = {};
-    std::memcpy(&row, right.data + k * right.row, bytes);
+  const int64_t bytes = width * sizeof(T);
+  Registers<T, BYTES> sums[ROWS] = {};
+  if (adds) {
 #pragma GCC unroll 6
     for (int i = 0; i < ROWS; i++)
-      sums[i] += left.data[i * left.row + k * left.column] * row;
+      sums[i].template read<WHOLE>(out.data + i * out.row, bytes);
+  }
+  for (int64_t k = 0; k < inner; k++) {
+    Registers<T, BYTES> row = {};
+    row.template read<WHOLE>(right.data + k * right.row, bytes);
+#pragma GCC unroll 6
+    for (int i = 0; i < ROWS; i++)
+      sums[i].add(left.data[i * left.row + k * left.column], row);
   }
 #pragma GCC unroll 6
   for (int i = 0; i < ROWS; i++)
-    std::memcpy(out.data + i * out.row, &sums[i], bytes);
+    sums[i].template write<WHOLE>(out.data + i * out.row, bytes);
 }
 
-template <class T, bool WHOLE>
+template <class T, int BYTES, bool WHOLE>
 INLINE void multiply_tiles(int64_t rows, int64_t inner, Factor<const T> left,
                            Factor<const T> right, int64_t width, bool adds, Factor<T> out) {
   for (; rows >= 6; rows -= 6, left.data += 6 * left.row, out.data += 6 * out.row)
-    multiply_tile<T, 6, WHOLE>(inner, left, right, width, adds, out);
+    multiply_tile<T, BYTES, 6, WHOLE>(inner, left, right, width, adds, out);
   if (rows == 5)
-    multiply_tile<T, 5, WHOLE>(inner, left, right, width, adds, out);
+    multiply_tile<T, BYTES, 5, WHOLE>(inner, left, right, width, adds, out);
   if (rows == 4)
-    multiply_tile<T, 4, WHOLE>(inner, left, right, width, adds, out);
+    multiply_tile<T, BYTES, 4, WHOLE>(inner, left, right, width, adds, out);
   if (rows == 3)
-    multiply_tile<T, 3, WHOLE>(inner, left, right, width, adds, out);
+    multiply_tile<T, BYTES, 3, WHOLE>(inner, left, right, width, adds, out);
   if (rows == 2)
-    multiply_tile<T, 2, WHOLE>(inner, left, right, width, adds, out);
+    multiply_tile<T, BYTES, 2, WHOLE>(inner, left, right, width, adds, out);
   if (rows == 1)
-    multiply_tile<T, 1, WHOLE>(inner, left, right, width, adds, out);
+    multiply_tile<T, BYTES, 1, WHOLE>(inner, left, right, width, adds, out);
 }
+
+template <class T, int BYTES>
+INLINE void multiply_with(int64_t rows, int64_t columns, int64_t inner, Factor<const T> left,
+                          Factor<const T> right, bool adds, Factor<T> out) {
+  constexpr int64_t lanes = Lanes<T>::count;
+  for (; columns >= lanes; columns -= lanes, right.data += lanes, out.data += lanes)
+    multiply_tiles<T, BYTES, true>(rows, inner, left, right, lanes, adds, out);
+  if (columns)
+    multiply_tiles<T, BYTES, false>(rows, inner, left, right, columns, adds, out);
+}
+
+#define PRODUCT(NAME, BYTES, TARGET)                                                              \
+  template <class T>                                                                              \
+  TARGET void NAME(int64_t rows, int64_t columns, int64_t inner, Factor<const T> left,            \
+                   Factor<const T> right, bool adds, Factor<T> out) {                             \
+    multiply_with<T, BYTES>(rows, columns, inner, left, right, adds, out);                        \
+  }
+
+PRODUCT(multiply_anywhere, 16, )
+#ifdef MANY_CPUS
+PRODUCT(multiply_avx512, 64, __attribute__((target("avx512f"))))
+PRODUCT(multiply_fma, 32, __attribute__((target("avx2,fma")))) // AVX2 alone cannot do both at once
+
+template <class T> decltype(&multiply_anywhere<T>) multiply_of_this_cpu() {
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f"))
+    return multiply_avx512<T>;
+  return __builtin_cpu_supports("fma") ? multiply_fma<T> : multiply_anywhere<T>;
+}
+#else
+template <class T> decltype(&multiply_anywhere<T>) multiply_of_this_cpu() {
+  return multiply_anywhere<T>;
+}
+#endif
 
 // out (+)= left right, whose rows are contiguous in `right` and `out`.
 template <class T>
-PRODUCT_FOR_EVERY_CPU void multiply(int64_t rows, int64_t columns, int64_t inner,
-                                    Factor<const T> left, Factor<const T> right, bool adds,
-                                    Factor<T> out) {
-  constexpr int64_t lanes = Lanes<T>::count;
-  for (; columns >= lanes; columns -= lanes, right.data += lanes, out.data += lanes)
-    multiply_tiles<T, true>(rows, inner, left, right, lanes, adds, out);
-  if (columns)
-    multiply_tiles<T, false>(rows, inner, left, right, columns, adds, out);
+void multiply(int64_t rows, int64_t columns, int64_t inner, Factor<const T> left,
+              Factor<const T> right, bool adds, Factor<T> out) {
+  static const auto chosen = multiply_of_this_cpu<T>();
+  chosen(rows, columns, inner, left, right, adds, out);
 }
 
 // Rows of scores fill whole lanes. Loops over one after another, of constant length, spare the
