@@ -6,8 +6,9 @@ import math
 import pytest
 import torch
 
+from tests.support.kernel_paths import use_plain_torch
 from tiednmt.modules.dropout import Dropout
-from tiednmt.modules.multi_head_attention import attend
+from tiednmt.modules.multi_head_attention import KeysAndValues, attend
 from tiednmt.modules.packing import Packing
 from tiednmt.modules.transformer import (
     ACTIVATIONS,
@@ -204,17 +205,20 @@ def hypotheses_after(decoder, memory, tokens, parents):
 
 
 @ORDERS
-@pytest.mark.parametrize("with_gradients", [True, False])
-def test_hypotheses_that_branch_are_each_as_if_alone(pre_norm, with_gradients):
+@pytest.mark.parametrize("how", ["with gradients", "compiled", "dropout", "plain torch"])
+def test_hypotheses_that_branch_are_each_as_if_alone(monkeypatch, pre_norm, how):
     """Three hypotheses for each of three sources, through more steps than slots to begin with."""
-    encoder, decoder = stacks(pre_norm=pre_norm)
+    if how == "plain torch":
+        use_plain_torch(monkeypatch)
+    rate = 1e-9 if how == "dropout" else 0.0  # which drops none of 2¹⁶ levels
+    encoder, decoder = stacks(pre_norm=pre_norm, attention_dropout=rate)
     packing = packing_of(SOURCES)
     torch.manual_seed(5)
     steps, beam = 9, 3
     sizes = [1] + [beam] * (steps - 1)
     tokens = [torch.randn(3, size, DIM, dtype=torch.float64) for size in sizes]
     parents = [None, *(torch.randint(0, size, (3, beam)) for size in sizes[:-1])]
-    with torch.set_grad_enabled(with_gradients):
+    with torch.set_grad_enabled(how == "with gradients"):
         encoded = encoder(inputs(SOURCES, 1), packing)
         memory = decoder.spread(decoder.read(encoded, packing))
         features, attention = hypotheses_after(decoder, memory, tokens, parents)
@@ -256,7 +260,8 @@ def test_each_dropout_acts_on_both_sides_in_training_alone(place, side):
 @pytest.mark.parametrize("causal", [False, True])
 def test_dropout_of_attention_keeps_the_mean(causal):
     torch.manual_seed(1)
-    given = [torch.randn(1, 1, 5, 3).expand(4000, 1, 5, 3) for _ in range(3)]
+    query, *read = (torch.randn(1, 5, 3).expand(4000, 5, 3) for _ in range(3))
+    given = query, KeysAndValues(*read), 1
     exact = attend(*given, causal=causal)
     dropped = attend(*given, causal=causal, dropout=Dropout(0.4).train())
     assert not torch.allclose(dropped[0], dropped[1])

@@ -124,6 +124,15 @@ OTHERS: Calls = {
         "grad_values": (WIDTH, SIZE),
         "heads": 2,
     },
+    "attend_places": {
+        "queries": (ROWS, 2, SIZE),
+        "keys": (ROWS, WIDTH, SIZE),
+        "values": (ROWS, WIDTH, SIZE),
+        "places": ((ROWS, 2, 4), torch.int64),
+        "counts": torch.tensor([1, 4, 2]),
+        "heads": 2,
+        "aligned_heads": 1,
+    },
     "drop": {"tensor": (ROWS, SIZE), "threshold": 100, "scale": 2.0, "seed": 1},
 }
 
@@ -193,6 +202,7 @@ HARMLESS = {
     *(("drop", "tensor", cause) for cause in ("a dimension more", "float64")),
     ("drop", "tensor", "gaps in its rows"),
     ("best", "scores", "a row too long"),
+    ("attend_places", "places", "a row too long"),
 }
 
 if __name__ == "__main__":

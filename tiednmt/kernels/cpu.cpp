@@ -477,6 +477,13 @@ template <class T, int BYTES> struct Registers {
       parts[i] += factor * others.parts[i];
   }
 
+  // += numbers * others, lane by lane
+  INLINED void add_products(const Registers &numbers, const Registers &others) {
+#pragma GCC unroll 4
+    for (int i = 0; i < count; i++)
+      parts[i] += numbers.parts[i] * others.parts[i];
+  }
+
 private:
   static constexpr int in_one = BYTES / sizeof(T);
 
@@ -525,46 +532,58 @@ INLINE void multiply_tiles(int64_t rows, int64_t inner, Factor<const T> left,
     multiply_tile<T, BYTES, 1, WHOLE>(inner, left, right, width, adds, out);
 }
 
-template <class T, int BYTES>
-INLINE void multiply_with(int64_t rows, int64_t columns, int64_t inner, Factor<const T> left,
-                          Factor<const T> right, bool adds, Factor<T> out) {
-  constexpr int64_t lanes = Lanes<T>::count;
-  for (; columns >= lanes; columns -= lanes, right.data += lanes, out.data += lanes)
-    multiply_tiles<T, BYTES, true>(rows, inner, left, right, lanes, adds, out);
-  if (columns)
-    multiply_tiles<T, BYTES, false>(rows, inner, left, right, columns, adds, out);
+// Does work with registers as wide as those of the CPU at hand: calls Work::run<bytes>(given…).
+template <class Work, class... Given> void with_narrow_registers(Given... given) {
+  Work::template run<16>(given...);
 }
 
-#define PRODUCT(NAME, BYTES, TARGET)                                                              \
-  template <class T>                                                                              \
-  TARGET void NAME(int64_t rows, int64_t columns, int64_t inner, Factor<const T> left,            \
-                   Factor<const T> right, bool adds, Factor<T> out) {                             \
-    multiply_with<T, BYTES>(rows, columns, inner, left, right, adds, out);                        \
-  }
-
-PRODUCT(multiply_anywhere, 16, )
 #ifdef MANY_CPUS
-PRODUCT(multiply_avx512, 64, __attribute__((target("avx512f"))))
-PRODUCT(multiply_fma, 32, __attribute__((target("avx2,fma")))) // AVX2 alone cannot do both at once
+template <class Work, class... Given>
+__attribute__((target("avx2,fma"))) void with_fma(Given... given) {
+  Work::template run<32>(given...);
+}
 
-template <class T> decltype(&multiply_anywhere<T>) multiply_of_this_cpu() {
+template <class Work, class... Given>
+__attribute__((target("avx512f"))) void with_avx512(Given... given) {
+  Work::template run<64>(given...);
+}
+
+// AVX2 alone does not multiply and add at once; CPUs that have it know FMA too.
+template <class Work, class... Given> void (*of_this_cpu())(Given...) {
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f"))
-    return multiply_avx512<T>;
-  return __builtin_cpu_supports("fma") ? multiply_fma<T> : multiply_anywhere<T>;
+    return with_avx512<Work, Given...>;
+  return __builtin_cpu_supports("fma") ? with_fma<Work, Given...>
+                                       : with_narrow_registers<Work, Given...>;
 }
 #else
-template <class T> decltype(&multiply_anywhere<T>) multiply_of_this_cpu() {
-  return multiply_anywhere<T>;
+template <class Work, class... Given> void (*of_this_cpu())(Given...) {
+  return with_narrow_registers<Work, Given...>;
 }
 #endif
+
+template <class Work, class... Given> void with_registers(Given... given) {
+  static const auto run = of_this_cpu<Work, Given...>();
+  run(given...);
+}
+
+struct Multiply {
+  template <int BYTES, class T>
+  INLINE void run(int64_t rows, int64_t columns, int64_t inner, Factor<const T> left,
+                  Factor<const T> right, bool adds, Factor<T> out) {
+    constexpr int64_t lanes = Lanes<T>::count;
+    for (; columns >= lanes; columns -= lanes, right.data += lanes, out.data += lanes)
+      multiply_tiles<T, BYTES, true>(rows, inner, left, right, lanes, adds, out);
+    if (columns)
+      multiply_tiles<T, BYTES, false>(rows, inner, left, right, columns, adds, out);
+  }
+};
 
 // out (+)= left right, whose rows are contiguous in `right` and `out`.
 template <class T>
 void multiply(int64_t rows, int64_t columns, int64_t inner, Factor<const T> left,
               Factor<const T> right, bool adds, Factor<T> out) {
-  static const auto chosen = multiply_of_this_cpu<T>();
-  chosen(rows, columns, inner, left, right, adds, out);
+  with_registers<Multiply>(rows, columns, inner, left, right, adds, out);
 }
 
 // Rows of scores fill whole lanes. Loops over one after another, of constant length, spare the
@@ -802,6 +821,81 @@ private:
   }
 };
 
+// One token of a hypothesis attends to keys and values at places of its own.
+struct AttendPlaces {
+  struct Sizes {
+    int64_t heads, size, length, aligned; // `length` places, of which some count
+  };
+
+  // `weights`: room for those of all heads, each in whole lanes.
+  template <int BYTES, class T>
+  INLINE void run(Sizes n, int64_t count, const int64_t *places, const T *query,
+                  Factor<const T> keys, Factor<const T> values, T *weights, T *out, T *aligned) {
+    const int64_t width = in_whole_lanes<T>(count);
+    for (int64_t i = 0; i < count; i++) { // row by row, as they lie in memory
+      const T *key = keys.data + places[i] * keys.row;
+      prefetch(n.heads * n.size, values.data + places[i] * values.row);
+      for (int64_t head = 0; head < n.heads; head++)
+        weights[head * width + i] = dot<BYTES>(n.size, query + head * n.size, key + head * n.size);
+    }
+    if (aligned)
+      std::fill_n(aligned, n.length, T(0));
+    for (int64_t head = 0; head < n.heads; head++) {
+      T *of_head = weights + head * width;
+      weigh_row(count, width, 1 / std::sqrt(T(n.size)), of_head);
+      for (int64_t i = 0; i < count && head < n.aligned; i++)
+        aligned[i] += of_head[i] / T(n.aligned);
+      add_up<BYTES>(n.size, count, places, of_head, values.data + head * n.size, values.row,
+                    out + head * n.size);
+    }
+  }
+
+private:
+  template <class T> INLINE void prefetch(int64_t count, const T *numbers) {
+    for (int64_t j = 0; j < count; j += Lanes<T>::count)
+      __builtin_prefetch(numbers + j);
+  }
+
+  template <int BYTES, class T>
+  INLINE T dot(int64_t size, const T *one, const T *other) {
+    constexpr int64_t lanes = Lanes<T>::count;
+    const int64_t whole = size / lanes * lanes;
+    Registers<T, BYTES> sums = {}, left, right;
+    for (int64_t j = 0; j < whole; j += lanes) {
+      left.template read<true>(one + j, 64);
+      right.template read<true>(other + j, 64);
+      sums.add_products(left, right);
+    }
+    T sum_of[lanes];
+    sums.template write<true>(sum_of, 64);
+    T sum = sum_of_lanes(sum_of);
+    for (int64_t j = whole; j < size; j++)
+      sum += one[j] * other[j];
+    return sum;
+  }
+
+  template <int BYTES, class T>
+  INLINE void add_up(int64_t size, int64_t count, const int64_t *places, const T *weights,
+                     const T *values, int64_t stride, T *out) {
+    constexpr int64_t lanes = Lanes<T>::count;
+    const int64_t whole = size / lanes * lanes;
+    for (int64_t j = 0; j < whole; j += lanes) {
+      Registers<T, BYTES> sums = {}, row;
+      for (int64_t i = 0; i < count; i++) {
+        row.template read<true>(values + places[i] * stride + j, 64);
+        sums.add(weights[i], row);
+      }
+      sums.template write<true>(out + j, 64);
+    }
+    for (int64_t j = whole; j < size; j++) {
+      T sum = 0;
+      for (int64_t i = 0; i < count; i++)
+        sum += weights[i] * values[places[i] * stride + j];
+      out[j] = sum;
+    }
+  }
+};
+
 struct Attending { // of all sentences
   int64_t sentences, heads, size, threads;
   bool causal;
@@ -828,6 +922,10 @@ void for_each_head(const int64_t *query_starts, const int64_t *key_starts, Atten
 
 template <class T> Factor<T> part_of(const Matrix &matrix, int64_t row, int64_t column) {
   return {row_of<typename std::remove_const<T>::type>(matrix, 0, row) + column, matrix.row, 1};
+}
+
+template <class T> Factor<T> rows_of(const Matrix &matrix, int64_t outer) {
+  return {row_of<typename std::remove_const<T>::type>(matrix, outer, 0), matrix.row, 1};
 }
 
 template <class T> void attend_rows(const Matrix *m, Attending n) {
@@ -895,6 +993,19 @@ void attend(const Matrix *m, int64_t batch, int64_t rows, AttentionSizes n) {
     attend_row(n, row_of<T>(m[0], b, 0), row_of<T>(m[1], b, 0), row_of<bool>(m[2], 0, b),
                row_of<T>(m[3], 0, 0), row_of<T>(m[4], b, k), row_of<T>(m[5], b, k),
                row_of<T>(m[6], b, k));
+  });
+}
+
+template <class T>
+void attend_places(const Matrix *m, int64_t batch, int64_t rows, AttendPlaces::Sizes n) {
+  for_each_row(batch, rows, n.length * n.heads * n.size, [=](int64_t b, int64_t k) {
+    static thread_local std::vector<T> weights;
+    weights.resize(n.heads * in_whole_lanes<T>(n.length));
+    with_registers<AttendPlaces>(
+        n, row_of<int64_t>(m[4], 0, 0)[b], static_cast<const int64_t *>(row_of<int64_t>(m[3], b, k)),
+        static_cast<const T *>(row_of<T>(m[0], b, k)), rows_of<const T>(m[1], b),
+        rows_of<const T>(m[2], b), weights.data(), row_of<T>(m[5], b, k),
+        n.aligned ? row_of<T>(m[6], b, k) : static_cast<T *>(nullptr));
   });
 }
 
@@ -1019,6 +1130,10 @@ void divergence(const Matrix *m, int64_t pairs, int64_t vocab, int64_t threads) 
                        int64_t width) {                                                           \
     attend_back<T>(m, rows, {length, size, width});                                               \
   }                                                                                               \
+  void attend_places_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t heads,             \
+                         int64_t size, int64_t length, int64_t aligned) {                         \
+    attend_places<T>(m, batch, rows, {heads, size, length, aligned});                             \
+  }                                                                                               \
   void log_partition_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t vocab) {           \
     log_partition<T>(m, batch, rows, vocab);                                                      \
   }                                                                                               \
@@ -1043,7 +1158,7 @@ void divergence(const Matrix *m, int64_t pairs, int64_t vocab, int64_t threads) 
 
 extern "C" {
 // To be raised, with VERSION of cpu.py, whenever a kernel takes or computes something else.
-int64_t kernels_version() { return 7; }
+int64_t kernels_version() { return 8; }
 EXPORT(float)
 EXPORT(double)
 void add_rounded(const Matrix *m, int64_t rows, int64_t columns) {

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-VERSION = 7  # of what is compiled; see cpu.cpp
+VERSION = 8  # of what is compiled; see cpu.cpp
 
 
 def _load() -> ctypes.CDLL:
@@ -206,6 +206,53 @@ def attend_rows_back(
     tensors = (*read, (grad, queries.shape), *written)
     sizes = _attending(queries, query_starts, heads)
     _run("attend_rows_back", queries.dtype, tensors, *sizes, int(causal), seed, threshold, scale)
+
+
+def attend_places(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    places: Tensor,
+    counts: Tensor,
+    heads: int,
+    aligned_heads: int = 0,
+) -> tuple[Tensor, Tensor | None]:
+    """The context of single queries, each over keys and values at places of its own.
+
+    Args:
+        queries: B × K × dim.
+        keys: B × length × dim.
+        values: B × length × dim.
+        places: B × K × t, where in ``length`` each query attends to.
+        counts: B, how many of the places count, from the first on.
+        heads: a divisor of dim.
+        aligned_heads: how many of them the second result is of.
+
+    Returns:
+        Contexts, B × K × dim, and the mean of the weights of the first ``aligned_heads`` over the
+        places, B × K × t, if any.
+    """
+    (batch, beam, dim), length = queries.shape, places.size(2)
+    if dim % heads or not 0 <= aligned_heads <= heads:
+        raise ValueError(f"kernel attend_places: {aligned_heads} of {heads} heads of {dim} numbers")
+    if batch and (int(places.min()) < 0 or int(places.max()) >= keys.size(1)):
+        raise ValueError(f"kernel attend_places: a place that is none of {keys.size(1)}")
+    if batch and (int(counts.min()) < 1 or int(counts.max()) > length):
+        raise ValueError(f"kernel attend_places: a count that is none of {length} places")
+    out = queries.new_empty(batch, beam, dim)
+    weights = queries.new_empty(batch, beam, length) if aligned_heads else None
+    tensors = (
+        (queries, queries.shape),
+        (keys, (batch, keys.size(1), dim)),
+        (values, keys.shape),
+        (places, (batch, beam, length), torch.int64),
+        (counts, (batch,), torch.int64),
+        (out, out.shape),
+        *((one, one.shape) for one in (weights,) if one is not None),
+    )
+    sizes = heads, dim // heads, length, aligned_heads
+    _run("attend_places", queries.dtype, tensors, batch, beam, *sizes)
+    return out, weights
 
 
 def log_partition(scores: Tensor) -> Tensor:

@@ -126,6 +126,11 @@ class Dropout(Dropping):
         super().__init__(owner)
         self.rate = rate
 
+    @property
+    def drops_any(self) -> bool:
+        """Whether :meth:`forward` is not the identity now."""
+        return self.drops and self.rate > 0
+
     def forward(self, tensor: Tensor) -> Tensor:
         """Zero some, scale the others by 1 / (1 − rate); identity in evaluation."""
         return dropout(tensor, self.rate, self.drops)

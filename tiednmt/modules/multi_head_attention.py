@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tiednmt.kernels import decoding_kernels_for
 from tiednmt.modules.dropout import Dropout
 from tiednmt.modules.linear import linear
 from tiednmt.modules.packed_attention import attend_packed, attends_packed
@@ -17,10 +19,28 @@ from tiednmt.modules.packing import Packing
 
 
 class KeysAndValues(NamedTuple):
-    """The keys and values that a layer attends to, each B × heads × length × dim / heads."""
+    """The keys and values that a layer attends to, each B × length × dim."""
 
     keys: Tensor
     values: Tensor
+
+
+class Reach:
+    """Which keys and values each of K hypotheses for each of B sources attends to.
+
+    Args:
+        places: where they stand, B × K × t.
+        counts: how many of the places count, from the first on; B.
+        mask: makes what says the same to :func:`attend`.
+    """
+
+    def __init__(self, places: Tensor, counts: Tensor, mask: Callable[[], Tensor | None]) -> None:
+        self.places, self.counts, self._mask = places, counts, mask
+
+    @cached_property
+    def mask(self) -> Tensor | None:
+        """What broadcasts to B × heads × K × length; None if all are attended to."""
+        return self._mask()
 
 
 class SelfAttention(nn.Module):
@@ -50,10 +70,10 @@ class SelfAttention(nn.Module):
         if attends_packed(qkv, packing):
             context = attend_packed(qkv, packing, self.heads, causal=causal, dropout=self.dropout)
             return linear(self.out, context)
-        query, keys, values = split_heads(packing.padded(qkv), self.heads, parts=3)
+        query, *read = packing.padded(qkv).chunk(3, 2)
         mask = None if causal else packing.mask  # all padding is ahead of all tokens
-        context = attend(query, keys, values, mask, causal, self.dropout)
-        return linear(self.out, packing.rows(merge_heads(context)))
+        context = attend(query, KeysAndValues(*read), self.heads, mask, causal, self.dropout)
+        return linear(self.out, packing.rows(context))
 
     def over(
         self, past: KeysAndValues | None, rows: Tensor, packing: Packing, biases: Tensor
@@ -62,27 +82,26 @@ class SelfAttention(nn.Module):
 
         Also keys and values of both. ``biases`` (heads × T × length of both) are added to scores.
         """
-        padded = packing.padded(linear(self.qkv, rows))
-        query, keys, values = split_heads(padded, self.heads, parts=3)
+        query, *new = packing.padded(linear(self.qkv, rows)).chunk(3, 2)
+        reached = KeysAndValues(*new)
         if past is not None:
-            keys, values = torch.cat((past.keys, keys), 2), torch.cat((past.values, values), 2)
-        context = attend(query, keys, values, biases, dropout=self.dropout)
-        update = linear(self.out, packing.rows(merge_heads(context)))
-        return update, KeysAndValues(keys, values)
+            both = zip(past, reached, strict=True)
+            reached = KeysAndValues(*(torch.cat(parts, 1) for parts in both))
+        context = attend(query, reached, self.heads, biases, dropout=self.dropout)
+        return linear(self.out, packing.rows(context)), reached
 
     def step(
-        self, rows: Tensor, kept: KeysAndValues, first: int, visible: Tensor | None
+        self, rows: Tensor, kept: KeysAndValues, first: int, reach: Reach
     ) -> tuple[Tensor, KeysAndValues]:
         """The output for the last tokens (B × K × dim), and the kept keys and values with theirs.
 
-        ``first`` is their first slot; ``visible`` is B × 1 × K × slots, added to the scores.
+        ``first`` is their first place.
         """
-        query, *new = split_heads(linear(self.qkv, rows), self.heads, parts=3)
+        query, *new = linear(self.qkv, rows).chunk(3, 2)
         kept = KeysAndValues(*(_put(*pair, first) for pair in zip(kept, new, strict=True)))
-        slots = first + rows.size(1)
-        keys, values = (part[:, :, :slots] for part in kept)
-        context = attend(query, keys, values, visible, dropout=self.dropout)
-        return linear(self.out, merge_heads(context)), kept
+        used = KeysAndValues(*(part[:, : first + rows.size(1)] for part in kept))
+        context, _ = attend_places(query, used, self.heads, reach, self.dropout)
+        return linear(self.out, context), kept
 
 
 class SourceAttention(nn.Module):
@@ -113,8 +132,8 @@ class SourceAttention(nn.Module):
         return linear(self.key_value, rows)
 
     def spread(self, read: Tensor, packing: Packing) -> KeysAndValues:
-        """The result of :meth:`read`, split by source and head."""
-        return KeysAndValues(*split_heads(packing.padded(read), self.heads, parts=2))
+        """The result of :meth:`read`, split by source."""
+        return KeysAndValues(*packing.padded(read).chunk(2, 2))
 
     def forward(
         self,
@@ -129,57 +148,96 @@ class SourceAttention(nn.Module):
         Also the mean of the weights of the first ``aligned_heads``, B × T × S, if any.
         """
         if not aligned_heads and attends_packed(rows, packing, source_packing):
-            query, read = linear(self.query, rows), (source, source_packing)
-            context = attend_packed(query, packing, self.heads, read, dropout=self.dropout)
+            query, given = linear(self.query, rows), (source, source_packing)
+            context = attend_packed(query, packing, self.heads, given, dropout=self.dropout)
             return linear(self.out, context), None
-        spread = self.spread(source, source_packing)
-        padded = packing.padded(rows)
-        update, attention = self.step(padded, spread, source_packing.mask, aligned_heads)
-        return packing.rows(update), attention
+        query, read = packing.padded(linear(self.query, rows)), self.spread(source, source_packing)
+        if aligned_heads:
+            how = self.heads, source_packing.mask, aligned_heads, self.dropout
+            context, attention = attend_aligned(query, read, *how)
+        else:
+            how = self.heads, source_packing.mask, False, self.dropout
+            context, attention = attend(query, read, *how), None
+        return linear(self.out, packing.rows(context)), attention
 
     def step(
-        self, rows: Tensor, source: KeysAndValues, mask: Tensor | None, aligned_heads: int = 0
+        self, rows: Tensor, source: KeysAndValues, reach: Reach, aligned_heads: int = 0
     ) -> tuple[Tensor, Tensor | None]:
-        """The output for B × T × dim over the source, where ``mask`` (B × 1 × 1 × S) is not False.
+        """The output for the last tokens (B × K × dim) over the source.
 
-        Also the mean of the weights of the first ``aligned_heads``, B × T × S, if any.
+        Also the mean of the weights of the first ``aligned_heads``, B × K × S, if any.
         """
-        (query,) = split_heads(linear(self.query, rows), self.heads)
-        if not aligned_heads:
-            context = attend(query, *source, mask, dropout=self.dropout)
-            return linear(self.out, merge_heads(context)), None
-        weights = attention_weights(query, source.keys, mask)
-        context = self.dropout(weights) @ source.values
-        return linear(self.out, merge_heads(context)), weights[:, :aligned_heads].mean(1)
+        query = linear(self.query, rows)
+        given = query, source, self.heads, reach, self.dropout
+        context, attention = attend_places(*given, aligned_heads)
+        return linear(self.out, context), attention
+
+
+def attend_places(
+    query: Tensor,
+    read: KeysAndValues,
+    heads: int,
+    reach: Reach,
+    dropout: Dropout,
+    aligned_heads: int = 0,
+) -> tuple[Tensor, Tensor | None]:
+    """:func:`attend` for one token (B × K × dim) of each hypothesis, or :func:`attend_aligned`."""
+    kernels = decoding_kernels_for(query)
+    if kernels and not dropout.drops_any:
+        places = reach.places, reach.counts
+        found: tuple[Tensor, Tensor | None] = kernels.attend_places(
+            query, *read, *places, heads, aligned_heads
+        )
+        return found
+    if aligned_heads:
+        return attend_aligned(query, read, heads, reach.mask, aligned_heads, dropout)
+    return attend(query, read, heads, reach.mask, dropout=dropout), None
 
 
 def attend(
     query: Tensor,
-    keys: Tensor,
-    values: Tensor,
+    read: KeysAndValues,
+    heads: int,
     mask: Tensor | None = None,
     causal: bool = False,
     dropout: Dropout | None = None,
 ) -> Tensor:
-    """Scaled dot-product attention: weighted means of the values, B × heads × T × size.
+    """Scaled dot-product attention: weighted means of the values, B × T × dim.
 
     Args:
-        query: B × heads × T × size.
-        keys: B × heads × S × size.
-        values: B × heads × S × size.
-        mask: either False where nothing is attended to, or added to the scores.
+        query: B × T × dim.
+        read: keys and values, B × S × dim.
+        heads: a divisor of dim.
+        mask: (of what broadcasts to B × heads × T × S) either False where nothing is attended to,
+            or added to the scores.
         causal: at position t, attend only to the first t + 1.
         dropout: on the weights.
     """
-    if dropout is None or not dropout.rate or not dropout.drops:
-        return F.scaled_dot_product_attention(query, keys, values, mask, is_causal=causal)
+    query, keys, values = (split_heads(part, heads) for part in (query, *read))
+    if dropout is None or not dropout.drops_any:
+        context = F.scaled_dot_product_attention(query, keys, values, mask, is_causal=causal)
+        return merge_heads(context)
     if causal:  # torch's own dropout takes more time
         mask = torch.ones(query.size(2), keys.size(2), dtype=torch.bool, device=query.device).tril()
-    return dropout(attention_weights(query, keys, mask)) @ values
+    return merge_heads(dropout(attention_weights(query, keys, mask)) @ values)
+
+
+def attend_aligned(
+    query: Tensor,
+    read: KeysAndValues,
+    heads: int,
+    mask: Tensor | None,
+    aligned_heads: int,
+    dropout: Dropout,
+) -> tuple[Tensor, Tensor]:
+    """:func:`attend`, and the mean of the weights of the first ``aligned_heads``, B × T × S."""
+    query, keys, values = (split_heads(part, heads) for part in (query, *read))
+    weights = attention_weights(query, keys, mask)
+    return merge_heads(dropout(weights) @ values), weights[:, :aligned_heads].mean(1)
 
 
 def attention_weights(query: Tensor, keys: Tensor, mask: Tensor | None = None) -> Tensor:
-    """The weights of :func:`attend`, B × heads × T × S."""
+    """The weights of :func:`attend`, B × heads × T × S, of queries and keys split by head."""
     scores = query * query.size(-1) ** -0.5 @ keys.transpose(2, 3)
     if mask is not None:
         scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
@@ -210,9 +268,9 @@ def _slopes(heads: int) -> list[float]:
     return [2 ** (-8 * i / power) for i in range(1, power + 1)] + between
 
 
-def split_heads(rows: Tensor, heads: int, parts: int = 1) -> tuple[Tensor, ...]:
-    """B × T × (parts · dim) as ``parts`` tensors of B × heads × T × dim / heads."""
-    return rows.unflatten(2, (parts, heads, -1)).permute(2, 0, 3, 1, 4).unbind()
+def split_heads(rows: Tensor, heads: int) -> Tensor:
+    """B × T × dim as B × heads × T × dim / heads."""
+    return rows.unflatten(2, (heads, -1)).transpose(1, 2)
 
 
 def merge_heads(rows: Tensor) -> Tensor:
@@ -221,16 +279,16 @@ def merge_heads(rows: Tensor) -> Tensor:
 
 
 def _put(kept: Tensor, new: Tensor, first: int) -> Tensor:
-    """``kept`` (B × heads × slots × size) with ``new`` (B × heads × K × size) from ``first`` on."""
+    """``kept`` (B × places × dim) with ``new`` (B × K × dim) from ``first`` on."""
     if torch.is_grad_enabled():
-        return torch.cat((kept[:, :, :first], new), 2)
-    batch, heads, hypotheses, size = new.shape
+        return torch.cat((kept[:, :first], new), 1)
+    batch, hypotheses, dim = new.shape
     needed = first + hypotheses
-    if needed > kept.size(2):  # rare, since the room is doubled
-        roomy = kept.new_empty(batch, heads, 2 * needed, size)
-        roomy[:, :, :first] = kept[:, :, :first]
+    if needed > kept.size(1):  # rare, since the room is doubled
+        roomy = kept.new_empty(batch, 2 * needed, dim)
+        roomy[:, :first] = kept[:, :first]
         kept = roomy
-    kept[:, :, first:needed] = new
+    kept[:, first:needed] = new
     return kept
 
 

@@ -46,7 +46,7 @@ def attend_packed(
         dropout: on the weights.
     """
     read, of_read = source or (None, packing)
-    rate = dropout.rate if dropout is not None and dropout.drops else 0.0
+    rate = dropout.rate if dropout is not None and dropout.drops_any else 0.0
     how = (packing.starts, of_read.starts, heads, causal, rate)
     context: Tensor = _PackedAttention.apply(rows, read, *how)
     return context

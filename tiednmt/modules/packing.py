@@ -191,11 +191,15 @@ class Packing:
         return self.rows(columns.expand_as(self.padding))
 
     @property
+    def lengths(self) -> Tensor:
+        """The number of tokens of each sentence, B."""
+        return (~self.padding).sum(1)
+
+    @property
     def starts(self) -> Tensor:
         """The first row of each sentence, and then the number of rows; only on a CPU."""
         if self._starts is None:
-            lengths = (~self.padding).sum(1)
-            self._starts = F.pad(lengths.cumsum(0), (1, 0))
+            self._starts = F.pad(self.lengths.cumsum(0), (1, 0))
         return self._starts
 
     def rows(self, padded: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from tiednmt.modules.dropout import Dropout
 from tiednmt.modules.linear import linear
 from tiednmt.modules.multi_head_attention import (
     KeysAndValues,
+    Reach,
     SelfAttention,
     SourceAttention,
     linear_biases,
@@ -118,9 +119,9 @@ class WindowStack(nn.Module):
         """The rows (N × dim) of the tokens of ``packing`` after all layers.
 
         Also all keys and all values that the next token attends to, ``past`` of the next window:
-        layers × B × heads × length × dim / heads each.
+        layers × B × length × dim each.
         """
-        length, before = packing.padding.size(1), past[0].size(3) if past else 0
+        length, before = packing.padding.size(1), past[0].size(2) if past else 0
         span = self.span or before + length
         biases = linear_biases(self.heads, length, before, span, rows.device, rows.dtype)
         reached = []
@@ -129,7 +130,7 @@ class WindowStack(nn.Module):
             rows, both = _run(self, layer, rows, packing, biases, earlier)
             reached.append(both)
         state = tuple(
-            torch.stack([part[:, :, -span:].detach() for part in parts])
+            torch.stack([part[:, -span:].detach() for part in parts])
             for parts in zip(*reached, strict=True)
         )
         return rows if self.norm is None else self.norm(rows), state
@@ -146,7 +147,14 @@ class Source(NamedTuple):
     """What the layers of a decoder attend to in a search, for B sources."""
 
     read: tuple[KeysAndValues, ...]  # of each layer
+    lengths: Tensor  # B
     mask: Tensor | None  # B × 1 × 1 × S, False where there is padding; None: nowhere
+
+    def reach(self, hypotheses: int) -> Reach:
+        """All tokens of a source are attended to by each of its hypotheses."""
+        places = torch.arange(self.read[0].keys.size(1), device=self.lengths.device)
+        places = places.expand(len(self.lengths), hypotheses, -1)
+        return Reach(places, self.lengths, lambda: self.mask)
 
 
 class Past(NamedTuple):
@@ -212,11 +220,11 @@ class DecoderStack(nn.Module):
         layers: Any = self.layers
         pairs = zip(layers, source.read, strict=True)
         read = tuple(layer.source_attention.spread(one, source.packing) for layer, one in pairs)
-        return Source(read, source.packing.mask)
+        return Source(read, source.packing.lengths, source.packing.mask)
 
     def start(self, source: Source) -> Past:
         """The past of one hypothesis for each source before the first token."""
-        empty = [part[:, :, :0] for part in source.read[0]]
+        empty = [part[:, :0] for part in source.read[0]]
         slots = torch.zeros(len(empty[0]), 1, 0, dtype=torch.int64, device=empty[0].device)
         return Past(slots, tuple(KeysAndValues(*empty) for _ in self.layers))
 
@@ -227,18 +235,17 @@ class DecoderStack(nn.Module):
         B × K × S. Slots that no living hypothesis has are reused, so a past can be continued
         only once.
         """
-        slots, first, visible = _claim_slots(past.slots, rows.size(1), rows.dtype)
+        slots, first = _claim_slots(past.slots, rows.size(1))
+        own, of_source = _reach_of_slots(slots, first, rows.dtype), source.reach(rows.size(1))
         kept, attention = [], None
         layers: Any = self.layers
         for i, layer in enumerate(layers):
             heads = self.aligned_heads if i == self.aligned_layer else 0
             before = layer.self_residual.read(rows)
-            update, now = layer.self_attention.step(before, past.kept[i], first, visible)
+            update, now = layer.self_attention.step(before, past.kept[i], first, own)
             rows = layer.self_residual.add(rows, update)
             before = layer.source_residual.read(rows)
-            update, weights = layer.source_attention.step(
-                before, source.read[i], source.mask, aligned_heads=heads
-            )
+            update, weights = layer.source_attention.step(before, source.read[i], of_source, heads)
             rows = layer.feed(layer.source_residual.add(rows, update))
             kept.append(now)
             attention = attention if weights is None else weights
@@ -261,23 +268,26 @@ def _run(stack: EncoderStack | WindowStack | DecoderStack, layer: nn.Module, *gi
     return layer(*given)
 
 
-def _claim_slots(
-    slots: Tensor, hypotheses: int, dtype: torch.dtype
-) -> tuple[Tensor, int, Tensor | None]:
-    """The slots with one more per hypothesis, the first of the new ones, and a mask.
-
-    The mask (B × 1 × K × slots) is 0 where a hypothesis may attend and −∞ elsewhere, to be added to
-    scores; None if each may attend to all slots.
-    """
+def _claim_slots(slots: Tensor, hypotheses: int) -> tuple[Tensor, int]:
+    """The slots with one more per hypothesis, and the first of the new ones."""
     first = int(slots.amax()) + 1 if slots.numel() else 0
     own = first + torch.arange(hypotheses, device=slots.device)
-    slots = torch.cat((slots, own.expand(len(slots), -1).unsqueeze(2)), 2)
-    if first + hypotheses == slots.size(2):
-        return slots, first, None
-    hidden = torch.full(
-        (*slots.shape[:2], first + hypotheses), -math.inf, dtype=dtype, device=slots.device
-    )
-    return slots, first, hidden.scatter_(2, slots, 0.0).unsqueeze(1)
+    return torch.cat((slots, own.expand(len(slots), -1).unsqueeze(2)), 2), first
+
+
+def _reach_of_slots(slots: Tensor, first: int, dtype: torch.dtype) -> Reach:
+    """Each hypothesis attends to its own slots, the last of which are from ``first`` on."""
+    batch, hypotheses, length = slots.shape
+    used = first + hypotheses
+
+    def mask() -> Tensor | None:
+        if used == length:
+            return None
+        size = batch, hypotheses, used
+        hidden = torch.full(size, -math.inf, dtype=dtype, device=slots.device)
+        return hidden.scatter_(2, slots, 0.0).unsqueeze(1)
+
+    return Reach(slots, slots.new_full((batch,), length), mask)
 
 
 # --- layers ------------------------------------------------------------------------------------
