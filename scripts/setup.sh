@@ -111,9 +111,15 @@ build_fairseq() {
 step "torch, and what builds fairseq" pip_install torch numpy cython setuptools wheel
 step "fairseq, compiled here where no wheel fits" build_fairseq
 step "the rest" pip_install --no-build-isolation --editable "$root[$extra]"
-# which keeps the bytecode of what it imports, whatever the environment says of that
-step "a first start" env -u PYTHONDONTWRITEBYTECODE \
-    "$venv/bin/fairseq-train" --user-dir "$root/tiednmt" --help
+
+# It keeps the bytecode of what it imports, whatever the environment says of that; a training's first
+# optimizer imports torch._dynamo besides.
+first_start() (
+    unset PYTHONDONTWRITEBYTECODE
+    "$venv/bin/fairseq-train" --user-dir "$root/tiednmt" --help &&
+        "$venv/bin/python" -c "import torch._dynamo"
+)
+step "a first start" first_start
 
 printf '%s\n' "$root" "$versions" "$extra" >"$stamp.part"
 mv "$stamp.part" "$stamp"

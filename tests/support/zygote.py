@@ -21,7 +21,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-LOADED = ("fairseq", "fairseq.options")  # and not its commands, which configure the logging
+# and not fairseq's commands, which configure the logging; the second is loaded by optimizers
+LOADED = ("fairseq", "torch._dynamo", "fairseq.options")
 
 
 class Zygote:
