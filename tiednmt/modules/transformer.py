@@ -26,6 +26,8 @@ from tiednmt.modules.multi_head_attention import (
     SelfAttention,
     SourceAttention,
     linear_biases,
+    merge_heads,
+    split_heads,
 )
 from tiednmt.modules.packing import Packing
 
@@ -119,18 +121,18 @@ class WindowStack(nn.Module):
         """The rows (N × dim) of the tokens of ``packing`` after all layers.
 
         Also all keys and all values that the next token attends to, ``past`` of the next window:
-        layers × B × length × dim each.
+        layers × B × heads × length × dim / heads each, as checkpoints keep them.
         """
-        length, before = packing.padding.size(1), past[0].size(2) if past else 0
+        length, before = packing.padding.size(1), past[0].size(3) if past else 0
         span = self.span or before + length
         biases = linear_biases(self.heads, length, before, span, rows.device, rows.dtype)
         reached = []
         for i, layer in enumerate(self.layers):
-            earlier = KeysAndValues(past[0][i], past[1][i]) if past else None
+            earlier = KeysAndValues(*(merge_heads(part[i]) for part in past)) if past else None
             rows, both = _run(self, layer, rows, packing, biases, earlier)
             reached.append(both)
         state = tuple(
-            torch.stack([part[:, -span:].detach() for part in parts])
+            torch.stack([split_heads(part[:, -span:].detach(), self.heads) for part in parts])
             for parts in zip(*reached, strict=True)
         )
         return rows if self.norm is None else self.norm(rows), state
