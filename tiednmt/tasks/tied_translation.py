@@ -1,32 +1,69 @@
-"""fairseq's translation task, decoding faster."""
+"""fairseq's translation task, decoding faster, and with BPE-dropout."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
+from fairseq.utils import split_paths
+from omegaconf import II
 
 from tiednmt.errors import UserError
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.modules.frozen_linear import Int8Linear
+from tiednmt.tasks.drawn_units import DrawnUnits, Side, pipeline_of
 from tiednmt.tasks.sequence_generator import TiedSequenceGenerator
 
 
 @dataclass
 class TiedTranslationConfig(TranslationConfig):
-    """Options of ``--task tied_translation``: those of ``translation``, and how it decodes."""
+    """Options of ``--task tied_translation``: those of ``translation``, and our own."""
 
     int8: bool = field(
         default=False,
         metadata={"help": "decode with int8 weights (on a CPU)"},
     )
+    bpe_dropout: float = field(
+        default=0.0,
+        metadata={
+            "help": "in training, split words anew in every epoch, leaving out each merge of their "
+            "units with this probability (0: off); needs a folder of preprocess"
+        },
+    )
+    seed: int = II("common.seed")
 
 
 @register_task("tied_translation", dataclass=TiedTranslationConfig)
 class TiedTranslationTask(TranslationTask):
-    """``translation`` with this package's beam search."""
+    """``translation`` with this package's beam search, and BPE-dropout."""
 
     cfg: TiedTranslationConfig
+
+    def load_dataset(
+        self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any
+    ) -> None:
+        """Load a subset; with ``--bpe-dropout``, that of training is split anew in every epoch.
+
+        Raises:
+            UserError: there are no merges to leave out, or alignments that are of the units.
+        """
+        super().load_dataset(split, epoch, combine, **kwargs)
+        cfg = self.cfg
+        if split != cfg.train_subset or not cfg.bpe_dropout:
+            return
+        if not 0 < cfg.bpe_dropout < 1:
+            raise UserError(f"--bpe-dropout {cfg.bpe_dropout}: must be from 0 to below 1")
+        if cfg.load_alignments:
+            raise UserError("--bpe-dropout: --load-alignments has those of other units")
+        source, target = str(cfg.source_lang), str(cfg.target_lang)
+        pipeline = pipeline_of(Path(split_paths(cfg.data)[0]), (source, target))
+        sides = {
+            "source": Side(self.source_dictionary, source, cfg.max_source_positions - 1),
+            "target": Side(self.target_dictionary, target, cfg.max_target_positions - 1),
+        }
+        pairs = self.datasets[split]
+        self.datasets[split] = DrawnUnits(pairs, pipeline, sides, cfg.bpe_dropout, cfg.seed)
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
         """The model, to be trained unless it comes from a checkpoint.

@@ -242,6 +242,29 @@ class TextPipeline:
             return self._sentencepieces[language].segment(tokens)
         return self._byte_pairs[language].segment(tokens)
 
+    def drawn(self, units: str, language: str, dropout: float, seed: int) -> str:
+        """The units of a sentence → other ones of the same text, by BPE-dropout.
+
+        Each merge is left out with probability ``dropout`` (Provilkov et al. 2020,
+        "BPE-Dropout: Simple and Effective Subword Regularization"); ``seed`` repeats a draw. The
+        tag stays.
+
+        Raises:
+            UserError: marks of subword segmentation remain in the text.
+        """
+        tag = self.settings.tag if language == self.source else ""
+        first, _, others = units.partition(" ")
+        if tag and first == tag:
+            return f"{tag} {self._drawn(others, language, dropout, seed)}".rstrip()
+        return self._drawn(units, language, dropout, seed)
+
+    def _drawn(self, units: str, language: str, dropout: float, seed: int) -> str:
+        if not self._on_raw_lines:
+            return self._byte_pairs[language].draw(BytePairs.join(units), dropout, seed)
+        pieces = self._sentencepieces[language]
+        line = pieces.join(units)
+        return pieces.draw(escape(line) if self.settings.version > 1 else line, dropout, seed)
+
     def normalise(self, line: str) -> str:
         """Raw line → its normalised form, without control characters or extra white space."""
         return normalise.normalise(line, self.settings.normalisation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -54,6 +55,17 @@ class BytePairs:
     def segment(self, tokens: str) -> str:
         """Space-separated tokens → space-separated units."""
         return str(self._bpe.segment(tokens))
+
+    def draw(self, tokens: str, dropout: float, seed: int) -> str:
+        """:meth:`segment` with BPE-dropout; see :meth:`TextPipeline.drawn`."""
+        known, state = self._bpe.cache, random.getstate()
+        self._bpe.cache = {}  # it would remember what was drawn
+        random.seed(seed)  # which subword-nmt draws from
+        try:
+            return str(self._bpe.segment(tokens, dropout))
+        finally:
+            random.setstate(state)
+            self._bpe.cache = known
 
     @staticmethod
     def join(units: str) -> str:
@@ -140,7 +152,19 @@ class SentencePiece:
 
     def segment(self, line: str) -> str:
         """An escaped line → space-separated pieces, none of them a special symbol of fairseq."""
-        pieces: list[str] = self._processor.encode(line, out_type=str)
+        return self._allowed(self._processor.encode(line, out_type=str))
+
+    def draw(self, line: str, dropout: float, seed: int) -> str:
+        """:meth:`segment` with BPE-dropout; see :meth:`TextPipeline.drawn`."""
+        from sentencepiece import set_random_generator_seed
+
+        set_random_generator_seed(seed)
+        pieces = self._processor.encode(
+            line, out_type=str, enable_sampling=True, alpha=dropout, nbest_size=-1
+        )
+        return self._allowed(pieces)
+
+    def _allowed(self, pieces: list[str]) -> str:
         if not self._parts.keys().isdisjoint(pieces):
             pieces = [part for piece in pieces for part in self._parts.get(piece, [piece])]
         return " ".join(pieces)
