@@ -458,14 +458,14 @@ template <class T, int BYTES> struct Registers {
   typedef T Vector __attribute__((vector_size(BYTES)));
   Vector parts[count];
 
-  // The first `bytes` of the lanes, of which there are 64 if `WHOLE`.
-  template <bool WHOLE> INLINED void read(const T *numbers, int64_t bytes) {
+  // All lanes, or the first `bytes` of them.
+  template <bool WHOLE = true> INLINED void read(const T *numbers, int64_t bytes = 64) {
 #pragma GCC unroll 4
     for (int i = 0; i < count; i++)
       std::memcpy(&parts[i], numbers + i * in_one, WHOLE ? BYTES : bytes_of(i, bytes));
   }
 
-  template <bool WHOLE> INLINED void write(T *numbers, int64_t bytes) const {
+  template <bool WHOLE = true> INLINED void write(T *numbers, int64_t bytes = 64) const {
 #pragma GCC unroll 4
     for (int i = 0; i < count; i++)
       std::memcpy(numbers + i * in_one, &parts[i], WHOLE ? BYTES : bytes_of(i, bytes));
@@ -482,6 +482,21 @@ template <class T, int BYTES> struct Registers {
 #pragma GCC unroll 4
     for (int i = 0; i < count; i++)
       parts[i] += numbers.parts[i] * others.parts[i];
+  }
+
+  INLINED T sum() const {
+    Vector folded = parts[0];
+#pragma GCC unroll 4
+    for (int i = 1; i < count; i++)
+      folded += parts[i];
+    T numbers[in_one];
+    std::memcpy(numbers, &folded, BYTES);
+#pragma GCC unroll 4
+    for (int half = in_one / 2; half; half /= 2)
+#pragma omp simd
+      for (int j = 0; j < half; j++)
+        numbers[j] += numbers[j + half];
+    return numbers[0];
   }
 
 private:
@@ -862,13 +877,11 @@ private:
     const int64_t whole = size / lanes * lanes;
     Registers<T, BYTES> sums = {}, left, right;
     for (int64_t j = 0; j < whole; j += lanes) {
-      left.template read<true>(one + j, 64);
-      right.template read<true>(other + j, 64);
+      left.read(one + j);
+      right.read(other + j);
       sums.add_products(left, right);
     }
-    T sum_of[lanes];
-    sums.template write<true>(sum_of, 64);
-    T sum = sum_of_lanes(sum_of);
+    T sum = sums.sum();
     for (int64_t j = whole; j < size; j++)
       sum += one[j] * other[j];
     return sum;
@@ -882,10 +895,10 @@ private:
     for (int64_t j = 0; j < whole; j += lanes) {
       Registers<T, BYTES> sums = {}, row;
       for (int64_t i = 0; i < count; i++) {
-        row.template read<true>(values + places[i] * stride + j, 64);
+        row.read(values + places[i] * stride + j);
         sums.add(weights[i], row);
       }
-      sums.template write<true>(out + j, 64);
+      sums.write(out + j);
     }
     for (int64_t j = whole; j < size; j++) {
       T sum = 0;
