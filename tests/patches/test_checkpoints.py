@@ -15,6 +15,7 @@ from fairseq.file_io import PathManager
 from omegaconf import OmegaConf
 
 import tiednmt.plugin  # noqa: F401
+from tests.support import commandline
 from tests.support.untrained import load_built
 from tiednmt.averaging import average
 from tiednmt.checkpoints import read_checkpoint
@@ -114,3 +115,14 @@ def test_a_copy_that_fails_leaves_the_checkpoint_before_it(tmp_path):
     assert set(tmp_path.iterdir()) == {old, new}
     assert PathManager.copy(str(new), str(old), overwrite=True)
     assert old.read_bytes() == new.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_refused_training_leaves_no_folder(data, tmp_path):
+    """Neither the one it was told nor those above it; one that was there stays."""
+    new, there = tmp_path / "new", tmp_path / "there"
+    there.mkdir()
+    for save_dir in (new / "folder", there, there / "inner"):
+        done = commandline.train(data, save_dir, "--projection-penalty", -1)
+        assert done.status != 0 and "--projection-penalty -1" in done.stderr
+    assert list(tmp_path.iterdir()) == [there] and not list(there.iterdir())

@@ -156,6 +156,7 @@ def test_constraints_go_with_fairseq_interactive(monkeypatch):
             "scoring": {"_name": "bleu"},
             "task": {"_name": "translation"},
             "common": {"tpu": False},
+            "checkpoint": {"save_dir": "checkpoints"},
             "distributed_training": {"distributed_init_method": None},
         }
     )

@@ -7,12 +7,14 @@ import shutil
 from argparse import Namespace
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy
 import torch
 from fairseq import checkpoint_utils
+from fairseq.distributed import utils as distributed_utils
 from fairseq.distributed.utils import _TensorPlaceholder
 from fairseq.file_io import PathManager
 from fairseq.models import FairseqDecoder, FairseqEncoder
@@ -118,6 +120,25 @@ def make_copies_atomic() -> None:
             raise
 
     patch(PathManager, "copy", copy_atomically)
+
+
+def leave_no_empty_folder() -> None:
+    """Remove the folders that were made for checkpoints if the command ends without any.
+
+    fairseq makes them before it looks at most options, so they would stay when it refuses one.
+    """
+
+    def call_main(call: Callable[..., Any], cfg: Any, main: Any, **kwargs: Any) -> Any:
+        folder = Path(cfg.checkpoint.save_dir)
+        made = [path for path in (folder, *folder.parents) if not path.exists()]
+        try:
+            return call(cfg, main, **kwargs)
+        finally:
+            with suppress(OSError):  # the first that is not empty, or was not made
+                for path in made:
+                    path.rmdir()
+
+    patch(distributed_utils, "call_main", call_main)
 
 
 def save_whole() -> None:
