@@ -131,6 +131,14 @@ def test_a_sentence_keeps_its_units_where_drawn_ones_are_too_many(folder):
     assert max(len(pairs[index]["source"]) for index in range(len(pairs))) > longest
 
 
+def test_a_sentence_keeps_its_units_where_its_text_has_marks(folder):
+    pairs = training_pairs(folder("bpe"))
+    words = pairs.sides["source"].dictionary
+    units = torch.tensor([words.add_symbol("@@@"), words.add_symbol("@"), words.eos()])
+    given = [{"source": units}], pairs.pipeline, {"source": pairs.sides["source"]}
+    assert torch.equal(DrawnUnits(*given, dropout=0.5, seed=1)[0]["source"], units)
+
+
 def test_what_is_validated_keeps_its_units(folder):
     task = task_of(folder("bpe"))
     for subset in ("train", "valid"):

@@ -57,7 +57,7 @@ class DrawnUnits(BaseWrapperDataset):
     """Pairs whose units are drawn anew in every epoch, the same ones whenever it is run again.
 
     A sentence keeps its own units where some of the drawn ones are not in the dictionary, or are
-    more than a model takes.
+    more than a model takes, or where its text has marks of subwords itself.
 
     Args:
         pairs: with the units that the text was prepared with.
@@ -97,7 +97,10 @@ class DrawnUnits(BaseWrapperDataset):
         words = side.dictionary
         own = " ".join(words[unit] for unit in units.tolist() if unit != words.eos())
         seed = zlib.crc32(draw.encode())
-        drawn = self.pipeline.drawn(own, side.language, self.dropout, seed).split()
+        try:
+            drawn = self.pipeline.drawn(own, side.language, self.dropout, seed).split()
+        except UserError:
+            return units
         numbers = [words.index(unit) for unit in drawn]
         if len(numbers) > side.longest or words.unk() in numbers:
             return units
