@@ -51,10 +51,11 @@ def keep_few_kernels() -> None:
 
 
 def use_exact_onednn() -> None:
-    """On an AMD CPU, let oneDNN compute float32 products, at full precision.
+    """On an AMD CPU with AVX-512, let oneDNN compute float32 products, at full precision.
 
     torch's default there (MKL) is slow. What makes torch take oneDNN is its float32 precision
-    ``medium``, under which oneDNN rounds nothing on a CPU without AMX.
+    ``medium``, under which oneDNN rounds nothing on a CPU without AMX. Without AVX-512 torch stays
+    with MKL, which then is as fast.
     """
     if torch.get_float32_matmul_precision() == "highest" and _has_exact_onednn():
         torch.set_float32_matmul_precision("medium")

@@ -5,10 +5,11 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from tests.support.small_models import model
 from tiednmt.modules import frozen_linear
-from tiednmt.modules.frozen_linear import Int8Linear, PackedLinear
+from tiednmt.modules.frozen_linear import Int8Linear, PackedLinear, TransposedLinear
 
 pytestmark = pytest.mark.usefixtures("cpu_path")
 
@@ -20,17 +21,20 @@ packed = pytest.mark.skipif(
 @packed
 @pytest.mark.parametrize("shape", [(1, 40), (3, 40), (2, 5, 40), (300, 40), (0, 40)])
 @pytest.mark.parametrize("bias", [True, False])
-def test_packed_product_is_exact(shape, bias):
+@pytest.mark.parametrize("kind", [PackedLinear, TransposedLinear])
+def test_packed_product_is_exact(kind, shape, bias):
     torch.manual_seed(3)
     plain, features = torch.nn.Linear(40, 333, bias).requires_grad_(False), torch.randn(shape)
-    packed_product = PackedLinear(plain.weight, plain.bias)(features)
+    packed_product = kind(plain.weight, plain.bias)(features)
     torch.testing.assert_close(packed_product, plain(features), atol=1e-6, rtol=1e-6)
 
 
 @packed
-def test_packed_product_keeps_the_weight_of_its_time():
-    plain, features = torch.nn.Linear(16, 9).requires_grad_(False), torch.randn(4, 16)
-    fixed, expected = PackedLinear(plain.weight, plain.bias), plain(features)
+@pytest.mark.parametrize("kind", [PackedLinear, TransposedLinear])
+@pytest.mark.parametrize("rows", [9, 1])
+def test_packed_product_keeps_the_weight_of_its_time(kind, rows):
+    plain, features = torch.nn.Linear(16, rows).requires_grad_(False), torch.randn(4, 16)
+    fixed, expected = kind(plain.weight), F.linear(features, plain.weight)
     plain.weight.zero_()
     torch.testing.assert_close(fixed(features), expected)
 

@@ -21,8 +21,10 @@ def dropout(tensor: Tensor, rate: float, training: bool = True) -> Tensor:
     torch draws 64 random bits for every element there. This draws 16, so the rate is rounded to a
     multiple of 2⁻¹⁶.
     """
-    if not training or not rate or tensor.device.type != "cpu":
-        return F.dropout(tensor, rate, training)
+    if not training or not rate:
+        return tensor
+    if tensor.device.type != "cpu":
+        return F.dropout(tensor, rate)
     if cpu_kernels_for(tensor):
         dropped: Tensor = _Dropped.apply(tensor, rate)
         return dropped
