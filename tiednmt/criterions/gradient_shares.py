@@ -88,7 +88,7 @@ class GradientShares:
         self._hooks: list[RemovableHandle] = []
 
     def observe(self, update: int, model: TiedModel) -> None:
-        """To be called before each batch, with the number of updates made so far."""
+        """To be called before each batch and after each update, with the number made so far."""
         if update == self._update:  # another batch of the same update
             return
         if self._gradients:

@@ -45,7 +45,7 @@ class RowMovement:
         self._before: dict[tuple[str, ...], Tensor] = {}
 
     def observe(self, update: int, embeddings: Embeddings) -> None:
-        """To be called before each batch, with the number of updates made so far."""
+        """To be called before each batch and after each update, with the number made so far."""
         if update == self._update:  # another batch of the same update
             return
         now = {names: weight.detach() for names, weight in matrices(embeddings).items()}

@@ -145,7 +145,7 @@ class TiedCrossEntropy(FairseqCriterion):
         """Summed loss, the sample size that divides it, and what to log (nats)."""
         layer = self._output_layer_of(model)
         if model.training:
-            self._observe(model)
+            self._observe(model, model.num_updates)
         (loss, nll), extra = self._predicted(model, sample)
         sample_size = sample["target"].size(0) if self.sentence_avg else sample["ntokens"]
         log = {
@@ -180,11 +180,18 @@ class TiedCrossEntropy(FairseqCriterion):
             raise UserError("--projection-penalty has no P to act on; add --projection")
         return layer
 
-    def _observe(self, model: BaseFairseqModel) -> None:
+    def end_update(self, model: BaseFairseqModel, updates: int) -> None:
+        """Write what was measured of the last of so many updates.
+
+        See :func:`tiednmt.patches.processes.end_updates_together`.
+        """
+        self._observe(model, updates)
+
+    def _observe(self, model: BaseFairseqModel, updates: int) -> None:
         if self.row_movement is not None:
-            self.row_movement.observe(model.num_updates, model.embeddings)
+            self.row_movement.observe(updates, model.embeddings)
         if self.gradient_shares is not None:
-            self.gradient_shares.observe(model.num_updates, model)
+            self.gradient_shares.observe(updates, model)
 
     def _predicted(
         self, model: BaseFairseqModel, sample: dict[str, Any]

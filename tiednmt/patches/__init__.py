@@ -75,7 +75,7 @@ PATCHES = (
     stop_loading_at_exit,  # a thread is left at work, and Python aborts
     end_process_groups,  # threads of gloo are left at work
     count_all_batches,  # at the end of an epoch, some count for the gradient but not for its size
-    end_updates_together,  # no task can collect what its workers carry
+    end_updates_together,  # none can collect what its workers carry, or write what it measured
     share_gradients_on_cpus,  # pytorch_ddp, the default, passes on a GPU id even with --cpu
     translate_habits,  # an architecture's values hide what was asked for in fairseq's own words
     cut_long_lines,  # a line that is too long takes others with it

@@ -96,10 +96,10 @@ def count_all_batches() -> None:
 
 
 def end_updates_together() -> None:
-    """Call ``end_update`` of a task that has it after each update, in all workers.
+    """Call ``end_update`` of a task and of a criterion that have it after each update.
 
-    fairseq tells tasks of each batch, of which some workers may have one less, and of the
-    optimizer's step, which is left out when a gradient overflows.
+    All workers call it. fairseq tells tasks of each batch, of which some workers may have one less,
+    and of the optimizer's step, which is left out when a gradient overflows.
     """
 
     def train_step(
@@ -108,6 +108,8 @@ def end_updates_together() -> None:
         logged = step(self, samples, *args, **kwargs)
         if (end_update := getattr(self.task, "end_update", None)) is not None:
             end_update()
+        if (end_update := getattr(self.get_criterion(), "end_update", None)) is not None:
+            end_update(self.get_model(), self.get_num_updates())
         return logged
 
     patch(Trainer, "train_step", train_step)
