@@ -11,6 +11,7 @@ import tiednmt.plugin  # noqa: F401
 from tests.support.commandline import run, train
 from tests.support.small_prepared import prepare
 from tiednmt.errors import UserError
+from tiednmt.frequency import occurrences
 from tiednmt.tasks.drawn_units import DrawnUnits
 from tiednmt.tasks.tied_translation import TiedTranslationConfig, TiedTranslationTask
 from tiednmt.text.pipeline import TextPipeline
@@ -79,12 +80,12 @@ def test_epochs_have_the_same_text_in_other_units(folder, segmentation):
 def test_a_draw_leaves_nothing_behind(folder, segmentation):
     """Neither what segments other text nor Python's random numbers."""
     pipeline = TextPipeline.load(folder(segmentation))
-    line = (folder(segmentation) / "raw" / "train.en").read_text().splitlines()[0]
-    own, state = pipeline.encode(line, "en"), random.getstate()
-    draws = [pipeline.drawn(own, "en", 0.9, seed) for seed in (1, 2, 1)]
+    lines = (folder(segmentation) / "raw" / "train.en").read_text().splitlines()
+    own, state = [pipeline.encode(line, "en") for line in lines], random.getstate()
+    draws = [[pipeline.drawn(units, "en", 0.5, seed) for units in own] for seed in (1, 2, 1)]
     assert draws[0] == draws[2] != draws[1]
-    assert pipeline.encode(line, "en") == own and random.getstate() == state
-    assert {pipeline.decode(draw, "en") for draw in draws} == {line}
+    assert [pipeline.encode(line, "en") for line in lines] == own and random.getstate() == state
+    assert all([pipeline.decode(units, "en") for units in draw] == lines for draw in draws)
 
 
 def test_with_so_much_dropout_only_characters_are_left(folder):
@@ -131,6 +132,16 @@ def test_a_sentence_keeps_its_units_where_drawn_ones_are_too_many(folder):
     assert max(len(pairs[index]["source"]) for index in range(len(pairs))) > longest
 
 
+def test_a_sentence_keeps_its_units_where_one_is_unknown(folder):
+    pairs = training_pairs(folder("bpe"), bpe_dropout=0.9)
+    words = pairs.sides["source"].dictionary
+    for unit in ("<@@", "u@@", "n@@", "k@@", ">"):  # which the unit's name could be split into
+        words.add_symbol(unit)
+    units = torch.tensor([words.index("a@@"), words.index("b"), words.unk(), words.eos()])
+    given = [{"source": units}], pairs.pipeline, {"source": pairs.sides["source"]}
+    assert torch.equal(DrawnUnits(*given, dropout=0.9, seed=1)[0]["source"], units)
+
+
 def test_a_sentence_keeps_its_units_where_its_text_has_marks(folder):
     pairs = training_pairs(folder("bpe"))
     words = pairs.sides["source"].dictionary
@@ -163,10 +174,25 @@ def test_a_folder_without_merges_is_refused(folder, tmp_path):
         training_pairs(prepared)
 
 
-def test_alignments_are_refused(folder):
-    prepared = folder("bpe")
-    with pytest.raises(UserError, match="--load-alignments has those of other units"):
-        training_pairs(prepared, load_alignments=True)
+@pytest.mark.parametrize(
+    "options, fault",
+    [
+        ({"load_alignments": True}, "--load-alignments has those of other units"),
+        ({"num_batch_buckets": 4}, "--num-batch-buckets pads to the lengths of other units"),
+    ],
+    ids=str,
+)
+def test_what_belongs_to_the_prepared_units_is_refused(folder, options, fault):
+    with pytest.raises(UserError, match=fault):
+        training_pairs(folder("bpe"), **options)
+
+
+def test_the_prepared_units_can_be_counted(folder):
+    """As ``--measure-gradients`` does, to tell the sides of a joint dictionary."""
+    pairs = training_pairs(folder("bpe"))
+    counts = [occurrences(side, 200).sum() for side in (pairs.src, pairs.tgt)]
+    own = [pairs.dataset[i][name] for name in pairs.sides for i in range(len(pairs))]
+    assert sum(counts) == sum(map(len, own))
 
 
 @pytest.mark.slow

@@ -57,7 +57,7 @@ class DrawnUnits(BaseWrapperDataset):
     """Pairs whose units are drawn anew in every epoch, the same ones whenever it is run again.
 
     A sentence keeps its own units where some of the drawn ones are not in the dictionary, or are
-    more than a model takes, or where its text has marks of subwords itself.
+    more than a model takes, or where its text has marks of subwords itself or an unknown unit.
 
     Args:
         pairs: with the units that the text was prepared with.
@@ -88,6 +88,16 @@ class DrawnUnits(BaseWrapperDataset):
         }
         return {**example, **drawn}
 
+    @property
+    def src(self) -> Any:
+        """The source's side with its own units, as of :class:`LanguagePairDataset`."""
+        return self.dataset.src
+
+    @property
+    def tgt(self) -> Any:
+        """The target's side with its own units."""
+        return self.dataset.tgt
+
     def set_epoch(self, epoch: int) -> None:
         """Draw for this epoch from now on."""
         super().set_epoch(epoch)
@@ -95,6 +105,8 @@ class DrawnUnits(BaseWrapperDataset):
 
     def _drawn(self, units: Tensor, side: Side, draw: str) -> Tensor:
         words = side.dictionary
+        if words.unk() in units:
+            return units
         own = " ".join(words[unit] for unit in units.tolist() if unit != words.eos())
         seed = zlib.crc32(draw.encode())
         try:

@@ -46,7 +46,8 @@ class TiedTranslationTask(TranslationTask):
         """Load a subset; with ``--bpe-dropout``, that of training is split anew in every epoch.
 
         Raises:
-            UserError: there are no merges to leave out, or alignments that are of the units.
+            UserError: there are no merges to leave out, or alignments or buckets that are of the
+                prepared units.
         """
         super().load_dataset(split, epoch, combine, **kwargs)
         cfg = self.cfg
@@ -56,6 +57,8 @@ class TiedTranslationTask(TranslationTask):
             raise UserError(f"--bpe-dropout {cfg.bpe_dropout}: must be from 0 to below 1")
         if cfg.load_alignments:
             raise UserError("--bpe-dropout: --load-alignments has those of other units")
+        if cfg.num_batch_buckets:
+            raise UserError("--bpe-dropout: --num-batch-buckets pads to the lengths of other units")
         source, target = str(cfg.source_lang), str(cfg.target_lang)
         pipeline = pipeline_of(Path(split_paths(cfg.data)[0]), (source, target))
         sides = {
