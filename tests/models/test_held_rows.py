@@ -212,7 +212,7 @@ def test_two_workers(long_data, whole, tmp_path, number):
 
 
 def test_rows_by_unit(data, whole, tmp_path):
-    (tmp_path / "units.txt").write_text("w18\nw3\nnot there\n")
+    (tmp_path / "units.txt").write_text("w18\nw3\n")
     after = from_row_20(data, tmp_path / "out", whole, 2, str(tmp_path / "units.txt"))
     assert_these_alone_moved(load(whole)["model"], load(after)["model"], rows=[7, 22])
 
@@ -284,10 +284,19 @@ def test_numbers_of_two_dictionaries():
         small_model(NONE, source=other, train_rows="4:6")
 
 
-def test_a_file_without_known_units(tmp_path):
-    (tmp_path / "units").write_text("x\n")
-    with pytest.raises(UserError, match="none of its units"):
-        small_model(train_rows=str(tmp_path / "units"))
+@pytest.mark.parametrize(
+    "text, fault",
+    [
+        ("w3\nx\n", "line 2: 'x' is in no dictionary"),
+        ("w3 \n", "line 1: 'w3 ' is"),
+        ("", "holds no"),
+    ],
+)
+def test_units_that_are_not_there_stop_training(tmp_path, text, fault):
+    (tmp_path / "units").write_text(text)
+    model = small_model(train_rows=str(tmp_path / "units"))
+    with pytest.raises(UserError, match=fault), model.updating():
+        pass
 
 
 def test_both_options():

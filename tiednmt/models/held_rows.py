@@ -75,12 +75,13 @@ def train_rows_alone(
     names = dict.fromkeys(SOURCE_ROWS, of_source) | dict.fromkeys(TARGET_ROWS, of_target)
     named = dict(model.named_parameters())
     held: dict[str, Tensor] = {}
+    wanted = set(of_source)
     for name, parameter in named.items():
         trained = names.get(name)
         if name == OURS.private:
             private = next(m for m in model.modules() if isinstance(m, PrivateRows))
             units = private.units_version.tolist()
-            trained = [place for place, unit in enumerate(units) if unit in set(of_source)]
+            trained = [place for place, unit in enumerate(units) if unit in wanted]
         if not trained or not parameter.requires_grad:
             parameter.requires_grad_(False)
             continue
@@ -102,9 +103,31 @@ def _trained_rows(
                 f"--train-rows {option}: source and target have different dictionaries, so that "
                 "a number is not the same row in both; give a file of units"
             )
-    if not of_source and not of_target:
-        raise UserError(f"--train-rows {option}: none of its units is in the dictionary")
     return of_source, of_target
+
+
+def fault_of_file(option: str, source: Vocabulary | None, target: Vocabulary) -> str | None:
+    """What is wrong with the file of units that ``option`` names; None if nothing, or no file.
+
+    The arguments are those of :func:`train_rows_alone`.
+    """
+    if is_row_range(option):
+        return None
+    if not Path(option).is_file():
+        return f"--train-rows {option}: no such file, and not FROM:TO"
+    known = {symbol for of in (source, target) if of is not None for symbol in of.symbols}
+    units = _units_in(Path(option))
+    for number, unit in enumerate(units, start=1):
+        if unit not in known:
+            return f"--train-rows {option}, line {number}: {unit!r} is in no dictionary"
+    return None if units else f"--train-rows {option}: holds no units"
+
+
+def _units_in(path: Path) -> list[str]:
+    units = path.read_text(encoding="utf-8").split("\n")
+    while units and not units[-1]:
+        units.pop()
+    return units
 
 
 def _mask(rows: Tensor) -> Callable[[Tensor], Tensor]:
@@ -129,5 +152,4 @@ def _rows(option: str, vocabulary: Vocabulary) -> list[int]:
             )
         return list(rows)
     entries = {symbol: row for row, symbol in enumerate(vocabulary.symbols)}
-    lines = Path(option).read_text(encoding="utf-8").split("\n")
-    return [entries[line] for line in lines if line in entries]
+    return [entries[unit] for unit in _units_in(Path(option)) if unit in entries]

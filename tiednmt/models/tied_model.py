@@ -4,7 +4,6 @@ import logging
 from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from textwrap import shorten
 from typing import Any, ClassVar, TypeVar
 
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from tiednmt.errors import CheckpointError, UserError
 from tiednmt.models import habits
 from tiednmt.models.embedding_options import with_private_units_path
-from tiednmt.models.held_rows import HeldRows, is_row_range, train_rows_alone
+from tiednmt.models.held_rows import HeldRows, fault_of_file, train_rows_alone
 from tiednmt.models.model_options import with_all_options
 from tiednmt.models.parameters import OURS, ParameterNames
 from tiednmt.models.stock import StockModel
@@ -57,7 +56,7 @@ class TiedModel(BaseFairseqModel):
     held_rows: HeldRows | None = None  # kept unchanged by training
     # error messages for training: a file that an option names is missing
     missing_vectors: str | None = None
-    missing_rows: str | None = None
+    faulty_rows: str | None = None
 
     # --- building ------------------------------------------------------------------------------
 
@@ -132,8 +131,8 @@ class TiedModel(BaseFairseqModel):
                 weight.requires_grad_(False)
             names = [name for name, p in self.named_parameters() if not p.requires_grad]
             self.held_rows = HeldRows(names, {})
-        elif rows and not is_row_range(rows) and not Path(rows).is_file():
-            self.missing_rows = f"--train-rows {rows}: no such file, and not FROM:TO"
+        elif rows and (fault := fault_of_file(rows, source, target)):
+            self.faulty_rows = fault
         elif rows:
             self.held_rows = train_rows_alone(self, rows, source, target)
 
@@ -146,9 +145,10 @@ class TiedModel(BaseFairseqModel):
                 too.
 
         Raises:
-            UserError: a file that an option of training names was missing when the model was built.
+            UserError: a file that an option of training names was missing or faulty when the model
+                was built.
         """
-        if missing := self.missing_vectors or self.missing_rows:
+        if missing := self.missing_vectors or self.faulty_rows:
             raise UserError(missing)
         if self.held_rows is None:
             yield
