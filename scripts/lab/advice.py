@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+from fairseq.models import ARCH_MODEL_NAME_REGISTRY
+
 from preprocess.corpus import Options as Preparation
 from preprocess.overlap import scripts_of
 from scripts.lab.architectures import (
@@ -60,7 +62,8 @@ def advice_on(asked: Options, results: Path = RESULTS) -> Figures:
     apart = VocabularySizes(sizes["target"], sizes["source"], sizes["joint"])
     joint = {t: model_size(asked.arch, t, sizes["joint"], sizes["joint"]) for t in TYINGS}
     measured = measured_pairs(results)
-    advice = advise(pair, measured, {tying: size.total for tying, size in joint.items()})
+    parameters = {tying: size.total for tying, size in joint.items()}
+    advice = advise(pair, measured, parameters, _kind(asked.arch))
     return figures(
         pair, overlap, asked.arch, joint, model_sizes(asked.arch, apart), measured, advice
     )
@@ -93,7 +96,8 @@ def _measured(record: TranslationRecord) -> MeasuredPair | None:
         name=record.experiment,
         vocabulary=vars(record.vocabulary),
         scripts=(sides[0], sides[1]),
-        updates=untied.updates,
+        model=_kind(str(untied.recipe["model"].get("_name"))),
+        tokens=untied.updates * _tokens_of_a_batch(untied),
         rows=[
             MeasuredRow(
                 name=row.name,
@@ -108,6 +112,16 @@ def _measured(record: TranslationRecord) -> MeasuredPair | None:
             if row not in by_tying[NONE]
         ],
     )
+
+
+def _kind(architecture: str) -> str:
+    """The name of the model that an architecture is a preset of."""
+    return ARCH_MODEL_NAME_REGISTRY.get(architecture, architecture)
+
+
+def _tokens_of_a_batch(row: TranslationRow) -> int:
+    most = row.recipe.get("dataset", {}).get("max_tokens")
+    return most if isinstance(most, int) else 1
 
 
 def _mean_bleu(row: TranslationRow) -> float:

@@ -49,7 +49,11 @@ def row(name, parameters, seeds):
         "epochs": 3,
         "training_seconds": 90,
         "seeds": list(range(1, seeds + 1)),
-        "recipe": {"common": {"cpu": True}, "model": {"tying": name}},
+        "recipe": {
+            "common": {"cpu": True},
+            "model": {"_name": "tied_gru_tiny", "tying": name},
+            "dataset": {"max_tokens": 100},
+        },
         "training_command": f"fairseq-train data-bin --tying {name} --cpu --save-dir runs/{name}",
     }
 

@@ -78,13 +78,13 @@ def _measurements(pair: Pair, measured: Sequence[MeasuredPair], advice: Advice) 
             f"{row.name} ({row.options})" if row.options else row.name,
             f"{one.in_both:.1%}",
             f"{one.vocabulary['joint']:,}",
-            f"{one.updates:,}",
+            f"{one.tokens / 1e6:.1f}",
             f"{row.share:.1%}",
             "; ".join(f"{subset} {of}" for subset, of in row.differences.items()),
         ]
         for one in nearest
         for row in one.rows
     ]
-    head = ["measured", "like it", "model", "units in both", "rows", "updates", "of none"]
+    head = ["measured", "like it", "model", "units in both", "rows", "million tokens", "of none"]
     caption = "What was measured: BLEU less that of the best untied model of the same experiment"
     return Table([*head, "BLEU less that of none"], rows, left=3, caption=caption)

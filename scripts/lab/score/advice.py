@@ -13,7 +13,7 @@ from statistics import fmean
 
 from preprocess import advice
 from preprocess.advice import Pair
-from tiednmt.metrics import signed
+from tiednmt.metrics import loss, signed
 from tiednmt.modes import NONE, THREE_WAY
 
 MIN_PARAMETERS_SAVED = 0.1  # of the model's parameters: what tying must save to matter
@@ -37,9 +37,9 @@ class Difference:
         return self.bleu < 0 and self.p_value is not None and self.p_value < 0.05
 
     def __str__(self) -> str:
-        known = [] if self.p_value is None else [f"p = {self.p_value:.3f}"]
+        known = [] if self.p_value is None else [_p_text(self.p_value)]
         if self.not_worse_by is not None:
-            known.append(f"at most {max(self.not_worse_by, 0.0):.2f} below")
+            known.append(loss(self.not_worse_by, "not worse by more than "))
         return signed(self.bleu) + (f" ({', '.join(known)})" if known else "")
 
 
@@ -74,9 +74,16 @@ class MeasuredRow:
 
 @dataclass(frozen=True)
 class MeasuredPair(Pair):
-    """A pair whose tied models, trained for so many ``updates``, were compared with untied ones."""
+    """A pair whose tied models were compared with untied ones.
 
-    updates: int
+    Attributes:
+        model: fairseq's name of their kind, such as ``tied_gru``.
+        tokens: how many they were trained on, if all batches were full.
+        rows: the tied models.
+    """
+
+    model: str
+    tokens: int
     rows: Sequence[MeasuredRow]
 
 
@@ -95,6 +102,7 @@ def advise(
     pair: Pair,
     measured: Sequence[MeasuredPair] = (),
     parameters: Mapping[str, int] | None = None,
+    model: str = "",
 ) -> Advice:
     """Which tying to take.
 
@@ -103,8 +111,9 @@ def advise(
         measured: pairs whose models were compared; without any, the vocabulary alone decides.
         parameters: of the model in question, by tying over the joint dictionary; without them
             the size of the embeddings relative to the rest is not considered.
+        model: the kind in question; measurements of it count before others.
     """
-    nearest = nearest_to(pair, measured)
+    nearest = nearest_to(pair, measured, model)
     if parameters and (small := _small(parameters)):
         return Advice(NONE, [small], nearest)
     by_vocabulary = advice.advise(pair)
@@ -128,13 +137,13 @@ def _small(parameters: Mapping[str, int]) -> str:
     )
 
 
-def nearest_to(pair: Pair, measured: Sequence[MeasuredPair]) -> list[MeasuredPair]:
-    """The measurements of the nearest pair, the longest training first."""
+def nearest_to(pair: Pair, measured: Sequence[MeasuredPair], model: str = "") -> list[MeasuredPair]:
+    """The measurements of the nearest pair: of this model first, then the longest training."""
     if not measured:
         return []
     first = min(measured, key=lambda other: _distance(pair, other))
     same = [other for other in measured if other.vocabulary == first.vocabulary]
-    return sorted(same, key=lambda other: -other.updates)
+    return sorted(same, key=lambda other: (other.model != model, -other.tokens))
 
 
 def is_like(pair: Pair, other: Pair) -> bool:
@@ -156,9 +165,10 @@ def _distance(pair: Pair, other: Pair) -> tuple[bool, float]:
 
 
 def _by_measurement(reasons: Sequence[str], nearest: Sequence[MeasuredPair]) -> Advice:
-    """The smallest model without a significant loss, among the longest trainings."""
-    longest = [pair for pair in nearest if pair.updates == nearest[0].updates]
-    every = [row for pair in longest for row in pair.rows]
+    """The smallest model without a significant loss, among the trainings that count most."""
+    first = nearest[0].model, nearest[0].tokens
+    counting = [pair for pair in nearest if (pair.model, pair.tokens) == first]
+    every = [row for pair in counting for row in pair.rows]
     rows = {row.tying: row for row in sorted(every, key=_rank, reverse=True)}  # the best is last
     tried, fits = [], None
     for row in sorted(rows.values(), key=lambda row: row.share):
@@ -166,14 +176,18 @@ def _by_measurement(reasons: Sequence[str], nearest: Sequence[MeasuredPair]) -> 
         if not row.worse:
             fits = row
             break
-    names = " and ".join(p.name for p in longest if any(row in p.rows for row in tried))
+    names = " and ".join(p.name for p in counting if any(row in p.rows for row in tried))
     on = (
-        f"On {replace(longest[0], name=names)}, which is similar, compared with the untied model: "
+        f"On {replace(counting[0], name=names)}, which is similar, compared with the untied model: "
         f"{'; '.join(map(str, tried))}."
     )
     if fits is None:
         return Advice(NONE, [*reasons, on], nearest)
     return Advice(fits.tying, [*reasons, on], nearest, fits.options)
+
+
+def _p_text(p_value: float) -> str:
+    return f"p = {p_value:.3f}" if p_value >= 0.0005 else "p < 0.001"
 
 
 def _rank(row: MeasuredRow) -> tuple[bool, bool, float]:

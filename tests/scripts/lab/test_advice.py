@@ -29,11 +29,11 @@ def found(tmp_path):
 
 def test_a_tied_row_beside_the_untied_one(found):
     (pair,) = found(records.translation(), records.language_model())
-    assert (pair.name, pair.updates) == ("some", 30)
+    assert (pair.name, pair.model, pair.tokens) == ("some", "tied_gru", 30 * 100)
     assert pair.in_both == 0.4 and pair.scripts == ({"Latin": 1.0}, {"Latin": 1.0})
     (row,) = pair.rows
     assert (row.name, row.tying, row.share, row.options) == ("three-way", "three-way", 0.5, "")
-    assert str(row.differences["test"]) == "-0.25 (p = 0.504, at most 0.98 below)"
+    assert str(row.differences["test"]) == "-0.25 (p = 0.504, not worse by more than 0.98)"
     assert not row.worse
 
 
@@ -54,7 +54,8 @@ def test_the_best_untied_row_is_what_counts(found):
     """None of another scale, with which nothing was compared by bootstrap."""
     record = records.translation_before_seeds()
     better = json.loads(json.dumps(record["rows"][0]))
-    better.update(name="none x 4", recipe={"model": {"tying": "none", "input_scale": "4"}})
+    better["name"] = "none x 4"
+    better["recipe"]["model"]["input_scale"] = "4"
     better["test"]["test"]["bleu"]["over_seeds"]["mean"] = 32.0
     for row in record["rows"]:
         row["recipe"]["model"]["input_scale"] = "1"

@@ -29,12 +29,13 @@ def pair(both, only=3000, target=LATIN, name="xx-yy"):
     return Pair(name, sizes, (LATIN, target))
 
 
-def measured(like, *rows, name="some", updates=100):
+def measured(like, *rows, name="some", tokens=100, model="tied_gru"):
     return MeasuredPair(
         name=name,
         vocabulary=like.vocabulary,
         scripts=like.scripts,
-        updates=updates,
+        model=model,
+        tokens=tokens,
         rows=[MeasuredRow(n, t, s, {"test": Difference(*d)}, *o) for n, t, s, d, *o in rows],
     )
 
@@ -110,10 +111,24 @@ def test_options_are_advised_where_it_takes_them(plain, advised):
 
 
 def test_of_one_pair_the_longest_training_counts():
-    short = measured(pair(both=1500), (*THREE, (-2.0, 0.001)), name="short", updates=30)
-    long = measured(pair(both=1500), (*THREE, (-0.1, 0.4)), name="long", updates=80)
+    short = measured(pair(both=1500), (*THREE, (-2.0, 0.001)), name="short", tokens=30)
+    long = measured(pair(both=1500), (*THREE, (-0.1, 0.4)), name="long", tokens=80)
     advice = advise(pair(both=1500), [short, long])
     assert advice.tying == THREE_WAY and advice.nearest == [long, short]
+
+
+def test_of_one_pair_the_model_in_question_counts_before_a_longer_training():
+    gru = measured(pair(both=1500), (*THREE, (-2.0, 0.001)), name="gru", tokens=30)
+    other = {"name": "transformer", "tokens": 80, "model": "tied_transformer"}
+    transformer = measured(pair(both=1500), (*THREE, (0.1, 0.4)), **other)
+    for model, tying in (("tied_gru", NONE), ("tied_transformer", THREE_WAY)):
+        advice = advise(pair(both=1500), [gru, transformer], model=model)
+        assert advice.tying == tying and advice.nearest[0].model == model
+
+
+def test_what_a_measurement_says_of_a_difference():
+    assert str(Difference(1.1, 0.026, -0.29)) == "+1.10 (p = 0.026, better by 0.29)"
+    assert str(Difference(-0.2, 0.0001, 0.5)) == "-0.20 (p < 0.001, not worse by more than 0.50)"
 
 
 @pytest.mark.parametrize(
