@@ -159,7 +159,7 @@ FOR_EVERY_CPU void lstm_step_back_row(int64_t hidden, const T *__restrict gates,
   }
 }
 
-// tanh x is taken as 2σ(2x) − 1, and the constant is left out: see attention.py.
+// tanh x is taken as 2σ(2x) − 1, and the constant is left out: see additive_attention.py.
 struct AttentionSizes {
   int64_t length, size, width;
 };
@@ -563,13 +563,14 @@ __attribute__((target("avx512f"))) void with_avx512(Given... given) {
   Work::template run<64>(given...);
 }
 
-// AVX2 alone does not multiply and add at once; CPUs that have it know FMA too.
+// AVX2 alone does not multiply and add at once, and some old CPUs know FMA without AVX2.
 template <class Work, class... Given> void (*of_this_cpu())(Given...) {
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f"))
     return with_avx512<Work, Given...>;
-  return __builtin_cpu_supports("fma") ? with_fma<Work, Given...>
-                                       : with_narrow_registers<Work, Given...>;
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
+             ? with_fma<Work, Given...>
+             : with_narrow_registers<Work, Given...>;
 }
 #else
 template <class Work, class... Given> void (*of_this_cpu())(Given...) {

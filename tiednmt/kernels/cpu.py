@@ -233,7 +233,7 @@ def attend_places(
         places, B × K × t, if any.
     """
     (batch, beam, dim), length = queries.shape, places.size(2)
-    if dim % heads or not 0 <= aligned_heads <= heads:
+    if heads < 1 or dim % heads or not 0 <= aligned_heads <= heads:
         raise ValueError(f"kernel attend_places: {aligned_heads} of {heads} heads of {dim} numbers")
     if batch and (int(places.min()) < 0 or int(places.max()) >= keys.size(1)):
         raise ValueError(f"kernel attend_places: a place that is none of {keys.size(1)}")

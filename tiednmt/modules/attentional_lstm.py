@@ -50,7 +50,7 @@ class LSTMState(NamedTuple):
     feed: Tensor | None  # o, … × hidden, where it is fed back
 
     def of_first(self, count: int) -> LSTMState:
-        """The state of the first ``size`` sentences."""
+        """The state of the first ``count`` sentences."""
         hidden, cells = (tuple(part[:count] for part in parts) for parts in self[:2])
         return LSTMState(hidden, cells, None if self.feed is None else self.feed[:count])
 

@@ -71,7 +71,7 @@ class SelfAttention(nn.Module):
             context = attend_packed(qkv, packing, self.heads, causal=causal, dropout=self.dropout)
             return linear(self.out, context)
         query, *read = packing.padded(qkv).chunk(3, 2)
-        mask = None if causal else packing.mask  # all padding is ahead of all tokens
+        mask = None if causal else packing.mask  # which hides the padding, all of it behind
         context = attend(query, KeysAndValues(*read), self.heads, mask, causal, self.dropout)
         return linear(self.out, packing.rows(context))
 
@@ -152,12 +152,11 @@ class SourceAttention(nn.Module):
             context = attend_packed(query, packing, self.heads, given, dropout=self.dropout)
             return linear(self.out, context), None
         query, read = packing.padded(linear(self.query, rows)), self.spread(source, source_packing)
+        how = query, read, self.heads, source_packing.mask
         if aligned_heads:
-            how = self.heads, source_packing.mask, aligned_heads, self.dropout
-            context, attention = attend_aligned(query, read, *how)
+            context, attention = attend_aligned(*how, aligned_heads, self.dropout)
         else:
-            how = self.heads, source_packing.mask, False, self.dropout
-            context, attention = attend(query, read, *how), None
+            context, attention = attend(*how, dropout=self.dropout), None
         return linear(self.out, packing.rows(context)), attention
 
     def step(
