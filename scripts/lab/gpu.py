@@ -139,7 +139,8 @@ def _growth(session: Session) -> Iterator[Step]:
 
 def _output_layer(session: Session) -> Iterator[Step]:
     sizes = ("64", "500", "16") if session.rehearsed else ("8192", "94000", "512")
-    named = [w for pair in zip(("--tokens", "--types", "--dim"), sizes, strict=True) for w in pair]
+    options = zip(("--tokens", "--vocabulary", "--dim"), sizes, strict=True)
+    named = [word for option in options for word in option]
     for dtype in ("float32", "bfloat16"):
         for against in (PLAIN, *(side for side, package in PACKAGES.items() if find_spec(package))):
             if (against != PLAIN and session.rehearsed) or (against, dtype) == (CUT, "float32"):

@@ -217,7 +217,7 @@ def test_peak_of_memory(cpu_path):
     """Forward and backward twice, in a process of their own, take a third of the scores' memory."""
     if cpu_path == "torch":
         pytest.skip("the process takes what it finds")
-    sizes = ("--tokens", 2048, "--types", 20_000, "--dim", 16)
+    sizes = ("--tokens", 2048, "--vocabulary", 20_000, "--dim", 16)
     printed = run("-m", "scripts.lab.benchmarks.output_layer", "ours", *sizes).check().stdout
     scores, gradient = 2048 * 20_000 * 4, 20_000 * 16 * 4
     assert gradient < json.loads(printed.splitlines()[-1])["memory"] < scores / 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tiednmt.errors import UserError
 from tiednmt.files import folder_when_whole
@@ -32,32 +32,39 @@ MERGES = Range(0, 10**7)
 def add_commands(parser: argparse.ArgumentParser) -> None:
     """Add the commands and their options; each sets ``run``, which takes the parsed arguments."""
     commands = parser.add_subparsers(dest="operation", required=True, metavar="COMMAND")
+    for add in (_add_trim, _add_extend, _add_join, _add_tie, _add_untie, _add_report):
+        add(commands)
 
-    def command(
-        name: str,
-        run: Callable[[argparse.Namespace], None],
-        help: str,
-        model: bool = True,
-        output: str = "new folder to write",
-    ) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
-        made.set_defaults(run=run)
-        if model:
-            made.add_argument(
-                "model", type=Path, metavar="MODEL", help="checkpoint or model folder"
-            )
-            made.add_argument(
-                "--data",
-                type=Path,
-                metavar="DIR",
-                help="prepared folder or data-bin of a checkpoint (default: that of its training)",
-            )
+
+def _add(
+    commands: Any,
+    name: str,
+    run: Callable[[argparse.Namespace], None],
+    help: str,
+    model: bool = True,
+    output: str = "new folder to write",
+) -> argparse.ArgumentParser:
+    """A command, with the model that most of them read and what they write."""
+    made: argparse.ArgumentParser = commands.add_parser(
+        name, help=help, description=help[0].upper() + help[1:] + "."
+    )
+    made.set_defaults(run=run)
+    if model:
+        made.add_argument("model", type=Path, metavar="MODEL", help="checkpoint or model folder")
         made.add_argument(
-            "--output", type=Path, required=name != "report", metavar="NEW", help=output
+            "--data",
+            type=Path,
+            metavar="DIR",
+            help="prepared folder or data-bin of a checkpoint (default: that of its training)",
         )
-        return made
+    made.add_argument("--output", type=Path, required=name != "report", metavar="NEW", help=output)
+    return made
 
-    trim = command("trim", _trim, "keep only the rows that a text needs, or the most frequent ones")
+
+def _add_trim(commands: Any) -> None:
+    trim = _add(
+        commands, "trim", _trim, "keep only the rows that a text needs, or the most frequent ones"
+    )
     _add_text(trim)
     trim.add_argument(
         "--keep", type=positive, metavar="N", help="also keep the N most frequent units"
@@ -78,8 +85,12 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         "model has, so that most other text can still be written)",
     )
 
-    extend = command("extend", _extend, "add rows for new units; the old rows stay unchanged")
-    extend.add_argument("--text", type=Path, nargs="+", default=[], metavar="FILE", help=_TEXT)
+
+def _add_extend(commands: Any) -> None:
+    extend = _add(
+        commands, "extend", _extend, "add rows for new units; the old rows stay unchanged"
+    )
+    _add_text(extend)
     extend.add_argument(
         "--merges", type=MERGES, metavar="N", help="number of further merges to learn (default: 0)"
     )
@@ -114,13 +125,22 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         "--seed", type=seed, metavar="N", help="seed of --start random (default: 1)"
     )
 
-    join = command(
-        "join", _join, "make one joint dictionary of two", model=False, output="dictionary to write"
+
+def _add_join(commands: Any) -> None:
+    join = _add(
+        commands,
+        "join",
+        _join,
+        "make one joint dictionary of two",
+        model=False,
+        output="dictionary to write",
     )
     join.add_argument("source", type=Path, metavar="SOURCE-DICT", help="source dictionary")
     join.add_argument("target", type=Path, metavar="TARGET-DICT", help="target dictionary")
 
-    tie = command("tie", _tie, "tie matrices of a trained model, row by row")
+
+def _add_tie(commands: Any) -> None:
+    tie = _add(commands, "tie", _tie, "tie matrices of a trained model, row by row")
     tie.add_argument("--tying", choices=TYINGS[1:], required=True, help=_TYING)
     tie.add_argument(
         "--from",
@@ -131,14 +151,20 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         "weighted by frequency (default: %(default)s)",
     )
 
-    untie = command(
+
+def _add_untie(commands: Any) -> None:
+    untie = _add(
+        commands,
         "untie",
         _untie,
         "give uses of a tied matrix matrices of their own; the model scores as before",
     )
     untie.add_argument("--tying", choices=TYINGS[:-1], required=True, help=_TYING)
 
-    told = command(
+
+def _add_report(commands: Any) -> None:
+    told = _add(
+        commands,
         "report",
         _report,
         "show how the rows are used, and what trimming would cost",

@@ -2,7 +2,7 @@
 
 On a CPU each run is a process of its own, so that its peak of memory is its own:
 
-  python -m scripts.lab.benchmarks.output_layer ours --tokens 4096 --types 94000 --dim 500
+  python -m scripts.lab.benchmarks.output_layer ours --tokens 4096 --vocabulary 94000 --dim 500
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Sizes:
     """How much is computed; the defaults are those of the paper's English-French model."""
 
     tokens: int = option("tokens per batch", default=4096, type=positive)
-    types: int = option("vocabulary size", default=94_000, type=positive)
+    vocabulary: int = option("vocabulary size", default=94_000, type=positive)
     dim: int = option("embedding size", default=500, type=positive)
     dtype: str = option(
         "dtype of weights and features", choices=("float32", "bfloat16"), default="float32"
@@ -69,7 +69,7 @@ class Loss(Paired, Sizes):
     @property
     def sizes(self) -> Sizes:
         """The sizes that each side computes."""
-        return Sizes(self.tokens, self.types, self.dim, self.dtype)
+        return Sizes(self.tokens, self.vocabulary, self.dim, self.dtype)
 
 
 def measure(options: Loss) -> dict[str, Any]:
@@ -95,9 +95,9 @@ def measure_side(side: str, sizes: Sizes) -> Measured:
         use_exact_onednn()  # as our models do
     torch.manual_seed(1)
     place = {"device": device, "dtype": getattr(torch, sizes.dtype)}
-    layer = OutputLayer(nn.Embedding(sizes.types, sizes.dim)).to(**place)
+    layer = OutputLayer(nn.Embedding(sizes.vocabulary, sizes.dim)).to(**place)
     features = torch.randn(sizes.tokens, sizes.dim, **place, requires_grad=True)
-    target = torch.randint(2, sizes.types, (sizes.tokens,), device=device)
+    target = torch.randint(2, sizes.vocabulary, (sizes.tokens,), device=device)
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     before = peak_memory()

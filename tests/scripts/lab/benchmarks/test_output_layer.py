@@ -68,7 +68,7 @@ def test_a_kernel_that_is_not_installed(monkeypatch):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is told by Linux alone")
 def test_the_plain_side_holds_all_scores_and_ours_does_not():
-    options = Loss(tokens=512, types=20_000, dim=16)
-    scores = 4 * options.tokens * options.types  # bytes
+    options = Loss(tokens=512, vocabulary=20_000, dim=16)
+    scores = 4 * options.tokens * options.vocabulary  # bytes
     assert output_layer._measured("plain", options).memory > scores
     assert output_layer._measured("ours", options).memory < scores
