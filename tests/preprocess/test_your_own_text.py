@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from preprocess import bitext
+from preprocess.training import training_command
 from scripts import evaluate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,15 +67,39 @@ def test_preparing_as_the_page_says(folder, capsys):
     bitext.main([*shlex.split(first)[3:], *SMALL])
     printed = capsys.readouterr().out.replace("\\\n", "")
     printed = printed[printed.index("fairseq-train") :].splitlines()
-    shown = on_page[on_page.index(first) + 1 :][: len(printed)]
-    for ours, theirs in zip(shown, printed, strict=True):
-        assert shlex.split(ours.replace("7400", "3000")) == shlex.split(theirs)
+    training, *shown = on_page[on_page.index(first) + 1 :][: len(printed)]
+    for ours, theirs in zip(shown, printed[1:], strict=True):
+        assert shlex.split(ours) == shlex.split(theirs)
+    of_that_size = training_command([Path("data/en-cs/data-bin")], "three-way", 420_000, 40)
+    assert shlex.split(training) == shlex.split(of_that_size.replace("\\\n", ""))
 
     bitext.main([*shlex.split(second)[3:], *SMALL])
     manifest = json.loads(Path("data/en-cs-more/manifest.json").read_text(encoding="utf-8"))
     copies = {name: manifest["counts"][name]["read"] for name in ("train", "valid", "talks")}
     assert copies["valid"] == 10 and copies["talks"] == 4
     assert len(PAIRS) - 10 <= copies["train"] <= len(PAIRS) + 12 - 10
+
+
+@pytest.mark.parametrize(
+    "units, architecture, updates",
+    [
+        (80_000, "tied_gru", 3000),
+        (290_000, "tied_gru", 5200),
+        (430_000, "tied_transformer_tiny", 4000),
+        (3_000_000, "tied_transformer_tiny", 13_000),
+        (4_000_000, "tied_transformer_iwslt_de_en", 50_000),
+        (10**9, "tied_transformer_iwslt_de_en", 100_000),
+    ],
+)
+def test_the_model_fits_the_size_of_the_text(units, architecture, updates):
+    words = shlex.split(training_command([Path("x/data-bin")], "decoder", units, 40))
+    given = [words[words.index(option) + 1] for option in ("--arch", "--tying", "--max-update")]
+    assert given == [architecture, "decoder", str(updates)]
+
+
+def test_the_longest_line_that_validates_fits_into_a_batch():
+    words = shlex.split(training_command([Path("x/data-bin")], "decoder", 430_000, 5000))
+    assert words[words.index("--max-tokens") + 1] == "5001"
 
 
 @pytest.mark.slow
