@@ -26,6 +26,7 @@ from preprocess.pair_files import FORMATS, reader_of
 from preprocess.pairs import Bitext, PairFile, PairSource, TextFile, line_by_line
 from preprocess.prepare import prepare
 from tiednmt.errors import UserError, resumable_command
+from tiednmt.files import refuse_what_is_no_file
 from tiednmt.options import from_arguments
 from tiednmt.text.manifest import subset_fault
 
@@ -49,7 +50,7 @@ def sources_of(paths: Sequence[Path], source: str, target: str, option: str) -> 
 
 def _sources(paths: Iterator[Path], source: str, target: str, option: str) -> Iterator[PairSource]:
     for path in paths:
-        _require_file(path, option)
+        refuse_what_is_no_file(path, f"{option} ")
         reader = reader_of(path, source, target)
         if reader:
             yield PairFile(TextFile(path), source, target, reader)
@@ -59,7 +60,7 @@ def _sources(paths: Iterator[Path], source: str, target: str, option: str) -> It
             yield PairFile(TextFile(path), source, target, reader)
             return
         if other is not None:
-            _require_file(other, option)
+            refuse_what_is_no_file(other, f"{option} ")
         if other is None or reader_of(other, source, target):
             raise UserError(
                 f"{option} {path}: plain text comes with its other side, {source} first and"
@@ -67,12 +68,6 @@ def _sources(paths: Iterator[Path], source: str, target: str, option: str) -> It
             )
         _require_names(path, other, source, target, option)
         yield Bitext(TextFile(path), TextFile(other), line_by_line)
-
-
-def _require_file(path: Path, option: str) -> None:
-    if not path.is_file():
-        what = "a folder" if path.is_dir() else "no such file"
-        raise UserError(f"{option} {path}: {what}")
 
 
 def _require_names(one: Path, other: Path, source: str, target: str, option: str) -> None:
@@ -120,18 +115,22 @@ def corpus_from(args: argparse.Namespace, name: str, languages: tuple[str, str])
     held_out = _number(args.valid)
     if held_out is None:
         paths = [Path(text) for text in args.valid]
+        if len(paths) > 1 and all(map(_NUMBER.fullmatch, args.valid)) and not paths[0].exists():
+            raise UserError(f"--valid {' '.join(args.valid)}: give one number, or files")
         subsets[VALID] = sources_of(paths, *languages, "--valid")
     for text in args.test:
         subset, paths = _test_set(text)
         if subset in subsets or subset == VALID:
-            raise UserError(f"--test {text}: another set is called {subset}; write NAME=FILES")
+            raise UserError(
+                f"--test {text}: another set is called {subset}; write NAME=FILES with another NAME"
+            )
         option = f"--test {subset}"
-        _require_file(paths[0], option)
+        refuse_what_is_no_file(paths[0], f"{option} ")
         first = 1 if reader_of(paths[0], *languages) else 2
         subsets[subset] = sources_of(paths[:first], *languages, option)
         if paths[first:]:
             for path in paths[first:]:
-                _require_file(path, option)
+                refuse_what_is_no_file(path, f"{option} ")
             references[subset] = [TextFile(path) for path in paths[first:]]
     return Corpus(name, *languages, subsets, held_out or 0, references)
 

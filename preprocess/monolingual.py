@@ -24,7 +24,7 @@ from preprocess.parallel import map_in_order
 from preprocess.stages import Stage, Stages, corpus_key, one_writer
 from preprocess.vocabulary import PADDING_FACTOR
 from tiednmt.errors import UserError
-from tiednmt.files import named_when_whole, write_whole
+from tiednmt.files import named_when_whole, refuse_what_is_no_file, write_whole
 from tiednmt.options import option
 from tiednmt.text.lines import read_lines
 from tiednmt.text.moses import MosesTokeniser
@@ -122,8 +122,7 @@ def prepare(corpus: MonolingualCorpus, dest: Path, options: Options) -> None:
         UserError: a file is bad, the folder cannot be written or a subset is empty.
     """
     for path in corpus.sources:
-        if not path.exists():
-            raise UserError(f"{path}: no such file")
+        refuse_what_is_no_file(path)
     with one_writer(dest):
         _fill(corpus, dest, options)
 

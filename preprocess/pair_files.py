@@ -15,7 +15,7 @@ from xml.parsers import expat
 
 from preprocess.pairs import Numbered, Pair, TextFile
 from tiednmt.errors import UserError
-from tiednmt.text.lines import BYTE_ORDER_MARK, LONGEST_LINE, open_bytes
+from tiednmt.text.lines import BYTE_ORDER_MARK, LONGEST_LINE, open_bytes, text_fault
 from tiednmt.text.writing import visible
 
 BLOCK_BYTES = 1 << 16
@@ -105,12 +105,15 @@ def read_tsv(file: TextFile, source: str, target: str) -> Iterator[Numbered]:
     There are no quotation marks around columns, and no tabs within them.
 
     Raises:
-        UserError: a line has a different number of columns.
+        UserError: a line has a different number of columns, or two have the name of a side.
     """
     columns, width = (0, 1), 2
     for number, line in enumerate(file.lines(), start=1):
         cells = line.split("\t")
         if number == 1 and (names := _named(cells, source, target)):
+            for name in names:
+                if cells.count(name) > 1:
+                    raise UserError(f"{file}, line 1: two columns are named {name}")
             columns, width = (cells.index(names[0]), cells.index(names[1])), len(cells)
         elif not visible(line):
             yield number, ("", "")
@@ -124,6 +127,19 @@ def read_tsv(file: TextFile, source: str, target: str) -> Iterator[Numbered]:
 
 
 # --- JSON lines --------------------------------------------------------------------------------
+
+_ONE_OBJECT = "write one object per line (jq -c '.[]' does so with an array)"
+
+
+class _NamedTwiceError(ValueError):
+    """An object has a key twice."""
+
+
+def _distinct(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in items]
+    if len(set(keys)) < len(keys):
+        raise _NamedTwiceError(next(key for key in keys if keys.count(key) > 1))
+    return dict(items)
 
 
 def read_jsonl(file: TextFile, source: str, target: str) -> Iterator[Numbered]:
@@ -139,13 +155,18 @@ def read_jsonl(file: TextFile, source: str, target: str) -> Iterator[Numbered]:
             yield number, ("", "")
             continue
         try:
-            record = json.loads(line)
+            record = json.loads(line, object_pairs_hook=_distinct)
         except json.JSONDecodeError as error:
             raise UserError(
-                f"{file}, line {number}: not JSON ({error.msg} at character {error.pos + 1})"
+                f"{file}, line {number}: not JSON ({error.msg} at character {error.pos + 1});"
+                f" {_ONE_OBJECT}"
             ) from None
+        except _NamedTwiceError as error:
+            raise UserError(f"{file}, line {number}: has the key {error} twice") from None
         except (ValueError, RecursionError):
             raise UserError(f"{file}, line {number}: not JSON that can be read") from None
+        if isinstance(record, list):
+            raise UserError(f"{file}, line {number}: a JSON array; {_ONE_OBJECT}")
         pair = _texts(record, source, target)
         if pair is None:
             raise UserError(
@@ -167,10 +188,8 @@ def _texts(record: Any, source: str, target: str) -> Pair | None:
 
 
 def _require_text(text: str, place: str) -> None:
-    if "\0" in text:
-        raise UserError(f"{place}: holds a NUL character; remove it")
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise UserError(f"{place}: holds half a surrogate pair, which is no character; remove it")
+    if fault := text_fault(text):
+        raise UserError(f"{place}: holds {fault}; remove it")
 
 
 def _one_line(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from itertools import chain
@@ -206,17 +207,19 @@ class Plan:
             for number, _ in enumerate(self.corpus.references.get(subset, ()), start=2)
         ]
 
-        def act() -> dict[str, Any]:
-            pairs = chain.from_iterable(source.pairs() for source in sources)
-            read = read_pairs(without(pairs, held_out) if held_out else pairs, parts)
-            if not any(read["parts"]):
+        def require(counts: Sequence[int]) -> None:
+            if not any(counts):
                 files = " and ".join(map(str, self.corpus.paths(subset)))
                 raise UserError(f"{files}: no pairs are there for the {subset} set")
-            if not all(read["parts"]):
+            if not all(counts):
                 raise UserError(
-                    f"--parts {len(parts)}: the training text has only {sum(read['parts'])} pairs;"
-                    " take fewer parts"
+                    f"--parts {len(parts)}: the training text has only {sum(counts)} pairs; take"
+                    " fewer parts"
                 )
+
+        def act() -> dict[str, Any]:
+            pairs = chain.from_iterable(source.pairs() for source in sources)
+            read = read_pairs(without(pairs, held_out) if held_out else pairs, parts, require)
             for file, path in zip(self.corpus.references.get(subset, ()), more, strict=True):
                 copy_reference(file, path, lines=read["parts"][0])
             return read

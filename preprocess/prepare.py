@@ -26,7 +26,7 @@ from preprocess.overlap import Overlap
 from preprocess.plan import JOIN, LONGEST_HELD_OUT, READ, Plan
 from preprocess.stages import Stages, WorkShard, corpus_key, one_writer
 from preprocess.training import scoring_command, training_command
-from tiednmt.errors import UserError
+from tiednmt.files import refuse_what_is_no_file
 from tiednmt.modes import THREE_WAY
 from tiednmt.text.manifest import data_bins
 from tiednmt.text.pipeline import BPE, PACKAGES
@@ -74,8 +74,7 @@ def require_files(corpus: Corpus) -> None:
         UserError: naming the first of them.
     """
     for path in chain.from_iterable(map(corpus.paths, corpus.names)):
-        if not path.exists():
-            raise UserError(f"{path}: no such file")
+        refuse_what_is_no_file(path)
 
 
 def _report(plan: Plan) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,17 @@ from tiednmt.files import write_whole
 from tiednmt.text.normalise import ASCII, TYPOGRAPHIC
 
 
-def read_pairs(pairs: Iterable[Pair], parts: Sequence[Sequence[Path]]) -> dict[str, Any]:
+def read_pairs(
+    pairs: Iterable[Pair],
+    parts: Sequence[Sequence[Path]],
+    require: Callable[[Sequence[int]], None],
+) -> dict[str, Any]:
     """Deal pairs out to ``parts`` in turn.
 
     Args:
         pairs: of raw text.
         parts: the two files of each part.
+        require: raises an error if a part got too few; then no file is left.
 
     Returns:
         ``parts``: how many pairs each part got; ``apostrophes``: for each side, how many
@@ -39,6 +44,7 @@ def read_pairs(pairs: Iterable[Pair], parts: Sequence[Sequence[Path]]) -> dict[s
                     apostrophes[side][0] += len(TYPOGRAPHIC.findall(line))
                 if "'" in line:
                     apostrophes[side][1] += len(ASCII.findall(line))
+        require(counts)
     return {"parts": counts, "apostrophes": apostrophes}
 
 
@@ -53,7 +59,7 @@ def copy_reference(file: TextFile, path: Path, lines: int) -> None:
         for line in file.lines():
             copy.write(line + "\n")
             count += 1
-    if count != lines:
-        raise UserError(
-            f"{file} has {count:,} lines, and the set that it is a reference of {lines:,}"
-        )
+        if count != lines:  # before the copy gets its name
+            raise UserError(
+                f"{file} has {count:,} lines, and the set that it is a reference of {lines:,}"
+            )

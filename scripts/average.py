@@ -19,6 +19,7 @@ from tiednmt.averaging import average, last_checkpoints
 from tiednmt.checkpoints import write_checkpoint
 from tiednmt.commandline import command_parser
 from tiednmt.errors import one_line_errors
+from tiednmt.files import refuse_to_replace
 from tiednmt.options import positive
 
 
@@ -43,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if len(paths) != 1 or not paths[0].is_dir():
             parser.error("--last takes the folder of one run")
         paths = last_checkpoints(paths[0], args.last)
+    refuse_to_replace(args.output, *paths)
     state = average(paths)
     write_checkpoint(args.output, state)
     print(f"{args.output}: the mean of {', '.join(path.name for path in paths)}")

@@ -18,6 +18,7 @@ import tiednmt.plugin  # noqa: F401
 from tiednmt.checkpoints import read_checkpoint, write_checkpoint
 from tiednmt.commandline import command_parser
 from tiednmt.errors import UserError, one_line_errors
+from tiednmt.files import refuse_to_replace
 from tiednmt.models.conversion import convert
 
 
@@ -28,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="file to read")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="file to write")
     args = parser.parse_args(argv)
+    refuse_to_replace(args.output, args.checkpoint)
     state = read_checkpoint(args.checkpoint)
     try:
         converted, architecture = convert(state)

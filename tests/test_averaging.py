@@ -1,5 +1,8 @@
 """Averaging checkpoints of a tiny model, through ``scripts.average`` too."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 from fairseq import checkpoint_utils
@@ -68,6 +71,30 @@ def test_what_cannot_be_averaged(run, data, tmp_path):
         average([run / "checkpoint_last.pt", other / "checkpoint_last.pt"])
     with pytest.raises(UserError, match=r"missing.pt: no such checkpoint"):
         average([run / "missing.pt"])
+    with pytest.raises(UserError, match="a folder; give a checkpoint in it"):
+        average([run])
+    with pytest.raises(UserError, match=r"checkpoint_last\.pt: given twice"):
+        average([run / "checkpoint_last.pt"] * 2)
+
+
+def test_another_training_of_the_same_model_is_not_averaged(run, tmp_path):
+    state = torch.load(run / "checkpoint_last.pt")
+    state["cfg"]["common"]["seed"] += 1
+    torch.save(state, tmp_path / "other.pt")
+    with pytest.raises(UserError, match=r"other\.pt: trained with another --seed than .*ensemble"):
+        average([run / "checkpoint_last.pt", tmp_path / "other.pt"])
+
+
+def test_what_is_read_is_not_replaced(run, tmp_path):
+    paths = [str(tmp_path / name) for name in ("one.pt", "other.pt")]
+    for path, updates in zip(paths, (1, 3), strict=True):
+        shutil.copy(run / f"checkpoint_1_{updates}.pt", path)
+    (tmp_path / "link.pt").symlink_to(paths[1])
+    before = Path(paths[1]).read_bytes()
+    for output in (paths[1], str(tmp_path / "link.pt")):
+        with pytest.raises(SystemExit, match=f"--output {output}: is read"):
+            command.main([*paths, "--output", output])
+    assert Path(paths[1]).read_bytes() == before
 
 
 def test_rows_of_other_units_are_not_averaged(tmp_path):
@@ -79,7 +106,7 @@ def test_rows_of_other_units_are_not_averaged(tmp_path):
         paths.append(tmp_path / f"{name}.pt")
     with pytest.raises(UserError, match=r"other\.pt: of another model than .*one\.pt"):
         average(paths)
-    assert average([paths[0]] * 2)["model"].keys() == weights(paths[0]).keys()
+    assert average(paths[:1])["model"].keys() == weights(paths[0]).keys()
 
 
 EMA = ("ema", "ema_fp32_params")  # where --store-ema and --ema-fp32 keep theirs

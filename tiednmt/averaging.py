@@ -34,18 +34,28 @@ def average(paths: Sequence[Path]) -> dict[str, Any]:
         paths: checkpoints of one model, at least one.
 
     Raises:
-        UserError: a checkpoint cannot be read, or is of another model than the first.
+        UserError: a checkpoint cannot be read, is given twice, or is of another model than the
+            first or of another training of it.
     """
+    again = next((path for i, path in enumerate(paths) if path in paths[:i]), None)
+    if again is not None:
+        raise UserError(f"{again}: given twice; leave one out")
     state: dict[str, Any] = {}
     sums: dict[str, Weights] = {}
     first: dict[str, Tensor] = {}
+    seed: Any = None
     for path in paths:
         state = read_checkpoint(path)
         numbers = {part: _numbers(weights) for part, weights in _parts(state).items()}
         units = _units_of_rows(state["model"])
         if not sums:
-            sums, first = numbers, units
+            sums, first, seed = numbers, units, _seed(state)
             continue
+        if _seed(state) != seed:
+            raise UserError(
+                f"{path}: trained with another --seed than {paths[0]}; average those of one run,"
+                " and use several runs as an ensemble (A.pt:B.pt)"
+            )
         if not (_shapes(sums[MODEL]) == _shapes(numbers[MODEL]) and _equal(first, units)):
             raise UserError(f"{path}: of another model than {paths[0]}; average those of one run")
         common = sums.keys() & numbers.keys()
@@ -88,6 +98,11 @@ def intermediate_checkpoints(folder: Path) -> list[Path]:
     """
     paths: list[str] = next(filter(None, (checkpoint_paths(str(folder), n) for n in NAMES)), [])
     return [Path(path) for path in reversed(paths)]
+
+
+def _seed(state: Mapping[str, Any]) -> Any:
+    """The seed of the training; None in checkpoints without a configuration."""
+    return ((state.get("cfg") or {}).get("common") or {}).get("seed")
 
 
 def _parts(state: Mapping[str, Any]) -> dict[str, Weights]:

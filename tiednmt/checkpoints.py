@@ -37,7 +37,8 @@ def read_checkpoint(path: Path, **task_options: Any) -> dict[str, Any]:
         UserError: it is missing, damaged or unsafe to read.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such checkpoint")
+        what = "a folder; give a checkpoint in it" if path.is_dir() else "no such checkpoint"
+        raise UserError(f"{path}: {what}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns of pickles before it refuses them

@@ -121,6 +121,33 @@ def _is_of(error: OSError, folder: Path, beginning: str) -> bool:
     return is_above or path.startswith(str(folder.parent / beginning))
 
 
+def refuse_to_replace(output: Path, *read: Path) -> None:
+    """Refuse to write over a file that is read.
+
+    Raises:
+        UserError: ``output`` is one of them.
+    """
+    if any(output.exists() and path.exists() and output.samefile(path) for path in read):
+        raise UserError(f"--output {output}: is read; give another name")
+
+
+def refuse_what_is_no_file(path: Path, lead: str = "") -> None:
+    """Refuse a name that no file has which can be read several times.
+
+    Raises:
+        UserError: it is missing, a folder or a pipe; ``lead`` comes first.
+    """
+    if path.is_file():
+        return
+    if path.is_dir():
+        what = "a folder"
+    elif path.exists():
+        what = "can be read only once; write it to a file first"
+    else:
+        what = "no such file"
+    raise UserError(f"{lead}{path}: {what}")
+
+
 @contextmanager
 def write_whole(path: Path) -> Iterator[TextIO]:
     """A UTF-8 text file that gets its name when the block has ended without an error."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Callable, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -169,12 +169,14 @@ def require_ranges(options: Any) -> None:
             continue
         values = getattr(options, field.name)
         for value in values if isinstance(values, tuple) else (values,):
-            if value is None:
+            if value is None and field.default in (None, dataclasses.MISSING):
                 continue
-            is_whole = isinstance(value, Integral) or allowed.kind is not int
-            fault = allowed.fault(value) if is_whole else "must be a whole number"
+            kind, name = (Integral, "whole number") if allowed.kind is int else (Real, "number")
+            is_one = isinstance(value, kind) and not isinstance(value, bool)
+            fault = allowed.fault(value) if is_one else f"must be a {name}"
             if fault:
-                raise UserError(f"{option_name(field.name)} {value}: {fault}")
+                shown = value if is_one else repr(value)
+                raise UserError(f"{option_name(field.name)} {shown}: {fault}")
 
 
 def _argument(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:

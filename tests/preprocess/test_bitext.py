@@ -308,7 +308,11 @@ BAD = {
     "deep JSON": ("x.jsonl", "[" * 100_000 + "\n", r"x\.jsonl, line 1: not JSON"),
     "no language": ("x.jsonl", '{"en": "a", "de": "b"}\n', r"x\.jsonl, line 1: has no texts"),
     "no text": ("x.jsonl", '{"en": "a", "ja": 3}\n', r"x\.jsonl, line 1: has no texts en and ja"),
-    "no object": ("x.jsonl", "[1]\n", r"x\.jsonl, line 1: has no texts en and ja"),
+    "no object": ("x.jsonl", "1\n", r"x\.jsonl, line 1: has no texts en and ja"),
+    "an array": ("x.jsonl", '[{"en": "a", "ja": "b"}]\n', r"line 1: a JSON array; write one"),
+    "several lines": ("x.jsonl", '{\n"en": "a"\n}\n', r"line 1: not JSON .*; write one object"),
+    "a key twice": ("x.jsonl", '{"en": "a", "ja": "b", "en": "c"}\n', r"has the key en twice"),
+    "columns of one name": ("x.tsv", "ja\ten\tja\na\tb\tc\n", r"line 1: two columns are named ja"),
     "NUL": ("x.jsonl", '{"en": "a\\u0000", "ja": "b"}\n', r"x\.jsonl, line 1: holds a NUL"),
     "surrogate": ("x.jsonl", '{"en": "\\ud800", "ja": "b"}\n', r"line 1: holds half a surrogate"),
     "no XML": ("x.tmx", "a\tb\n", r"x\.tmx, line 1: not XML"),
@@ -608,6 +612,8 @@ def test_more_parts_than_pairs(files, refused, tmp_path, parts, options, message
         write(path, [*lines(path)[:28], lines(path)[27], ""])
     command = arguments("en", "cs", given, tmp_path / "dest", "--parts", parts, *options)
     assert message in refused(bitext.main, tmp_path / "dest", *command)
+    left = {path.name for path in (tmp_path / "dest" / "raw").glob("train.*")}
+    assert not left or parts != "31"  # what no later command would know of
 
 
 def test_in_shares_it_is_the_same(files, tmp_path):

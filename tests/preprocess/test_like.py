@@ -100,7 +100,7 @@ def test_what_is_refused(model, raw, tmp_path):
 @pytest.mark.parametrize(
     ("test", "message"),
     [
-        ("train", "another set is called train; write NAME=FILES"),
+        ("train", "another set is called train; write NAME=FILES with another NAME"),
         ("valid", "another set is called valid"),
         ("news", "another set is called news"),
         ("vocab", "the prepared folder has files of this name; choose another NAME"),

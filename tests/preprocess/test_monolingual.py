@@ -275,6 +275,13 @@ def test_bad_files_are_refused(raw, refused, tmp_path, content, expected):
     assert expected in refused(text.main, dest, *given(raw, dest))
 
 
+def test_a_pipe_is_refused_before_it_is_read(raw, refused, tmp_path):
+    (raw / "valid.txt").unlink()
+    os.mkfifo(raw / "valid.txt")
+    message = refused(text.main, tmp_path / "dest", *given(raw, tmp_path / "dest"))
+    assert "valid.txt: can be read only once; write it to a file first" in message
+
+
 @pytest.mark.parametrize("more", [(), ("--tokenise", "en")])
 def test_a_line_is_named_in_its_own_file(raw, refused, tmp_path, more):
     (raw / "more.txt").write_text("good\na </s> b\n")

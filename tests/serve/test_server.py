@@ -108,7 +108,8 @@ def test_each_matrix_of_an_untied_model(translators):
         ("/api/translate", {"text": " \n"}, 400, "text: give some text"),
         ("/api/translate", {"text": 7}, 400, "text: give some text"),
         ("/api/translate", {"text": "x" * (LONGEST + 1)}, 400, "at most 1,000"),
-        ("/api/translate", {"text": "\ud800"}, 400, "lone surrogate"),
+        ("/api/translate", {"text": "\ud800"}, 400, "text: holds half a surrogate"),
+        ("/api/translate", {"text": "w1\0"}, 400, "text: holds a NUL character"),
         ("/api/translate", {"text": "w1", "nbest": 0}, 400, "nbest: must be a whole number"),
         ("/api/translate", {"text": "w1", "nbest": 10**9}, 400, "nbest"),
         ("/api/translate", {"text": "w1", "nbest": True}, 400, "nbest"),
@@ -163,7 +164,13 @@ def test_a_form_of_another_site_cannot_ask(ask):
     """It can send text and forms without leave, but no JSON."""
     for kind in ("text/plain", "application/x-www-form-urlencoded"):
         assert ask("/api/translate", {"text": "w1"}, headers={"Content-Type": kind})[0] == 415
-    assert ask("/api/translate", method="OPTIONS")[0] == 501
+    status, _, answer = ask("/api/translate", method="OPTIONS")
+    assert status == 501 and "Unsupported method" in answer["error"]
+
+
+def test_a_head_has_no_body(ask):
+    status, headers, body = ask("/", method="HEAD")
+    assert status == 200 and int(headers["Content-Length"]) > 1000 and not body
 
 
 def test_the_page_runs_its_own_script_alone(ask):

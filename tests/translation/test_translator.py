@@ -254,8 +254,29 @@ def test_a_whole_length_penalty(translator, lenpen):
 def test_arguments_that_it_does_not_have(translator):
     with pytest.raises(TypeError, match="unexpected keyword argument 'beams'"):
         translator.translate(LINES, beams=3)
-    with pytest.raises(UserError, match="a list of lines"):
-        translator.translate("w1")
+    for lines in ("w1", None, 5):
+        with pytest.raises(UserError, match="a list of lines"):
+            translator.translate(lines)
+    for line, fault in (
+        (b"w1", "line 2: must be a string, not bytes"),
+        (None, "line 2: must be a string, not NoneType"),
+        ("w\0001", "line 2: holds a NUL character"),
+        ("\ud800 w1", "line 2: holds half a surrogate pair"),
+    ):
+        with pytest.raises(UserError, match=fault):
+            translator.translate(["w1", line])
+        answers = translator.stream(["w1", line], at_once=1)
+        assert next(answers)
+        with pytest.raises(UserError, match=fault):
+            next(answers)
+    for options, fault in (
+        ({"beam": True}, "--beam True: must be a whole number"),
+        ({"beam": "5"}, "--beam '5': must be a whole number"),
+        ({"lenpen": None}, "--lenpen None: must be a number"),
+        ({"nbest": True}, "nbest True: must be from 1"),
+    ):
+        with pytest.raises(UserError, match=fault):
+            translator.translate(["w1"], **options)
 
 
 def test_a_checkpoint_knows_its_folder(prepared, checkpoints, tmp_path):

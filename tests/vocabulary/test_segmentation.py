@@ -40,6 +40,19 @@ def test_what_is_written_is_read(subwords, kind, tmp_path):
     assert again.vocabularies == {c: dict(v) for c, v in subwords.vocabularies.items()}
 
 
+def test_merges_of_a_number_sign_are_read(tmp_path):
+    """Only the first line is a comment, if it names a version."""
+    merges = ["# x", "#x </w>", "#version: 1</w>"]
+    for first in (["#version: 0.2"], []):
+        folder = tmp_path / str(len(first))
+        folder.mkdir()
+        (folder / "codes").write_text("\n".join([*first, *merges]) + "\n")
+        for code in ("en", "de"):
+            (folder / f"vocab.{code}").write_text("#x 9\n")
+        read = Subwords.read(folder, SETTINGS["bpe"])
+        assert [" ".join(pair) for pair in read.merges] == merges
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_a_text_is_segmented_as_before_by_what_it_needs(subwords, seed):
     """Also where words were split again for want of units of their language."""

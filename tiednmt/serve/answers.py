@@ -12,6 +12,7 @@ from tiednmt.analysis.embeddings import Embedding, nearest, units_of
 from tiednmt.errors import UserError
 from tiednmt.models.parameters import names_of
 from tiednmt.options import Range
+from tiednmt.text.lines import text_fault
 from tiednmt.translation.translator import Translation, Translator
 
 LONGEST = 1000  # characters of a sentence: seconds of search on one core
@@ -134,8 +135,8 @@ def _text(question: Mapping[str, Any], name: str) -> str:
         raise UserError(f"{name}: give some text")
     if len(value) > LONGEST:
         raise UserError(f"{name}: {len(value):,} characters; at most {LONGEST:,}")
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise UserError(f"{name}: contains half a character (a lone surrogate)")
+    if fault := text_fault(value):
+        raise UserError(f"{name}: holds {fault}; remove it")
     return " ".join(value.split())
 
 

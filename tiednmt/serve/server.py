@@ -15,8 +15,8 @@
 What is posted is JSON, declared as such: a browser sends that cross-origin only after a preflight
 request, which this server refuses. A request whose ``Host`` is a name other than ``localhost`` and
 that which the server was given is refused, since such a name may be anybody's (DNS rebinding). An
-error is ``{"error": "…"}`` with status 400 (what was asked), 403 (who asks), 404, 411, 413, 415 or
-503.
+error is ``{"error": "…"}`` with status 400 (what was asked), 403 (who asks), 404, 411, 413, 415,
+501 (another method) or 503. HEAD answers as GET does, without the content.
 """
 
 from __future__ import annotations
@@ -109,6 +109,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # what is sent is not read, and no further request
         self._serve(self._get)
 
+    do_HEAD = do_GET
+
     def do_POST(self) -> None:
         """A question to the model."""
         with ExitStack() as self.until_sent:
@@ -195,9 +197,16 @@ class _Handler(BaseHTTPRequestHandler):
             }.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(content)
+            if self.command != "HEAD":
+                self.wfile.write(content)
         except OSError:  # the client is gone
             self.close_connection = True
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What http.server refuses by itself, as all other errors."""
+        status = HTTPStatus(code)
+        self.close_connection = True
+        self._send(status, *_json({"error": message or status.phrase}))
 
     def log_message(self, format: str, *args: object) -> None:
         """Log nothing: requests hold users' text."""

@@ -24,6 +24,7 @@ from tiednmt.errors import UserError
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 STDIN = Path("/dev/stdin")
+_NUL, _HALF = "a NUL character", re.compile("[\ud800-\udfff]")
 LONGEST_LINE = 4 << 20  # bytes; memory holds several forms of a line
 
 
@@ -73,8 +74,15 @@ def decode(raw: bytes, place: str) -> str:
             " convert the file, for example with iconv"
         ) from None
     if "\0" in text:
-        raise UserError(f"{place}: holds a NUL character; remove it")
+        raise UserError(f"{place}: holds {_NUL}; remove it")
     return text
+
+
+def text_fault(text: str) -> str | None:
+    """The characters that make a line no text; None if there are none."""
+    if "\0" in text:
+        return _NUL
+    return "half a surrogate pair, which is no character" if _HALF.search(text) else None
 
 
 @contextmanager

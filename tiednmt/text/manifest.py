@@ -13,6 +13,7 @@ from tiednmt.errors import UserError
 _AGAIN = "copy the folder again or prepare the corpus again"
 _UNFINISHED = "no such file; prepare the corpus to the end first"
 MANIFEST = "manifest.json"
+_OF_MODEL_FOLDERS = "segmentation"  # which no prepared folder has
 FORMAT = 2
 
 
@@ -24,6 +25,8 @@ def read_manifest(prepared: Path) -> dict[str, Any]:
     """
     path = prepared / MANIFEST
     manifest = any_manifest(prepared)
+    if manifest is None and (prepared / _OF_MODEL_FOLDERS).is_dir():
+        raise UserError(f"{prepared}: a model folder; give the folder that preprocess filled")
     if manifest is None:
         raise UserError(f"{path}: {_UNFINISHED}")
     try:

@@ -25,6 +25,7 @@ from tiednmt.export.card import FLOAT32
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.options import positive
 from tiednmt.tasks.sequence_generator import TiedSequenceGenerator
+from tiednmt.text.lines import text_fault
 from tiednmt.text.pipeline import TextPipeline
 from tiednmt.text.writing import visible
 from tiednmt.translation.settings import DEFAULT_SEARCH, MAX_LEN_A, MAX_LEN_B, Search
@@ -171,7 +172,7 @@ class Translator:
                 :class:`~tiednmt.translation.settings.Search`.
 
         Raises:
-            UserError: a number out of range, or a string instead of a list of strings.
+            UserError: a number out of range, or something else than a list of strings.
         """
         lines = [*_lines(lines)]
         with tqdm(
@@ -354,14 +355,20 @@ class Translator:
         self.close()
 
 
-def _lines(lines: Iterable[str]) -> Iterable[str]:
-    if isinstance(lines, str):
+def _lines(lines: Iterable[Any]) -> Iterator[str]:
+    """The lines; refuses what is no text, or none that a file could hold."""
+    if isinstance(lines, str) or not isinstance(lines, Iterable):
         raise UserError("translate takes a list of lines; for one line, a list of one")
-    return lines
+    for number, line in enumerate(lines, start=1):
+        if not isinstance(line, str):
+            raise UserError(f"line {number}: must be a string, not {type(line).__name__}")
+        if fault := text_fault(line):
+            raise UserError(f"line {number}: holds {fault}; remove it")
+        yield line
 
 
 def _is_whole(number: Any) -> bool:
-    return isinstance(number, Integral) and number in positive
+    return isinstance(number, Integral) and not isinstance(number, bool) and number in positive
 
 
 def _search(options: dict[str, Any]) -> Search:

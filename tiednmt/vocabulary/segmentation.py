@@ -109,7 +109,9 @@ class Subwords:
         if settings.segmentation == SENTENCEPIECE:
             return cls(settings, vocabularies, model=(folder / "sentencepiece.model").read_bytes())
         lines = (folder / "codes").read_text(encoding="utf-8").split("\n")
-        merges = [tuple(line.split(" ")) for line in lines if line and line[0] != "#"]
+        if lines[0].startswith("#version:"):  # other lines may be merges of "#"
+            del lines[0]
+        merges = [tuple(line.split(" ")) for line in lines if line]
         return cls(settings, vocabularies, [(pair[0], pair[1]) for pair in merges])
 
     def write(self, folder: Path) -> None:
