@@ -177,10 +177,10 @@ class Int8Linear:
         return product.view(*features.shape[:-1], len(self.scale))
 
     def _sums(self, whole: Tensor) -> Tensor:
-        """The products of whole numbers, int32."""
+        """The products of whole numbers, int32 or in single precision."""
         if self._widened is None:
             return torch._int_mm(whole, self.weight)
-        return self._widened(whole.float()).int()
+        return self._widened(whole.float())
 
 
 @cache
@@ -214,7 +214,7 @@ def round_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _rescaled(product: Tensor, of_row: Tensor, of_column: Tensor, bias: Tensor) -> Tensor:
-    """A product of rounded factors (int32, N × n) in the scale of the factors, plus the bias."""
+    """A product of rounded factors (N × n) in the scale of the factors, plus the bias."""
     kernels = cpu_kernels_for(bias)
     if kernels:
         compiled: Tensor = kernels.rescale(product, of_row, of_column, bias)
