@@ -59,8 +59,9 @@ def explain(error: BaseException) -> str | None:
         return f"--best-checkpoint-metric {error.args[0]}: validation has no figure of this name"
     if isinstance(error, ZeroDivisionError) and _raised_in(error, "fairseq_cli/generate.py"):
         return (
-            "no sentence was translated: fairseq drops sentences beyond a multiple of eight; "
-            "add --required-batch-size-multiple 1"
+            "no sentence was translated: all are too long, or fairseq dropped them beyond a"
+            " multiple of eight; raise --max-source-positions, or add"
+            " --required-batch-size-multiple 1"
         )
     return None
 
@@ -133,8 +134,8 @@ _TOLD_BY_FAIRSEQ = {
         " --skip-invalid-size-inputs-valid-test"
     ),
     r"Cannot combine manual lr and relative_step": (
-        "--optimizer adafactor: --relative-step makes the learning rate itself; leave --lr out, or"
-        " --relative-step"
+        "--optimizer adafactor: --relative-step makes the learning rate itself, and fairseq-train"
+        " always gives one; leave out --relative-step (and --warmup-init)"
     ),
     r"warmup_init requires relative_step": "--optimizer adafactor: --warmup-init needs"
     " --relative-step",

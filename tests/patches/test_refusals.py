@@ -122,6 +122,8 @@ OFF = {
     "diversity_rate": -1.0,
     "max_len_a": 0.0,
     "print_step": False,
+    "retain_iter_history": False,
+    "score_reference": False,
     "constraints": None,
 }
 
@@ -131,6 +133,7 @@ OFF = {
     [
         ({"diverse_beam_groups": 2}, "bleu", "--diverse-beam-groups"),
         ({"print_step": True}, "bleu", "--print-step"),
+        ({"retain_iter_history": True}, "bleu", "--retain-iter-history"),
         ({"constraints": "ordered"}, "bleu", "--constraints"),
         ({}, "wer", "--scoring wer"),
     ],
@@ -147,6 +150,27 @@ def test_what_fails_for_every_model_is_refused(generation, scoring, option, monk
     )
     with pytest.raises(UserError, match=option):
         distributed_utils.call_main(cfg, generate.main)
+
+
+def test_interactive_has_no_references():
+    cfg = OmegaConf.create(
+        {
+            "generation": {**OFF, "score_reference": True},
+            "scoring": {"_name": "bleu"},
+            "task": {"_name": "translation"},
+        }
+    )
+    with pytest.raises(UserError, match="--score-reference: fairseq-generate has references"):
+        distributed_utils.call_main(cfg, interactive.main)
+
+
+def test_checkpoints_are_not_written_by_a_package_that_is_missing(data, monkeypatch):
+    """fairseq logs a traceback, and ends with status 0 without having trained."""
+    given = ("--write-checkpoints-asynchronously",)
+    monkeypatch.setattr("sys.argv", [*map(str, ("fairseq-train", data, *TRAINING, *SIZES, *given))])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="--write-checkpoints-asynchronously needs the package"):
+        fairseq_train.cli_main()
 
 
 def test_constraints_go_with_fairseq_interactive(monkeypatch):

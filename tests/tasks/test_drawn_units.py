@@ -161,6 +161,13 @@ def test_what_is_validated_keeps_its_units(folder):
     assert not isinstance(off.datasets["train"], DrawnUnits)
 
 
+def test_what_is_scored_keeps_its_units_even_of_the_training_text(folder):
+    """As fairseq-validate and fairseq-generate load it."""
+    task = task_of(folder("bpe"))
+    task.load_dataset("train", task_cfg=task.cfg)
+    assert not isinstance(task.datasets["train"], DrawnUnits)
+
+
 @pytest.mark.parametrize("rate", [-0.1, 1.0, 2.0])
 def test_a_rate_that_is_none_is_refused(folder, rate):
     with pytest.raises(UserError, match=rf"--bpe-dropout {rate}: must be from 0 to below 1"):

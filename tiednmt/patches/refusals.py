@@ -16,6 +16,7 @@ from fairseq.distributed import utils as distributed_utils
 from fairseq.models import ARCH_MODEL_REGISTRY
 from fairseq.trainer import Trainer
 from fairseq_cli import generate as fairseq_generate
+from fairseq_cli import interactive as fairseq_interactive
 from omegaconf import OmegaConf
 
 from tiednmt.checkpoints import registered_name
@@ -57,6 +58,7 @@ def refuse_what_cannot_work() -> None:
         _require_numbers(cfg)
         _require_literals(cfg)
         _require_searchable(cfg, main.__module__)
+        _require_packages(cfg)
         _require_whole_models(cfg)
         return call(cfg, main, **kwargs)
 
@@ -149,6 +151,13 @@ def _literal(text: str) -> Any:
         return None
 
 
+def _require_packages(cfg: Any) -> None:
+    """Refuse what fairseq logs and ends with status 0 without, having trained nothing."""
+    asynchronously = _options(cfg.get("checkpoint")).get("write_checkpoints_asynchronously")
+    if asynchronously and not importlib.util.find_spec("iopath"):
+        raise UserError("--write-checkpoints-asynchronously needs the package iopath; leave it out")
+
+
 def _require_whole_models(cfg: Any) -> None:
     """Refuse to split a model of this package: every process has the whole of it.
 
@@ -208,8 +217,11 @@ def _require_searchable(cfg: Any, command: str) -> None:
     for name, allowed in _OF_SEARCH.items():
         if fault := allowed.fault(generation[name]):
             raise UserError(f"{option_name(name)} {generation[name]}: {fault}")
-    if generation.print_step and not refine:
-        raise UserError("--print-step: only for --task translation_lev; leave it out")
+    for name in ("print_step", "retain_iter_history"):
+        if generation[name] and not refine:
+            raise UserError(f"{option_name(name)}: only for --task translation_lev; leave it out")
+    if generation.score_reference and command == fairseq_interactive.__name__:
+        raise UserError("--score-reference: fairseq-generate has references, others have none")
     if generation.constraints and command == fairseq_generate.__name__:
         raise UserError("--constraints: fairseq-interactive takes them, fairseq-generate does not")
     if getattr(cfg.scoring, "_name", None) == "wer" and not importlib.util.find_spec(

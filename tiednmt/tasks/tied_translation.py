@@ -51,7 +51,8 @@ class TiedTranslationTask(TranslationTask):
         """
         super().load_dataset(split, epoch, combine, **kwargs)
         cfg = self.cfg
-        if split != cfg.train_subset or not cfg.bpe_dropout:
+        in_training = "task_cfg" not in kwargs  # which fairseq gives to what is scored
+        if split != cfg.train_subset or not cfg.bpe_dropout or not in_training:
             return
         if not 0 < cfg.bpe_dropout < 1:
             raise UserError(f"--bpe-dropout {cfg.bpe_dropout}: must be from 0 to below 1")
