@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import shutil
 from functools import partial
 
 import pytest
@@ -413,7 +414,8 @@ class TestTheFileOfUnits:
             self.load(saved[0], data)
 
     def test_averages_keep_the_units(self, saved, tmp_path):
-        torch.save(average([saved[0], saved[0]]), tmp_path / "mean.pt")
+        again = shutil.copy(saved[0], tmp_path / "again.pt")
+        torch.save(average([saved[0], again]), tmp_path / "mean.pt")
         mean = torch.load(tmp_path / "mean.pt")["model"]
         for name, value in saved[1].state_dict().items():
             assert torch.equal(mean[name], value), name
