@@ -10,6 +10,7 @@ from fairseq.utils import split_paths
 from torch import nn
 
 from tiednmt.errors import UserError
+from tiednmt.files import read_units
 from tiednmt.modules.lookup import LookupScale, PrivateRows
 from tiednmt.modules.output_maps import OutputMapOptions
 from tiednmt.options import option_name
@@ -103,9 +104,7 @@ def _private_rows_of(cfg: Any, source: Dictionary, size: int) -> PrivateRows | N
 def _units_in(path: Path, dictionary: Dictionary) -> list[int]:
     """The entries of the units that stand in a file, one per line."""
     entries = {symbol: entry for entry, symbol in enumerate(dictionary.symbols)}
-    units = path.read_text(encoding="utf-8").split("\n")
-    while units and not units[-1]:
-        units.pop()
+    units = read_units(path)
     if not units:
         raise UserError(f"--private-units {path}: holds no units")
     for number, unit in enumerate(units, start=1):

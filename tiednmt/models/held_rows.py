@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from tiednmt.errors import UserError
+from tiednmt.files import read_units
 from tiednmt.models.parameters import OURS, SOURCE_ROWS, TARGET_ROWS
 from tiednmt.modules.lookup import PrivateRows
 from tiednmt.tying import Vocabulary
@@ -116,18 +117,11 @@ def fault_of_file(option: str, source: Vocabulary | None, target: Vocabulary) ->
     if not Path(option).is_file():
         return f"--train-rows {option}: no such file, and not FROM:TO"
     known = {symbol for of in (source, target) if of is not None for symbol in of.symbols}
-    units = _units_in(Path(option))
+    units = read_units(Path(option))
     for number, unit in enumerate(units, start=1):
         if unit not in known:
             return f"--train-rows {option}, line {number}: {unit!r} is in no dictionary"
     return None if units else f"--train-rows {option}: holds no units"
-
-
-def _units_in(path: Path) -> list[str]:
-    units = path.read_text(encoding="utf-8").split("\n")
-    while units and not units[-1]:
-        units.pop()
-    return units
 
 
 def _mask(rows: Tensor) -> Callable[[Tensor], Tensor]:
@@ -152,4 +146,4 @@ def _rows(option: str, vocabulary: Vocabulary) -> list[int]:
             )
         return list(rows)
     entries = {symbol: row for row, symbol in enumerate(vocabulary.symbols)}
-    return [entries[unit] for unit in _units_in(Path(option)) if unit in entries]
+    return [entries[unit] for unit in read_units(Path(option)) if unit in entries]

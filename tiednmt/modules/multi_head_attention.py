@@ -71,7 +71,7 @@ class SelfAttention(nn.Module):
             context = attend_packed(qkv, packing, self.heads, causal=causal, dropout=self.dropout)
             return linear(self.out, context)
         query, *read = packing.padded(qkv).chunk(3, 2)
-        mask = None if causal else packing.mask  # which hides the padding, all of it behind
+        mask = None if causal else packing.mask  # causal attention sees no padding, which is behind
         context = attend(query, KeysAndValues(*read), self.heads, mask, causal, self.dropout)
         return linear(self.out, packing.rows(context))
 
