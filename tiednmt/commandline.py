@@ -37,9 +37,10 @@ def add_cpu(parser: argparse.ArgumentParser) -> None:
 
 
 def quiet_libraries() -> None:
-    """Let fairseq, tiednmt and matplotlib log warnings only.
+    """Let fairseq, tiednmt and matplotlib log warnings only, each as one plain line.
 
-    One of fairseq's modules lets all others log for debugging.
+    One of fairseq's modules lets all others log for debugging, under their names.
     """
+    logging.basicConfig(format="%(levelname)s: %(message)s")
     for package in ("fairseq", "tiednmt", "matplotlib"):
         logging.getLogger(package).setLevel(logging.WARNING)

@@ -55,15 +55,7 @@ def explain(error: BaseException) -> str | None:
         return line
     if isinstance(error, ImportError) and "lease install" in str(error):
         return " ".join(str(error).split())  # fairseq's own words, on packages that it may use
-    if isinstance(error, KeyError) and _raised_in(error, "fairseq_cli/train.py"):
-        return f"--best-checkpoint-metric {error.args[0]}: validation has no figure of this name"
-    if isinstance(error, ZeroDivisionError) and _raised_in(error, "fairseq_cli/generate.py"):
-        return (
-            "no sentence was translated: all are too long, or fairseq dropped them beyond a"
-            " multiple of eight; raise --max-source-positions, or add"
-            " --required-batch-size-multiple 1"
-        )
-    return None
+    return _line_for_place(error)
 
 
 def shown(text: str) -> str:
@@ -117,6 +109,11 @@ def _names_an_option(error: BaseException) -> bool:
     )
 
 
+_NO_SENTENCE_LEFT = (
+    "no sentence of the data is left, all are too long; raise --max-tokens,"
+    " --max-source-positions and --max-target-positions, or prepare more text"
+)
+
 # fairseq's message about options or data that do not fit together → our line
 _TOLD_BY_FAIRSEQ = {
     r"Size of sample #(\d+) is invalid \(=(.*)\) since max_positions=(.*), skip this example": (
@@ -124,10 +121,7 @@ _TOLD_BY_FAIRSEQ = {
         " --max-source-positions and --max-target-positions (--tokens-per-sample of a language"
         " model), or leave such sentences out with --skip-invalid-size-inputs-valid-test"
     ),
-    r"The dataset is empty\. This could indicate": (
-        "no sentence of the data is left, all are too long; raise --max-tokens,"
-        " --max-source-positions and --max-target-positions, or prepare more text"
-    ),
+    r"The dataset is empty\. This could indicate": _NO_SENTENCE_LEFT,
     r"[Ss]entences? lengths? should not exceed max_tokens=(\d+)": (
         "--max-tokens {0}: there is a longer sentence; raise it, or leave such sentences out with"
         " --max-source-positions {0} --max-target-positions {0}"
@@ -180,15 +174,45 @@ def _line_for_value(error: BaseException) -> str | None:
     """The line for a value that does not fit into fairseq's configuration."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code.co_name == "_override_attr" and "val" in frame.f_locals:
-            name, value = frame.f_locals["k"], frame.f_locals["val"]
-            return f"--{name.replace('_', '-')} {value}: not a value of this option"
+            return _not_a_value(frame.f_locals["k"], str(frame.f_locals["val"]))
     for cause in _chain(error):
         words = f"{getattr(cause, 'override', '')} {cause}"
         if type(cause).__module__.startswith("hydra.") and (
             match := re.search(r"^(?:.*Error merging override )?[\w.]*?(\w+)=(.*)", words)
         ):
-            value = match[2].splitlines()[0]
-            return f"--{match[1].replace('_', '-')} {value}: not a value of this option"
+            return _not_a_value(match[1], match[2].splitlines()[0])
+    return None
+
+
+def _not_a_value(name: str, value: str) -> str:
+    option = f"--{name.replace('_', '-')}"
+    if value in ("null", "None"):
+        return f"{option}: needed with these options; give it a value"
+    return f"{option} {value}: not a value of this option"
+
+
+# an error that only this file of fairseq's raises in this way → our line, with the error's argument
+_TOLD_BY_PLACE: dict[tuple[type[Exception], str], str] = {
+    (KeyError, "fairseq_cli/train.py"): (
+        "--best-checkpoint-metric {0}: validation has no figure of this name"
+    ),
+    (KeyError, "fairseq/options.py"): (
+        "--task: needed by this command, as it was in training; for example --task translation"
+    ),
+    (IndexError, "fairseq/data/data_utils.py"): _NO_SENTENCE_LEFT,
+    (ZeroDivisionError, "fairseq_cli/generate.py"): (
+        "no sentence was translated: all are too long, or fairseq dropped them beyond a"
+        " multiple of eight; raise --max-source-positions, or add"
+        " --required-batch-size-multiple 1"
+    ),
+}
+
+
+def _line_for_place(error: BaseException) -> str | None:
+    """The line for an error of fairseq's that is known by the file it comes from."""
+    for (kind, file), line in _TOLD_BY_PLACE.items():
+        if isinstance(error, kind) and _raised_in(error, file):
+            return line.format(*error.args)
     return None
 
 

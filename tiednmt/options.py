@@ -116,8 +116,11 @@ class Range:
 
     def __init__(self, least: float, most: float, kind: Callable[[str], float] = int) -> None:
         self.least, self.most, self.kind = least, most, kind
-        number = "whole number" if kind is int else "number"
-        self.__name__ = f"{number} {self}"  # what argparse calls it in its messages
+
+    @property
+    def noun(self) -> str:
+        """What its numbers are called."""
+        return "whole number" if self.kind is int else "number"
 
     def __str__(self) -> str:
         return f"from {self.least:,} to {self.most:,}"
@@ -133,15 +136,19 @@ class Range:
         return f"must be {self.most:,} or less" if too_much else f"must be {self.least:,} or more"
 
     def __call__(self, text: str) -> Any:
-        """The number that ``text`` says; a ValueError where it is not in the range."""
-        number = self.kind(text)
-        if number not in self:
-            raise ValueError
+        """The number that ``text`` says; argparse's error where it is not in the range."""
+        try:
+            number = self.kind(text)
+        except ValueError:
+            fault: str | None = f"must be a {self.noun}"
+        else:
+            fault = self.fault(number)
+        if fault:
+            raise argparse.ArgumentTypeError(f"{text}: {fault}")
         return number
 
 
 positive = Range(1, 10**9)
-positive.__name__ = "whole number above zero"
 seed = Range(0, 2**32 - 1)
 
 
@@ -171,9 +178,9 @@ def require_ranges(options: Any) -> None:
         for value in values if isinstance(values, tuple) else (values,):
             if value is None and field.default in (None, dataclasses.MISSING):
                 continue
-            kind, name = (Integral, "whole number") if allowed.kind is int else (Real, "number")
+            kind = Integral if allowed.kind is int else Real
             is_one = isinstance(value, kind) and not isinstance(value, bool)
-            fault = allowed.fault(value) if is_one else f"must be a {name}"
+            fault = allowed.fault(value) if is_one else f"must be a {allowed.noun}"
             if fault:
                 shown = value if is_one else repr(value)
                 raise UserError(f"{option_name(field.name)} {shown}: {fault}")

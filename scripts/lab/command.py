@@ -21,12 +21,8 @@ def seed_numbers(text: str) -> tuple[int, ...]:
     first, dash, last = text.partition("-")
     numbers = range(positive(first) if dash else 1, positive(last if dash else first) + 1)
     if not 0 < len(numbers) <= MOST_SEEDS:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"{text}: give 1 to {MOST_SEEDS} seeds, as 3 or 2-3")
     return tuple(numbers)
-
-
-# in argparse's messages
-seed_numbers.__name__ = f"number of seeds, at most {MOST_SEEDS}, or range of them (3, 2-3)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,6 +14,7 @@ from fairseq.optim.adam import FairseqAdam
 from fairseq.optim.lr_scheduler.pass_through import PassThroughScheduleSchedule
 from fairseq_cli import generate, interactive, preprocess
 from fairseq_cli import train as fairseq_train
+from fairseq_cli import validate as fairseq_validate
 from omegaconf import OmegaConf
 
 from tests.support.small_models import JOINT
@@ -95,6 +96,44 @@ def test_values_that_are_none_are_one_line(option, value, data, monkeypatch, cap
     else:
         told = explain(raised.value) or ""
     assert option in told or "memory" in told
+
+
+ALIGNMENTS = ("--criterion", "label_smoothed_cross_entropy_with_alignment", "--load-alignments")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("--update-freq", "0"), "--update-freq: batches per update"),
+        (ALIGNMENTS, "--alignment-layer and --alignment-heads name; give both"),
+        (
+            ("--task", "multilingual_translation", "--lang-pairs", "en-de"),
+            "--task multilingual_translation: joins fairseq's own architectures",
+        ),
+    ],
+)
+def test_options_that_fairseq_fails_with_later_are_refused(given, told, data, monkeypatch):
+    words = ("fairseq-train", data, *TRAINING, *SIZES, *given)
+    monkeypatch.setattr("sys.argv", [*map(str, words)])
+    with pytest.raises(UserError, match=told):
+        fairseq_train.cli_main()
+
+
+def test_validation_needs_its_task(data, good, monkeypatch):
+    """Which fairseq-validate does not take from the checkpoint."""
+    monkeypatch.setattr("sys.argv", ["fairseq-validate", str(data), "--path", str(good)])
+    with pytest.raises(KeyError) as raised:
+        fairseq_validate.cli_main()
+    assert (explain(raised.value) or "").startswith("--task: needed by this command")
+
+
+def test_a_tokeniser_without_languages_asks_for_them(data, good, monkeypatch):
+    words = ("--path", good, "--gen-subset", "valid", "--dataset-impl", "raw", "--cpu")
+    given = ("--tokenizer", "moses")
+    monkeypatch.setattr("sys.argv", [*map(str, ("fairseq-generate", data, *words, *given))])
+    with pytest.raises(Exception, match="source_lang") as raised:  # hydra's own
+        generate.cli_main()
+    assert explain(raised.value) == "--source-lang: needed with these options; give it a value"
 
 
 @pytest.mark.parametrize(
@@ -215,6 +254,16 @@ def explained(data, tmp_path, **parts):
                 "dataset": {"skip_invalid_size_inputs_valid_test": True},
             },
             "--max-source-positions",
+        ),
+        (
+            {
+                "task": {"max_source_positions": 2, "max_target_positions": 2},
+                "dataset": {
+                    "skip_invalid_size_inputs_valid_test": True,
+                    "required_batch_size_multiple": 8,
+                },
+            },
+            "no sentence of the data is left",
         ),
         ({"dataset": {"max_tokens_valid": 3, "batch_size_valid": None}}, "--max-tokens 3"),
     ],

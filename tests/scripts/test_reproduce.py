@@ -107,15 +107,15 @@ def test_rows_that_there_are_not(world, rows, message):
 
 
 @pytest.mark.parametrize(
-    ("option", "given", "kind"),
+    ("option", "given", "fault"),
     [
-        ("--jobs", "0", "whole number above zero"),
-        ("--seeds", "0", "number of seeds, at most 1000, or range of them (3, 2-3)"),
-        ("--seeds", "3-2", "number of seeds, at most 1000, or range of them (3, 2-3)"),
-        ("--seeds", "2-", "number of seeds, at most 1000, or range of them (3, 2-3)"),
+        ("--jobs", "0", "0: must be 1 or more"),
+        ("--seeds", "0", "0: must be 1 or more"),
+        ("--seeds", "3-2", "3-2: give 1 to 1000 seeds, as 3 or 2-3"),
+        ("--seeds", "2-", ": must be a whole number"),
     ],
 )
-def test_numbers_above_zero(option, given, kind, capsys):
+def test_numbers_above_zero(option, given, fault, capsys):
     with pytest.raises(SystemExit):
         reproduce.main(["demo", option, given])
-    assert f"argument {option}: invalid {kind} value: '{given}'" in capsys.readouterr().err
+    assert f"argument {option}: {fault}" in capsys.readouterr().err

@@ -201,6 +201,11 @@ def test_int8(prepared, checkpoints, folders, tmp_path):
     assert found == pytest.approx(scores, abs=0.05)
 
 
+def test_a_data_folder_that_is_missing_is_told_even_where_none_is_needed(folders, tmp_path):
+    with pytest.raises(UserError, match="nowhere: no such folder"):
+        tiednmt.load(folders["tied_gru"], data=tmp_path / "nowhere")
+
+
 def test_too_long_a_line_is_cut_with_a_warning(translator, caplog):
     (one,) = translator.translate(["w1 " * 1100], beam=1, details=True)
     assert len(one.source_units) == 1023

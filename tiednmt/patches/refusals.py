@@ -14,6 +14,8 @@ import torch
 from fairseq.dataclass import utils as dataclass_utils
 from fairseq.distributed import utils as distributed_utils
 from fairseq.models import ARCH_MODEL_REGISTRY
+from fairseq.tasks import TASK_REGISTRY
+from fairseq.tasks.multilingual_translation import MultilingualTranslationTask
 from fairseq.trainer import Trainer
 from fairseq_cli import generate as fairseq_generate
 from fairseq_cli import interactive as fairseq_interactive
@@ -59,6 +61,7 @@ def refuse_what_cannot_work() -> None:
         _require_literals(cfg)
         _require_searchable(cfg, main.__module__)
         _require_packages(cfg)
+        _require_one_model(cfg)
         _require_whole_models(cfg)
         return call(cfg, main, **kwargs)
 
@@ -86,6 +89,9 @@ def refuse_what_cannot_work() -> None:
 
 def _require_trainable(cfg: Any) -> None:
     _require_numbers(cfg)
+    _require_alignments_of_the_model(cfg)
+    if any(updates < 1 for updates in cfg.optimization.update_freq):
+        raise UserError("--update-freq: batches per update, each number 1 or more")
     optimizer = _options(cfg.get("optimizer"))
     if optimizer.get("_name") == "composite" and not optimizer.get("groups"):
         raise UserError(
@@ -114,6 +120,19 @@ def _require_trainable(cfg: Any) -> None:
         raise UserError(
             "--fp16 needs a GPU; on a CPU use --float32-matmul-precision medium, or"
             " --memory-efficient-fp16"
+        )
+
+
+def _require_alignments_of_the_model(cfg: Any) -> None:
+    """Refuse a loss of the attention for a model that has none to give in training."""
+    criterion = _options(cfg.get("criterion")).get("_name")
+    model, aligned = _options(cfg.get("model")), _options(cfg.get("task")).get("load_alignments")
+    if criterion != "label_smoothed_cross_entropy_with_alignment" or not aligned:
+        return
+    if _is_tied(cfg) and None in (model.get("alignment_layer"), model.get("alignment_heads")):
+        raise UserError(
+            f"--criterion {criterion}: trains the attention of --arch tied_transformer that"
+            " --alignment-layer and --alignment-heads name; give both"
         )
 
 
@@ -158,15 +177,24 @@ def _require_packages(cfg: Any) -> None:
         raise UserError("--write-checkpoints-asynchronously needs the package iopath; leave it out")
 
 
+def _require_one_model(cfg: Any) -> None:
+    """Refuse tasks that join the models of several pairs by the parts of fairseq's own."""
+    task = registered_name(getattr(cfg, "task", None))
+    if _is_tied(cfg) and issubclass(TASK_REGISTRY.get(task, object), MultilingualTranslationTask):
+        raise UserError(
+            f"--task {task}: joins fairseq's own architectures, one for each pair; for one tied"
+            " model of several pairs, train on the text of all with --task translation"
+        )
+
+
 def _require_whole_models(cfg: Any) -> None:
     """Refuse to split a model of this package: every process has the whole of it.
 
     fairseq's ways of splitting a model need packages that are not installed with it, or fail later.
     """
-    arch = registered_name(getattr(cfg, "model", None))
-    if not issubclass(ARCH_MODEL_REGISTRY.get(arch, object), TiedModel):
+    if not _is_tied(cfg):
         return
-    parallel, model = cfg.distributed_training, f"a model of --arch {arch}"
+    parallel, model = cfg.distributed_training, f"a model of --arch {_arch(cfg)}"
     splits = {
         "--pipeline-model-parallel": parallel.pipeline_model_parallel,
         "--model-parallel-size": cfg.common.model_parallel_size > 1,
@@ -192,6 +220,15 @@ def _require_whole_models(cfg: Any) -> None:
                     f"--{side}-layerdrop: with several workers it needs --ddp-backend legacy_ddp; "
                     f"{backend} waits for the gradients of every layer"
                 )
+
+
+def _arch(cfg: Any) -> str | None:
+    return registered_name(getattr(cfg, "model", None))
+
+
+def _is_tied(cfg: Any) -> bool:
+    """Whether the model to build is one of this package."""
+    return issubclass(ARCH_MODEL_REGISTRY.get(_arch(cfg), object), TiedModel)
 
 
 def _options(part: Any) -> dict[str, Any]:

@@ -54,6 +54,8 @@ def load_translator(
     files = tuple(map(Path, several))
     if not files:
         raise UserError("there is no model to load; give at least one")
+    if data is not None and not Path(data).is_dir():
+        raise UserError(f"{data}: no such folder; --data names the prepared one of the checkpoints")
     loaded: list[TrainedModel] = []
     for path in files:
         # a folder has all that it needs, beside checkpoints too

@@ -386,7 +386,7 @@ def source_tokens(line: str, dictionary: Dictionary, limit: int) -> Tensor:
     if len(tokens) <= limit:
         return tokens
     logger.warning(
-        "warning: a line of %s subword units is longer than the model takes; only the "
+        "a line of %s subword units is longer than the model takes; only the "
         "first %s are translated: %.60s…",
         f"{len(tokens) - 1:,}",
         f"{limit - 1:,}",
