@@ -41,7 +41,7 @@ from tiednmt.translation.scoring import (
 from tiednmt.translation.settings import Search
 from tiednmt.translation.systems import parse_system, parse_systems
 from tiednmt.translation.tokenised import TOKENISED_BLEU, tokenised_bleu
-from tiednmt.translation.translator import Translator, equal_length_batches
+from tiednmt.translation.translator import Translator
 
 ROOT = Path(__file__).resolve().parents[2]
 NOUNS = {"dog": "Hund", "man": "Mann", "boy": "Junge", "bus": "Bus", "hat": "Hut", "tree": "Baum"}
@@ -209,16 +209,6 @@ def one_core_each() -> Iterator[None]:
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(threads)
-
-
-def test_batches_hold_each_sentence_once_and_keep_the_limits() -> None:
-    lengths = {i: length for i, length in enumerate([3, 9, 3, 3, 50, 9, 3])}
-    batches = list(equal_length_batches(lengths, max_tokens=9, max_sentences=2))
-    assert sorted(i for batch in batches for i in batch) == list(lengths)
-    for batch in batches:
-        assert len({lengths[i] for i in batch}) == 1
-        assert len(batch) == 1 or (sum(lengths[i] for i in batch) <= 9 and len(batch) <= 2)
-    assert len(batches) == 5
 
 
 def test_the_units_are_those_of_fairseq_generate(

@@ -47,6 +47,7 @@ class _Beams(NamedTuple):
     sums: Tensor  # L × K, log-probabilities
     parents: Tensor  # L × K, rows of the step before that they continue
     sentences: Tensor  # L
+    limits: Tensor  # L, tokens before the end at most
     ended: Tensor  # L, how many hypotheses of the sentence have ended
     memory: Tree  # leaves L × …
     state: Tree  # leaves L × K × …
@@ -106,9 +107,8 @@ class BeamSearch:
         stepper: Stepper,
         score: Callable[[Tensor], Tensor],
         encoder_out: Any,
-        sentences: int,
+        limits: Tensor,
         first: int,
-        limit: int,
     ) -> Hypotheses:
         """The finished hypotheses of each sentence: ``beam`` of them, or fewer if no more end.
 
@@ -116,21 +116,23 @@ class BeamSearch:
             stepper: the decoder.
             score: features (… × dim) → unnormalised scores (… × vocabulary), which are overwritten.
             encoder_out: of the sentences.
-            sentences: how many they are.
+            limits: tokens of a hypothesis before its end, at most, for each sentence.
             first: the token before the first one.
-            limit: tokens of a hypothesis before its end, at most.
         """
-        beams = self._start(stepper, encoder_out, sentences, first)
+        beams = self._start(stepper, encoder_out, limits, first)
+        shortest, longest = map(int, limits.aminmax())
         steps: list[_Step] = []
         finished: list[_Finished] = []
-        for position in range(limit + 1):
+        for position in range(longest + 1):
             output = stepper.step(beams.tokens, beams.memory, beams.state, position)
             steps.append(_remembered(beams, output.attention))
-            candidates = self._candidates(output.features, beams.sums, score, position, limit)
+            going = beams.limits > position
+            full = None if position < shortest else ~going
+            candidates = self._candidates(output.features, beams.sums, score, position, full)
             ends = candidates.tokens.eq(self.eos) & candidates.sums.ne(-torch.inf)
             ending, ended = self._ending(beams, candidates, ends)
             finished.append(ending)
-            going_on = (ended < self.beam).nonzero().squeeze(1) if position < limit else ended[:0]
+            going_on = (going & (ended < self.beam)).nonzero().squeeze(1)
             if not len(going_on):
                 break
             beams = beams._replace(ended=ended, state=output.state)
@@ -138,16 +140,17 @@ class BeamSearch:
         return self._trace(steps, finished)
 
     @staticmethod
-    def _start(stepper: Stepper, encoder_out: Any, sentences: int, first: int) -> _Beams:
+    def _start(stepper: Stepper, encoder_out: Any, limits: Tensor, first: int) -> _Beams:
         """All hypotheses of a sentence are equal before the first step."""
         memory, state = stepper.start(encoder_out)
         device = _first_leaf(state).device
-        numbers = torch.arange(sentences, device=device)
+        numbers = torch.arange(len(limits), device=device)
         return _Beams(
-            tokens=numbers.new_full((sentences, 1), first),
-            sums=torch.zeros(sentences, 1, device=device),
-            parents=numbers.new_zeros(sentences, 1),
+            tokens=numbers.new_full((len(limits), 1), first),
+            sums=torch.zeros(len(limits), 1, device=device),
+            parents=numbers.new_zeros(len(limits), 1),
             sentences=numbers,
+            limits=limits.to(device),
             ended=torch.zeros_like(numbers),
             memory=memory,
             state=state,
@@ -159,20 +162,22 @@ class BeamSearch:
         sums: Tensor,
         score: Callable[[Tensor], Tensor],
         position: int,
-        limit: int,
+        full: Tensor | None,
     ) -> _Candidates:
         """Score so many sentences at a time that the scores stay in the cache."""
         on_cpu = features.device.type == "cpu"
         at_once = SEARCH_SCORES_ON_CPU if on_cpu else SEARCH_SCORES_ON_GPU
         block = max(1, at_once // (features.size(1) * self.vocab_size))
+        blocks = features.split(block)
+        fulls = [None] * len(blocks) if full is None else full.split(block)
         parts = [
-            self._best_of_block(score(some).float(), sums_of, position, limit)
-            for some, sums_of in zip(features.split(block), sums.split(block), strict=True)
+            self._best_of_block(score(some).float(), sums_of, position, full_of)
+            for some, sums_of, full_of in zip(blocks, sums.split(block), fulls, strict=True)
         ]
         return _Candidates(*map(torch.cat, zip(*parts, strict=True)))
 
     def _best_of_block(
-        self, scores: Tensor, sums: Tensor, position: int, limit: int
+        self, scores: Tensor, sums: Tensor, position: int, full: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The best continuations of each sentence: sums, hypotheses and tokens.
 
@@ -180,14 +185,15 @@ class BeamSearch:
             scores: B × K × vocabulary; overwritten where a token may not come next.
             sums: B × K.
             position: tokens of a hypothesis so far.
-            limit: tokens at most.
+            full: B, whether these are as many as the sentence may have; None if none has.
         """
         sums = sums - _log_partition(scores)
         scores[..., self.pad] = -torch.inf
         scores[..., self.unk] -= self.unk_penalty
-        if position >= limit:
-            scores[..., : self.eos] = -torch.inf
-            scores[..., self.eos + 1 :] = -torch.inf
+        if full is not None:
+            ends = scores[..., self.eos].clone()
+            scores.masked_fill_(full.view(-1, 1, 1), -torch.inf)
+            scores[..., self.eos] = ends
         if position < self.min_len:
             scores[..., self.eos] = -torch.inf
         return best(scores, sums, min(2 * self.beam, scores[0].numel() - 1))
@@ -223,6 +229,7 @@ class BeamSearch:
         if len(sentences) < len(beams.sentences):
             beams = beams._replace(
                 sentences=beams.sentences[sentences],
+                limits=beams.limits[sentences],
                 ended=beams.ended[sentences],
                 memory=keep(beams.memory, sentences),
                 state=keep(beams.state, sentences),

@@ -26,7 +26,13 @@ class TiedSequenceGenerator(SequenceGenerator):
 
     That is: one model with a stepper, no prefix, no constraints, no language model, and none of the
     options that change probabilities. In every other case fairseq's own search runs.
+
+    Attributes:
+        own_limits: whether ``max_len_a`` is of a sentence's own length, so that its translation
+            depends on no other; in fairseq it is of the longest of the batch.
     """
+
+    own_limits = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -41,22 +47,33 @@ class TiedSequenceGenerator(SequenceGenerator):
         constraints: Tensor | None = None,
         bos_token: int | None = None,
     ) -> list[list[Hypothesis]]:
-        if not self._is_plain() or prefix_tokens is not None or constraints is not None:
+        if not self.is_plain or prefix_tokens is not None or constraints is not None:
             return super()._generate(sample, prefix_tokens, constraints, bos_token)
         net_input = sample["net_input"]
         source, lengths = net_input["src_tokens"], net_input["src_lengths"]
-        limit = min(int(self.max_len_a * source.size(1) + self.max_len_b), self.max_len - 1)
+        limits = self._limits(source, lengths)
+        first = self.eos if bos_token is None else bos_token
+        if self._may_fork(source):
+            return self._search_forked(source, lengths, limits, first)
+        return by_sentence(self._search(source, lengths, limits, first), len(source))
+
+    def _limits(self, source: Tensor, lengths: Tensor) -> Tensor:
+        """The units that the translation of each sentence may have, at most."""
+        longest = source.size(1)
+        limit = min(int(self.max_len_a * longest + self.max_len_b), self.max_len - 1)
         if self.min_len > limit:
             raise UserError(
                 f"--min-len {self.min_len}: more than the {limit} units that a translation of"
-                f" {source.size(1)} may have; lower it, or raise --max-len-a or --max-len-b"
+                f" {longest} may have; lower it, or raise --max-len-a or --max-len-b"
             )
-        first = self.eos if bos_token is None else bos_token
-        if self._may_fork(source):
-            return self._search_forked(source, lengths, first, limit)
-        return by_sentence(self._search(source, lengths, first, limit), len(source))
+        if not self.own_limits:
+            return torch.full_like(lengths, limit)
+        own = (self.max_len_a * lengths.double() + self.max_len_b).long()
+        return own.clamp(self.min_len, limit)
 
-    def _is_plain(self) -> bool:
+    @property
+    def is_plain(self) -> bool:
+        """Whether a batch without prefix and constraints is searched by this package."""
         model = self.model.single_model
         return (
             type(self.search) is FairseqBeamSearch
@@ -69,7 +86,7 @@ class TiedSequenceGenerator(SequenceGenerator):
             and not self.match_source_len
         )
 
-    def _search(self, source: Tensor, lengths: Tensor, first: int, limit: int) -> Hypotheses:
+    def _search(self, source: Tensor, lengths: Tensor, limits: Tensor, first: int) -> Hypotheses:
         model = self.model.single_model
         search = BeamSearch(
             beam=self.beam_size,
@@ -83,7 +100,7 @@ class TiedSequenceGenerator(SequenceGenerator):
             normalize_scores=self.normalize_scores,
         )
         encoded = model.encoder(source, lengths)
-        return search(model.stepper, model.output_layer, encoded, len(source), first, limit)
+        return search(model.stepper, model.output_layer, encoded, limits, first)
 
     # --- several processes ---------------------------------------------------------------------
 
@@ -99,13 +116,13 @@ class TiedSequenceGenerator(SequenceGenerator):
         )
 
     def _search_forked(
-        self, source: Tensor, lengths: Tensor, first: int, limit: int
+        self, source: Tensor, lengths: Tensor, limits: Tensor, first: int
     ) -> list[list[Hypothesis]]:
         """Share out the sentences among processes."""
         workers = self._current_workers()
         shares = min(workers.count, len(source))
         of_shares = [
-            (source[share::shares].numpy(), lengths[share::shares].numpy(), first, limit)
+            (*(part[share::shares].numpy() for part in (source, lengths, limits)), first)
             for share in range(shares)
         ]
         try:
@@ -139,11 +156,11 @@ class TiedSequenceGenerator(SequenceGenerator):
         self._workers = self._forked_with = None
 
     def _search_arrays(
-        self, source: Array, lengths: Array, first: int, limit: int
+        self, source: Array, lengths: Array, limits: Array, first: int
     ) -> tuple[Array, ...]:
         """:meth:`_search`, as a process of :class:`Workers` does it."""
-        tensors = torch.from_numpy(source), torch.from_numpy(lengths)
-        return tuple(part.numpy() for part in self._search(*tensors, first, limit))
+        tensors = (torch.from_numpy(source), torch.from_numpy(lengths), torch.from_numpy(limits))
+        return tuple(part.numpy() for part in self._search(*tensors, first))
 
 
 def by_sentence(hypotheses: Hypotheses, sentences: int) -> list[list[Hypothesis]]:

@@ -29,7 +29,9 @@ class Search:
         metavar="X",
     )
     max_tokens: int = option(
-        "source units per batch; a longer sentence is its own batch", default=4000, type=positive
+        "source units per batch, padding included; a longer sentence is its own batch",
+        default=4000,
+        type=positive,
     )
     max_sentences: int | None = option("sentences per batch", default=None, type=positive)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +13,6 @@ from typing import Any, Literal, overload
 
 import torch
 from fairseq import utils
-from fairseq.data import Dictionary
-from fairseq.dataclass.configs import GenerationConfig
 from fairseq.tasks.translation import TranslationTask
 from torch import Tensor
 from tqdm import tqdm
@@ -28,9 +25,13 @@ from tiednmt.tasks.sequence_generator import TiedSequenceGenerator
 from tiednmt.text.lines import text_fault
 from tiednmt.text.pipeline import TextPipeline
 from tiednmt.text.writing import visible
-from tiednmt.translation.settings import DEFAULT_SEARCH, MAX_LEN_A, MAX_LEN_B, Search
-
-logger = logging.getLogger(__name__)
+from tiednmt.translation.batches import (
+    batches_for,
+    build_generator,
+    search_batch,
+    source_tokens,
+)
+from tiednmt.translation.settings import DEFAULT_SEARCH, Search
 
 LINES_AT_ONCE = 2000  # of a long text: what is held in memory
 
@@ -307,12 +308,11 @@ class Translator:
     ) -> Iterator[tuple[int, Tensor, list[dict[str, Any]]]]:
         """As :meth:`hypotheses`, with all hypotheses of each line, the best first."""
         sources = {i: self._source(line) for i, line in enumerate(lines) if line.strip()}
-        lengths = {i: len(source) for i, source in sources.items()}
-        for batch in equal_length_batches(lengths, search.max_tokens, search.max_sentences):
-            of_one_length = torch.stack([sources[i] for i in batch]).to(self.device)
+        generator = self._generator(search)
+        for batch in batches_for(generator, sources, search.max_tokens, search.max_sentences):
+            of_batch = [sources[i] for i in batch]
             with self._lock:  # its processes serve one batch at a time
-                generator = self._generator(search)
-                ranked = search_batch(self.task, self.models, generator, of_one_length)
+                ranked = search_batch(self.task, self.models, self._generator(search), of_batch)
             for i, hypotheses in zip(batch, ranked, strict=True):
                 yield i, sources[i], hypotheses
             if bar is not None:
@@ -320,13 +320,11 @@ class Translator:
 
     def _generator(self, search: Search) -> Any:
         """The generator of a search, built once: the processes that share its work stay."""
-        if search not in self._generators:
-            config = GenerationConfig(
-                beam=search.beam, lenpen=search.lenpen, max_len_a=MAX_LEN_A, max_len_b=MAX_LEN_B
-            )
-            self.close()
-            self._generators[search] = self.task.build_generator(self.models, config)
-        return self._generators[search]
+        with self._lock:
+            if search not in self._generators:
+                self.close()
+                self._generators[search] = build_generator(self.task, self.models, search)
+            return self._generators[search]
 
     def _source(self, line: str) -> Tensor:
         limits = (model.max_positions() for model in self.models)
@@ -375,53 +373,3 @@ def _search(options: dict[str, Any]) -> Search:
     if unknown := sorted(set(options) - set(Search.__dataclass_fields__)):
         raise TypeError(f"translate() got an unexpected keyword argument {unknown[0]!r}")
     return Search(**options)
-
-
-def source_tokens(line: str, dictionary: Dictionary, limit: int) -> Tensor:
-    """The indices of a line's units and of the end of sentence, at most ``limit`` of them.
-
-    Units that the dictionary lacks are unknown. A longer line is cut, with a warning.
-    """
-    tokens: Tensor = dictionary.encode_line(line, add_if_not_exist=False).long()
-    if len(tokens) <= limit:
-        return tokens
-    logger.warning(
-        "a line of %s subword units is longer than the model takes; only the "
-        "first %s are translated: %.60s…",
-        f"{len(tokens) - 1:,}",
-        f"{limit - 1:,}",
-        line,
-    )
-    return torch.cat([tokens[: limit - 1], tokens[-1:]])
-
-
-def search_batch(
-    task: TranslationTask, models: Sequence[Any], generator: Any, sources: Tensor
-) -> list[list[dict[str, Any]]]:
-    """The hypotheses for sources of one length (B × S), as fairseq has them, the best first."""
-    sizes = torch.full_like(sources[:, 0], sources.size(1))
-    sample = {"net_input": {"src_tokens": sources, "src_lengths": sizes}}
-    ranked: list[list[dict[str, Any]]] = task.inference_step(generator, models, sample)
-    return ranked
-
-
-def equal_length_batches(
-    lengths: dict[int, int], max_tokens: int, max_sentences: int | None = None
-) -> Iterator[list[int]]:
-    """Batches of sentences of one length, the longest first.
-
-    Without padding, a translation depends on nothing but its own sentence: fairseq takes the
-    limit of a translation's length from the padded batch.
-
-    Args:
-        lengths: length of each sentence, by its number.
-        max_tokens: tokens of a batch, at most, unless one sentence has more.
-        max_sentences: sentences of a batch, at most.
-    """
-    by_length: dict[int, list[int]] = {}
-    for i, length in lengths.items():
-        by_length.setdefault(length, []).append(i)
-    for length, group in sorted(by_length.items(), reverse=True):
-        size = max(1, min(max_tokens // length, max_sentences or len(group)))
-        for start in range(0, len(group), size):
-            yield group[start : start + size]

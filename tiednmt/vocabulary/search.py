@@ -6,15 +6,19 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 
 import torch
-from fairseq.dataclass.configs import GenerationConfig
 
 from tiednmt.tasks.tied_translation import (
     TiedTranslationConfig,
     TiedTranslationTask,
     quantise,
 )
-from tiednmt.translation.settings import DEFAULT_SEARCH, MAX_LEN_A, MAX_LEN_B
-from tiednmt.translation.translator import equal_length_batches, search_batch, source_tokens
+from tiednmt.translation.batches import (
+    batches_for,
+    build_generator,
+    search_batch,
+    source_tokens,
+)
+from tiednmt.translation.settings import DEFAULT_SEARCH, Search
 from tiednmt.vocabulary.model import ModelState
 
 
@@ -41,16 +45,14 @@ def hypotheses(
     built = model.build().eval()
     if int8:
         quantise(built)
-    config = GenerationConfig(beam=beam, nbest=beam, max_len_a=MAX_LEN_A, max_len_b=MAX_LEN_B)
-    generator = task.build_generator([built], config)
+    generator = build_generator(task, [built], Search(beam), nbest=beam)
     limit = built.max_positions()[0]
     sources = [source_tokens(" ".join(line), source, limit) for line in lines]
     translations: list[list[list[str]]] = [[] for _ in sources]
-    lengths = {number: len(tokens) for number, tokens in enumerate(sources) if len(tokens) > 1}
+    some = {number: tokens for number, tokens in enumerate(sources) if len(tokens) > 1}
     with closing(generator):
-        for batch in equal_length_batches(lengths, DEFAULT_SEARCH.max_tokens):
-            of_one_length = torch.stack([sources[number] for number in batch])
-            ranked = search_batch(task, [built], generator, of_one_length)
+        for batch in batches_for(generator, some, DEFAULT_SEARCH.max_tokens):
+            ranked = search_batch(task, [built], generator, [some[number] for number in batch])
             for number, several in zip(batch, ranked, strict=True):
                 translations[number] = [target.string(one["tokens"]).split() for one in several]
     return translations
