@@ -114,17 +114,20 @@ def test_options_beyond_plain_beam_search_are_fairseqs(built, options):
         assert all(wanted in beam[0]["tokens"] for beam in found[0])
 
 
-def test_an_ensemble_is_fairseqs(built):
+@pytest.mark.parametrize("members", [2, 3])
+def test_an_ensemble_is_fairseqs(built, members):
     torch.manual_seed(11)
-    other = model(dtype=torch.float32, dropout=0.1).eval()
+    others = [model(dtype=torch.float32, dropout=0.1).eval() for _ in range(members - 1)]
     with torch.no_grad():
-        for parameter in other.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.3)
-    sample, found = sentences(4, 6), []
+        for other in others:
+            for parameter in other.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+    models, sample, found = [built, *others], sentences(4, 6), []
     for cls in (TiedSequenceGenerator, SequenceGenerator):
-        generator = cls([built, other], JOINT, beam_size=3, max_len_b=9)
+        generator = cls(models, JOINT, beam_size=3, max_len_b=9)
         with torch.no_grad():
-            found.append(generator.generate([built, other], sample))
+            found.append(generator.generate(models, sample))
+    assert TiedSequenceGenerator(models, JOINT).is_plain
     assert_same(*found)
     alone = hypotheses(TiedSequenceGenerator, built, sample, beam_size=3, max_len_b=9)
     assert alone[0][0]["score"] != found[0][0][0]["score"]

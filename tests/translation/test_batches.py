@@ -44,10 +44,13 @@ def test_fairseqs_search_gets_one_length_at_a_time(built, options):
 
 @pytest.mark.parametrize("left_pad", [True, False])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_sentence_is_translated_as_it_is_alone(built, left_pad, threads, monkeypatch):
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_sentence_is_translated_as_it_is_alone(built, members, left_pad, threads, monkeypatch):
     """Also up to the limit of its length, to which an untrained model's translations go."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)  # two: in two processes
-    monkeypatch.setattr(built, "_is_generation_fast", True, raising=False)
+    models = [built, model(dtype=torch.float32).eval()][:members]
+    for each in models:
+        monkeypatch.setattr(each, "_is_generation_fast", True, raising=False)
 
     def build(models, args):
         options = {"beam_size": args.beam, "len_penalty": args.lenpen}
@@ -60,11 +63,11 @@ def test_a_sentence_is_translated_as_it_is_alone(built, left_pad, threads, monke
         build_generator=build,
         inference_step=lambda generator, models, sample: generator.generate(models, sample),
     )
-    generator = build_generator(task, [built], Search(3))
+    generator = build_generator(task, models, Search(3))
     sources = [torch.tensor([4 + i % 5] * length + [2]) for i, length in enumerate(LENGTHS)]
     with torch.no_grad():
-        together = search_batch(task, [built], generator, sources)
-        alone = [search_batch(task, [built], generator, [source])[0] for source in sources]
+        together = search_batch(task, models, generator, sources)
+        alone = [search_batch(task, models, generator, [source])[0] for source in sources]
     generator.close()
     at_limit = 0
     for source, several, expected in zip(sources, together, alone, strict=True):

@@ -14,6 +14,7 @@ from tiednmt.errors import UserError
 from tiednmt.modules.dropout import Dropping
 from tiednmt.modules.frozen_linear import Snapshot
 from tiednmt.search.beam_search import BeamSearch, Hypotheses
+from tiednmt.search.ensemble import Ensemble
 from tiednmt.search.workers import Workers, worth_forking
 from tiednmt.tuned_process import tune_process
 
@@ -24,8 +25,8 @@ Array = np.ndarray[Any, Any]
 class TiedSequenceGenerator(SequenceGenerator):
     """fairseq's generator; faster where nothing but plain beam search is asked.
 
-    That is: one model with a stepper, no prefix, no constraints, no language model, and none of the
-    options that change probabilities. In every other case fairseq's own search runs.
+    That is: models that have a stepper, no prefix, no constraints, no language model, and none of
+    the options that change probabilities. In every other case fairseq's own search runs.
 
     Attributes:
         own_limits: whether ``max_len_a`` is of a sentence's own length, so that its translation
@@ -38,7 +39,8 @@ class TiedSequenceGenerator(SequenceGenerator):
         super().__init__(*args, **kwargs)
         tune_process()
         self._workers: Workers | None = None
-        self._forked_with: tuple[Snapshot, Any] | None = None  # weights, and what copies they have
+        # weights, and what copies of them each model has
+        self._forked_with: tuple[Snapshot, list[Any]] | None = None
 
     def _generate(
         self,
@@ -72,13 +74,15 @@ class TiedSequenceGenerator(SequenceGenerator):
         return own.clamp(self.min_len, limit)
 
     @property
+    def _models(self) -> list[Any]:
+        return list(self.model.models)
+
+    @property
     def is_plain(self) -> bool:
         """Whether a batch without prefix and constraints is searched by this package."""
-        model = self.model.single_model
         return (
             type(self.search) is FairseqBeamSearch
-            and self.model.models_size == 1
-            and getattr(model, "stepper", None) is not None
+            and all(getattr(model, "stepper", None) is not None for model in self._models)
             and self.lm_model is None
             and self.repeat_ngram_blocker is None
             and self.token_indices_to_suppress is None
@@ -87,7 +91,6 @@ class TiedSequenceGenerator(SequenceGenerator):
         )
 
     def _search(self, source: Tensor, lengths: Tensor, limits: Tensor, first: int) -> Hypotheses:
-        model = self.model.single_model
         search = BeamSearch(
             beam=self.beam_size,
             vocab_size=self.vocab_size,
@@ -99,20 +102,27 @@ class TiedSequenceGenerator(SequenceGenerator):
             unk_penalty=self.unk_penalty,
             normalize_scores=self.normalize_scores,
         )
-        encoded = model.encoder(source, lengths)
-        return search(model.stepper, model.output_layer, encoded, limits, first)
+        encoded = [model.encoder(source, lengths) for model in self._models]
+        steppers = [model.stepper for model in self._models]
+        scores = [model.output_layer for model in self._models]
+        if len(steppers) == 1:
+            return search(steppers[0], scores[0], encoded[0], limits, first)
+        ensemble = Ensemble(steppers, scores)
+        return search(ensemble, ensemble.score, encoded, limits, first)
 
     # --- several processes ---------------------------------------------------------------------
 
     def _may_fork(self, source: Tensor) -> bool:
-        model = self.model.single_model
+        models = self._models
         return (
-            model._is_generation_fast  # fairseq prepared it for inference: training is over
+            # fairseq prepared them for inference: training is over
+            all(model._is_generation_fast for model in models)
             and source.device.type == "cpu"
-            and model.output_layer.bias.dtype != torch.bfloat16  # which NumPy lacks
+            # which NumPy lacks
+            and not any(model.output_layer.bias.dtype == torch.bfloat16 for model in models)
             and worth_forking(len(source))
             # forked processes would draw the same numbers
-            and not any(m.retained for m in model.modules() if isinstance(m, Dropping))
+            and not any(m.retained for m in self.model.modules() if isinstance(m, Dropping))
         )
 
     def _search_forked(
@@ -138,14 +148,14 @@ class TiedSequenceGenerator(SequenceGenerator):
 
     def _current_workers(self) -> Workers:
         """Processes that hold the weights as they are now."""
-        model = self.model.single_model
+        copies_now = [model.frozen_as for model in self._models]
         if self._workers is not None and self._forked_with is not None:
             weights, copies = self._forked_with
-            unchanged = weights.holds(model.parameters()) and copies is model.frozen_as
+            unchanged = weights.holds(self.model.parameters()) and copies == copies_now
             if unchanged and self._workers.ours:
                 return self._workers
             self.close()
-        self._forked_with = Snapshot(model.parameters()), model.frozen_as
+        self._forked_with = Snapshot(self.model.parameters()), copies_now
         self._workers = Workers(self._search_arrays, torch.get_num_threads())
         return self._workers
 
