@@ -6,6 +6,7 @@ import argparse
 import shlex
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from scripts.lab.records.schema import Record
@@ -19,7 +20,9 @@ MOST_SEEDS = 1000
 def seed_numbers(text: str) -> tuple[int, ...]:
     """``3``: the seeds 1 to 3; ``2-3``: those; for argparse."""
     first, dash, last = text.partition("-")
-    numbers = range(positive(first) if dash else 1, positive(last if dash else first) + 1)
+    numbers = range(0)
+    with suppress(argparse.ArgumentTypeError):
+        numbers = range(positive(first) if dash else 1, positive(last if dash else first) + 1)
     if not 0 < len(numbers) <= MOST_SEEDS:
         raise argparse.ArgumentTypeError(f"{text}: give 1 to {MOST_SEEDS} seeds, as 3 or 2-3")
     return tuple(numbers)

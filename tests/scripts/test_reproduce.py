@@ -110,9 +110,9 @@ def test_rows_that_there_are_not(world, rows, message):
     ("option", "given", "fault"),
     [
         ("--jobs", "0", "0: must be 1 or more"),
-        ("--seeds", "0", "0: must be 1 or more"),
+        ("--seeds", "0", "0: give 1 to 1000 seeds, as 3 or 2-3"),
         ("--seeds", "3-2", "3-2: give 1 to 1000 seeds, as 3 or 2-3"),
-        ("--seeds", "2-", ": must be a whole number"),
+        ("--seeds", "2-", "2-: give 1 to 1000 seeds, as 3 or 2-3"),
     ],
 )
 def test_numbers_above_zero(option, given, fault, capsys):

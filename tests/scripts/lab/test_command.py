@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 import pytest
 
 from scripts.lab.command import MOST_SEEDS, seed_numbers
@@ -18,5 +20,5 @@ def test_at_most_so_many_seeds():
 
 @pytest.mark.parametrize("text", ["1-1000000000", "1000000000", "0", "3-2", "x", "-1"])
 def test_no_seeds(text):
-    with pytest.raises(ValueError):  # noqa: PT011
+    with pytest.raises(argparse.ArgumentTypeError, match=f"{text}: give 1 to {MOST_SEEDS} seeds"):
         seed_numbers(text)
