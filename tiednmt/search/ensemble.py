@@ -20,13 +20,16 @@ class Ensemble:
     Args:
         steppers: the decoders.
         scores: for each decoder, features (… × its dim) → unnormalised scores (… × vocabulary).
+        dims: of the features of each.
     """
 
     def __init__(
-        self, steppers: Sequence[Stepper], scores: Sequence[Callable[[Tensor], Tensor]]
+        self,
+        steppers: Sequence[Stepper],
+        scores: Sequence[Callable[[Tensor], Tensor]],
+        dims: Sequence[int],
     ) -> None:
-        self._steppers, self._scores = steppers, scores
-        self._dims: list[int] = []
+        self._steppers, self._scores, self._dims = steppers, scores, list(dims)
 
     def start(self, encoder_out: Sequence[Any]) -> tuple[Tree, Tree]:
         """Memories and states, one of each decoder, for what each encoder returned."""
@@ -42,7 +45,6 @@ class Ensemble:
             stepper.step(tokens, of_memory, of_state, position)
             for stepper, of_memory, of_state in zip(self._steppers, memory, state, strict=True)
         ]
-        self._dims = [output.features.size(-1) for output in outputs]
         features = torch.cat([output.features for output in outputs], -1)
         given = [output.attention for output in outputs if output.attention is not None]
         attention = sum(given[1:], given[0]) / len(outputs) if given else None

@@ -107,7 +107,7 @@ class TiedSequenceGenerator(SequenceGenerator):
         scores = [model.output_layer for model in self._models]
         if len(steppers) == 1:
             return search(steppers[0], scores[0], encoded[0], limits, first)
-        ensemble = Ensemble(steppers, scores)
+        ensemble = Ensemble(steppers, scores, [layer.dim for layer in scores])
         return search(ensemble, ensemble.score, encoded, limits, first)
 
     # --- several processes ---------------------------------------------------------------------

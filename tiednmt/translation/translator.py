@@ -25,12 +25,7 @@ from tiednmt.tasks.sequence_generator import TiedSequenceGenerator
 from tiednmt.text.lines import text_fault
 from tiednmt.text.pipeline import TextPipeline
 from tiednmt.text.writing import visible
-from tiednmt.translation.batches import (
-    batches_for,
-    build_generator,
-    search_batch,
-    source_tokens,
-)
+from tiednmt.translation.batches import batches_for, build_generator, search_batch, source_tokens
 from tiednmt.translation.settings import DEFAULT_SEARCH, Search
 
 LINES_AT_ONCE = 2000  # of a long text: what is held in memory

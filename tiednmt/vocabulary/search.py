@@ -12,12 +12,7 @@ from tiednmt.tasks.tied_translation import (
     TiedTranslationTask,
     quantise,
 )
-from tiednmt.translation.batches import (
-    batches_for,
-    build_generator,
-    search_batch,
-    source_tokens,
-)
+from tiednmt.translation.batches import batches_for, build_generator, search_batch, source_tokens
 from tiednmt.translation.settings import DEFAULT_SEARCH, Search
 from tiednmt.vocabulary.model import ModelState
 
