@@ -201,9 +201,7 @@ _TOLD_BY_PLACE: dict[tuple[type[Exception], str], str] = {
     ),
     (IndexError, "fairseq/data/data_utils.py"): _NO_SENTENCE_LEFT,
     (ZeroDivisionError, "fairseq_cli/generate.py"): (
-        "no sentence was translated: all are too long, or fairseq dropped them beyond a"
-        " multiple of eight; raise --max-source-positions, or add"
-        " --required-batch-size-multiple 1"
+        "no sentence was translated: all are too long; raise --max-source-positions"
     ),
 }
 

@@ -24,7 +24,6 @@ from tests.faults.commands import options_of, options_of_fairseq
 from tests.faults.world import World
 from tests.support import records
 
-ALL = ("--required-batch-size-multiple", "1")  # of the sentences are translated
 USER_DIR = str(Path(tiednmt.__file__).parent)
 
 
@@ -130,7 +129,7 @@ def _using_checkpoint(chance: Random, world: World, path: Path, refused: bool | 
         "generate": [
             *(f"{data}/data-bin", "--user-dir", USER_DIR, "--path", str(path), "--cpu"),
             *("--gen-subset", "test", "--max-len-b", "5", "--source-lang", "en"),
-            *("--target-lang", "de", "--beam", "1", *ALL),
+            *("--target-lang", "de", "--beam", "1"),
         ],
     }
     command = chance.choice(list(uses))
@@ -205,7 +204,7 @@ def data_bin(chance: Random, world: World, folder: Path) -> Case:
     path.write_bytes(bytes_of(chance, path.read_bytes()))
     arguments = [
         *(str(prepared / "data-bin"), "--user-dir", USER_DIR, "--path", str(world.checkpoint)),
-        *("--cpu", "--gen-subset", "test", "--max-len-b", "5", "--beam", "1", *ALL),
+        *("--cpu", "--gen-subset", "test", "--max-len-b", "5", "--beam", "1"),
     ]
     return Case("generate", arguments)
 
@@ -372,7 +371,7 @@ def options(chance: Random, world: World, folder: Path) -> Case:
 def training(chance: Random, world: World, folder: Path) -> Case:
     """A training of two updates, with an odd value for an option of its parser."""
     arguments = (
-        *(str(world.prepared / "data-bin"), "--user-dir", USER_DIR, "--cpu", *ALL),
+        *(str(world.prepared / "data-bin"), "--user-dir", USER_DIR, "--cpu"),
         *("--train-subset", "test", "--valid-subset", "test", "--arch", "tied_gru_tiny"),
         *("--criterion", "tied_cross_entropy", "--optimizer", "adam", "--lr", "0.01"),
         *("--batch-size", "2", "--max-update", "2", "--max-epoch", "2", "--num-workers", "0"),
@@ -384,7 +383,7 @@ def training(chance: Random, world: World, folder: Path) -> Case:
 def generation(chance: Random, world: World, folder: Path) -> Case:
     """A translation by ``fairseq-generate``, with an odd value for an option of its parser."""
     arguments = (
-        *(str(world.prepared / "data-bin"), "--user-dir", USER_DIR, "--cpu", *ALL),
+        *(str(world.prepared / "data-bin"), "--user-dir", USER_DIR, "--cpu"),
         *("--path", str(world.checkpoint), "--gen-subset", "test", "--max-len-b", "5"),
         *("--beam", "1", "--num-workers", "0", "--results-path", str(folder / "results")),
     )

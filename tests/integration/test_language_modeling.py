@@ -358,6 +358,22 @@ def test_a_beginning_is_continued(plain, data):
     assert re.search(r"^H-0\t\S+\tw1 w2( \S+)+$", done.stdout, flags=re.MULTILINE)
 
 
+def test_sentences_are_continued_and_streams_are_not(plain, data):
+    """By ``fairseq-generate``, whose default is to read streams."""
+    task = ("--user-dir", "tiednmt", "--cpu", "--task", "tied_language_modeling")
+    options = ("--path", plain, "--gen-subset", "test", "--prefix-size", 2, "--max-len-b", 8)
+    done = run("fairseq-generate", data, *task, *options, "--sample-break-mode", "eos").check()
+    texts = dict(re.findall(r"^T-(\d+)\t(.*)$", done.stdout, flags=re.MULTILINE))
+    continued = dict(re.findall(r"^H-(\d+)\t\S+\t(.*)$", done.stdout, flags=re.MULTILINE))
+    assert len(continued) == 25
+    for number, text in texts.items():
+        assert continued[number].split()[:2] == text.split()[:2]
+    refused = run("fairseq-generate", data, *task, *options)
+    assert refused.status == 1
+    assert "give --sample-break-mode eos" in refused.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in refused.output
+
+
 def test_several_parts_of_a_text_are_one_after_the_other(data, folder, tmp_path):
     """fairseq's own way with large corpora: train, train1, … in one folder."""
     lines = (folder / "train.txt").read_text().splitlines(keepends=True)

@@ -52,6 +52,21 @@ def test_text_that_is_not_there_is_none(tmp_path, dictionary):
     assert data_utils.load_indexed_dataset(str(tmp_path / "none"), dictionary) is None
 
 
+@pytest.mark.parametrize("is_measured", [True, False], ids=["sizes", "function"])
+@pytest.mark.parametrize(("sentences", "at_most"), [(25, 5), (25, 1), (7, 100), (16, 8), (1, 1)])
+def test_every_sentence_is_in_a_batch(is_measured, sentences, at_most):
+    """fairseq 0.12.3 leaves out a last batch that is no multiple of eight, its default."""
+    sizes = np.arange(1, sentences + 1) if is_measured else None
+    batches = data_utils.batch_by_size(
+        *(np.arange(sentences)[::-1], lambda number: number + 1),
+        num_tokens_vec=sizes,
+        max_sentences=at_most,
+        required_batch_size_multiple=8,
+    )
+    assert max(map(len, batches)) <= at_most
+    assert [number for batch in batches for number in batch] == [*range(sentences)][::-1]
+
+
 def test_what_is_cached_is_read_as_well_as_what_is_not(tmp_path, dictionary):
     path = write(tmp_path, impl="cached")
     data = data_utils.load_indexed_dataset(str(path), dictionary)

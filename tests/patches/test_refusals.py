@@ -147,7 +147,7 @@ def test_a_tokeniser_without_languages_asks_for_them(data, good, monkeypatch):
 def test_fairseq_generate_refuses_too(given, data, good, monkeypatch, capsys):
     """Which does not begin as the other commands do."""
     words = ("--path", good, "--gen-subset", "valid", "--dataset-impl", "raw", "--cpu", given)
-    sizes = ("--max-len-b", 3, "--required-batch-size-multiple", 1, "--num-workers", 0)
+    sizes = ("--max-len-b", 3, "--num-workers", 0)
     monkeypatch.setattr("sys.argv", ["fairseq-generate", *map(str, (data, *words, *sizes))])
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(BaseException) as raised:  # noqa: PT011  argparse ends the process
@@ -257,7 +257,7 @@ def explained(data, tmp_path, **parts):
         ),
         (
             {
-                "task": {"max_source_positions": 2, "max_target_positions": 2},
+                "task": {"max_source_positions": 1, "max_target_positions": 1},
                 "dataset": {
                     "skip_invalid_size_inputs_valid_test": True,
                     "required_batch_size_multiple": 8,

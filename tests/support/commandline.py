@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = Path(sys.executable).parent  # where this environment's fairseq-* commands are
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 
-# fairseq leaves out a last batch of another multiple than eight
+# fuller batches than multiples of eight, the default, of few sentences
 PLUGIN = ("--user-dir", "tiednmt", "--cpu", "--required-batch-size-multiple", "1")
 # Small and quick; the learning rate does not look at --max-update, so that runs can be compared.
 # Unless batches are made anew each epoch, fairseq goes on with those of the epoch it was started

@@ -16,6 +16,7 @@ from tiednmt.patches.data import (
     check_binarised_text,
     check_dictionaries,
     find_buckets,
+    keep_the_last_batch,
     provide_old_number,
     read_all_parts,
     read_what_is_not_cached,
@@ -61,6 +62,7 @@ PATCHES = (
     check_binarised_text,  # sizes in a damaged index are taken as they are
     read_what_is_not_cached,  # cached text is asked for before it is cached
     read_all_parts,  # several parts of a text end in a traceback by default
+    keep_the_last_batch,  # by default, the last few sentences of a text are left out
     find_buckets,  # the interpolation of numpy.percentile is gone
     provide_old_number,  # numpy.compat.long is gone
     hold_rows_in_training,  # optimizers and averages move rows that are not trained

@@ -215,3 +215,20 @@ def find_buckets() -> None:
         return np.unique(np.percentile(sizes, parts, method="lower")[1:])
 
     patch(bucket_pad_length_dataset, "get_buckets", get_buckets)
+
+
+def keep_the_last_batch() -> None:
+    """Keep a last batch of which ``--required-batch-size-multiple`` does not divide the size.
+
+    fairseq 0.12.3 leaves it out, so that ``fairseq-generate`` translates only a part of a test set,
+    and training never sees the longest sentences. Its documentation says, and earlier versions do:
+    "require batch size to be less than N or a multiple of N".
+    """
+
+    def batch_all(make: Callable[..., Any], indices: Any, *args: Any, **kwargs: Any) -> Any:
+        indices = np.fromiter(indices, np.int64)
+        batches = make(indices, *args, **kwargs)
+        left_out = indices[sum(map(len, batches)) :]
+        return [*batches, left_out] if len(left_out) else batches
+
+    patch(data_utils, "batch_by_size", batch_all)

@@ -245,7 +245,8 @@ _OF_SEARCH = {"diversity_rate": Range(-1, 10**6), "max_len_a": Range(-(10**6), 1
 def _require_searchable(cfg: Any, command: str) -> None:
     """Refuse options of ``fairseq-generate`` and its like that fail with every model."""
     generation = cfg.generation
-    refine = getattr(cfg.task, "_name", None) == "translation_lev"
+    task = getattr(cfg.task, "_name", None)
+    refine = task == "translation_lev"
     if generation.diverse_beam_groups > 0:
         raise UserError(
             "--diverse-beam-groups: fails in fairseq as soon as a sentence of a batch is done; use"
@@ -261,6 +262,13 @@ def _require_searchable(cfg: Any, command: str) -> None:
         raise UserError("--score-reference: fairseq-generate has references, others have none")
     if generation.constraints and command == fairseq_generate.__name__:
         raise UserError("--constraints: fairseq-interactive takes them, fairseq-generate does not")
+    reads_streams = task == "tied_language_modeling" and cfg.task.sample_break_mode == "none"
+    if reads_streams and command == fairseq_generate.__name__:
+        raise UserError(
+            "--task tied_language_modeling: reads a continuous stream, which has no sentences to"
+            " continue; give --sample-break-mode eos, and --prefix-size N for the tokens to go on"
+            " from"
+        )
     if getattr(cfg.scoring, "_name", None) == "wer" and not importlib.util.find_spec(
         "editdistance"
     ):
