@@ -15,11 +15,13 @@ setup: ## make .venv, or bring it up to date
 lint: ## check the code's style, and which package imports which
 	ruff check
 	ruff format --check
+	clang-format --dry-run --Werror tiednmt/kernels/*.cpp
 	lint-imports --no-cache --no-logo
 
 format: ## fix style automatically
 	ruff check --fix
 	ruff format
+	clang-format -i tiednmt/kernels/*.cpp
 
 types: ## run mypy, strict
 	mypy

@@ -8,6 +8,7 @@ PATH=$PWD/.venv/bin:$PATH
 unset PYTHONDONTWRITEBYTECODE # hundreds of processes import the same modules
 ruff check
 ruff format --check
+clang-format --dry-run --Werror tiednmt/kernels/*.cpp
 mypy
 lint-imports --no-cache --no-logo
 # the site's tools need Python 3.11

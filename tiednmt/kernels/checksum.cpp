@@ -1,8 +1,9 @@
 // The CRC-32 of zip archives, sixteen bytes in a step with the carry-less product of x86-64: zlib's
 // takes two to three times as long. checksum.py is its caller, and has zlib where this has nothing.
 //
-// After V. Gopal et al., "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ Instruction",
-// Intel, 2009; the constants are its, for the polynomial 0xEDB88320 with its bits reversed.
+// After V. Gopal et al., "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ
+// Instruction", Intel, 2009; the constants are its, for the polynomial 0xEDB88320 with its bits
+// reversed.
 
 #include <cstdint>
 

@@ -1,7 +1,7 @@
-// CPU kernels for the steps of tiednmt/modules/gru.py, lstm.py and additive_attention.py, the losses
-// of cross_entropy.py and disagreement.py, packed attention, dropout, and what a decoding step does
-// between its products. They compute the formulas written there in torch, in one pass over data in
-// the cache instead of one pass per operation. Called from cpu.py.
+// CPU kernels for the steps of tiednmt/modules/gru.py, lstm.py and additive_attention.py, the
+// losses of cross_entropy.py and disagreement.py, packed attention, dropout, and what a decoding
+// step does between its products. They compute the formulas written there in torch, in one pass
+// over data in the cache instead of one pass per operation. Called from cpu.py.
 //
 // They run on the threads of torch, whose OpenMP library they share. What a thread does to a row is
 // compiled for several generations of CPUs; the one at hand is chosen when it is loaded.
@@ -89,7 +89,8 @@ INLINE double hyperbolic_tangent(double x) { return std::tanh(x); }
 
 template <class T>
 FOR_EVERY_CPU void step_row(int64_t hidden, T *__restrict gates, const T *__restrict from_input,
-                     const T *__restrict state, T *__restrict candidates, T *__restrict out) {
+                            const T *__restrict state, T *__restrict candidates,
+                            T *__restrict out) {
 #pragma omp simd
   for (int64_t j = 0; j < hidden; j++) {
     const T reset = sigmoid(gates[j] + from_input[j]);
@@ -105,8 +106,9 @@ FOR_EVERY_CPU void step_row(int64_t hidden, T *__restrict gates, const T *__rest
 
 template <class T>
 FOR_EVERY_CPU void step_back_row(int64_t hidden, const T *__restrict gates,
-                          const T *__restrict candidates, const T *__restrict before,
-                          T *__restrict grad, T *__restrict from_input, T *__restrict from_state) {
+                                 const T *__restrict candidates, const T *__restrict before,
+                                 T *__restrict grad, T *__restrict from_input,
+                                 T *__restrict from_state) {
 #pragma omp simd
   for (int64_t j = 0; j < hidden; j++) {
     const T reset = gates[j], update = gates[hidden + j], recurrent = gates[2 * hidden + j];
@@ -165,10 +167,10 @@ struct AttentionSizes {
 };
 
 template <class T>
-FOR_EVERY_CPU void attend_row(AttentionSizes n, const T *__restrict keys, const T *__restrict annotations,
-                       const bool *__restrict padding, const T *__restrict score,
-                       const T *__restrict query, T *__restrict attention,
-                       T *__restrict context) {
+FOR_EVERY_CPU void attend_row(AttentionSizes n, const T *__restrict keys,
+                              const T *__restrict annotations, const bool *__restrict padding,
+                              const T *__restrict score, const T *__restrict query,
+                              T *__restrict attention, T *__restrict context) {
   T most = -std::numeric_limits<T>::infinity();
   for (int64_t i = 0; i < n.length; i++) {
     if (padding[i])
@@ -197,12 +199,11 @@ FOR_EVERY_CPU void attend_row(AttentionSizes n, const T *__restrict keys, const 
 }
 
 template <class T>
-FOR_EVERY_CPU void attend_back_row(AttentionSizes n, const T *__restrict keys,
-                            const T *__restrict annotations, const T *__restrict score,
-                            const T *__restrict query, const T *__restrict attention,
-                            const T *__restrict grad_context, T *__restrict grad_scores,
-                            T *__restrict grad_keys, T *__restrict grad_score,
-                            T *__restrict grad_query) {
+FOR_EVERY_CPU void
+attend_back_row(AttentionSizes n, const T *__restrict keys, const T *__restrict annotations,
+                const T *__restrict score, const T *__restrict query, const T *__restrict attention,
+                const T *__restrict grad_context, T *__restrict grad_scores,
+                T *__restrict grad_keys, T *__restrict grad_score, T *__restrict grad_query) {
   T mean = 0;
   for (int64_t i = 0; i < n.length; i++) {
     T sum = 0;
@@ -230,8 +231,8 @@ FOR_EVERY_CPU void attend_back_row(AttentionSizes n, const T *__restrict keys,
   }
 }
 
-FOR_EVERY_CPU void add_row(int64_t columns, const float *addend,
-                           const Rounded *__restrict product, float *out) {
+FOR_EVERY_CPU void add_row(int64_t columns, const float *addend, const Rounded *__restrict product,
+                           float *out) {
 #pragma omp simd
   for (int64_t j = 0; j < columns; j++)
     out[j] = addend[j] + widen(product[j]);
@@ -290,8 +291,8 @@ void best_of_row(int64_t vocab, const T *scores, T base, int64_t first_place, Be
 }
 
 // A row as whole numbers of 8 bits, and the scale that makes them the row again.
-FOR_EVERY_CPU void round_row(int64_t columns, const float *__restrict row,
-                             int8_t *__restrict whole, float *__restrict scale) {
+FOR_EVERY_CPU void round_row(int64_t columns, const float *__restrict row, int8_t *__restrict whole,
+                             float *__restrict scale) {
   float most = std::numeric_limits<float>::min(), zero = 0; // or no number, if one of them is none
 #pragma omp simd reduction(max : most) reduction(+ : zero)
   for (int64_t j = 0; j < columns; j++) {
@@ -327,9 +328,9 @@ struct Smoothing {
 
 // The gradient of the loss replaces the products, unless there is no `grad_bias` to add it to.
 template <class T, class P>
-FOR_EVERY_CPU TokenLoss<T> loss_of_row(int64_t vocab, P *__restrict products, const T *__restrict bias,
-                                int64_t gold, T counts, Smoothing smoothing, T *__restrict scores,
-                                T *__restrict grad_bias) {
+FOR_EVERY_CPU TokenLoss<T>
+loss_of_row(int64_t vocab, P *__restrict products, const T *__restrict bias, int64_t gold, T counts,
+            Smoothing smoothing, T *__restrict scores, T *__restrict grad_bias) {
   T most = -std::numeric_limits<T>::infinity();
 #pragma omp simd reduction(max : most)
   for (int64_t j = 0; j < vocab; j++) {
@@ -361,7 +362,7 @@ FOR_EVERY_CPU TokenLoss<T> loss_of_row(int64_t vocab, P *__restrict products, co
   return loss;
 }
 
-// KL(p‖q) and KL(q‖p) of two rows of scores, `half` of each; the gradients of their sum are `p`, `q`.
+// `half` of KL(p‖q) and of KL(q‖p) of two rows of scores; `p` and `q` get the sum's gradients.
 template <class T, class P>
 FOR_EVERY_CPU T divergence_of_rows(int64_t vocab, const P *__restrict p_products,
                                    const P *__restrict q_products, const T *__restrict bias, T half,
@@ -397,7 +398,6 @@ FOR_EVERY_CPU T divergence_of_rows(int64_t vocab, const P *__restrict p_products
   }
   return half * (kl_p + kl_q);
 }
-
 
 constexpr int64_t LANES = 64, DROPPED_AT_ONCE = 8 * LANES;
 
@@ -452,8 +452,8 @@ template <class T> struct Factor { // of a product; strides in numbers
   int64_t row, column;
 };
 
-// The lanes as registers of so many bytes. GCC keeps a vector that is wider than the registers of its
-// target in memory, and a product would take several times as long.
+// The lanes as registers of so many bytes. GCC keeps a vector that is wider than the registers of
+// its target in memory, and a product would take several times as long.
 template <class T, int BYTES> struct Registers {
   static constexpr int count = 64 / BYTES;
   typedef T Vector __attribute__((vector_size(BYTES)));
@@ -532,8 +532,8 @@ INLINE void multiply_tile(int64_t inner, Factor<const T> left, Factor<const T> r
 }
 
 template <class T, int BYTES, bool WHOLE>
-INLINE void multiply_tiles(int64_t rows, int64_t inner, Factor<const T> left,
-                           Factor<const T> right, int64_t width, bool adds, Factor<T> out) {
+INLINE void multiply_tiles(int64_t rows, int64_t inner, Factor<const T> left, Factor<const T> right,
+                           int64_t width, bool adds, Factor<T> out) {
   for (; rows >= 6; rows -= 6, left.data += 6 * left.row, out.data += 6 * out.row)
     multiply_tile<T, BYTES, 6, WHOLE>(inner, left, right, width, adds, out);
   if (rows == 5)
@@ -873,8 +873,7 @@ private:
       __builtin_prefetch(numbers + j);
   }
 
-  template <int BYTES, class T>
-  INLINE T dot(int64_t size, const T *one, const T *other) {
+  template <int BYTES, class T> INLINE T dot(int64_t size, const T *one, const T *other) {
     constexpr int64_t lanes = Lanes<T>::count;
     const int64_t whole = size / lanes * lanes;
     Registers<T, BYTES> sums = {}, left, right;
@@ -946,29 +945,26 @@ template <class T> Factor<T> rows_of(const Matrix &matrix, int64_t outer) {
 template <class T> void attend_rows(const Matrix *m, Attending n) {
   for_each_head<T>(row_of<int64_t>(m[3], 0, 0), row_of<int64_t>(m[4], 0, 0), n,
                    [=](Attention<T> &attention, int64_t query, int64_t key, int64_t column) {
-                     attention.forward(part_of<const T>(m[0], query, column),
-                                       part_of<const T>(m[1], key, column),
-                                       part_of<const T>(m[2], key, column),
-                                       part_of<T>(m[5], query, column));
+                     attention.forward(
+                         part_of<const T>(m[0], query, column), part_of<const T>(m[1], key, column),
+                         part_of<const T>(m[2], key, column), part_of<T>(m[5], query, column));
                    });
 }
 
 template <class T> void attend_rows_back(const Matrix *m, Attending n) {
   for_each_head<T>(row_of<int64_t>(m[3], 0, 0), row_of<int64_t>(m[4], 0, 0), n,
                    [=](Attention<T> &attention, int64_t query, int64_t key, int64_t column) {
-                     attention.backward(part_of<const T>(m[0], query, column),
-                                        part_of<const T>(m[1], key, column),
-                                        part_of<const T>(m[2], key, column),
-                                        part_of<const T>(m[5], query, column),
-                                        part_of<T>(m[6], query, column),
-                                        part_of<T>(m[7], key, column),
-                                        part_of<T>(m[8], key, column));
+                     attention.backward(
+                         part_of<const T>(m[0], query, column), part_of<const T>(m[1], key, column),
+                         part_of<const T>(m[2], key, column), part_of<const T>(m[5], query, column),
+                         part_of<T>(m[6], query, column), part_of<T>(m[7], key, column),
+                         part_of<T>(m[8], key, column));
                    });
 }
 
 template <class Work> void for_each_row(int64_t batch, int64_t rows, int64_t numbers, Work work) {
-  constexpr int64_t worth_threads = 1 << 13;
-#pragma omp parallel for schedule(static) if (batch * rows * numbers > worth_threads)
+  [[maybe_unused]] const bool worth_threads = batch * rows * numbers > 1 << 13; // without OpenMP
+#pragma omp parallel for schedule(static) if (worth_threads)
   for (int64_t i = 0; i < batch * rows; i++)
     work(i / rows, i % rows);
 }
@@ -1002,8 +998,7 @@ void lstm_step_back(const Matrix *m, int64_t batch, int64_t rows, int64_t hidden
   });
 }
 
-template <class T>
-void attend(const Matrix *m, int64_t batch, int64_t rows, AttentionSizes n) {
+template <class T> void attend(const Matrix *m, int64_t batch, int64_t rows, AttentionSizes n) {
   for_each_row(batch, rows, n.length * n.size, [=](int64_t b, int64_t k) {
     attend_row(n, row_of<T>(m[0], b, 0), row_of<T>(m[1], b, 0), row_of<bool>(m[2], 0, b),
                row_of<T>(m[3], 0, 0), row_of<T>(m[4], b, k), row_of<T>(m[5], b, k),
@@ -1016,11 +1011,12 @@ void attend_places(const Matrix *m, int64_t batch, int64_t rows, AttendPlaces::S
   for_each_row(batch, rows, n.length * n.heads * n.size, [=](int64_t b, int64_t k) {
     static thread_local std::vector<T> weights;
     weights.resize(n.heads * in_whole_lanes<T>(n.length));
-    with_registers<AttendPlaces>(
-        n, row_of<int64_t>(m[4], 0, 0)[b], static_cast<const int64_t *>(row_of<int64_t>(m[3], b, k)),
-        static_cast<const T *>(row_of<T>(m[0], b, k)), rows_of<const T>(m[1], b),
-        rows_of<const T>(m[2], b), weights.data(), row_of<T>(m[5], b, k),
-        n.aligned ? row_of<T>(m[6], b, k) : static_cast<T *>(nullptr));
+    with_registers<AttendPlaces>(n, row_of<int64_t>(m[4], 0, 0)[b],
+                                 static_cast<const int64_t *>(row_of<int64_t>(m[3], b, k)),
+                                 static_cast<const T *>(row_of<T>(m[0], b, k)),
+                                 rows_of<const T>(m[1], b), rows_of<const T>(m[2], b),
+                                 weights.data(), row_of<T>(m[5], b, k),
+                                 n.aligned ? row_of<T>(m[6], b, k) : static_cast<T *>(nullptr));
   });
 }
 
@@ -1099,8 +1095,8 @@ void loss(const Matrix *m, int64_t tokens, int64_t vocab, int64_t threads, Smoot
     T *grad_bias = m[7].data ? row_of<T>(m[7], 0, thread) : nullptr;
     const int64_t end = tokens * (thread + 1) / threads;
     for (int64_t i = tokens * thread / threads; i < end; i++) {
-      const TokenLoss<T> found = loss_of_row(vocab, row_of<P>(m[0], 0, i), bias, gold[i],
-                                             counts[i], smoothing, scores, grad_bias);
+      const TokenLoss<T> found = loss_of_row(vocab, row_of<P>(m[0], 0, i), bias, gold[i], counts[i],
+                                             smoothing, scores, grad_bias);
       nll[i] = found.nll;
       uniform[i] = found.uniform;
     }
@@ -1124,51 +1120,51 @@ void divergence(const Matrix *m, int64_t pairs, int64_t vocab, int64_t threads) 
 } // namespace
 
 // What cpu.py calls; the matrices stand in the order of the arguments there.
-#define EXPORT(T)                                                                                 \
-  void step_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t hidden) {                   \
-    step<T>(m, batch, rows, hidden);                                                              \
-  }                                                                                               \
-  void step_back_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t hidden) {              \
-    step_back<T>(m, batch, rows, hidden);                                                         \
-  }                                                                                               \
-  void lstm_step_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t hidden) {              \
-    lstm_step<T>(m, batch, rows, hidden);                                                         \
-  }                                                                                               \
-  void lstm_step_back_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t hidden) {         \
-    lstm_step_back<T>(m, batch, rows, hidden);                                                    \
-  }                                                                                               \
-  void attend_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t length, int64_t size,     \
-                  int64_t width) {                                                                \
-    attend<T>(m, batch, rows, {length, size, width});                                             \
-  }                                                                                               \
-  void attend_back_##T(const Matrix *m, int64_t rows, int64_t length, int64_t size,               \
-                       int64_t width) {                                                           \
-    attend_back<T>(m, rows, {length, size, width});                                               \
-  }                                                                                               \
-  void attend_places_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t heads,             \
-                         int64_t size, int64_t length, int64_t aligned) {                         \
-    attend_places<T>(m, batch, rows, {heads, size, length, aligned});                             \
-  }                                                                                               \
-  void log_partition_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t vocab) {           \
-    log_partition<T>(m, batch, rows, vocab);                                                      \
-  }                                                                                               \
-  void best_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t vocab, int64_t count) {     \
-    best<T>(m, batch, rows, vocab, count);                                                        \
-  }                                                                                               \
-  void drop_##T(const Matrix *m, int64_t count, int64_t seed, int64_t threshold, double scale) {  \
-    drop<T>(m, count, seed, threshold, scale);                                                    \
-  }                                                                                               \
-  void attend_rows_##T(const Matrix *m, int64_t sentences, int64_t heads, int64_t size,           \
-                       int64_t threads, int64_t causal, int64_t seed, int64_t threshold,          \
-                       double scale) {                                                            \
-    const Dropout dropout = {static_cast<uint64_t>(seed), threshold, scale};                      \
-    attend_rows<T>(m, {sentences, heads, size, threads, causal != 0, dropout});                   \
-  }                                                                                               \
-  void attend_rows_back_##T(const Matrix *m, int64_t sentences, int64_t heads, int64_t size,      \
-                            int64_t threads, int64_t causal, int64_t seed, int64_t threshold,     \
-                            double scale) {                                                       \
-    const Dropout dropout = {static_cast<uint64_t>(seed), threshold, scale};                      \
-    attend_rows_back<T>(m, {sentences, heads, size, threads, causal != 0, dropout});              \
+#define EXPORT(T)                                                                                  \
+  void step_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t hidden) {                    \
+    step<T>(m, batch, rows, hidden);                                                               \
+  }                                                                                                \
+  void step_back_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t hidden) {               \
+    step_back<T>(m, batch, rows, hidden);                                                          \
+  }                                                                                                \
+  void lstm_step_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t hidden) {               \
+    lstm_step<T>(m, batch, rows, hidden);                                                          \
+  }                                                                                                \
+  void lstm_step_back_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t hidden) {          \
+    lstm_step_back<T>(m, batch, rows, hidden);                                                     \
+  }                                                                                                \
+  void attend_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t length, int64_t size,      \
+                  int64_t width) {                                                                 \
+    attend<T>(m, batch, rows, {length, size, width});                                              \
+  }                                                                                                \
+  void attend_back_##T(const Matrix *m, int64_t rows, int64_t length, int64_t size,                \
+                       int64_t width) {                                                            \
+    attend_back<T>(m, rows, {length, size, width});                                                \
+  }                                                                                                \
+  void attend_places_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t heads,              \
+                         int64_t size, int64_t length, int64_t aligned) {                          \
+    attend_places<T>(m, batch, rows, {heads, size, length, aligned});                              \
+  }                                                                                                \
+  void log_partition_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t vocab) {            \
+    log_partition<T>(m, batch, rows, vocab);                                                       \
+  }                                                                                                \
+  void best_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t vocab, int64_t count) {      \
+    best<T>(m, batch, rows, vocab, count);                                                         \
+  }                                                                                                \
+  void drop_##T(const Matrix *m, int64_t count, int64_t seed, int64_t threshold, double scale) {   \
+    drop<T>(m, count, seed, threshold, scale);                                                     \
+  }                                                                                                \
+  void attend_rows_##T(const Matrix *m, int64_t sentences, int64_t heads, int64_t size,            \
+                       int64_t threads, int64_t causal, int64_t seed, int64_t threshold,           \
+                       double scale) {                                                             \
+    const Dropout dropout = {static_cast<uint64_t>(seed), threshold, scale};                       \
+    attend_rows<T>(m, {sentences, heads, size, threads, causal != 0, dropout});                    \
+  }                                                                                                \
+  void attend_rows_back_##T(const Matrix *m, int64_t sentences, int64_t heads, int64_t size,       \
+                            int64_t threads, int64_t causal, int64_t seed, int64_t threshold,      \
+                            double scale) {                                                        \
+    const Dropout dropout = {static_cast<uint64_t>(seed), threshold, scale};                       \
+    attend_rows_back<T>(m, {sentences, heads, size, threads, causal != 0, dropout});               \
   }
 
 extern "C" {
@@ -1176,9 +1172,7 @@ extern "C" {
 int64_t kernels_version() { return 9; }
 EXPORT(float)
 EXPORT(double)
-void add_rounded(const Matrix *m, int64_t rows, int64_t columns) {
-  add(m, rows, columns);
-}
+void add_rounded(const Matrix *m, int64_t rows, int64_t columns) { add(m, rows, columns); }
 void round_rows_float(const Matrix *m, int64_t rows, int64_t columns) {
   round_rows(m, rows, columns);
 }
@@ -1189,12 +1183,12 @@ void loss_float(const Matrix *m, int64_t tokens, int64_t vocab, int64_t threads,
                 double of_others) {
   loss<float, float>(m, tokens, vocab, threads, {of_target, of_others});
 }
-void loss_double(const Matrix *m, int64_t tokens, int64_t vocab, int64_t threads,
-                 double of_target, double of_others) {
+void loss_double(const Matrix *m, int64_t tokens, int64_t vocab, int64_t threads, double of_target,
+                 double of_others) {
   loss<double, double>(m, tokens, vocab, threads, {of_target, of_others});
 }
-void loss_rounded(const Matrix *m, int64_t tokens, int64_t vocab, int64_t threads,
-                  double of_target, double of_others) {
+void loss_rounded(const Matrix *m, int64_t tokens, int64_t vocab, int64_t threads, double of_target,
+                  double of_others) {
   loss<float, Rounded>(m, tokens, vocab, threads, {of_target, of_others});
 }
 void divergence_float(const Matrix *m, int64_t pairs, int64_t vocab, int64_t threads) {
