@@ -15,7 +15,7 @@ from tiednmt.errors import UserError, explain, one_line_errors, resumable_comman
 
 WITH_A_BUSY_THREAD = """
 import threading, time
-import tiednmt.plugin
+import tiednmt.tasks.user_dir
 from tiednmt.errors import UserError
 threading.Thread(target=time.sleep, args=(600,)).start()
 raise UserError("this option is wrong")
@@ -43,6 +43,29 @@ def test_a_prompt_goes_on_after_an_error():
     )
     assert "error: this option is wrong" in done.stderr
     assert done.stdout == "still here\n"
+
+
+# a program that uses the models, and has an error of its own
+PROGRAM = """
+import atexit, sys
+import tiednmt.translation.loading
+print("at the end", file=(results := open(sys.argv[1], "w")))
+atexit.register(lambda: print("handlers run"))
+open("/no/such/file")
+"""
+
+
+def test_a_program_that_imports_the_plugin_ends_in_its_own_way(tmp_path):
+    results = tmp_path / "results.txt"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PROGRAM, str(results)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "Traceback" in done.stderr
+    assert done.stdout == "handlers run\n"
+    assert results.read_text() == "at the end\n"
 
 
 def raised_by(function):

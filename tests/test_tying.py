@@ -7,7 +7,7 @@ import pytest
 from tests.support.small_models import JOINT, dictionary, model
 from tiednmt.errors import UserError
 from tiednmt.modes import TYINGS
-from tiednmt.tying import TieMap, embedding_rows
+from tiednmt.tying import TieMap, build_embeddings, embedding_rows
 
 OTHER = dictionary(f"v{i}" for i in range(len(JOINT) - 4))
 
@@ -30,6 +30,34 @@ class TestVocabularies:
     @pytest.mark.parametrize("tying", ["none", "decoder"])
     def test_other_modes_take_any_pair(self, tying):
         assert model(tying, target=OTHER).tie_map.tying == tying
+
+
+class Words:
+    """A vocabulary that is none of fairseq's."""
+
+    pad_index = 0
+
+    def __init__(self, symbols):
+        self.symbols = symbols
+
+
+@pytest.mark.parametrize("tying", ["three_way", "Decoder", "all", ""])
+def test_an_unknown_tying_is_no_other(tying):
+    words = Words(["<pad>", "a", "b"])
+    for call in (
+        lambda: build_embeddings(tying, words, words, 4),
+        lambda: embedding_rows(tying, 3, 3, 3),
+    ):
+        with pytest.raises(
+            UserError, match=rf"--tying {tying}: .*none, inputs, decoder, three-way"
+        ):
+            call()
+
+
+def test_symbols_may_be_any_sequence():
+    words = ["<pad>", "a", "b"]
+    made = build_embeddings("three-way", Words(words), Words(tuple(words)), 4)
+    assert made.source is made.target is made.output.embedding
 
 
 @pytest.mark.parametrize("projection", [False, True])

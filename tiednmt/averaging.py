@@ -13,11 +13,10 @@ import torch
 from fairseq.checkpoint_utils import checkpoint_paths
 from torch import Tensor
 
-from tiednmt.checkpoints import read_checkpoint
+from tiednmt.checkpoints import AVERAGES, read_checkpoint
 from tiednmt.errors import UserError
 
 MODEL = "model"
-AVERAGES = ("ema", "ema_fp32_params")  # in extra_state, where --store-ema and --ema-fp32 are given
 NAMES = (r"checkpoint_\d+_(\d+)\.pt", r"checkpoint(\d+)\.pt")  # by updates, by epoch
 
 Weights = Mapping[str, Tensor]

@@ -24,6 +24,8 @@ from tiednmt.files import named_when_whole
 from tiednmt.text.manifest import data_bins, prepared_folder
 from tiednmt.tying import DIGEST, vocabulary_digest
 
+AVERAGES = ("ema", "ema_fp32_params")  # in extra_state, where --store-ema and --ema-fp32 are given
+
 
 def read_checkpoint(path: Path, **task_options: Any) -> dict[str, Any]:
     """The content of a checkpoint.

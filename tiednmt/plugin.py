@@ -19,7 +19,5 @@ import tiednmt.optim.nt_asgd
 import tiednmt.tasks.tied_language_modeling
 import tiednmt.tasks.tied_translation  # noqa: F401
 from tiednmt import patches
-from tiednmt.errors import explain_uncaught_errors
 
 patches.put_in_place()
-explain_uncaught_errors()

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from tiednmt import __version__
 from tiednmt.errors import CheckpointError, UserError
-from tiednmt.modes import DECODER, INPUTS, NONE, THREE_WAY
+from tiednmt.modes import DECODER, INPUTS, NONE, THREE_WAY, TYINGS
 from tiednmt.modules import OutputLayer
 from tiednmt.modules.lookup import LookupScale, scale_old_lookups_by_one
 from tiednmt.modules.output_maps import OutputMapOptions, label
@@ -77,6 +77,7 @@ def build_embeddings(
     source: Vocabulary | None,
     target: Vocabulary,
     dim: int | Dims,
+    *,
     projection: bool = False,
     projection_bias: bool = False,
     rank: int = 0,
@@ -97,9 +98,9 @@ def build_embeddings(
         output_map: maps the matrix to V.
 
     Raises:
-        UserError: the languages are to share a matrix, but the vocabularies differ or there is
-            only one; embeddings of different sizes are to be one matrix; P's bias is asked for
-            without P; or factorised rows are not shorter.
+        UserError: there is no such tying; the languages are to share a matrix, but the vocabularies
+            differ or there is only one; embeddings of different sizes are to be one matrix; P's
+            bias is asked for without P; or factorised rows are not shorter.
     """
     if projection_bias and not projection:
         raise UserError("--projection-bias has no P to be added to; add --projection")
@@ -109,6 +110,7 @@ def build_embeddings(
             f"--embedding-rank {rank}: must be from 1 to below the size of the embeddings, "
             f"{min(dims)}"
         )
+    _require_mode(tying)
     if tying in JOINT:
         require_joint(tying, source, target)
     rows = Dims(rank, rank, rank) if rank else dims
@@ -142,10 +144,18 @@ def embedding_rows(tying: str, source: int, target: int, joint: int) -> int:
         source: entries of the source vocabulary.
         target: entries of the target vocabulary.
         joint: entries of the joint vocabulary, if ``tying`` needs one.
+
+    Raises:
+        UserError: there is no such tying.
     """
-    return {NONE: source + 2 * target, INPUTS: 2 * joint, DECODER: source + target}.get(
-        tying, joint
-    )
+    _require_mode(tying)
+    rows = {NONE: source + 2 * target, INPUTS: 2 * joint, DECODER: source + target}
+    return rows.get(tying, joint)
+
+
+def _require_mode(tying: str) -> None:
+    if tying not in TYINGS:
+        raise UserError(f"--tying {tying}: must be one of {', '.join(TYINGS)}")
 
 
 def require_joint(tying: str, source: Vocabulary | None, target: Vocabulary) -> None:
@@ -163,7 +173,7 @@ def require_joint(tying: str, source: Vocabulary | None, target: Vocabulary) -> 
         raise UserError(
             f"--tying {tying}: a language model has no source embedding; use --tying decoder"
         )
-    if source.symbols == target.symbols:
+    if [*source.symbols] == [*target.symbols]:
         return
     sizes = len(source.symbols), len(target.symbols)
     pairs = enumerate(zip(source.symbols, target.symbols, strict=False))

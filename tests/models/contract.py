@@ -523,6 +523,17 @@ def test_a_checkpoint_of_other_dictionaries_is_refused(arch, tying):
         build(arch, tying).load_state_dict(build(arch, tying, words=other).state_dict())
 
 
+def test_an_error_that_is_not_of_the_state_is_told_as_itself(monkeypatch):
+    model = build("tied_gru")
+
+    def fail(*_, **__):
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(nn.Module, "load_state_dict", fail)
+    with pytest.raises(RuntimeError, match=r"^CUDA error: out of memory$"):
+        model.load_state_dict({})
+
+
 @every_architecture
 def test_a_checkpoint_of_other_sizes_is_refused(arch):
     with pytest.raises(CheckpointError, match=r"another model; give the --arch.*size mismatch"):

@@ -15,7 +15,7 @@ from fairseq.sequence_generator import SequenceGenerator
 
 import tiednmt.plugin  # noqa: F401
 from scripts.lab.architectures import empty_model, model_config, numbered_dictionary
-from tests.models.contract import build, loss_of, scores_of, steps_of
+from tests.models.contract import build, inputs_for, loss_of, scores_of, steps_of
 from tests.support.searches import assert_same, hypotheses, sentences
 from tests.support.small_models import JOINT, batch
 from tiednmt.errors import CheckpointError, UserError
@@ -89,6 +89,21 @@ def test_scores_and_attention_are_fairseqs(options, left_pad):
     scores, expected = (model(**given) for model in (ours, theirs))
     torch.testing.assert_close(scores[0][kept], expected[0][kept])
     torch.testing.assert_close(scores[1]["attn"][0][kept], expected[1]["attn"][0][kept])
+
+
+@pytest.mark.parametrize("arch", [ARCH, "tied_transformer_lm"])
+def test_autocast_on_a_cpu(arch, cpu_path):
+    model, (given, target) = build(arch, dtype=torch.float32).train(), inputs_for(arch)
+    parameters = list(model.parameters())
+    exact = loss_of(model, given, target)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = loss_of(model, given, target)
+    torch.testing.assert_close(loss, exact, rtol=0.01, atol=0)
+    wanted, found = (
+        torch.cat([gradient.flatten() for gradient in torch.autograd.grad(one, parameters)])
+        for one in (exact, loss)
+    )
+    assert (found - wanted).norm() < 0.03 * wanted.norm()
 
 
 def test_targets_may_be_padded_on_the_left():

@@ -28,7 +28,12 @@ every_kind = pytest.mark.parametrize("kind", KINDS, ids=str)
 def decoder(kind, dropout=0.0):
     torch.manual_seed(1)
     layers, attention, feeding = kind
-    result = AttentionalLSTM(INPUT, ANNOTATION, HIDDEN, layers, attention, feeding, dropout)
+    result = AttentionalLSTM(
+        *(INPUT, ANNOTATION, HIDDEN, layers),
+        attention=attention,
+        input_feeding=feeding,
+        dropout=dropout,
+    )
     with torch.no_grad():
         for parameter in result.parameters():
             parameter.copy_(torch.randn_like(parameter) * 0.5)

@@ -66,6 +66,21 @@ def test_nothing_counts(tokens):
     assert not any(gradient.any() for gradient in torch.autograd.grad(loss, tensors))
 
 
+@pytest.mark.parametrize("padding", [-100, 7, 10**6])
+def test_padding_may_be_outside_of_the_vocabulary(padding, cpu_path):
+    *tensors, target = inputs(9, 7, 3)
+    outside = target.masked_fill(target.eq(PAD), padding)
+    expected, loss = (
+        linear_cross_entropy(*tensors, given, index, 0.1).loss
+        for given, index in ((target, PAD), (outside, padding))
+    )
+    torch.testing.assert_close(loss, expected)
+    for gradient, wanted in zip(
+        torch.autograd.grad(loss, tensors), torch.autograd.grad(expected, tensors), strict=True
+    ):
+        torch.testing.assert_close(gradient, wanted)
+
+
 def test_padding_takes_no_part():
     features, weight, bias, target = inputs(9, 7, 3)
     counted = target.ne(PAD)

@@ -38,7 +38,6 @@ from tiednmt.translation.scoring import (
     score,
     tokenizer_for,
 )
-from tiednmt.translation.settings import Search
 from tiednmt.translation.systems import parse_system, parse_systems
 from tiednmt.translation.tokenised import TOKENISED_BLEU, tokenised_bleu
 from tiednmt.translation.translator import Translator
@@ -148,9 +147,10 @@ def test_raw_text_goes_through_the_stored_pipeline(system: Translator, folder: P
     assert all(line.startswith("The ") for line in source)
     assert all(line.startswith("Der ") for line in references)
     units = (folder / "bpe" / "test_2016_flickr.en").read_text(encoding="utf-8").splitlines()
-    translated = system.translate_units(units)
-    expected = [system.pipeline.decode(line, "de") for line in translated]
-    assert system.translate(source) == expected
+    translated = system.translate(source, details=True)
+    assert [" ".join(each.source_units) for each in translated] == units
+    expected = [system.pipeline.decode(" ".join(each.units), "de") for each in translated]
+    assert system.translate(source) == [each.text for each in translated] == expected
 
 
 def test_translations_do_not_depend_on_batches_or_order(
@@ -212,7 +212,10 @@ def one_core_each() -> Iterator[None]:
 
 
 def test_the_units_are_those_of_fairseq_generate(
-    systems: dict[str, Translator], folder: Path, checkpoints: dict[str, Path]
+    systems: dict[str, Translator],
+    folder: Path,
+    prepared: Prepared,
+    checkpoints: dict[str, Path],
 ) -> None:
     beam, lenpen = 4, 0.3
     out = run(
@@ -221,9 +224,10 @@ def test_the_units_are_those_of_fairseq_generate(
         " --max-len-a 1.2 --max-len-b 10".split()
     )
     found = dict(re.findall(r"^H-(\d+)\t\S+\t(.*)$", out, flags=re.MULTILINE))
-    units = (folder / "bpe" / "test_2016_flickr.en").read_text(encoding="utf-8").splitlines()
-    translated = systems["tied"].translate_units(units, Search(beam, lenpen))
-    assert translated == [found[str(i)] for i in range(len(units))]
+    source, _ = prepared.pairs("test_2016_flickr")
+    translated = systems["tied"].translate(source, details=True, beam=beam, lenpen=lenpen)
+    units = [" ".join(each.units) for each in translated]
+    assert units == [found[str(i)] for i in range(len(source))]
 
 
 def test_an_ensemble_of_a_model_with_itself_translates_as_it(

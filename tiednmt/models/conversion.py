@@ -17,7 +17,7 @@ from fairseq.models import (
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from tiednmt.checkpoints import plain_options, registered_name
+from tiednmt.checkpoints import AVERAGES, plain_options, registered_name
 from tiednmt.errors import NO_CONFIGURATION, UserError
 from tiednmt.models.habits import SAME, TIES, UNSCALED, translated
 from tiednmt.models.parameters import ADAPTIVE_SOFTMAX, OURS, matrices_of, tie_map_of
@@ -62,7 +62,7 @@ def convert(state: Mapping[str, Any]) -> tuple[Checkpoint, str]:
         weights, config = _to_ours(architecture, stock, state["model"], options)
     whole = OmegaConf.to_container(state["cfg"], resolve=True, enum_to_str=True)
     assert isinstance(whole, dict)
-    extra = {key: v for key, v in state["extra_state"].items() if not key.startswith("ema")}
+    extra = {key: v for key, v in state["extra_state"].items() if key not in AVERAGES}
     converted = {
         **state,
         "cfg": {**whole, "model": config},

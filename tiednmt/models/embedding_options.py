@@ -33,10 +33,10 @@ def embeddings_of(
         source,
         target,
         dim,
-        cfg.projection,
-        cfg.projection_bias,
-        cfg.embedding_rank,
-        OutputMapOptions(
+        projection=cfg.projection,
+        projection_bias=cfg.projection_bias,
+        rank=cfg.embedding_rank,
+        output_map=OutputMapOptions(
             str(cfg.output_map),
             cfg.output_map_size,
             cfg.output_map_depth,

@@ -88,8 +88,10 @@ class Sources(NamedTuple):
     @classmethod
     def of(cls, encoder_out: EncoderOut, attended: Any) -> "Sources":
         """Sources whose padding an encoder moved to the right, with :func:`move_padding_right`."""
-        columns = encoder_out["columns"][0] if encoder_out["padding"][0].any() else None
-        return cls(attended, columns)
+        padding = encoder_out["padding"][0]
+        # a GPU is not asked whether it moved any, since the answer would have to be waited for
+        moved = padding.device.type != "cpu" or bool(padding.any())
+        return cls(attended, encoder_out["columns"][0] if moved else None)
 
     def as_given(self, attention: Tensor) -> Tensor:
         """Attention over the columns of the source as it was given."""

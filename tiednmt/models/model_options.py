@@ -158,8 +158,13 @@ def with_all_options(cfg: Any, model: type) -> Any:
     return OmegaConf.create({"model": {**fields, **before, **given}}).model
 
 
-# which rows train, and files that they start from
-_OF_TRAINING = ("train_rows", "encoder_embed_path", "decoder_embed_path")
+# which rows train, and files that they start from → what trains all rows and reads no file
+OF_TRAINING = {
+    "train_rows": "",
+    "freeze_embeddings": False,
+    "encoder_embed_path": "",
+    "decoder_embed_path": "",
+}
 _IN_THE_WEIGHTS = "those of the checkpoint"  # of private units: no file
 
 
@@ -171,7 +176,8 @@ def not_read_again(options: Mapping[str, Any]) -> dict[str, str]:
     Args:
         options: of the model.
     """
-    replaced = {name: "" for name in _OF_TRAINING if options.get(name)}
+    files = [name for name, neutral in OF_TRAINING.items() if neutral == ""]
+    replaced = {name: "" for name in files if options.get(name)}
     if options.get("private_units"):
         replaced["private_units"] = _IN_THE_WEIGHTS
     return replaced

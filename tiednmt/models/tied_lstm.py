@@ -253,10 +253,10 @@ class TiedLSTMDecoder(RecurrentDecoder):
             annotation_size,
             hidden_size,
             cfg.decoder_layers,
-            _is_on(cfg.decoder_attention),
-            not cfg.no_input_feeding,
-            cfg.decoder_dropout_out,
-            owner,
+            attention=_is_on(cfg.decoder_attention),
+            input_feeding=not cfg.no_input_feeding,
+            dropout=cfg.decoder_dropout_out,
+            owner=owner,
         )
         if hidden_size != cfg.decoder_out_embed_dim:
             self.readout = nn.Linear(hidden_size, cfg.decoder_out_embed_dim)

@@ -304,10 +304,11 @@ class TiedModel(BaseFairseqModel):
         self.missing_vectors = None  # the state holds the rows that they would initialise
         try:
             return super().load_state_dict(*args, **kwargs)
-        except UserError:
-            raise
         except RuntimeError as error:
-            difference = shorten(" ".join(str(error).splitlines()[1:]), 160)
+            first, *differences = str(error).splitlines() or [""]
+            if not first.startswith("Error(s) in loading state_dict"):
+                raise
+            difference = shorten(" ".join(differences), 160)
             raise CheckpointError(
                 "the checkpoint holds another model; give the --arch, --tying, --projection, "
                 "--output-map and sizes that it was trained with (tiednmt vocabulary untie and tie "

@@ -19,6 +19,7 @@ from tiednmt.errors import UserError
 from tiednmt.models.embedding_options import embeddings_of, lookup_scale_of
 from tiednmt.models.encoder_decoder import (
     EncoderOut,
+    Sources,
     TiedEncoder,
     TiedEncoderDecoderModel,
 )
@@ -30,7 +31,6 @@ from tiednmt.modules.lookup import SQRT_DIM
 from tiednmt.modules.packing import (
     Packing,
     move_padding_right,
-    restore_columns,
 )
 from tiednmt.modules.transformer import (
     ACTIVATIONS,
@@ -41,7 +41,6 @@ from tiednmt.modules.transformer import (
     LearnedPositions,
     Past,
     SinusoidalPositions,
-    Source,
     SourceRows,
 )
 from tiednmt.search.stepper import Shared, StepOutput
@@ -227,13 +226,6 @@ class TiedTransformerEncoder(TiedEncoder):
         return {"states": [states], "padding": [padding], "columns": [columns]}
 
 
-class _Memory(NamedTuple):
-    """What the hypotheses of a sentence share: what they attend to."""
-
-    source: Source
-    columns: Tensor | None  # B × S: where each token stood in the source, if some were moved
-
-
 class _State(NamedTuple):
     """:class:`Past` in the form that the search takes; the hypotheses share keys and values."""
 
@@ -286,7 +278,9 @@ class TiedTransformerDecoder(SteppingDecoder):
             features = features.gather(1, order.expand_as(features))
             if attention is not None:
                 attention = attention.gather(1, order.expand_as(attention))
-        return features, self._as_given(attention, _columns(source, encoder_out))
+        if attention is not None:
+            attention = Sources.of(encoder_out, source).as_given(attention)
+        return features, attention
 
     def extract_features(self, *args: Any, **kwargs: Any) -> tuple[Tensor, dict[str, Any]]:
         """See :class:`SteppingDecoder`; the attention is in a list, as in fairseq's Transformer.
@@ -300,35 +294,23 @@ class TiedTransformerDecoder(SteppingDecoder):
         packing = Packing(encoder_out["padding"][0])
         return self.stack.read(packing.rows(encoder_out["states"][0]), packing)
 
-    @staticmethod
-    def _as_given(attention: Tensor | None, columns: Tensor | None) -> Tensor | None:
-        """Attention over the columns of the source as it was given."""
-        if attention is None or columns is None:
-            return attention
-        return restore_columns(attention, columns)
-
     # --- step by step: tiednmt.search.stepper.Stepper ------------------------------------------
 
-    def start(self, encoder_out: EncoderOut) -> tuple[_Memory, _State]:
+    def start(self, encoder_out: EncoderOut) -> tuple[Sources, _State]:
         """Keys and values of the sources, and a state without any of the target."""
-        rows = self._read(encoder_out)
-        source = self.stack.spread(rows)
-        memory, past = _Memory(source, _columns(rows, encoder_out)), self.stack.start(source)
-        return memory, _State(past.slots, Shared(past.kept))
+        source = self.stack.spread(self._read(encoder_out))
+        past = self.stack.start(source)
+        return Sources.of(encoder_out, source), _State(past.slots, Shared(past.kept))
 
-    def step(self, tokens: Tensor, memory: _Memory, state: _State, position: int) -> StepOutput:
+    def step(self, tokens: Tensor, memory: Sources, state: _State, position: int) -> StepOutput:
         """One step of K hypotheses for each of B sources; see :class:`Stepper`."""
         embedded = self.input_scale(self.embedding(tokens))
         rows = self.inputs(embedded, tokens.new_tensor(position), position + 1)
         past = Past(state.slots, state.kept.tree)
-        features, past, attention = self.stack.step(rows, memory.source, past)
-        state = _State(past.slots, Shared(past.kept))
-        return StepOutput(features, state, self._as_given(attention, memory.columns))
-
-
-def _columns(source: SourceRows, encoder_out: EncoderOut) -> Tensor | None:
-    """The column of each token in the source as given; None if none was moved."""
-    return None if source.packing.mask is None else encoder_out["columns"][0]
+        features, past, attention = self.stack.step(rows, memory.attended, past)
+        if attention is not None:
+            attention = memory.as_given(attention)
+        return StepOutput(features, _State(past.slots, Shared(past.kept)), attention)
 
 
 def _input_layer(

@@ -214,6 +214,7 @@ class AttentionalLSTM(Dropping):
         annotation_size: int,
         hidden_size: int,
         layers: int = 1,
+        *,
         attention: bool = True,
         input_feeding: bool = True,
         dropout: float = 0.0,

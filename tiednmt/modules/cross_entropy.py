@@ -74,7 +74,7 @@ def linear_cross_entropy(
         weight: vocab_size × dim.
         bias: vocab_size.
         target: N indices of the vocabulary.
-        padding_idx: the entry that does not count as a target.
+        padding_idx: the target that does not count; it need not be in the vocabulary.
         label_smoothing: fairseq's ε, spread over the vocab_size − 1 other entries.
         precision: of float32 products on a GPU, in torch's words.
     """
@@ -103,7 +103,7 @@ def pair_cross_entropy(
         weight: vocab_size × dim.
         bias: vocab_size.
         target: N indices of the vocabulary.
-        padding_idx: the entry that does not count as a target.
+        padding_idx: the target that does not count; it need not be in the vocabulary.
         label_smoothing: fairseq's ε, spread over the vocab_size − 1 other entries.
         alpha: the weight of the divergence, above 0.
         precision: of float32 products on a GPU, in torch's words.
@@ -159,7 +159,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         weight, bias = weight.to(features.dtype), bias.to(single)
         vocab_size = len(weight)
         smoothing = Smoothing.over(vocab_size, label_smoothing)
-        counts = target.ne(padding_idx).to(single)
+        padding = target.eq(padding_idx)
+        target, counts = target.masked_fill(padding, 0), (~padding).to(single)
         nll, uniform = torch.empty_like(counts), torch.empty_like(counts)  # of each token
         divergence = counts.new_zeros(()) if alpha else None
 

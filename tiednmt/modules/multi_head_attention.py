@@ -147,11 +147,12 @@ class SourceAttention(nn.Module):
 
         Also the mean of the weights of the first ``aligned_heads``, B × T × S, if any.
         """
-        if not aligned_heads and attends_packed(rows, packing, source_packing):
-            query, given = linear(self.query, rows), (source, source_packing)
+        query = linear(self.query, rows)
+        if not aligned_heads and attends_packed(query, packing, source_packing):
+            given = source, source_packing
             context = attend_packed(query, packing, self.heads, given, dropout=self.dropout)
             return linear(self.out, context), None
-        query, read = packing.padded(linear(self.query, rows)), self.spread(source, source_packing)
+        query, read = packing.padded(query), self.spread(source, source_packing)
         how = query, read, self.heads, source_packing.mask
         if aligned_heads:
             context, attention = attend_aligned(*how, aligned_heads, self.dropout)

@@ -74,6 +74,7 @@ class StackedLSTM(nn.Module):
         input_size: int,
         hidden_size: int,
         layers: int = 1,
+        *,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         variational: bool = False,

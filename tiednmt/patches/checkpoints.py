@@ -25,6 +25,7 @@ from torch import Tensor
 
 from tiednmt.checkpoints import write_checkpoint
 from tiednmt.errors import CheckpointError
+from tiednmt.files import named_when_whole
 from tiednmt.models.parameters import OURS, names_of, with_all_names
 from tiednmt.patches.foreign_code import keep_the_check_of_pickles
 from tiednmt.patches.patch import patch
@@ -111,13 +112,9 @@ def make_copies_atomic() -> None:
     ) -> Any:
         if "://" in dst_path:  # not a local file
             return copy(src_path, dst_path, overwrite=overwrite)
-        partial = Path(f"{dst_path}.partial")
-        try:
+        with named_when_whole(Path(dst_path)) as partial:
             shutil.copyfile(src_path, partial)
-            return partial.replace(dst_path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        return True
 
     patch(PathManager, "copy", copy_atomically)
 

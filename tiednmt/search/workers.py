@@ -65,7 +65,8 @@ class Workers:
 def worth_forking(sentences: int) -> bool:
     """Whether a batch of so many sentences on the CPU is better shared among processes.
 
-    Not beside other threads of the program: what they hold at that moment, a fork holds for ever.
+    Only where the main thread searches. A lock that another thread holds at the moment of the fork
+    stays locked in the worker, so none may compute with torch meanwhile.
     """
     return (
         sys.platform == "linux"

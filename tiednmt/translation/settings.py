@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from tiednmt.errors import UserError
 from tiednmt.options import Range, option, positive, require_ranges
@@ -40,6 +41,15 @@ class Search:
 
 
 DEFAULT_SEARCH = Search()
+
+
+class SearchOptions(TypedDict, total=False):
+    """The fields of :class:`Search`, as keywords of a function."""
+
+    beam: int
+    lenpen: float
+    max_tokens: int
+    max_sentences: int | None
 
 
 @dataclass(frozen=True, kw_only=True)

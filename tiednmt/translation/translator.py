@@ -9,7 +9,7 @@ from itertools import islice
 from numbers import Integral
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 from fairseq import utils
@@ -26,7 +26,10 @@ from tiednmt.text.lines import text_fault
 from tiednmt.text.pipeline import TextPipeline
 from tiednmt.text.writing import visible
 from tiednmt.translation.batches import batches_for, build_generator, search_batch, source_tokens
-from tiednmt.translation.settings import DEFAULT_SEARCH, Search
+from tiednmt.translation.settings import Search, SearchOptions
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 LINES_AT_ONCE = 2000  # of a long text: what is held in memory
 
@@ -57,7 +60,7 @@ class Translation:
     attention: tuple[tuple[float, ...], ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Translator:
     """A model, or an ensemble that averages probabilities at every step, and its text pipeline.
 
@@ -109,7 +112,7 @@ class Translator:
         nbest: None = None,
         details: Literal[False] = False,
         progress: str | None = None,
-        **search: Any,
+        **search: Unpack[SearchOptions],
     ) -> list[str]: ...
 
     @overload
@@ -120,7 +123,7 @@ class Translator:
         nbest: int,
         details: Literal[False] = False,
         progress: str | None = None,
-        **search: Any,
+        **search: Unpack[SearchOptions],
     ) -> list[list[str]]: ...
 
     @overload
@@ -131,7 +134,7 @@ class Translator:
         nbest: None = None,
         details: Literal[True],
         progress: str | None = None,
-        **search: Any,
+        **search: Unpack[SearchOptions],
     ) -> list[Translation]: ...
 
     @overload
@@ -142,7 +145,7 @@ class Translator:
         nbest: int,
         details: Literal[True],
         progress: str | None = None,
-        **search: Any,
+        **search: Unpack[SearchOptions],
     ) -> list[list[Translation]]: ...
 
     def translate(
@@ -152,7 +155,7 @@ class Translator:
         nbest: int | None = None,
         details: bool = False,
         progress: str | None = None,
-        **search: Any,
+        **search: Unpack[SearchOptions],
     ) -> Any:
         """Translate raw lines, one by one and in order; lines without visible characters give "".
 
@@ -180,6 +183,50 @@ class Translator:
         ) as bar:
             return [*self._stream(lines, nbest, details, search, bar)]
 
+    @overload
+    def stream(
+        self,
+        lines: Iterable[str],
+        *,
+        nbest: None = None,
+        details: Literal[False] = False,
+        at_once: int = LINES_AT_ONCE,
+        **search: Unpack[SearchOptions],
+    ) -> Iterator[str]: ...
+
+    @overload
+    def stream(
+        self,
+        lines: Iterable[str],
+        *,
+        nbest: int,
+        details: Literal[False] = False,
+        at_once: int = LINES_AT_ONCE,
+        **search: Unpack[SearchOptions],
+    ) -> Iterator[list[str]]: ...
+
+    @overload
+    def stream(
+        self,
+        lines: Iterable[str],
+        *,
+        nbest: None = None,
+        details: Literal[True],
+        at_once: int = LINES_AT_ONCE,
+        **search: Unpack[SearchOptions],
+    ) -> Iterator[Translation]: ...
+
+    @overload
+    def stream(
+        self,
+        lines: Iterable[str],
+        *,
+        nbest: int,
+        details: Literal[True],
+        at_once: int = LINES_AT_ONCE,
+        **search: Unpack[SearchOptions],
+    ) -> Iterator[list[Translation]]: ...
+
     def stream(
         self,
         lines: Iterable[str],
@@ -187,8 +234,8 @@ class Translator:
         nbest: int | None = None,
         details: bool = False,
         at_once: int = LINES_AT_ONCE,
-        **search: Any,
-    ) -> Iterator[Any]:
+        **search: Unpack[SearchOptions],
+    ) -> Any:
         """As :meth:`translate`, but lazily: for files that are larger than memory.
 
         Args:
@@ -208,7 +255,7 @@ class Translator:
         lines: Iterable[str],
         nbest: int | None,
         details: bool,
-        search: dict[str, Any],
+        search: SearchOptions,
         bar: Any = None,
         at_once: int = LINES_AT_ONCE,
     ) -> Iterator[Any]:
@@ -229,7 +276,7 @@ class Translator:
         blank: Any = Translation("", 0.0) if details else ""
         translations: list[list[Any]] = [[blank]] * len(lines)
         pipeline = self.pipeline
-        with self._lock:
+        with self._lock:  # the processes of a search serve one batch at a time
             units = [
                 pipeline.encode(line, pipeline.source) if visible(line) else "" for line in lines
             ]
@@ -273,41 +320,19 @@ class Translator:
 
     # --- units ---------------------------------------------------------------------------------
 
-    def translate_units(self, lines: Sequence[str], search: Search = DEFAULT_SEARCH) -> list[str]:
-        """Translate subword units, separated by spaces, into subword units.
-
-        Args:
-            lines: one sentence each.
-            search: beam size, length penalty and batch size.
-        """
-        translations = [""] * len(lines)
-        for i, _source, best in self.hypotheses(lines, search):
-            translations[i] = self.task.target_dictionary.string(best["tokens"].cpu())
-        return translations
-
-    def hypotheses(
-        self, lines: Sequence[str], search: Search = DEFAULT_SEARCH
-    ) -> Iterator[tuple[int, Tensor, dict[str, Any]]]:
-        """The number of each line, the indices of its source, and fairseq's best hypothesis.
-
-        Args:
-            lines: one sentence in subword units each. The longest come first, and blank lines yield
-                nothing. A line longer than the models' limit is cut there, with a warning.
-            search: beam size, length penalty and batch size.
-        """
-        for i, source, (best, *_) in self._ranked(lines, search):
-            yield i, source, best
-
     def _ranked(
         self, lines: Sequence[str], search: Search, bar: Any = None
     ) -> Iterator[tuple[int, Tensor, list[dict[str, Any]]]]:
-        """As :meth:`hypotheses`, with all hypotheses of each line, the best first."""
+        """The number of each line, its indices, and fairseq's hypotheses, the best first.
+
+        The longest lines come first, and blank ones yield nothing. A line longer than the models'
+        limit is cut there, with a warning.
+        """
         sources = {i: self._source(line) for i, line in enumerate(lines) if line.strip()}
         generator = self._generator(search)
         for batch in batches_for(generator, sources, search.max_tokens, search.max_sentences):
             of_batch = [sources[i] for i in batch]
-            with self._lock:  # its processes serve one batch at a time
-                ranked = search_batch(self.task, self.models, self._generator(search), of_batch)
+            ranked = search_batch(self.task, self.models, generator, of_batch)
             for i, hypotheses in zip(batch, ranked, strict=True):
                 yield i, sources[i], hypotheses
             if bar is not None:
@@ -315,11 +340,10 @@ class Translator:
 
     def _generator(self, search: Search) -> Any:
         """The generator of a search, built once: the processes that share its work stay."""
-        with self._lock:
-            if search not in self._generators:
-                self.close()
-                self._generators[search] = build_generator(self.task, self.models, search)
-            return self._generators[search]
+        if search not in self._generators:
+            self.close()
+            self._generators[search] = build_generator(self.task, self.models, search)
+        return self._generators[search]
 
     def _source(self, line: str) -> Tensor:
         limits = (model.max_positions() for model in self.models)
@@ -364,7 +388,7 @@ def _is_whole(number: Any) -> bool:
     return isinstance(number, Integral) and not isinstance(number, bool) and number in positive
 
 
-def _search(options: dict[str, Any]) -> Search:
+def _search(options: SearchOptions) -> Search:
     if unknown := sorted(set(options) - set(Search.__dataclass_fields__)):
         raise TypeError(f"translate() got an unexpected keyword argument {unknown[0]!r}")
     return Search(**options)

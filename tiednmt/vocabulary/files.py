@@ -21,6 +21,7 @@ from fairseq.models import ARCH_MODEL_REGISTRY
 from omegaconf import OmegaConf
 
 from tiednmt.checkpoints import (
+    AVERAGES,
     configuration,
     data_of,
     plain_options,
@@ -33,6 +34,7 @@ from tiednmt.export.model_folder import read_model_folder, write_model_folder
 from tiednmt.export.reading import is_folder
 from tiednmt.export.trained import TrainedModel
 from tiednmt.files import folder_when_whole
+from tiednmt.models.model_options import OF_TRAINING
 from tiednmt.models.parameters import PRIVATE_UNITS
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.patches.training_end import PROGRESS
@@ -49,14 +51,6 @@ from tiednmt.vocabulary.moments import Moments
 from tiednmt.vocabulary.segmentation import Segmentation, Subwords, WhiteSpace
 
 CHECKPOINT = "checkpoint.pt"
-_AVERAGES = ("ema", "ema_fp32_params")
-# options of a model that say how it was trained: which rows, and from which files
-_OF_TRAINING = {
-    "train_rows": "",
-    "freeze_embeddings": False,
-    "encoder_embed_path": "",
-    "decoder_embed_path": "",
-}
 
 
 @dataclass(frozen=True)
@@ -162,7 +156,7 @@ def _read_checkpoint(path: Path, data: Path | None) -> StoredModel:
         weights=dict(state["model"]),
         source=dictionaries[0] if trained.languages else None,
         target=dictionaries[-1],
-        averages={k: dict(w) for k in _AVERAGES if (w := state["extra_state"].get(k))},
+        averages={k: dict(w) for k in AVERAGES if (w := state["extra_state"].get(k))},
     )
     model = replace(model, moments=_moments(path, model, state.get("last_optimizer_state")))
     segmentation: Segmentation = WhiteSpace()
@@ -281,7 +275,7 @@ def require_new(output: Path) -> None:
 
 def _ready_to_train(model: ModelState) -> ModelState:
     """The model with options that train all rows and read no files of rows or vectors."""
-    options = {name: _OF_TRAINING.get(name, value) for name, value in model.options.items()}
+    options = {name: OF_TRAINING.get(name, value) for name, value in model.options.items()}
     return replace(model, options=options)
 
 
