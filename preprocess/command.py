@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from preprocess import corpus as parallel
 from preprocess import monolingual, plan
 from preprocess.archives import PublishedCorpus
+from preprocess.corpus import Corpus, Options
 from preprocess.download import Download, at_address, fetch_all
 from preprocess.options import add_corpus_options
 from preprocess.prepare import prepare, reads
@@ -25,7 +25,7 @@ def parallel_command(
     description: str | None,
     pairs: Sequence[str],
     downloads: Callable[[str], list[Download]],
-    corpus_in: Callable[[Path, str], parallel.Corpus],
+    corpus_in: Callable[[Path, str], Corpus],
     **defaults: Any,
 ) -> None:
     """The command line of a published corpus of sentence pairs.
@@ -47,11 +47,11 @@ def parallel_command(
     listed = f"language pair: {', '.join([f'{default} (default)', *others])}"
     parser.add_argument("--pair", default=default, metavar="PAIR", help=listed)
     add_raw_arguments(parser)
-    add_corpus_options(parser, parallel.Options)
+    add_corpus_options(parser, Options)
     add_share_arguments(parser)
     parser.set_defaults(**defaults)
     args = parser.parse_args(argv)
-    options, share = from_arguments(parallel.Options, args), share_from(args)
+    options, share = from_arguments(Options, args), share_from(args)
     if args.pair not in pairs:
         raise UserError(f"--pair {args.pair}: unknown pair; choose one of {', '.join(pairs)}")
     wanted = downloads(args.pair) if reads(share) else []

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from preprocess.parallel import cores
 from tiednmt.options import Range, add_options, option, require_ranges
+from tiednmt.processor import cores
 
 SIZES, COUNTS = Range(1, 10**9), Range(0, 10**9)
 

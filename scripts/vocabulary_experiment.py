@@ -27,7 +27,7 @@ from scripts.lab.vocabulary import Figures, show
 from tiednmt.commandline import command_parser, quiet_libraries
 from tiednmt.errors import UserError, resumable_command
 from tiednmt.modes import THREE_WAY, TYINGS
-from tiednmt.options import add_options, from_arguments, language_pair, option, positive
+from tiednmt.options import add_options, from_arguments, language_pair, option, positive, seed
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Tie(Options):
     tying: str = option("its tying", default=THREE_WAY, choices=TYINGS[1:])
     updates: int = option("updates after tying", default=1000, type=positive)
     subset: str = option("test set", default="test")
-    seed: int = option("random seed", default=1, type=positive)
+    seed: int = option("random seed", default=1, type=seed)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Starts(Options):
         "also initialise new rows from these word vectors", default=None, metavar="FILE"
     )
     rows_alone: bool = option("train only the new rows", default=False)
-    seed: int = option("random seed", default=1, type=positive)
+    seed: int = option("random seed", default=1, type=seed)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Mapping
 from functools import cache
@@ -19,6 +20,13 @@ def processor_name() -> str:
     """The model's name, as records give it."""
     named = _fields(_CPUINFO).get("model name")
     return named or platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @cache

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import torch
 
-from preprocess.parallel import cores
 from scripts.lab.benchmarks.generation import PRECISIONS as GENERATION_PRECISIONS
 from scripts.lab.benchmarks.output_layer import CUT, PACKAGES, PLAIN
 from scripts.lab.run.specs import ROOT
 from tiednmt.files import write_json
+from tiednmt.processor import cores
 
 REHEARSAL = "TIEDNMT_REHEARSE"  # tests that need a GPU run on a CPU where it is set
 NEEDED = (

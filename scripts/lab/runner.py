@@ -10,7 +10,7 @@ import os
 import shlex
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +19,6 @@ import torch
 from fairseq.tasks import TASK_REGISTRY
 
 import tiednmt.plugin  # noqa: F401
-from preprocess.parallel import cores
 from scripts.lab.kinds import KINDS
 from scripts.lab.kinds.kind import Scoring, Trained
 from scripts.lab.records.schema import ExperimentRecord, Record, TrainedRow
@@ -40,6 +39,7 @@ from scripts.lab.run.training import Run, train, trained_on
 from scripts.lab.store import read_record, write_figures, write_record
 from tiednmt.embeddings.gradients import GradientShares, gradient_shares_in
 from tiednmt.errors import UserError
+from tiednmt.processor import cores
 from tiednmt.seeds import SeedStatistics, over_seeds
 from tiednmt.text.manifest import data_bins
 from tiednmt.typed import Fault, from_json
@@ -110,7 +110,18 @@ def _with_earlier_baselines(new: R, experiment: Experiment, path: Path) -> R:
     Baselines with another recipe, or with scores that cannot be compared, are left out.
     """
     wanted = {*experiment.settings.get("baselines", ())} & experiment.left_out.keys()
-    earlier = read_record(path) if wanted and path.is_file() else None
+    if not wanted or not path.is_file():
+        return new
+    try:
+        return _joined(new, experiment, read_record(path), wanted)
+    except (Fault, UserError) as reason:
+        named = ", ".join(sorted(wanted))
+        print(f"not compared with {named} of an earlier call: {reason}", file=sys.stderr)
+        return new
+
+
+def _joined(new: R, experiment: Experiment, earlier: Record, wanted: Container[str]) -> R:
+    """``new`` with those rows of an earlier record that are ``wanted`` and have the same recipe."""
     if not isinstance(earlier, ExperimentRecord) or earlier.kind != new.kind:
         return new
     rows = [
@@ -130,11 +141,7 @@ def _with_earlier_baselines(new: R, experiment: Experiment, path: Path) -> R:
         curves={name: earlier.curves[name] for name in names},
         gradients=gradients or None,
     )
-    try:
-        joined: R = KINDS[new.kind].join(kept, new)
-    except (Fault, UserError) as reason:
-        print(f"not compared with {', '.join(names)} of an earlier call: {reason}", file=sys.stderr)
-        return new
+    joined: R = KINDS[new.kind].join(kept, new)
     return joined
 
 

@@ -82,10 +82,10 @@ class Generation(Paired):
         return (row or self.row) if engine == CTRANSLATE2 else None
 
     def checkpoint(self, row: str) -> Path:
-        """The checkpoint of a row of the experiment: the mean of its last ones, if there is one."""
+        """The checkpoint of a row of the experiment: the newest mean of its last ones, if any."""
         folder = self.run / folder_name(row)
-        means = sorted(folder.glob("mean_of_last_*.pt"))
-        return means[-1] if means else folder / BEST
+        means = folder.glob("mean_of_last_*.pt")
+        return max(means, key=lambda path: path.stat().st_mtime, default=folder / BEST)
 
 
 def measure(options: Generation) -> dict[str, Any]:

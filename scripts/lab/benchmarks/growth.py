@@ -130,8 +130,8 @@ def measure_cell(side: str, cell: Cell) -> list[Measured]:
     """
     dictionary = numbered_dictionary(cell.vocabulary, "vocabulary")
     before = peak_memory()
-    trainer = _trainer(side, cell, dictionary)
     try:
+        trainer = _trainer(side, cell, dictionary)
         updates = range(cell.warm_up + cell.updates)
         seconds = [_update(trainer, dictionary, cell, seed) for seed in updates]
     except (RuntimeError, MemoryError) as error:

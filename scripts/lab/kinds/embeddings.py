@@ -158,8 +158,10 @@ class _SkipGram(Child):
     @staticmethod
     def is_done(text: Path, command: Sequence[str]) -> bool:
         """Whether the vectors are there, by the same command from the same text."""
-        record = _SkipGram.out(command).with_suffix(".json")
-        return is_current(record, text) and read_kept(record, list) == [*command]
+        out = _SkipGram.out(command)
+        record = out.with_suffix(".json")
+        is_same = is_current(record, text) and read_kept(record, list) == [*command]
+        return is_same and out.is_file()
 
     def ended(self) -> bool:
         ended = super().ended()

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 
-from preprocess.parallel import cores
 from scripts.lab.run.specs import ROOT
 from tiednmt.errors import UserError
+from tiednmt.processor import cores
 
 LINES_SHOWN = 15
 

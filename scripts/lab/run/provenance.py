@@ -6,10 +6,9 @@ import platform
 
 import torch
 
-from preprocess.parallel import cores
 from scripts.lab.records.schema import Machine, Provenance
 from scripts.lab.run.processes import shared_among
-from tiednmt.processor import processor_name
+from tiednmt.processor import cores, processor_name
 from tiednmt.versions import package_versions
 
 

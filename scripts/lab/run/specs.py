@@ -178,8 +178,8 @@ def options(recipe: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...
     """The options of ``fairseq-train`` for a recipe, which is written for hydra.
 
     The ``_name`` of a group becomes the option that chooses it (``--arch``, ``--criterion``, …),
-    every other key the option of that name. ``true`` is a flag without a value; ``false`` is left
-    out, and so are references to other values (``${optimization.lr}``).
+    every other key the option of that name. ``true`` is a flag without a value; ``false`` and
+    ``null`` are left out, and so are references to other values (``${optimization.lr}``).
     """
     chosen: dict[str, tuple[str, ...]] = {}
     for group, values in recipe.items():
@@ -189,7 +189,7 @@ def options(recipe: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...
                 chosen[option] = ()
             elif isinstance(value, list | tuple):
                 chosen[option] = (",".join(map(str, value)),)
-            elif value is not False and not str(value).startswith("${"):
+            elif value is not None and value is not False and not str(value).startswith("${"):
                 chosen[option] = (str(value),)
     return chosen
 

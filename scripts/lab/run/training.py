@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import partial
@@ -133,9 +133,7 @@ def train(runs: Sequence[Run], jobs: int) -> None:
         if is_finished:
             run.average()
     left = [run for run in runs if not finished[run]]
-    side_by_side([partial(_Training, run) for run in left], jobs)
-    for run in left:
-        write_json(run.folder / MACHINE, to_json(machine(jobs)))
+    side_by_side([partial(_Training, run, jobs) for run in left], jobs)
 
 
 def trained_on(runs: Iterable[Run]) -> Machine | None:
@@ -155,7 +153,7 @@ def _finished(run: Run) -> bool:
         record,
         lambda known: (
             bool(known["finished"]),
-            _mean_the_same(known["command"], run.command),
+            _mean_the_same(known["command"], run.command, known.get("data") is not None),
             known.get("data"),
         ),
         remove=run.folder,
@@ -172,16 +170,21 @@ def _finished(run: Run) -> bool:
     return finished
 
 
-def _mean_the_same(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether every option has the same value in both command lines, explicitly or by default."""
+def _mean_the_same(one: Sequence[str], other: Sequence[str], has_digest: bool) -> bool:
+    """Whether every option has the same value in both command lines, explicitly or by default.
+
+    A run stays the same where its folder has moved, and on a machine with or without a GPU. Data
+    with a digest may have moved too.
+    """
     if one == other:
         return True
-    values = _values(one)
-    return values is not None and values == _values(other)
+    places = {"save_dir", "cpu", "data"} if has_digest else {"save_dir", "cpu"}
+    values = _values(one, places)
+    return values is not None and values == _values(other, places)
 
 
-def _values(command: Sequence[str]) -> Any:
-    """The value of every option of ``fairseq-train``; None if it rejects the command."""
+def _values(command: Sequence[str], left_out: Container[str]) -> Any:
+    """The value of every other option of ``fairseq-train``; None if it rejects the command."""
     try:
         with redirect_stderr(StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # hydra's, of what fairseq asks of it
@@ -189,17 +192,24 @@ def _values(command: Sequence[str]) -> Any:
             config = convert_namespace_to_omegaconf(args)
     except (SystemExit, UserError):
         return None
-    return OmegaConf.to_container(config, resolve=True, enum_to_str=True)
+    parts = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
+    assert isinstance(parts, dict)
+    return {
+        part: {name: value for name, value in options.items() if name not in left_out}
+        if isinstance(options, dict)
+        else options
+        for part, options in parts.items()
+    }
 
 
 class _Training(Child):
     """A run in progress."""
 
-    def __init__(self, run: Run, resources: Resources) -> None:
+    def __init__(self, run: Run, jobs: int, resources: Resources) -> None:
         command = [sys.executable, "-m", "scripts.lab.run.fairseq_train", *run.command[1:]]
         before = run.log.stat().st_size if run.log.exists() else 0
         super().__init__(f"training of {run.name}", command, run.log, resources)
-        self.run, self.data = run, run.data_digest()
+        self.run, self.jobs, self.data = run, jobs, run.data_digest()
         self._record(finished=False)
         # where the log ends, a character may be half there
         self.seen = run.log.open(encoding="utf-8", errors="replace")
@@ -214,6 +224,7 @@ class _Training(Child):
     def ended(self) -> bool:
         ended = super().ended()
         if ended:
+            write_json(self.run.folder / MACHINE, to_json(machine(self.jobs)))
             self._record(finished=True)
             self.run.average()
         return ended

@@ -229,7 +229,7 @@ def test_a_row_alone_is_compared_with_a_baseline_of_an_earlier_call(record, fold
     assert "| against none |" in (folder / "table.md").read_text()
     other = replace(alone, left_out={"none": experiment(updates=9).rows["none"]})
     assert run_experiment(other, folder, "one row").row_names == ["three-way"]
-    (folder / "record.json").unlink()
+    (folder / "record.json").write_text("{}")  # of another version, or damaged
     assert run_experiment(alone, folder, "one row").row_names == ["three-way"]
     assert "against" not in (folder / "table.md").read_text()
 

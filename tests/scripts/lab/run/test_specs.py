@@ -210,3 +210,9 @@ def test_a_recipe_of_other_types_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(recipes, "RECIPES", tmp_path)
     with pytest.raises(UserError, match=r"odd\.yaml: model must be a mapping \(name: value\)"):
         load_recipe("odd")
+
+
+def test_null_is_left_out():
+    """As hydra means it: no value."""
+    recipe = {"checkpoint": {"patience": None, "no_save": False, "keep_last_epochs": 0}}
+    assert fairseq_train_arguments(recipe) == ["--keep-last-epochs", "0"]

@@ -1,6 +1,7 @@
 """The model of a finished run: its best checkpoint, or the mean of its last ones."""
 
 import json
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -81,6 +82,7 @@ def test_too_few_checkpoints(folder):
     [
         (("--encoder-layers", "1", "--label-smoothing", "0.0"), True),  # spelt out
         (("--label-smoothing", "0"), True),
+        (("--cpu",), True),  # trained where there is a GPU
         (("--encoder-layers", "2"), False),
         (("--no-such-option",), False),
     ],
@@ -99,12 +101,23 @@ def test_a_command_line_is_known_by_what_it_means(tmp_path, options, known):
     assert [path.name for path in tmp_path.iterdir()] == ["command.json"]
 
 
+@pytest.mark.parametrize(("data", "known"), [("DATA", True), ("ELSEWHERE", False)])
+def test_a_run_is_known_where_its_folder_has_moved(tmp_path, data, known):
+    arguments = ("--arch", "tied_gru_tiny", "--criterion", "tied_cross_entropy")
+    before = Run("some", tmp_path / "before", ("DATA", *arguments))
+    text = json.dumps({"command": before.command, "finished": True, "data": None})
+    (tmp_path / "command.json").write_text(text)
+    run = Run("some", tmp_path, (data, *arguments))
+    with nullcontext() if known else pytest.raises(UserError, match="another command line"):
+        train([run], 1)
+
+
 @pytest.fixture
 def in_progress(tmp_path, monkeypatch):
     """A run whose process only sleeps, and the file that it would write."""
     run = Run("some", tmp_path, ("data",), max_update=10)
     monkeypatch.setattr(training.sys, "executable", "true")
-    child = training._Training(run, Resources(1, None))
+    child = training._Training(run, 1, Resources(1, None))
     with run.log.open("ab", buffering=0) as log:
         yield child, log
     child.stop()
@@ -154,6 +167,17 @@ def test_a_run_says_where_it_was_trained(tmp_path, monkeypatch):
     train([run, other], 2)
     assert training.trained_on([run, other]).runs_side_by_side == 2
     assert training.trained_on([run]).runs_side_by_side == 3
+
+
+def test_a_run_says_where_it_was_trained_though_another_fails(tmp_path, monkeypatch):
+    good, bad = (Run(name, tmp_path / name, ("data",)) for name in ("good", "bad"))
+    program = tmp_path / "program"
+    program.write_text('#!/bin/sh\ncase "$*" in *bad*) sleep 1; exit 1;; esac\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(training.sys, "executable", str(program))
+    with pytest.raises(UserError, match="training of bad"):
+        train([good, bad], 2)
+    assert training.trained_on([good]).runs_side_by_side == 2
 
 
 def test_data_without_a_manifest_are_not_compared(folder):
