@@ -20,6 +20,7 @@ import onnxruntime
 
 from tiednmt.text.lines import STDIN, read_lines
 from tiednmt.text.pipeline import TextPipeline
+from tiednmt.text.writing import visible
 
 
 class OnnxTranslator:
@@ -35,9 +36,9 @@ class OnnxTranslator:
 
     def translate(self, line: str, beam: int = 5, lenpen: float = 1.0) -> tuple[str, float]:
         """The best translation of a line and its score."""
-        units = self.pipeline.encode(line, self.pipeline.source).split()
-        if not units:
+        if not visible(line):
             return "", 0.0
+        units = self.pipeline.encode(line, self.pipeline.source).split()
         source = [self.numbers.get(unit, self.source["unk"]) for unit in units]
         score, tokens = self.search([*source, self.source["eos"]], beam, lenpen)
         found = [self.target["units"][token] for token in tokens if token != self.target["bos"]]

@@ -88,7 +88,7 @@ def build(path: Path, state: dict[str, Any], data_bin: Path, task: Any = None) -
             [str(path)], task=task, state=state
         )
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+        raise UserError(explain(error)) from error
     except RuntimeError as error:
         raise UserError(
             f"{path}: does not fit the dictionaries in {data_bin} or this version of the "

@@ -13,6 +13,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import parent_process
 from types import TracebackType
 
 NO_CONFIGURATION = "holds no configuration, so it is not a checkpoint of fairseq-train"
@@ -53,7 +54,7 @@ def explain(error: BaseException) -> str | None:
         return f"{checkpoint}: {NO_CONFIGURATION}"
     if (line := _line_for_message(error) or _line_for_value(error)) is not None:
         return line
-    if isinstance(error, ImportError) and "lease install" in str(error):
+    if isinstance(error, ImportError | RuntimeError) and "lease install" in str(error):
         return " ".join(str(error).split())  # fairseq's own words, on packages that it may use
     return _line_for_place(error)
 
@@ -139,6 +140,9 @@ _TOLD_BY_FAIRSEQ = {
     r"min_len cannot be larger than max_len": (
         "--min-len: more units than the translation of a sentence may have; lower it, or raise"
         " --max-len-a or --max-len-b"
+    ),
+    r"selected index k out of range": (
+        "--sampling-topk: more units than the dictionary has; lower it"
     ),
     r"Unknown post_process option: (.*)": (
         "--post-process {0}: no such units; use subword_nmt, sentencepiece, wordpiece or letter"
@@ -272,6 +276,8 @@ def explain_uncaught_errors() -> None:
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         line = explain(error) if issubclass(kind, Exception) else None
+        if parent_process() is not None and isinstance(error, ConnectionError):
+            return  # the parent ended with a line of its own
         if line is None:
             previous(kind, error, trace)
         else:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from fairseq.data import (
     data_utils,
     indexed_dataset,
 )
+from fairseq_cli import generate
 
 import tiednmt.plugin  # noqa: F401
 from tests.support.small_training import train, write_corpus
@@ -186,3 +189,20 @@ def test_text_in_several_parts_is_read_as_often_as_it_is_told(options, updates, 
         shutil.copy(data / f"train.en-de.{side}", data / f"train1.en-de.{side}")
     path = train(data, tmp_path / "run", task=options, optimization={"max_epoch": 1})
     assert torch.load(path)["optimizer_history"][-1]["num_updates"] == updates
+
+
+def test_each_shard_of_a_set_is_another_part(tmp_path, monkeypatch, capsys):
+    data = write_corpus(tmp_path / "data")
+    good = train(data, tmp_path / "run", optimization={"max_update": 1})
+    words = ("--path", good, "--gen-subset", "valid", "--dataset-impl", "raw", "--cpu")
+    words = (*words, "--max-len-b", 3, "--num-workers", 0, "--batch-size", 2)
+
+    def translated(*given):
+        monkeypatch.setattr("sys.argv", ["fairseq-generate", *map(str, (data, *words, *given))])
+        generate.cli_main()
+        return re.findall(r"^H-(\d+)", capsys.readouterr().out, flags=re.MULTILINE)
+
+    parts = [translated("--num-shards", 3, "--shard-id", shard) for shard in range(3)]
+    whole = translated()
+    assert len(set(whole)) == len(whole) > 6
+    assert sorted(chain.from_iterable(parts)) == sorted(whole)

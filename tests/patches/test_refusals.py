@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -105,6 +106,11 @@ ALIGNMENTS = ("--criterion", "label_smoothed_cross_entropy_with_alignment", "--l
     ("given", "told"),
     [
         (("--update-freq", "0"), "--update-freq: batches per update"),
+        (("--best-checkpoint-metric", "bleu"), "--maximize-best-checkpoint-metric"),
+        (("--eval-bleu", "--eval-bleu-args", "{beam:2}"), "--eval-bleu-args {beam:2}: must be"),
+        (("--eval-bleu", "--eval-bleu-args", '{"beem": 2}'), "--eval-bleu-args: .* no --beem"),
+        (("--eval-bleu", "--eval-bleu-args", '{"beam": 0}'), "--beam 0: must be 1 or more"),
+        (("--eval-bleu-detok-args", "3"), "--eval-bleu-detok-args 3: must be JSON"),
         (ALIGNMENTS, "--alignment-layer and --alignment-heads name; give both"),
         (
             ("--task", "multilingual_translation", "--lang-pairs", "en-de"),
@@ -136,24 +142,34 @@ def test_a_tokeniser_without_languages_asks_for_them(data, good, monkeypatch):
     assert explain(raised.value) == "--source-lang: needed with these options; give it a value"
 
 
+REFUSED = (
+    *("--diverse-beam-groups=2", "--print-step", "--constraints=ordered", "--scoring=wer"),
+    *("--lenpen=nan", "--diversity-rate=1e308", "--model-overrides=a,b", "--post-process=3-2"),
+    *("--max-len-a=1e308", "--sampling-topp=1e308", "--sampling-topp=2", "--num-workers=-1"),
+    *("--beam=0", "--beam=-1", "--nbest=0", "--required-batch-size-multiple=0"),
+    *("--shard-id=1", "--num-shards=0"),
+)
+
+
 @pytest.mark.parametrize(
-    "given",
+    ("given", "told"),
     [
-        *("--diverse-beam-groups=2", "--print-step", "--constraints=ordered", "--scoring=wer"),
-        *("--lenpen=nan", "--diversity-rate=1e308", "--model-overrides=a,b", "--post-process=3-2"),
-        *("--max-len-a=1e308", "--sampling-topp=1e308"),
+        *((given, given.partition("=")[0]) for given in REFUSED),
+        ("--task=tied_translation --int8 --fp16", "leave --fp16 out"),
+        ("--sampling --nbest=5 --sampling-topk=1000", "--sampling-topk: more units than"),
+        ("--scoring=sacrebleu --sacrebleu-tokenizer=ja-mecab", "Please install"),
     ],
 )
-def test_fairseq_generate_refuses_too(given, data, good, monkeypatch, capsys):
+def test_fairseq_generate_refuses_too(given, told, data, good, monkeypatch, capsys):
     """Which does not begin as the other commands do."""
-    words = ("--path", good, "--gen-subset", "valid", "--dataset-impl", "raw", "--cpu", given)
-    sizes = ("--max-len-b", 3, "--num-workers", 0)
-    monkeypatch.setattr("sys.argv", ["fairseq-generate", *map(str, (data, *words, *sizes))])
+    words = ("--path", good, "--gen-subset", "valid", "--dataset-impl", "raw", "--cpu")
+    words = (*words, "--max-len-b", 3, "--num-workers", 0, *given.split())
+    monkeypatch.setattr("sys.argv", ["fairseq-generate", *map(str, (data, *words))])
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "MeCab", None)
     with pytest.raises(BaseException) as raised:  # noqa: PT011  argparse ends the process
         generate.cli_main()
-    told = explain(raised.value) or capsys.readouterr().err
-    assert given.partition("=")[0] in told
+    assert told in (explain(raised.value) or capsys.readouterr().err)
 
 
 OFF = {

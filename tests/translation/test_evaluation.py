@@ -961,6 +961,16 @@ def test_no_write_permission(
     assert str(tmp_path) in message
 
 
+def test_names_of_files_are_not_taken_apart(tmp_path: Path, monkeypatch: Any) -> None:
+    """As hydra's sweeps call their folders."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("lr=0.1,seed=2/c.pt", "a:b.pt"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+        assert list(parse_systems([name]).values()) == [[[Path(name)]]]
+    assert parse_systems(["x=a:b.pt"]) == {"x": [[Path("a:b.pt")]]}
+
+
 def test_names() -> None:
     assert parse_system("a=b/c.pt:d.pt") == ("a", [Path("b/c.pt"), Path("d.pt")])
     assert parse_system("runs/lr=1/c.pt") == ("lr=1/c", [Path("runs/lr=1/c.pt")])

@@ -20,6 +20,7 @@ from tiednmt.patches.data import (
     provide_old_number,
     read_all_parts,
     read_what_is_not_cached,
+    share_sets_among_shards,
 )
 from tiednmt.patches.foreign_code import (
     build_known_architectures,
@@ -63,6 +64,7 @@ PATCHES = (
     read_what_is_not_cached,  # cached text is asked for before it is cached
     read_all_parts,  # several parts of a text end in a traceback by default
     keep_the_last_batch,  # by default, the last few sentences of a text are left out
+    share_sets_among_shards,  # every shard of a set translates all of it
     find_buckets,  # the interpolation of numpy.percentile is gone
     provide_old_number,  # numpy.compat.long is gone
     hold_rows_in_training,  # optimizers and averages move rows that are not trained

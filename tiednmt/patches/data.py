@@ -17,6 +17,7 @@ import numpy as np
 from fairseq.data import Dictionary, bucket_pad_length_dataset, data_utils, indexed_dataset
 from fairseq.data.indexed_dataset import IndexedCachedDataset, IndexedDataset
 from fairseq.tasks import translation
+from fairseq_cli import generate as generate_command
 
 from tiednmt.errors import UserError
 from tiednmt.patches.patch import patch
@@ -232,3 +233,24 @@ def keep_the_last_batch() -> None:
         return [*batches, left_out] if len(left_out) else batches
 
     patch(data_utils, "batch_by_size", batch_all)
+
+
+def share_sets_among_shards() -> None:
+    """Let ``fairseq-generate`` heed ``--num-shards`` and ``--shard-id``, which it does not read.
+
+    Every shard would translate all sentences.
+
+    Raises:
+        UserError: there is no such shard.
+    """
+
+    def generate(run: Callable[..., Any], cfg: Any, *args: Any) -> Any:
+        shards, shard = cfg.dataset.num_shards, cfg.dataset.shard_id
+        if not 0 <= shard < shards:
+            raise UserError(f"--shard-id {shard}: must be from 0 to below --num-shards ({shards})")
+        workers = cfg.distributed_training
+        if workers.distributed_world_size == 1:
+            workers.distributed_world_size, workers.distributed_rank = shards, shard
+        return run(cfg, *args)
+
+    patch(generate_command, "_main", generate)

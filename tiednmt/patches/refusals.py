@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import logging
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from fairseq.dataclass import utils as dataclass_utils
+from fairseq.dataclass.configs import GenerationConfig
 from fairseq.distributed import utils as distributed_utils
 from fairseq.models import ARCH_MODEL_REGISTRY
 from fairseq.tasks import TASK_REGISTRY
@@ -25,7 +27,7 @@ from tiednmt.checkpoints import registered_name
 from tiednmt.errors import UserError
 from tiednmt.literals import value_of
 from tiednmt.models.tied_model import TiedModel
-from tiednmt.options import Range, option_name
+from tiednmt.options import Range, option_name, positive
 from tiednmt.patches.patch import patch
 
 
@@ -90,6 +92,14 @@ def refuse_what_cannot_work() -> None:
 def _require_trainable(cfg: Any) -> None:
     _require_numbers(cfg)
     _require_alignments_of_the_model(cfg)
+    checkpoint = cfg.checkpoint
+    if checkpoint.best_checkpoint_metric == "bleu" and not (
+        checkpoint.maximize_best_checkpoint_metric
+    ):
+        raise UserError(
+            "--best-checkpoint-metric bleu: would keep the checkpoint with the lowest; add"
+            " --maximize-best-checkpoint-metric"
+        )
     if any(updates < 1 for updates in cfg.optimization.update_freq):
         raise UserError("--update-freq: batches per update, each number 1 or more")
     optimizer = _options(cfg.get("optimizer"))
@@ -144,6 +154,27 @@ def _require_numbers(cfg: Any) -> None:
                     raise UserError(f"{option_name(name)} {number}: must be a number")
                 if isinstance(number, int) and abs(number) > sys.maxsize:
                     raise UserError(f"{option_name(name)} {number}: must be {sys.maxsize} or less")
+    for group, ranges in _RANGES.items():
+        _require_ranges(_options(cfg.get(group)), ranges)
+
+
+# by part of the configuration; beyond them no sentence is read, or no hypothesis has a score
+_RANGES = {
+    "dataset": {"num_workers": Range(0, 10**4), "required_batch_size_multiple": positive},
+    "generation": {
+        "beam": positive,
+        "nbest": positive,
+        "diversity_rate": Range(-1, 10**6),
+        "max_len_a": Range(-(10**6), 10**6),
+        "sampling_topp": Range(-1, 1),
+    },
+}
+
+
+def _require_ranges(options: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
+    for name in options.keys() & ranges.keys():
+        if fault := ranges[name].fault(options[name]):
+            raise UserError(f"{option_name(name)} {options[name]}: {fault}")
 
 
 # options that fairseq reads as text first and as Python literals later → the type of the literal
@@ -161,6 +192,30 @@ def _require_literals(cfg: Any) -> None:
             kinds, example = _LITERALS[name]
             if isinstance(text := options[name], str) and not isinstance(_literal(text), kinds):
                 raise UserError(f"{option_name(name)} {text}: must be like {example}")
+        for name, example in _JSON.items():
+            if isinstance(text := options.get(name), str) and not isinstance(_json(text), dict):
+                raise UserError(f"{option_name(name)} {text}: must be JSON like {example}")
+        if isinstance(text := options.get("eval_bleu_args"), str):
+            _require_options_of_search(_json(text))
+
+
+_JSON = {"eval_bleu_args": "'{\"beam\": 5}'", "eval_bleu_detok_args": '\'{"lang": "de"}\''}
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _require_options_of_search(given: Mapping[str, Any]) -> None:
+    """Refuse what a search ignores or cannot do, of ``--eval-bleu-args``."""
+    known = GenerationConfig.__dataclass_fields__
+    if unknown := sorted(given.keys() - known.keys()):
+        raise UserError(f"--eval-bleu-args: fairseq-generate has no {option_name(unknown[0])}")
+    numbers = {name: value for name, value in given.items() if isinstance(value, int | float)}
+    _require_ranges(numbers, _RANGES["generation"])
 
 
 def _literal(text: str) -> Any:
@@ -238,10 +293,6 @@ def _options(part: Any) -> dict[str, Any]:
     return part if isinstance(part, dict) else vars(part) if hasattr(part, "__dict__") else {}
 
 
-# beyond which no hypothesis has a score, or a length
-_OF_SEARCH = {"diversity_rate": Range(-1, 10**6), "max_len_a": Range(-(10**6), 10**6)}
-
-
 def _require_searchable(cfg: Any, command: str) -> None:
     """Refuse options of ``fairseq-generate`` and its like that fail with every model."""
     generation = cfg.generation
@@ -252,9 +303,6 @@ def _require_searchable(cfg: Any, command: str) -> None:
             "--diverse-beam-groups: fails in fairseq as soon as a sentence of a batch is done; use"
             " --diversity-rate or --sampling"
         )
-    for name, allowed in _OF_SEARCH.items():
-        if fault := allowed.fault(generation[name]):
-            raise UserError(f"{option_name(name)} {generation[name]}: {fault}")
     for name in ("print_step", "retain_iter_history"):
         if generation[name] and not refine:
             raise UserError(f"{option_name(name)}: only for --task translation_lev; leave it out")

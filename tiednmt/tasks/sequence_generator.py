@@ -37,6 +37,8 @@ class TiedSequenceGenerator(SequenceGenerator):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if self.beam_size < 1:
+            raise UserError(f"--beam {self.beam_size}: must be 1 or more")
         tune_process()
         self._workers: Workers | None = None
         # weights, and what copies of them each model has

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from fairseq.utils import split_paths
@@ -103,6 +104,9 @@ def quantise(model: Any) -> None:
     """
     if not isinstance(model, TiedModel):
         raise UserError("--int8 needs a model of this plugin")
-    if model.output_layer.bias.device.type != "cpu":
+    bias = model.output_layer.bias
+    if bias.device.type != "cpu":
         raise UserError("--int8 is for decoding on a CPU; add --cpu")
+    if bias.dtype != torch.float32:
+        raise UserError("--int8 rounds weights of single precision; leave --fp16 out")
     model.freeze_for_decoding(Int8Linear)

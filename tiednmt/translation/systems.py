@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def parse_systems(texts: Sequence[str]) -> dict[str, list[Run]]:
     systems: dict[str, list[Run]] = {}
     names: list[str] = []
     for name, paths in map(_named, texts):
-        systems[name] = [_run(path) for path in paths.split(",")]
+        systems[name] = [_run(path) for path in _split(paths, ",")]
         names += [run_name(name, i) for i in range(len(systems[name]))]
     require_file_names(names)
     return systems
@@ -65,11 +66,16 @@ def run_name(name: str, i: int) -> str:
 def _named(text: str) -> tuple[str, str]:
     """The name and what follows it."""
     name, equals, paths = text.partition("=")
-    if equals and "/" not in name:
+    if equals and "/" not in name and not os.path.exists(text):
         return name, paths
-    first = _run(text.partition(",")[0])[0].absolute()
+    first = _run(_split(text, ",")[0])[0].absolute()
     return f"{first.parent.name}/{first.stem}", text
 
 
 def _run(text: str) -> Run:
-    return [Path(path) for path in text.split(":")]
+    return [Path(path) for path in _split(text, ":")]
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """The parts of ``text``; one where it is the name of a file, as hydra's sweeps name folders."""
+    return [text] if os.path.exists(text) else text.split(separator)
