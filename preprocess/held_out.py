@@ -1,8 +1,11 @@
-"""Hold pairs out of the training text, to validate on: chosen by chance, and all their copies."""
+"""Pairs held out of the training text, to validate on: chosen by chance, with all their copies.
+
+And the pairs of other held-out sets that were not held out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import heappush, heappushpop
 from itertools import chain
 from pathlib import Path
@@ -64,6 +67,28 @@ def without(pairs: Iterable[Pair], held_out: Sequence[Path]) -> Iterator[Pair]:
     """The pairs that are not in the two files of :func:`hold_out`, ignoring white space."""
     keys = set(map(held_out_key, zip(*map(read_lines, held_out), strict=True)))
     return (pair for pair in pairs if held_out_key(pair) not in keys)
+
+
+def count_copies(
+    held_out: Mapping[str, Sequence[Path]], training: Sequence[Sequence[Path]]
+) -> dict[str, int]:
+    """How many pairs of each held-out set are training pairs too.
+
+    Args:
+        held_out: the two files of each set, in tokens.
+        training: the two files of each part of the training text, in tokens.
+    """
+    keys = {name: [*map(pair_key, _pairs(files))] for name, files in held_out.items()}
+    wanted = set(chain.from_iterable(keys.values()))
+    pairs = chain.from_iterable(map(_pairs, training))
+    read = tqdm(pairs, "look for held-out pairs", unit=" pairs", disable=None)
+    found = wanted.intersection(map(pair_key, read))
+    return {name: sum(key in found for key in of_set) for name, of_set in keys.items()}
+
+
+def _pairs(files: Sequence[Path]) -> Iterator[Pair]:
+    source, target = map(read_lines, files)
+    return zip(source, target, strict=True)
 
 
 def held_out_key(pair: Pair) -> int:

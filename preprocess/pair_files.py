@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
@@ -216,12 +218,23 @@ def read_tmx(file: TextFile, source: str, target: str) -> Iterator[Numbered]:
             found = found or bool(memory.units)
             yield from memory.units
             memory.units.clear()
+    if found and memory.left_out:
+        _tell(
+            f"WARNING: {file}: {memory.left_out:,} translation units lack {source} or {target} and"
+            f" are left out; the file has {', '.join(sorted(memory.languages))}"
+        )
     if not found:
         languages = ", ".join(sorted(memory.languages)) or "no language"
         raise UserError(
             f"{file}: no translation unit has both {source} and {target}, only {languages}; give"
             " these codes to --source and --target"
         )
+
+
+@cache
+def _tell(line: str) -> None:
+    """Print a line once: files are read several times."""
+    print(line, file=sys.stderr)
 
 
 class _Memory:
@@ -232,6 +245,7 @@ class _Memory:
     def __init__(self, file: TextFile, source: str, target: str):
         self.units: list[Numbered] = []
         self.languages: set[str] = set()
+        self.left_out = 0  # units that lack one of the two languages
         self.ended = False
         self._file = file
         self._wanted = (source, target)
@@ -282,6 +296,8 @@ class _Memory:
         elif name == "tu":
             if names := _named(self._texts, *self._wanted):
                 self.units.append((self._line, (self._texts[names[0]], self._texts[names[1]])))
+            else:
+                self.left_out += 1
         elif name in self.NATIVE:
             self._native -= 1
 

@@ -13,7 +13,7 @@ from preprocess.binarise import DataBin, binarise_pairs
 from preprocess.corpus import TRAIN, VALID, Corpus, Options, split_names
 from preprocess.duplicates import mark_duplicates
 from preprocess.filters import Filters
-from preprocess.held_out import hold_out, without
+from preprocess.held_out import count_copies, hold_out, without
 from preprocess.layout import RAW, Layout
 from preprocess.manifest import package_version
 from preprocess.reading import copy_reference, read_pairs
@@ -65,6 +65,7 @@ class Plan:
             *([self._holding_out()] if self.corpus.held_out else []),
             *(self._reading(subset) for subset in self.splits if subset in self.corpus.subsets),
             *(self._tokenising(*part) for part in parts),
+            self._comparing(),
             *([self._finding_duplicates()] if self.options.deduplicate else []),
             *self._of_units(),
             self._measuring_round_trips(),
@@ -131,6 +132,11 @@ class Plan:
             kept = counts[TRAIN].pop("kept") - duplicates
             counts[TRAIN] |= {"duplicate": duplicates, "kept": kept}
         return counts
+
+    def copies(self, subset: str) -> int:
+        """How many pairs of a held-out set are training pairs too."""
+        number: int = self._results.result("compare")[subset]
+        return number
 
     def tokenised(self, subset: str) -> Tokenised:
         """The result of tokenising a subset, all parts together."""
@@ -262,6 +268,18 @@ class Plan:
             options=recorded,
             step=TOKENISE,
             part=number,
+        )
+
+    def _comparing(self) -> Stage:
+        tokenised = self.layout.tokenised
+        training = [tokenised(TRAIN, number) for number in self.layout.numbers(TRAIN)]
+        held_out = {name: tokenised(name, 0) for name in self.splits if name != TRAIN}
+        return Stage(
+            "compare",
+            partial(count_copies, held_out, training),
+            inputs=[*chain.from_iterable((*held_out.values(), *training))],
+            outputs=[],
+            step=LEARN,
         )
 
     def _finding_duplicates(self) -> Stage:

@@ -137,6 +137,12 @@ def _held_out_warnings(plan: Plan, subset: str) -> list[str]:
                 f"WARNING: {number:,} pair(s) of {subset} {report.WHAT_IS_WRONG[reason]}, the first"
                 f" at {plan.place(subset, tokenised.first_faulty[reason])}"
             )
+    copies, read = plan.copies(subset), tokenised.counts["read"]
+    if copies > report.MAX_COPIES * read:
+        lines.append(
+            f"WARNING: {copies:,} of the {read:,} pairs of {subset} are training pairs too, so that"
+            " its scores do not tell how the model translates other text"
+        )
     if applied["longest"] > LONGEST_HELD_OUT:
         lines.append(
             f"WARNING: {plan.place(subset, applied['place'])}: {applied['longest']:,} subword"

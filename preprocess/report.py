@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from preprocess.round_trips import RoundTrip
 from preprocess.tokenisation import Tokenised
 
+MAX_COPIES = 0.05  # the largest share of a held-out set that may be in training without a warning
 MAX_DROPPED = 0.2  # the largest share of training pairs that may be dropped without a warning
 MIN_UNCHANGED = 0.99  # the smallest share of lines that may come back unchanged without a warning
 WHAT_HELPS = {

@@ -548,6 +548,24 @@ def test_a_line_that_no_model_takes_is_named_before_training(files, refused, tmp
     assert f"WARNING: {second}, line 3: " in capsys.readouterr().err
 
 
+def test_held_out_pairs_that_are_trained_on_are_counted(files, tmp_path, capsys):
+    given = files("en", "cs")
+    for side, language in enumerate(("en", "cs")):
+        in_training = sentences(language)[:2]
+        write(given["test"][side], [*in_training, ("Hello.", "Ahoj.")[side]])
+    bitext.main(arguments("en", "cs", given, tmp_path / "dest"))
+    said = capsys.readouterr().err
+    assert "WARNING: 2 of the 3 pairs of news are training pairs too" in said
+    assert "pairs of valid" not in said
+
+
+def test_units_of_a_memory_without_both_languages_are_counted(files, tmp_path, capsys):
+    given = {**files("en", "ja"), "train": [write(tmp_path / "a.tmx", as_tmx(PAIRS))]}
+    bitext.main(arguments("en", "ja", given, tmp_path / "dest"))
+    said = capsys.readouterr().err
+    assert said.count("a.tmx: 1 translation units lack en or ja and are left out") == 1
+
+
 def test_blank_sides_of_held_out_sets_are_counted_and_kept(files, tmp_path, capsys):
     given = files("en", "cs")
     write(given["test"][1], ["Muž najde strom.", " ", "\u200b"])
