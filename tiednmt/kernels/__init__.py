@@ -16,7 +16,8 @@ def kernels_for(tensor: Tensor) -> ModuleType | None:
     """The kernels of a step for tensors like this one; None if there are none.
 
     They are :mod:`~tiednmt.kernels.gpu` or :mod:`~tiednmt.kernels.cpu`, which both have ``step``,
-    ``step_back``, ``lstm_step``, ``lstm_step_back``, ``attend`` and ``attend_back``.
+    ``step_back``, ``lstm_step``, ``lstm_step_back``, ``attend`` and ``attend_back``, and
+    ``loss_of_chunk`` for products of ``DTYPES``.
     """
     return _gpu_kernels(tensor.device) if tensor.is_cuda else cpu_kernels_for(tensor)
 
