@@ -3,14 +3,13 @@
 python -m scripts.record runs/multi30k-en-de   # results/multi30k-en-de.json, then the pages
 python -m scripts.record                       # only the pages
 python -m scripts.record --check               # exit status 1 if a page disagrees
-python -m scripts.record --convert FILE        # a record of an earlier version, in place
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from scripts.lab.store import convert, disagreeing_pages, keep, renew_pages
+from scripts.lab.store import disagreeing_pages, keep, renew_pages
 from tiednmt.commandline import command_parser
 from tiednmt.errors import UserError, one_line_errors
 
@@ -21,20 +20,9 @@ def main() -> None:
     parser = command_parser("python -m scripts.record", __doc__)
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folder of an experiment")
     parser.add_argument("--check", action="store_true", help="compare only, write nothing")
-    parser.add_argument(
-        "--convert",
-        nargs="+",
-        action="extend",
-        type=Path,
-        metavar="FILE",
-        default=[],
-        help="records to convert",
-    )
     args = parser.parse_args()
-    if args.check and (args.runs or args.convert):
-        parser.error("--check takes no runs or records")
-    for path in args.convert:
-        convert(path)
+    if args.check and args.runs:
+        parser.error("--check takes no runs")
     for run in args.runs:
         print(keep(run))
     if not args.check:

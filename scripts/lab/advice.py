@@ -103,9 +103,7 @@ def _measured(record: TranslationRecord) -> MeasuredPair | None:
                 name=row.name,
                 tying=str(row.recipe["model"]["tying"]),
                 share=row.parameters / untied.parameters,
-                differences={
-                    subset: _difference(record, row, untied, subset) for subset in row.test
-                },
+                differences={subset: _difference(row, untied, subset) for subset in row.test},
                 options=apart[row.name],
             )
             for row in ours
@@ -128,21 +126,11 @@ def _mean_bleu(row: TranslationRow) -> float:
     return fmean(scores.bleu.over_seeds.mean for scores in row.test.values())
 
 
-def _difference(
-    record: TranslationRecord, row: TranslationRow, untied: TranslationRow, subset: str
-) -> Difference:
-    """Over seeds and sentences; from the paired bootstrap in records without scores per seed."""
-    one, other = (each.test[subset].bleu for each in (row, untied))
-    if one.seeds and other.seeds:
-        found = difference([seed.run for seed in one.seeds], [seed.run for seed in other.seeds])
-        return Difference(found.value, found.p_value, found.not_worse_by(BETTER["bleu"]))
-    compared = (untied.name, row.name, "bleu")
-    p_values = (
-        test.p_value
-        for test in (record.comparisons or {}).get(subset, ())
-        if (test.baseline, test.system, test.metric) == compared
-    )
-    return Difference(one.over_seeds.mean - other.over_seeds.mean, next(p_values, None))
+def _difference(row: TranslationRow, untied: TranslationRow, subset: str) -> Difference:
+    """Over seeds and sentences."""
+    runs = ([seed.run for seed in each.test[subset].bleu.seeds] for each in (row, untied))
+    found = difference(*runs)
+    return Difference(found.value, found.p_value, found.not_worse_by(BETTER["bleu"]))
 
 
 def _options_apart(rows: Sequence[TranslationRow]) -> Mapping[str, str]:

@@ -13,7 +13,6 @@ from scripts.lab.figures.benchmark import summary_table
 from scripts.lab.figures.translation import at_a_glance, mean_over_experiments
 from scripts.lab.kinds import KINDS
 from scripts.lab.kinds.kind import Kind
-from scripts.lab.records.conversion import converted
 from scripts.lab.records.schema import FORMAT, BenchmarkRecord, Record, TranslationRecord
 from scripts.lab.run.specs import ROOT
 from tiednmt.errors import UserError
@@ -38,23 +37,21 @@ def read_record(path: Path) -> Record:
         UserError: it is not a record, is damaged, or has another format.
     """
     content = read_json(path)
-    if not isinstance(content, dict) or not {"kind", "format"} & content.keys():
-        raise UserError(f"{path}: {_OLD if _is_of_no_format(content) else _NO_RECORD}")
+    if not isinstance(content, dict) or not {"experiment", "format"} & content.keys():
+        raise UserError(
+            f"{path}: no record of an experiment; give the folder of a finished run "
+            "(python -m scripts.reproduce), or a record kept from one"
+        )
     if content.get("format") != FORMAT:
-        raise UserError(f"{path}: format {content.get('format')!r}; this version reads {FORMAT}")
+        found = f"format {content['format']!r}" if "format" in content else "no format"
+        raise UserError(
+            f"{path}: a record of {found}, and this version reads format {FORMAT}; remove it "
+            "and run its experiment again, or use the version that wrote it"
+        )
     kind = content.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         raise UserError(f"{path}: kind {kind!r}; there are {', '.join(KINDS)}")
     return _checked(path, content)
-
-
-_OLD = (
-    "a record from before records had a format; python -m scripts.record --convert FILE renews it"
-)
-_NO_RECORD = (
-    "no record of an experiment; give the folder of a finished run "
-    "(python -m scripts.reproduce), or a record kept from one"
-)
 
 
 def write_record(path: Path, record: R) -> R:
@@ -69,26 +66,6 @@ def write_record(path: Path, record: R) -> R:
     checked = _checked(path, json.loads(json.dumps(content)))
     write_json(path, content)
     return checked
-
-
-def convert(path: Path) -> None:
-    """Convert a record from before records had a format, in place.
-
-    Raises:
-        UserError: it is not such a record, or is damaged.
-    """
-    old = read_json(path)
-    if not _is_of_no_format(old):
-        raise UserError(f"{path}: no record from before records had a format")
-    try:
-        record = _checked(path, converted(old))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: damaged ({error!r})") from error
-    write_record(path, record)
-
-
-def _is_of_no_format(content: Any) -> bool:
-    return isinstance(content, dict) and bool({"task", "benchmark", "readings"} & content.keys())
 
 
 def write_figures(record: Record, folder: Path) -> str:

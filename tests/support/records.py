@@ -142,31 +142,6 @@ def translation(seeds=1, subsets=("test",)):
     }
 
 
-def translation_before_seeds():
-    """As it was before rows were compared over seeds; without TER."""
-    record = translation()
-    for one in record["rows"]:
-        for scores in one["test"].values():
-            del scores["ter"]
-            for score in scores.values():
-                del score["seeds"]
-    record["comparisons"] = {
-        "test": [
-            {
-                "baseline": "none",
-                "system": "three-way",
-                "metric": metric,
-                "delta": -0.25,
-                "mean": 31.0,
-                "ci": [29.5, 32.5],
-                "p_value": p,
-            }
-            for metric, p in (("bleu", 0.25), ("chrf", 0.04))
-        ]
-    }
-    return record
-
-
 def language_model():
     """Two rows of three seeds beside a paper's figures."""
     rows = {"none": (4_650_000, [114.0, 115.0, 114.5]), "wt": (2_650_000, [112.0, 112.5, 113.0])}

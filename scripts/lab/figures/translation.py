@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from scripts.lab.figures import uses
 from scripts.lab.figures.experiment import (
@@ -31,13 +30,7 @@ from tiednmt.metrics import (
     what_was_sampled,
 )
 from tiednmt.modes import NONE, TYINGS
-from tiednmt.seeds import (
-    Interval,
-    SeedStatistics,
-    interval_of_mean,
-    mean_and_sd,
-    over_seeds,
-)
+from tiednmt.seeds import Interval, SeedStatistics, mean_and_sd, over_seeds
 from tiednmt.show.figures import Axis, Bullets, Cell, Figures, Part, Picture, Table
 from tiednmt.show.parts import MEGABYTE, p_text
 from tiednmt.translation.significance import (
@@ -135,16 +128,16 @@ def _is_compared(record: TranslationRecord) -> bool:
 
 
 def _places(record: TranslationRecord) -> list[str]:
-    """The test sets, and their mean where there are several and the scores of all seeds."""
+    """The test sets, and their mean where there are several."""
     subsets = [*record.rows[0].test]
-    return [*subsets, *[MEAN] * (len(subsets) > 1 and record.scored_by_seed)]
+    return [*subsets, *[MEAN] * (len(subsets) > 1)]
 
 
 # --- scores and differences --------------------------------------------------------------------
 
 
 def _runs(row: TranslationRow, place: str, metric: str) -> list[RunScore]:
-    """The scores of each seed; empty if the record does not have them."""
+    """The scores of each seed."""
     scores = [row.test[subset].by_metric[metric] for subset in _subsets(row, place)]
     return mean_of_test_sets([[seed.run for seed in score.seeds] for score in scores])
 
@@ -156,55 +149,32 @@ def _subsets(row: TranslationRow, place: str) -> list[str]:
 def _score(row: TranslationRow, place: str, metric: str) -> tuple[SeedStatistics, Interval]:
     """The mean over the seeds, and its interval."""
     runs = _runs(row, place, metric)
-    if runs:
-        return over_seeds([run.score for run in runs]), mean_score(runs).interval
-    score = row.test[place].by_metric[metric]
-    return score.over_seeds, interval_of_mean(score.over_seeds) or score.ci
-
-
-@dataclass(frozen=True)
-class _Difference:
-    """The mean score of a row minus the baseline's; None is what a record does not have."""
-
-    value: float
-    p_value: float
-    interval: Interval | None = None
-    not_worse_by: float | None = None
+    return over_seeds([run.score for run in runs]), mean_score(runs).interval
 
 
 def _difference(
     record: TranslationRecord, name: str, baseline: str, place: str, metric: str
-) -> _Difference | None:
-    """How a row differs from a baseline; None for the baseline itself, or if it is unknown."""
-    if name == baseline:
-        return None
-    if record.scored_by_seed:
-        runs = [_runs(_row(record, one), place, metric) for one in (name, baseline)]
-        return _estimated(difference(*runs), metric)
-    for c in (record.comparisons or {}).get(place, ()):
-        if (c.baseline, c.system, c.metric) == (baseline, name, metric):
-            return _Difference(c.delta, c.p_value)
-    return None
+) -> Estimate:
+    """How a row differs from a baseline."""
+    return difference(*(_runs(_row(record, one), place, metric) for one in (name, baseline)))
 
 
 def _first_difference(
     record: TranslationRecord, row: TranslationRow, place: str
-) -> _Difference | None:
-    """How a row differs from the first baseline in BLEU, if there is a baseline."""
-    if not record.baselines:
+) -> Estimate | None:
+    """How a row differs from the first baseline in BLEU; None if there is none, or it is that."""
+    if not record.baselines or row.name == record.baselines[0]:
         return None
     return _difference(record, row.name, record.baselines[0], place, "bleu")
 
 
-def _estimated(found: Estimate, metric: str) -> _Difference:
-    worst = found.not_worse_by(BETTER[metric])
-    return _Difference(found.value, found.p_value, found.interval, worst)
+def _at_worst(found: Estimate) -> float:
+    """By how much a difference in BLEU may be to the worse; one-sided, 95%."""
+    return found.not_worse_by(BETTER["bleu"])
 
 
 def _about_differences(record: TranslationRecord) -> str:
     """What differences from the baseline, their intervals and p were sampled over."""
-    if not record.scored_by_seed:
-        return "sacreBLEU's paired bootstrap of the first seed, whose p counts one side"
     seeds = {row.name: len(row.seeds) for row in record.rows}
     first = seeds.pop(record.baselines[0])
     return what_was_sampled({first + count > 2 for count in seeds.values()})
@@ -212,9 +182,6 @@ def _about_differences(record: TranslationRecord) -> str:
 
 def _about_scores(record: TranslationRecord) -> str:
     """What the intervals of scores were sampled over."""
-    if not record.scored_by_seed:
-        several = any(len(row.seeds) > 1 for row in record.rows)
-        return "over seeds" if several else "sacreBLEU's bootstrap over the sentences"
     return what_was_sampled({len(row.seeds) > 1 for row in record.rows})
 
 
@@ -227,7 +194,7 @@ def _measure(record: TranslationRecord, place: str) -> Measure:
         scores[row.name] = Score(
             over.mean,
             interval,
-            *((found.value, found.p_value, found.not_worse_by) if found else ()),
+            *((found.value, found.p_value, _at_worst(found)) if found else ()),
         )
     return Measure(METRICS["bleu"], place, scores, places=2)
 
@@ -253,7 +220,7 @@ def _sizes_and_scores(record: TranslationRecord) -> Table:
                     f"{row.parameters:,}",
                     *["–" if row.share is None else f"{row.share:.1%}"] * shares,
                     *(_score_cell(row, place, metric) for metric in _shown_first(record)),
-                    *(_difference_cells(record, found) if others else []),
+                    *(_difference_cells(found) if others else []),
                 ]
             )
     head = ["", *["test set"] * several, "parameters"]
@@ -266,15 +233,14 @@ def _sizes_and_scores(record: TranslationRecord) -> Table:
 
 
 def _difference_heads(record: TranslationRecord) -> list[str]:
-    return [f"against {record.baselines[0]}", *[NOT_WORSE] * record.scored_by_seed, "p"]
+    return [f"against {record.baselines[0]}", NOT_WORSE, "p"]
 
 
-def _difference_cells(record: TranslationRecord, found: _Difference | None) -> list[str]:
+def _difference_cells(found: Estimate | None) -> list[str]:
     """The cells of a difference, empty for the baseline itself."""
     if found is None:
-        return [""] * len(_difference_heads(record))
-    worst = [] if found.not_worse_by is None else [loss(found.not_worse_by)]
-    return [signed(found.value), *worst, p_text(found.p_value)]
+        return ["", "", ""]
+    return [signed(found.value), loss(_at_worst(found)), p_text(found.p_value)]
 
 
 def _score_cell(row: TranslationRow, place: str, metric: str) -> Cell:
@@ -313,15 +279,9 @@ def _shown_first(record: TranslationRecord) -> list[str]:
     return [metric for metric in _metrics(record) if metric in ("bleu", "tokenised_bleu")]
 
 
-def _baselines(record: TranslationRecord) -> list[str]:
-    if record.scored_by_seed:
-        return record.baselines
-    return [*dict.fromkeys(c.baseline for of in (record.comparisons or {}).values() for c in of)]
-
-
 def _tests(record: TranslationRecord) -> list[Table]:
     """A table per baseline: differences in every metric on every test set, with interval and p."""
-    return [_tests_against(record, baseline) for baseline in _baselines(record)]
+    return [_tests_against(record, baseline) for baseline in record.baselines]
 
 
 def _tests_against(record: TranslationRecord, baseline: str) -> Table:
@@ -340,11 +300,9 @@ def _tests_against(record: TranslationRecord, baseline: str) -> Table:
     return Table(["", "test set", *(METRICS[m] for m in metrics)], lines, left=2, caption=caption)
 
 
-def _test_cell(found: _Difference | None) -> str | Cell:
-    if found is None:
-        return "–"
-    interval = f"{signed_interval(found.interval)}, " if found.interval else ""
-    return Cell(signed(found.value), f"{interval}p = {p_text(found.p_value)}")
+def _test_cell(found: Estimate) -> Cell:
+    interval = signed_interval(found.interval)
+    return Cell(signed(found.value), f"{interval}, p = {p_text(found.p_value)}")
 
 
 # --- in words ----------------------------------------------------------------------------------
@@ -355,17 +313,14 @@ def _notes(record: TranslationRecord) -> list[str]:
     if not _is_compared(record):
         return []
     lines = [f"Differences: {_about_differences(record)}"]
-    for baseline in _baselines(record):
-        if baseline == record.baselines[0]:
-            continue
+    for baseline in record.baselines[1:]:
         for place in _places(record):
             found = {
-                row.name: _difference(record, row.name, baseline, place, "bleu")
-                for row in record.rows
+                name: _difference(record, name, baseline, place, "bleu")
+                for name in record.row_names
+                if name != baseline
             }
-            texts = [
-                f"{n} {signed(d.value)} (p = {p_text(d.p_value)})" for n, d in found.items() if d
-            ]
+            texts = [f"{n} {signed(d.value)} (p = {p_text(d.p_value)})" for n, d in found.items()]
             lines.append(f"{place}, BLEU against {baseline}: {', '.join(texts)}")
     return lines
 
@@ -384,14 +339,14 @@ def mean_over_experiments(records: Sequence[TranslationRecord]) -> Table:
     Each experiment counts with the mean over its test sets. They must not share runs or sentences.
 
     Raises:
-        UserError: they have different baselines, or a record lacks the scores of seeds.
+        UserError: they have different baselines.
     """
     first = records[0]
     for record in records:
-        if record.baselines[:1] != [first.baseline] or not record.scored_by_seed:
+        if record.baselines[:1] != [first.baseline]:
             raise UserError(
-                f"{record.experiment}: not scored by seed, or its baseline is not that of "
-                f"{first.experiment}, so that it is in no common table"
+                f"{record.experiment}: its baseline is not that of {first.experiment}, so that it "
+                "is in no common table"
             )
     shared = [name for name in first.row_names if all(name in of.row_names for of in records)]
     lines: list[list[str]] = []
@@ -401,8 +356,8 @@ def mean_over_experiments(records: Sequence[TranslationRecord]) -> Table:
         estimate = None
         if name != first.baseline:
             against = [_runs(_row(record, first.baseline), MEAN, "bleu") for record in records]
-            estimate = _estimated(mean_of_independent([*map(difference, runs, against)]), "bleu")
-        lines.append([name, f"{mean:.2f}", *_difference_cells(first, estimate)])
+            estimate = mean_of_independent([*map(difference, runs, against)])
+        lines.append([name, f"{mean:.2f}", *_difference_cells(estimate)])
     return Table(["", "mean BLEU", *_difference_heads(first)], lines)
 
 
@@ -410,7 +365,7 @@ def at_a_glance(records: Sequence[TranslationRecord]) -> Table:
     """A column per tying: parameters of the first experiment's rows, then BLEU of all experiments.
 
     Only rows that every experiment has are shown. In brackets are the difference to the baseline
-    and, where the record has the scores of its seeds, that difference's one-sided 95% bound.
+    and that difference's one-sided 95% bound.
     """
     first = records[0]
     shared = [name for name in first.row_names if all(name in of.row_names for of in records)]
@@ -434,8 +389,7 @@ def _glance(record: TranslationRecord, row: TranslationRow, place: str) -> str:
     found = _first_difference(record, row, place)
     if found is None:
         return f"{over.mean:.2f}"
-    bound = "" if found.not_worse_by is None else f", at worst {signed(-found.not_worse_by)}"
-    return f"{over.mean:.2f} ({signed(found.value)}{bound})"
+    return f"{over.mean:.2f} ({signed(found.value)}, at worst {signed(-_at_worst(found))})"
 
 
 def claim(record: TranslationRecord, name: str) -> str:
@@ -448,17 +402,12 @@ def claim(record: TranslationRecord, name: str) -> str:
         raise UserError(f"{record.experiment}: the rows {name} and none are not both there")
     baseline, place = record.baselines[0], _places(record)[-1]
     row, found = _row(record, name), _difference(record, name, baseline, place, "bleu")
-    assert found is not None
     score, other = (_score(of, place, "bleu")[0].mean for of in (row, _row(record, baseline)))
     on = "the mean of the test sets" if place == MEAN else place
-    text = (
-        f"{name} has {row.share or 1:.0%} of the parameters of {baseline}. Its BLEU on {on} is "
-        f"{score:.2f}; {baseline} has {other:.2f}. The difference is {signed(found.value)}"
-    )
-    if found.interval is None or found.not_worse_by is None:
-        return f"{text}."
-    bound = loss(found.not_worse_by, "not worse by more than ")
+    bound = loss(_at_worst(found), "not worse by more than ")
     return (
-        f"{text} (95% interval {signed_interval(found.interval)}): with 95% confidence, {name} is "
+        f"{name} has {row.share or 1:.0%} of the parameters of {baseline}. Its BLEU on {on} is "
+        f"{score:.2f}; {baseline} has {other:.2f}. The difference is {signed(found.value)} "
+        f"(95% interval {signed_interval(found.interval)}): with 95% confidence, {name} is "
         f"{bound}. The interval is {_about_differences(record)}."
     )

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from scripts.lab.figures.translation import figures
 from scripts.lab.kinds.kind import Kind, Trained
-from scripts.lab.records.joining import Joined, by_row, require_all_seeds
+from scripts.lab.records.joining import Joined, by_row
 from scripts.lab.records.schema import (
     MetricScore,
     SeedScore,
@@ -225,7 +225,7 @@ def join(kept: TranslationRecord, new: TranslationRecord) -> TranslationRecord:
     rows = [replace(row, share=shares[row.name]) for row in joined.rows]
     samples = new.samples
     if joined.from_kept:
-        _require_comparable(kept, new, rows)
+        _require_comparable(kept, new)
         samples = _joined_samples(kept, new, joined)
     return replace(
         new,
@@ -238,8 +238,6 @@ def join(kept: TranslationRecord, new: TranslationRecord) -> TranslationRecord:
 
 
 def _with_further_seeds(old: TranslationRow, new: TranslationRow) -> dict[str, Any]:
-    if not old.scored_by_seed:
-        require_all_seeds(old.name, old.seeds, new.seeds)
     if [*old.test] != [*new.test]:
         raise Fault("its rows do not have the same test sets")
     return {
@@ -260,10 +258,8 @@ def _both(old: TestScores, new: TestScores) -> TestScores:
     )
 
 
-def _require_comparable(
-    kept: TranslationRecord, new: TranslationRecord, rows: Sequence[TranslationRow]
-) -> None:
-    """The same sentences, translated the same way, and scored by seed."""
+def _require_comparable(kept: TranslationRecord, new: TranslationRecord) -> None:
+    """The same sentences, translated the same way."""
     texts = [
         [(sample["source"], sample["reference"]) for sample in record.samples]
         for record in (kept, new)
@@ -278,13 +274,6 @@ def _require_comparable(
             f"{new.experiment}: beam {new.beam}, but {kept.beam} in the kept record; run "
             "all of its rows and seeds too, or delete the record"
         )
-    for row in rows:
-        if not row.scored_by_seed:
-            raise UserError(
-                f"{new.experiment}: the row {row.name} of the kept record is not scored "
-                "by seed, so that the others could not be compared with it; run it too, or delete "
-                "the record"
-            )
 
 
 def _joined_samples(

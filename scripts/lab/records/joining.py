@@ -44,7 +44,7 @@ def whole(kept: E, new: E) -> E:
                 "run it too, or delete the record"
             )
         if row.recipe == there[row.name].recipe:
-            require_all_seeds(row.name, row.seeds, there[row.name].seeds)
+            _require_all_seeds(row.name, row.seeds, there[row.name].seeds)
     return new
 
 
@@ -119,7 +119,7 @@ def _is_further(old: TrainedRow, new: TrainedRow) -> bool:
     if not same or {*new.seeds} >= {*old.seeds}:
         return False
     if {*new.seeds} & {*old.seeds}:
-        require_all_seeds(new.name, old.seeds, new.seeds)
+        _require_all_seeds(new.name, old.seeds, new.seeds)
     return True
 
 
@@ -138,7 +138,7 @@ def _of_all_seeds(old: Row, new: Row, scores: Callable[[Row, Row], Mapping[str, 
     )
 
 
-def require_all_seeds(name: str, kept: Iterable[int], new: Iterable[int]) -> None:
+def _require_all_seeds(name: str, kept: Iterable[int], new: Iterable[int]) -> None:
     """Refuse new seeds that do not include all the kept ones.
 
     Raises:

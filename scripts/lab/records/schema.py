@@ -2,14 +2,13 @@
 
 A record is written by what measured its figures and read by everything that shows them; both go
 through :mod:`scripts.lab.store`, which checks every field. A change of these classes that makes
-old records unreadable raises :data:`FORMAT`.
+old records unreadable raises :data:`FORMAT`, and comes with a conversion of these records.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 from tiednmt.embeddings.gradients import GradientShares
 from tiednmt.seeds import SeedStatistics
@@ -116,6 +115,9 @@ class TrainedRow:
     input_scales: Mapping[str, SeedStatistics] | None = None
     averaged: int = 0
 
+    def __post_init__(self) -> None:
+        _require_some(self.seeds, "seeds")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentRecord(Record):
@@ -204,7 +206,7 @@ class MetricScore:
         ci: its 95% interval.
         signature: sacreBLEU's.
         over_seeds: mean and standard deviation over all seeds.
-        seeds: a score per seed; empty in records from before rows were compared over seeds.
+        seeds: a score per seed.
     """
 
     score: float
@@ -212,7 +214,7 @@ class MetricScore:
     ci: tuple[float, float]
     signature: str
     over_seeds: SeedStatistics
-    seeds: Sequence[SeedScore] = ()
+    seeds: Sequence[SeedScore]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,12 +222,12 @@ class TestScores:
     """The scores of a test set: ``bleu``, ``chrf``, ``ter`` and ``tokenised_bleu``.
 
     The last is BLEU of lower-cased tokens (:mod:`tiednmt.translation.tokenised`). Older records
-    lack the last two.
+    lack it, and so do languages that have a tokeniser of their own.
     """
 
     bleu: MetricScore
     chrf: MetricScore
-    ter: MetricScore | None = None
+    ter: MetricScore
     tokenised_bleu: MetricScore | None = None
 
     @property
@@ -242,32 +244,11 @@ class TranslationRow(TrainedRow):
     test: Mapping[str, TestScores]
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for subset, scores in self.test.items():
             for metric, score in scores.by_metric.items():
-                if score.seeds and len(score.seeds) != len(self.seeds):
+                if len(score.seeds) != len(self.seeds):
                     raise Fault("does not have one score per seed", f"test.{subset}.{metric}.seeds")
-
-    @property
-    def scored_by_seed(self) -> bool:
-        """Whether the score of every seed is known."""
-        return all(score.seeds for of in self.test.values() for score in of.by_metric.values())
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """sacreBLEU's paired bootstrap of the first seeds of two rows, in older records.
-
-    ``delta`` is the score of the system minus that of the baseline, ``mean`` and ``ci`` are the
-    system's own, and ``p_value`` is one-sided.
-    """
-
-    baseline: str
-    system: str
-    metric: str
-    delta: float
-    mean: float
-    ci: tuple[float, float]
-    p_value: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,8 +279,6 @@ class TranslationRecord(ExperimentRecord):
     Attributes:
         rows: the models.
         baseline: the row that the others are compared with.
-        comparisons: by test set, in records that lack the scores of seeds; otherwise comparisons
-            are computed from those.
         beam: hypotheses kept at each step.
         vocabulary: its sizes.
         samples: each has ``source``, ``reference`` and a translation per row.
@@ -309,7 +288,6 @@ class TranslationRecord(ExperimentRecord):
 
     rows: Sequence[TranslationRow]
     baseline: str
-    comparisons: Mapping[str, Sequence[Comparison]] | None = None
     beam: int
     vocabulary: VocabularySizes
     samples: Sequence[Mapping[str, str]]
@@ -322,10 +300,7 @@ class TranslationRecord(ExperimentRecord):
         names, subsets = self.row_names, [*self.rows[0].test]
         if not subsets or any([*row.test] != subsets for row in self.rows):
             raise Fault("its rows do not have the same test sets")
-        if self.scored_by_seed:
-            self._require_the_same_sentences()
-        else:
-            self._require_comparisons()
+        self._require_the_same_sentences()
         if any({"source", "reference", *names} - sample.keys() for sample in self.samples):
             raise Fault("a sample lacks a row's translation")
 
@@ -335,22 +310,6 @@ class TranslationRecord(ExperimentRecord):
         wanted = (self.baseline, *self.also_compared_with)
         return [name for name in wanted if name in self.row_names]
 
-    @property
-    def scored_by_seed(self) -> bool:
-        """Whether the score of every seed of every row is known."""
-        return all(row.scored_by_seed for row in self.rows)
-
-    def _require_comparisons(self) -> None:
-        compared = {
-            (subset, c.system, c.metric)
-            for subset, comparisons in (self.comparisons or {}).items()
-            for c in comparisons
-            if c.baseline == self.baseline
-        }
-        others = [name for name in self.row_names if name != self.baseline]
-        if not compared.issuperset(product(self.rows[0].test, others, ("bleu", "chrf"))):
-            raise Fault(f"its comparisons with {self.baseline} leave out a row, test set or metric")
-
     def _require_the_same_sentences(self) -> None:
         for subset in self.rows[0].test:
             blocks = {
@@ -359,10 +318,7 @@ class TranslationRecord(ExperimentRecord):
                 for score in row.test[subset].by_metric.values()
                 for seed in score.seeds
             }
-            metrics = {
-                frozenset(row.test[subset].by_metric) - {"tokenised_bleu"} for row in self.rows
-            }
-            if len(blocks) > 1 or len(metrics) > 1:
+            if len(blocks) > 1:
                 raise Fault(f"its rows were not scored on the same sentences of {subset}")
 
 

@@ -21,7 +21,7 @@ EXPERIMENTS = ROOT / "configs" / "experiments"
 
 Recipe = dict[str, dict[str, Any]]
 
-OPTION_OF_NAME = {
+_OPTION_OF_NAME = {
     "model": "--arch",
     "task": "--task",
     "criterion": "--criterion",
@@ -184,7 +184,7 @@ def options(recipe: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...
     chosen: dict[str, tuple[str, ...]] = {}
     for group, values in recipe.items():
         for key, value in values.items():
-            option = OPTION_OF_NAME[group] if key == "_name" else option_name(key)
+            option = _OPTION_OF_NAME[group] if key == "_name" else option_name(key)
             if value is True:
                 chosen[option] = ()
             elif isinstance(value, list | tuple):

@@ -22,25 +22,23 @@ MAX_FACTOR_APART = 2.0  # times as large a share of common units, or four times 
 
 @dataclass(frozen=True)
 class Difference:
-    """The difference in BLEU from the untied model on a test set; None if a value is not known.
+    """The difference in BLEU from the untied model on a test set.
 
     With 95 % confidence, the loss is not larger than ``not_worse_by``.
     """
 
     bleu: float
-    p_value: float | None = None
-    not_worse_by: float | None = None
+    p_value: float
+    not_worse_by: float
 
     @property
     def worse(self) -> bool:
         """Whether the score is significantly (p < 0.05) below that of the untied model."""
-        return self.bleu < 0 and self.p_value is not None and self.p_value < 0.05
+        return self.bleu < 0 and self.p_value < 0.05
 
     def __str__(self) -> str:
-        known = [] if self.p_value is None else [_p_text(self.p_value)]
-        if self.not_worse_by is not None:
-            known.append(loss(self.not_worse_by, "not worse by more than "))
-        return signed(self.bleu) + (f" ({', '.join(known)})" if known else "")
+        bound = loss(self.not_worse_by, "not worse by more than ")
+        return f"{signed(self.bleu)} ({_p_text(self.p_value)}, {bound})"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from scripts.lab import store
 from scripts.lab.kinds import KINDS
 from tests.support import records
 from tiednmt.errors import UserError
-from tiednmt.typed import to_json
 
 KEPT = sorted(store.RESULTS.glob("*.json"))
 
@@ -85,7 +84,11 @@ def test_the_table_of_kinds_has_a_record_for_every_kept_one():
         ("{'a': 1", "not JSON, cut short or damaged"),
         ('{"a": 1}', "no record of an experiment"),
         ("[]", "no record of an experiment"),
-        ('{"task": "translation"}', "a record from before records had a format; python -m"),
+        (
+            '{"experiment": "some"}',
+            "a record of no format, and this version reads format 1; remove",
+        ),
+        ('{"format": 2}', "a record of format 2, and this version reads format 1; remove it and"),
         ('{"format": 1, "kind": "speech"}', "kind 'speech'; there are translation, "),
     ],
 )
@@ -120,14 +123,6 @@ def test_gradients_by_use_are_drawn_beside_the_record(results, run):
     assert names == ["some-gradient-shares.png", "some-gradient-shares.svg", "some.json"]
     table = store.with_tables("<!-- table: some -->\n<!-- end -->")
     assert "| % of the gradient, at update | use | 0 | 100 | 200 |" in table
-
-
-def test_a_record_from_before_seeds_is_shown_with_what_it_tells(results, run):
-    store.keep(run(records.translation_before_seeds()))
-    table = store.table("some")
-    assert "not worse by" not in table
-    assert "| three-way | 1,000,000 | 50.0% | 31.00 | -0.25 | 0.250 |" in table
-    assert "sacreBLEU's paired bootstrap of the first seed, whose p counts one side" in table
 
 
 def test_rows_of_embeddings_are_not_lost(results, run):
@@ -202,9 +197,9 @@ def test_a_table_of_the_mean_over_experiments(results, run):
     alone = store.table("one").split("\n")[7].split("|")
     assert "mean" in alone[2] and three_way[:3] == ["three-way", "28.58", "-0.25"]
     assert float(three_way[3]) < float(alone[7])  # two corpora tell more than one
-    store.keep(run({**records.translation_before_seeds(), "experiment": "old"}))
-    with pytest.raises(UserError, match=r"^old: not scored by seed"):
-        store.table("one+old")
+    store.keep(run({**records.translation(), "baseline": "three-way", "experiment": "apart"}))
+    with pytest.raises(UserError, match=r"^apart: its baseline is not that of one, so that it is"):
+        store.table("one+apart")
     store.keep(run({**records.embeddings(), "experiment": "other"}))
     with pytest.raises(UserError, match=r"^only translation experiments have a table"):
         store.table("one+other")
@@ -212,16 +207,16 @@ def test_a_table_of_the_mean_over_experiments(results, run):
 
 def test_a_table_at_a_glance(results, run):
     store.keep(run({**records.translation(seeds=3, subsets=("a", "b")), "experiment": "one"}))
-    store.keep(run({**records.translation_before_seeds(), "experiment": "old"}))
-    lines = store.table("glance:one+old").split("\n")
+    store.keep(run({**records.translation(), "experiment": "two"}))
+    lines = store.table("glance:one+two").split("\n")
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     assert cells[0] == ["", "none", "three-way"]
     of_the_set = cells[3]
     alone = [cell.strip() for cell in store.table("one").split("\n")[3].split("|")[1:-1]]
     score, difference, bound = alone[4].split(" ")[0], *alone[5:7]
     assert of_the_set[2] == f"{score} ({difference}, at worst -{bound})"
-    assert len(cells) == 3 + 2 + len(records.translation_before_seeds()["rows"][0]["test"])
-    assert "at worst" not in lines[-1]  # which takes the scores of the seeds
+    assert len(cells) == 3 + 2 + 1
+    assert cells[-1][1:] == ["31.25", "31.00 (-0.25, at worst -0.98)"]
 
 
 def test_a_table_of_some_benchmarks():
@@ -264,75 +259,3 @@ def test_the_command_checks_and_renews_the_pages(page, monkeypatch):
     monkeypatch.setattr("sys.argv", ["record"])
     command.main()
     assert page.read_text() == store.with_tables(before) != before
-
-
-# --- records from before records had a format --------------------------------------------------
-
-
-def old_translation():
-    """As it was written before."""
-    old = {"task": "translation", **records.translation_before_seeds()}
-    for key in ("format", "kind"):
-        del old[key]
-    for row in old["rows"]:
-        del row["recipe"], row["seeds"]
-        row["training_command"] = (
-            f"fairseq-train data --user-dir tiednmt --seed 1 --task translation --arch tied_gru "
-            f"--tying {row['name']} --adam-betas '(0.9, 0.98)' --lr 0.002 --bi --cpu --save-dir a"
-        )
-    return old
-
-
-def old_language_model():
-    old = {"task": "tied_language_modeling", **records.language_model()}
-    for key in ("format", "kind"):
-        del old[key]
-    for row in old["rows"]:
-        del row["recipe"]
-        row.update(row.pop("perplexity"))
-        paper = row.pop("paper")
-        row["paper"] = paper["test"]
-        row["paper_train"] = None
-        row.update({f"paper_{key}": paper[key] for key in ("parameters", "valid")})
-        row["training_command"] = "fairseq-train data --seed 1 --task t --dropout 0.5 --save-dir a"
-    return old
-
-
-def test_an_old_translation_is_converted(tmp_path):
-    path = tmp_path / "record.json"
-    path.write_text(json.dumps(old_translation()))
-    store.convert(path)
-    record = store.read_record(path)
-    assert record.rows[1].recipe == {
-        "common": {"user_dir": "tiednmt"},
-        "task": {"_name": "translation"},
-        "model": {"_name": "tied_gru", "tying": "three-way", "bi": True},
-        "optimizer": {"adam_betas": "(0.9, 0.98)"},
-        "optimization": {"lr": 0.002},
-    }
-    assert record.rows[1].seeds == (1,)
-    wanted = records.translation_before_seeds()
-    assert to_json(record)["comparisons"] == wanted["comparisons"]
-
-
-def test_an_old_language_model_is_converted(tmp_path):
-    path = tmp_path / "record.json"
-    path.write_text(json.dumps(old_language_model()))
-    store.convert(path)
-    rows = to_json(store.read_record(path))["rows"]
-    wanted = records.language_model()["rows"]
-    for row, expected in zip(rows, wanted, strict=True):
-        assert row["perplexity"] == expected["perplexity"]
-        given = {key: value for key, value in expected["paper"].items() if value is not None}
-        assert row["paper"] == given
-
-
-def test_what_is_no_old_record_is_left_alone(tmp_path, run):
-    folder = run(records.translation())
-    before = (folder / "record.json").read_text()
-    with pytest.raises(UserError, match=r"record.json: no record from before"):
-        store.convert(folder / "record.json")
-    assert (folder / "record.json").read_text() == before
-    (tmp_path / "half.json").write_text('{"task": "translation"}')
-    with pytest.raises(UserError, match=r"half.json: damaged"):
-        store.convert(tmp_path / "half.json")

@@ -154,26 +154,6 @@ def test_what_cannot_be_compared_does_not_join(keep, change, message):
     assert of_scores(json.loads((store.RESULTS / "some.json").read_text())) == of_scores(kept)
 
 
-def test_seeds_do_not_join_rows_that_are_not_scored_by_seed(keep):
-    old = records.translation_before_seeds()
-    more = only(records.translation(seeds=3), [2, 3])
-    with pytest.raises(SystemExit, match=r"none: seeds 2, 3 would replace 1; run the"):
-        keep(old, more)
-
-
-def test_rows_do_not_join_rows_that_are_not_scored_by_seed(keep):
-    old = records.translation_before_seeds()
-    new = only(records.translation(seeds=3), [1, 2, 3], rows=["none"])
-    with pytest.raises(SystemExit, match=r"the row three-way of the kept record is not"):
-        keep(old, new)
-
-
-def test_an_older_record_is_replaced_by_one_of_all_rows(keep):
-    kept = keep(records.translation_before_seeds(), records.translation(seeds=3))
-    assert of_scores(kept) == of_scores(records.translation(seeds=3))
-    assert "comparisons" not in kept
-
-
 def with_tokenised(content, by=1.25):
     """Each score of BLEU of cased text, and one of lower-cased tokens that is higher."""
     content = copy.deepcopy(content)

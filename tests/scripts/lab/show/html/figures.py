@@ -116,13 +116,9 @@ METRICS = {
 }
 
 
-def _by_seed(record):
-    return "seeds" in next(iter(record["rows"][0]["test"].values()))["bleu"]
-
-
 def _places(record):
     subsets = [*record["rows"][0]["test"]]
-    return [*subsets, "mean"] if len(subsets) > 1 and _by_seed(record) else subsets
+    return [*subsets, "mean"] if len(subsets) > 1 else subsets
 
 
 def _runs(record, name, place, metric):
@@ -140,11 +136,8 @@ def _runs(record, name, place, metric):
 
 
 def _mean_and_interval(record, row, place, metric):
-    if _by_seed(record):
-        runs = _runs(record, row["name"], place, metric)
-        return vars(statistics([run.score for run in runs])), mean_score(runs).interval
-    score = row["test"][place][metric]
-    return score["over_seeds"], score["ci"]
+    runs = _runs(record, row["name"], place, metric)
+    return vars(statistics([run.score for run in runs])), mean_score(runs).interval
 
 
 def _score(record, row, place, metric):
@@ -153,17 +146,11 @@ def _score(record, row, place, metric):
 
 
 def _apart(record, name, baseline, place, metric):
-    """The difference, what it is at worst, p, and the interval; what is known of them."""
-    if _by_seed(record):
-        found = difference(*(_runs(record, row, place, metric) for row in (name, baseline)))
-        worst = found.not_worse_by("lower" if metric == "ter" else "higher")
-        return found.value, worst, found.p_value, found.interval
-    (c,) = (
-        c
-        for c in record["comparisons"][place]
-        if (c["baseline"], c["system"], c["metric"]) == (baseline, name, metric)
-    )
-    return c["delta"], None, c["p_value"], None
+    return difference(*(_runs(record, row, place, metric) for row in (name, baseline)))
+
+
+def _p_text(found):
+    return f"{found.p_value:.3f}" if found.p_value >= 0.0005 else "<0.001"
 
 
 def _require_scores(page, html, record):
@@ -174,7 +161,7 @@ def _require_scores(page, html, record):
     shown = [metric for metric in ("bleu", "tokenised_bleu") if metric in first]
     shares = "share" in record["rows"][0]
     assert head[: 2 + several] == ["", *["test set"] * several, "parameters"]
-    columns = [f"against {baseline}", *["not worse by more than (95%)"] * _by_seed(record), "p"]
+    columns = [f"against {baseline}", "not worse by more than (95%)", "p"]
     assert head[2 + several + shares + len(shown) :] == columns * others
     expected = []
     for place in places:
@@ -185,19 +172,18 @@ def _require_scores(page, html, record):
             if row["name"] == baseline or not others:
                 expected.append(line + [""] * len(columns) * others)
                 continue
-            value, worst, p, _ = _apart(record, row["name"], baseline, place, "bleu")
-            line.append(minus(f"{value:+.2f}"))
-            if worst is not None:
-                line.append(f"{worst:.2f}" if worst > 0 else f"better by {-worst:.2f}")
-            expected.append([*line, f"{p:.3f}" if p >= 0.0005 else "<0.001"])
+            found = _apart(record, row["name"], baseline, place, "bleu")
+            worst = found.not_worse_by("higher")
+            line.append(minus(f"{found.value:+.2f}"))
+            line.append(f"{worst:.2f}" if worst > 0 else f"better by {-worst:.2f}")
+            expected.append([*line, _p_text(found)])
     assert lines == expected
 
 
 def _require_further_scores(page, html, record):
     subsets = list(record["rows"][0]["test"])
-    metrics = [m for m in ("chrf", "ter") if m in record["rows"][0]["test"][subsets[0]]]
     head, *lines = table(page, "Checkpoints and further scores")
-    every = [(subset, metric) for subset in subsets for metric in metrics]
+    every = [(subset, metric) for subset in subsets for metric in ("chrf", "ter")]
     assert head == ["", "checkpoint", "training", *(f"{s} {METRICS[m]}" for s, m in every)]
     for line, row in zip(lines, record["rows"], strict=True):
         assert line[0] == row["name"]
@@ -227,10 +213,7 @@ def _require_perplexities(page, html, record):
 def _require_comparisons(page, html, record):
     if len(record["rows"]) == 1:
         return
-    if _by_seed(record):
-        baselines = [record["baseline"], *record.get("also_compared_with", [])]
-    else:
-        baselines = {c["baseline"] for of in record["comparisons"].values() for c in of}
+    baselines = [record["baseline"], *record.get("also_compared_with", [])]
     metrics = [m for m in METRICS if m in next(iter(record["rows"][0]["test"].values()))]
     for baseline in baselines:
         head, *lines = table(page, f"Score less that of {baseline}; ")
@@ -242,10 +225,9 @@ def _require_comparisons(page, html, record):
                     continue
                 cells = []
                 for metric in metrics:
-                    value, _, p, interval = _apart(record, row["name"], baseline, place, metric)
-                    told = "{:+.2f} to {:+.2f}, ".format(*interval) if interval else ""
-                    p_text = f"{p:.3f}" if p >= 0.0005 else "<0.001"
-                    cells.append(minus(f"{value:+.2f}|{told}p = {p_text}"))
+                    found = _apart(record, row["name"], baseline, place, metric)
+                    interval = "{:+.2f} to {:+.2f}".format(*found.interval)
+                    cells.append(minus(f"{found.value:+.2f}|{interval}, p = {_p_text(found)}"))
                 expected.append([row["name"], place, *cells])
         assert lines == expected
 

@@ -98,9 +98,10 @@ def broken(record, *keys, value=None):
         (
             ["rows", 0, "test", "test", "bleu", "seeds"],
             [],
-            "its comparisons with none leave out a row",
+            "rows[0].test.test.bleu.seeds does not have one score per seed",
         ),
-        (["rows", 0, "test", "test", "ter"], None, "not scored on the same sentences of test"),
+        (["rows", 0, "test", "test", "ter"], None, "rows[0].test.test lacks ter"),
+        (["rows", 0, "seeds"], [], "rows[0].seeds is empty"),
         (
             ["rows", 0, "test", "test", "bleu", "seeds", 0, "influences"],
             "1 2",
@@ -122,8 +123,8 @@ def broken(record, *keys, value=None):
         (["samples", 0, "three-way"], None, "a sample lacks a row's translation"),
         (["machine"], "CPU", "machine must be a mapping"),
         (["kind"], "speech", "kind 'speech'; there are translation, tied_language_modeling, "),
-        (["format"], 2, "format 2; this version reads 1"),
-        (["format"], None, "format None; this version reads 1"),
+        (["format"], 2, "a record of format 2, and this version reads format 1; remove"),
+        (["format"], None, "a record of no format, and this version reads format 1; remove"),
     ],
 )
 def test_a_damaged_record(refusal, tmp_path, translation, keys, value, fault):

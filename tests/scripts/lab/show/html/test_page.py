@@ -27,9 +27,8 @@ def test_figures_of_the_kept_records(path, make_page):
         records.translation(),
         records.translation(seeds=3),
         records.translation(seeds=3, subsets=("test", "other")),
-        records.translation_before_seeds(),
     ],
-    ids=["one seed", "three seeds", "two test sets", "before seeds"],
+    ids=["one seed", "three seeds", "two test sets"],
 )
 def test_figures_of_a_translation_experiment(record, make_page):
     html = make_page(record)
