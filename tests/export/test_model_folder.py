@@ -27,7 +27,7 @@ def scores_of(model):
 @pytest.mark.parametrize("arch", TRANSLATORS)
 @pytest.mark.parametrize("tying", MATRICES)
 def test_scores_are_those_of_the_checkpoint(prepared, tmp_path, arch, tying):
-    model = save_translator(tmp_path / "c.pt", prepared, arch, "--projection", tying=tying)
+    model = save_translator(tmp_path / "c.pt", prepared, arch, tying=tying, projection=True)
     write_model_folder(tmp_path / "folder", read_trained(tmp_path / "c.pt", prepared))
     read = read_model_folder(tmp_path / "folder").model
     torch.testing.assert_close(scores_of(read), scores_of(model), atol=1e-5, rtol=0)

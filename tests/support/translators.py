@@ -49,11 +49,15 @@ def in_parts(prepared):
 def save_translator(
     path, prepared, arch="tied_gru", *options, tying="three-way", data_bin="data-bin", **kwargs
 ):
-    """A checkpoint of a model whose numbers are random, and the model."""
+    """A checkpoint of a model whose numbers are random, and the model.
+
+    ``kwargs`` are those of :func:`tests.support.untrained.save_untrained`.
+    """
     arguments = [*("--task", "translation", "--source-lang", "en", "--target-lang", "de")]
     for name, value in {**ARCHITECTURES.get(arch, {}), "dropout": 0.0}.items():
         option = "--" + name.replace("_", "-")
         arguments += [option] if value is True else [option, value]
-    arguments += ["--arch", arch, *(("--tying", tying) if tying else ()), *options]
-    kwargs = {"noise": 0.4, **kwargs}
+    arguments += ["--arch", arch, *options]
+    # hydra makes one configuration of an architecture, for every tying
+    kwargs = {"noise": 0.4, **({"tying": tying} if tying else {}), **kwargs}
     return save_untrained(path, prepared / data_bin, *arguments, **kwargs).eval()

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import copy
+from functools import cache
+
 import torch
 from fairseq import checkpoint_utils, options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from omegaconf import OmegaConf
 
 import tiednmt.plugin  # noqa: F401
 
+DATA = "DATA"  # in the place of a data-bin, which differs from test to test
 
-def save_untrained(path, data_bin, *arguments, seed=1, noise=0.0):
+
+def save_untrained(path, data_bin, *arguments, seed=1, noise=0.0, **changes):
     """Build the model of a ``fairseq-train`` command line, save it and return it.
 
-    With ``noise`` its padding rows and biases are not zero.
+    With ``noise`` its padding rows and biases are not zero. ``changes`` are options of the model
+    that are set after hydra, for tests of many models of one command line.
     """
-    args = [str(data_bin), *map(str, arguments)]
-    cfg = convert_namespace_to_omegaconf(
-        options.parse_args_and_arch(options.get_training_parser(), args)
-    )
+    cfg = configuration(data_bin, arguments, **changes)
     task = tasks.setup_task(cfg.task)
     torch.manual_seed(seed)
     model = task.build_model(cfg.model)
@@ -26,6 +30,24 @@ def save_untrained(path, data_bin, *arguments, seed=1, noise=0.0):
             parameter.add_(noise * torch.randn_like(parameter))
     torch.save(checkpoint_of(model, cfg), path)
     return model
+
+
+def configuration(data_bin, arguments, **changes):
+    """fairseq's configuration of a command line, with other options of the model."""
+    cfg = copy.deepcopy(base(tuple(map(str, arguments))))
+    for part in (cfg.task, cfg.model):  # the model's, too, where an architecture has no dataclass
+        if getattr(part, "data", None) == DATA:
+            part.data = str(data_bin)
+    for name, value in changes.items():
+        OmegaConf.update(cfg.model, name, value)
+    return cfg
+
+
+@cache
+def base(arguments):
+    """The same for any folder of data; hydra takes half a second for it."""
+    args = options.parse_args_and_arch(options.get_training_parser(), [DATA, *arguments])
+    return convert_namespace_to_omegaconf(args)
 
 
 def load_built(path, data):
