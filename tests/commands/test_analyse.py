@@ -17,6 +17,7 @@ from scipy.stats import spearmanr
 
 import tiednmt
 from tests.support.commandline import run
+from tests.support.pictures import drawn
 from tests.support.translators import in_parts, prepared_folder, save_translator
 from tests.support.untrained import save_untrained, write_dictionaries
 from tiednmt.analysis.embeddings import Embedding
@@ -69,6 +70,12 @@ def out(folder):
         ]
     )
     return folder / "out"
+
+
+def analyse_undrawn(*arguments):
+    """The command on what no test looks at the pictures of."""
+    with drawn():
+        analyse.main([*map(str, arguments)])
 
 
 @pytest.fixture(scope="module")
@@ -151,11 +158,9 @@ def test_files(out):
 
 
 def test_word_vectors_beside_a_checkpoint(out, folder, tmp_path):
-    analyse.main(
-        [
-            *(f"none={folder / 'none.pt'}", f"vectors={out / 'none-U.vec'}"),
-            *("--data", str(folder / "data"), "--out", str(tmp_path)),
-        ]
+    analyse_undrawn(
+        *(f"none={folder / 'none.pt'}", f"vectors={out / 'none-U.vec'}"),
+        *("--data", folder / "data", "--out", tmp_path),
     )
     record = json.loads((tmp_path / "analysis.json").read_text())
     assert rho_of(record, "none U", "vectors U") == pytest.approx(1.0, abs=1e-6)
@@ -177,9 +182,8 @@ def test_words_of_a_corpus_in_parts_are_composed_of_units(data, tmp_path):
     prepared = in_parts(prepared_folder(tmp_path / "prepared"))
     save_translator(tmp_path / "m.pt", prepared, data_bin="data-bin/shard0")
     (tmp_path / "set.txt").write_text("dog w1 3\nw2 w3 5\n")
-    given = [str(tmp_path / "m.pt"), "--data", str(prepared / data)]
-    given += ["--similarity", str(tmp_path / "set.txt"), "--words", "dog"]
-    analyse.main([*given, "--out", str(tmp_path / "out")])
+    given = (tmp_path / "m.pt", "--data", prepared / data, "--out", tmp_path / "out")
+    analyse_undrawn(*given, "--similarity", tmp_path / "set.txt", "--words", "dog")
     record = json.loads((tmp_path / "out" / "analysis.json").read_text())
     (model,) = record["checkpoints"]
     assert model["subwords"]
@@ -279,8 +283,8 @@ def test_words_in_a_script_without_a_font(tmp_path, capsys):
 def test_a_run_is_called_by_its_folder(folder, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "checkpoint_best.pt").write_bytes((folder / "none.pt").read_bytes())
-    given = [str(tmp_path / "mine" / "checkpoint_best.pt"), "--data", str(folder / "data")]
-    analyse.main([*given, "--out", str(tmp_path / "out")])
+    checkpoint = tmp_path / "mine" / "checkpoint_best.pt"
+    analyse_undrawn(checkpoint, "--data", folder / "data", "--out", tmp_path / "out")
     found = json.loads((tmp_path / "out" / "analysis.json").read_text())
     assert [checkpoint["name"] for checkpoint in found["checkpoints"]] == ["mine"]
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from scripts import analyse
+from tests.support.pictures import drawn
 from tests.support.untrained import save_untrained
 from tiednmt.analysis.checkpoints import load
 
@@ -49,13 +50,14 @@ def record(prepared, tmp_path_factory):
     (folder / "sentences").write_text("\n".join(lines) + "\n")
     words = [word for word in lines[0].rstrip(".").split() if word.isalpha()][:3]
     (folder / "set.txt").write_text("".join(f"{w} {words[0]}s {i}\n" for i, w in enumerate(words)))
-    analyse.main(
-        [
-            *(f"{name}={folder / name}.pt" for name in MODELS),
-            *("--data", str(prepared), "--sentences", str(folder / "sentences")),
-            *("--similarity", str(folder / "set.txt"), "--out", str(folder / "out"), "--cpu"),
-        ]
-    )
+    with drawn("attention-lstm-2"):
+        analyse.main(
+            [
+                *(f"{name}={folder / name}.pt" for name in MODELS),
+                *("--data", str(prepared), "--sentences", str(folder / "sentences")),
+                *("--similarity", str(folder / "set.txt"), "--out", str(folder / "out"), "--cpu"),
+            ]
+        )
     assert (folder / "out" / "attention-lstm-2.png").stat().st_size > 200
     return json.loads((folder / "out" / "analysis.json").read_text())
 

@@ -16,6 +16,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from scripts.lab import store
 from scripts.lab.kinds.translation import join
 from scripts.lab.records import settings
 from scripts.lab.run.specs import ROOT, Experiment, load_recipe, merge, without_seed
@@ -23,6 +24,7 @@ from scripts.lab.run.summary import read_summary
 from scripts.lab.run.training import Run, log_entries, train
 from scripts.lab.runner import Options, run_experiment
 from scripts.lab.store import read_record
+from tests.support.pictures import drawn
 from tiednmt.errors import UserError
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forks")]
@@ -66,6 +68,12 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def record(folder, forks):
     return run_experiment(experiment(), folder, "the command")
+
+
+def call_again(*arguments):
+    """A later call, which draws nothing: tests look at the pictures of the first."""
+    with drawn(by=store):
+        return run_experiment(*arguments)
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +182,7 @@ def test_second_call_trains_and_scores_nothing(record, folder):
     before = made(folder)
     others = Options(jobs=record.machine.runs_side_by_side + 1)  # trained nothing
     for options in (None, others):
-        assert run_experiment(experiment(), folder, "the command", options) == record
+        assert call_again(experiment(), folder, "the command", options) == record
     assert made(folder) == before
 
 
@@ -185,7 +193,7 @@ def test_other_recipe_in_the_same_folder_is_refused(record, folder):
 
 def test_further_seeds_leave_the_first_alone(record, folder):
     before = made(folder)
-    more = run_experiment(experiment(), folder, "the command", Options(seeds=(1, 2)))
+    more = call_again(experiment(), folder, "the command", Options(seeds=(1, 2)))
     assert made(folder) == before
     for name, seed in (("three-way", 1), ("three-way-seed-2", 2)):
         saved = torch.load(folder / name / "checkpoint_last.pt", map_location="cpu")
@@ -199,7 +207,7 @@ def test_further_seeds_leave_the_first_alone(record, folder):
         assert two.seeds[0] == one.seeds[0] != two.seeds[1]
     table = (folder / "table.md").read_text()
     assert "Differences: over seeds and test sentences" in table and " ± " in table
-    second = run_experiment(experiment(), folder, "the command", Options(seeds=(2,)))
+    second = call_again(experiment(), folder, "the command", Options(seeds=(2,)))
     assert [row.test["test"].bleu.seeds for row in second.rows] == [
         row.test["test"].bleu.seeds[1:] for row in more.rows
     ]
@@ -215,22 +223,22 @@ def test_scores_that_do_not_say_what_is_needed_are_made_anew(record, folder):
     for system in old["subset"]["test"]["systems"]:
         del system["bleu"]["influences"]
     scores.write_text(json.dumps(old))
-    again = run_experiment(experiment(), folder, "the command")
+    again = call_again(experiment(), folder, "the command")
     assert again.rows[0].test == record.rows[0].test
     assert json.loads(scores.read_text())["subset"]["test"]["comparisons"]
 
 
 def test_a_row_alone_is_compared_with_a_baseline_of_an_earlier_call(record, folder):
-    run_experiment(experiment(), folder, "all rows")
+    call_again(experiment(), folder, "all rows")
     alone = experiment().only(["three-way"])
-    again = run_experiment(alone, folder, "one row")
+    again = call_again(alone, folder, "one row")
     assert {row.name: row.test for row in again.rows} == {r.name: r.test for r in record.rows}
     assert [one.command for one in again.earlier] == ["all rows"] and again.command == "one row"
     assert "| against none |" in (folder / "table.md").read_text()
     other = replace(alone, left_out={"none": experiment(updates=9).rows["none"]})
-    assert run_experiment(other, folder, "one row").row_names == ["three-way"]
+    assert call_again(other, folder, "one row").row_names == ["three-way"]
     (folder / "record.json").write_text("{}")  # of another version, or damaged
-    assert run_experiment(alone, folder, "one row").row_names == ["three-way"]
+    assert call_again(alone, folder, "one row").row_names == ["three-way"]
     assert "against" not in (folder / "table.md").read_text()
 
 
@@ -240,7 +248,7 @@ def test_scores_of_other_rows_do_not_cover_those_asked_for(record, folder):
     for of in scores["subset"].values():
         of["systems"] = [system for system in of["systems"] if system["name"] == "none"]
     (folder / "scores.json").write_text(json.dumps(scores))
-    again = run_experiment(experiment(), folder, "the command")
+    again = call_again(experiment(), folder, "the command")
     assert [row.test for row in again.rows] == [row.test for row in record.rows]
 
 
