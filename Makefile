@@ -36,10 +36,10 @@ test: ## run set-up, lint, types, the site and all tests but the nightly ones
 	scripts/test.sh
 
 test-fast: ## run tests that take less than ten seconds each
-	OMP_NUM_THREADS=1 python -m pytest -n auto --dist loadfile -m "not slow"
+	scripts/pytest.sh -m "not slow"
 
 test-slow: ## run the other tests
-	OMP_NUM_THREADS=1 python -m pytest -n auto --dist loadfile -m slow --nightly
+	scripts/pytest.sh -m "slow or nightly" --nightly
 
 coverage: ## measure the line coverage of the fast tests against its floors
 	scripts/coverage.sh

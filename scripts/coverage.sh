@@ -15,7 +15,7 @@ floors=(
 )
 
 if [[ ${1:-} != --report ]]; then
-    OMP_NUM_THREADS=1 python -m pytest -n auto --dist loadfile -m "not slow" --cov --cov-report= "$@"
+    scripts/pytest.sh -m "not slow" --cov --cov-report= "$@"
 fi
 python -m coverage report --skip-covered --sort=cover | tail -n 40
 below=0

@@ -15,6 +15,4 @@ lint-imports --no-cache --no-logo
 if python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
     NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict
 fi
-# a file of tests to a process, since files share what is costly to make, in the order of
-# tests/conftest.py; one thread each
-OMP_NUM_THREADS=1 exec python -m pytest -n auto --dist loadfile --no-loadscope-reorder "$@"
+exec scripts/pytest.sh "$@"

@@ -44,6 +44,14 @@ def test_workflows_run_what_there_is():
     assert made <= set(TARGETS)
 
 
+def test_nightly_tests_run_at_night():
+    """Those that are not slow, too."""
+    (nightly,) = (workflow for workflow in WORKFLOWS if workflow.stem == "nightly")
+    assert "make test-slow" in runs_of(nightly)
+    done = subprocess.run(["make", "-n", "test-slow"], cwd=ROOT, capture_output=True, text=True)
+    assert '-m "slow or nightly" --nightly' in done.stdout
+
+
 def test_the_page_names_files_and_tasks_that_are_there():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert set(re.findall(r"`make ([a-z-]+)`", text)) <= set(TARGETS)
