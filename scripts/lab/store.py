@@ -27,6 +27,8 @@ ON_PAGES = ("gradient-shares",)  # pictures
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 _BLOCK = re.compile(r"(<!-- (table|options): (\S+) -->\n)(?:(?!<!--).*\n)*(<!-- end -->)")
 
+_MARK = re.compile(r"^\s*<!--\s*(?:table|options)\b", re.MULTILINE)
+
 R = TypeVar("R", bound=Record)
 
 
@@ -161,8 +163,13 @@ def with_tables(text: str) -> str:
     Likewise ``<!-- options: NAME -->``: see :func:`scripts.lab.options_page.table`.
 
     Raises:
-        UserError: a table whose record is not under ``results/``.
+        UserError: a table whose record is not under ``results/``, or a misspelt mark.
     """
+    if len(_MARK.findall(text)) != len(_BLOCK.findall(text)):
+        raise UserError(
+            "a mark of a table is misspelt; write <!-- table: NAME --> and <!-- end -->, each on a"
+            " line of its own"
+        )
     return _BLOCK.sub(lambda block: f"{block[1]}{_content(block[2], block[3])}\n{block[4]}", text)
 
 

@@ -100,7 +100,7 @@ class TranslationScoring:
         """Whether scores of an earlier call are for these runs, all test sets and the same search,
         and hold all that a record needs.
         """
-        wanted = {(name, str(run.checkpoint)) for name, run in runs.items()}
+        wanted = {(name, _in_its_run(run.checkpoint)) for name, run in runs.items()}
         search = Search(beam=self.beam)
 
         def covers(content: Any) -> bool:
@@ -110,9 +110,9 @@ class TranslationScoring:
                 is_same
                 and {*self.subsets} <= found.keys()
                 and all(
-                    wanted <= {(system["name"], system["checkpoint"]) for system in of["systems"]}
-                    and all(_says_enough(system) for system in of["systems"])
-                    for of in found.values()
+                    wanted <= {(one["name"], _in_its_run(one["checkpoint"])) for one in systems}
+                    and all(map(_says_enough, systems))
+                    for systems in (of["systems"] for of in found.values())
                 )
             )
 
@@ -143,6 +143,11 @@ class TranslationScoring:
             )
             for row in trained.rows
         ]
+
+
+def _in_its_run(checkpoint: str | Path) -> tuple[str, ...]:
+    """A checkpoint by its name and that of its folder, which may have moved."""
+    return Path(checkpoint).parts[-2:]
 
 
 def _says_enough(system: Mapping[str, Any]) -> bool:
