@@ -159,8 +159,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         weight, bias = weight.to(features.dtype), bias.to(single)
         vocab_size = len(weight)
         smoothing = Smoothing.over(vocab_size, label_smoothing)
-        padding = target.eq(padding_idx)
-        target, counts = target.masked_fill(padding, 0), (~padding).to(single)
+        counted = target.ne(padding_idx)
+        target, counts = target * counted, counted.to(single)  # padding may be outside of the rows
         nll, uniform = torch.empty_like(counts), torch.empty_like(counts)  # of each token
         divergence = counts.new_zeros(()) if alpha else None
 
