@@ -92,29 +92,37 @@ def test_sampled_is_within_the_stated_error(monkeypatch):
 
 
 BUDGET = """
-import resource
+import resource, sys
 import numpy as np
 from tiednmt.analysis.embeddings import Embedding
 from tests.support.memory import peak_of_memory
 from tiednmt.analysis.likeness import likeness
-words = tuple(map(str, range(10_000)))
-rows = np.random.default_rng(1).normal(size=(3, 10_000, 200)).astype(np.float32)
+count = int(sys.argv[1])
+words = tuple(map(str, range(count)))
+rows = np.random.default_rng(1).normal(size=(3, count, 200)).astype(np.float32)
 found = likeness({name: Embedding(name, words, r) for name, r in zip("UVS", rows)})
-assert (found.exact, found.pairs) == (True, 49_995_000)
+assert (found.exact, found.pairs) == (True, count * (count - 1) // 2)
 used = resource.getrusage(resource.RUSAGE_SELF)
 print(peak_of_memory() / 1e6, used.ru_utime + used.ru_stime)
 """
 
 
 @pytest.mark.slow
-def test_ten_thousand_words_within_two_gigabytes_and_a_minute():
-    """Of one thread's time, start and imports included; twice that on a busy machine."""
+@pytest.mark.parametrize(
+    ("words", "most_gigabytes", "most_seconds"),
+    [(5_000, 1.3, 60), pytest.param(10_000, 2, 120, marks=pytest.mark.nightly)],
+)
+def test_memory_and_time_of_all_pairs(words, most_gigabytes, most_seconds):
+    """Of one thread's time, start and imports included; half of it where the machine is not busy.
+
+    Ten thousand words are the most of which every pair counts.
+    """
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", BUDGET]
+    command = [sys.executable, "-c", BUDGET, str(words)]
     done = subprocess.run(
         command, capture_output=True, text=True, check=True, cwd=ROOT, env=one_thread
     )
     gigabytes, seconds = map(float, done.stdout.split())
     print(f"{gigabytes:.2f} GB, {seconds:.0f} s")
-    assert gigabytes < 2
-    assert seconds < 120
+    assert gigabytes < most_gigabytes
+    assert seconds < most_seconds

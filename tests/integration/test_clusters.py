@@ -32,6 +32,7 @@ def torchrun(workers, *arguments):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly  # 20 seconds, for most of which three processes start
 def test_torchrun_on_a_cpu(data_bin, tmp_path):
     (line,) = re.findall(
         r"torchrun --nproc-per-node 2 --no-python bash -c '(.*?)'", PAGE, re.DOTALL

@@ -223,7 +223,8 @@ def test_half_precision_on_a_cpu(data_bin, work):
         *("--config-name", "tied_gru_multi30k", f"common.user_dir={ROOT / 'tiednmt'}"),
         *(f"+task.data={data_bin}", "+model.tying=three-way", "common.cpu=true"),
         *("common.bf16=true", f"checkpoint.save_dir={work / 'bf16'}", "common.log_interval=1"),
-        *("+model.embed_dim=32", "dataset.max_tokens=800", "optimization.lr=[0.02]"),
+        *("+model.embed_dim=32", "+model.encoder_hidden_size=16", "+model.decoder_hidden_size=32"),
+        *("+model.attention_size=32", "dataset.max_tokens=800", "optimization.lr=[0.02]"),
         *("optimization.max_update=12", "lr_scheduler.warmup_updates=1"),
         cwd=work,
     ).check()

@@ -2,12 +2,11 @@
 
 import hashlib
 import json
-import subprocess
-import sys
 
 import pytest
 
 from preprocess.demo import PAIRS, files_in, generate, write_raw
+from tests.support.commandline import run
 from tiednmt.errors import UserError
 
 # The default corpus: a change of the grammar changes these, and every score reported on it.
@@ -84,26 +83,19 @@ def test_too_few_pairs():
         generate(1, 5)
 
 
-def _run(*arguments):
-    command = [sys.executable, "-m", "preprocess.demo", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 def test_command_line_prepares_and_then_finds_all_up_to_date(tmp_path):
     arguments = ("--dest", tmp_path, "--pairs", 300, "--merges", 300, "--workers", 1)
-    done = _run(*arguments)
-    assert done.returncode == 0, done.stderr
+    run("-m", "preprocess.demo", *arguments).check()
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest["corpus"] == "demo"
     assert (tmp_path / "data-bin" / "train.en-de.en.bin").exists()
     assert len((tmp_path / "generated" / "train.de").read_text("utf-8").splitlines()) == 300
-    again = _run(*arguments)
-    assert again.returncode == 0
+    again = run("-m", "preprocess.demo", *arguments).check()
     assert "generate: up to date" in again.stderr and "binarise: up to date" in again.stderr
 
 
 def test_command_line_refuses_too_few_pairs_in_one_line(tmp_path):
-    done = _run("--dest", tmp_path / "new", "--pairs", 5)
-    assert done.returncode != 0
+    done = run("-m", "preprocess.demo", "--dest", tmp_path / "new", "--pairs", 5)
+    assert done.status != 0
     assert done.stderr.splitlines() == ["error: --pairs 5: must be 100 or more"]
     assert not (tmp_path / "new").exists()

@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from fairseq.data import Dictionary, data_utils
 
 from preprocess import iwslt14, wmt14, wmt17
 from tests.preprocess.miniatures import Miniatures
+from tests.support.commandline import repeatable_chance
 from tiednmt.files import write_json
 from tiednmt.text.manifest import data_bins
 from tiednmt.text.pipeline import TextPipeline
@@ -335,12 +335,13 @@ def test_fewer_parts_leave_nothing_of_more(archives, whole, tmp_path, joined):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly  # at chosen stages by day: test_corpus.py
 def test_killed_at_random_and_run_again_gives_the_same_bytes(archives, whole, tmp_path):
     """Each time from the start; TIEDNMT_KILLS=20 kills more often than the usual three times."""
     command = [sys.executable, "-m", "preprocess.wmt14", "--pair", "en-de", "--parts", "4"]
     command += ["--raw", str(archives), *SMALL, "--dest"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": ROOT}
-    seconds = 0.0
+    chance, seconds = repeatable_chance(), 0.0
     for kill in range(-1, int(os.environ.get("TIEDNMT_KILLS", "3"))):
         dest = tmp_path / f"dest{kill}"
         process = subprocess.Popen([*command, str(dest)], start_new_session=True, **quiet)
@@ -352,7 +353,7 @@ def test_killed_at_random_and_run_again_gives_the_same_bytes(archives, whole, tm
             assert process.wait() == 0
             seconds = time.monotonic() - started
             continue
-        moment = random.random() * seconds
+        moment = chance.random() * seconds
         print(f"killed after {moment:.2f} of {seconds:.2f} s")
         time.sleep(moment)
         if process.poll() is None:

@@ -3,11 +3,8 @@
 import gzip
 import json
 import lzma
-import os
 import re
 import shlex
-import subprocess
-import sys
 from itertools import product
 from pathlib import Path
 
@@ -16,6 +13,7 @@ import pytest
 from preprocess import bitext
 from preprocess.training import training_command
 from scripts import evaluate
+from tests.support.commandline import run
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--merges", "40", "--vocabulary-threshold", "1", "--workers", "1"]
@@ -113,12 +111,7 @@ def test_three_commands_of_the_readme(folder, capsys):
     assert words[:4] == beginning
     words[words.index("tiednmt")] = str(ROOT / "tiednmt")
     small = ["--arch", "tied_gru_tiny", "--max-update", "8", "--cpu"]
-    subprocess.run(
-        [sys.executable, "-m", "fairseq_cli.train", *words[1:], *small],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        check=True,
-        capture_output=True,
-    )
+    run(*words, *small, cwd=folder).check()
     evaluate.main([*shlex.split(scoring)[3:], "--cpu"])
     assert "valid: 6 sentences" in capsys.readouterr().out
 

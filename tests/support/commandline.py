@@ -93,16 +93,24 @@ def train(data: Path, save_dir: Path, *options: object, cwd: Path = ROOT) -> Don
     return run("fairseq-train", data, *arguments, cwd=cwd)
 
 
+def repeatable_chance() -> random.Random:
+    """Other choices at every call, of which a test that failed prints the seed.
+
+    The environment's ``TIEDNMT_TEST_SEED`` repeats them.
+    """
+    seed = int(os.environ.get("TIEDNMT_TEST_SEED") or random.SystemRandom().getrandbits(32))
+    print(f"TIEDNMT_TEST_SEED={seed}")
+    return random.Random(seed)
+
+
 def run_until_killed(updates: range, name: str, *arguments: object) -> None:
     """Kill the training shortly after it has logged one of these updates.
 
-    That may be anywhere in the next update, or in writing a checkpoint. The environment's
-    ``TIEDNMT_TEST_SEED`` repeats the choice of a test that failed, which prints it.
+    That may be anywhere in the next update, or in writing a checkpoint.
     """
-    seed = int(os.environ.get("TIEDNMT_TEST_SEED") or random.SystemRandom().getrandbits(32))
-    chance = random.Random(seed)
+    chance = repeatable_chance()
     fatal = chance.choice(updates)
-    print(f"TIEDNMT_TEST_SEED={seed}: killed after update {fatal}")
+    print(f"killed after update {fatal}")
     process = subprocess.Popen(
         command_line(name, *arguments),
         cwd=ROOT,
