@@ -65,7 +65,7 @@ def hold_out(
 
 def without(pairs: Iterable[Pair], held_out: Sequence[Path]) -> Iterator[Pair]:
     """The pairs that are not in the two files of :func:`hold_out`, ignoring white space."""
-    keys = set(map(held_out_key, zip(*map(read_lines, held_out), strict=True)))
+    keys = set(map(held_out_key, _pairs(held_out)))
     return (pair for pair in pairs if held_out_key(pair) not in keys)
 
 

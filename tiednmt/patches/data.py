@@ -1,4 +1,4 @@
-"""One clear line for damaged dictionaries and binarised text.
+"""Text read whole: one clear line for damaged files, and every sentence in a batch.
 
 fairseq trusts the sizes and token counts in a file: it fails at the first sentence that they do not
 fit, or reads another one.

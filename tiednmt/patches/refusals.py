@@ -97,7 +97,7 @@ def _require_trainable(cfg: Any) -> None:
         checkpoint.maximize_best_checkpoint_metric
     ):
         raise UserError(
-            "--best-checkpoint-metric bleu: would keep the checkpoint with the lowest; add"
+            "--best-checkpoint-metric bleu: keeps the checkpoint with the lowest BLEU; add"
             " --maximize-best-checkpoint-metric"
         )
     if any(updates < 1 for updates in cfg.optimization.update_freq):
@@ -172,8 +172,8 @@ _RANGES = {
 
 
 def _require_ranges(options: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
-    for name in options.keys() & ranges.keys():
-        if fault := ranges[name].fault(options[name]):
+    for name, allowed in ranges.items():
+        if name in options and (fault := allowed.fault(options[name])):
             raise UserError(f"{option_name(name)} {options[name]}: {fault}")
 
 
@@ -194,12 +194,12 @@ def _require_literals(cfg: Any) -> None:
                 raise UserError(f"{option_name(name)} {text}: must be like {example}")
         for name, example in _JSON.items():
             if isinstance(text := options.get(name), str) and not isinstance(_json(text), dict):
-                raise UserError(f"{option_name(name)} {text}: must be JSON like {example}")
+                raise UserError(f"{option_name(name)} {text}: must be JSON like '{example}'")
         if isinstance(text := options.get("eval_bleu_args"), str):
             _require_options_of_search(_json(text))
 
 
-_JSON = {"eval_bleu_args": "'{\"beam\": 5}'", "eval_bleu_detok_args": '\'{"lang": "de"}\''}
+_JSON = {"eval_bleu_args": '{"beam": 5}', "eval_bleu_detok_args": '{"lang": "de"}'}
 
 
 def _json(text: str) -> Any:
