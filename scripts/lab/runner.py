@@ -23,11 +23,11 @@ from scripts.lab.kinds import KINDS
 from scripts.lab.kinds.kind import Scoring, Trained
 from scripts.lab.records.schema import ExperimentRecord, Record, TrainedRow
 from scripts.lab.records.settings import compare
+from scripts.lab.run.distillation import taught
 from scripts.lab.run.processes import call, gpus
 from scripts.lab.run.provenance import provenance
 from scripts.lab.run.specs import (
     Experiment,
-    Recipe,
     fairseq_train_arguments,
     folder_name,
     merge,
@@ -129,6 +129,7 @@ def _joined(new: R, experiment: Experiment, earlier: Record, wanted: Container[s
         for row in earlier.rows
         if row.name in wanted
         and row.averaged == experiment.average_last
+        and [*row.teachers] == [*experiment.teachers.get(row.name, ())]
         and not compare([row.recipe, without_seed(experiment.left_out[row.name])]).apart
     ]
     if not rows:
@@ -165,8 +166,10 @@ def scoring_of(experiment: Experiment) -> Scoring:
 
 
 def _require_task(experiment: Experiment) -> None:
-    """Refuse rows whose task is not that of the kind."""
+    """Refuse rows whose task is not that of the kind, and teachers of what does not translate."""
     task = KINDS[experiment.kind].task
+    if experiment.teachers and task != "translation":
+        raise UserError(f"{experiment.name}: teachers: only translation models have them")
     if task and not experiment.rows:
         raise UserError(f"{experiment.name}: has no rows to train")
     for name, recipe in experiment.rows.items():
@@ -221,23 +224,44 @@ def _trained_in(experiment: Experiment, out: Path) -> Path:
 
 
 def train_rows(experiment: Experiment, out: Path, options: Options) -> Trained:
-    """Train every row with every seed; all rows of the first seed come first."""
+    """Train every row with every seed, and its teachers before it.
+
+    All rows of the first seed come first.
+    """
     folder = _trained_in(experiment, out)
-    runs = {
-        name: [_run(name, recipe, seed, folder, experiment.average_last) for seed in options.seeds]
-        for name, recipe in experiment.rows.items()
-    }
-    seed_by_seed = [run for of_seed in zip(*runs.values(), strict=True) for run in of_seed]
-    most = len(seed_by_seed) or len(options.seeds)
+    rounds = experiment.rounds()
+    most = max((len(names) for names in rounds), default=1) * len(options.seeds)
     jobs = options.jobs or min(len(gpus()) or cores(), most)
-    train(seed_by_seed, jobs)
-    rows = [
-        _row(name, recipe, runs[name], options.seeds) for name, recipe in experiment.rows.items()
-    ]
-    return Trained(rows, runs, folder / "data", out, options.seeds, jobs)
+    runs: dict[str, list[Run]] = {}
+    for names in rounds:
+        for name in names:
+            runs[name] = [
+                _run(experiment, name, seed, folder, _data(experiment, name, runs, i, folder))
+                for i, seed in enumerate(options.seeds)
+            ]
+        of_seeds = zip(*(runs[name] for name in names), strict=True)
+        train([run for of_seed in of_seeds for run in of_seed], jobs)
+    rows = [_row(experiment, name, runs[name], options.seeds) for name in experiment.rows]
+    chosen = {name: runs[name] for name in experiment.rows}
+    return Trained(rows, chosen, folder / "data", out, options.seeds, jobs)
 
 
-def _run(row: str, recipe: Recipe, seed: int, folder: Path, average_last: int) -> Run:
+def _data(
+    experiment: Experiment, row: str, runs: Mapping[str, Sequence[Run]], i: int, folder: Path
+) -> Path:
+    """The corpus that a row is trained on with the seed of number ``i``.
+
+    It is the prepared one, with the translations of the row's teachers if it has any.
+    """
+    teachers = [runs[name][i] for name in experiment.teachers.get(row, ())]
+    if not teachers:
+        return folder / "data"
+    dest = folder / f"taught-by-{'+'.join(run.folder.name for run in teachers)}"
+    return taught(folder / "data", [run.checkpoint for run in teachers], dest)
+
+
+def _run(experiment: Experiment, row: str, seed: int, folder: Path, data: Path) -> Run:
+    recipe = {**experiment.left_out, **experiment.rows}[row]
     arguments = fairseq_train_arguments(merge(recipe, {"common": {"seed": seed}}))
     if not torch.cuda.is_available():
         arguments.append("--cpu")
@@ -245,14 +269,16 @@ def _run(row: str, recipe: Recipe, seed: int, folder: Path, average_last: int) -
     return Run(
         name=run_name(row, seed),
         folder=folder / folder_name(row, seed),
-        arguments=(os.pathsep.join(map(str, data_bins(folder / "data"))), *arguments),
+        arguments=(os.pathsep.join(map(str, data_bins(data))), *arguments),
         max_update=limits.get("max_update", 0),
         max_epoch=limits.get("max_epoch", 0),
-        average_last=average_last,
+        average_last=experiment.average_last,
     )
 
 
-def _row(name: str, recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -> TrainedRow:
+def _row(
+    experiment: Experiment, name: str, runs: Sequence[Run], seeds: Sequence[int]
+) -> TrainedRow:
     """A row before it is scored; sizes and command are those of the first seed."""
     first, summaries = runs[0], _summaries(runs)
     seconds = statistics.fmean(summary.training_seconds for summary in summaries)
@@ -264,10 +290,11 @@ def _row(name: str, recipe: Recipe, runs: Sequence[Run], seeds: Sequence[int]) -
         epochs=summaries[0].epochs,
         training_seconds=round(seconds),
         seeds=seeds,
-        recipe=without_seed(recipe),
+        recipe=without_seed(experiment.rows[name]),
         training_command=shlex.join(first.command),
         input_scales=_input_scales(summaries),
         averaged=first.average_last,
+        teachers=tuple(experiment.teachers.get(name, ())),
     )
 
 

@@ -180,6 +180,8 @@ def _settings(rows: Sequence[TrainedRow]) -> list[Block]:
         [f"`{option}`", *("–" if text is None else text or "yes" for text in values)]
         for option, values in compared.apart.items()
     ]
+    if any(row.teachers for row in rows):
+        apart.insert(0, ["teachers", *(" + ".join(row.teachers) or "–" for row in rows)])
     common = [[f"`{option}`", text or "yes"] for option, text in compared.common.items()]
     head = ["option", *(row.name for row in rows)]
     tables = [Table(head, apart, left=len(head), caption="Settings that differ")] if apart else []

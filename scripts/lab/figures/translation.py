@@ -68,7 +68,9 @@ def figures(record: TranslationRecord) -> Figures:
             Picture("learning-curves", [curves]),
             _sizes_and_scores(record),
             conditions(record),
-            Bullets([*_notes(record), *_signatures(record, _shown_first(record))]),
+            Bullets(
+                [*_taught(record), *_notes(record), *_signatures(record, _shown_first(record))]
+            ),
             *uses.in_summary(record),
         ],
         parts=[
@@ -306,6 +308,12 @@ def _test_cell(found: Estimate) -> Cell:
 
 
 # --- in words ----------------------------------------------------------------------------------
+
+
+def _taught(record: TranslationRecord) -> list[str]:
+    """Which rows learned from the translations of others."""
+    pairs = [f"{row.name} from {' + '.join(row.teachers)}" for row in record.rows if row.teachers]
+    return [f"Knowledge distillation: {'; '.join(pairs)}"] if pairs else []
 
 
 def _notes(record: TranslationRecord) -> list[str]:

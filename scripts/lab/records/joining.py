@@ -69,8 +69,8 @@ def by_row(
 ) -> Joined[Row]:
     """The kept record with what ``new`` adds: rows, and further seeds of the same recipe.
 
-    A new row replaces the kept one if it has another recipe or number of averaged checkpoints, or
-    if it has at least the same seeds.
+    A new row replaces the kept one if it has another recipe, number of averaged checkpoints or
+    other teachers, or if it has at least the same seeds.
 
     Args:
         kept: the record under ``results/``.
@@ -115,8 +115,8 @@ def _provenance(record: Record) -> Provenance:
 
 def _is_further(old: TrainedRow, new: TrainedRow) -> bool:
     """Whether two rows are the same training with different seeds."""
-    same = (old.recipe, old.averaged) == (new.recipe, new.averaged)
-    if not same or {*new.seeds} >= {*old.seeds}:
+    trainings = [(row.recipe, row.averaged, [*row.teachers]) for row in (old, new)]
+    if trainings[0] != trainings[1] or {*new.seeds} >= {*old.seeds}:
         return False
     if {*new.seeds} & {*old.seeds}:
         _require_all_seeds(new.name, old.seeds, new.seeds)

@@ -101,6 +101,7 @@ class TrainedRow:
         input_scales: learned scales at the end of training, by the use they belong to.
         averaged: how many of the last checkpoints are averaged for scoring; 0: the checkpoint with
             the lowest validation loss is scored.
+        teachers: rows whose translations it was trained on too (knowledge distillation).
     """
 
     name: str
@@ -114,6 +115,7 @@ class TrainedRow:
     training_command: str
     input_scales: Mapping[str, SeedStatistics] | None = None
     averaged: int = 0
+    teachers: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         _require_some(self.seeds, "seeds")

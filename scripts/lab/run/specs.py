@@ -41,6 +41,7 @@ class Experiment:
     rows: Mapping[str, Recipe]  # a recipe per row of the table
     settings: Mapping[str, Any]  # of the scoring, as its kind defines them
     runs_of: str | None = None  # another experiment whose data and trained rows are used
+    teachers: Mapping[str, Sequence[str]] = field(default_factory=dict)  # rows, by their student
     left_out: Mapping[str, Recipe] = field(default_factory=dict)  # rows not trained this time
     average_last: int = 0  # how many checkpoints to average for scoring; 0: the best one is scored
 
@@ -61,6 +62,19 @@ class Experiment:
         )
         return replace(self, rows=chosen, left_out=left_out)
 
+    def rounds(self) -> list[list[str]]:
+        """The rows and their teachers, in rounds of training: teachers are in an earlier one."""
+        numbers: dict[str, int] = {}
+
+        def number(row: str) -> int:
+            if row not in numbers:
+                before = map(number, self.teachers.get(row, ()))
+                numbers[row] = max(before, default=-1) + 1
+            return numbers[row]
+
+        last = max(map(number, self.rows), default=-1)
+        return [[row for row in numbers if numbers[row] == i] for i in range(last + 1)]
+
 
 def experiment_names() -> list[str]:
     """The experiments there are."""
@@ -76,6 +90,7 @@ class _Models:
     prepare: Sequence[str]
     recipe: str | None = None  # of all rows that name no other
     rows: Mapping[str, Mapping[str, Mapping[str, Setting] | str]] | None = None
+    teachers: Mapping[str, Sequence[str]] | None = None
     average_last: int = 0
 
 
@@ -113,6 +128,7 @@ def load_experiment(name: str) -> Experiment:
         experiment = _of_another(file, known, path)
     else:
         experiment = _of_its_own(file, known, path)
+    _require_teachers(experiment, path)
     baselines = settings.get("baselines")
     named = baselines if isinstance(baselines, list) else []  # the kind checks its settings' form
     unknown = ", ".join(str(row) for row in named if row not in experiment.rows)
@@ -138,6 +154,7 @@ def _of_its_own(file: _Models, content: Mapping[str, Any], path: Path) -> Experi
         kind=file.kind,
         prepare=tuple(file.prepare),
         rows={row: _row(changes, file.recipe or "") for row, changes in rows.items()},
+        teachers=file.teachers or {},
         average_last=file.average_last,
         settings={},
     )
@@ -159,7 +176,23 @@ def _of_another(file: _ModelsOfAnother, content: Mapping[str, Any], path: Path) 
         kind=file.kind,
         rows={row: merge(base.rows[row], changes) for row in file.rows},
         runs_of=base.name if file.runs_of else base.runs_of,
+        teachers={row: names for row, names in base.teachers.items() if row in file.rows},
     )
+
+
+def _require_teachers(experiment: Experiment, path: Path) -> None:
+    """Refuse teachers that are no rows above their student."""
+    rows = [*experiment.rows]
+    for student, teachers in experiment.teachers.items():
+        if student not in rows:
+            raise UserError(f"{path}: teachers: there is no row {student}")
+        above = rows[: rows.index(student)]
+        unknown = ", ".join(row for row in teachers if row not in above)
+        if unknown or not teachers:
+            raise UserError(
+                f"{path}: teachers: {student}: must be rows above it"
+                + (f", and {unknown} is none" if unknown else ", one or several")
+            )
 
 
 def _row(changes: Mapping[str, Any], recipe: str) -> Recipe:

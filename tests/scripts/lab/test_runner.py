@@ -16,9 +16,11 @@ from itertools import pairwise
 import pytest
 import torch
 
+import tiednmt
 from scripts.lab import store
 from scripts.lab.kinds.translation import join
 from scripts.lab.records import settings
+from scripts.lab.run.distillation import translate
 from scripts.lab.run.specs import ROOT, Experiment, load_recipe, merge, without_seed
 from scripts.lab.run.summary import read_summary
 from scripts.lab.run.training import Run, log_entries, train
@@ -26,6 +28,9 @@ from scripts.lab.runner import Options, run_experiment
 from scripts.lab.store import read_record
 from tests.support.pictures import drawn
 from tiednmt.errors import UserError
+from tiednmt.text.lines import read_lines
+
+PAIR = ("en", "de")
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forks")]
 
@@ -250,6 +255,65 @@ def test_scores_of_other_rows_do_not_cover_those_asked_for(record, folder):
     (folder / "scores.json").write_text(json.dumps(scores))
     again = call_again(experiment(), folder, "the command")
     assert [row.test for row in again.rows] == [row.test for row in record.rows]
+
+
+def taught_experiment():
+    """The first row alone, and a student of both."""
+    of_both = experiment()
+    rows = {**of_both.rows, "student": of_both.rows["none"]}
+    return replace(of_both, rows=rows, teachers={"student": ["none", "three-way"]})
+
+
+def test_a_student_learns_from_its_teachers_translations(record, folder):
+    before = {path: time for path, time in made(folder).items() if path.suffix == ".pt"}
+    taught = call_again(taught_experiment().only(["none", "student"]), folder, "the command")
+    assert {path: time for path, time in made(folder).items() if path in before} == before
+    assert [(row.name, [*row.teachers]) for row in taught.rows] == [
+        ("none", []),
+        ("student", ["none", "three-way"]),
+    ]
+    assert "Knowledge distillation: student from none + three-way" in (
+        folder / "table.md"
+    ).read_text(encoding="utf-8")
+    source, target = (list(read_lines(folder / "data/raw" / f"train.{code}")) for code in PAIR)
+    means = [folder / row / "mean_of_last_2.pt" for row in ("none", "three-way")]
+    with tiednmt.load(means, folder / "data") as teachers:
+        translations = teachers.translate(source)
+    prepared = folder / "taught-by-none+three-way" / "data"
+    pairs = [*zip(source, target, strict=True), *zip(source, translations, strict=True)]
+    wanted = [pair for pair in pairs if all(text.strip() for text in pair)]
+    sides = (read_lines(prepared / "tokenised" / f"train.{code}") for code in PAIR)
+    assert len([*zip(*sides, strict=True)]) == len(wanted)
+    log = (folder / "student" / "train.log").read_text(encoding="utf-8")
+    assert f"{len(wanted)} examples from" in log
+    alone = call_again(taught_experiment().only(["student"]), folder, "the command")
+    assert alone.rows[-1].test == taught.rows[-1].test
+
+
+def test_a_teacher_goes_on_where_it_was_interrupted(record, folder, tmp_path):
+    source = tmp_path / "source"
+    lines = list(read_lines(folder / "data/raw/valid.en"))[:6]
+    source.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    teachers = [folder / "none" / "checkpoint_best.pt"]
+    whole, begun = tmp_path / "whole.de", tmp_path / "cut.de.begun"
+    translate(folder / "data", source, whole, teachers)
+    first, second, third = whole.read_text(encoding="utf-8").splitlines()[:3]
+    assert first + second + third
+    begun.write_text(f"kept\n{second}\n{third[:1]}", encoding="utf-8")
+    translate(folder / "data", source, tmp_path / "cut.de", teachers)
+    continued = (tmp_path / "cut.de").read_text(encoding="utf-8").splitlines()
+    assert continued == ["kept", *whole.read_text(encoding="utf-8").splitlines()[1:]]
+    assert not begun.exists()
+    begun.write_text("of another model\n", encoding="utf-8")
+    os.utime(begun, (0, 0))
+    translate(folder / "data", source, tmp_path / "cut.de", teachers)
+    assert (tmp_path / "cut.de").read_text() == whole.read_text()
+
+
+def test_only_translation_models_have_teachers(tmp_path):
+    other = replace(taught_experiment(), kind="tied_language_modeling", settings={})
+    with pytest.raises(UserError, match="teachers: only translation models have them"):
+        run_experiment(other, tmp_path / "out", "the command")
 
 
 def test_a_run_without_a_summary_is_named(record, out):

@@ -120,6 +120,16 @@ def test_another_recipe_takes_the_place_and_the_other_row_stays(keep):
     assert kept["samples"] == [{**WHOLE["samples"][0], "none": "Anders."}]
 
 
+def test_a_row_of_other_teachers_takes_the_place_and_is_joined_by_further_seeds(keep):
+    taught = [only(WHOLE, [seed], rows=["three-way"]) for seed in (2, 3)]
+    for content in taught:
+        content["rows"][0]["teachers"] = ["none"]
+    none, three_way = keep(WHOLE, *taught)["rows"]
+    assert (none["seeds"], three_way["seeds"]) == ([1, 2, 3], [2, 3])
+    assert (none.get("teachers"), three_way["teachers"]) == (None, ["none"])
+    assert "- Knowledge distillation: three-way from none\n" in store.table("some")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

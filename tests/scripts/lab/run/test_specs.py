@@ -82,7 +82,8 @@ def test_translation_rows_differ_in_the_model_alone(experiment):
         if row in TYINGS:  # a row that has a tying's name
             assert args.tying == row
             assert recipe["criterion"] == base["criterion"]
-        for group in ("optimizer", "lr_scheduler", "optimization", "dataset", "common"):
+        groups = ["optimizer", "lr_scheduler", "dataset", "common"]
+        for group in groups if row in experiment.teachers else [*groups, "optimization"]:
             assert recipe[group] == base[group], (row, group)
         assert args.label_smoothing == base["criterion"]["label_smoothing"]
 
@@ -142,6 +143,49 @@ def test_an_experiment_that_says_too_little(monkeypatch, tmp_path):
     )
     with pytest.raises(UserError, match=r"short.yaml: baselines: there are no rows non"):
         load_experiment("short")
+
+
+WITH_TEACHERS = """
+title: Taught
+kind: translation
+prepare: [preprocess.demo]
+recipe: tied_gru_demo
+rows: {a: {}, b: {}, student: {}, student of it: {}, alone: {}}
+teachers: {student: [a, b], student of it: [student, a]}
+baselines: [a]
+"""
+
+
+def test_teachers_are_trained_before_their_students(monkeypatch, tmp_path):
+    monkeypatch.setattr(recipes, "EXPERIMENTS", tmp_path)
+    (tmp_path / "taught.yaml").write_text(WITH_TEACHERS)
+    taught = load_experiment("taught")
+    assert taught.rounds() == [["a", "b", "alone"], ["student"], ["student of it"]]
+    assert taught.only(["b"]).rounds() == [["b"]]
+    assert taught.only(["student of it"]).rounds() == [["a", "b"], ["student"], ["student of it"]]
+    (tmp_path / "others.yaml").write_text(
+        "title: Others\nkind: translation\nrows_of: taught\nrows: [a, b, student]\nbaselines: [a]\n"
+    )
+    assert load_experiment("others").rounds() == [["a", "b"], ["student"]]
+
+
+@pytest.mark.parametrize(
+    ("teachers", "complaint"),
+    [
+        ("{student: [a, c]}", "teachers: student: must be rows above it, and c is none"),
+        ("{student: [student]}", "teachers: student: must be rows above it, and student is none"),
+        ("{a: [student]}", "teachers: a: must be rows above it, and student is none"),
+        ("{student: []}", "teachers: student: must be rows above it, one or several"),
+        ("{pupil: [a]}", "teachers: there is no row pupil"),
+        ("{student: a}", "teachers.student must be a list"),
+    ],
+)
+def test_teachers_that_are_no_rows_above(monkeypatch, tmp_path, teachers, complaint):
+    monkeypatch.setattr(recipes, "EXPERIMENTS", tmp_path)
+    lines = [line for line in WITH_TEACHERS.splitlines() if not line.startswith("teachers")]
+    (tmp_path / "wrong.yaml").write_text("\n".join([*lines, f"teachers: {teachers}\n"]))
+    with pytest.raises(UserError, match=f"wrong.yaml: {complaint}"):
+        load_experiment("wrong")
 
 
 def test_every_experiment_is_of_a_kind_that_is_scored():
