@@ -25,7 +25,8 @@ from tiednmt.errors import UserError
 from tiednmt.files import write_whole
 from tiednmt.options import option, positive
 
-WHAT = "sentences per second by the search alone, beam 5, test set"
+BEAM = 5
+WHAT = f"sentences per second by the search alone, test set, beam {BEAM} where none is named"
 CTRANSLATE2 = "ctranslate2"
 PRECISIONS = {  # options of fairseq-generate, for our search and fairseq's
     "highest": ("--model-overrides", "{'float32_matmul_precision': 'highest'}"),
@@ -50,6 +51,8 @@ class Generation(Paired):
         "another row",
         default="fairseq lstm",
     )
+    beam: int = option("hypotheses of our search", default=BEAM, type=positive)
+    against_beam: int = option("hypotheses of the other side", default=BEAM, type=positive)
     batch_size: int = option("sentences per batch", default=128, type=positive)
     int8: bool = option("use int8 weights, in ours and in CTranslate2", default=False)
     precision: str = option(
@@ -94,16 +97,21 @@ def measure(options: Generation) -> dict[str, Any]:
     architecture = registered_name(read_checkpoint(options.checkpoint(options.row))["cfg"]["model"])
     weights = ", int8" if options.int8 else ""
     precision = "" if options.precision == "highest" else f", {options.precision}"
-    name = f"{architecture} {options.row}{weights}{precision}"
-    our_side = Side(name, partial(_rate, options, options.row, ours))
+    name = f"{architecture} {options.row}{weights}{precision}{_named(options.beam)}"
+    our_side = Side(name, partial(_rate, options, options.row, options.beam, ours))
     with tempfile.TemporaryDirectory() as folder:
         if options.row_for_ctranslate2:
             other = _ctranslate2(options, options.row_for_ctranslate2, Path(folder))
         else:
             same = ", fairseq's search" if options.against == options.row else ""
-            name = f"{options.against}{same}{precision}"
-            other = Side(name, partial(_rate, options, options.against, []))
+            name = f"{options.against}{same}{precision}{_named(options.against_beam)}"
+            run = partial(_rate, options, options.against, options.against_beam, [])
+            other = Side(name, run)
         return compare(our_side, other, options.runs)
+
+
+def _named(beam: int) -> str:
+    return "" if beam == BEAM else f", beam {beam}"
 
 
 def _ctranslate2(options: Generation, row: str, folder: Path) -> Side:
@@ -121,25 +129,26 @@ def _ctranslate2(options: Generation, row: str, folder: Path) -> Side:
     log = folder / "convert.log"
     run_module(command, options.threads, log, python=options.ctranslate2_python)
     whose = "the same weights" if row == options.row else row
-    name = f"CTranslate2 {version}, {whose}" + (", int8" if options.int8 else "")
+    weights = ", int8" if options.int8 else ""
+    name = f"CTranslate2 {version}, {whose}{weights}{_named(options.against_beam)}"
     return Side(name, partial(_ctranslate2_rate, options, folder))
 
 
 def _ctranslate2_rate(options: Generation, folder: Path) -> Measured:
     command = [ctranslate2.MODULE, "--folder", str(folder), "--text", str(folder / "text")]
-    command += ["--beam", "5", "--batch-size", str(options.batch_size)]
+    command += ["--beam", str(options.against_beam), "--batch-size", str(options.batch_size)]
     command += ["--threads", str(options.threads)]
     log = folder / "translate.log"
     run_module(command, options.threads, log, python=options.ctranslate2_python)
     return Measured(last_json(log)["sentences_per_second"])
 
 
-def _rate(options: Generation, row: str, more: list[str]) -> Measured:
+def _rate(options: Generation, row: str, beam: int, more: list[str]) -> Measured:
     data = options.run / "data" / "data-bin"
     command = ["fairseq_cli.generate", str(data), "--user-dir", "tiednmt"]
     command += ["--path", str(options.checkpoint(row)), "--batch-size", str(options.batch_size)]
-    command += ["--beam", "5", "--required-batch-size-multiple", "1", "--gen-subset", "test"]
-    command += ["--quiet", *more, *PRECISIONS[options.precision]]
+    command += ["--beam", str(beam), "--required-batch-size-multiple", "1"]
+    command += ["--gen-subset", "test", "--quiet", *more, *PRECISIONS[options.precision]]
     command += [] if torch.cuda.is_available() else ["--cpu"]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "generate.log"

@@ -18,6 +18,7 @@ import torch
 
 import tiednmt
 from scripts.lab import store
+from scripts.lab.benchmarks import generation
 from scripts.lab.kinds.translation import join
 from scripts.lab.records import settings
 from scripts.lab.run.distillation import translate
@@ -314,6 +315,28 @@ def test_only_translation_models_have_teachers(tmp_path):
     other = replace(taught_experiment(), kind="tied_language_modeling", settings={})
     with pytest.raises(UserError, match="teachers: only translation models have them"):
         run_experiment(other, tmp_path / "out", "the command")
+
+
+def test_a_benchmark_of_its_searches_with_two_beams(record, out, monkeypatch):
+    """Each side is as fast as its beam is wide."""
+
+    def generate(words, threads, log):
+        given = dict(pairwise(words))
+        beam = given["--beam"]
+        log.write_text(f"Translated 1 sentences in 1.0s ({beam}.00 sentences/s, 9 tokens/s)")
+
+    monkeypatch.setattr(generation, "run_module", generate)
+    options = {"run": out, "row": "three-way", "against": "none", "runs": 2}
+    for beams, sides in (
+        (
+            {"beam": 1, "against_beam": 3},
+            [("tied_gru_tiny three-way, beam 1", 1), ("none, beam 3", 3)],
+        ),
+        ({}, [("tied_gru_tiny three-way", 5), ("none", 5)]),
+    ):
+        found = generation.measure(generation.Generation(**options, **beams))
+        shown = [(found[side]["name"], found[side]["median"]) for side in ("ours", "against")]
+        assert shown == sides
 
 
 def test_a_run_without_a_summary_is_named(record, out):
