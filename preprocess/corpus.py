@@ -75,9 +75,16 @@ class Corpus:
 
     def paths(self, subset: str) -> list[Path]:
         """The files that hold a subset."""
+        return list(dict.fromkeys(self._reads(subset)))
+
+    def order(self, subset: str) -> list[int]:
+        """Which of :meth:`paths` are read, one after the other; some may be read several times."""
+        paths = self.paths(subset)
+        return [paths.index(path) for path in self._reads(subset)]
+
+    def _reads(self, subset: str) -> list[Path]:
         paths = chain.from_iterable(source.paths for source in self.sources(subset))
-        more = (file.path for file in self.references.get(subset, ()))
-        return list(dict.fromkeys((*paths, *more)))
+        return [*paths, *(file.path for file in self.references.get(subset, ()))]
 
     def sources(self, subset: str) -> Sequence[PairSource]:
         """Where the pairs of a subset come from; held-out pairs come from the training text."""

@@ -169,6 +169,11 @@ def _reading(corpus: MonolingualCorpus, texts: dict[str, Path], options: Options
         options={
             "corpus": corpus.name,
             "language": corpus.language,
+            # the inputs are recorded once each, whatever the sets that they are read for
+            "files": {
+                subset: [corpus.sources.index(path) for path in paths]
+                for subset, paths in corpus.files.items()
+            },
             "version": corpus.language and package_version("sacremoses"),
         },
     )

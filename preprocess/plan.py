@@ -230,12 +230,14 @@ class Plan:
                 copy_reference(file, path, lines=read["parts"][0])
             return read
 
+        paths, order = self.corpus.paths(subset), self.corpus.order(subset)
+        repeats = len(order) > len(paths)  # the inputs on record name each file once
         return Stage(
             f"read {subset}",
             act,
-            inputs=[*self.corpus.paths(subset), *held_out],
+            inputs=[*paths, *held_out],
             outputs=[*(path for part in parts for path in part), *more],
-            options={"languages": list(self.languages)},
+            options={"languages": list(self.languages), **({"order": order} if repeats else {})},
             step=READ,
         )
 
@@ -338,13 +340,13 @@ class Plan:
         words, parts = layout.words, layout.training_parts
         is_bpe = self.segmentation == BPE
         texts = [] if is_bpe else [path for part in parts for path in part.files]
+        near = options.segmentation != self.segmentation
 
         def learn() -> None:
             size, workers = options.merges, options.processes
             if is_bpe:
                 learn_subword_nmt(words, layout.model, self.languages, size, workers)
                 return
-            near = options.segmentation != self.segmentation
             learn_sentencepiece(parts, words, layout.model, self.languages, size, workers, near)
 
         return Stage(
@@ -357,6 +359,7 @@ class Plan:
                 "text": VERSION,
                 "merges": options.merges,
                 "version": package_version(PACKAGES[self.segmentation]),
+                **({} if is_bpe else {"near": near}),
             },
             step=LEARN,
         )

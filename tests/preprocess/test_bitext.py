@@ -658,6 +658,23 @@ def test_a_second_run_does_nothing(files, tmp_path, capsys):
     assert stages and all(line.endswith(": up to date") for line in stages)
 
 
+def test_a_file_given_more_often_counts_more_often(files, tmp_path):
+    given, counts = files("en", "cs"), []
+    for times in (1, 2, 1):
+        bitext.main(
+            arguments("en", "cs", {**given, "train": given["train"] * times}, tmp_path / "dest")
+        )
+        counts.append(manifest_of(tmp_path / "dest")["counts"]["train"]["kept"])
+    assert counts == [30, 60, 30]
+
+
+def test_a_size_that_is_no_longer_to_be_adjusted_is_refused(files, tmp_path):
+    command = arguments("en", "zh", files("en", "zh"), tmp_path / "dest")
+    bitext.main(command)  # there are more characters than --merges
+    with pytest.raises(SystemExit, match=r"cannot learn a vocabulary of 30 \(--merges\)"):
+        bitext.main([*command, "--segmentation", "sentencepiece"])
+
+
 def test_files_of_one_name_are_told_apart(files, tmp_path):
     given = files("en", "cs")
     (tmp_path / "more").mkdir()

@@ -170,6 +170,14 @@ def test_one_file_may_be_several_sets(raw, tmp_path):
     assert sets[0] and sets[0] == sets[1] == sets[2]
 
 
+def test_a_file_that_moves_to_another_set_is_read_anew(raw, tmp_path):
+    a, b, c = (str(raw / f"{subset}.txt") for subset in SUBSETS)
+    for files in (["--train", a, b, "--valid", c], ["--train", a, "--valid", b, c]):
+        text.main([*files, "--dest", str(tmp_path / "dest")])
+        trained_on = (tmp_path / "dest/tokenised/train.txt").read_text()
+        assert ("zebra" in trained_on) == (b in files[:3])
+
+
 def test_several_files_gzipped_or_not_are_one_text(raw, tmp_path):
     prepare(raw, tmp_path / "one")
     lines = TEXTS["train"].encode().split(b"\n")
