@@ -11,7 +11,7 @@ from tiednmt.files import sha256
 from tiednmt.text.lines import read_lines
 from tiednmt.text.manifest import data_bins, read_manifest, reference_file
 from tiednmt.text.pipeline import TextPipeline
-from tiednmt.translation.standard_sets import is_standard, standard_pairs
+from tiednmt.translation.standard_sets import is_standard, standard_set
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,7 @@ class Prepared:
         """
         if subset not in self.subsets:
             if is_standard(subset):
-                source, reference = standard_pairs(subset, *self.pipeline.languages)
-                return TestSet(source, [reference])
+                return TestSet(*standard_set(subset, *self.pipeline.languages))
             known = ", ".join(self.subsets)
             raise UserError(f"--subset {subset}: {self.folder} has no such subset, only {known}")
         files = self._raw_files(subset)

@@ -16,8 +16,8 @@ def is_standard(name: str) -> bool:
     return name in sacrebleu.get_available_testsets()
 
 
-def standard_pairs(name: str, source: str, target: str) -> tuple[list[str], list[str]]:
-    """The source lines and the references of a test set.
+def standard_set(name: str, source: str, target: str) -> tuple[list[str], list[list[str]]]:
+    """The source lines of a test set, and all of its references: a list for each.
 
     Raises:
         UserError: it has not that pair of languages, or cannot be downloaded.
@@ -26,11 +26,14 @@ def standard_pairs(name: str, source: str, target: str) -> tuple[list[str], list
     if pair not in sacrebleu.get_langpairs_for_testset(name):
         raise UserError(f"--subset {name}: sacreBLEU's test set has no {pair}")
     try:
-        source_file = sacrebleu.get_source_file(name, pair)
-        reference_file, *_ = sacrebleu.get_reference_files(name, pair)
+        files = [
+            sacrebleu.get_source_file(name, pair),
+            *sacrebleu.get_reference_files(name, pair),
+        ]
     except (OSError, SystemExit) as error:  # it ends the process where a hash is wrong
         raise UserError(
             f"--subset {name}: sacreBLEU could not download it to {SACREBLEU_DIR} ({error});"
             " take a subset of the prepared folder"
         ) from None
-    return list(read_lines(Path(source_file))), list(read_lines(Path(reference_file)))
+    lines, *references = (list(read_lines(Path(file))) for file in files)
+    return lines, references
