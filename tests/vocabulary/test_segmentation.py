@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -103,6 +104,17 @@ def test_a_further_language(subwords, seed):
         spelled = larger.spelled(unit, known)
         assert set(spelled) <= known
         assert "".join(p.removesuffix(mark) for p in spelled) == unit.removesuffix(mark)
+
+
+@pytest.mark.parametrize("usual", ["’", "'"])
+def test_a_further_language_is_written_with_its_own_apostrophe(subwords, usual, tmp_path):
+    line = f"l{usual}ahe l{usual}ek"
+    larger = subwords.extended([line] * 3, "fr", 0, None)
+    larger.write(tmp_path)
+    pipeline = TextPipeline(replace(larger.settings, target="fr"), tmp_path)
+    assert pipeline.decode(pipeline.encode(line, "fr"), "fr") == line
+    again = larger.extended(["l'ahe l'ek l’ahe l’ahe"], "fr", 0, None)  # it is known now
+    assert again.settings == larger.settings
 
 
 def test_further_text_of_a_language_that_there_is(subwords, kind):

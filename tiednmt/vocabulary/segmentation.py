@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from tiednmt.errors import UserError
 from tiednmt.text.bpe import END_OF_WORD, Symbols, continued_merges
+from tiednmt.text.normalise import APOSTROPHE, ASCII, TYPOGRAPHIC, apostrophe_of
 from tiednmt.text.pipeline import SENTENCEPIECE, TextPipeline, TextSettings
 from tiednmt.text.subwords import (
     SENTENCEPIECE_SPACE,
@@ -212,12 +213,12 @@ class Subwords:
     # --- larger --------------------------------------------------------------------------------
 
     def extended(
-        self, lines: Iterable[str], language: str, merges: int, old: Iterable[str] | None
+        self, lines: Sequence[str], language: str, merges: int, old: Iterable[str] | None
     ) -> Subwords:
         """The segmentation with further merges, learnt from the text of a language.
 
         A known language keeps the segmentation of its old text: it may not use a new unit that
-        would occur there.
+        would occur there. A new one is decoded with the usual apostrophe of its text.
 
         Args:
             lines: raw text.
@@ -252,7 +253,20 @@ class Subwords:
                 break
             further = {unit: count for unit, count in further.items() if unit not in seen}
         rare = {unit: count for unit, count in units.items() if count < least}
-        return replace(after, vocabularies={**after.vocabularies, language: {**rare, **own_now}})
+        vocabularies = {**after.vocabularies, language: {**rare, **own_now}}
+        return replace(
+            after, vocabularies=vocabularies, settings=self._settings_for(lines, language)
+        )
+
+    def _settings_for(self, lines: Sequence[str], language: str) -> TextSettings:
+        """The settings, with the apostrophe of a new language if that is one of them."""
+        if language in self.vocabularies or APOSTROPHE not in self.settings.normalisation:
+            return self.settings
+        typographic, ascii = (
+            sum(len(kind.findall(line)) for line in lines) for kind in (TYPOGRAPHIC, ASCII)
+        )
+        usual = {language: apostrophe_of(typographic, ascii)}
+        return replace(self.settings, apostrophes={**self.settings.apostrophes, **usual})
 
     def words_of(self, token: str) -> Iterator[tuple[str, ...]]:
         """The words that merges stay within, as symbols; with sentencepiece, those of a line."""
