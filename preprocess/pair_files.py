@@ -80,17 +80,20 @@ def _named(names: Iterable[str], source: str, target: str) -> tuple[str, str] | 
     by_code: dict[str, str] = {}
     for name in names:
         by_code.setdefault(_code(name), name)
-    languages = _variety(by_code, source), _variety(by_code, target)
+    languages = _variety(by_code, source, target), _variety(by_code, target, source)
     for one, other in (languages, ("source", "target"), ("src", "tgt")):
         if one in by_code and other in by_code and one != other:
             return by_code[one], by_code[other]
     return None
 
 
-def _variety(codes: Iterable[str], language: str) -> str:
-    """The code of a language, or if it is not among ``codes`` the first of its varieties."""
-    wanted = _code(language)
-    varieties = (code for code in codes if code.startswith(f"{wanted}_"))
+def _variety(codes: Iterable[str], language: str, other: str) -> str:
+    """The code of a language, or if it is not among ``codes`` the first of its varieties.
+
+    ``other``: the language of the other side, which may be one of them.
+    """
+    wanted, taken = _code(language), _code(other)
+    varieties = (code for code in codes if code.startswith(f"{wanted}_") and code != taken)
     return wanted if wanted in codes else next(varieties, wanted)
 
 

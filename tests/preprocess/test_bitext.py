@@ -222,6 +222,22 @@ def test_one_file_may_have_both_sides(files, tmp_path, name):
     assert lines(tmp_path / "dest/raw/train.ja") == [other for _, other in PAIRS]
 
 
+VARIETIES = {  # of one language, that of the target first
+    "a.tsv": "pt-BR\tpt-PT\num trem\tum comboio\n",
+    "b.jsonl": '{"pt-BR": "um trem", "pt-PT": "um comboio"}\n',
+    "c.tmx": '<tmx><tu><tuv xml:lang="pt-BR"><seg>um trem</seg></tuv>'
+    '<tuv xml:lang="pt-PT"><seg>um comboio</seg></tuv></tu></tmx>',
+}
+
+
+@pytest.mark.parametrize("name", VARIETIES)
+def test_the_sides_may_be_varieties_of_one_language(tmp_path, name):
+    path = tmp_path / name
+    path.write_text(VARIETIES[name])
+    [source] = bitext.sources_of([path], "pt", "pt_BR", "--train")
+    assert [*source.pairs()] == [("um comboio", "um trem")]
+
+
 @pytest.mark.parametrize("name", ["b.tsv", "c.jsonl", "d.json", "f.tmx"])
 def test_the_content_says_what_a_file_is_and_not_its_name(files, tmp_path, name):
     held_out = files("en", "ja")
