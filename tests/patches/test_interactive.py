@@ -27,8 +27,8 @@ def short(data, tmp_path_factory):
 
 @pytest.fixture
 def answers(data, short, tmp_path, monkeypatch, capsys):
-    def run(*options):
-        (tmp_path / "input.txt").write_text("".join(f"{line}\n" for line in LINES))
+    def run(*options, lines=LINES):
+        (tmp_path / "input.txt").write_text("".join(f"{line}\n" for line in lines))
         words = ("--path", short, "--input", tmp_path / "input.txt", "--cpu", "--max-len-b", 4)
         monkeypatch.setattr(sys, "argv", ["fairseq", *map(str, (data, *words, *options))])
         interactive.cli_main()
@@ -60,3 +60,8 @@ def test_nor_one_of_more_units_than_a_batch(answers):
     found = answers("--buffer-size", 4, "--max-tokens", 6)
     assert found["H"].keys() == {*range(len(LINES))}
     assert found["S"][1] == "w0 w1 w2 w3 w4"
+
+
+def test_a_carriage_return_divides_no_line(answers):
+    found = answers(lines=["w1\rw2", "w3\u2028w4\r", "w5"])
+    assert found["S"] == {0: "w1 w2", 1: "w3 w4", 2: "w5"}

@@ -28,7 +28,7 @@ from tiednmt.patches.foreign_code import (
     read_literals_only,
     refuse_fasta,
 )
-from tiednmt.patches.interactive import cut_long_lines
+from tiednmt.patches.interactive import cut_long_lines, keep_lines_whole
 from tiednmt.patches.optimizers import (
     count_the_validation_of_a_checkpoint,
     hold_rows_in_training,
@@ -82,6 +82,7 @@ PATCHES = (
     end_updates_together,  # none can collect what its workers carry, or write what it measured
     share_gradients_on_cpus,  # pytorch_ddp, the default, passes on a GPU id even with --cpu
     translate_habits,  # an architecture's values hide what was asked for in fairseq's own words
+    keep_lines_whole,  # a carriage return divides a line of a file
     cut_long_lines,  # a line that is too long takes others with it
     refuse_texts_for_numbers,  # a text for --lr ends in a traceback
     refuse_what_cannot_work,  # options that fail for every model end in a traceback

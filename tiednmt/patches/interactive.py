@@ -4,15 +4,37 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from fairseq.tokenizer import tokenize_line
 from fairseq_cli import interactive
 
 from tiednmt.patches.patch import patch
+from tiednmt.text.lines import read_lines
 
 logger = logging.getLogger(__name__)
+
+
+def keep_lines_whole() -> None:
+    """Let a line of ``--input FILE`` end at a line feed alone, as one of stdin does.
+
+    fairseq ends lines at carriage returns too, so more come out than the file has.
+    """
+
+    def buffered_read(
+        read: Callable[..., Iterator[list[str]]], input: str, buffer_size: int
+    ) -> Iterator[list[str]]:
+        if input == "-":
+            yield from read(input, buffer_size)
+            return
+        lines = map(str.strip, read_lines(Path(input)))
+        while buffer := list(islice(lines, buffer_size)):
+            yield buffer
+
+    patch(interactive, "buffered_read", buffered_read)
 
 
 def cut_long_lines() -> None:
