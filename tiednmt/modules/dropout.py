@@ -94,7 +94,7 @@ class Dropping(nn.Module):
 
     @property
     def drops(self) -> bool:
-        """Whether anything is dropped now."""
+        """Whether dropout applies now, whatever its rate."""
         return self.training or self.retained
 
     def make_generation_fast_(
@@ -142,7 +142,7 @@ class Dropout(Dropping):
         return f"rate={self.rate}"
 
 
-class SequenceDropout(Dropping):
+class SequenceDropout(Dropout):
     """Dropout on T × B × size.
 
     Args:
@@ -153,36 +153,28 @@ class SequenceDropout(Dropping):
     """
 
     def __init__(self, rate: float, variational: bool = False, owner: str | None = None) -> None:
-        super().__init__(owner)
-        self.rate = rate
+        super().__init__(rate, owner)
         self.variational = variational
 
     def forward(self, sequence: Tensor) -> Tensor:
         """Zero some, scale the others by 1 / (1 − rate); identity in evaluation."""
-        if not self.variational or not self.drops or not self.rate:
-            return dropout(sequence, self.rate, self.drops)
+        if not self.variational or not self.drops_any:
+            return super().forward(sequence)
         return sequence * dropout(torch.ones_like(sequence[:1]), self.rate)
 
     def extra_repr(self) -> str:
         """For ``print(model)``."""
-        return f"rate={self.rate}, variational={self.variational}"
+        return f"{super().extra_repr()}, variational={self.variational}"
 
 
-class WordDropout(Dropping):
-    """Drops whole vocabulary entries for a window (Gal & Ghahramani 2016, section 4.2).
+class WordDropout(Dropout):
+    """Drops whole vocabulary entries for a window (Gal & Ghahramani 2016, section 4.2)."""
 
-    Args:
-        rate: probability of a zero.
-        owner: see :class:`Dropping`.
-    """
-
-    def __init__(self, rate: float, owner: str | None = None) -> None:
-        super().__init__(owner)
-        self.rate = rate
-
-    def forward(self, embedded: Tensor, tokens: Tensor, vocab_size: int) -> Tensor:
+    def forward(  # type: ignore[override]
+        self, embedded: Tensor, tokens: Tensor, vocab_size: int
+    ) -> Tensor:
         """Zero the embeddings (T × B × dim) of the entries dropped; ``tokens`` is T × B."""
-        if not self.drops or not self.rate:
+        if not self.drops_any:
             return embedded
         kept = dropout(embedded.new_ones(vocab_size), self.rate)
         return embedded * kept[tokens].unsqueeze(-1)

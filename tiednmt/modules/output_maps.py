@@ -92,7 +92,7 @@ class ResidualMap(OutputMap):
     @property
     def drops(self) -> bool:
         """See :class:`OutputMap`."""
-        return self.dropout.drops and self.dropout.rate > 0
+        return self.dropout.drops_any
 
     def rows(self, matrix: Tensor) -> Tensor:
         """See :class:`OutputMap`."""
