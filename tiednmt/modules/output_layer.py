@@ -122,13 +122,9 @@ class OutputLayer(nn.Module):
         Returns:
             Loss and negative log-likelihood, see :func:`linear_cross_entropy`.
         """
-        features, target = _without_padding(features, target, padding_idx)
-        features = self._mapped(features)
-        dtype, precision = matmul_of(self, features)
-        features, weight = features.to(dtype), self.rows()
-        return linear_cross_entropy(
-            features, weight, self.bias, target, padding_idx, label_smoothing, precision
-        )
+        features, target, precision = self._for_loss(features, target, padding_idx)
+        how = padding_idx, label_smoothing, precision
+        return linear_cross_entropy(features, self.rows(), self.bias, target, *how)
 
     def pair_loss(
         self,
@@ -150,11 +146,23 @@ class OutputLayer(nn.Module):
         Returns:
             Loss, negative log-likelihood and divergence, see :func:`pair_cross_entropy`.
         """
-        features, target = _without_padding(features, target, padding_idx)
+        features, target, precision = self._for_loss(features, target, padding_idx)
+        how = padding_idx, label_smoothing, alpha, precision
+        return pair_cross_entropy(features, self.rows(), self.bias, target, *how)
+
+    def _for_loss(
+        self, features: Tensor, target: Tensor, padding_idx: int
+    ) -> tuple[Tensor, Tensor, str]:
+        """Mapped features in the dtype of their products, targets, and the products' precision.
+
+        On a CPU only those of the tokens that count; a GPU would have to wait for their number.
+        """
+        if target.device.type == "cpu":
+            counted = target.ne(padding_idx)
+            features, target = features[counted], target[counted]
         features = self._mapped(features)
         dtype, precision = matmul_of(self, features)
-        how = padding_idx, label_smoothing, alpha, precision
-        return pair_cross_entropy(features.to(dtype), self.rows(), self.bias, target, *how)
+        return features.to(dtype), target, precision
 
     def penalty(self, weight: float) -> Tensor:
         """Projection regularisation: (λ/2)·‖P‖²_F for λ = ``weight``; zero without a P.
@@ -164,11 +172,3 @@ class OutputLayer(nn.Module):
         if self.projection is None:
             return self.bias.new_zeros(())
         return 0.5 * weight * self.projection.weight.float().square().sum()
-
-
-def _without_padding(features: Tensor, target: Tensor, padding_idx: int) -> tuple[Tensor, Tensor]:
-    """The tokens that count; on a GPU all, which would have to wait for the number that is left."""
-    if target.device.type != "cpu":
-        return features, target
-    counted = target.ne(padding_idx)
-    return features[counted], target[counted]
