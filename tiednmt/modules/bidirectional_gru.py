@@ -24,8 +24,8 @@ from tiednmt.modules.linear import (
     matmul_of,
     multiply,
     product,
+    set_cudnn_precision,
     transposed_copy,
-    use_cudnn,
 )
 from tiednmt.modules.packing import mirror, mirror_padded, states_before, steps
 
@@ -57,7 +57,7 @@ class BidirectionalGRU(nn.GRU, Dropping):
     def forward(self, packed: PackedSequence) -> PackedSequence:  # type: ignore[override]
         """The states of both directions, 2·hidden for every row of ``packed``."""
         if not self._drops_in_evaluation and (packed.data.is_cuda or not torch.is_grad_enabled()):
-            use_cudnn(self, packed.data)
+            set_cudnn_precision(self, packed.data)
             return nn.GRU.forward(self, packed)[0]
         sizes = tuple(packed.batch_sizes.tolist())
         return packed._replace(data=self._layers(packed.data, sizes, mirror(packed.batch_sizes)))

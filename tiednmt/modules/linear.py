@@ -162,7 +162,7 @@ def _float32_precision(precision: str) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def use_cudnn(module: nn.Module, rows: Tensor) -> None:
+def set_cudnn_precision(module: nn.Module, rows: Tensor) -> None:
     """Let cuDNN's networks, which round float32 to TF32 unless told, do so only where asked.
 
     It stays so, since their backward pass reads it too.

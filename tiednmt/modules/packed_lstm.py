@@ -22,8 +22,8 @@ from tiednmt.modules.linear import (
     multiply,
     product,
     put_product,
+    set_cudnn_precision,
     transposed_copy,
-    use_cudnn,
 )
 from tiednmt.modules.lstm import LSTMSteps, initialise_lstm
 from tiednmt.modules.packing import last_rows, mirror, states_before, steps
@@ -74,7 +74,7 @@ class PackedLSTM(nn.LSTM, Dropping):
         elif packed.sorted_indices is not None:
             state = _ordered(state, packed.sorted_indices)
         if packed.data.is_cuda or not torch.is_grad_enabled():
-            use_cudnn(self, packed.data)
+            set_cudnn_precision(self, packed.data)
             rows, *left = torch.lstm(
                 packed.data,
                 packed.batch_sizes,

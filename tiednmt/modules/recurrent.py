@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tiednmt.modules.dropout import Dropping, SequenceDropout, dropout
-from tiednmt.modules.linear import linear, matmul_of, multiply, use_cudnn
+from tiednmt.modules.linear import linear, matmul_of, multiply, set_cudnn_precision
 from tiednmt.modules.masked_lstm import masked_lstm
 
 State = tuple[Tensor, ...]  # each layers × B × hidden
@@ -145,7 +145,7 @@ class _LSTMLayer(nn.LSTM, Dropping):
 
     def forward(self, sequence: Tensor, state: State) -> tuple[Tensor, State]:  # type: ignore[override]
         hidden, cell = state
-        use_cudnn(self, sequence)
+        set_cudnn_precision(self, sequence)
         if not self.drops or not (self.recurrent_dropout or self.weight_dropout):
             return nn.LSTM.forward(self, sequence, (hidden, cell))
         recurrent = dropout(self.weight_hh_l0, self.weight_dropout)
