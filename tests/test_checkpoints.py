@@ -86,7 +86,12 @@ def test_refused(folder, tmp_path):
     other = prepared_folder(tmp_path / "other", words=[f"x{i}" for i in range(33)])
     with pytest.raises(CheckpointError, match=r"other dictionaries than those in .*other/data-bin"):
         found(path, other)
-    (other / "data-bin" / "dict.de.txt").unlink()
+    damaged = other / "data-bin" / "dict.de.txt"
+    damaged.write_text("w0 1\nw1\n")
+    with pytest.raises(UserError, match=r"dict\.de\.txt: not a dictionary of fairseq") as refused:
+        found(path, other)
+    assert str(refused.value).count("not a dictionary") == 1
+    damaged.unlink()
     with pytest.raises(UserError, match=r"dict\.de\.txt: no such dictionary; .*--data"):
         found(path, other)
 

@@ -235,8 +235,6 @@ def _dictionary(path: Path) -> Dictionary:
             f"{path}: no such dictionary; give the prepared folder or data-bin that the model was "
             "trained on as --data"
         ) from None
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"{path}: not a dictionary of fairseq ({error})") from None
 
 
 def _stored_data_bin(task: Any) -> Path:
