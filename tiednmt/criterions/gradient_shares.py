@@ -74,10 +74,7 @@ class GradientShares:
     ) -> None:
         self.every = every
         self.path = folder / FILE
-        self._orders = {
-            True: torch.from_numpy(frequency_order(source)),
-            False: torch.from_numpy(frequency_order(target)),
-        }
+        self._orders = [torch.from_numpy(frequency_order(d)) for d in (source, target)]
         self._sides = _Sides(training_data, len(target))
         self._update = -1  # the one that is being measured
         # by use, added up over the batches of the update; that of V includes the lookups tied to it
@@ -157,7 +154,7 @@ class GradientShares:
         measurements.append(self.path, record)
 
     def _by_band(self, use: str, row_norms: Tensor) -> list[dict[str, Any]]:
-        order = self._orders[use == SOURCE_INPUT].to(row_norms.device)
+        order = self._orders[0 if use == SOURCE_INPUT else 1].to(row_norms.device)
         ranked = row_norms[order]
         return [
             {"ranks": [first, last], "norm": float(ranked[first - 1 : last].norm())}
