@@ -58,9 +58,9 @@ def forget_earlier_runs() -> None:
     """
 
     def start_anew(start: Callable[..., None], self: Trainer, *args: Any, **kwargs: Any) -> None:
-        for function in (checkpoint_utils.save_checkpoint, _early_stopping()):
+        for kept in (vars(checkpoint_utils.save_checkpoint), _counted()):
             for name in ("best", "num_runs"):
-                vars(function or (lambda: None)).pop(name, None)
+                kept.pop(name, None)
         start(self, *args, **kwargs)
 
     patch(Trainer, "__init__", start_anew)
@@ -81,24 +81,23 @@ def _end_reached(trainer: Trainer) -> str | None:
     return None
 
 
-def _early_stopping() -> Any:
-    """fairseq's function, which keeps what it counts as its attributes."""
+def _counted() -> dict[str, Any]:
+    """What fairseq's early stopping counts: the attributes of its function."""
     for module in ("fairseq_cli.train", "__main__"):
         function = getattr(sys.modules.get(module), "should_stop_early", None)
         if function is not None:
-            return function
-    return None
+            return vars(function)
+    return {}
 
 
 def _patience() -> dict[str, float]:
-    counted = vars(_early_stopping() or (lambda: None))
+    counted = _counted()
     return {name: counted[name] for name in ("best", "num_runs") if counted.get(name) is not None}
 
 
 def _restore_patience(ours: Mapping[str, Any]) -> None:
-    patience = ours.get("patience")
-    if isinstance(patience, Mapping) and (function := _early_stopping()) is not None:
-        vars(function).update(patience)
+    if isinstance(patience := ours.get("patience"), Mapping):
+        _counted().update(patience)
 
 
 def _batches(cfg: Any) -> dict[str, int | None]:
