@@ -113,10 +113,10 @@ def coverage(
         known: the units that the model had.
         kept: the units that it still has.
     """
+    known, kept = frozenset(known), frozenset(kept)
     lost: Counter[str] = Counter()
     for token, count in tokens.items():
-        was_known = set(before[token]) <= set(known)
-        if was_known and not set(after[token]) <= set(kept):
+        if known.issuperset(before[token]) and not kept.issuperset(after[token]):
             lost[token] = count
     return Coverage(
         tokens=sum(tokens.values()),
