@@ -210,12 +210,12 @@ def write(
     """
     require_new(output)
     segmentation = segmentation or stored.segmentation
+    ready = _ready_to_train(model)
     if isinstance(stored.origin, TrainedModel):
         assert isinstance(segmentation, Subwords)
-        _write_folder(stored.origin, _ready_to_train(model), output, segmentation)
+        _write_folder(stored.origin, ready, output, segmentation)
         return None
     languages = stored.languages if languages is None else languages
-    ready = _ready_to_train(model)
     names = list(trained_names(ready))  # builds the model, so what is written can be loaded
     optimizer = None if model.moments is None else model.moments.write(names)
     with folder_when_whole(output) as partial:

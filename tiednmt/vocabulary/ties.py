@@ -113,11 +113,10 @@ def tie(
     if model.source is None and tying != DECODER:
         raise UserError(f"--tying {tying}: a language model has no source embedding; use decoder")
     groups = _groups(tying, model)
+    matrices = matrices_of(model.weights, OURS)
     for first, *others in groups:
-        matrices = matrices_of(model.weights, OURS)
         for other in others:
-            sizes = {use: matrices[use].size(1) for use in (first, other)}
-            require_one_size(tying, sizes)
+            require_one_size(tying, {use: matrices[use].size(1) for use in (first, other)})
     lacking: tuple[frozenset[str], ...] = (frozenset(), frozenset())
     if tying in JOINT and not model.is_joint:
         of_sides = [set(units_of(dictionary)) for dictionary in model.dictionaries]
