@@ -247,7 +247,7 @@ def _check_digest(
 
 def drop_aliases(module: nn.Module, state: dict[str, Any], prefix: str, _metadata: object) -> None:
     """State-dict hook: keep one entry of a parameter that has several names."""
-    for name, first in _aliases(module):
+    for name, first in aliases(module):
         state.pop(prefix + name, None)
         assert prefix + first in state
 
@@ -258,7 +258,7 @@ def restore_aliases(module: nn.Module, state: dict[str, Any], prefix: str, *_: o
     Raises:
         CheckpointError: ``state`` ties less than ``module``: it holds different matrices for one.
     """
-    for name, first in _aliases(module):
+    for name, first in aliases(module):
         one, other = state.get(prefix + first), state.get(prefix + name)
         if one is None:
             continue
@@ -276,7 +276,7 @@ def _is_same(one: Tensor, other: Tensor) -> bool:
     return one is other or (one.shape == other.shape and torch.equal(one, other))
 
 
-def _aliases(module: nn.Module) -> Iterator[tuple[str, str]]:
+def aliases(module: nn.Module) -> Iterator[tuple[str, str]]:
     """(name, first name) of every further name of a parameter."""
     first: dict[int, str] = {}
     for name, parameter in module.named_parameters(remove_duplicate=False):

@@ -38,6 +38,7 @@ from tiednmt.models.model_options import not_read_again
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.tasks.tied_translation import TiedTranslationConfig, TiedTranslationTask
 from tiednmt.text.pipeline import TextPipeline
+from tiednmt.tying import aliases
 
 CONFIG, WEIGHTS, SEGMENTATION = "config.json", "model.safetensors", "segmentation"
 CARD, README = "card.json", "README.md"
@@ -103,13 +104,7 @@ def _fill(
 
 def other_names(model: TiedModel) -> dict[str, str]:
     """Each further name of a tensor, and the one that it is stored under."""
-    stored: dict[int, str] = {}
-    named = model.named_parameters(remove_duplicate=False)
-    return {
-        name: first
-        for name, tensor in named
-        if (first := stored.setdefault(id(tensor), name)) != name
-    }
+    return dict(aliases(model))
 
 
 def _single(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
