@@ -332,16 +332,17 @@ class TieMap:
         """One line, in the style of sacreBLEU's signatures, that is printed with every result."""
         sizes = dict.fromkeys(rows for _, (rows, _) in self.groups)
         dims = dict.fromkeys(dim for _, (_, dim) in self.groups)
-        parts = {
-            "tie": self.tying,
-            "vocab": "+".join(map(str, sizes)),
-            "dim": "+".join(map(str, dims)),
-            "matrices": len(self.groups),
-            "proj": "yes" if self.others[PROJECTION] else "no",
-        }
-        end = {"params": self.total, "version": __version__}
-        words = [[f"{key}:{value}" for key, value in of.items()] for of in (parts, end)]
-        return "|".join([*words[0], *([self.between] if self.between else []), *words[1]])
+        parts = (
+            f"tie:{self.tying}",
+            f"vocab:{'+'.join(map(str, sizes))}",
+            f"dim:{'+'.join(map(str, dims))}",
+            f"matrices:{len(self.groups)}",
+            f"proj:{'yes' if self.others[PROJECTION] else 'no'}",
+            self.between,
+            f"params:{self.total}",
+            f"version:{__version__}",
+        )
+        return "|".join(filter(None, parts))
 
     def to_json(self) -> dict[str, Any]:
         """The tie map in the types of JSON; :meth:`from_json` reads it."""
