@@ -429,7 +429,7 @@ def stored_matrices(
     return named
 
 
-def is_plain(weight: object) -> bool:
+def is_dense(weight: object) -> bool:
     """Whether ``weight`` is a tensor with all its numbers in memory: neither sparse nor meta."""
     return isinstance(weight, Tensor) and weight.layout is torch.strided and not weight.is_meta
 

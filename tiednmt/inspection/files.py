@@ -17,7 +17,7 @@ from torch import Tensor
 from tiednmt.errors import UserError
 from tiednmt.export.safetensors import TensorFile
 from tiednmt.torch_files import checked_meanwhile
-from tiednmt.tying import is_plain
+from tiednmt.tying import is_dense
 
 CONFIGURATIONS = ("config.json", "config.yaml", "config.yml", "model.npz.yml")
 _MARIAN_CONFIGURATION = "special:model.yml"
@@ -146,7 +146,7 @@ def _read_torch(path: Path) -> StoredModel:
     if not isinstance(content, Mapping):
         raise UserError(f"{path}: holds a {type(content).__name__}, not the tensors of a model")
     tensors = dict(_tensors(content))
-    odd = next((name for name, tensor in tensors.items() if not is_plain(tensor)), None)
+    odd = next((name for name, tensor in tensors.items() if not is_dense(tensor)), None)
     if odd is not None:
         raise UserError(f"{path}: {odd} is a sparse matrix or one without numbers")
     if not tensors:

@@ -30,7 +30,7 @@ from tiednmt.models.parameters import OURS, names_of, with_all_names
 from tiednmt.patches.foreign_code import keep_the_check_of_pickles
 from tiednmt.patches.patch import patch
 from tiednmt.torch_files import checked_meanwhile
-from tiednmt.tying import is_plain
+from tiednmt.tying import is_dense
 
 
 def allow_types_of_checkpoints() -> None:
@@ -72,7 +72,7 @@ def check_checkpoints() -> None:
 def _fault_of(state: Mapping[str, Any]) -> str | None:
     """What differs from the form that fairseq saves, in the parts that commands need."""
     weights, cfg, args = state.get("model"), state.get("cfg"), state.get("args")
-    if not isinstance(weights, Mapping) or not all(map(is_plain, weights.values())):
+    if not isinstance(weights, Mapping) or not all(map(is_dense, weights.values())):
         return "holds no model, that is tensors by name"
     if cfg is not None and not (isinstance(cfg, DictConfig) and {"model", "task"} <= cfg.keys()):
         return "its configuration is not fairseq's, which has parts for model and task"
