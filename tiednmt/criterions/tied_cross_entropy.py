@@ -23,6 +23,7 @@ from tiednmt.criterions.row_movement import RowMovement
 from tiednmt.errors import UserError
 from tiednmt.modules import OutputLayer
 from tiednmt.modules.cross_entropy import SequenceLoss
+from tiednmt.options import option_name
 from tiednmt.tuned_process import tune_process
 from tiednmt.tying import INPUT, SOURCE_INPUT, TARGET_INPUT
 
@@ -128,7 +129,7 @@ class TiedCrossEntropy(FairseqCriterion):
         """What measures every so many updates, on the first worker; None where it is off."""
         every = getattr(cfg, option)
         if every < 0:
-            raise UserError(f"--{option.replace('_', '-')} {every}: must be 0 or more")
+            raise UserError(f"{option_name(option)} {every}: must be 0 or more")
         if not every or distributed_utils.get_global_rank() != 0:
             return None
         source, target = self.task.source_dictionary, self.task.target_dictionary

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tiednmt.errors import UserError
+from tiednmt.options import option_name
 from tiednmt.tying import Embeddings, Vocabulary
 
 VECTORS = ("encoder_embed_path", "decoder_embed_path")  # options of fairseq's own models
@@ -73,7 +74,7 @@ def start_from_vectors(
     for (embedding, vocabulary), option, name in zip(sides, VECTORS, paths, strict=True):
         if not name:
             continue
-        flag = f"--{option.replace('_', '-')} {name}"
+        flag = f"{option_name(option)} {name}"
         if embedding is None or vocabulary is None:
             raise UserError(f"{flag}: a language model has no source; use --decoder-embed-path")
         if not Path(name).is_file():

@@ -18,6 +18,7 @@ from tiednmt.checkpoints import registered_name
 from tiednmt.errors import UserError
 from tiednmt.models.language_model import LanguageModel
 from tiednmt.modules import CarriedState
+from tiednmt.options import option_name
 from tiednmt.tasks.streams import Batch, CarriedStreams, StreamIterator, StreamWindows, TokenStream
 
 BLOCK_OPTIONS = {
@@ -65,7 +66,7 @@ class TiedLanguageModelingTask(LanguageModelingTask):
         for name, default in BLOCK_OPTIONS.items():
             if self.continuous and getattr(self.args, name) != default:
                 raise UserError(
-                    f"--{name.replace('_', '-')} has no meaning for continuous streams; "
+                    f"{option_name(name)} has no meaning for continuous streams; "
                     "leave it out, or give --sample-break-mode eos"
                 )
         if self.args.output_dictionary_size >= 0:

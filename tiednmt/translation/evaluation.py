@@ -16,6 +16,7 @@ import torch
 
 from tiednmt.errors import UserError
 from tiednmt.files import file_name, write_whole
+from tiednmt.options import option_name
 from tiednmt.text.lines import read_lines
 from tiednmt.translation.comet import Comet
 from tiednmt.translation.loading import load_translator
@@ -68,7 +69,7 @@ def load_systems(
         raise UserError("--input translates with one system")
     if options.input is not None and scoring != DEFAULT_SCORING_OPTIONS:
         given = (one for one in fields(scoring) if getattr(scoring, one.name) != one.default)
-        names = " and ".join(f"--{one.name.replace('_', '-')}" for one in given)
+        names = " and ".join(option_name(one.name) for one in given)
         raise UserError(f"{names}: goes with --subset; --input only translates")
     for baseline in options.baseline:
         if baseline not in named:
