@@ -17,13 +17,13 @@ from tiednmt.metrics import (
 from tiednmt.seeds import mean_and_sd, over_seeds
 
 
-def columns(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
-    """A table with its columns below each other, the first ``left`` of them flush left."""
+def columns(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table with its columns below each other, the first of them flush left."""
     lines = [head, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if i < left else cell.rjust(width)
+            cell.rjust(width) if i else cell.ljust(width)
             for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         )
         for line in lines
