@@ -8,7 +8,6 @@ from fairseq.data import Dictionary
 from fairseq.models import FairseqIncrementalDecoder, FairseqLanguageModel
 from torch import Tensor, nn
 
-from tiednmt.errors import UserError
 from tiednmt.models.embedding_options import embeddings_of, lookup_scale_of
 from tiednmt.models.model_options import TiedModelConfig, check_ranges
 from tiednmt.models.stepping_decoder import IncrementalState
@@ -22,7 +21,6 @@ from tiednmt.modules import (
 )
 from tiednmt.modules.linear import linear
 from tiednmt.modules.lookup import LookupScale
-from tiednmt.options import option_name
 from tiednmt.tying import Embeddings
 
 ANY_LENGTH = 100_000  # fairseq's own recurrent models say the same: there is no limit
@@ -207,15 +205,16 @@ class RecurrentLanguageModelConfig(TiedModelConfig):
 class RecurrentLanguageModel(LanguageModel):
     """Embedding, recurrent network, output layer."""
 
+    SIZES: tuple[str, ...] = ()  # further options that are sizes
+    DROPOUTS: tuple[str, ...] = ()  # further options that are dropouts or None
+
     @classmethod
     def assemble(cls: type[Self], cfg: Any, source: Dictionary | None, target: Dictionary) -> Self:
         """See :meth:`TiedModel.assemble`."""
         dropouts = ["dropout", "recurrent_dropout", "word_dropout"]
         dropouts += [name for name in cls.DROPOUTS if getattr(cfg, name) is not None]
-        check_ranges(cfg, ("embed_dim", "hidden_size", *cls.SIZES), dropouts)
-        for name in ("activation_penalty", "temporal_activation_penalty"):
-            if getattr(cfg, name) < 0:
-                raise UserError(f"{option_name(name)} {getattr(cfg, name)}: must be 0 or more")
+        penalties = ("activation_penalty", "temporal_activation_penalty")
+        check_ranges(cfg, ("embed_dim", "hidden_size", *cls.SIZES), dropouts, penalties)
         embeddings = embeddings_of(cfg, source, target, cfg.embed_dim)
         network = cls.build_network(cfg)
         model = cls(RecurrentLanguageModelDecoder(cfg, target, embeddings, network))
@@ -228,18 +227,15 @@ class RecurrentLanguageModel(LanguageModel):
         The operations between a matrix and its uses keep the initialisation of their modules.
         """
         output = self.decoder.output
-        between = nn.ModuleList(
-            module
+        apart = {
+            id(parameter)
             for module in (self.decoder.input_scale, output.down, output.map)
             if module is not None
-        )
-        apart = {id(parameter) for parameter in between.parameters()}
+            for parameter in module.parameters()
+        }
         for parameter in self.parameters():  # which yields tied ones once
             if id(parameter) not in apart:
                 nn.init.uniform_(parameter, -cfg.init_range, cfg.init_range)
-
-    SIZES: tuple[str, ...] = ()  # further options that are sizes
-    DROPOUTS: tuple[str, ...] = ()  # further options that are dropouts or None
 
     @classmethod
     def build_network(cls, cfg: Any) -> RecurrentNetwork:

@@ -183,8 +183,10 @@ def not_read_again(options: Mapping[str, Any]) -> dict[str, str]:
     return replaced
 
 
-def check_ranges(cfg: Any, sizes: Iterable[str], dropouts: Iterable[str]) -> None:
-    """Refuse sizes below 1 and dropouts outside [0, 1).
+def check_ranges(
+    cfg: Any, sizes: Iterable[str], dropouts: Iterable[str], others: Iterable[str] = ()
+) -> None:
+    """Refuse sizes below 1, dropouts outside [0, 1), and other options below 0.
 
     Raises:
         UserError: with the name of the option.
@@ -195,6 +197,9 @@ def check_ranges(cfg: Any, sizes: Iterable[str], dropouts: Iterable[str]) -> Non
     for name in dropouts:
         if not 0 <= getattr(cfg, name) < 1:
             raise UserError(f"{option_name(name)} {getattr(cfg, name)}: must be from 0 to below 1")
+    for name in others:
+        if getattr(cfg, name) < 0:
+            raise UserError(f"{option_name(name)} {getattr(cfg, name)}: must be 0 or more")
 
 
 def preset(args: Namespace, **defaults: Any) -> None:

@@ -9,9 +9,8 @@ from typing import Optional
 
 from fairseq.models import register_model, register_model_architecture
 
-from tiednmt.errors import UserError
 from tiednmt.models.language_model import RecurrentLanguageModel, RecurrentLanguageModelConfig
-from tiednmt.models.model_options import preset
+from tiednmt.models.model_options import check_ranges, preset
 from tiednmt.modules import RecurrentNetwork, StackedLSTM
 
 
@@ -53,8 +52,7 @@ class TiedLSTMLanguageModel(RecurrentLanguageModel):
     @classmethod
     def build_network(cls, cfg: TiedLSTMLanguageModelConfig) -> RecurrentNetwork:
         """The LSTM layers."""
-        if cfg.last_hidden_size < 0:
-            raise UserError(f"--last-hidden-size {cfg.last_hidden_size}: must be 0 or more")
+        check_ranges(cfg, (), (), ("last_hidden_size",))
         return StackedLSTM(
             cfg.embed_dim,
             cfg.hidden_size,

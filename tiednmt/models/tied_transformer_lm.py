@@ -8,7 +8,6 @@ from fairseq.data import Dictionary
 from fairseq.models import register_model, register_model_architecture
 from torch import Tensor
 
-from tiednmt.errors import UserError
 from tiednmt.models.embedding_options import embeddings_of, lookup_scale_of
 from tiednmt.models.language_model import LanguageModel, LanguageModelDecoder, Window
 from tiednmt.models.model_options import check_ranges, preset
@@ -90,9 +89,8 @@ class TransformerLanguageModelDecoder(LanguageModelDecoder):
 
 def _check(cfg: TiedTransformerLanguageModelConfig) -> None:
     sizes = ("embed_dim", "decoder_layers", "decoder_attention_heads", "decoder_ffn_embed_dim")
-    check_ranges(cfg, sizes, ("dropout", "attention_dropout", "activation_dropout"))
-    if cfg.attention_span < 0:
-        raise UserError(f"--attention-span {cfg.attention_span}: must be 0 or more")
+    rates = ("dropout", "attention_dropout", "activation_dropout")
+    check_ranges(cfg, sizes, rates, ("attention_span",))
     check_heads(cfg, "decoder")
 
 
