@@ -264,7 +264,8 @@ class TiedModel(BaseFairseqModel):
             UserError: there is no such task, or it has no such option.
         """
         changes = dict(task_overrides or {})
-        changes |= {name: overrides.pop(name) for name in ("int8",) if name in overrides}
+        if "int8" in overrides:
+            changes["int8"] = overrides.pop("int8")
         loaded = hub_utils.from_pretrained(
             model_name_or_path,
             checkpoint_file,

@@ -401,7 +401,7 @@ def tied_transformer_tiny(args: Namespace) -> None:
 
 @register_model_architecture("tied_transformer", "tied_transformer_small")
 def tied_transformer_small(args: Namespace) -> None:
-    """Between the two."""
+    """Between ``tied_transformer_tiny`` and the presets of fairseq."""
     preset(args, **_sizes(dim=256, ffn=1024, layers=3, heads=4))
 
 
