@@ -355,8 +355,10 @@ def test_vectors_of_another_size(tmp_path):
         build_alone(NONE, decoder_embed_path=path)
 
 
-def test_no_word_vectors(tmp_path):
-    (tmp_path / "a").write_text("w1 0.5 0.5\nw2 one two\n")
+@pytest.mark.parametrize("row", ["one two", "0.5 nan", "inf 0.5", "0.5 1e39"])
+def test_no_word_vectors(row, tmp_path):
+    """A number beyond single precision would be infinite, too."""
+    (tmp_path / "a").write_text(f"w1 0.5 0.5\nw2 {row}\n")
     with pytest.raises(UserError, match="line 2: not word vectors"):
         build_alone(NONE, decoder_embed_path=str(tmp_path / "a"))
 

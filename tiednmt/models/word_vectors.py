@@ -37,6 +37,8 @@ def read_vectors(path: Path, wanted: Collection[str] | None = None) -> dict[str,
                     raise ValueError(f"{len(values)} numbers, while others have {size}")
                 if units is None or unit in units:
                     vectors[unit] = torch.tensor([float(value) for value in values])
+                    if not vectors[unit].isfinite().all():
+                        raise ValueError("a number that is not finite")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file of word vectors") from None
     except ValueError as error:
