@@ -243,12 +243,9 @@ class DecoderStack(nn.Module):
         layers: Any = self.layers
         for i, layer in enumerate(layers):
             heads = self.aligned_heads if i == self.aligned_layer else 0
-            before = layer.self_residual.read(rows)
-            update, now = layer.self_attention.step(before, past.kept[i], first, own)
-            rows = layer.self_residual.add(rows, update)
-            before = layer.source_residual.read(rows)
-            update, weights = layer.source_attention.step(before, source.read[i], of_source, heads)
-            rows = layer.feed(layer.source_residual.add(rows, update))
+            rows, now, weights = layer.step(
+                rows, past.kept[i], first, own, source.read[i], of_source, heads
+            )
             kept.append(now)
             attention = attention if weights is None else weights
         rows = rows if self.norm is None else self.norm(rows)
@@ -369,6 +366,27 @@ class DecoderLayer(EncoderLayer):
             before, packing, source, source_packing, aligned_heads
         )
         return self.feed(self.source_residual.add(rows, update)), attention
+
+    def step(
+        self,
+        rows: Tensor,
+        past: KeysAndValues,
+        first: int,
+        own: Reach,
+        source: KeysAndValues,
+        of_source: Reach,
+        aligned_heads: int = 0,
+    ) -> tuple[Tensor, KeysAndValues, Tensor | None]:
+        """The last tokens (B × K × dim), the past with them, and their attention to the source.
+
+        See :meth:`SelfAttention.step` and :meth:`SourceAttention.step`.
+        """
+        before = self.self_residual.read(rows)
+        update, past = self.self_attention.step(before, past, first, own)
+        rows = self.self_residual.add(rows, update)
+        before = self.source_residual.read(rows)
+        update, attention = self.source_attention.step(before, source, of_source, aligned_heads)
+        return self.feed(self.source_residual.add(rows, update)), past, attention
 
 
 class FeedForward(nn.Module):
