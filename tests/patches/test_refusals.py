@@ -106,6 +106,9 @@ ALIGNMENTS = ("--criterion", "label_smoothed_cross_entropy_with_alignment", "--l
     ("given", "told"),
     [
         (("--update-freq", "0"), "--update-freq: batches per update"),
+        (("--save-interval", "0"), "--save-interval 0: must be 1 or more"),
+        (("--validate-interval", "0"), "--validate-interval 0: must be 1 or more"),
+        (("--log-interval", "0"), "--log-interval 0: must be 1 or more"),
         (("--best-checkpoint-metric", "bleu"), "--maximize-best-checkpoint-metric"),
         (("--eval-bleu", "--eval-bleu-args", "{beam:2}"), "--eval-bleu-args {beam:2}: must be"),
         (("--eval-bleu", "--eval-bleu-args", '{"beem": 2}'), "--eval-bleu-args: .* no --beem"),

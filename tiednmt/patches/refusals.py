@@ -158,9 +158,16 @@ def _require_numbers(cfg: Any) -> None:
         _require_ranges(_options(cfg.get(group)), ranges)
 
 
-# by part of the configuration; beyond them no sentence is read, or no hypothesis has a score
+# by part of the configuration; beyond them no sentence is read, no hypothesis has a score, or
+# fairseq divides by zero, at the end of the first epoch and before that is saved
 _RANGES = {
-    "dataset": {"num_workers": Range(0, 10**4), "required_batch_size_multiple": positive},
+    "common": {"log_interval": positive},
+    "checkpoint": {"save_interval": positive},
+    "dataset": {
+        "num_workers": Range(0, 10**4),
+        "required_batch_size_multiple": positive,
+        "validate_interval": positive,
+    },
     "generation": {
         "beam": positive,
         "nbest": positive,
