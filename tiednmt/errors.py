@@ -137,6 +137,15 @@ _TOLD_BY_FAIRSEQ = {
     r"Pass-through schedule can only be used": (
         "--lr-scheduler pass_through: goes with --optimizer composite alone; choose another one"
     ),
+    r"Unsupported language modeling target: (self|past)": (
+        "--{0}-target: these models predict the next unit alone; leave the option out"
+    ),
+    r"shard_id must be between 0 and num_shards": (
+        "--shard-id: must be from 0 to below --num-shards"
+    ),
+    r"--post-process=(.*) is not implemented": (
+        "--post-process {0}: fairseq-eval-lm joins no such units; use subword_nmt"
+    ),
     r"min_len cannot be larger than max_len": (
         "--min-len: more units than the translation of a sentence may have; lower it, or raise"
         " --max-len-a or --max-len-b"
@@ -206,6 +215,17 @@ _TOLD_BY_PLACE: dict[tuple[type[Exception], str], str] = {
     (IndexError, "fairseq/data/data_utils.py"): _NO_SENTENCE_LEFT,
     (ZeroDivisionError, "fairseq_cli/generate.py"): (
         "no sentence was translated: all are too long; raise --max-source-positions"
+    ),
+    (AssertionError, "fairseq/criterions/adaptive_loss.py"): (
+        "--criterion adaptive_loss: needs a model with --adaptive-softmax-cutoff, which tied ones"
+        " have not; use tied_cross_entropy"
+    ),
+    (AttributeError, "fairseq/tasks/translation_from_pretrained_bart.py"): (
+        "--task translation_from_pretrained_bart: fails in fairseq with every model; use"
+        " --task translation"
+    ),
+    (TypeError, "optim/lr_scheduler/manual_lr_scheduler.py"): (
+        "--epoch2lr and --update2lr: must be like \"{{'1-3': 0.1, '4': 0.05}}\""
     ),
 }
 

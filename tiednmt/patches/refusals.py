@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from fairseq.data.encoders import TOKENIZER_REGISTRY
 from fairseq.dataclass import utils as dataclass_utils
 from fairseq.dataclass.configs import GenerationConfig
 from fairseq.distributed import utils as distributed_utils
@@ -19,6 +20,7 @@ from fairseq.models import ARCH_MODEL_REGISTRY
 from fairseq.tasks import TASK_REGISTRY
 from fairseq.tasks.multilingual_translation import MultilingualTranslationTask
 from fairseq.trainer import Trainer
+from fairseq_cli import eval_lm as fairseq_eval_lm
 from fairseq_cli import generate as fairseq_generate
 from fairseq_cli import interactive as fairseq_interactive
 from omegaconf import OmegaConf
@@ -62,6 +64,8 @@ def refuse_what_cannot_work() -> None:
         _require_numbers(cfg)
         _require_literals(cfg)
         _require_searchable(cfg, main.__module__)
+        _require_effect(cfg, main.__module__)
+        _require_detokeniser(cfg)
         _require_packages(cfg)
         _require_one_model(cfg)
         _require_whole_models(cfg)
@@ -232,6 +236,31 @@ def _literal(text: str) -> Any:
         return None
 
 
+def _require_effect(cfg: Any, command: str) -> None:
+    """Refuse options that every command takes and few read."""
+    if command == fairseq_generate.__name__:
+        return
+    shards = _options(cfg.get("dataset")).get("num_shards", 1)
+    if shards > 1 and command != fairseq_eval_lm.__name__:
+        raise UserError(
+            "--num-shards: only fairseq-generate and fairseq-eval-lm read a part of a set; leave it"
+            " out, or give this command that part alone"
+        )
+    if _options(cfg.get("common_eval")).get("results_path"):
+        raise UserError(
+            "--results-path: only fairseq-generate writes to a folder; redirect the output of this"
+            " command to a file"
+        )
+
+
+def _require_detokeniser(cfg: Any) -> None:
+    task = _options(cfg.get("task"))
+    name = task.get("eval_bleu_detok")
+    if task.get("eval_bleu") and name not in TOKENIZER_REGISTRY:
+        known = ", ".join(sorted(TOKENIZER_REGISTRY))
+        raise UserError(f"--eval-bleu-detok {name}: no such tokeniser; use one of {known}")
+
+
 def _require_packages(cfg: Any) -> None:
     """Refuse what fairseq logs and ends with status 0 without, having trained nothing."""
     asynchronously = _options(cfg.get("checkpoint")).get("write_checkpoints_asynchronously")
@@ -313,8 +342,16 @@ def _require_searchable(cfg: Any, command: str) -> None:
     for name in ("print_step", "retain_iter_history"):
         if generation[name] and not refine:
             raise UserError(f"{option_name(name)}: only for --task translation_lev; leave it out")
-    if generation.score_reference and command == fairseq_interactive.__name__:
-        raise UserError("--score-reference: fairseq-generate has references, others have none")
+    for name in ("score_reference", "prefix_size"):  # the latter is of the reference, too
+        if generation[name] and command == fairseq_interactive.__name__:
+            raise UserError(
+                f"{option_name(name)}: fairseq-generate has references, others have none"
+            )
+    if generation.replace_unk is not None:
+        raise UserError(
+            "--replace-unk: fails in fairseq at the first unknown unit of a translation; leave it"
+            " out, and prepare the text in subword units, which leave hardly any unknown"
+        )
     if generation.constraints and command == fairseq_generate.__name__:
         raise UserError("--constraints: fairseq-interactive takes them, fairseq-generate does not")
     reads_streams = task == "tied_language_modeling" and cfg.task.sample_break_mode == "none"
