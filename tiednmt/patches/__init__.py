@@ -22,6 +22,7 @@ from tiednmt.patches.data import (
     read_what_is_not_cached,
     share_sets_among_shards,
 )
+from tiednmt.patches.eval_lm import join_units_of_words
 from tiednmt.patches.foreign_code import (
     build_known_architectures,
     keep_the_check_of_pickles,
@@ -83,6 +84,7 @@ PATCHES = (
     share_gradients_on_cpus,  # pytorch_ddp, the default, passes on a GPU id even with --cpu
     translate_habits,  # an architecture's values hide what was asked for in fairseq's own words
     keep_lines_whole,  # a carriage return divides a line of a file
+    join_units_of_words,  # --remove-bpe of fairseq-eval-lm finds no units to join
     cut_long_lines,  # a line that is too long takes others with it
     refuse_texts_for_numbers,  # a text for --lr ends in a traceback
     refuse_what_cannot_work,  # options that fail for every model end in a traceback
