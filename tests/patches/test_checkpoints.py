@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import resource
 import signal
 
@@ -16,6 +17,7 @@ from omegaconf import OmegaConf
 
 import tiednmt.plugin  # noqa: F401
 from tests.support import commandline
+from tests.support.small_training import train
 from tests.support.untrained import load_built
 from tiednmt.averaging import average
 from tiednmt.checkpoints import read_checkpoint
@@ -126,3 +128,19 @@ def test_a_refused_training_leaves_no_folder(data, tmp_path):
         done = commandline.train(data, save_dir, "--projection-penalty", -1)
         assert done.status != 0 and "--projection-penalty -1" in done.stderr
     assert list(tmp_path.iterdir()) == [there] and not list(there.iterdir())
+
+
+@pytest.mark.parametrize("others", [True, False])
+def test_as_many_of_the_best_are_kept_as_wanted(others, data, tmp_path):
+    """Of three, the first of which is the best: fairseq keeps that alone."""
+    options = {
+        "best_checkpoint_metric": "num_updates",
+        "keep_best_checkpoints": 2,
+        "no_last_checkpoints": not others,
+    }
+    train(
+        data, tmp_path, checkpoint=options, dataset={"batch_size": 8}, optimization={"max_epoch": 3}
+    )
+    kept = sorted(tmp_path.glob("checkpoint.best_num_updates_*.pt"))
+    assert [re.search(r"_(\d+)\.", file.name)[1] for file in kept] == ["2", "4"]
+    assert [torch.load(file)["extra_state"]["val_loss"] for file in kept] == [2, 4]

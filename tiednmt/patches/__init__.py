@@ -7,6 +7,7 @@ from tiednmt.patches.architectures import translate_habits
 from tiednmt.patches.checkpoints import (
     allow_types_of_checkpoints,
     check_checkpoints,
+    keep_as_many_as_wanted,
     leave_no_empty_folder,
     load_components_of_tied_models,
     make_copies_atomic,
@@ -58,6 +59,7 @@ PATCHES = (
     check_checkpoints,  # damaged ones and NaN are loaded
     make_copies_atomic,  # a run killed at checkpoint_last.pt would leave half of it
     save_whole,  # a full disk leaves half a checkpoint
+    keep_as_many_as_wanted,  # of the best N, those that are worse than the first are left out
     leave_no_empty_folder,  # an option that is refused leaves the folder for checkpoints
     load_components_of_tied_models,  # a checkpoint holds a matrix once, not under both names
     check_dictionaries,  # the file with the error is not named

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import math
 import os
 import shutil
 from argparse import Namespace
@@ -14,10 +16,12 @@ from typing import Any
 import numpy
 import torch
 from fairseq import checkpoint_utils
+from fairseq.data import data_utils
 from fairseq.distributed import utils as distributed_utils
 from fairseq.distributed.utils import _TensorPlaceholder
 from fairseq.file_io import PathManager
 from fairseq.models import FairseqDecoder, FairseqEncoder
+from fairseq.trainer import Trainer
 from omegaconf import DictConfig, ListConfig
 from omegaconf.base import ContainerMetadata, Metadata
 from omegaconf.nodes import AnyNode
@@ -152,6 +156,38 @@ def save_whole() -> None:
         write_checkpoint(Path(filename), obj)
 
     patch(checkpoint_utils, "torch_persistent_save", save_one)
+
+
+def keep_as_many_as_wanted() -> None:
+    """Let ``--keep-best-checkpoints N`` keep N, and not only those that are better than the worst.
+
+    While there are fewer, fairseq leaves out a checkpoint that is worse than all of them, although
+    it is among the best N.
+    """
+
+    def save_and_keep(
+        save: Callable[..., Any], cfg: Any, trainer: Trainer, epoch_itr: Any, val_loss: float | None
+    ) -> Any:
+        saved = save(cfg, trainer, epoch_itr, val_loss)
+        wanted, saves = cfg.keep_best_checkpoints, trainer.should_save_checkpoint_on_current_rank
+        if wanted <= 0 or cfg.no_save or not saves:
+            return saved
+        if val_loss is None or not math.isfinite(val_loss):
+            return saved
+        start = f"checkpoint.best_{cfg.best_checkpoint_metric}_"
+        end = f"{trainer.checkpoint_suffix}.pt"
+        # fairseq's name, with its digit that tells ties apart
+        with data_utils.numpy_seed(epoch_itr.epoch, trainer.get_num_updates(), val_loss):
+            name = f"{start}{val_loss:.3f}{numpy.random.randint(0, wanted)}{end}"
+        kept = {file.name for file in Path(cfg.save_dir).glob(f"{glob.escape(start)}*{end}")}
+        if name in kept or len(kept) >= wanted:
+            return saved
+        state = {"train_iterator": epoch_itr.state_dict(), "val_loss": val_loss}
+        state["best"] = vars(checkpoint_utils.save_checkpoint)["best"]
+        path = trainer.save_checkpoint(os.path.join(cfg.save_dir, name), state)
+        return saved or path
+
+    patch(checkpoint_utils, "save_checkpoint", save_and_keep)
 
 
 def load_components_of_tied_models() -> None:
