@@ -11,10 +11,17 @@ import torch
 from fairseq.data import Dictionary
 from fairseq.dataclass.configs import FairseqConfig
 from fairseq.distributed import utils as distributed_utils
+from fairseq.models import (
+    FairseqDecoder,
+    FairseqEncoder,
+    FairseqEncoderDecoderModel,
+    FairseqLanguageModel,
+)
 from fairseq.optim.adafactor import Adafactor
 from fairseq.optim.adam import FairseqAdam
 from fairseq.optim.lr_scheduler.manual_lr_scheduler import ManualSchedule
 from fairseq.optim.lr_scheduler.pass_through import PassThroughScheduleSchedule
+from fairseq.sequence_generator import SequenceGenerator
 from fairseq.tasks.language_modeling import LanguageModelingTask
 from fairseq.tasks.translation_from_pretrained_bart import TranslationFromPretrainedBARTTask
 from fairseq_cli import eval_lm, generate, interactive, preprocess
@@ -238,6 +245,23 @@ def test_interactive_refuses_what_it_does_not_read(given, told):
     )
     with pytest.raises(UserError, match=told):
         distributed_utils.call_main(cfg, interactive.main)
+
+
+OTHER = Dictionary()
+OTHER.add_symbol("other")
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        (FairseqEncoderDecoderModel(FairseqEncoder(OTHER), FairseqDecoder(OTHER)), "not a lang"),
+        (FairseqLanguageModel(FairseqDecoder(OTHER)), "dict.txt of the data-bin differs"),
+    ],
+)
+def test_a_language_model_scores_the_units_of_the_translation(model, told):
+    """fairseq adds what it gives to whatever has the same number."""
+    with pytest.raises(UserError, match=f"--lm-path: {told}"):
+        SequenceGenerator([], Dictionary(), lm_model=model)
 
 
 def test_checkpoints_are_not_written_by_a_package_that_is_missing(data, monkeypatch):

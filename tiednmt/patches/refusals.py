@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from fairseq.data import Dictionary
 from fairseq.data.encoders import TOKENIZER_REGISTRY
 from fairseq.dataclass import utils as dataclass_utils
 from fairseq.dataclass.configs import GenerationConfig
 from fairseq.distributed import utils as distributed_utils
-from fairseq.models import ARCH_MODEL_REGISTRY
+from fairseq.models import ARCH_MODEL_REGISTRY, FairseqLanguageModel
+from fairseq.sequence_generator import SequenceGenerator
 from fairseq.tasks import TASK_REGISTRY
 from fairseq.tasks.multilingual_translation import MultilingualTranslationTask
 from fairseq.trainer import Trainer
@@ -87,7 +89,21 @@ def refuse_what_cannot_work() -> None:
             )
         return infer(cfg, *args, **kwargs)
 
+    def start_generator(
+        start: Callable[..., None],
+        self: SequenceGenerator,
+        models: Any,
+        tgt_dict: Dictionary,
+        *args: Any,
+        lm_model: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        if lm_model is not None:
+            _require_language_model_of(tgt_dict, lm_model)
+        start(self, models, tgt_dict, *args, lm_model=lm_model, **kwargs)
+
     patch(Trainer, "__init__", start_trainer)
+    patch(SequenceGenerator, "__init__", start_generator)
     patch(distributed_utils, "call_main", call_main)
     patch(fairseq_generate, "_main", generate)
     patch(distributed_utils, "infer_init_method", infer_init_method)
@@ -327,6 +343,18 @@ def _options(part: Any) -> dict[str, Any]:
     if OmegaConf.is_config(part):
         part = OmegaConf.to_container(part)
     return part if isinstance(part, dict) else vars(part) if hasattr(part, "__dict__") else {}
+
+
+def _require_language_model_of(dictionary: Dictionary, model: Any) -> None:
+    """Refuse a model that scores no next unit, or other units with the same numbers."""
+    if not isinstance(model, FairseqLanguageModel):
+        raise UserError("--lm-path: not a language model; give a checkpoint of one")
+    if model.decoder.dictionary != dictionary:
+        raise UserError(
+            "--lm-path: dict.txt of the data-bin differs from the dictionary of the target, whose"
+            " units the language model would score; prepare its text with fairseq-preprocess"
+            " --only-source --srcdict and that dictionary, and train it again"
+        )
 
 
 def _require_searchable(cfg: Any, command: str) -> None:
