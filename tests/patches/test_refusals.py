@@ -30,7 +30,7 @@ from fairseq_cli import validate as fairseq_validate
 from omegaconf import OmegaConf
 
 from tests.support.small_models import JOINT
-from tests.support.small_training import SIZES, train
+from tests.support.small_training import SIZES, WORDS, train, write_corpus
 from tiednmt.criterions.tied_cross_entropy import TiedCrossEntropy, TiedCrossEntropyConfig
 from tiednmt.errors import UserError, explain
 from tiednmt.tasks.tied_translation import TiedTranslationConfig
@@ -245,6 +245,17 @@ def test_interactive_refuses_what_it_does_not_read(given, told):
     )
     with pytest.raises(UserError, match=told):
         distributed_utils.call_main(cfg, interactive.main)
+
+
+@pytest.mark.parametrize("words", [[*WORDS[1:], WORDS[0]], WORDS])
+def test_all_folders_of_text_have_one_dictionary(words, data, tmp_path, monkeypatch):
+    """fairseq takes the numbers of the second folder for units of the first."""
+    second = write_corpus(tmp_path, words=words, source=WORDS)
+    given = (f"{data}:{second}", *TRAINING, *SIZES, "--max-epoch", "2")
+    monkeypatch.setattr("sys.argv", ["fairseq-train", *map(str, given)])
+    refused = pytest.raises(UserError, match=f"{second}/dict.de.txt: differs from {data}/dict.de")
+    with nullcontext() if words == WORDS else refused:
+        fairseq_train.cli_main()
 
 
 OTHER = Dictionary()

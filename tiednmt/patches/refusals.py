@@ -9,6 +9,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from fairseq.sequence_generator import SequenceGenerator
 from fairseq.tasks import TASK_REGISTRY
 from fairseq.tasks.multilingual_translation import MultilingualTranslationTask
 from fairseq.trainer import Trainer
+from fairseq.utils import split_paths
 from fairseq_cli import eval_lm as fairseq_eval_lm
 from fairseq_cli import generate as fairseq_generate
 from fairseq_cli import interactive as fairseq_interactive
@@ -69,6 +71,7 @@ def refuse_what_cannot_work() -> None:
         _require_effect(cfg, main.__module__)
         _require_detokeniser(cfg)
         _require_packages(cfg)
+        _require_same_dictionaries(cfg)
         _require_one_model(cfg)
         _require_whole_models(cfg)
         return call(cfg, main, **kwargs)
@@ -282,6 +285,24 @@ def _require_packages(cfg: Any) -> None:
     asynchronously = _options(cfg.get("checkpoint")).get("write_checkpoints_asynchronously")
     if asynchronously and not importlib.util.find_spec("iopath"):
         raise UserError("--write-checkpoints-asynchronously needs the package iopath; leave it out")
+
+
+def _require_same_dictionaries(cfg: Any) -> None:
+    """Refuse folders of text whose dictionaries differ: fairseq reads all text by the first's."""
+    data = _options(cfg.get("task")).get("data")
+    first, *others = (Path(folder) for folder in split_paths(str(data or ".")))
+    for file in (file for folder in others for file in sorted(folder.glob("dict*.txt"))):
+        known = first / file.name
+        if known.is_file() and _entries(known) != _entries(file):
+            raise UserError(
+                f"{file}: differs from {known}, by which the text of all folders is read; binarise"
+                " the text again with that dictionary (fairseq-preprocess --srcdict, --tgtdict)"
+            )
+
+
+def _entries(dictionary: Path) -> list[bytes]:
+    """The units of a dictionary, whose counts may differ."""
+    return [line.rpartition(b" ")[0] for line in dictionary.read_bytes().splitlines()]
 
 
 def _require_one_model(cfg: Any) -> None:
