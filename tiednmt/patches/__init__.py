@@ -3,7 +3,7 @@
 Each function may be called any number of times.
 """
 
-from tiednmt.patches.architectures import translate_habits
+from tiednmt.patches.architectures import give_values_to_configurations, translate_habits
 from tiednmt.patches.checkpoints import (
     allow_types_of_checkpoints,
     check_checkpoints,
@@ -84,6 +84,7 @@ PATCHES = (
     count_all_batches,  # at the end of an epoch, some count for the gradient but not for its size
     end_updates_together,  # none can collect what its workers carry, or write what it measured
     share_gradients_on_cpus,  # pytorch_ddp, the default, passes on a GPU id even with --cpu
+    give_values_to_configurations,  # of hydra, which get the model's defaults before
     translate_habits,  # an architecture's values hide what was asked for in fairseq's own words
     keep_lines_whole,  # a carriage return divides a line of a file
     join_units_of_words,  # --remove-bpe of fairseq-eval-lm finds no units to join

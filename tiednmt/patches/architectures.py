@@ -8,7 +8,9 @@ from functools import wraps
 from typing import Any
 
 from fairseq import options
+from fairseq.dataclass import utils as dataclass_utils
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from tiednmt.models.habits import known_habits, translated
 from tiednmt.models.model_options import names_of_options
@@ -30,6 +32,27 @@ def translate_habits() -> None:
 
     patch(options, "parse_args_and_arch", parse_args_and_arch)
     _change_architectures()
+
+
+def give_values_to_configurations() -> None:
+    """Let ``fairseq-hydra-train`` heed the values of an architecture such as ``tied_gru_tiny``.
+
+    fairseq first gives the model's defaults to all options that a configuration leaves out, so that
+    the architecture's values no longer replace any.
+    """
+
+    def merge(
+        merge: Callable[..., DictConfig], defaults: Any, cfg: DictConfig, *args: Any, **kwargs: Any
+    ) -> DictConfig:
+        name = cfg.get("_name")
+        if issubclass(ARCH_MODEL_REGISTRY.get(name, object), TiedModel):
+            values = argparse.Namespace(**dict(OmegaConf.to_container(cfg)))  # type: ignore[arg-type]
+            ARCH_CONFIG_REGISTRY[name](values)
+            with open_dict(cfg):
+                cfg.update({key: v for key, v in vars(values).items() if key not in cfg})
+        return merge(defaults, cfg, *args, **kwargs)
+
+    patch(dataclass_utils, "merge_with_parent", merge)
 
 
 def _change_architectures() -> None:
