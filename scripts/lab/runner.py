@@ -172,7 +172,7 @@ def _require_task(experiment: Experiment) -> None:
         raise UserError(f"{experiment.name}: teachers: only translation models have them")
     if task and not experiment.rows:
         raise UserError(f"{experiment.name}: has no rows to train")
-    for name, recipe in experiment.rows.items():
+    for name, recipe in experiment.trained.items():
         trained = recipe["task"]["_name"]
         if task and not issubclass(TASK_REGISTRY.get(trained, object), TASK_REGISTRY[task]):
             raise UserError(
@@ -183,7 +183,7 @@ def _require_task(experiment: Experiment) -> None:
 
 def _require_checkpoints(experiment: Experiment) -> None:
     """Refuse rows that keep fewer checkpoints than will be averaged."""
-    for name, recipe in experiment.rows.items():
+    for name, recipe in experiment.trained.items():
         if _kept(recipe.get("checkpoint", {})) < experiment.average_last:
             raise UserError(
                 f"{experiment.name}: average_last is {experiment.average_last}, but the recipe of "
@@ -261,7 +261,7 @@ def _data(
 
 
 def _run(experiment: Experiment, row: str, seed: int, folder: Path, data: Path) -> Run:
-    recipe = {**experiment.left_out, **experiment.rows}[row]
+    recipe = experiment.trained[row]
     arguments = fairseq_train_arguments(merge(recipe, {"common": {"seed": seed}}))
     if not torch.cuda.is_available():
         arguments.append("--cpu")

@@ -75,6 +75,12 @@ class Experiment:
         last = max(map(number, self.rows), default=-1)
         return [[row for row in numbers if numbers[row] == i] for i in range(last + 1)]
 
+    @property
+    def trained(self) -> dict[str, Recipe]:
+        """The recipes of the rows and of their teachers, in the order of training."""
+        recipes = {**self.left_out, **self.rows}
+        return {row: recipes[row] for names in self.rounds() for row in names}
+
 
 def experiment_names() -> list[str]:
     """The experiments there are."""

@@ -130,6 +130,17 @@ def test_a_recipe_that_keeps_too_few_checkpoints_is_refused_at_once(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_teacher_that_keeps_too_few_checkpoints_is_refused_at_once(tmp_path):
+    """It is trained too, although only its student is asked for."""
+    more = {"checkpoint": {"keep_interval_updates": 3}}
+    taught = taught_experiment()
+    student = {"student": merge(taught.rows["student"], more)}
+    alone = replace(taught, average_last=3, rows={**taught.rows, **student}).only(["student"])
+    with pytest.raises(UserError, match=r"average_last is 3.*row none keeps fewer"):
+        run_experiment(alone, tmp_path / "out", "the command")
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_was_measured_in_training(record, out):
     """Of the row that was trained with --measure-gradients, and learned its scales."""
     none, three_way = record.rows
