@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-VERSION = 9  # of what is compiled; see cpu.cpp
+VERSION = 10  # of what is compiled; see cpu.cpp
 
 
 def _load() -> ctypes.CDLL:
@@ -295,16 +295,13 @@ def round_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def rescale(product: Tensor, of_row: Tensor, of_column: Tensor, bias: Tensor) -> Tensor:
-    """Scale a product (N × n) by row (N × 1) and column (n), add a bias (n), in place.
-
-    The product holds whole numbers, int32 or in single precision.
-    """
-    if product.dtype not in (torch.int32, torch.float32):
+    """Scale a product (N × n, int32) by row (N × 1) and column (n), add a bias (n), in place."""
+    if product.dtype != torch.int32:
         raise ValueError(f"kernel rescale: a product in {product.dtype}")
     out = product.view(torch.float32)
     rows, columns = out.shape
     tensors = ((of_row, (rows, 1)), (of_column, (columns,)), (bias, (columns,)), (out, out.shape))
-    _run("rescale", out.dtype, tensors, rows, columns, int(product.dtype == torch.int32))
+    _run("rescale", out.dtype, tensors, rows, columns)
     return out
 
 

@@ -148,9 +148,11 @@ def _has_packed() -> bool:
 
 
 class Int8Linear:
-    """``x Wᵀ + b`` with W and x rounded to 8 bits, with one scale per row of W and per row of x.
+    """``x Wᵀ + b`` with W rounded to 8 bits, with one scale per row of W.
 
-    The products are summed as integers, so a row's result depends on no other row.
+    On a CPU with instructions for sums of 8-bit products, x is rounded too, with one scale per row
+    of x, and the products are summed as integers. Other CPUs multiply 8-bit numbers no faster than
+    numbers in single precision, so there x stays as it is.
 
     Args:
         weight: W, out × in; a rounded copy is kept, on the CPU.
@@ -159,11 +161,15 @@ class Int8Linear:
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         weight = weight.detach().float().cpu()
-        whole, scale = round_rows(weight)
         bias = weight.new_zeros(len(weight)) if bias is None else bias.detach().float().cpu()
-        # the transpose of a contiguous matrix: the layout whose product is fast
-        self.weight, self.scale, self.bias = whole.t(), scale.squeeze(1), bias.clone()
-        self._widened = None if _sums_integers() else _widened(whole)
+        whole, scale = round_rows(weight)
+        self._product: Callable[[Tensor], Tensor]
+        if _sums_integers():
+            self._product = partial(_integer_product, whole.t(), scale.squeeze(1), bias.clone())
+        else:
+            rows = whole * scale
+            plain = partial(F.linear, weight=rows, bias=bias.clone())
+            self._product = PackedLinear.of(rows, bias.clone()) or plain
 
     @classmethod
     def of(cls, weight: Tensor, bias: Tensor | None = None) -> Int8Linear:
@@ -172,15 +178,7 @@ class Int8Linear:
 
     def __call__(self, features: Tensor) -> Tensor:
         """… × out, for features of shape … × in."""
-        whole, scale = round_rows(features.float().reshape(-1, features.size(-1)))
-        product = _rescaled(self._sums(whole), scale, self.scale, self.bias)
-        return product.view(*features.shape[:-1], len(self.scale))
-
-    def _sums(self, whole: Tensor) -> Tensor:
-        """The products of whole numbers, int32 or in single precision."""
-        if self._widened is None:
-            return torch._int_mm(whole, self.weight)
-        return self._widened(whole.float())
+        return self._product(features.float())
 
 
 @cache
@@ -193,14 +191,20 @@ def _sums_integers() -> bool:
     return supported is not None and bool(supported())
 
 
-def _widened(whole: Tensor) -> Callable[[Tensor], Tensor]:
-    """The product with these whole numbers in single precision.
+def _integer_product(columns: Tensor, of_column: Tensor, bias: Tensor, features: Tensor) -> Tensor:
+    """``features`` (… × in), rounded, times int8 columns with their scales, plus the bias.
 
-    It is exact up to 1,040 columns, since 1,040 · 127² is below 2²⁴; with more, as long as no sum
-    on the way exceeds that.
+    A row's result depends on no other row.
+
+    Args:
+        columns: in × out; the transpose of a contiguous matrix, the layout whose product is fast.
+        of_column: out, the scales.
+        bias: out.
+        features: … × in, in single precision.
     """
-    weight = whole.float()
-    return PackedLinear.of(weight) or partial(F.linear, weight=weight)
+    whole, of_row = round_rows(features.reshape(-1, features.size(-1)))
+    product = _rescaled(torch._int_mm(whole, columns), of_row, of_column, bias)
+    return product.view(*features.shape[:-1], len(of_column))
 
 
 def round_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -214,7 +218,7 @@ def round_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _rescaled(product: Tensor, of_row: Tensor, of_column: Tensor, bias: Tensor) -> Tensor:
-    """A product of rounded factors (N × n) in the scale of the factors, plus the bias."""
+    """A product of rounded factors (N × n, int32) in the factors' scale, plus the bias."""
     kernels = cpu_kernels_for(bias)
     if kernels:
         compiled: Tensor = kernels.rescale(product, of_row, of_column, bias)
