@@ -22,9 +22,9 @@ class Search:
         UserError: a number out of its range.
     """
 
-    beam: int = option("hypotheses kept at each step", default=5, type=Range(1, 1000))
+    beam: int = option("beam size: hypotheses kept at each step", default=5, type=Range(1, 1000))
     lenpen: float = option(
-        "scores are divided by length to this power: above 1.0 favours long output",
+        "length penalty: scores are divided by length to this power; above 1.0 favours long output",
         default=1.0,
         type=Range(-10, 10, float),
         metavar="X",
