@@ -69,6 +69,22 @@ def test_patience_is_counted_over_interruptions(data, tmp_path):
     assert path.read_bytes() == before
 
 
+def test_another_metric_has_a_best_checkpoint_of_its_own(data, tmp_path, caplog):
+    """A perplexity is never as low as the loss that was the best so far."""
+
+    def until(epoch, metric):
+        best = {"best_checkpoint_metric": metric, "patience": 1}
+        train(data, tmp_path, optimization={"max_epoch": epoch}, checkpoint=best)
+        return torch.load(tmp_path / "checkpoint_best.pt")["extra_state"]["val_loss"]
+
+    loss = until(1, "loss")
+    with caplog.at_level(logging.WARNING, "tiednmt"):
+        perplexity = until(2, "ppl")
+    assert updates(tmp_path / "checkpoint_best.pt") == 2 * 4
+    assert perplexity > loss
+    assert "--best-checkpoint-metric was loss and is ppl" in caplog.text
+
+
 def test_a_training_knows_nothing_of_the_one_before_it_in_the_process(data, tmp_path):
     """As in a sweep of hydra, whose second job has had neither a best checkpoint nor patience."""
 

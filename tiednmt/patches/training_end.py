@@ -23,7 +23,8 @@ def stop_finished_runs() -> None:
 
     fairseq checks whether to stop only after an update. A run that is started again after its end,
     or was killed after its last checkpoint, therefore trains one update too many. fairseq also
-    counts the validations of ``--patience`` from zero.
+    counts the validations of ``--patience`` from zero, and compares with the best value of before
+    even if that is one of another metric.
     """
 
     def load_and_look(load: Callable[..., Any], cfg: Any, trainer: Trainer, **kwargs: Any) -> Any:
@@ -32,7 +33,7 @@ def stop_finished_runs() -> None:
         if trainer.get_num_updates() and isinstance(ours, Mapping):
             _warn_of_other_batches(ours, trainer.cfg, epoch_itr)
             if not cfg.reset_meters:
-                _restore_patience(ours)
+                _restore_best(ours, cfg.best_checkpoint_metric)
         if trainer.get_num_updates() and (reason := _end_reached(trainer)):
             logger.info(f"There is nothing left to train: {reason}")
             # the one condition that fairseq looks at before it trains
@@ -43,7 +44,8 @@ def stop_finished_runs() -> None:
     def save_more(
         save: Callable[..., Any], self: Trainer, filename: str, extra_state: dict[str, Any]
     ) -> Any:
-        more = {"batches": _batches(self.cfg), "patience": _patience()}
+        metric = self.cfg.checkpoint.best_checkpoint_metric
+        more = {"batches": _batches(self.cfg), "patience": _patience(), "metric": metric}
         return save(self, filename, {**extra_state, PROGRESS: more})
 
     patch(checkpoint_utils, "load_checkpoint", load_and_look)
@@ -95,8 +97,16 @@ def _patience() -> dict[str, float]:
     return {name: counted[name] for name in ("best", "num_runs") if counted.get(name) is not None}
 
 
-def _restore_patience(ours: Mapping[str, Any]) -> None:
-    if isinstance(patience := ours.get("patience"), Mapping):
+def _restore_best(ours: Mapping[str, Any], metric: str) -> None:
+    """Go on with the best value so far and its patience, unless they are of another metric."""
+    before = ours.get("metric", metric)
+    if before != metric:
+        logger.warning(
+            f"--best-checkpoint-metric was {before} and is {metric}: the best checkpoint is chosen"
+            " anew, from the next validation on"
+        )
+        vars(checkpoint_utils.save_checkpoint).pop("best", None)
+    elif isinstance(patience := ours.get("patience"), Mapping):
         _counted().update(patience)
 
 
