@@ -1,6 +1,8 @@
 """Averaging checkpoints of a tiny model, through ``scripts.average`` too."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,15 @@ def test_the_mean_of_the_last_checkpoints(run, data, tmp_path, capsys):
         [str(output)], arg_overrides={"data": str(data)}
     )
     assert model.encoder.embedding.weight is model.decoder.embedding.weight
+
+
+def test_torch_reads_the_mean_as_it_reads_the_checkpoints(run, tmp_path):
+    """Without this package, which tells torch of fairseq's types."""
+    output = tmp_path / "average.pt"
+    command.main([str(run), "--last", "2", "--output", str(output)])
+    load = "import sys, torch; [torch.load(path) for path in sys.argv[1:]]"
+    files = str(run / "checkpoint_last.pt"), str(output)
+    subprocess.run([sys.executable, "-c", load, *files], check=True)
 
 
 def test_named_checkpoints(run, tmp_path):

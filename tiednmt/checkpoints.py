@@ -53,12 +53,18 @@ def read_checkpoint(path: Path, **task_options: Any) -> dict[str, Any]:
         raise UserError(line) from error
 
 
-def write_checkpoint(path: Path, state: Any) -> None:
+def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write a checkpoint, whole or not at all.
+
+    Its configuration becomes plain dictionaries, as in fairseq's checkpoints: torch refuses to read
+    other types unless told of them.
 
     Raises:
         UserError: the disk is full or the like.
     """
+    if OmegaConf.is_config(config := state.get("cfg")):
+        plain = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
+        state = {**state, "cfg": plain}
     with named_when_whole(path) as partial, open(partial, "wb") as file:
         try:
             torch.save(state, file)
