@@ -201,9 +201,12 @@ def test_int8(prepared, checkpoints, folders, tmp_path):
     assert found == pytest.approx(scores, abs=0.05)
 
 
-def test_a_data_folder_that_is_missing_is_told_even_where_none_is_needed(folders, tmp_path):
+def test_a_data_folder_that_no_model_uses(prepared, checkpoints, folders, tmp_path):
+    for data in (prepared, tmp_path / "nowhere"):
+        with pytest.raises(UserError, match=f"--data {data}: a model folder needs none"):
+            tiednmt.load([folders["tied_gru"], folders["second"]], data=data)
     with pytest.raises(UserError, match="nowhere: no such folder"):
-        tiednmt.load(folders["tied_gru"], data=tmp_path / "nowhere")
+        tiednmt.load([folders["tied_gru"], checkpoints["second"]], data=tmp_path / "nowhere")
 
 
 def test_too_long_a_line_is_cut_with_a_warning(translator, caplog):

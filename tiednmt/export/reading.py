@@ -31,7 +31,7 @@ def is_folder(path: Path, data: Path | None) -> bool:
     """
     if is_model_folder(path):
         if data is not None:
-            raise UserError(f"--data {data}: a model folder needs none")
+            raise UserError(f"--data {data}: a model folder needs none; leave it out")
         return True
     if path.suffix == ".safetensors" and is_model_folder(path.parent):
         raise UserError(f"{path}: the weights of a model folder; give the folder, {path.parent}")

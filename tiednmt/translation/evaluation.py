@@ -15,6 +15,7 @@ import sacrebleu
 import torch
 
 from tiednmt.errors import UserError
+from tiednmt.export.model_folder import is_model_folder
 from tiednmt.files import file_name, write_whole
 from tiednmt.options import option_name
 from tiednmt.text.lines import read_lines
@@ -107,8 +108,10 @@ def load_system(
     Raises:
         UserError: they cannot be loaded, or translate another pair of languages.
     """
+    # the folder has the test sets in any case
+    data = None if all(map(is_model_folder, paths)) else prepared.folder
     translator = load_translator(
-        paths, prepared.folder, name=name, int8=int8 or None, cpu=cpu, attention=attention
+        paths, data, name=name, int8=int8 or None, cpu=cpu, attention=attention
     )
     if translator.languages != prepared.pipeline.languages:
         trained, wanted = (" to ".join(p.languages) for p in (translator, prepared.pipeline))

@@ -40,7 +40,7 @@ def load_translator(
     Args:
         paths: a model folder or a checkpoint of ``fairseq-train``, or several as an ensemble.
         data: the prepared folder that the checkpoints were trained on; by default the one that they
-            name.
+            name. Model folders among them do without.
         name: what tables call it; by default that of the first path.
         int8: decode with int8 weights, on the CPU; by default where a folder has them.
         cpu: use no GPU, even where there is one.
@@ -48,12 +48,15 @@ def load_translator(
 
     Raises:
         UserError: a model is missing, damaged, unsafe, of an unknown architecture, no translation
-            model, or does not fit the dictionaries or the others; int8 weights of a stock model.
+            model, or does not fit the dictionaries or the others; int8 weights of a stock model;
+            ``data`` is missing, or no checkpoint is there to use it.
     """
     several = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     files = tuple(map(Path, several))
     if not files:
         raise UserError("there is no model to load; give at least one")
+    if data is not None and all(map(is_model_folder, files)):
+        raise UserError(f"--data {data}: a model folder needs none; leave it out")
     if data is not None and not Path(data).is_dir():
         raise UserError(f"{data}: no such folder; --data names the prepared one of the checkpoints")
     loaded: list[TrainedModel] = []
