@@ -3,11 +3,11 @@ r"""Prepare your own text for a trained model: in its units, with its dictionary
   python -m preprocess.like --model DIR --train a.en a.cs [b.tsv …] --valid v.en v.cs \
       [--test NAME=t.en,t.cs]… --dest NEW [--tag '<2cs>']
 
-DIR is a prepared folder, or one that tiednmt vocabulary wrote. Files are those that
-preprocess.bitext takes, in the languages of the model. Training pairs with an empty side are
-dropped; nothing else is filtered. --tag puts a unit of the model before each source sentence, such
-as the language to translate it to. tiednmt translate and evaluate do the same with a model that was
-trained on NEW.
+DIR is a prepared folder, one that tiednmt vocabulary wrote, or a model folder (tiednmt export).
+Files are those that preprocess.bitext takes, in the languages of the model. Training pairs with an
+empty side are dropped; nothing else is filtered. --tag puts a unit of the model before each source
+sentence, such as the language to translate it to. tiednmt translate and evaluate do the same with a
+model that was trained on NEW.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from preprocess.binarise import SHARED_UNITS
 from preprocess.bitext import add_text_arguments, corpus_from
 from preprocess.command import parser_of
 from preprocess.corpus import TRAIN, Corpus, Options
-from preprocess.layout import SEGMENTED
 from preprocess.manifest import write_manifest
 from preprocess.options import CommonOptions, add_corpus_options
 from preprocess.plan import ENCODE, LEARN, Plan
@@ -33,13 +32,15 @@ from tiednmt.errors import UserError, resumable_command
 from tiednmt.files import named_when_whole, write_whole
 from tiednmt.options import from_arguments, option
 from tiednmt.text.lines import read_lines
-from tiednmt.text.manifest import data_bins, read_manifest
+from tiednmt.text.manifest import SEGMENTATION, data_bins, read_manifest
 from tiednmt.text.pipeline import TextPipeline, TextSettings
 
 
 @dataclass(frozen=True)
 class Model:
     """The folder of a model whose units and dictionary other text gets.
+
+    It is the prepared folder of a checkpoint, or a model folder.
 
     Raises:
         UserError: it is not such a folder, or its languages have different dictionaries.
@@ -48,32 +49,45 @@ class Model:
     folder: Path
 
     def __post_init__(self) -> None:
-        dictionaries = [self.data_bin / f"dict.{code}.txt" for code in self.pipeline.languages]
-        if dictionaries[0].read_bytes() != dictionaries[1].read_bytes():
+        source, target = (
+            self.dictionaries / f"dict.{code}.txt" for code in self.pipeline.languages
+        )
+        if source.read_bytes() != target.read_bytes():
             raise UserError(
-                f"{self.folder}: has one dictionary per language; segment the text with its bpe"
-                " folder and use fairseq-preprocess --srcdict --tgtdict"
+                f"{self.folder}: has one dictionary per language; segment the text with its"
+                f" {self.pipeline.folder.name} folder and use fairseq-preprocess --srcdict"
+                " --tgtdict"
             )
 
     @cached_property
     def pipeline(self) -> TextPipeline:
         """The text pipeline of the model."""
-        return TextPipeline.load(self.folder)
+        return TextPipeline.of_either(self.folder)
 
     @property
-    def data_bin(self) -> Path:
+    def is_exported(self) -> bool:
+        """Whether it is a model folder."""
+        return self.pipeline.folder.name == SEGMENTATION
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest of a prepared folder; a model folder has none."""
+        return {} if self.is_exported else read_manifest(self.folder)
+
+    @property
+    def dictionaries(self) -> Path:
         """The folder with its dictionaries."""
-        return data_bins(self.folder)[0]
+        return self.folder if self.is_exported else data_bins(self.folder)[0]
 
     @property
     def dictionary(self) -> Path:
         """The dictionary of both languages."""
-        return self.data_bin / f"dict.{self.pipeline.source}.txt"
+        return self.dictionaries / f"dict.{self.pipeline.source}.txt"
 
     @property
     def shared_units(self) -> Path | None:
         """The list of units that both languages use, if the folder has one."""
-        path = self.data_bin / SHARED_UNITS
+        path = self.dictionaries / SHARED_UNITS
         return path if path.is_file() else None
 
     @cached_property
@@ -110,20 +124,21 @@ class PlanLike(Plan):
 
     def manifest(self) -> dict[str, Any]:
         """The model's manifest, with this text in place of its own."""
-        model = read_manifest(self.model.folder)
+        model = self.model.manifest
         gone = ("files", "versions", "vocabulary", "overlap")
         kept = {key: value for key, value in model.items() if key not in gone}
+        merges = model.get("options", {}).get("merges")
         options = {
             "segmentation": self.segmentation,
             "vocabulary_threshold": self.options.vocabulary_threshold,
-            **({"merges": model["options"]["merges"]} if "merges" in model["options"] else {}),
+            **({} if merges is None else {"merges": merges}),
             **({"tag": self.tag} if self.tag else {}),
         }
         return {**kept, **self._manifest(options)}
 
     def _of_units(self) -> list[Stage]:
         """The stage that copies the subword model and the dictionary."""
-        of_all_languages = sorted((self.model.folder / SEGMENTED).glob("vocab.*"))
+        of_all_languages = sorted(self.model.pipeline.folder.glob("vocab.*"))
         originals = dict.fromkeys([*self.model.pipeline.files, *of_all_languages])
         copied = {self.layout.model / path.name: path for path in originals}
         copied[self.layout.dictionary] = self.model.dictionary
@@ -174,13 +189,13 @@ def _units_in(path: Path) -> set[str]:
 
 
 def prepare_like(folder: Path, dest: Path, corpus: Corpus, tag: str = "", workers: int = 1) -> None:
-    """Segment and binarise text like that of a prepared folder, and print a summary.
+    """Segment and binarise text like that of a model, and print a summary.
 
     Stages that are up to date are skipped. If it is killed at any moment and called again, it
     leaves the same bytes.
 
     Args:
-        folder: of the model, whose languages have one joint dictionary.
+        folder: a prepared folder or a model folder, whose languages have one joint dictionary.
         dest: the folder to fill.
         corpus: the text, in these languages.
         tag: a unit to put before each source sentence.
@@ -219,15 +234,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
     parser = parser_of("like", __doc__)
     parser.add_argument(
-        "--model", type=Path, required=True, metavar="DIR", help="folder of the model"
+        "--model", type=Path, required=True, metavar="DIR", help="prepared folder or model folder"
     )
     add_text_arguments(parser)
     add_corpus_options(parser, LikeOptions)
     args = parser.parse_args(argv)
     options = from_arguments(LikeOptions, args)
-    corpus = corpus_from(args, "like", TextPipeline.load(args.model).languages)
+    corpus = corpus_from(args, "like", TextPipeline.of_either(args.model).languages)
     prepare_like(args.model, args.dest, corpus, options.tag, options.workers)
-    print(f"{args.dest / 'data-bin'}: for fairseq-train --finetune-from-model")
+    print(f"{args.dest / 'data-bin'}: for fairseq-train, anew or with --finetune-from-model")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,9 @@ from fairseq.data import Dictionary, data_utils
 
 from preprocess.like import main
 from tests.support.small_prepared import LETTERS, prepare, sentences
+from tests.support.translators import save_translator
+from tiednmt.export.model_folder import write_model_folder
+from tiednmt.export.reading import read_trained
 from tiednmt.text.pipeline import TextPipeline
 
 
@@ -53,6 +56,21 @@ def test_text_in_the_units_of_a_model(model, raw, tmp_path):
     assert manifest["counts"]["train"]["empty"] == 1 and manifest["counts"]["train"]["kept"] == 11
     assert manifest["round_trip"]["en"]["lines"] == 12
     assert (tmp_path / "new" / "raw" / "news.en").read_text() == (raw / "news.en").read_text()
+
+
+@pytest.mark.parametrize("segmentation", ["bpe", "sentencepiece"])
+def test_a_model_folder_serves_as_its_prepared_folder(raw, tmp_path, segmentation):
+    prepared, exported = prepare(tmp_path / "prepared", segmentation), tmp_path / "exported"
+    save_translator(tmp_path / "c.pt", prepared)
+    write_model_folder(exported, read_trained(tmp_path / "c.pt", prepared))
+    for folder in (prepared, exported):
+        run(folder, raw, tmp_path / f"like-{folder.name}")
+    one, other = (tmp_path / f"like-{folder.name}" for folder in (prepared, exported))
+    made = [path.relative_to(one) for path in one.glob("[!.]*/*")]  # but the records of stages
+    assert len(made) > 20
+    assert all((one / path).read_bytes() == (other / path).read_bytes() for path in made)
+    manifests = [json.loads((folder / "manifest.json").read_text()) for folder in (one, other)]
+    assert manifests[0] == manifests[1]
 
 
 def test_a_tag(model, raw, tmp_path):

@@ -37,10 +37,11 @@ from tiednmt.files import folder_when_whole, sha256, write_json
 from tiednmt.models.model_options import not_read_again
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.tasks.tied_translation import TiedTranslationConfig, TiedTranslationTask
+from tiednmt.text.manifest import SEGMENTATION
 from tiednmt.text.pipeline import TextPipeline
 from tiednmt.tying import aliases
 
-CONFIG, WEIGHTS, SEGMENTATION = "config.json", "model.safetensors", "segmentation"
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
 CARD, README = "card.json", "README.md"
 FORMAT = 1
 

@@ -15,11 +15,11 @@ from fairseq.data import Dictionary
 from torch import Tensor, nn
 
 from tiednmt.errors import UserError
-from tiednmt.export.model_folder import SEGMENTATION
 from tiednmt.export.requirements import package, require_plain_matrices, require_transformer
 from tiednmt.export.trained import TrainedModel
 from tiednmt.files import folder_when_whole
 from tiednmt.modules.transformer import DecoderLayer, EncoderLayer, InputLayer, Residual
+from tiednmt.text.manifest import SEGMENTATION
 
 _ENGINE = "CTranslate2"
 _ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "gelu_accurate": "GELUTanh", "tanh": "Tanh"}

@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 
 from tiednmt.errors import CheckpointError, UserError
-from tiednmt.export.model_folder import CONFIG, SEGMENTATION, WEIGHTS
+from tiednmt.export.model_folder import CONFIG, WEIGHTS
 from tiednmt.export.requirements import require_plain_matrices, require_transformer
 from tiednmt.export.safetensors import write_tensors
 from tiednmt.export.trained import TrainedModel
 from tiednmt.files import folder_when_whole, write_json
 from tiednmt.models.tied_transformer import STOCK
 from tiednmt.modes import DECODER, INPUTS, THREE_WAY
+from tiednmt.text.manifest import SEGMENTATION
 
 _GENERATION = "generation_config.json"
 _BEAM = 5  # as tiednmt translate has it

@@ -16,12 +16,12 @@ from pathlib import Path
 from fairseq.data import Dictionary
 
 from tiednmt.errors import UserError
-from tiednmt.export.model_folder import SEGMENTATION
 from tiednmt.export.onnx_graph import WEIGHTS, Graph, SharedWeights
 from tiednmt.export.onnx_models import build_encoder, build_step, supports
 from tiednmt.export.requirements import require_plain_matrices
 from tiednmt.export.trained import TrainedModel
 from tiednmt.files import folder_when_whole, write_json
+from tiednmt.text.manifest import SEGMENTATION
 
 ENCODER, STEP, VOCABULARY = "encoder.onnx", "decoder_step.onnx", "vocabulary.json"
 

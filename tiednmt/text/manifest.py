@@ -13,7 +13,7 @@ from tiednmt.errors import UserError
 _AGAIN = "copy the folder again or prepare the corpus again"
 _UNFINISHED = "no such file; prepare the corpus to the end first"
 MANIFEST = "manifest.json"
-_OF_MODEL_FOLDERS = "segmentation"  # which no prepared folder has
+SEGMENTATION = "segmentation"  # in model folders; no prepared folder has it
 FORMAT = 2
 
 
@@ -25,7 +25,7 @@ def read_manifest(prepared: Path) -> dict[str, Any]:
     """
     path = prepared / MANIFEST
     manifest = any_manifest(prepared)
-    if manifest is None and (prepared / _OF_MODEL_FOLDERS).is_dir():
+    if manifest is None and (prepared / SEGMENTATION).is_dir():
         raise UserError(f"{prepared}: a model folder; give the folder that preprocess filled")
     if manifest is None:
         raise UserError(f"{path}: {_UNFINISHED}")

@@ -17,7 +17,7 @@ from typing import Any
 from tiednmt.errors import UserError
 from tiednmt.files import write_json
 from tiednmt.text import moses, normalise
-from tiednmt.text.manifest import MANIFEST, read_manifest
+from tiednmt.text.manifest import MANIFEST, SEGMENTATION, read_manifest
 from tiednmt.text.moses import MosesTokeniser, detokenise
 from tiednmt.text.subwords import BytePairs, SentencePiece, escape
 
@@ -175,6 +175,16 @@ class TextPipeline:
         except (ValueError, RecursionError):
             settings = None
         return cls(TextSettings.from_manifest({"text": settings}, path), path.parent)
+
+    @classmethod
+    def of_either(cls, folder: Path) -> TextPipeline:
+        """The pipeline of a prepared folder or of a model folder.
+
+        Raises:
+            UserError: the folder is neither.
+        """
+        segmentation = Path(folder) / SEGMENTATION
+        return cls.saved(segmentation) if segmentation.is_dir() else cls.load(folder)
 
     def save(self, folder: Path) -> None:
         """Write everything that this pipeline needs into a new folder."""
