@@ -11,6 +11,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from fairseq.data import data_utils
 from sentencepiece import SentencePieceTrainer
 from subword_nmt.learn_bpe import learn_bpe
 
@@ -140,6 +141,17 @@ def test_sentencepiece_brings_every_line_back(sentencepiece, line):
     assert not {"<s>", "</s>", "<pad>", "<unk>"} & set(units.split())
     assert sentencepiece.decode(units, "ja") == line
     assert sentencepiece.as_written(line, "ja") == line
+
+
+@pytest.mark.parametrize(
+    ("units", "text"),
+    [("▁The ▁ <unk> ▁cat <unk> .", "The <unk> cat<unk>."), ("<unk> ▁cat", "<unk> cat")],
+)
+def test_an_unknown_piece_of_a_translation_is_written_as_fairseq_writes_it(
+    sentencepiece, units, text
+):
+    assert sentencepiece.decode(units, "ja") == text
+    assert data_utils.post_process(units, "sentencepiece") == text
 
 
 def test_sentencepiece_brings_any_line_back(sentencepiece):

@@ -21,7 +21,8 @@ MARKED_LINES = 0.1  # a text with a larger share of lines with marks counts as s
 
 _MERGE = re.compile(r"@@( |$)")
 _ANY_MARK = re.compile(rf"{SEPARATOR}(?= |$)|{SENTENCEPIECE_SPACE}")
-_RESERVED = frozenset(("<s>", "<pad>", "</s>", "<unk>"))  # fairseq's special symbols
+UNKNOWN = "<unk>"
+_RESERVED = frozenset(("<s>", "<pad>", "</s>", UNKNOWN))  # fairseq's special symbols
 _ESCAPE = "\uf581"  # a private-use character, which ordinary text does not have
 _ESCAPED = {SENTENCEPIECE_SPACE: _ESCAPE + "1", _ESCAPE: _ESCAPE + "0"}
 _TO_ESCAPE = re.compile(f"[{SENTENCEPIECE_SPACE}{_ESCAPE}]")
@@ -177,12 +178,14 @@ class SentencePiece:
                 self._parts[piece] = split_piece(piece, ranks, vocabulary)
 
     def join(self, units: str) -> str:
-        """Space-separated pieces → a line.
+        """Space-separated pieces → a line, in which an unknown piece is ``<unk>``.
 
         Raises:
             UserError: marks of segmentation remain.
         """
-        text = str(self._processor.decode_pieces(units.split())).strip()
+        # as one piece, sentencepiece would write it as " ⁇ "
+        pieces = units.replace(UNKNOWN, f"{UNKNOWN[0]} {UNKNOWN[1:]}").split()
+        text = str(self._processor.decode_pieces(pieces)).strip()
         _refuse_mark(SENTENCEPIECE_SPACE, text)
         return unescape(text) if self._escapes else text
 
