@@ -57,6 +57,18 @@ def test_translations_are_those_of_the_translator(ask, translator):
     assert found[0]["source_units"] == ["w3", "w7", "d@@", "og", "."]
 
 
+def test_the_number_of_translations_changes_none_of_them(ask, translator):
+    of = {n: ask("/api/translate", {"text": "w3 w7 dog.", "nbest": n})[2] for n in (1, 5)}
+    assert of[1]["translations"] == of[5]["translations"][:1]
+    answer = ask("/api/translate", {"text": "w3 w7 dog.", "nbest": 8, "beam": 9})[2]
+    (expected,) = translator.translate(["w3 w7 dog."], nbest=8, beam=9)
+    assert [one["text"] for one in answer["translations"]] == expected
+    answer = ask("/api/translate", {"text": "w3 w7 dog.", "beam": 1})[2]
+    assert [one["text"] for one in answer["translations"]] == translator.translate(
+        ["w3 w7 dog."], beam=1
+    )
+
+
 def test_attention_is_a_row_per_unit_and_agrees_with_the_alignment(ask, translator):
     _, _, answer = ask("/api/translate", {"text": "w3 w7 w1 w5"})
     best = answer["translations"][0]
@@ -113,6 +125,9 @@ def test_each_matrix_of_an_untied_model(translators):
         ("/api/translate", {"text": "w1", "nbest": 0}, 400, "nbest: must be a whole number"),
         ("/api/translate", {"text": "w1", "nbest": 10**9}, 400, "nbest"),
         ("/api/translate", {"text": "w1", "nbest": True}, 400, "nbest"),
+        ("/api/translate", {"text": "w1", "nbest": 6}, 400, "nbest: must be a whole number from 1"),
+        ("/api/translate", {"text": "w1", "nbest": 3, "beam": 2}, 400, "nbest"),
+        ("/api/translate", {"text": "w1", "beam": 11}, 400, "beam: must be a whole number"),
         ("/api/nearest", {"word": "w1", "count": "9"}, 400, "count"),
         ("/api/nearest", [], 400, "must be an object"),
         ("/api/none", {"text": "w1"}, 404, "nothing of that name"),

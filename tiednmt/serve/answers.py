@@ -13,10 +13,11 @@ from tiednmt.errors import UserError
 from tiednmt.models.parameters import names_of
 from tiednmt.options import Range
 from tiednmt.text.lines import text_fault
+from tiednmt.translation.settings import DEFAULT_SEARCH
 from tiednmt.translation.translator import Translation, Translator
 
 LONGEST = 1000  # characters of a sentence: seconds of search on one core
-MOST = 10  # translations, with a beam of as many
+WIDEST = 10  # beam
 MOST_NEIGHBOURS = 50
 
 
@@ -65,18 +66,19 @@ class Answers:
         }
 
     def translations(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        """``{"text": …, "nbest": N}`` → the translations, the best first.
+        """``{"text": …, "nbest": N, "beam": N}`` → the translations, the best first.
 
         Raises:
             UserError: a value is missing, of another type, or out of its range.
             ClosedError: see :meth:`close`.
         """
         text = _text(question, "text")
-        nbest = _number(question, "nbest", 3, MOST)
+        beam = _number(question, "beam", DEFAULT_SEARCH.beam, WIDEST)
+        nbest = _number(question, "nbest", min(3, beam), beam)
         # its lock keeps threads from searching at once, ours also from the tools of the text
         with self._turn():
             (translations,) = self._translator.translate(
-                [text], nbest=nbest, details=True, beam=max(nbest, 5)
+                [text], nbest=nbest, details=True, beam=beam
             )
         return {"translations": [_shown(one) for one in translations]}
 

@@ -4,7 +4,8 @@
 ``/``              GET   the page; it loads nothing else
 ``/api/model``     GET   ``name``, ``source``, ``target``, ``tie``, ``parameters``, ``longest``,
                          ``matrices``: ``name``, ``languages`` and ``words`` of each
-``/api/translate``  POST  ``{"text": "A dog.", "nbest": 3}`` → ``translations``, the best first:
+``/api/translate``  POST  ``{"text": "A dog.", "nbest": 3, "beam": 5}`` (``nbest`` at most
+                         ``beam``, that at most 10) → ``translations``, the best first:
                          ``text``, ``score``, ``units``, ``source_units``, and ``attention``, a row
                          per unit and one of the end, a column per source unit and one of the end
 ``/api/nearest``   POST  ``{"word": "dog", "count": 10}`` → ``matrices``: ``name``, ``languages``,
