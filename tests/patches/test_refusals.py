@@ -174,6 +174,7 @@ REFUSED = (
         ("--task=tied_translation --int8 --fp16", "leave --fp16 out"),
         ("--sampling --nbest=5 --sampling-topk=1000", "--sampling-topk: more units than"),
         ("--scoring=sacrebleu --sacrebleu-tokenizer=ja-mecab", "Please install"),
+        ("--gen-subset=valid,test", "--gen-subset valid,test: one set at a time"),
     ],
 )
 def test_fairseq_generate_refuses_too(given, told, data, good, monkeypatch, capsys):

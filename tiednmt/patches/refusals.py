@@ -410,6 +410,11 @@ def _require_searchable(cfg: Any, command: str) -> None:
             " continue; give --sample-break-mode eos, and --prefix-size N for the tokens to go on"
             " from"
         )
+    subset = _options(cfg.get("dataset")).get("gen_subset", "")
+    if "," in subset and command in (fairseq_generate.__name__, fairseq_eval_lm.__name__):
+        raise UserError(
+            f"--gen-subset {subset}: one set at a time; run the command once for each of them"
+        )
     if getattr(cfg.scoring, "_name", None) == "wer" and not importlib.util.find_spec(
         "editdistance"
     ):
