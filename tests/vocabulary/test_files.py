@@ -86,6 +86,21 @@ def test_the_tag_of_source_sentences_is_kept(prepared, checkpoint, tmp_path):
     assert TextPipeline.load(small).encode("a", "en").startswith(f"{tag} ")
 
 
+def test_another_pair_has_no_tag_until_it_is_given_one(prepared, checkpoint, tmp_path, capsys):
+    tagged = shutil.copytree(prepared, tmp_path / "tagged")
+    manifest = json.loads((tagged / "manifest.json").read_text())
+    manifest["text"]["tag"] = manifest["options"]["tag"] = tag = "<2de>"  # as preprocess.like does
+    (tagged / "manifest.json").write_text(json.dumps(manifest))
+    text = tmp_path / "text"
+    text.write_text("\n".join(sentences("cs", 40, words=["zahahe", "lezhk", "hkaze"])) + "\n")
+    for pair, found in (("en-de", tag), ("en-cs", "")):
+        options = ("--data", tagged, "--pair", pair, "--language", pair[-2:], "--merges", 20)
+        command("extend", checkpoint, "--text", text, *options, "--output", tmp_path / pair)
+        assert TextPipeline.load(tmp_path / pair).settings.tag == found
+        told = f"{tag} begins no source sentence of en-cs" in capsys.readouterr().out
+        assert told == (not found)
+
+
 def test_training_goes_on_after_an_extension(prepared, checkpoint, tmp_path, capsys):
     """By --restore-file, optimizer and all; and old text is translated as before."""
     text = tmp_path / "text.cs"

@@ -338,5 +338,7 @@ def _write_manifest(prepared: Path, settings: TextSettings, folder: Path) -> Non
     changed |= {"source": pair[0], "target": pair[1], "subsets": subsets}
     if manifest.get("format") != 1:
         changed["text"] = settings.for_manifest()
+        # which has the tag, if there is one
+        changed["options"] = {k: v for k, v in manifest["options"].items() if k != "tag"}
     text = json.dumps(changed, ensure_ascii=False, indent=2) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")

@@ -15,6 +15,7 @@ from tiednmt.export.model_folder import WEIGHTS
 from tiednmt.files import named_when_whole, write_whole
 from tiednmt.models.word_vectors import read_vectors
 from tiednmt.text.lines import read_lines
+from tiednmt.text.pipeline import TextSettings
 from tiednmt.vocabulary import ties
 from tiednmt.vocabulary import trim as trimming
 from tiednmt.vocabulary.choices import BOTH, MEAN, SOURCE, TARGET, VECTORS
@@ -280,13 +281,22 @@ def extend_by_text(
             return extended.parts_of(unit, known)
 
         if pair:
-            settings = replace(extended.settings, source=pair[0], target=pair[1])
-            extended = replace(extended, settings=settings)
+            extended = replace(extended, settings=_of_pair(extended.settings, pair, say))
         segmentation = extended
     side = _side(stored, languages, language)
     old_units = {s for d in _changed(model, side) for s in d.symbols}
     new = {u: c for u, c in counts.most_common() if u not in old_units}
     return _extend(stored, output, new, parts_of, start, side, segmentation, languages, say)
+
+
+def _of_pair(settings: TextSettings, pair: tuple[str, str], say: Say) -> TextSettings:
+    """The settings of another pair, which has no tag yet; the old one may name its target."""
+    if pair == (settings.source, settings.target):
+        return settings
+    if settings.tag:
+        new = "-".join(pair)
+        say(f"{settings.tag} begins no source sentence of {new}: give preprocess.like its --tag")
+    return replace(settings, source=pair[0], target=pair[1], tag="")
 
 
 def _common_language(texts: Sequence[Path], known: Sequence[str], language: str | None) -> str:
