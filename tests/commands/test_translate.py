@@ -8,7 +8,7 @@ import pytest
 
 import tiednmt
 from tests.support.translators import LINES
-from tiednmt.commands import translate
+from tiednmt.commands import evaluate, translate
 
 
 @pytest.fixture
@@ -26,6 +26,17 @@ def test_one_line_out_for_each_line_in(prepared, checkpoint, folder, text, capsy
     assert capsys.readouterr().out == out
     translate.main([str(folder), str(folder), "--input", str(text)])
     assert capsys.readouterr().out == out
+
+
+def test_evaluate_takes_a_model_folder_with_the_folder_of_the_test_sets(
+    prepared, folder, text, capsys
+):
+    """Which translate refuses, since it would have no effect."""
+    given = [str(folder), "--data", str(prepared), "--input", str(text)]
+    evaluate.main([*given, "--cpu"])
+    assert capsys.readouterr().out.split("\n") == [*tiednmt.load(folder).translate(LINES), ""]
+    with pytest.raises(SystemExit, match=f"--data {prepared}: a model folder needs none"):
+        translate.main(given)
 
 
 def test_nbest(folder, text, capsys):
