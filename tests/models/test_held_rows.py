@@ -316,7 +316,7 @@ def test_a_missing_file_stops_training_and_nothing_else():
 
 def vectors(path, rows):
     lines = (f"{unit} {' '.join(map(str, row))}\n" for unit, row in rows.items())
-    path.write_text(f"{len(rows)} 6\n" + "".join(lines))
+    path.write_text(f"{len(rows)} {len(next(iter(rows.values())))}\n" + "".join(lines))
     return str(path)
 
 
@@ -359,8 +359,15 @@ def test_vectors_of_another_size(tmp_path):
 def test_no_word_vectors(row, tmp_path):
     """A number beyond single precision would be infinite, too."""
     (tmp_path / "a").write_text(f"w1 0.5 0.5\nw2 {row}\n")
-    with pytest.raises(UserError, match="line 2: not word vectors"):
+    with pytest.raises(UserError, match=r"not word vectors as text \(line 2: "):
         build_alone(NONE, decoder_embed_path=str(tmp_path / "a"))
+
+
+def test_other_units_have_spaces_or_other_bytes_and_a_first_vector_counts(tmp_path):
+    rows = (b"w3 1 2 3 4 5 6", b". . 1 2 3 4 5 6", b"\xff 1 2 3 4 5 6", b"w3 6 5 4 3 2 1")
+    (tmp_path / "a").write_bytes(b"\n".join(rows))
+    model = build_alone(NONE, decoder_embed_path=str(tmp_path / "a"))
+    assert model.embeddings.target.weight[JOINT.index("w3")].tolist() == ONE
 
 
 def test_a_language_model_has_no_source(tmp_path):

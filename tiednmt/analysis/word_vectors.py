@@ -17,14 +17,13 @@ import numpy as np
 from tiednmt.analysis.choices import NUMPY, WORD2VEC
 from tiednmt.analysis.embeddings import Embedding
 from tiednmt.errors import UserError
+from tiednmt.word2vec_text import read_text, sizes_in
 
 if TYPE_CHECKING:  # loaded where a file needs it: it takes a second, and most commands read none
     from gensim.models import KeyedVectors
 
 for _noisy in ("gensim", "smart_open"):  # fairseq opens the root logger
     logging.getLogger(_noisy).setLevel(logging.WARNING)
-
-_logger = logging.getLogger(__name__)
 
 _PICKLE = b"\x80"  # how a pickle of any protocol since 2 begins
 _TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # in the beginning of torch's, before it wrote zips
@@ -49,7 +48,7 @@ def is_word_vectors(path: Path) -> bool:
     start = _beginning(path)
     if start.startswith(_PICKLE):
         return _TORCH not in start
-    return _sizes(start) is not None or _is_row(path)
+    return sizes_in(start.partition(b"\n")[0]) is not None or _is_row(path)
 
 
 def load(path: Path) -> tuple[Embedding, ...]:
@@ -130,63 +129,25 @@ def _is_row(path: Path) -> bool:
         return False
 
 
-def _sizes(start: bytes) -> tuple[int, int] | None:
-    """The two numbers that word2vec's files begin with."""
-    parts = start.partition(b"\n")[0].split()
-    if len(parts) != 2 or not all(part.isdigit() for part in parts):
-        return None
-    return int(parts[0]), int(parts[1])
-
-
 def _read_word2vec(path: Path) -> KeyedVectors:
     from gensim.models import KeyedVectors
 
     with path.open("rb") as file:
-        sizes = _sizes(file.readline())
+        sizes = sizes_in(file.readline())
         second = file.readline()
-    words, size = sizes if sizes is not None else (0, 0)
+    words, size = sizes or (0, 0)
     if words * (size + 2) > path.stat().st_size:  # less than a byte for each number
         raise ValueError(f"its first line says {words:,} words of {size:,} numbers")
     try:
         is_text = len([float(number) for number in second.rsplit(None, size)[1:]]) == size
     except ValueError:
         is_text = False
-    if not is_text and sizes is not None:
+    if sizes and not is_text:
         return KeyedVectors.load_word2vec_format(str(path), binary=True)
-    return _read_text(path, sizes)
-
-
-def _read_text(path: Path, sizes: tuple[int, int] | None) -> KeyedVectors:
-    """Words and their numbers, line by line; a word may have spaces, and a first one counts.
-
-    GloVe's files, which say no sizes, are read as well.
-    """
-    from gensim.models import KeyedVectors
-
-    rows: dict[str, np.ndarray] = {}
-    read, size = 0, sizes[1] if sizes else 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if sizes and number == 1:
-                continue
-            fields = line.rstrip().split(b" ")
-            size = size or len(fields) - 1
-            word = b" ".join(fields[:-size]).decode("utf-8", "replace")
-            try:
-                row = np.array(fields[-size:], dtype=np.float32)
-            except ValueError:
-                row = np.empty(0, np.float32)
-            if not word or len(row) != size:
-                says = "first line says" if sizes else "lines before have"
-                raise ValueError(f"line {number}: no word with {size} numbers, as the {says}")
-            read += 1
-            rows.setdefault(word, row)
-    if sizes and read != sizes[0]:
-        raise ValueError(f"its first line says {sizes[0]:,} words, but it has {read:,}")
-    if read > len(rows):
-        _logger.warning(f"{path}: {read - len(rows):,} words occur twice; the first vector is used")
-    vectors = KeyedVectors(size)
-    vectors.add_vectors(list(rows), np.stack(list(rows.values())))
+    rows = read_text(path)
+    matrix = np.stack([*rows.values()])
+    vectors = KeyedVectors(matrix.shape[1])
+    vectors.add_vectors([*rows], matrix)
     return vectors
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tiednmt.errors import UserError
 from tiednmt.options import option_name
 from tiednmt.tying import Embeddings, Vocabulary
+from tiednmt.word2vec_text import read_text
 
 VECTORS = ("encoder_embed_path", "decoder_embed_path")  # options of fairseq's own models
 
@@ -18,35 +19,19 @@ VECTORS = ("encoder_embed_path", "decoder_embed_path")  # options of fairseq's o
 def read_vectors(path: Path, wanted: Collection[str] | None = None) -> dict[str, Tensor]:
     """The vectors in a file of word2vec's text format, of the ``wanted`` units or of all.
 
-    Each line has a unit and its numbers. The first line may have the two sizes instead.
-
     Raises:
         UserError: the file is missing or has another format.
     """
-    units = None if wanted is None else set(wanted)
-    vectors: dict[str, Tensor] = {}
-    size = None
     try:
-        with path.open(encoding="utf-8", newline="\n") as file:
-            for number, line in enumerate(file, start=1):
-                unit, *values = line.rstrip().split(" ")
-                if number == 1 and len(values) == 1 and unit.isdecimal():
-                    continue
-                size = size or len(values)
-                if len(values) != size:
-                    raise ValueError(f"{len(values)} numbers, while others have {size}")
-                if units is None or unit in units:
-                    vectors[unit] = torch.tensor([float(value) for value in values])
-                    if not vectors[unit].isfinite().all():
-                        raise ValueError("a number that is not finite")
+        vectors = read_text(path, wanted)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file of word vectors") from None
     except ValueError as error:
         raise UserError(
-            f"{path}, line {number}: not word vectors as text ({error}); export them with "
+            f"{path}: not word vectors as text ({error}); export them with "
             "tiednmt analyse --export word2vec, or with gensim's save_word2vec_format"
         ) from None
-    return vectors
+    return {unit: torch.from_numpy(vector) for unit, vector in vectors.items()}
 
 
 def start_from_vectors(
