@@ -270,8 +270,11 @@ def test_whole_numbers_are_torchs(monkeypatch):
     monkeypatch.setattr(frozen_linear, "_sums_integers", lambda: True)
     weight, bias = torch.randn(50, 33), torch.randn(50)
     features = torch.randn(9, 70)[:, :33]
+    weight[3] = features[2] = 0
+    weight[4] *= 1e-40  # too small for a scale that is a normal number
     use_cpu_kernels()
     whole, scores = round_rows(weight), Int8Linear(weight, bias)(features)
+    assert whole[1].min() >= torch.finfo(torch.float32).tiny
     use_plain_torch(monkeypatch)
     assert all(map(torch.equal, round_rows(weight), whole))
     torch.testing.assert_close(Int8Linear(weight, bias)(features), scores, rtol=1e-6, atol=2e-6)

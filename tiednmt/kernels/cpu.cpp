@@ -293,13 +293,13 @@ void best_of_row(int64_t vocab, const T *scores, T base, int64_t first_place, Be
 // A row as whole numbers of 8 bits, and the scale that makes them the row again.
 FOR_EVERY_CPU void round_row(int64_t columns, const float *__restrict row, int8_t *__restrict whole,
                              float *__restrict scale) {
-  float most = std::numeric_limits<float>::min(), zero = 0; // or no number, if one of them is none
+  float most = 0, zero = 0; // or no number, if one of them is none
 #pragma omp simd reduction(max : most) reduction(+ : zero)
   for (int64_t j = 0; j < columns; j++) {
     most = std::fabs(row[j]) > most ? std::fabs(row[j]) : most;
     zero += row[j] * 0.0f;
   }
-  const float unit = *scale = most / 127.0f + zero;
+  const float unit = *scale = std::max(most / 127.0f, std::numeric_limits<float>::min()) + zero;
 #pragma omp simd
   for (int64_t j = 0; j < columns; j++)
     whole[j] = static_cast<int8_t>(std::nearbyintf(row[j] / unit));
@@ -1168,7 +1168,7 @@ void divergence(const Matrix *m, int64_t pairs, int64_t vocab, int64_t threads) 
 
 extern "C" {
 // To be raised, with VERSION of cpu.py, whenever a kernel takes or computes something else.
-int64_t kernels_version() { return 10; }
+int64_t kernels_version() { return 11; }
 EXPORT(float)
 EXPORT(double)
 void add_rounded(const Matrix *m, int64_t rows, int64_t columns) { add(m, rows, columns); }

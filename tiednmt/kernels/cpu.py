@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-VERSION = 10  # of what is compiled; see cpu.cpp
+VERSION = 11  # of what is compiled; see cpu.cpp
 
 
 def _load() -> ctypes.CDLL:

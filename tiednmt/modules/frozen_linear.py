@@ -213,7 +213,8 @@ def round_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
     if kernels:
         compiled: tuple[Tensor, Tensor] = kernels.round_rows(rows)
         return compiled
-    scale = rows.abs().amax(1, keepdim=True).clamp_min_(torch.finfo(rows.dtype).tiny) / _LARGEST
+    scale = rows.abs().amax(1, keepdim=True) / _LARGEST
+    scale.clamp_min_(torch.finfo(rows.dtype).tiny)  # a row of zeros has a scale too
     return (rows / scale).round_().to(torch.int8), scale
 
 
