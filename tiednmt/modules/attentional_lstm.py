@@ -334,14 +334,15 @@ class AttentionalLSTM(Dropping):
             memory: of the B sources, which their hypotheses share.
             state: leaves B × K × hidden.
         """
-        below, hidden, cells = state.feed, [], []
+        hidden: list[Tensor] = []
+        cells: list[Tensor] = []
         for i in self._layers:
+            below = self._drop(hidden[-1]) if i else state.feed
             read = state.hidden[i] if below is None else torch.cat((below, state.hidden[i]), -1)
             gates = self._gates(i, read)
             after, cell = transition(gates if i else gates + from_token, state.cells[i])
             hidden.append(after)
             cells.append(cell)
-            below = self._drop(after)
         outputs, attention = hidden[-1], None
         if self.attention is not None:
             outputs, attention = self.attention(outputs, memory)
