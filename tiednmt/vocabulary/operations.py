@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from fairseq.data import Dictionary
@@ -258,31 +259,24 @@ def extend_by_text(
             "--pair and --language are for translation models; this is a language model"
         )
     lines = [line for path in texts for line in _lines(path)]
-    if not isinstance(segmentation, Subwords):
-        if merges or resegment:
-            raise UserError(
-                f"{'--merges' if merges else '--resegment'}: there is no segmentation to continue; "
-                "give the prepared folder as --data, or segmented text without this option"
-            )
-        _require_side(language, languages, stored)
-        counts = Counter(unit for line in lines for unit in line.split())
-        parts_of: Callable[[str], Sequence[str]] = lambda unit: ()  # noqa: E731, ARG005
-    else:
+    if isinstance(segmentation, Subwords):
         language = _common_language(texts, list(segmentation.vocabularies), language)
         _require_side(language, [*languages, *segmentation.vocabularies], stored)
         old = None if resegment else stored.old_tokens(language)
         if old is None and not resegment and language in segmentation.vocabularies:
             say(f"the old text in {language} is not available: its segmentation may change")
-        extended = segmentation.extended(lines, language, merges, old)
-        counts = Counter(unit for line in lines for unit in extended.units(line, language))
-        known = _known(model)
-
-        def parts_of(unit: str) -> Sequence[str]:
-            return extended.parts_of(unit, known)
-
-        if pair:
-            extended = replace(extended, settings=_of_pair(extended.settings, pair, say))
-        segmentation = extended
+        segmentation = segmentation.extended(lines, language, merges, old)
+    elif merges or resegment:
+        raise UserError(
+            f"{'--merges' if merges else '--resegment'}: there is no segmentation to continue; "
+            "give the prepared folder as --data, or segmented text without this option"
+        )
+    else:
+        _require_side(language, languages, stored)
+    counts = Counter(unit for line in lines for unit in segmentation.units(line, language or ""))
+    parts_of = partial(segmentation.parts_of, known=_known(model))
+    if pair and isinstance(segmentation, Subwords):
+        segmentation = replace(segmentation, settings=_of_pair(segmentation.settings, pair, say))
     side = _side(stored, languages, language)
     old_units = {s for d in _changed(model, side) for s in d.symbols}
     new = {u: c for u, c in counts.most_common() if u not in old_units}
@@ -379,12 +373,7 @@ def extend_by_symbols(
             raise UserError(f"{symbols}: {unit!r} is more than one unit; write one per line")
         if any(unit in d.indices for d in _changed(stored.model, side)):
             raise UserError(f"{symbols}: {unit!r} is already a unit of the model")
-    known = _known(stored.model)
-
-    def parts_of(unit: str) -> Sequence[str]:
-        segmentation = stored.segmentation
-        return segmentation.spelled(unit, known) if isinstance(segmentation, Subwords) else ()
-
+    parts_of = partial(stored.segmentation.spelled, known=_known(stored.model))
     new = dict.fromkeys(units, 1)
     return _extend(
         stored, output, new, parts_of, start, side, stored.segmentation, stored.languages, say

@@ -56,6 +56,12 @@ class Segmentation(Protocol):
     def trimmed(self, kept: Collection[str], tokens: Iterable[str]) -> Segmentation:
         """The segmentation with only some units, which segments these tokens as before."""
 
+    def parts_of(self, unit: str, known: Collection[str]) -> list[str]:
+        """The units of ``known`` that a unit was split into before it was merged, if it was."""
+
+    def spelled(self, unit: str, known: Collection[str]) -> list[str]:
+        """The units of ``known`` that any string is split into, if it is."""
+
 
 class WhiteSpace:
     """Units separated by white space: segmented text, or text for a model of words."""
@@ -77,6 +83,12 @@ class WhiteSpace:
     def trimmed(self, kept: Collection[str], tokens: Iterable[str]) -> WhiteSpace:
         """See :class:`Segmentation`."""
         return self
+
+    def parts_of(self, unit: str, known: Collection[str]) -> list[str]:
+        """See :class:`Segmentation`; nothing is split."""
+        return []
+
+    spelled = parts_of
 
 
 @dataclass(frozen=True)
