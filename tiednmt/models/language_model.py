@@ -5,12 +5,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from fairseq.data import Dictionary
-from fairseq.models import FairseqIncrementalDecoder, FairseqLanguageModel
+from fairseq.models import FairseqLanguageModel
 from torch import Tensor, nn
 
 from tiednmt.models.embedding_options import embeddings_of, lookup_scale_of
 from tiednmt.models.model_options import TiedModelConfig, check_ranges
-from tiednmt.models.stepping_decoder import IncrementalState
+from tiednmt.models.stepping_decoder import IncrementalState, TiedDecoder
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.modules import (
     CarriedState,
@@ -54,7 +54,7 @@ class Window(NamedTuple):
     penalty: Tensor | None = None  # added to the loss of each token in training
 
 
-class LanguageModelDecoder(FairseqIncrementalDecoder):
+class LanguageModelDecoder(TiedDecoder):
     """Embeddings, and the state that is carried between windows and between steps of generation.
 
     Args:
@@ -71,38 +71,13 @@ class LanguageModelDecoder(FairseqIncrementalDecoder):
         input_scale: LookupScale,
         carries_state: bool = True,
     ) -> None:
-        super().__init__(dictionary)
-        self.embedding = embeddings.target
-        self.output = embeddings.output
+        super().__init__(dictionary, embeddings, ANY_LENGTH)
         self.input_scale = input_scale
         self.carries_state = carries_state
 
     def run(self, tokens: Tensor, state: State | None) -> Window:
         """Read tokens (B × T), starting from ``state``, or from the initial state if it is None."""
         raise NotImplementedError
-
-    def forward(
-        self,
-        prev_output_tokens: Tensor,
-        incremental_state: IncrementalState | None = None,
-        carried: CarriedState | None = None,
-        features_only: bool = False,
-        **_: Any,
-    ) -> tuple[Tensor, dict[str, Tensor | None]]:
-        """Scores (B × T × vocabulary), or features (B × T × embedding) if ``features_only``.
-
-        The second value holds ``attn``, which is None, and ``activation_penalty``, which training
-        adds to the loss of each token, or None.
-
-        Args:
-            prev_output_tokens: B × T.
-            incremental_state: in generation, the cached state; only the last column is run.
-            carried: the state at the end of the window before, which is replaced by that at the end
-                of this one. Without it the window starts from zeros.
-            features_only: leave out the output layer.
-        """
-        features, extra = self.extract_features(prev_output_tokens, incremental_state, carried)
-        return (features if features_only else self.output_layer(features)), extra
 
     def extract_features(
         self,
@@ -111,7 +86,16 @@ class LanguageModelDecoder(FairseqIncrementalDecoder):
         carried: CarriedState | None = None,
         **_: Any,
     ) -> tuple[Tensor, dict[str, Tensor | None]]:
-        """What the output layer reads (B × T × embedding); see :meth:`forward`."""
+        """Features (B × T × embedding), and the ``activation_penalty``.
+
+        Training adds that to the loss of each token; it may be None. ``attn`` always is.
+
+        Args:
+            prev_output_tokens: B × T.
+            incremental_state: in generation, the cached state; only the last column is run.
+            carried: the state at the end of the window before, which is replaced by that at the end
+                of this one. Without it the window starts from zeros.
+        """
         state = None
         if carried is not None:
             state = carried.read(prev_output_tokens.size(0), prev_output_tokens.device)
@@ -138,14 +122,6 @@ class LanguageModelDecoder(FairseqIncrementalDecoder):
         state = self._cached(incremental_state)
         if state is not None:
             self._cache(incremental_state, tuple(p.index_select(1, new_order) for p in state))
-
-    def output_layer(self, features: Tensor, **_: Any) -> Tensor:
-        """Scores (… × vocabulary) of features (… × embedding)."""
-        return self.output(features)
-
-    def max_positions(self) -> int:
-        """No limit of the model's own."""
-        return ANY_LENGTH
 
 
 # --- recurrent ---------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A decoder whose step is written once, for every search and for training."""
+"""Decoders of one input embedding and one output layer, and those written as a single step."""
 
 from typing import Any
 
@@ -14,11 +14,8 @@ from tiednmt.tying import Embeddings
 IncrementalState = dict[str, dict[str, Any]]
 
 
-class SteppingDecoder(FairseqIncrementalDecoder):
-    """A decoder that is a :class:`Stepper`.
-
-    Its steps also serve fairseq's incremental decoding and training; for training, a subclass can
-    override :meth:`decode` with something faster.
+class TiedDecoder(FairseqIncrementalDecoder):
+    """A decoder of features, which the output layer turns into scores.
 
     Args:
         dictionary: of the target language.
@@ -34,6 +31,32 @@ class SteppingDecoder(FairseqIncrementalDecoder):
         self.output = embeddings.output
         self.max_target_positions = max_target_positions
 
+    def forward(
+        self, prev_output_tokens: Tensor, *args: Any, features_only: bool = False, **kwargs: Any
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Scores (B × T × vocabulary), or features if ``features_only``.
+
+        The other arguments and the second value are those of ``extract_features``.
+        """
+        features, extra = self.extract_features(prev_output_tokens, *args, **kwargs)
+        return (features if features_only else self.output_layer(features)), extra
+
+    def output_layer(self, features: Tensor, **_: Any) -> Tensor:
+        """Scores (… × vocabulary) of features (… × dim)."""
+        return self.output(features)
+
+    def max_positions(self) -> int:
+        """Longest target sentence, in subword units."""
+        return self.max_target_positions
+
+
+class SteppingDecoder(TiedDecoder):
+    """A decoder that is a :class:`Stepper`.
+
+    Its steps also serve fairseq's incremental decoding and training; for training, a subclass can
+    override :meth:`decode` with something faster.
+    """
+
     def start(self, encoder_out: Any) -> tuple[Tree, Tree]:
         """See :class:`Stepper`."""
         raise NotImplementedError
@@ -42,22 +65,6 @@ class SteppingDecoder(FairseqIncrementalDecoder):
         """See :class:`Stepper`."""
         raise NotImplementedError
 
-    def forward(
-        self,
-        prev_output_tokens: Tensor,
-        encoder_out: Any,
-        incremental_state: IncrementalState | None = None,
-        features_only: bool = False,
-        **_: Any,
-    ) -> tuple[Tensor, dict[str, Tensor | None]]:
-        """Scores (B × T × vocabulary), or features (B × T × dim) if ``features_only``.
-
-        The second value holds ``attn``, B × T × S over the columns of the source as given, or None.
-        With ``incremental_state`` only the last column of ``prev_output_tokens`` (B × T) is run.
-        """
-        features, extra = self.extract_features(prev_output_tokens, encoder_out, incremental_state)
-        return (features if features_only else self.output_layer(features)), extra
-
     def extract_features(
         self,
         prev_output_tokens: Tensor,
@@ -65,7 +72,10 @@ class SteppingDecoder(FairseqIncrementalDecoder):
         incremental_state: IncrementalState | None = None,
         **_: Any,
     ) -> tuple[Tensor, dict[str, Tensor | None]]:
-        """Features (B × T × dim) and the attention; see :meth:`forward`."""
+        """Features (B × T × dim), and ``attn``: B × T × S over the columns of the source, or None.
+
+        With ``incremental_state`` only the last column of ``prev_output_tokens`` (B × T) is run.
+        """
         if incremental_state is None:
             features, attention = self.decode(prev_output_tokens, encoder_out)
         else:
@@ -109,11 +119,3 @@ class SteppingDecoder(FairseqIncrementalDecoder):
         cached = self.get_incremental_state(incremental_state, "stepper")
         if cached is not None:
             self.set_incremental_state(incremental_state, "stepper", keep(cached, new_order))
-
-    def output_layer(self, features: Tensor, **_: Any) -> Tensor:
-        """Scores (… × vocabulary) of features (… × dim)."""
-        return self.output(features)
-
-    def max_positions(self) -> int:
-        """Longest target sentence, in subword units."""
-        return self.max_target_positions
