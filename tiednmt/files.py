@@ -23,7 +23,8 @@ def named_when_whole(path: Path) -> Iterator[Path]:
     """A temporary name that is renamed to ``path`` when the block has ended without an error.
 
     A link is followed. A pipe, a device or the like (``/dev/stdout``) is not replaced: it is
-    written to when the block has ended.
+    written to when the block has ended. The temporary name is the same each time, so that what a
+    killed process left is replaced; two processes cannot write one file at a time.
 
     Raises:
         UserError: ``path`` is a folder, the disk is full or the like.
