@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from scripts.lab.records.schema import (
     PaperFigures,
 )
 from scripts.lab.run.kept import is_current, read_kept
-from scripts.lab.run.processes import Child, Resources, side_by_side
+from scripts.lab.run.processes import Child, Resources, announced, side_by_side
 from scripts.lab.run.training import Run
 from tiednmt.seeds import over_seeds, pooled
 from tiednmt.text.manifest import MANIFEST
@@ -39,18 +39,13 @@ class LanguageModelScoring:
 
     def score(self, trained: Trained) -> dict[str, Any]:
         """The rows with their perplexities; scores as many runs in parallel as were trained."""
-        every = [
-            (run, subset)
+        starts = [
+            _scoring(run, subset, trained.data)
             for of_row in trained.runs.values()
             for run in of_row
             for subset in self.subsets
-        ]
-        missing = [
-            (run, subset)
-            for run, subset in every
             if not is_current(_scores(run, subset), run.checkpoint, trained.data / MANIFEST)
         ]
-        starts = [partial(_Scoring, run, subset, trained.data) for run, subset in missing]
         side_by_side(starts, trained.jobs)
         rows = [
             LanguageModelRow(
@@ -83,16 +78,13 @@ def _perplexity(run: Run, subset: str) -> float:
     return read_kept(_scores(run, subset), lambda scores: round(scores["perplexity"], 4))
 
 
-class _Scoring(Child):
-    """A running ``scripts.perplexity``."""
-
-    def __init__(self, run: Run, subset: str, data: Path, resources: Resources) -> None:
-        scores = _scores(run, subset)
-        command = [sys.executable, "-m", "scripts.perplexity", str(run.checkpoint)]
-        command += ["--data", str(data), "--subset", subset, "--json", str(scores)]
-        what = f"scoring of {run.name} on {subset}"
-        print(what, file=sys.stderr)
-        super().__init__(what, command, scores.with_suffix(".log"), resources)
+def _scoring(run: Run, subset: str, data: Path) -> Callable[[Resources], Child]:
+    """Starts ``scripts.perplexity``."""
+    scores = _scores(run, subset)
+    command = [sys.executable, "-m", "scripts.perplexity", str(run.checkpoint)]
+    command += ["--data", str(data), "--subset", subset, "--json", str(scores)]
+    what = f"scoring of {run.name} on {subset}"
+    return partial(announced, what, command, scores.with_suffix(".log"))
 
 
 # --- further rows and seeds --------------------------------------------------------------------

@@ -22,7 +22,7 @@ from scripts.lab.records.schema import (
     VocabularySizes,
 )
 from scripts.lab.run.kept import is_current, read_kept
-from scripts.lab.run.processes import Child, Resources, gpus, side_by_side
+from scripts.lab.run.processes import announced, gpus, side_by_side
 from scripts.lab.run.training import Run
 from tiednmt.errors import UserError
 from tiednmt.seeds import over_seeds
@@ -91,7 +91,8 @@ class TranslationScoring:
             if not is_known or not self._covers(scores, runs):
                 output = trained.out / f"translations{suffix}"
                 command = self._evaluate(runs, trained.data, scores, output)
-                starts.append(partial(_Evaluation, seed, command, scores.with_suffix(".log")))
+                what = f"scoring of seed {seed}"
+                starts.append(partial(announced, what, command, scores.with_suffix(".log")))
         # a CPU's cores share the sentences of one
         side_by_side(starts, trained.jobs if gpus() else 1)
         return [read_kept(path, dict) for path in paths]
@@ -153,15 +154,6 @@ def _in_its_run(checkpoint: str | Path) -> tuple[str, ...]:
 def _says_enough(system: Mapping[str, Any]) -> bool:
     is_tokenised = TOKENISED_BLEU in system or "|tok:13a|" not in system["bleu"]["signature"]
     return is_tokenised and all("influences" in system[metric] for metric in METRICS)
-
-
-class _Evaluation(Child):
-    """A running ``scripts.evaluate`` of a seed."""
-
-    def __init__(self, seed: int, command: Sequence[str], log: Path, resources: Resources) -> None:
-        what = f"scoring of seed {seed}"
-        print(what, file=sys.stderr)
-        super().__init__(what, command, log, resources)
 
 
 def _shares(rows: Sequence[TrainedRow], baselines: Sequence[str]) -> dict[str, float | None]:

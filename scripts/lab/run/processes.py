@@ -6,6 +6,7 @@ import fcntl
 import os
 import shlex
 import subprocess
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -96,6 +97,12 @@ class Child:
     def close(self) -> None:
         """Close the log."""
         self._output.close()
+
+
+def announced(what: str, command: Sequence[str], log: Path, resources: Resources) -> Child:
+    """A :class:`Child`; standard error says that it starts."""
+    print(what, file=sys.stderr)
+    return Child(what, command, log, resources)
 
 
 def side_by_side(starts: Iterable[Callable[[Resources], Child]], jobs: int) -> None:

@@ -6,6 +6,7 @@ import random
 import re
 import shutil
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,9 +163,11 @@ def test_a_mean_of_checkpoints_has_scores_of_its_own(tmp_path, monkeypatch):
 
     def scored(starts, jobs):
         for start in starts:
-            run, subset, _ = start.args
-            value = {"checkpoint_best": 100.0, "mean_of_last_2": 90.0}[run.checkpoint.stem]
-            language_model_kind._scores(run, subset).write_text(json.dumps({"perplexity": value}))
+            _, command, _ = start.args
+            checkpoint = Path(command[command.index("scripts.perplexity") + 1])
+            scores = Path(command[command.index("--json") + 1])
+            value = {"checkpoint_best": 100.0, "mean_of_last_2": 90.0}[checkpoint.stem]
+            scores.write_text(json.dumps({"perplexity": value}))
             made.append(value)
 
     made = []
