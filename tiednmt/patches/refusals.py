@@ -125,6 +125,12 @@ def _require_trainable(cfg: Any) -> None:
         )
     if any(updates < 1 for updates in cfg.optimization.update_freq):
         raise UserError("--update-freq: batches per update, each number 1 or more")
+    _require_optimizer(cfg)
+    _require_precision(cfg.common)
+
+
+def _require_optimizer(cfg: Any) -> None:
+    """Refuse an optimizer or a schedule that lacks what it needs."""
     optimizer = _options(cfg.get("optimizer"))
     if optimizer.get("_name") == "composite" and not optimizer.get("groups"):
         raise UserError(
@@ -142,7 +148,10 @@ def _require_trainable(cfg: Any) -> None:
             "--disable-validation: --lr-scheduler tied_non_monotonic averages once validation stops"
             " improving; leave the option out"
         )
-    common = cfg.common
+
+
+def _require_precision(common: Any) -> None:
+    """Refuse half precision where it needs another device or package."""
     has_gpu = torch.cuda.is_available() and not common.cpu
     if common.tpu and importlib.util.find_spec("torch_xla") is None:
         raise UserError(
