@@ -119,6 +119,10 @@ def test_what_is_not_carried(data_bin, tmp_path, capsys):
     cases = {
         "P": ((*tied, "--projection"), "--projection: fairseq's transformer has no P"),
         "gru": (("--arch", "tied_gru"), "fairseq has no model of its own like tied_gru"),
+        "activation": (
+            ("--arch", "transformer", *SIZES, "--activation-fn", "gelu_fast"),
+            r"--activation-fn: this package has no such tied_transformer \(Invalid .*gelu_fast",
+        ),
         "fconv": (("--arch", "fconv_iwslt_de_en"), "this package has no model like fconv"),
         "softmax": (
             ("--arch", "transformer", *SIZES, "--adaptive-softmax-cutoff", "8,16"),
@@ -135,3 +139,19 @@ def test_what_is_not_carried(data_bin, tmp_path, capsys):
     convert_checkpoint.main([str(untrained), "--output", str(tmp_path / "x")])
     model, _, _ = load(tmp_path / "x")
     assert model.encoder.embed_tokens is model.decoder.embed_tokens
+
+
+@pytest.mark.parametrize("arch", ["tied_transformer_tiny", "tied_lstm_tiny"])
+def test_what_was_converted_needs_no_files_of_word_vectors(arch, data_bin, tmp_path):
+    """A tied matrix takes one file, which may be gone later; fairseq's own models want two."""
+    ours, stock, again = (tmp_path / f"{name}.pt" for name in ("ours", "stock", "again"))
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text(f"1 128\nw1{' 0.5' * 128}\n")
+    given = ("--arch", arch, "--tying", "three-way", "--no-output-bias")
+    save_untrained(ours, data_bin, *TASK, *given, "--decoder-embed-path", vectors)
+    vectors.unlink()
+    convert_checkpoint.main([str(ours), "--output", str(stock)])
+    convert_checkpoint.main([str(stock), "--output", str(again)])
+    (tied, _, _), (theirs, _, _), (back, _, _) = load(ours), load(stock), load(again)
+    torch.testing.assert_close(scores(theirs), scores(tied), atol=1e-5, rtol=0)
+    assert torch.equal(scores(back), scores(tied))

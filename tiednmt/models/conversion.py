@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from fairseq.dataclass.utils import merge_with_parent
 from fairseq.models import (
     ARCH_CONFIG_REGISTRY,
     ARCH_MODEL_NAME_REGISTRY,
@@ -14,7 +15,7 @@ from fairseq.models import (
     MODEL_DATACLASS_REGISTRY,
     MODEL_REGISTRY,
 )
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf, ValidationError
 from torch import Tensor
 
 from tiednmt.checkpoints import AVERAGES, plain_options, registered_name
@@ -24,9 +25,11 @@ from tiednmt.models.parameters import ADAPTIVE_SOFTMAX, OURS, matrices_of, tie_m
 from tiednmt.models.stock import StockModel
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.modules.lookup import SQRT_DIM
+from tiednmt.options import option_name
 from tiednmt.tying import OUTPUT, SOURCE_INPUT, TARGET_INPUT, equal_matrices
 
 Checkpoint = dict[str, Any]
+_VECTORS = ("encoder_embed_path", "decoder_embed_path")
 
 
 def convert(state: Mapping[str, Any]) -> tuple[Checkpoint, str]:
@@ -49,6 +52,8 @@ def convert(state: Mapping[str, Any]) -> tuple[Checkpoint, str]:
     name = registered_name(state["cfg"]["model"]) or ""
     model = ARCH_MODEL_REGISTRY.get(name) or MODEL_REGISTRY.get(name)
     options = plain_options(state["cfg"]["model"])
+    # fairseq's models would read these files whenever they are built, and fail without them
+    options = {key: v for key, v in options.items() if key not in _VECTORS}
     config: Any
     if model is not None and issubclass(model, TiedModel):
         if model.stock is None:
@@ -96,7 +101,17 @@ def _to_ours(
     ours = stock.to_ours(weights, math.sqrt(dim) if is_scaled else 1.0)
     tied = {"tying": tie_map_of(ours, OURS).tying, "input_scale": SQRT_DIM if is_scaled else "1"}
     config = OmegaConf.create({"model": {**defaults, **same, **renamed, **tied, "_name": name}})
+    _require_possible(name, config.model)
     return _stored_once(ours), plain_options(config.model)
+
+
+def _require_possible(name: str, config: DictConfig) -> None:
+    """Refuse options whose values our architecture does not take."""
+    try:
+        merge_with_parent(MODEL_DATACLASS_REGISTRY[name](), config)
+    except ValidationError as error:
+        option, reason = option_name(error.key), str(error).splitlines()[0]
+        raise UserError(f"{option}: this package has no such {name} ({reason})") from error
 
 
 def _stored_once(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
