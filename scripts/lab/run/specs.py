@@ -21,6 +21,9 @@ EXPERIMENTS = ROOT / "configs" / "experiments"
 
 Recipe = dict[str, dict[str, Any]]
 
+# what stands beside the folders of the runs, which have the names of the rows
+_OTHER_FOLDERS = ("data", "wordsim", "translations", "analysis")
+
 _OPTION_OF_NAME = {
     "model": "--arch",
     "task": "--task",
@@ -145,6 +148,8 @@ def load_experiment(name: str) -> Experiment:
         other = rows.setdefault(folder_name(row), row)
         if other != row:
             raise UserError(f"{path}: {other} and {row}: rows of one folder")
+        if not row or "/" in row or row.startswith(".") or row in _OTHER_FOLDERS:
+            raise UserError(f"{path}: {row!r}: its runs need a folder of their own; rename the row")
     return replace(experiment, settings=settings)
 
 

@@ -225,6 +225,10 @@ OWN = "title: t\nkind: translation\nprepare: [demo]\nrecipe: tied_gru_demo\nrows
         (b"title: 2020-13-45\n", "not valid YAML"),
         (b"title: !!int ''\n", "not valid YAML"),
         (OWN.replace("{a: {}}", "{a b: {}, a-b: {}}"), "a b and a-b: rows of one folder"),
+        *(
+            (OWN.replace("{a: {}}", f"{{{row}: {{}}}}"), f"{row!r}: its runs need a folder of")
+            for row in ("data", "..", "a/b", "translations")
+        ),
         (OWN.replace("{a: {}}", ""), "it lacks rows"),
         (OWN.replace("{a: {}}", "[a]"), "rows must be a mapping (name: value)"),
         (OWN.replace("{}", ""), "rows.a must be a mapping (name: value)"),
