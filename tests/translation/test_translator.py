@@ -1,6 +1,8 @@
 """``tiednmt.load``: every kind of model, every form of answer."""
 
+import copy
 import json
+import pickle
 import shutil
 import sys
 import threading
@@ -137,6 +139,12 @@ def test_threads(translator):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux")
+@pytest.mark.parametrize("do", [pickle.dumps, copy.deepcopy, copy.copy])
+def test_pickles_and_copies_are_refused_with_the_way_out(translator, do):
+    with pytest.raises(TypeError, match="let each process call"):
+        do(translator)
+
+
 def test_one_thread_closes_while_another_translates(folders):
     lines = [f"w{i % 30} " * 12 for i in range(48)]
     threads = torch.get_num_threads()

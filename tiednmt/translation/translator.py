@@ -352,6 +352,13 @@ class Translator:
 
     # --- end -----------------------------------------------------------------------------------
 
+    def __reduce__(self) -> Any:
+        """Refuse to be pickled or copied, which fails somewhere within the models."""
+        raise TypeError(
+            "a Translator cannot be pickled or copied; let each process call tiednmt.load, or"
+            " threads share one translator"
+        )
+
     def close(self) -> None:
         """End the processes that share the search; the next translation starts others."""
         with self._lock:  # not those of a search that goes on
