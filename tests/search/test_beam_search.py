@@ -64,6 +64,16 @@ def test_a_least_length_beyond_the_limit(built, cls, options):
     assert line.startswith("--min-len") and line.endswith("raise --max-len-a or --max-len-b")
 
 
+def test_a_program_may_have_another_default_dtype(built):
+    sample, options = sentences(3, 6), {"beam_size": 3, "max_len_b": 9}
+    expected = hypotheses(TiedSequenceGenerator, built, sample, **options)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert_same(hypotheses(TiedSequenceGenerator, built, sample, **options), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_padding_on_either_side(built):
     for left_pad in (True, False):
         sample = sentences(5, 6, left_pad)

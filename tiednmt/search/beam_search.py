@@ -147,7 +147,7 @@ class BeamSearch:
         numbers = torch.arange(len(limits), device=device)
         return _Beams(
             tokens=numbers.new_full((len(limits), 1), first),
-            sums=torch.zeros(len(limits), 1, device=device),
+            sums=torch.zeros(len(limits), 1, dtype=torch.float32, device=device),
             parents=numbers.new_zeros(len(limits), 1),
             sentences=numbers,
             limits=limits.to(device),
@@ -256,7 +256,7 @@ class BeamSearch:
                 cumulative[reached, t - 1] = step.sums[at]
                 rows[reached] = step.parents[at]
         single = cumulative.diff(dim=1, prepend=cumulative.new_zeros(len(rows), 1))
-        scores = sums / lengths ** float(self.len_penalty) if self.normalize_scores else sums
+        scores = sums / lengths.to(sums) ** self.len_penalty if self.normalize_scores else sums
         within = torch.arange(len(steps), device=rows.device) < lengths.unsqueeze(1)
         parts = (part[within] for part in (tokens, attention, single))
         return Hypotheses(sentences, scores, lengths, *parts)
