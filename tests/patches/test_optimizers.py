@@ -77,3 +77,31 @@ def test_a_resumed_run_averages_from_the_same_epoch(data, at_one_go, tmp_path, f
     assert updates[0] == updates[1] > 0
     for name, weight in at_one_go["model"].items():
         assert torch.equal(weight, resumed["model"][name]), name
+
+
+def waiting(data, folder, epochs):
+    """A training at a rate that is too high, which is halved after two bad epochs."""
+    schedule = {"_name": "reduce_lr_on_plateau", "lr_shrink": 0.5, "lr_patience": 1}
+    more = {"lr_threshold": 1e-4, "warmup_updates": 0, "warmup_init_lr": -1.0, "lr": [20.0]}
+    return train(
+        data,
+        folder,
+        optimizer={"_name": "sgd", "momentum": 0.0, "weight_decay": 0.0},
+        lr_scheduler={**schedule, **more, "maximize_best_checkpoint_metric": False},
+        optimization={"lr": [20.0], "max_epoch": epochs},
+        dataset={"update_epoch_batch_itr": True},
+    )
+
+
+@pytest.mark.parametrize("first", [2, 3, 4])
+def test_a_resumed_run_lowers_its_rate_at_the_same_epoch(data, tmp_path, first):
+    """fairseq forgets the validation before the checkpoint, and how many were no better."""
+    one = torch.load(waiting(data, tmp_path / "whole", 6))
+    waiting(data, tmp_path / "parts", first)
+    other = torch.load(waiting(data, tmp_path / "parts", 6))
+    rates = [run["last_optimizer_state"]["param_groups"][0]["lr"] for run in (one, other)]
+    assert rates[0] == rates[1] < 20
+    schedules = [run["optimizer_history"][-1]["lr_scheduler_state"] for run in (one, other)]
+    assert schedules[0] == schedules[1]
+    for name, weight in one["model"].items():
+        assert torch.equal(weight, other["model"][name]), name

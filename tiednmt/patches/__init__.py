@@ -34,6 +34,7 @@ from tiednmt.patches.interactive import cut_long_lines, keep_lines_whole
 from tiednmt.patches.optimizers import (
     count_the_validation_of_a_checkpoint,
     hold_rows_in_training,
+    keep_patience_of_plateaus,
     leave_scales_in_averages,
     refuse_moments_of_other_parameters,
     show_averages_beside_training,
@@ -75,6 +76,7 @@ PATCHES = (
     start_averages_from_checkpoints,  # those of a checkpoint without them are its weights
     refuse_moments_of_other_parameters,  # those of another choice of rows fail in the first update
     count_the_validation_of_a_checkpoint,  # saved before the scheduler hears of it
+    keep_patience_of_plateaus,  # counted from zero when a run resumes
     show_averages_beside_training,  # validation sees the weights that are trained alone
     update_in_few_launches,  # Adam goes over parameters one by one
     forget_earlier_runs,  # the jobs of a hydra sweep share the best loss and the patience

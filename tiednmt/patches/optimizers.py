@@ -11,6 +11,7 @@ from fairseq.models.ema.ema import EMA
 from fairseq.optim import FairseqOptimizer
 from fairseq.optim.adam import Adam
 from fairseq.optim.fp16_optimizer import FP16Optimizer
+from fairseq.optim.lr_scheduler.reduce_lr_on_plateau import ReduceLROnPlateauLRSchedule
 from fairseq.tasks import FairseqTask
 from fairseq.trainer import Trainer
 from torch import Tensor
@@ -21,6 +22,8 @@ from tiednmt.optim import few_launches
 from tiednmt.optim.averaged_sgd import AveragedSGD
 from tiednmt.optim.nt_asgd import TiedNonMonotonic
 from tiednmt.patches.patch import patch
+
+BAD_EPOCHS = "num_bad_epochs"  # our entry in the state of reduce_lr_on_plateau
 
 
 def hold_rows_in_training() -> None:
@@ -135,7 +138,7 @@ def refuse_moments_of_other_parameters() -> None:
 
 
 def count_the_validation_of_a_checkpoint() -> None:
-    """Tell ``--lr-scheduler tied_non_monotonic`` of the validation before a checkpoint.
+    """Tell a scheduler that looks at the validation of the one before a checkpoint.
 
     At the end of an epoch fairseq saves first, so that the scheduler of a resumed run would never
     hear of that epoch.
@@ -154,11 +157,33 @@ def count_the_validation_of_a_checkpoint() -> None:
         if loaded is None or reset_optimizer or reset_lr_scheduler:
             return loaded
         scheduler, position = self.lr_scheduler, loaded["train_iterator"]
-        if isinstance(scheduler, TiedNonMonotonic) and not position["iterations_in_epoch"]:
+        validates = isinstance(scheduler, TiedNonMonotonic | ReduceLROnPlateauLRSchedule)
+        if validates and not position["iterations_in_epoch"]:
             scheduler.step(position["epoch"] - 1, loaded.get("val_loss"))
         return loaded
 
     patch(Trainer, "load_checkpoint", load_and_count)
+
+
+def keep_patience_of_plateaus() -> None:
+    """Let ``--lr-scheduler reduce_lr_on_plateau`` resume with the epochs that were no better.
+
+    fairseq keeps the best value, but counts towards ``--lr-patience`` from zero.
+    """
+
+    def state_dict(
+        state_of: Callable[..., dict[str, Any]], self: ReduceLROnPlateauLRSchedule
+    ) -> dict[str, Any]:
+        return {**state_of(self), BAD_EPOCHS: self.lr_scheduler.num_bad_epochs}
+
+    def load_state_dict(
+        load: Callable[..., None], self: ReduceLROnPlateauLRSchedule, state: Mapping[str, Any]
+    ) -> None:
+        load(self, state)
+        self.lr_scheduler.num_bad_epochs = state.get(BAD_EPOCHS, 0)
+
+    patch(ReduceLROnPlateauLRSchedule, "state_dict", state_dict)
+    patch(ReduceLROnPlateauLRSchedule, "load_state_dict", load_state_dict)
 
 
 def show_averages_beside_training() -> None:
