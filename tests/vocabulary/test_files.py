@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import shutil
 import sys
 from pathlib import Path
@@ -161,6 +162,30 @@ def test_what_patience_counted_is_of_the_old_vocabulary(prepared, checkpoint, tm
         optimization={"max_update": 61},
     )
     assert load(restored)["optimizer_history"][-1]["num_updates"] == 61
+
+
+@pytest.mark.parametrize(
+    ("kept", "anew"),
+    [
+        ({"best": 0.5, "last_epoch": 7, "num_bad_epochs": 3}, {"best": math.inf, "last_epoch": 7}),
+        ({"losses": [0.5, 0.25]}, {"losses": []}),
+        ({"lr": 0.01}, {"lr": 0.01}),
+    ],
+)
+def test_schedulers_forget_the_losses_of_the_old_vocabulary(
+    prepared, checkpoint, tmp_path, kept, anew
+):
+    """The loss per unit is another, so they would lower the rate, or average, at once."""
+    state = load(checkpoint)
+    state["optimizer_history"][-1]["lr_scheduler_state"] = kept
+    torch.save(state, tmp_path / "before.pt")
+    options = ("--keep", 30, "--data", prepared, "--output", tmp_path / "small")
+    command("trim", tmp_path / "before.pt", *options)
+    history = load(tmp_path / "small/checkpoint.pt")["optimizer_history"]
+    assert history[-1]["num_updates"] == 60
+    left = history[-1]["lr_scheduler_state"]
+    assert left.pop("num_bad_epochs", 0) == 0
+    assert left == anew
 
 
 def test_new_rows_of_two_dictionaries_are_named_by_units(tmp_path, capsys):

@@ -9,8 +9,9 @@ folder gets its name when it is complete.
 from __future__ import annotations
 
 import json
+import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,6 +38,7 @@ from tiednmt.files import folder_when_whole
 from tiednmt.models.model_options import OF_TRAINING
 from tiednmt.models.parameters import PRIVATE_UNITS
 from tiednmt.models.tied_model import TiedModel
+from tiednmt.patches.optimizers import BAD_EPOCHS
 from tiednmt.patches.training_end import PROGRESS
 from tiednmt.tasks.tied_translation import TiedTranslationConfig, TiedTranslationTask
 from tiednmt.text.lines import read_lines
@@ -293,7 +295,7 @@ def _state(
     if languages:
         task |= {"source_lang": languages[0], "target_lang": languages[1]}
     extra = {**before["extra_state"], **(model.averages or {})}
-    # another vocabulary has other batches and another loss, so the best value so far means nothing
+    # another vocabulary has other batches and another loss, so earlier values mean nothing
     gone = ("best", "val_loss", PROGRESS)
     extra = {key: value for key, value in extra.items() if key not in gone}
     extra["train_iterator"] = {**extra["train_iterator"], "iterations_in_epoch": 0}
@@ -302,8 +304,23 @@ def _state(
         "cfg": {**whole, "model": dict(options), "task": task},
         "model": model.weights,
         "extra_state": extra,
+        "optimizer_history": _without_losses(before["optimizer_history"], whole["checkpoint"]),
         "last_optimizer_state": optimizer,
     }
+
+
+def _without_losses(
+    history: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The history of training without what schedulers of the rate keep of validation losses."""
+    worst = -math.inf if options.get("maximize_best_checkpoint_metric") else math.inf
+    anew = {"best": worst, BAD_EPOCHS: 0, "losses": []}  # of a plateau, of tied_non_monotonic
+    return [
+        {**run, "lr_scheduler_state": {name: anew.get(name, kept) for name, kept in state.items()}}
+        if isinstance(state := run.get("lr_scheduler_state"), Mapping)
+        else dict(run)
+        for run in history
+    ]
 
 
 def _write_private_units(model: ModelState, data_bin: Path) -> dict[str, str]:
