@@ -180,6 +180,15 @@ def test_of_an_update_measured_twice_the_later_counts(tmp_path):
     assert found == [(0, 0), (5, 3), (10, 2)]
 
 
+def test_a_run_begins_where_its_checkpoint_ended(tmp_path):
+    """What an earlier run measured from there on is of another training."""
+    path = tmp_path / "gradient-shares.jsonl"
+    before = [json.dumps({"update": u, "uses": {}, "cosines": {}}) + "\n" for u in (0, 2, 4, 6)]
+    path.write_text("".join(before) + '{"update": 8, "us')  # as a killed run leaves it
+    GradientShares(3, tmp_path, JOINT, JOINT).observe(4, small_model())
+    assert path.read_text() == "".join(before[:2])
+
+
 def test_a_damaged_line_is_named(tmp_path):
     (tmp_path / "gradient-shares.jsonl").write_text('{"update": 0, "uses": {}, "cosines": {}}\n{')
     with pytest.raises(UserError, match="line 2"):

@@ -82,7 +82,7 @@ def test_of_an_update_measured_twice_the_later_counts(tmp_path):
         movement.observe(0, built.embeddings)
         move(built.embeddings.source.weight, 4, 0.5)
         movement.observe(1, built.embeddings)
-    assert len(lines(tmp_path)) == 2
+    assert len(lines(tmp_path)) == 1
     assert row_movement.read_row_movement(tmp_path)["updates"] == 1
 
 
@@ -125,3 +125,22 @@ def test_a_line_that_is_none_is_named(line, tmp_path):
     (tmp_path / row_movement.FILE).write_bytes(good + b"\n")
     found = row_movement.read_row_movement(tmp_path)
     assert found["matrices"]["U"] == [{**BAND, "rows": 2}]
+
+
+def test_a_run_begins_where_its_checkpoint_ended(tmp_path):
+    """What an earlier run measured from there on is of weights that no longer exist."""
+    built = model()
+
+    def measure(updates):
+        movement = RowMovement(1, tmp_path, JOINT, JOINT)
+        for update in updates:
+            movement.observe(update, built.embeddings)
+
+    measure(range(9))
+    with (tmp_path / "row-movement.jsonl").open("a") as file:
+        file.write('{"update": 9, "matr')  # as a killed run leaves it
+    measure(range(4, 6))
+    assert [line["update"] for line in lines(tmp_path)] == [1, 2, 3, 4, 5]
+    built = model("none")  # trained anew in the same folder
+    measure(range(3))
+    assert row_movement.read_row_movement(tmp_path)["updates"] == 2

@@ -74,6 +74,7 @@ class GradientShares:
     ) -> None:
         self.every = every
         self.path = folder / FILE
+        self._has_begun = False
         self._orders = [torch.from_numpy(frequency_order(d)) for d in (source, target)]
         self._sides = _Sides(training_data, len(target))
         self._update = -1  # the one that is being measured
@@ -88,6 +89,9 @@ class GradientShares:
         """To be called before each batch and after each update, with the number made so far."""
         if update == self._update:  # another batch of the same update
             return
+        if not self._has_begun:
+            measurements.begin(self.path, update)
+            self._has_begun = True
         if self._gradients:
             self._write()
         for hook in self._hooks:

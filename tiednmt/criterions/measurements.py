@@ -8,9 +8,33 @@ from pathlib import Path
 from typing import Any
 
 from tiednmt.errors import UserError
+from tiednmt.files import named_when_whole
 
 # what reading a damaged line may raise
 _OF_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
+
+
+def begin(path: Path, update: int) -> None:
+    """Begin to measure at ``update``: what an earlier run measured from there on is removed.
+
+    It may be of another model, in whose place this one is trained, or lie beyond the checkpoint
+    that training resumes from. Where the earlier run was killed, half a line may be the last.
+    """
+    if not path.is_file():
+        return
+    lines = path.read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines if line.endswith(b"\n") and not _is_from(line, update)]
+    if kept != lines:
+        with named_when_whole(path) as partial:
+            partial.write_bytes(b"".join(kept))
+
+
+def _is_from(line: bytes, update: int) -> bool:
+    """Whether a line measured ``update`` or a later one; not if it is damaged."""
+    try:
+        return bool(json.loads(line)["update"] >= update)
+    except _OF_DAMAGE:
+        return False
 
 
 def append(path: Path, record: Mapping[str, Any]) -> None:

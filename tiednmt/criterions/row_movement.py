@@ -40,6 +40,7 @@ class RowMovement:
     def __init__(self, every: int, folder: Path, source: Dictionary, target: Dictionary) -> None:
         self.every = every
         self.path = folder / FILE
+        self._has_begun = False
         self._orders = [torch.from_numpy(frequency_order(d)) for d in (source, target)]
         self._update = -1  # how many updates there were when the copies below were made
         self._before: dict[tuple[str, ...], Tensor] = {}
@@ -48,6 +49,9 @@ class RowMovement:
         """To be called before each batch and after each update, with the number made so far."""
         if update == self._update:  # another batch of the same update
             return
+        if not self._has_begun:
+            measurements.begin(self.path, update + 1)
+            self._has_begun = True
         now = {names: weight.detach() for names, weight in matrices(embeddings).items()}
         if self._before and update == self._update + 1:
             self._write(update, now)
