@@ -68,6 +68,16 @@ def test_averaging_that_waits_for_a_validation_needs_one(disabled, data, tmp_pat
         train(data, tmp_path, **parts)
 
 
+def test_a_plateau_that_is_never_looked_for_is_refused(data, tmp_path):
+    with pytest.raises(UserError, match="--disable-validation: --lr-scheduler reduce_lr_on_plat"):
+        train(
+            data,
+            tmp_path,
+            lr_scheduler={"_name": "reduce_lr_on_plateau", "lr": [0.01]},
+            dataset={"disable_validation": True},
+        )
+
+
 def test_torchrun_without_a_gpu_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("WORLD_SIZE", "2")

@@ -148,6 +148,11 @@ def _require_optimizer(cfg: Any) -> None:
             "--disable-validation: --lr-scheduler tied_non_monotonic averages once validation stops"
             " improving; leave the option out"
         )
+    if schedule == "reduce_lr_on_plateau" and cfg.dataset.disable_validation:
+        raise UserError(
+            "--disable-validation: --lr-scheduler reduce_lr_on_plateau lowers the rate once"
+            " validation stops improving; leave the option out, or choose another scheduler"
+        )
 
 
 def _require_precision(common: Any) -> None:
