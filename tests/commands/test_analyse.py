@@ -290,7 +290,7 @@ def test_a_run_is_called_by_its_folder(folder, tmp_path):
 
 
 REFUSED = {
-    "not a number": (["{folder}/nan.vec"], r"nan\.vec: U: holds values that are not numbers"),
+    "not a number": (["{folder}/nan.vec"], r"nan\.vec: .*line 2: a number that is not finite"),
     "no such checkpoint": (["{folder}/gone.pt"], r"gone\.pt: no such checkpoint"),
     "a folder": (["{folder}/data"], r"data: a folder; give the checkpoint"),
     "ensemble": (["{folder}/none.pt:{folder}/tied.pt"], r"an ensemble"),
