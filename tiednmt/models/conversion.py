@@ -24,12 +24,12 @@ from tiednmt.models.habits import SAME, TIES, UNSCALED, translated
 from tiednmt.models.parameters import ADAPTIVE_SOFTMAX, OURS, matrices_of, tie_map_of
 from tiednmt.models.stock import StockModel
 from tiednmt.models.tied_model import TiedModel
+from tiednmt.models.word_vectors import VECTORS
 from tiednmt.modules.lookup import SQRT_DIM
 from tiednmt.options import option_name
 from tiednmt.tying import OUTPUT, SOURCE_INPUT, TARGET_INPUT, equal_matrices
 
 Checkpoint = dict[str, Any]
-_VECTORS = ("encoder_embed_path", "decoder_embed_path")
 
 
 def convert(state: Mapping[str, Any]) -> tuple[Checkpoint, str]:
@@ -53,7 +53,7 @@ def convert(state: Mapping[str, Any]) -> tuple[Checkpoint, str]:
     model = ARCH_MODEL_REGISTRY.get(name) or MODEL_REGISTRY.get(name)
     options = plain_options(state["cfg"]["model"])
     # fairseq's models would read these files whenever they are built, and fail without them
-    options = {key: v for key, v in options.items() if key not in _VECTORS}
+    options = {key: v for key, v in options.items() if key not in VECTORS}
     config: Any
     if model is not None and issubclass(model, TiedModel):
         if model.stock is None:

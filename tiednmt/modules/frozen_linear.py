@@ -161,15 +161,16 @@ class Int8Linear:
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         weight = weight.detach().float().cpu()
-        bias = weight.new_zeros(len(weight)) if bias is None else bias.detach().float().cpu()
+        bias = (
+            weight.new_zeros(len(weight)) if bias is None else bias.detach().float().cpu().clone()
+        )
         whole, scale = round_rows(weight)
         self._product: Callable[[Tensor], Tensor]
         if _sums_integers():
-            self._product = partial(_integer_product, whole.t(), scale.squeeze(1), bias.clone())
+            self._product = partial(_integer_product, whole.t(), scale.squeeze(1), bias)
         else:
             rows = whole * scale
-            plain = partial(F.linear, weight=rows, bias=bias.clone())
-            self._product = PackedLinear.of(rows, bias.clone()) or plain
+            self._product = PackedLinear.of(rows, bias) or partial(F.linear, weight=rows, bias=bias)
 
     @classmethod
     def of(cls, weight: Tensor, bias: Tensor | None = None) -> Int8Linear:
