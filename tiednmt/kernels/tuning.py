@@ -25,9 +25,11 @@ SEARCH_SCORES_ON_CPU, SEARCH_SCORES_ON_GPU = 2**20, 2**27
 SEARCH_GROUP = 16
 # Attention energies that a step of decoding holds at once without compiled kernels. As above.
 DECODING_ENERGIES = 2**19
-# Rows of a weight from which a CPU without AVX-512 decodes faster with oneDNN's order of it than
-# with its transpose: 46 GFLOP/s against 42 at 7,440 rows of 128, 25 against 51 at 256.
-# EPYC with 2 cores and AVX2, 1 thread, 2026-11-27:
+# Rows of a weight from which a CPU decodes faster with oneDNN's order of it than with its transpose
+# (MKL), which needs less time per call.
+# EPYC with 2 cores and AVX2, 1 thread, 2026-11-27: 46 GFLOP/s against 42 at 7,440 rows of 128, 25
+# against 51 at 256. Xeon with 2 cores and AVX-512, 1 thread, 2026-11-28: 33 to 128 features take
+# 1.6 ms against 2.0 at 7,440 rows of 128, 133 μs against 67 at 384, 299 against 271 at 768 of 256.
 #   python -m scripts.benchmark generate --threads 1
 ROWS_TO_PACK = 2048
 # Numbers of the table of what a step computes from its token alone; a larger one is not made.

@@ -109,12 +109,11 @@ class PackedLinear:
     def of(cls, weight: Tensor, bias: Tensor | None = None) -> PackedLinear | None:
         """The packed layer, or None where oneDNN packs no such weight.
 
-        On a CPU without AVX-512 MKL is faster than oneDNN if the weight has few rows, and takes the
-        transpose.
+        MKL, which takes the transpose, is faster than oneDNN if the weight has few rows.
         """
         if weight.dtype != torch.float32 or weight.device.type != "cpu" or not _has_packed():
             return None
-        transposes = len(weight) < ROWS_TO_PACK and not _has_avx512()
+        transposes = len(weight) < ROWS_TO_PACK
         return TransposedLinear(weight, bias) if transposes else cls(weight, bias)
 
 
@@ -128,12 +127,6 @@ class TransposedLinear(PackedLinear):
     def __call__(self, features: Tensor) -> Tensor:
         """… × out, for features of shape … × in."""
         return F.linear(features, self._weight, self._bias)
-
-
-@cache
-def _has_avx512() -> bool:
-    supported = getattr(torch.cpu, "_is_avx512_supported", lambda: True)
-    return bool(supported())
 
 
 @cache
