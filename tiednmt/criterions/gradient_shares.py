@@ -21,7 +21,7 @@ from fairseq.data import Dictionary
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from tiednmt.criterions import measurements
+from tiednmt.criterions.measurements import Measurements, read_measurements
 from tiednmt.errors import UserError
 from tiednmt.frequency import (
     BOTH,
@@ -73,8 +73,7 @@ class GradientShares:
         training_data: Callable[[], Any] = lambda: None,
     ) -> None:
         self.every = every
-        self.path = folder / FILE
-        self._has_begun = False
+        self._measurements = Measurements(folder / FILE)
         self._orders = [torch.from_numpy(frequency_order(d)) for d in (source, target)]
         self._sides = _Sides(training_data, len(target))
         self._update = -1  # the one that is being measured
@@ -89,9 +88,7 @@ class GradientShares:
         """To be called before each batch and after each update, with the number made so far."""
         if update == self._update:  # another batch of the same update
             return
-        if not self._has_begun:
-            measurements.begin(self.path, update)
-            self._has_begun = True
+        self._measurements.begin(update)
         if self._gradients:
             self._write()
         for hook in self._hooks:
@@ -155,7 +152,7 @@ class GradientShares:
         record: dict[str, Any] = {"update": self._update, "uses": uses, "cosines": cosines}
         if self._rows:
             record["rows"] = {side: len(rows) for side, rows in self._rows.items()}
-        measurements.append(self.path, record)
+        self._measurements.append(record)
 
     def _by_band(self, use: str, row_norms: Tensor) -> list[dict[str, Any]]:
         order = self._orders[0 if use == SOURCE_INPUT else 1].to(row_norms.device)
@@ -239,11 +236,11 @@ def read_gradient_shares(folder: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: the file is damaged.
     """
-    return measurements.read(folder / FILE, _shape)
+    return read_measurements(folder / FILE, _shape)
 
 
 def _shape(record: dict[str, Any]) -> Any:
-    """What a line measures, for :func:`measurements.read`."""
+    """What a line measures, for :func:`read_measurements`."""
     shape, numbers = {}, list(record["cosines"].values())
     for name, use in record["uses"].items():
         shape[name] = [(int(band["ranks"][0]), int(band["ranks"][1])) for band in use["bands"]]

@@ -14,19 +14,40 @@ from tiednmt.files import named_when_whole
 _OF_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
 
 
-def begin(path: Path, update: int) -> None:
-    """Begin to measure at ``update``: what an earlier run measured from there on is removed.
+class Measurements:
+    """What a run measures, added to a file that an earlier run may have begun.
 
-    It may be of another model, in whose place this one is trained, or lie beyond the checkpoint
-    that training resumes from. Where the earlier run was killed, half a line may be the last.
+    Args:
+        path: the file.
     """
-    if not path.is_file():
-        return
-    lines = path.read_bytes().splitlines(keepends=True)
-    kept = [line for line in lines if line.endswith(b"\n") and not _is_from(line, update)]
-    if kept != lines:
-        with named_when_whole(path) as partial:
-            partial.write_bytes(b"".join(kept))
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._has_begun = False
+
+    def begin(self, update: int) -> None:
+        """Begin to measure at ``update``, on the first call only.
+
+        What an earlier run measured from there on is removed. It may be of another model, in whose
+        place this one is trained, or lie beyond the checkpoint that training resumes from. Where
+        the earlier run was killed, half a line may be the last.
+        """
+        if self._has_begun:
+            return
+        self._has_begun = True
+        if not self.path.is_file():
+            return
+        lines = self.path.read_bytes().splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith(b"\n") and not _is_from(line, update)]
+        if kept != lines:
+            with named_when_whole(self.path) as partial:
+                partial.write_bytes(b"".join(kept))
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Add a line with ``update`` and what was measured of it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
 
 
 def _is_from(line: bytes, update: int) -> bool:
@@ -37,14 +58,9 @@ def _is_from(line: bytes, update: int) -> bool:
         return False
 
 
-def append(path: Path, record: Mapping[str, Any]) -> None:
-    """Add a line with ``update`` and what was measured of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
-
-
-def read(path: Path, shape_of: Callable[[dict[str, Any]], Any]) -> list[dict[str, Any]]:
+def read_measurements(
+    path: Path, shape_of: Callable[[dict[str, Any]], Any]
+) -> list[dict[str, Any]]:
     """The measured updates, in order; none if nothing was measured.
 
     If an update was measured twice, because training resumed from an earlier checkpoint, the later

@@ -15,7 +15,7 @@ import torch
 from fairseq.data import Dictionary
 from torch import Tensor
 
-from tiednmt.criterions import measurements
+from tiednmt.criterions.measurements import Measurements, read_measurements
 from tiednmt.frequency import bands, frequency_order
 from tiednmt.tying import SOURCE_INPUT, Embeddings, matrices
 
@@ -39,8 +39,7 @@ class RowMovement:
 
     def __init__(self, every: int, folder: Path, source: Dictionary, target: Dictionary) -> None:
         self.every = every
-        self.path = folder / FILE
-        self._has_begun = False
+        self._measurements = Measurements(folder / FILE)
         self._orders = [torch.from_numpy(frequency_order(d)) for d in (source, target)]
         self._update = -1  # how many updates there were when the copies below were made
         self._before: dict[tuple[str, ...], Tensor] = {}
@@ -49,9 +48,7 @@ class RowMovement:
         """To be called before each batch and after each update, with the number made so far."""
         if update == self._update:  # another batch of the same update
             return
-        if not self._has_begun:
-            measurements.begin(self.path, update + 1)
-            self._has_begun = True
+        self._measurements.begin(update + 1)
         now = {names: weight.detach() for names, weight in matrices(embeddings).items()}
         if self._before and update == self._update + 1:
             self._write(update, now)
@@ -65,7 +62,7 @@ class RowMovement:
             " = ".join(names): self._by_band(names, weight.float() - self._before[names].float())
             for names, weight in now.items()
         }
-        measurements.append(self.path, {"update": update, "matrices": measured})
+        self._measurements.append({"update": update, "matrices": measured})
 
     def _by_band(self, names: tuple[str, ...], change: Tensor) -> list[dict[str, Any]]:
         order = self._orders[0 if SOURCE_INPUT in names else 1].to(change.device)
@@ -91,7 +88,7 @@ def read_row_movement(folder: Path) -> dict[str, Any] | None:
     Raises:
         UserError: the file is damaged.
     """
-    records = [record["matrices"] for record in measurements.read(folder / FILE, _shape)]
+    records = [record["matrices"] for record in read_measurements(folder / FILE, _shape)]
     if not records:
         return None
     bands = {name: zip(*(r[name] for r in records), strict=True) for name in records[0]}
@@ -102,7 +99,7 @@ def read_row_movement(folder: Path) -> dict[str, Any] | None:
 
 
 def _shape(record: dict[str, Any]) -> dict[str, list[Any]]:
-    """The bands of each matrix in a line, for :func:`measurements.read`."""
+    """The bands of each matrix in a line, for :func:`read_measurements`."""
     shape = {}
     for name, of_name in record["matrices"].items():
         for band in of_name:
