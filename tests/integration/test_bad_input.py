@@ -147,6 +147,18 @@ TRAIN = {
         ("{data}", "--finetune-from-model", "{folder}/none.pt"),
         r"{folder}/none\.pt does not exist",
     ),
+    "no such checkpoint to resume from": (
+        ("{data}", "--restore-file", "{folder}/none.pt"),
+        r"{folder}/none\.pt: no such checkpoint to start from; --restore-file takes a path from",
+    ),
+    "folder to start from": (
+        ("{data}", "--finetune-from-model", "{folder}/good"),
+        r"{folder}/good: a folder; --restore-file and --finetune-from-model take a checkpoint",
+    ),
+    "folder to resume from": (
+        ("{data}", "--restore-file", "{folder}/good"),
+        r"{folder}/good: a folder; --restore-file and --finetune-from-model take a checkpoint",
+    ),
     "truncated": (
         ("{data}", "--restore-file", "{folder}/truncated.pt"),
         r"truncated\.pt: not a whole checkpoint",

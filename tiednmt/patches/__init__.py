@@ -12,6 +12,7 @@ from tiednmt.patches.checkpoints import (
     load_components_of_tied_models,
     make_copies_atomic,
     save_whole,
+    start_from_no_missing_checkpoint,
 )
 from tiednmt.patches.data import (
     check_binarised_text,
@@ -58,6 +59,7 @@ PATCHES = (
     refuse_fasta,  # names of files are given to a shell
     allow_types_of_checkpoints,  # torch refuses the configuration, which is harmless
     check_checkpoints,  # damaged ones and NaN are loaded
+    start_from_no_missing_checkpoint,  # training starts from scratch instead
     make_copies_atomic,  # a run killed at checkpoint_last.pt would leave half of it
     save_whole,  # a full disk leaves half a checkpoint
     keep_as_many_as_wanted,  # of the best N, those that are worse than the first are left out

@@ -73,6 +73,31 @@ def check_checkpoints() -> None:
     patch(checkpoint_utils, "load_checkpoint_to_cpu", load_checked)
 
 
+def start_from_no_missing_checkpoint() -> None:
+    """Refuse to start from a checkpoint that is not there, instead of from scratch.
+
+    One of the run's own folder may be missing: then the run begins.
+    """
+
+    def load_checkpoint(
+        load: Callable[..., Any], self: Trainer, filename: str, *args: Any, **kwargs: Any
+    ) -> Any:
+        if os.path.isdir(filename):
+            raise CheckpointError(
+                f"{filename}: a folder; --restore-file and --finetune-from-model take a checkpoint,"
+                " such as the checkpoint_best.pt of a run"
+            )
+        own = os.path.realpath(self.cfg.checkpoint.save_dir)
+        if not PathManager.isfile(filename) and own != os.path.realpath(os.path.dirname(filename)):
+            raise CheckpointError(
+                f"{filename}: no such checkpoint to start from; --restore-file takes a path from"
+                " the current folder, not from --save-dir"
+            )
+        return load(self, filename, *args, **kwargs)
+
+    patch(Trainer, "load_checkpoint", load_checkpoint)
+
+
 def _fault_of(state: Mapping[str, Any]) -> str | None:
     """What differs from the form that fairseq saves, in the parts that commands need."""
     weights, cfg, args = state.get("model"), state.get("cfg"), state.get("args")
