@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tiednmt.kernels import cpu_kernels_for
 from tiednmt.kernels.tuning import ROWS_TO_PACK
+from tiednmt.processor import is_amd
 
 T = TypeVar("T")
 
@@ -109,11 +110,12 @@ class PackedLinear:
     def of(cls, weight: Tensor, bias: Tensor | None = None) -> PackedLinear | None:
         """The packed layer, or None where oneDNN packs no such weight.
 
-        MKL, which takes the transpose, is faster than oneDNN if the weight has few rows.
+        MKL, which takes the transpose, is faster than oneDNN if the weight has few rows, except on
+        AMD CPUs with AVX-512.
         """
         if weight.dtype != torch.float32 or weight.device.type != "cpu" or not _has_packed():
             return None
-        transposes = len(weight) < ROWS_TO_PACK
+        transposes = len(weight) < ROWS_TO_PACK and not _is_amd_with_avx512()
         return TransposedLinear(weight, bias) if transposes else cls(weight, bias)
 
 
@@ -127,6 +129,12 @@ class TransposedLinear(PackedLinear):
     def __call__(self, features: Tensor) -> Tensor:
         """… × out, for features of shape … × in."""
         return F.linear(features, self._weight, self._bias)
+
+
+@cache
+def _is_amd_with_avx512() -> bool:
+    supported = getattr(torch.cpu, "_is_avx512_supported", lambda: True)
+    return is_amd() and bool(supported())
 
 
 @cache
