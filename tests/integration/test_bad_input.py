@@ -151,14 +151,13 @@ TRAIN = {
         ("{data}", "--restore-file", "{folder}/none.pt"),
         r"{folder}/none\.pt: no such checkpoint to start from; --restore-file takes a path from",
     ),
-    "folder to start from": (
-        ("{data}", "--finetune-from-model", "{folder}/good"),
-        r"{folder}/good: a folder; --restore-file and --finetune-from-model take a checkpoint",
-    ),
-    "folder to resume from": (
-        ("{data}", "--restore-file", "{folder}/good"),
-        r"{folder}/good: a folder; --restore-file and --finetune-from-model take a checkpoint",
-    ),
+    **{
+        f"folder for a checkpoint, {option}": (
+            ("{data}", option, "{folder}/good"),
+            r"{folder}/good: a folder; --restore-file and --finetune-from-model take a checkpoint",
+        )
+        for option in ("--finetune-from-model", "--restore-file")
+    },
     "truncated": (
         ("{data}", "--restore-file", "{folder}/truncated.pt"),
         r"truncated\.pt: not a whole checkpoint",
