@@ -286,7 +286,8 @@ class Translator:
         return translations
 
     def _text(self, _: Tensor, hypothesis: dict[str, Any]) -> str:
-        units = self.task.target_dictionary.string(hypothesis["tokens"].cpu())
+        # a list, since fairseq looks at each number of a tensor several times
+        units = self.task.target_dictionary.string(hypothesis["tokens"].tolist())
         return self.pipeline.decode(units, self.pipeline.target)
 
     def _read(self, source: Tensor, hypothesis: dict[str, Any]) -> Translation:

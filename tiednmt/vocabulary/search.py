@@ -49,7 +49,9 @@ def hypotheses(
         for batch in batches_for(generator, some, DEFAULT_SEARCH.max_tokens):
             ranked = search_batch(task, [built], generator, [some[number] for number in batch])
             for number, several in zip(batch, ranked, strict=True):
-                translations[number] = [target.string(one["tokens"]).split() for one in several]
+                translations[number] = [
+                    target.string(one["tokens"].tolist()).split() for one in several
+                ]
     return translations
 
 
