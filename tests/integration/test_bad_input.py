@@ -151,6 +151,10 @@ TRAIN = {
         ("{data}", "--restore-file", "{folder}/none.pt"),
         r"{folder}/none\.pt: no such checkpoint to start from; --restore-file takes a path from",
     ),
+    "no such checkpoint of the run itself": (
+        ("{data}", "--restore-file", "{folder}/out/checkpoint3.pt"),
+        r"{folder}/out/checkpoint3\.pt: no such checkpoint to start from",
+    ),
     **{
         f"folder for a checkpoint, {option}": (
             ("{data}", option, "{folder}/good"),

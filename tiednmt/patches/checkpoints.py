@@ -76,7 +76,7 @@ def check_checkpoints() -> None:
 def start_from_no_missing_checkpoint() -> None:
     """Refuse to start from a checkpoint that is not there, instead of from scratch.
 
-    One of the run's own folder may be missing: then the run begins.
+    The last one of the run itself may be missing: then the run begins.
     """
 
     def load_checkpoint(
@@ -87,8 +87,10 @@ def start_from_no_missing_checkpoint() -> None:
                 f"{filename}: a folder; --restore-file and --finetune-from-model take a checkpoint,"
                 " such as the checkpoint_best.pt of a run"
             )
-        own = os.path.realpath(self.cfg.checkpoint.save_dir)
-        if not PathManager.isfile(filename) and own != os.path.realpath(os.path.dirname(filename)):
+        folder, name = os.path.split(filename)
+        own = os.path.realpath(self.cfg.checkpoint.save_dir) == os.path.realpath(folder)
+        begins = own and name.startswith("checkpoint_last")
+        if not begins and not PathManager.isfile(filename):
             raise CheckpointError(
                 f"{filename}: no such checkpoint to start from; --restore-file takes a path from"
                 " the current folder, not from --save-dir"
