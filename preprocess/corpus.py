@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from preprocess.options import COUNTS, SIZES, CommonOptions
+from preprocess.options import CommonOptions
 from preprocess.pairs import Bitext, PairSource, TextFile, line_by_line
 from tiednmt.errors import UserError
-from tiednmt.options import Range, option
+from tiednmt.options import Range, natural, option, positive
 from tiednmt.text.manifest import subset_fault
 from tiednmt.text.pipeline import PACKAGES, SEGMENTATIONS, segmentation_for
 
@@ -144,13 +144,13 @@ class Options(CommonOptions):
         also="--bpe",
     )
     merges: int = option(
-        "number of joint merges; with sentencepiece, vocabulary size", default=8000, within=SIZES
+        "number of joint merges; with sentencepiece, vocabulary size", default=8000, within=positive
     )
     vocabulary_threshold: int = option(
-        "split units that occur fewer than N times in a language", default=5, within=COUNTS
+        "split units that occur fewer than N times in a language", default=5, within=natural
     )
     max_length: int = option(
-        "drop training pairs with more than N words on a side", default=100, within=SIZES
+        "drop training pairs with more than N words on a side", default=100, within=positive
     )
     max_ratio: float = option(
         "drop training pairs whose lengths differ by more than this factor",

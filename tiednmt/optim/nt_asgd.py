@@ -12,15 +12,14 @@ from torch.nn import Parameter
 
 from tiednmt.errors import UserError
 from tiednmt.optim.averaged_sgd import AveragedSGD
+from tiednmt.options import natural, not_negative, number_field, require_ranges
 
 
 @dataclass
 class TiedAveragedSGDConfig(FairseqDataclass):
     """Options of ``--optimizer tied_averaged_sgd``."""
 
-    weight_decay: float = field(
-        default=0.0, metadata={"help": "weight decay", "argparse_alias": "--wd"}
-    )
+    weight_decay: float = number_field(0.0, "weight decay", not_negative, argparse_alias="--wd")
     lr: list[float] = field(default=II("optimization.lr"))
 
 
@@ -30,6 +29,7 @@ class TiedAveragedSGD(FairseqOptimizer):
 
     def __init__(self, cfg: TiedAveragedSGDConfig, params: Iterable[Parameter]) -> None:
         super().__init__(cfg)
+        require_ranges(cfg, TiedAveragedSGDConfig)
         self._optimizer = AveragedSGD(params, **self.optimizer_config)
 
     @property
@@ -42,13 +42,12 @@ class TiedAveragedSGD(FairseqOptimizer):
 class TiedNonMonotonicConfig(FairseqDataclass):
     """Options of ``--lr-scheduler tied_non_monotonic``."""
 
-    non_monotone_interval: int = field(
-        default=5,
-        metadata={
-            "help": "start averaging the weights once the validation loss (or other "
-            "--best-checkpoint-metric) is worse than the best of all epochs more than N epochs "
-            "older"
-        },
+    non_monotone_interval: int = number_field(
+        5,
+        "start averaging the weights once the validation loss (or other "
+        "--best-checkpoint-metric) is worse than the best of all epochs more than N epochs "
+        "older",
+        natural,
     )
     maximize_best_checkpoint_metric: bool = field(
         default=II("checkpoint.maximize_best_checkpoint_metric")
@@ -67,10 +66,7 @@ class TiedNonMonotonic(FairseqLRScheduler):
                 "--lr-scheduler tied_non_monotonic goes with --optimizer tied_averaged_sgd, "
                 "in single precision"
             )
-        if cfg.non_monotone_interval < 0:
-            raise UserError(
-                f"--non-monotone-interval {cfg.non_monotone_interval}: must be 0 or more"
-            )
+        require_ranges(cfg, TiedNonMonotonicConfig)
         if len(cfg.lr) > 1:
             raise UserError(
                 f"--lr {','.join(map(str, cfg.lr))}: --lr-scheduler tied_non_monotonic keeps one "

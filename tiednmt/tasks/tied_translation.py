@@ -13,6 +13,7 @@ from omegaconf import II
 from tiednmt.errors import UserError
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.modules.frozen_linear import Int8Linear
+from tiednmt.options import number_field, rate, require_ranges
 from tiednmt.tasks.drawn_units import DrawnUnits, Side, pipeline_of
 from tiednmt.tasks.sequence_generator import TiedSequenceGenerator
 
@@ -25,12 +26,11 @@ class TiedTranslationConfig(TranslationConfig):
         default=False,
         metadata={"help": "decode with int8 weights (on a CPU)"},
     )
-    bpe_dropout: float = field(
-        default=0.0,
-        metadata={
-            "help": "in training, split words anew in every epoch, leaving out each merge of their "
-            "units with this probability (0: off); needs a folder of preprocess"
-        },
+    bpe_dropout: float = number_field(
+        0.0,
+        "in training, split words anew in every epoch, leaving out each merge of their "
+        "units with this probability (0: off); needs a folder of preprocess",
+        rate,
     )
     seed: int = II("common.seed")
 
@@ -55,8 +55,7 @@ class TiedTranslationTask(TranslationTask):
         in_training = "task_cfg" not in kwargs  # which fairseq gives to what is scored
         if split != cfg.train_subset or not cfg.bpe_dropout or not in_training:
             return
-        if not 0 < cfg.bpe_dropout < 1:
-            raise UserError(f"--bpe-dropout {cfg.bpe_dropout}: must be from 0 to below 1")
+        require_ranges(cfg, TiedTranslationConfig)
         if cfg.load_alignments:
             raise UserError("--bpe-dropout: --load-alignments has those of other units")
         if cfg.num_batch_buckets:
