@@ -1,11 +1,13 @@
 """The wheel, the console command, the pinned versions and what set-up refuses."""
 
+import ast
 import os
 import re
 import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import packages_distributions
 from itertools import chain
 from pathlib import Path
 
@@ -70,6 +72,27 @@ def test_wheel_holds_all_of_tiednmt(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert expected | {"tiednmt/py.typed", "tiednmt/serve/page.html"} <= set(names)
     assert any(name.startswith("tiednmt/kernels/_cpu.") for name in names)
+
+
+# of an extra or of the user's own, or for the types alone
+OPTIONAL = {"comet", "gensim", "matplotlib", "triton", "typing_extensions", "umap", "zstandard"}
+
+
+def test_what_the_package_imports_is_declared() -> None:
+    """Not brought by chance by what another dependency needs."""
+    nodes = chain(*(ast.walk(ast.parse(p.read_text())) for p in (ROOT / "tiednmt").rglob("*.py")))
+    modules: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            modules |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            modules.add(str(node.module).split(".")[0])
+    foreign = modules - {"tiednmt", *sys.stdlib_module_names}
+    declared = {canonicalize_name(Requirement(text).name) for text in project()["dependencies"]}
+    assert foreign >= OPTIONAL
+    distributions = packages_distributions()
+    for module in foreign - OPTIONAL:
+        assert declared & {*map(canonicalize_name, distributions[module])}, module
 
 
 DROP = """

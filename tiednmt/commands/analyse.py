@@ -23,13 +23,13 @@ from tiednmt.embeddings.settings import Options
 from tiednmt.errors import UserError, one_line_errors
 from tiednmt.options import add_options, from_arguments
 
-PACKAGES = ("scipy", "gensim", "matplotlib")
+PACKAGES = ("gensim", "matplotlib")
 
 
 @one_line_errors
-def main(argv: Sequence[str] | None = None, command: str = "tiednmt analyse") -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
-    parser = parser_of(command)
+    parser = parser_of("tiednmt analyse")
     args = parser.parse_args(argv)
     if not args.checkpoints or not args.out:
         parser.error("give checkpoints and --out")

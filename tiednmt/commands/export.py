@@ -27,9 +27,9 @@ ENGINES = ("tiednmt", "ctranslate2", "marian", "onnx")
 
 
 @one_line_errors
-def main(argv: Sequence[str] | None = None, command: str = "tiednmt export") -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
-    parser = _parser(command)
+    parser = _parser()
     args = parser.parse_args(argv)
     if args.scores and args.to != "tiednmt":
         parser.error(f"--scores is for the card of a model folder, not for --to {args.to}")
@@ -47,8 +47,8 @@ def main(argv: Sequence[str] | None = None, command: str = "tiednmt export") -> 
     print(f"{args.out}: {size / 1e6:.1f} MB, {trained.model.tie_map.signature}")
 
 
-def _parser(command: str) -> ArgumentParser:
-    parser = command_parser(command, __doc__)
+def _parser() -> ArgumentParser:
+    parser = command_parser("tiednmt export", __doc__)
     parser.add_argument(
         "model", type=Path, metavar="MODEL", help="checkpoint of fairseq-train, or model folder"
     )

@@ -20,9 +20,9 @@ from tiednmt.errors import UserError, one_line_errors, shown
 
 
 @one_line_errors
-def main(argv: Sequence[str] | None = None, command: str = "tiednmt inspect") -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
-    parser = command_parser(command, __doc__)
+    parser = command_parser("tiednmt inspect", __doc__)
     parser.add_argument(
         "files",
         nargs="+",

@@ -19,9 +19,9 @@ from tiednmt.options import Range
 
 
 @one_line_errors
-def main(argv: Sequence[str] | None = None, command: str = "tiednmt serve") -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
-    parser = command_parser(command, __doc__)
+    parser = command_parser("tiednmt serve", __doc__)
     add_models(parser)
     parser.add_argument(
         "--port",

@@ -18,9 +18,9 @@ from tiednmt.translation.settings import Search
 
 
 @one_line_errors
-def main(argv: Sequence[str] | None = None, command: str = "tiednmt translate") -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
-    parser = command_parser(command, __doc__)
+    parser = command_parser("tiednmt translate", __doc__)
     add_models(parser)
     parser.add_argument(
         "--input", default="-", metavar="FILE", help="plain text (default: -, stdin)"

@@ -137,9 +137,9 @@ class Graph:
         scale, shift = self.weight(layer.weight), self.weight(layer.bias)
         return self.op("LayerNormalization", rows, scale, shift, axis=-1, epsilon=layer.eps)
 
-    def split(self, value: Name, parts: int, axis: int = -1) -> list[Name]:
-        """Parts of one size."""
-        return self.ops("Split", parts, value, axis=axis)
+    def split(self, value: Name, parts: int) -> list[Name]:
+        """Parts of one size, along the last axis."""
+        return self.ops("Split", parts, value, axis=-1)
 
     def joined(self, *values: Name, axis: int = -1) -> Name:
         """Values side by side."""

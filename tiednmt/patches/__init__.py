@@ -49,7 +49,13 @@ from tiednmt.patches.processes import (
     share_gradients_on_cpus,
     stop_loading_at_exit,
 )
-from tiednmt.patches.refusals import refuse_texts_for_numbers, refuse_what_cannot_work
+from tiednmt.patches.refusals import (
+    refuse_options_of_commands,
+    refuse_other_language_models,
+    refuse_texts_for_numbers,
+    refuse_torchrun_on_cpus,
+    refuse_untrainable_options,
+)
 from tiednmt.patches.training_end import forget_earlier_runs, stop_finished_runs
 
 PATCHES = (
@@ -94,7 +100,10 @@ PATCHES = (
     join_units_of_words,  # --remove-bpe of fairseq-eval-lm finds no units to join
     cut_long_lines,  # a line that is too long takes others with it
     refuse_texts_for_numbers,  # a text for --lr ends in a traceback
-    refuse_what_cannot_work,  # options that fail for every model end in a traceback
+    refuse_untrainable_options,  # they end in a traceback, or train what nobody meant
+    refuse_options_of_commands,  # they end in a traceback, or are not read
+    refuse_other_language_models,  # those of other units score wrongly, or end in a traceback
+    refuse_torchrun_on_cpus,  # each worker asks for a GPU
 )
 
 

@@ -55,8 +55,8 @@ def _is_short(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith("Error when composing")
 
 
-def refuse_what_cannot_work() -> None:
-    """Refuse options that end in a traceback of fairseq's with every model."""
+def refuse_untrainable_options() -> None:
+    """Refuse options that no training works with."""
 
     def start_trainer(
         start: Callable[..., None], self: Trainer, cfg: Any, *args: Any, **kwargs: Any
@@ -64,10 +64,14 @@ def refuse_what_cannot_work() -> None:
         _require_trainable(cfg)
         start(self, cfg, *args, **kwargs)
 
+    patch(Trainer, "__init__", start_trainer)
+
+
+def refuse_options_of_commands() -> None:
+    """Refuse options that end in a traceback of fairseq's, or that a command does not read."""
+
     def call_main(call: Callable[..., Any], cfg: Any, main: Any, **kwargs: Any) -> Any:
-        _require_numbers(cfg)
-        _require_literals(cfg)
-        _require_searchable(cfg, main.__module__)
+        _require_usable(cfg, main.__module__)
         _require_effect(cfg, main.__module__)
         _require_detokeniser(cfg)
         _require_packages(cfg)
@@ -77,20 +81,15 @@ def refuse_what_cannot_work() -> None:
         return call(cfg, main, **kwargs)
 
     def generate(run: Callable[..., Any], cfg: Any, *args: Any) -> Any:  # without call_main
-        _require_numbers(cfg)
-        _require_literals(cfg)
-        _require_searchable(cfg, fairseq_generate.__name__)
+        _require_usable(cfg, fairseq_generate.__name__)
         return run(cfg, *args)
 
-    def infer_init_method(infer: Callable[..., Any], cfg: Any, *args: Any, **kwargs: Any) -> Any:
-        if int(os.environ.get("WORLD_SIZE") or 1) > 1 and not torch.cuda.is_available():
-            raise UserError(
-                "torchrun without a GPU: start a process for each worker instead, with"
-                " --distributed-world-size, --distributed-init-method tcp://HOST:PORT,"
-                " --distributed-rank, --distributed-no-spawn, --distributed-backend gloo and"
-                " --ddp-backend legacy_ddp"
-            )
-        return infer(cfg, *args, **kwargs)
+    patch(distributed_utils, "call_main", call_main)
+    patch(fairseq_generate, "_main", generate)
+
+
+def refuse_other_language_models() -> None:
+    """Refuse a language model, in the search of a translation, that has other units."""
 
     def start_generator(
         start: Callable[..., None],
@@ -105,11 +104,29 @@ def refuse_what_cannot_work() -> None:
             _require_language_model_of(tgt_dict, lm_model)
         start(self, models, tgt_dict, *args, lm_model=lm_model, **kwargs)
 
-    patch(Trainer, "__init__", start_trainer)
     patch(SequenceGenerator, "__init__", start_generator)
-    patch(distributed_utils, "call_main", call_main)
-    patch(fairseq_generate, "_main", generate)
+
+
+def refuse_torchrun_on_cpus() -> None:
+    """Refuse workers that torchrun starts without a GPU."""
+
+    def infer_init_method(infer: Callable[..., Any], cfg: Any, *args: Any, **kwargs: Any) -> Any:
+        if int(os.environ.get("WORLD_SIZE") or 1) > 1 and not torch.cuda.is_available():
+            raise UserError(
+                "torchrun without a GPU: start a process for each worker instead, with"
+                " --distributed-world-size, --distributed-init-method tcp://HOST:PORT,"
+                " --distributed-rank, --distributed-no-spawn, --distributed-backend gloo and"
+                " --ddp-backend legacy_ddp"
+            )
+        return infer(cfg, *args, **kwargs)
+
     patch(distributed_utils, "infer_init_method", infer_init_method)
+
+
+def _require_usable(cfg: Any, command: str) -> None:
+    _require_numbers(cfg)
+    _require_literals(cfg)
+    _require_searchable(cfg, command)
 
 
 def _require_trainable(cfg: Any) -> None:
