@@ -106,3 +106,11 @@ def test_rows_out_of_the_ordinary(sums_integers):
     assert layer(torch.empty(0, 3)).shape == (0, 3)
     columns = torch.randn(3, 5).t()
     torch.testing.assert_close(layer(columns), layer(columns.contiguous()))
+
+
+def test_one_input(sums_integers):
+    """torch's product of integers reads beside its factors there."""
+    torch.manual_seed(4)
+    weight, bias, features = torch.randn(17, 1), torch.randn(17), torch.randn(33, 1)
+    exact = features @ weight.t() + bias
+    torch.testing.assert_close(Int8Linear(weight, bias)(features), exact, rtol=0.02, atol=0.02)

@@ -14,7 +14,7 @@ from itertools import chain
 import pytest
 import torch
 
-from tests.support.kernel_calls import LOSS, accepted, steps
+from tests.support.kernel_calls import LOSS, accepted, made, steps
 from tests.support.kernel_paths import DEVICE, use_cpu_kernels, use_gpu_kernels, use_plain_torch
 from tiednmt.kernels import cpu_kernels_for
 from tiednmt.modules import ConditionalGRU, frozen_linear
@@ -214,6 +214,21 @@ X86 = sys.platform == "linux" and platform.machine() == "x86_64"
 @pytest.mark.skipif(not X86, reason="not promised elsewhere")
 def test_this_machine_has_compiled_kernels():
     assert cpu_kernels_for(torch.ones(1)) is not None
+
+
+@pytest.mark.parametrize(
+    ("kernel", "name"),
+    [
+        *(("attend", name) for name in ("keys", "annotations")),
+        *(("attend_back", name) for name in ("keys", "annotations", "grad_keys")),
+    ],
+)
+def test_matrices_with_gaps_between_their_rows_are_refused(kernel, name):
+    arguments = {each: made(what) for each, what in steps()[kernel].items()}
+    whole = arguments[name]
+    arguments[name] = torch.cat((whole, whole), -1)[..., : whole.size(-1)]
+    with pytest.raises(ValueError, match="without gaps"):
+        getattr(use_cpu_kernels(), kernel)(**arguments)
 
 
 def philox(counter, key):

@@ -101,6 +101,19 @@ def test_a_prepared_model_may_still_be_moved_or_converted(prepared, change):
     )
 
 
+def test_a_process_that_may_have_no_children_searches_alone(prepared):
+    """Those of a ``multiprocessing.Pool`` are such."""
+
+    def search():
+        generator = TiedSequenceGenerator([prepared], JOINT, beam_size=3, max_len_b=9)
+        assert len(generator.generate([prepared], sentences(5, 5))) == 5
+
+    process = multiprocessing.get_context("fork").Process(target=search, daemon=True)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+
+
 def test_an_error_in_a_process_is_the_callers():
     with pytest.raises(ZeroDivisionError):
         Workers(lambda number: 1 / number, 2).map([(1,), (0,)])

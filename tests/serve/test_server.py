@@ -3,7 +3,9 @@
 import http.client
 import json
 import socket
+import struct
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -55,6 +57,21 @@ def test_translations_are_those_of_the_translator(ask, translator):
         [one.score for one in expected], abs=1e-3
     )
     assert found[0]["source_units"] == ["w3", "w7", "d@@", "og", "."]
+
+
+def test_a_connection_that_its_client_breaks_off_leaves_no_trace(server, capfd):
+    client = socket.create_connection(server.server_address[:2])
+    client.sendall(b"GET /api/model HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert client.recv(1)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    while any(of_request(thread) for thread in threading.enumerate()):
+        time.sleep(0.01)
+    assert capfd.readouterr().err == ""
+
+
+def of_request(thread):
+    return "process_request_thread" in thread.name
 
 
 def test_the_number_of_translations_changes_none_of_them(ask, translator):

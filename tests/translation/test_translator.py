@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import pickle
 import shutil
 import sys
@@ -215,6 +216,16 @@ def test_a_data_folder_that_no_model_uses(prepared, checkpoints, folders, tmp_pa
             tiednmt.load([folders["tied_gru"], folders["second"]], data=data)
     with pytest.raises(UserError, match="nowhere: no such folder"):
         tiednmt.load([folders["tied_gru"], checkpoints["second"]], data=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("nbest", [None, 2])
+def test_a_model_whose_scores_are_no_numbers(prepared, tmp_path, nbest):
+    save_translator(tmp_path / "model.pt", prepared)
+    diverged = tiednmt.load(tmp_path / "model.pt", data=prepared)
+    with torch.no_grad():
+        diverged.models[0].output_layer.bias.fill_(math.nan)
+    with pytest.raises(UserError, match=r"scores are not numbers.*use an earlier checkpoint"):
+        diverged.translate(LINES, nbest=nbest)
 
 
 def test_too_long_a_line_is_cut_with_a_warning(translator, caplog):

@@ -118,6 +118,7 @@ def attend(
         (attention, (batch, beam, length)),
         (context, (batch, beam, width)),
     )
+    _require_whole("attend", keys, annotations)
     _run("attend", query.dtype, tensors, batch, beam, length, size, width)
 
 
@@ -147,6 +148,7 @@ def attend_back(
         (grad_score, (_at_least(batch, grad_score), size)),
         (grad_query, (batch, size)),
     )
+    _require_whole("attend_back", keys, annotations, grad_keys)
     _run("attend_back", query.dtype, tensors, batch, length, size, width)
 
 
@@ -429,6 +431,13 @@ def _attending(queries: Tensor, starts: Tensor, heads: int) -> tuple[int, int, i
 def _at_least(count: int, tensor: Tensor) -> int:
     """The first size that ``tensor`` must have: its own, or ``count`` if that is larger."""
     return max(count, len(tensor))
+
+
+def _require_whole(kernel: str, *tensors: Tensor) -> None:
+    """Refuse tensors of three dimensions whose rows do not follow one another."""
+    for tensor in tensors:
+        if tensor.stride(1) != tensor.size(2) and tensor.size(1) > 1:
+            raise ValueError(f"kernel {kernel}: needs matrices without gaps between their rows")
 
 
 def _run(

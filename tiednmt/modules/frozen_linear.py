@@ -167,7 +167,8 @@ class Int8Linear:
         )
         whole, scale = round_rows(weight)
         self._product: Callable[[Tensor], Tensor]
-        if _sums_integers():
+        # torch's product of integers reads beside its factors where they have one column
+        if _sums_integers() and weight.size(1) > 1:
             self._product = partial(_integer_product, whole.t(), scale.squeeze(1), bias)
         else:
             rows = whole * scale

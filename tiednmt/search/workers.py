@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from multiprocessing import current_process, get_context, parent_process
 from os import _exit, getpid
 from typing import Any
 
@@ -65,13 +65,15 @@ class Workers:
 def worth_forking(sentences: int) -> bool:
     """Whether a batch of so many sentences on the CPU is better shared among processes.
 
-    Only where the main thread searches. A lock that another thread holds at the moment of the fork
+    Only where processes may have children: those of a ``multiprocessing.Pool`` may not. And only
+    where the main thread searches. A lock that another thread holds at the moment of the fork
     stays locked in the worker, so none may compute with torch meanwhile.
     """
     return (
         sys.platform == "linux"
         and sentences > 1
         and torch.get_num_threads() > 1
+        and not current_process().daemon
         and threading.current_thread() is threading.main_thread()
     )
 

@@ -27,6 +27,7 @@ import hashlib
 import ipaddress
 import json
 import re
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
@@ -88,6 +89,11 @@ class Server(ThreadingHTTPServer):
         super().server_close()
         for _ in range(AT_ONCE):
             self.waiting.acquire()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print what went wrong, unless the client broke off the connection."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
     @property
     def url(self) -> str:

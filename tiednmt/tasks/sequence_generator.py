@@ -52,7 +52,19 @@ class TiedSequenceGenerator(SequenceGenerator):
         bos_token: int | None = None,
     ) -> list[list[Hypothesis]]:
         if not self.is_plain or prefix_tokens is not None or constraints is not None:
-            return super()._generate(sample, prefix_tokens, constraints, bos_token)
+            found = super()._generate(sample, prefix_tokens, constraints, bos_token)
+        else:
+            found = self._generate_plainly(sample, bos_token)
+        if not all(found):
+            raise UserError(
+                "a sentence has no translation, since its scores are not numbers: the training of"
+                " the model has diverged; use an earlier checkpoint"
+            )
+        return found
+
+    def _generate_plainly(
+        self, sample: dict[str, dict[str, Tensor]], bos_token: int | None
+    ) -> list[list[Hypothesis]]:
         net_input = sample["net_input"]
         source, lengths = net_input["src_tokens"], net_input["src_lengths"]
         limits = self._limits(source, lengths)
