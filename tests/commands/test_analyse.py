@@ -362,6 +362,6 @@ def test_what_is_not_installed_is_named(folder, tmp_path, monkeypatch):
     with pytest.raises(SystemExit) as ended:
         analyse.main(given)
     assert str(ended.value.code) == (
-        "error: gensim, matplotlib: not installed; in a clone: pip install -e '.[analysis]'"
+        "error: tiednmt analyse: gensim, matplotlib not installed; pip install gensim matplotlib"
     )
     assert not (tmp_path / "out").exists()

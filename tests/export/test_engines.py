@@ -19,11 +19,11 @@ from tiednmt.commands import export
 from tiednmt.errors import UserError
 from tiednmt.export.model_folder import write_model_folder
 from tiednmt.export.reading import read_trained
-from tiednmt.export.requirements import package
 from tiednmt.export.safetensors import TensorFile
 from tiednmt.export.to_ctranslate2 import write_ctranslate2
 from tiednmt.export.to_marian import write_marian
 from tiednmt.export.to_onnx import write_onnx
+from tiednmt.packages import optional_modules
 from tiednmt.text.pipeline import TextPipeline
 
 SMALL = ("--embed-dim", 16, "--input-scale", "sqrt-dim")
@@ -258,10 +258,8 @@ def test_what_marian_has_not(trained, tmp_path, arch, options, message):
 
 
 def test_a_missing_package_is_named_with_what_installs_it():
-    with pytest.raises(
-        UserError, match=r"nonesuch is not installed; in a clone: pip install -e '.\[onnx\]'"
-    ):
-        package("nonesuch", "onnx")
+    with pytest.raises(UserError, match="--to onnx: nonesuch not installed; pip install nonesuch"):
+        optional_modules("--to onnx", "nonesuch")
 
 
 @pytest.mark.parametrize(

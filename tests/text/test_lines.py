@@ -95,7 +95,10 @@ def test_a_compressed_file_that_is_cut_short_or_damaged_is_refused(tmp_path, kin
 
 def test_zstandard_that_is_not_installed_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "zstandard", None)
-    with pytest.raises(UserError, match=r"text\.en: compressed with Zstandard; pip install"):
+    with pytest.raises(
+        UserError,
+        match=r"text\.en, compressed with Zstandard: zstandard not installed; pip install",
+    ):
         lines_of(tmp_path, b"\x28\xb5\x2f\xfd" + bytes(9))
 
 

@@ -11,6 +11,7 @@ from tiednmt.analysis.choices import PCA
 from tiednmt.analysis.embeddings import Embedding, Vectors
 from tiednmt.errors import UserError
 from tiednmt.frequency import Band, bands
+from tiednmt.packages import optional_modules
 
 
 def norms_by_frequency(embedding: Embedding) -> dict[Band, float]:
@@ -47,12 +48,9 @@ def _pca(vectors: Vectors) -> NDArray[np.float64]:
 
 
 def _umap(vectors: Vectors) -> NDArray[np.float64]:
-    try:
-        from umap import UMAP as Map
-    except ImportError:
-        raise UserError("--map umap needs the package umap-learn: pip install umap-learn") from None
+    (umap,) = optional_modules("--map umap", "umap")
     logging.getLogger("numba").setLevel(logging.WARNING)  # fairseq opens the root logger
-    points: NDArray[np.float64] = Map(
+    points: NDArray[np.float64] = umap.UMAP(
         n_components=2, metric="cosine", random_state=1
     ).fit_transform(vectors)
     return points

@@ -8,22 +8,20 @@ embedding, S a tied one, P·V the output embedding behind a projection.
       tied=runs/ptb-small/wt/checkpoint_best.pt --data runs/ptb-small/data \
       --similarity data/wordsim --words money year --out runs/analysis
 
-Needs the extra "analysis": pip install -e '.[analysis]' in a clone.
+Needs the extra "analysis": pip install gensim matplotlib.
 """
 
 from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 
 from tiednmt.commandline import command_parser, quiet_libraries
 from tiednmt.embeddings.settings import Options
-from tiednmt.errors import UserError, one_line_errors
+from tiednmt.errors import one_line_errors
 from tiednmt.options import add_options, from_arguments
-
-PACKAGES = ("gensim", "matplotlib")
+from tiednmt.packages import optional_modules
 
 
 @one_line_errors
@@ -57,7 +55,7 @@ def run(checkpoints: Sequence[str], options: Options, out: Path) -> None:
         UserError: a package is not installed, or a checkpoint cannot be read.
     """
     quiet_libraries()
-    _require_packages()
+    optional_modules("tiednmt analyse", "gensim", "matplotlib")
 
     from tiednmt.embeddings.analyse import analyse, export, load_all, read_sets
     from tiednmt.embeddings.figures import figures
@@ -79,19 +77,6 @@ def run(checkpoints: Sequence[str], options: Options, out: Path) -> None:
         file.write(page(shown))
     print(page(shown))
     print(f"tables, pictures and {FILE}: {out}")
-
-
-def _require_packages() -> None:
-    missing = []
-    for name in PACKAGES:
-        try:
-            import_module(name)
-        except ImportError:
-            missing.append(name)
-    if missing:
-        raise UserError(
-            f"{', '.join(missing)}: not installed; in a clone: pip install -e '.[analysis]'"
-        )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ model stays unchanged. See docs/vocabulary.md.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from tiednmt.errors import UserError, one_line_errors
 from tiednmt.files import folder_when_whole
 from tiednmt.modes import TYINGS
 from tiednmt.options import Range, language_pair, positive, seed
+from tiednmt.packages import optional_modules
 from tiednmt.text.lines import read_lines
 from tiednmt.vocabulary.choices import (
     BOTH,
@@ -31,7 +32,6 @@ from tiednmt.vocabulary.choices import (
 )
 
 if TYPE_CHECKING:
-    from tiednmt.show.figures import Picture
     from tiednmt.vocabulary.files import StoredModel
 
 MERGES = Range(0, 10**7)
@@ -274,7 +274,7 @@ def _report(args: argparse.Namespace) -> None:
 
     if args.output is not None:
         require_new(args.output)
-        draw = _renderer()
+        optional_modules("--output: the picture", "matplotlib")
     stored = _read(args)
     texts: dict[str, list[str]] = {}
     for path in args.text:
@@ -282,16 +282,8 @@ def _report(args: argparse.Namespace) -> None:
     use = report(stored, texts)
     print(use)
     if args.output is not None:
+        from tiednmt.show.pictures import draw
+
         with folder_when_whole(args.output) as partial:
             use.write_table(partial / "rows.tsv")
             draw([use.picture], partial)
-
-
-def _renderer() -> Callable[[Iterable[Picture], Path], None]:
-    try:
-        from tiednmt.show.pictures import draw
-    except ImportError:
-        raise UserError(
-            "--output: the picture needs matplotlib; pip install 'tiednmt[analysis]' installs it"
-        ) from None
-    return draw

@@ -34,6 +34,7 @@ from tiednmt.embeddings.record import (
 from tiednmt.embeddings.settings import Options
 from tiednmt.errors import UserError
 from tiednmt.files import file_name, named_when_whole
+from tiednmt.packages import package_versions
 from tiednmt.text.lines import read_lines
 from tiednmt.text.manifest import read_manifest
 from tiednmt.text.pipeline import TextPipeline
@@ -43,7 +44,6 @@ from tiednmt.translation.systems import parse_system, require_file_names
 from tiednmt.translation.translator import Translation
 from tiednmt.tying import TieMap
 from tiednmt.typed import from_json
-from tiednmt.versions import package_versions
 
 PACKAGES = ("scipy", "gensim")
 LANGUAGE_OF_SETS = "en"

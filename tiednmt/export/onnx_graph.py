@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tiednmt.export.requirements import package
+from tiednmt.packages import optional_modules
 
 OPSET, IR_VERSION = 17, 8  # of 2022: onnxruntime 1.13 and later
 WEIGHTS = "model.weights"
@@ -52,8 +52,7 @@ class Graph:
     """A graph that grows: each method adds an operation and gives the name of its outcome."""
 
     def __init__(self, name: str, weights: SharedWeights) -> None:
-        self.onnx = package("onnx", "onnx")
-        package("onnx.helper", "onnx")
+        self.onnx, _ = optional_modules("--to onnx", "onnx", "onnx.helper")
         self.name, self.weights = name, weights
         self._nodes: list[Any] = []
         self._inputs: list[Any] = []

@@ -1,8 +1,7 @@
-"""What an export needs: packages that are not installed with this one, and models it can hold."""
+"""What an export needs of a model."""
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 from fairseq.models import MODEL_REGISTRY
@@ -11,20 +10,6 @@ from tiednmt.errors import UserError
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.models.tied_transformer import TiedTransformerModel
 from tiednmt.tying import PROJECTION
-
-
-def package(name: str, extra: str) -> Any:
-    """An optional package.
-
-    Raises:
-        UserError: it is not installed; names the extra that installs it.
-    """
-    try:
-        return import_module(name)
-    except ImportError:
-        raise UserError(
-            f"{name} is not installed; in a clone: pip install -e '.[{extra}]'"
-        ) from None
 
 
 def require_plain_matrices(model: TiedModel, engine: str, linear_layers: bool = False) -> None:

@@ -15,10 +15,11 @@ from fairseq.data import Dictionary
 from torch import Tensor, nn
 
 from tiednmt.errors import UserError
-from tiednmt.export.requirements import package, require_plain_matrices, require_transformer
+from tiednmt.export.requirements import require_plain_matrices, require_transformer
 from tiednmt.export.trained import TrainedModel
 from tiednmt.files import folder_when_whole
 from tiednmt.modules.transformer import DecoderLayer, EncoderLayer, InputLayer, Residual
+from tiednmt.packages import optional_modules
 from tiednmt.text.manifest import SEGMENTATION
 
 _ENGINE = "CTranslate2"
@@ -55,7 +56,7 @@ def specification(model: Any, source: Dictionary, target: Dictionary, int8: bool
     Raises:
         UserError: CTranslate2 is not installed, or has no such model.
     """
-    specs = package("ctranslate2", "ctranslate2").specs
+    (specs,) = optional_modules("--to ctranslate2", "ctranslate2.specs")
     model = require_transformer(model, _ENGINE)
     require_plain_matrices(model, _ENGINE)
     spec = specs.TransformerSpec(_encoder(specs, model), _decoder(specs, model))

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from tiednmt.errors import UserError
+from tiednmt.packages import optional_modules
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -146,12 +147,7 @@ def _decompressed(path: Path, file: IO[bytes], opened: ExitStack) -> IO[bytes]:
 
 
 def _unzstd(path: Path, file: IO[bytes]) -> IO[bytes]:
-    try:
-        import zstandard
-    except ImportError:
-        raise UserError(
-            f"{path}: compressed with Zstandard; pip install zstandard, or decompress it"
-        ) from None
+    (zstandard,) = optional_modules(f"{path}, compressed with Zstandard", "zstandard")
     return cast(IO[bytes], io.BufferedReader(_ZstdFrames(file, zstandard)))
 
 

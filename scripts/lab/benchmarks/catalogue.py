@@ -20,8 +20,8 @@ from scripts.lab.benchmarks import (
 from scripts.lab.records.schema import BenchmarkRecord
 from scripts.lab.run.provenance import machine
 from tiednmt.options import command_words
+from tiednmt.packages import package_versions
 from tiednmt.typed import from_json, to_json
-from tiednmt.versions import package_versions
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ import torch
 
 from scripts.lab.records.schema import Machine, Provenance
 from scripts.lab.run.processes import shared_among
+from tiednmt.packages import package_versions
 from tiednmt.processor import cores, processor_name
-from tiednmt.versions import package_versions
 
 
 def provenance(command: str, jobs: int, packages: tuple[str, ...] = ()) -> Provenance:
     """How ``command`` measured figures, with ``jobs`` runs at a time.
 
-    ``packages`` are those that they depend on beside :data:`tiednmt.versions.PACKAGES`.
+    ``packages`` are those that they depend on beside :data:`tiednmt.packages.PACKAGES`.
     """
     return Provenance(machine=machine(jobs), versions=package_versions(*packages), command=command)
 
