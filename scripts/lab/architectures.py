@@ -16,10 +16,11 @@ from fairseq.models import (
     MODEL_DATACLASS_REGISTRY,
     FairseqLanguageModel,
 )
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 import tiednmt.plugin  # noqa: F401
 from tiednmt.errors import UserError
+from tiednmt.models.model_options import as_config
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.modes import TYINGS
 from tiednmt.text.manifest import read_manifest, vocab_size
@@ -41,7 +42,7 @@ def model_config(architecture: str, **options: Any) -> DictConfig:
     given = Namespace(**options)
     ARCH_CONFIG_REGISTRY[architecture](given)
     defaults = MODEL_DATACLASS_REGISTRY[ARCH_MODEL_NAME_REGISTRY[architecture]]()
-    return OmegaConf.create({"model": {**vars(defaults), **vars(given)}}).model
+    return as_config({**vars(defaults), **vars(given)})
 
 
 def preset_of(architecture: str) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from typing import Any
 
 from fairseq.data import Dictionary
 from fairseq.models import ARCH_MODEL_REGISTRY
-from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
@@ -34,7 +33,7 @@ from tiednmt.export.int8 import rounded, unrounded
 from tiednmt.export.safetensors import TensorFile, write_tensors
 from tiednmt.export.trained import TrainedModel
 from tiednmt.files import folder_when_whole, sha256, write_json
-from tiednmt.models.model_options import not_read_again
+from tiednmt.models.model_options import as_config, not_read_again
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.tasks.tied_translation import TiedTranslationConfig, TiedTranslationTask
 from tiednmt.text.manifest import SEGMENTATION
@@ -173,7 +172,7 @@ def _build(
             f"written by {config['tiednmt']}"
         )
     given = config["model"]
-    options = OmegaConf.create({"model": {**given, **not_read_again(given)}}).model
+    options = as_config({**given, **not_read_again(given)})
     try:
         model: TiedModel = model_class.build(options, *dictionaries)
     except UserError as error:

@@ -21,6 +21,7 @@ from torch import Tensor
 from tiednmt.checkpoints import AVERAGES, plain_options, registered_name
 from tiednmt.errors import NO_CONFIGURATION, UserError
 from tiednmt.models.habits import SAME, TIES, UNSCALED, translated
+from tiednmt.models.model_options import as_config
 from tiednmt.models.parameters import ADAPTIVE_SOFTMAX, OURS, matrices_of, tie_map_of
 from tiednmt.models.stock import StockModel
 from tiednmt.models.tied_model import TiedModel
@@ -100,9 +101,9 @@ def _to_ours(
     dim = weights[stock.names.source].size(1)
     ours = stock.to_ours(weights, math.sqrt(dim) if is_scaled else 1.0)
     tied = {"tying": tie_map_of(ours, OURS).tying, "input_scale": SQRT_DIM if is_scaled else "1"}
-    config = OmegaConf.create({"model": {**defaults, **same, **renamed, **tied, "_name": name}})
-    _require_possible(name, config.model)
-    return _stored_once(ours), plain_options(config.model)
+    config = as_config({**defaults, **same, **renamed, **tied, "_name": name})
+    _require_possible(name, config)
+    return _stored_once(ours), plain_options(config)
 
 
 def _require_possible(name: str, config: DictConfig) -> None:

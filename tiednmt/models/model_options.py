@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from tiednmt.modes import NONE, TYINGS
 from tiednmt.modules.linear import PRECISIONS
@@ -120,6 +120,11 @@ class TiedModelConfig(FairseqDataclass):
     )
 
 
+def as_config(options: Mapping[str, Any]) -> DictConfig:
+    """The options of a model where those that read their value from another find it."""
+    return OmegaConf.create({"model": options}).model
+
+
 # What an option meant before there was one, where its default is another by now.
 _BEFORE = {"input_scale": "1", "decoder_input_scale": "1"}
 
@@ -153,7 +158,7 @@ def with_all_options(cfg: Any, model: type) -> Any:
     before = {name: value for name, value in _BEFORE.items() if name in fields}
     given = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(given, dict)
-    return OmegaConf.create({"model": {**fields, **before, **given}}).model
+    return as_config({**fields, **before, **given})
 
 
 # which rows train, and files that they start from → what trains all rows and reads no file

@@ -9,12 +9,11 @@ from typing import Any
 import torch
 from fairseq.data import Dictionary
 from fairseq.models import ARCH_MODEL_REGISTRY
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from tiednmt.errors import UserError
 from tiednmt.frequency import is_padding_entry
-from tiednmt.models.model_options import not_read_again
+from tiednmt.models.model_options import as_config, not_read_again
 from tiednmt.models.parameters import (
     NOT_PARAMETERS,
     OURS,
@@ -91,7 +90,7 @@ class ModelState:
         replaced = not_read_again(self.options)
         if as_trained:
             replaced.pop("train_rows", None)
-        options = OmegaConf.create({"model": {**self.options, **replaced}}).model
+        options = as_config({**self.options, **replaced})
         with torch.random.fork_rng(devices=[]):
             model = ARCH_MODEL_REGISTRY[self.architecture].build(options, self.source, self.target)
         model.load_state_dict({name: w.clone() for name, w in self.weights.items()})

@@ -24,13 +24,13 @@ from fairseq.data import Dictionary
 from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_DATACLASS_REGISTRY
 from fairseq.optim.adam import Adam
 from fairseq.utils import clip_grad_norm_
-from omegaconf import OmegaConf
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import tiednmt.plugin  # noqa: F401
 from scripts.lab.run.specs import load_recipe
+from tiednmt.models.model_options import as_config
 from tiednmt.modules import additive_attention, cross_entropy, dropout, gru, lstm
 from tiednmt.modules.bidirectional_gru import BidirectionalGRU
 
@@ -65,7 +65,7 @@ def of_an_update(recipe: str) -> Counter[str]:
     for number in range(VOCABULARY):
         words.add_symbol(str(number))
     defaults = vars(MODEL_DATACLASS_REGISTRY[options["_name"]]())
-    config = OmegaConf.create({"model": {**defaults, **options, "tying": "three-way"}}).model
+    config = as_config({**defaults, **options, "tying": "three-way"})
     model = ARCH_MODEL_REGISTRY[options["_name"]].build(config, words, words).train()
     tokens = torch.randint(4, VOCABULARY, (SENTENCES, LENGTH))
     optimizer = Adam(model.parameters())
