@@ -156,8 +156,7 @@ def with_all_options(cfg: Any, model: type) -> Any:
     if all(name in cfg for name in fields if not name.startswith("_")):
         return cfg
     before = {name: value for name, value in _BEFORE.items() if name in fields}
-    given = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(given, dict)
+    given: Any = OmegaConf.to_container(cfg, resolve=True)
     return as_config({**fields, **before, **given})
 
 
