@@ -43,7 +43,7 @@ def parser_of(command: str, more: str = "") -> ArgumentParser:
         metavar="[NAME=]CHECKPOINT",
         help="checkpoint or word vectors, with a name for the tables",
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to fill")
+    parser.add_argument("--out", "--output", type=Path, metavar="DIR", help="folder to fill")
     add_options(parser, Options)
     return parser
 

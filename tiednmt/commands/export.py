@@ -58,7 +58,9 @@ def _parser() -> ArgumentParser:
         metavar="PREPARED",
         help="prepared folder of a checkpoint (default: the one it was trained on)",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument(
+        "--out", "--output", type=Path, required=True, metavar="DIR", help="folder to write"
+    )
     parser.add_argument(
         "--int8", action="store_true", help="round matrices to int8 with a scale per row"
     )

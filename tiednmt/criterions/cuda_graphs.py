@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from fairseq.distributed import utils as distributed_utils
+from fairseq.models import MODEL_REGISTRY
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -186,9 +187,10 @@ def require_model(model: nn.Module) -> None:
         UserError: names the model, or the option.
     """
     if not getattr(model, "fits_cuda_graphs", False):
+        fit = (n for n, kind in MODEL_REGISTRY.items() if getattr(kind, "fits_cuda_graphs", False))
         raise UserError(
-            f"--cuda-graphs: not for {type(model).__name__}; tied_gru, tied_transformer and "
-            "tied_transformer_gru have them, on a single GPU"
+            f"--cuda-graphs: not for {type(model).__name__}; on a single GPU, for one of "
+            f"{', '.join(sorted(fit))}"
         )
     for module in model.modules():
         if getattr(module, "layerdrop", 0):

@@ -8,7 +8,7 @@ from typing import Any
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion
 from fairseq.data import FairseqDataset, data_utils
-from fairseq.models import ARCH_MODEL_REGISTRY, BaseFairseqModel
+from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY, BaseFairseqModel
 from fairseq.optim import FairseqOptimizer
 from fairseq.tasks import register_task
 from fairseq.tasks.language_modeling import LanguageModelingConfig, LanguageModelingTask
@@ -88,9 +88,10 @@ class TiedLanguageModelingTask(LanguageModelingTask):
         """
         arch = registered_name(args)
         if not issubclass(ARCH_MODEL_REGISTRY.get(arch, object), LanguageModel):
+            carry = (n for n, kind in MODEL_REGISTRY.items() if issubclass(kind, LanguageModel))
             raise UserError(
-                f"--arch {arch}: carries no state from window to window; use tied_lstm_lm, "
-                "tied_rhn_lm or tied_transformer_lm, or --task language_modeling"
+                f"--arch {arch}: carries no state from window to window; use one of "
+                f"{', '.join(sorted(carry))}, or --task language_modeling"
             )
         return super().build_model(args, from_checkpoint)
 
