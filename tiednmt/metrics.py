@@ -13,13 +13,7 @@ METRICS = {
     "comet": "COMET",
 }
 # which is better, by metric
-BETTER = {
-    "bleu": "higher",
-    "tokenised_bleu": "higher",
-    "chrf": "higher",
-    "ter": "lower",
-    "comet": "higher",
-}
+BETTER = {**dict.fromkeys(METRICS, "higher"), "ter": "lower"}
 
 
 def metric_names(scored: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from tests.translation.simulation import (
     runs,
     summed,
 )
-from tiednmt.translation.scoring import METRICS, score
+from tiednmt.translation.scoring import SACREBLEU, score
 from tiednmt.translation.significance import (
     BLOCKS,
     Estimate,
@@ -228,7 +228,7 @@ def test_the_variance_over_sentences_is_that_of_sacrebleus_paired_bootstrap():
     texts = [translate(references, wrong, dice(i)) for i, wrong in enumerate((0.2, 0.23))]
     scores = [score(text, lines) for text in texts]
     picked = dice().integers(0, len(lines), (250, len(lines)))
-    for name, metric_class in METRICS.items():
+    for name, metric_class in SACREBLEU.items():
         metric = metric_class()
         counts = [
             np.array(metric._extract_corpus_statistics(text, [lines]), dtype=float)

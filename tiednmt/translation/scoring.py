@@ -23,7 +23,7 @@ from tiednmt.translation.significance import (
     mean_of_test_sets,
 )
 
-METRICS = {"bleu": BLEU, "chrf": CHRF, "ter": TER}
+SACREBLEU = {"bleu": BLEU, "chrf": CHRF, "ter": TER}
 RESAMPLES = 1000
 UNSPACED = ("zh", "ja-mecab", "char")  # tokenisers of text whose words are not set apart
 LOOKED_AT = 100  # lines that tell how a language is written
@@ -44,7 +44,7 @@ class Score:
     influences: Sequence[float]
 
 
-Scores = dict[str, Score]  # by the keys of METRICS, and perhaps tokenised_bleu and comet
+Scores = dict[str, Score]  # by the keys of SACREBLEU, and perhaps tokenised_bleu and comet
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Scoring:
             ) from None
 
     def metrics(self) -> dict[str, Any]:
-        """sacreBLEU's metrics, by the keys of METRICS."""
+        """sacreBLEU's metrics, by the keys of SACREBLEU."""
         asian = self.tokenize in UNSPACED
         return {
             "bleu": BLEU(tokenize=self.tokenize, lowercase=self.lowercase),

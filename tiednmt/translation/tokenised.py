@@ -17,7 +17,7 @@ from sacrebleu.metrics import BLEU
 from tiednmt.text.pipeline import base_language
 from tiednmt.translation.scoring import Score, score_by
 
-TOKENISED_BLEU = "tokenised_bleu"  # beside the keys of METRICS
+TOKENISED_BLEU = "tokenised_bleu"  # beside the keys of SACREBLEU
 
 
 def tokenised_bleu(

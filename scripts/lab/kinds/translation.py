@@ -28,7 +28,7 @@ from tiednmt.errors import UserError
 from tiednmt.seeds import over_seeds
 from tiednmt.text.lines import read_lines
 from tiednmt.text.manifest import MANIFEST, read_manifest
-from tiednmt.translation.scoring import METRICS
+from tiednmt.translation.scoring import SACREBLEU
 from tiednmt.translation.settings import Search
 from tiednmt.translation.significance import RunScore
 from tiednmt.translation.tokenised import TOKENISED_BLEU
@@ -153,7 +153,7 @@ def _in_its_run(checkpoint: str | Path) -> tuple[str, ...]:
 
 def _says_enough(system: Mapping[str, Any]) -> bool:
     is_tokenised = TOKENISED_BLEU in system or "|tok:13a|" not in system["bleu"]["signature"]
-    return is_tokenised and all("influences" in system[metric] for metric in METRICS)
+    return is_tokenised and all("influences" in system[metric] for metric in SACREBLEU)
 
 
 def _shares(rows: Sequence[TrainedRow], baselines: Sequence[str]) -> dict[str, float | None]:
@@ -174,7 +174,7 @@ def _test_scores(systems: Sequence[Mapping[str, Any]]) -> TestScores:
                     for system in systems
                 ],
             )
-            for metric in (*METRICS, TOKENISED_BLEU)
+            for metric in (*SACREBLEU, TOKENISED_BLEU)
             if metric in systems[0]
         }
     )
