@@ -91,9 +91,9 @@ def prepare(folder, segmentation="bpe", merges=60, threshold=2, joint=True):
 
 
 def _all_units(pipeline, text, bpe, segmentation):
-    from tiednmt.vocabulary.segmentation import Subwords
+    from tiednmt.vocabulary.files import read_subwords
 
-    subwords = Subwords.read(bpe, pipeline.settings)
+    subwords = read_subwords(bpe, pipeline.settings)
     return {
         code: Counter(
             unit

@@ -47,10 +47,13 @@ from tiednmt.text.manifest import (
     read_manifest,
     reference_file,
 )
-from tiednmt.text.pipeline import TextPipeline, TextSettings
+from tiednmt.text.pipeline import SENTENCEPIECE, TextPipeline, TextSettings
+from tiednmt.vocabulary.byte_pairs import BytePairSubwords
 from tiednmt.vocabulary.model import ModelState
 from tiednmt.vocabulary.moments import Moments
-from tiednmt.vocabulary.segmentation import Segmentation, Subwords, WhiteSpace
+from tiednmt.vocabulary.segmentation import Segmentation, WhiteSpace
+from tiednmt.vocabulary.sentence_pieces import SentencePieceSubwords
+from tiednmt.vocabulary.subwords import Subwords
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -100,10 +103,10 @@ class StoredModel:
 
     def old_tokens(self, language: str) -> dict[str, int] | None:
         """The tokens of the training text in a language and their counts, if they were kept."""
-        if self.prepared is None or not isinstance(self.segmentation, Subwords):
+        if self.prepared is None or not isinstance(self.segmentation, BytePairSubwords):
             return None
         words = self.prepared / "tokenised" / f"words.{language}"
-        if self.segmentation.model or not words.is_file():
+        if not words.is_file():
             return None
         pairs = (line.rsplit(" ", 1) for line in read_lines(words))
         return {word: int(count) for word, count in pairs}
@@ -136,7 +139,7 @@ def _read_folder(path: Path) -> StoredModel:
         target=trained.target,
     )
     pipeline = trained.pipeline
-    segmentation = Subwords.read(pipeline.folder, pipeline.settings)
+    segmentation = read_subwords(pipeline.folder, pipeline.settings)
     return StoredModel(model, segmentation, pipeline.languages, path, trained)
 
 
@@ -165,8 +168,20 @@ def _read_checkpoint(path: Path, data: Path | None) -> StoredModel:
     if trained.prepared is not None:
         manifest = read_manifest(trained.prepared)
         settings = TextSettings.from_manifest(manifest, trained.prepared / MANIFEST)
-        segmentation = Subwords.read(trained.prepared / "bpe", settings)
+        segmentation = read_subwords(trained.prepared / "bpe", settings)
     return StoredModel(model, segmentation, trained.languages, path, state, trained.prepared)
+
+
+def read_subwords(folder: Path, settings: TextSettings) -> Subwords:
+    """The segmentation of a prepared folder, whose ``bpe`` folder this is.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    TextPipeline(settings, folder).load_tools()  # raises the errors
+    is_sentencepiece = settings.segmentation == SENTENCEPIECE
+    kind: type[Subwords] = SentencePieceSubwords if is_sentencepiece else BytePairSubwords
+    return kind.read(folder, settings)
 
 
 def trained_names(model: ModelState) -> dict[str, torch.Size]:

@@ -24,7 +24,8 @@ from tiednmt.vocabulary.extend import Start, extend
 from tiednmt.vocabulary.files import StoredModel, require_new, write
 from tiednmt.vocabulary.model import ModelState, units_of
 from tiednmt.vocabulary.search import hypotheses, likely_units
-from tiednmt.vocabulary.segmentation import Segmentation, Subwords, is_character, language_of
+from tiednmt.vocabulary.segmentation import Segmentation, is_character, language_of
+from tiednmt.vocabulary.subwords import Subwords
 
 Say = Callable[[str], None]
 FURTHER_UNITS = 8  # kept where a translation would change; twice as many in each round
