@@ -170,6 +170,22 @@ class TestCheckpointsOfFairseqs:
         theirs.load_state_dict(STOCK.to_stock(ours.state_dict()), strict=True)
         assert_same_scores(ours, theirs)
 
+    @pytest.mark.parametrize("input_scale", ["1", "3", "learned"])
+    @pytest.mark.parametrize("name", OPTIONS)
+    def test_a_factor_of_the_lookups_moves_into_what_reads_them(self, name, input_scale):
+        """For every use by itself; the matrix may be tied."""
+        ours = lstm(input_scale=input_scale, **OPTIONS[name]).eval()
+        theirs = fairseqs(name, "none").eval()
+        theirs.load_state_dict(STOCK.to_stock(ours.state_dict()), strict=True)
+        assert_same_scores(ours, theirs)
+
+    @every_case
+    def test_fairseqs_state_brings_its_factor_of_1(self, name, tying):
+        theirs = fairseqs(name, tying).eval()
+        ours = lstm(tying, input_scale="3", **OPTIONS[name]).eval()
+        ours.load_state_dict(upgraded(ours, theirs.state_dict()))
+        assert_same_scores(ours, theirs)
+
     @pytest.mark.parametrize("layers", [1, 2])
     def test_without_input_feeding_what_is_fed_there_counts_for_nothing(self, layers):
         name = ("as it comes", "two layers in both directions")[layers - 1]
@@ -184,8 +200,6 @@ class TestCheckpointsOfFairseqs:
                 STOCK.to_stock(lstm(tying, embed_dim=6).state_dict())
         with pytest.raises(CheckpointError, match="--projection: fairseq's lstm has no P"):
             STOCK.to_stock(lstm(embed_dim=6, projection=True).state_dict())
-        with pytest.raises(CheckpointError, match=r"--input-scale 2: .* scaled by 1 alone"):
-            STOCK.scales(lstm(embed_dim=6, input_scale="2").state_dict())
 
     def test_what_ours_has_not_is_refused(self):
         state = fairseqs("as it comes", "none").state_dict()
@@ -196,6 +210,12 @@ class TestCheckpointsOfFairseqs:
             lstm(**OPTIONS["as it comes"]).load_state_dict(odd)
         with pytest.raises(CheckpointError, match="ties less"):
             lstm("three-way", **OPTIONS["as it comes"]).load_state_dict(dict(state))
+
+
+def upgraded(model, state):
+    state = dict(state)
+    model.upgrade_state_dict_named(state, "")
+    return state
 
 
 def assert_same_scores(ours, theirs):

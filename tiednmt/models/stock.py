@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from tiednmt.models.parameters import OURS, ParameterNames, matrices_of, names_o
 from tiednmt.modules.lookup import CONSTANT, FACTOR
 from tiednmt.tying import OUTPUT, SOURCE_INPUT, TARGET_INPUT
 
-_SCALES = ("encoder.input_scale.", "decoder.input_scale.")
+_SCALES = {SOURCE_INPUT: "encoder.input_scale.", TARGET_INPUT: "decoder.input_scale."}
 _IGNORED = ("version", "_float_tensor", "embed_positions.weights")  # buffers
 
 
@@ -50,6 +50,12 @@ class Rule:
                 yield _filled(name, parts), piece.clone()
 
 
+def _factor(weights: Mapping[str, Tensor], use: str) -> float:
+    """By which a model of ours multiplies what it looks up, learned or not."""
+    stored = (weights.get(_SCALES[use] + name) for name in (CONSTANT, FACTOR))
+    return next((float(factor) for factor in stored if factor is not None), 1.0)
+
+
 def _matches(pattern: str, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, ...]]:
     """The parts that the stars stand for, in each name that matches the pattern."""
     regex = re.compile(re.escape(pattern).replace(r"\*", r"([^.]+)"))
@@ -74,6 +80,8 @@ class StockModel:
         biased: whether it has an output bias if the output embedding is not tied; otherwise our
             output bias must be zero.
         scales_lookups: whether it can multiply looked-up rows by √dim.
+        readers: for each use, the weights that alone read what is looked up, in their first
+            columns: a factor of the lookups moves there if the model itself has none.
         names_tied_output: whether a tied output embedding is also stored under a name of its own.
     """
 
@@ -83,6 +91,7 @@ class StockModel:
     constants: Mapping[str, Tensor]
     biased: bool = False
     scales_lookups: bool = False
+    readers: Mapping[str, Sequence[str]] = field(default_factory=dict)
     names_tied_output: bool = True
 
     def is_held_by(self, weights: Mapping[str, Tensor]) -> bool:
@@ -122,7 +131,7 @@ class StockModel:
                 f"the checkpoint has parts that this architecture lacks: {', '.join(left[:3])}"
             )
         constant = torch.tensor(scale, dtype=torch.float64)
-        scales = {prefix + CONSTANT: constant for prefix in _SCALES if scale != 1}
+        scales = {prefix + CONSTANT: constant for prefix in _SCALES.values() if scale != 1}
         return {**ours, **scales}
 
     def to_stock(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -133,6 +142,7 @@ class StockModel:
         """
         if OURS.projection in weights:
             raise CheckpointError(f"--projection: fairseq's {self.architecture} has no P")
+        weights = self._without_factors(weights)
         tie = tie_map_of(weights, OURS)
         if tie.between:
             raise CheckpointError(
@@ -159,6 +169,17 @@ class StockModel:
             stock.update(rule.to_stock(weights))
         return {**stock, **self.constants}
 
+    def _without_factors(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A state dict of ours whose ``readers`` have the factors of the lookups."""
+        changed, matrices = dict(weights), matrices_of(weights, OURS)
+        for use, readers in self.readers.items():
+            factor, dim = _factor(weights, use), matrices[use].size(1)
+            for name in readers:
+                if name in changed and factor != 1:
+                    changed[name] = changed[name].clone()
+                    changed[name][:, :dim] *= factor
+        return changed
+
     def scales(self, weights: Mapping[str, Tensor]) -> bool:
         """Whether a state dict of ours multiplies looked-up rows by √dim, and not by 1.
 
@@ -166,10 +187,7 @@ class StockModel:
             CheckpointError: it multiplies by a factor that fairseq's model cannot have.
         """
         dim = weights[OURS.source].size(1)
-        factors = {
-            float(weights.get(prefix + CONSTANT, weights.get(prefix + FACTOR, torch.tensor(1.0))))
-            for prefix in _SCALES
-        }
+        factors = {_factor(weights, use) for use in _SCALES if use not in self.readers}
         if all(math.isclose(factor, 1, rel_tol=1e-5) for factor in factors):
             return False
         if self.scales_lookups and all(

@@ -43,7 +43,7 @@ from tiednmt.modules.packing import (
 )
 from tiednmt.options import number_field, positive, rate
 from tiednmt.search.stepper import StepOutput
-from tiednmt.tying import TARGET_INPUT, Dims, Embeddings
+from tiednmt.tying import SOURCE_INPUT, TARGET_INPUT, Dims, Embeddings
 
 
 @dataclass
@@ -135,6 +135,10 @@ STOCK = StockModel(
     constants={},
     biased=True,
     names_tied_output=False,
+    readers={
+        SOURCE_INPUT: ("encoder.rnn.weight_ih_l0", "encoder.rnn.weight_ih_l0_reverse"),
+        TARGET_INPUT: (f"{_CELL}weight_ih_l0",),
+    },
 )
 
 

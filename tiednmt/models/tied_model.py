@@ -288,13 +288,13 @@ class TiedModel(BaseFairseqModel):
     def upgrade_state_dict_named(self, state_dict: dict[str, Any], name: str) -> None:
         """Upgrade an old state, as fairseq does, and convert one of fairseq's own model to ours.
 
-        So ``--restore-file`` and ``--finetune-from-model`` take either. How lookups are scaled is
-        not in such a state; the options decide.
+        So ``--restore-file`` and ``--finetune-from-model`` take either. Whether fairseq's model
+        scaled its lookups is not in such a state; if it can, the options decide.
         """
         super().upgrade_state_dict_named(state_dict, name)
         stock = type(self).stock
         if stock is not None and not name and stock.is_held_by(state_dict):
-            scale = self.encoder.input_scale.value
+            scale = self.encoder.input_scale.value if stock.scales_lookups else 1.0
             ours = stock.to_ours(state_dict, scale)
             state_dict.clear()
             state_dict.update(ours)
