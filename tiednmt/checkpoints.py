@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,7 +166,7 @@ def data_of(path: Path, state: Mapping[str, Any], data: Path | None = None) -> T
         UserError: there are no dictionaries, or it was trained on other ones.
     """
     config = configuration(path, state)
-    translates = any(name.startswith("encoder.") for name in state["model"])
+    translates = translates_with(state["model"])
     place = trained_on(path, state) if data is None else data
     prepared = prepared_folder(place)
     pattern = "dict.*.txt" if translates else "dict.txt"
@@ -265,6 +265,11 @@ def configuration(path: Path, state: Mapping[str, Any]) -> Any:
 def preferred_device(cpu: bool = False) -> torch.device:
     """A GPU if there is one and ``cpu`` does not forbid it."""
     return torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
+
+
+def translates_with(weights: Iterable[str]) -> bool:
+    """Whether these are the names of a translation model's weights, not of a language model's."""
+    return any(name.startswith("encoder.") for name in weights)
 
 
 def registered_name(config: Any) -> str | None:

@@ -20,6 +20,7 @@ from tiednmt.checkpoints import (
     read_checkpoint,
     registered_name,
     trained_on,
+    translates_with,
 )
 from tiednmt.errors import UserError
 from tiednmt.models.model_options import not_read_again
@@ -78,7 +79,7 @@ class TrainedModel:
             UserError: it cannot be used, or does not fit the folder.
         """
         state = read_checkpoint(path)
-        if not any(name.startswith("encoder.") for name in state["model"]):
+        if not translates_with(state["model"]):
             raise UserError(
                 f"{path}: a language model, which does not translate; score text with python -m "
                 "scripts.perplexity"

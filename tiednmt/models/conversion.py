@@ -22,13 +22,19 @@ from tiednmt.checkpoints import AVERAGES, plain_options, registered_name
 from tiednmt.errors import NO_CONFIGURATION, UserError
 from tiednmt.models.habits import SAME, TIES, UNSCALED, translated
 from tiednmt.models.model_options import as_config
-from tiednmt.models.parameters import ADAPTIVE_SOFTMAX, OURS, matrices_of, tie_map_of
+from tiednmt.models.parameters import (
+    ADAPTIVE_SOFTMAX,
+    NAME_OF_USE,
+    OURS,
+    matrices_of,
+    tie_map_of,
+)
 from tiednmt.models.stock import StockModel
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.models.word_vectors import VECTORS
 from tiednmt.modules.lookup import SQRT_DIM
 from tiednmt.options import option_name
-from tiednmt.tying import OUTPUT, SOURCE_INPUT, TARGET_INPUT, equal_matrices
+from tiednmt.tying import equal_matrices
 
 Checkpoint = dict[str, Any]
 
@@ -117,9 +123,8 @@ def _require_possible(name: str, config: DictConfig) -> None:
 
 def _stored_once(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dict of ours in which each matrix stands under its first name only."""
-    names = {SOURCE_INPUT: OURS.source, TARGET_INPUT: OURS.target, OUTPUT: OURS.output}
     tied = equal_matrices(matrices_of(weights, OURS))
-    further = {names[use] for uses in tied for use in uses[1:]}
+    further = {NAME_OF_USE[use] for uses in tied for use in uses[1:]}
     return {name: weight for name, weight in weights.items() if name not in further}
 
 

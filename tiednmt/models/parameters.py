@@ -7,9 +7,11 @@ from dataclasses import astuple, dataclass
 
 from torch import Tensor
 
+from tiednmt.checkpoints import translates_with
 from tiednmt.tying import (
     INPUT,
     OUTPUT,
+    SOURCE_INPUT,
     TARGET_INPUT,
     TieMap,
     equal_matrices,
@@ -70,6 +72,12 @@ LSTM = ParameterNames(
 ADAPTIVE_SOFTMAX = "decoder.adaptive_softmax."
 # fairseq's buffers, our digest and scales that are not learned
 NOT_PARAMETERS = ("version", "_float_tensor", "input_scale.constant")
+NAME_OF_USE = {  # in a state dict of ours
+    SOURCE_INPUT: OURS.source,
+    TARGET_INPUT: OURS.target,
+    INPUT: OURS.target,
+    OUTPUT: OURS.output,
+}
 KNOWN = (OURS, TRANSFORMER, LSTM, _OLD_TRANSFORMER)
 
 
@@ -86,15 +94,13 @@ def names_of(weights: Mapping[str, Tensor]) -> ParameterNames | None:
 
 def holds_embeddings(weights: Mapping[str, Tensor], names: ParameterNames) -> bool:
     """Whether a state dict holds the input embedding of the encoder, or else of the decoder."""
-    translates = any(name.startswith("encoder.") for name in weights)
-    return (names.source if translates else names.target) in weights
+    return (names.source if translates_with(weights) else names.target) in weights
 
 
 def with_all_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dict of ours, which stores each matrix once, with each matrix under all its names."""
     named = matrices_of(weights, OURS)
-    names = {OURS.target: TARGET_INPUT if TARGET_INPUT in named else INPUT, OURS.output: OUTPUT}
-    return {**weights, **{name: named[matrix] for name, matrix in names.items()}}
+    return {**weights, **{NAME_OF_USE[use]: matrix for use, matrix in named.items()}}
 
 
 def matrices_of(weights: Mapping[str, Tensor], names: ParameterNames) -> dict[str, Tensor]:

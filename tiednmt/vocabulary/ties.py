@@ -10,7 +10,7 @@ from fairseq.data import Dictionary
 from torch import Tensor
 
 from tiednmt.errors import UserError
-from tiednmt.models.parameters import OURS, PRIVATE_UNITS, matrices_of
+from tiednmt.models.parameters import NAME_OF_USE, OURS, PRIVATE_UNITS, matrices_of
 from tiednmt.modes import DECODER, INPUTS, NONE, THREE_WAY
 from tiednmt.tying import (
     INPUT,
@@ -27,12 +27,6 @@ from tiednmt.vocabulary.rows import Rows, weighted_mean
 
 PADDING_FACTOR = 8  # fairseq-preprocess rounds dictionaries up to a multiple of this
 
-NAMES = {
-    SOURCE_INPUT: OURS.source,
-    TARGET_INPUT: OURS.target,
-    INPUT: OURS.target,
-    OUTPUT: OURS.output,
-}
 # which uses share a matrix; a state dict stores it under the name of the first
 _GROUPS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     NONE: (),
@@ -135,13 +129,13 @@ def tie(
             distinct = equal_matrices({use: named[use] for use in uses})
             weights_of_rows = row_weights([[uses_of[use] for use in of] for of in distinct])
             for use in uses:
-                weights.pop(NAMES[use], None)
-            weights[NAMES[uses[0]]] = weighted_mean(list(distinct.values()), weights_of_rows)
+                weights.pop(NAME_OF_USE[use], None)
+            weights[NAME_OF_USE[uses[0]]] = weighted_mean(list(distinct.values()), weights_of_rows)
         return weights
 
     moments = model.moments
     for uses in groups:
-        stored = [NAMES[use] for use in uses if NAMES[use] in model.weights]
+        stored = [NAME_OF_USE[use] for use in uses if NAME_OF_USE[use] in model.weights]
         if moments is not None and len(stored) > 1:
             moments = moments.summed(stored[0], stored[1:])
     return model.with_weights(change, moments, options={**model.options, "tying": tying})
@@ -244,12 +238,12 @@ def untie(model: ModelState, tying: str) -> ModelState:
     def change(weights: Weights) -> Weights:
         named = matrices_of(weights, OURS)
         for use in apart:
-            weights[NAMES[use]] = named[use].clone()
+            weights[NAME_OF_USE[use]] = named[use].clone()
         if drops_private:
             weights = _with_private_rows_inside(weights)
         return weights
 
-    copies = {NAMES[use]: _stored_name(model, use) for use in apart}
+    copies = {NAME_OF_USE[use]: _stored_name(model, use) for use in apart}
     moments = model.moments
     if moments is not None:
         is_known = {*copies.values()} <= moments.states.keys()  # not of matrices held fixed
@@ -266,13 +260,17 @@ def _apart(model: ModelState, tying: str) -> list[str]:
     """The uses that get a matrix of their own."""
     uses = [INPUT, OUTPUT] if model.source is None else [SOURCE_INPUT, TARGET_INPUT, OUTPUT]
     tied = {use for group in _groups(tying, model) for use in group[1:]}
-    return [use for use in uses if use not in tied and NAMES[use] not in model.weights]
+    return [use for use in uses if use not in tied and NAME_OF_USE[use] not in model.weights]
 
 
 def _stored_name(model: ModelState, use: str) -> str:
     """The name under which the matrix of a use is stored."""
     named = matrices_of(model.weights, OURS)
-    return next(NAMES[u] for u, w in named.items() if w is named[use] and NAMES[u] in model.weights)
+    return next(
+        NAME_OF_USE[u]
+        for u, w in named.items()
+        if w is named[use] and NAME_OF_USE[u] in model.weights
+    )
 
 
 def _with_private_rows_inside(weights: Weights) -> Weights:
