@@ -51,6 +51,9 @@ class Generation(Paired):
         "another row",
         default="fairseq lstm",
     )
+    against_row: str | None = option(
+        "instead of --against: row of our models to compare with, by our search", default=None
+    )
     beam: int = option("hypotheses of our search", default=BEAM, type=positive)
     against_beam: int = option("hypotheses of the other side", default=BEAM, type=positive)
     batch_size: int = option("sentences per batch", default=128, type=positive)
@@ -82,7 +85,7 @@ class Generation(Paired):
     def row_for_ctranslate2(self) -> str | None:
         """The row whose weights CTranslate2 takes; None if it is not the other side."""
         engine, _, row = self.against.partition(" ")
-        return (row or self.row) if engine == CTRANSLATE2 else None
+        return (row or self.row) if engine == CTRANSLATE2 and not self.against_row else None
 
     def checkpoint(self, row: str) -> Path:
         """The checkpoint of a row of the experiment: the newest mean of its last ones, if any."""
@@ -93,21 +96,32 @@ class Generation(Paired):
 
 def measure(options: Generation) -> dict[str, Any]:
     """Our model with our search, and another with its own, as an experiment left them."""
-    ours = ["--task", "tied_translation", *(["--int8"] if options.int8 else [])]
-    architecture = registered_name(read_checkpoint(options.checkpoint(options.row))["cfg"]["model"])
-    weights = ", int8" if options.int8 else ""
-    precision = "" if options.precision == "highest" else f", {options.precision}"
-    name = f"{architecture} {options.row}{weights}{precision}{_named(options.beam)}"
-    our_side = Side(name, partial(_rate, options, options.row, options.beam, ours))
     with tempfile.TemporaryDirectory() as folder:
-        if options.row_for_ctranslate2:
+        if options.against_row:
+            other = _ours(options, options.against_row, options.against_beam)
+        elif options.row_for_ctranslate2:
             other = _ctranslate2(options, options.row_for_ctranslate2, Path(folder))
         else:
-            same = ", fairseq's search" if options.against == options.row else ""
-            name = f"{options.against}{same}{precision}{_named(options.against_beam)}"
-            run = partial(_rate, options, options.against, options.against_beam, [])
-            other = Side(name, run)
-        return compare(our_side, other, options.runs)
+            other = _by_fairseqs_search(options)
+        return compare(_ours(options, options.row, options.beam), other, options.runs)
+
+
+def _ours(options: Generation, row: str, beam: int) -> Side:
+    architecture = registered_name(read_checkpoint(options.checkpoint(row))["cfg"]["model"])
+    weights = ", int8" if options.int8 else ""
+    name = f"{architecture} {row}{weights}{_precision(options)}{_named(beam)}"
+    given = ["--task", "tied_translation", *(["--int8"] if options.int8 else [])]
+    return Side(name, partial(_rate, options, row, beam, given))
+
+
+def _by_fairseqs_search(options: Generation) -> Side:
+    same = ", fairseq's search" if options.against == options.row else ""
+    name = f"{options.against}{same}{_precision(options)}{_named(options.against_beam)}"
+    return Side(name, partial(_rate, options, options.against, options.against_beam, []))
+
+
+def _precision(options: Generation) -> str:
+    return "" if options.precision == "highest" else f", {options.precision}"
 
 
 def _named(beam: int) -> str:

@@ -328,15 +328,22 @@ def test_only_translation_models_have_teachers(tmp_path):
         run_experiment(other, tmp_path / "out", "the command")
 
 
-def test_a_benchmark_of_its_searches_with_two_beams(record, out, monkeypatch):
-    """Each side is as fast as its beam is wide."""
+@pytest.fixture
+def as_fast_as_the_beam_is_wide(monkeypatch):
+    """``fairseq-generate``; the commands, as options with what follows them."""
+    commands = []
 
     def generate(words, threads, log):
-        given = dict(pairwise(words))
-        beam = given["--beam"]
+        commands.append(dict(pairwise(words)))
+        beam = commands[-1]["--beam"]
         log.write_text(f"Translated 1 sentences in 1.0s ({beam}.00 sentences/s, 9 tokens/s)")
 
     monkeypatch.setattr(generation, "run_module", generate)
+    return commands
+
+
+@pytest.mark.usefixtures("as_fast_as_the_beam_is_wide")
+def test_a_benchmark_of_its_searches_with_two_beams(record, out):
     options = {"run": out, "row": "three-way", "against": "none", "runs": 2}
     for beams, sides in (
         (
@@ -348,6 +355,15 @@ def test_a_benchmark_of_its_searches_with_two_beams(record, out, monkeypatch):
         found = generation.measure(generation.Generation(**options, **beams))
         shown = [(found[side]["name"], found[side]["median"]) for side in ("ours", "against")]
         assert shown == sides
+
+
+def test_a_benchmark_of_two_rows_by_one_search(record, out, as_fast_as_the_beam_is_wide):
+    rows = {"row": "three-way", "against_row": "none"}
+    found = generation.measure(generation.Generation(run=out, **rows, runs=1))
+    names = [found[side]["name"] for side in ("ours", "against")]
+    assert names == ["tied_gru_tiny three-way", "tied_gru_tiny none"]
+    searches = {command.get("--task") for command in as_fast_as_the_beam_is_wide}
+    assert searches == {"tied_translation"}
 
 
 def test_a_run_without_a_summary_is_named(record, out):
