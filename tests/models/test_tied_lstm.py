@@ -119,8 +119,11 @@ class TestBesideFairseqs:
         found = gradients[0]
         bias = found.pop("decoder.output.bias")
         # carried to fairseq's names as weights are
-        model = lstm(tying, **OPTIONS[name])
-        carried = {**model.state_dict(), **found, "decoder.output.bias": bias * (tying == "none")}
+        carried = {
+            **both(name, tying)[0].state_dict(),
+            **found,
+            "decoder.output.bias": bias * (tying == "none"),
+        }
         of_stock = STOCK.to_stock(carried)
         assert set(of_stock) >= set(gradients[1])
         for stock, expected in gradients[1].items():
@@ -183,7 +186,7 @@ class TestCheckpointsOfFairseqs:
     def test_fairseqs_state_brings_its_factor_of_1(self, name, tying):
         theirs = fairseqs(name, tying).eval()
         ours = lstm(tying, input_scale="3", **OPTIONS[name]).eval()
-        ours.load_state_dict(upgraded(ours, theirs.state_dict()))
+        ours.load_state_dict(theirs.state_dict())
         assert_same_scores(ours, theirs)
 
     @pytest.mark.parametrize("layers", [1, 2])
@@ -210,12 +213,6 @@ class TestCheckpointsOfFairseqs:
             lstm(**OPTIONS["as it comes"]).load_state_dict(odd)
         with pytest.raises(CheckpointError, match="ties less"):
             lstm("three-way", **OPTIONS["as it comes"]).load_state_dict(dict(state))
-
-
-def upgraded(model, state):
-    state = dict(state)
-    model.upgrade_state_dict_named(state, "")
-    return state
 
 
 def assert_same_scores(ours, theirs):

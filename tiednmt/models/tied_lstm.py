@@ -24,7 +24,7 @@ from tiednmt.models.encoder_decoder import (
     TiedEncoderDecoderModel,
     select_sentences,
 )
-from tiednmt.models.model_options import TiedModelConfig, preset
+from tiednmt.models.model_options import TiedModelConfig, input_scale_field, preset
 from tiednmt.models.parameters import LSTM, OURS, matrices_of
 from tiednmt.models.recurrent_decoder import RecurrentDecoder
 from tiednmt.models.stock import Rule, StockModel
@@ -48,8 +48,9 @@ from tiednmt.tying import SOURCE_INPUT, TARGET_INPUT, Dims, Embeddings
 
 @dataclass
 class TiedLSTMConfig(TiedModelConfig):
-    """Options of ``--arch tied_lstm``, with the names and defaults of fairseq's ``lstm``."""
+    """Options of ``--arch tied_lstm``: the names and defaults of fairseq's ``lstm``, and ours."""
 
+    input_scale: str = input_scale_field("4")  # experiment demo-lstm-input-scale
     embed_dim: int = number_field(512, "size of the three embeddings", positive)
     encoder_embed_dim: int = number_field(
         II("model.embed_dim"), "size of the source input embedding", positive
