@@ -101,17 +101,12 @@ def test_a_prepared_model_may_still_be_moved_or_converted(prepared, change):
     )
 
 
-def test_a_process_that_may_have_no_children_searches_alone(prepared):
+def test_a_process_that_may_have_no_children_searches_alone(prepared, monkeypatch):
     """Those of a ``multiprocessing.Pool`` are such."""
-
-    def search():
-        generator = TiedSequenceGenerator([prepared], JOINT, beam_size=3, max_len_b=9)
-        assert len(generator.generate([prepared], sentences(5, 5))) == 5
-
-    process = multiprocessing.get_context("fork").Process(target=search, daemon=True)
-    process.start()
-    process.join()
-    assert process.exitcode == 0
+    sample, options = sentences(5, 5), {"beam_size": 3, "max_len_b": 9}
+    expected = hypotheses(TiedSequenceGenerator, prepared, sample, **options)
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
+    assert_same(hypotheses(TiedSequenceGenerator, prepared, sample, **options), expected)
 
 
 def test_an_error_in_a_process_is_the_callers():
