@@ -75,7 +75,7 @@ def test_wheel_holds_all_of_tiednmt(wheel: Path) -> None:
 
 
 # of an extra or of the user's own, or for the types alone
-OPTIONAL = {"comet", "gensim", "matplotlib", "triton", "typing_extensions", "umap", "zstandard"}
+OPTIONAL = {"comet", "gensim", "matplotlib", "triton", "typing_extensions"}
 
 
 def test_what_the_package_imports_is_declared() -> None:

@@ -146,9 +146,9 @@ def test_as_many_of_the_best_are_kept_as_wanted(others, data, tmp_path):
     assert [torch.load(file)["extra_state"]["val_loss"] for file in kept] == [2, 4]
 
 
-def test_a_checkpoint_of_its_own_folder_may_not_be_there_yet(data, tmp_path):
+def test_the_last_checkpoint_of_its_own_folder_may_not_be_there_yet(data, tmp_path):
     """The first run begins; the second resumes, where one more update would be too many."""
-    own = tmp_path / "checkpoint_1_2.pt"
+    own = tmp_path / "checkpoint_last.pt"
     start = {"restore_file": str(own), "save_interval_updates": 1}
     for updates in (2, 1):
         last = train(data, tmp_path, checkpoint=start, optimization={"max_update": updates})

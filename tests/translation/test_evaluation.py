@@ -31,7 +31,7 @@ from tiednmt.translation.evaluation import evaluate as evaluate_systems
 from tiednmt.translation.evaluation import load_system
 from tiednmt.translation.prepared import Prepared
 from tiednmt.translation.scoring import (
-    METRICS,
+    SACREBLEU,
     Scoring,
     compare,
     compare_means,
@@ -293,7 +293,7 @@ def texts(tmp_path: Path) -> dict[str, str]:
 
 
 def test_scores_are_those_of_the_sacrebleu_command(texts: dict[str, str]) -> None:
-    command = ["sacrebleu", texts["references"], "-i", texts["poor"], "-m", *METRICS]
+    command = ["sacrebleu", texts["references"], "-i", texts["poor"], "-m", *SACREBLEU]
     expected = json.loads(run(*command, "--confidence", "-w", "4"))
     for row, found in zip(expected, score(POOR, REFERENCES).values(), strict=True):
         assert found.score == row["score"]
@@ -306,7 +306,7 @@ def test_scores_are_those_of_the_sacrebleu_command(texts: dict[str, str]) -> Non
 def test_the_comparison_beside_that_of_the_sacrebleu_command(texts: dict[str, str]) -> None:
     """The same differences; one side of sacreBLEU's p is about half of ours."""
     files = [texts["good"], texts["fair"], texts["poor"]]
-    options = ["-m", *METRICS, "--paired-bs", "-w", "4", "-f", "text"]
+    options = ["-m", *SACREBLEU, "--paired-bs", "-w", "4", "-f", "text"]
     out = run("sacrebleu", texts["references"], "-i", *files, *options)
     rows = [  # of each system: the score by each metric
         [float(score) for score in re.findall(r"([\d.]+) \([\d.]+ ±", line)]
@@ -320,7 +320,7 @@ def test_the_comparison_beside_that_of_the_sacrebleu_command(texts: dict[str, st
     assert {c.baseline for c in found} == {"good"}
     assert not any(c.over_seeds for c in found)
     by_system = sorted(found, key=lambda c: c.system)
-    assert [(c.system, c.metric) for c in by_system] == list(product(["fair", "poor"], METRICS))
+    assert [(c.system, c.metric) for c in by_system] == list(product(["fair", "poor"], SACREBLEU))
     for c, base, own, p in zip(by_system, rows[0] * 2, rows[1] + rows[2], p_values, strict=True):
         assert c.difference == pytest.approx(own - base, abs=2e-4)
         if p < 0.1:  # where the other side does not count
@@ -478,7 +478,7 @@ def test_the_record_of_two_systems(
         assert [c["metric"] for c in compared] == ["bleu", "chrf", "ter", "tokenised_bleu"]
         assert {c["baseline"] for c in compared} == {"a tied"}
         assert f"{subset}: {len(source)} sentences" in table
-        for metric in (*METRICS, "tokenised_bleu"):
+        for metric in (*SACREBLEU, "tokenised_bleu"):
             assert first[metric]["signature"] in table
             assert f"{first[metric]['score']:.2f}" in table
 
@@ -567,7 +567,7 @@ def test_references_have_the_form_that_translations_have(
             patch.setattr(Translator, "translate", lambda *_, text=written, **__: text)
             record = evaluate_systems([system], prepared, ["test_2016_flickr"])
         (row,) = record["subset"]["test_2016_flickr"]["systems"]
-        for metric in METRICS:
+        for metric in SACREBLEU:
             assert row[metric]["score"] == pytest.approx(0 if metric == "ter" else 100)
             assert row[metric]["signature"].endswith("|refs:NFC+control+apostrophe") == told
 

@@ -213,7 +213,9 @@ def _require_perplexities(page, html, record):
 def _require_comparisons(page, html, record):
     if len(record["rows"]) == 1:
         return
-    baselines = [record["baseline"], *record.get("also_compared_with", [])]
+    trained = {row["name"] for row in record["rows"]}
+    wanted = [record["baseline"], *record.get("also_compared_with", [])]
+    baselines = [name for name in wanted if name in trained]
     metrics = [m for m in METRICS if m in next(iter(record["rows"][0]["test"].values()))]
     for baseline in baselines:
         head, *lines = table(page, f"Score less that of {baseline}; ")
