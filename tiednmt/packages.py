@@ -12,8 +12,6 @@ from typing import Any
 from tiednmt.errors import UserError
 
 PACKAGES = ("tiednmt", "torch", "fairseq-fixed", "numpy")
-
-
 _CALLED = {"umap": "umap-learn"}  # packages that are called otherwise than their module
 
 

@@ -8,7 +8,7 @@ embedding, S a tied one, P·V the output embedding behind a projection.
       tied=runs/ptb-small/wt/checkpoint_best.pt --data runs/ptb-small/data \
       --similarity data/wordsim --words money year --out runs/analysis
 
-Needs the extra "analysis": pip install gensim matplotlib.
+Needs gensim and matplotlib: pip install gensim matplotlib.
 """
 
 from __future__ import annotations

@@ -174,10 +174,9 @@ class StockModel:
         changed, matrices = dict(weights), matrices_of(weights, OURS)
         for use, readers in self.readers.items():
             factor, dim = _factor(weights, use), matrices[use].size(1)
-            for name in readers:
-                if name in changed and factor != 1:
-                    changed[name] = changed[name].clone()
-                    changed[name][:, :dim] *= factor
+            for name in changed.keys() & {*readers}:
+                changed[name] = changed[name].clone()
+                changed[name][:, :dim] *= factor
         return changed
 
     def scales(self, weights: Mapping[str, Tensor]) -> bool:
