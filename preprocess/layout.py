@@ -8,9 +8,7 @@ from pathlib import Path
 from preprocess.binarise import SHARED_UNITS
 from preprocess.corpus import TRAIN
 from preprocess.subwords import TextPart
-from tiednmt.text.manifest import part_folder
-
-RAW, TOKENISED, SEGMENTED = "raw", "tokenised", "bpe"  # folders of the three forms of the text
+from tiednmt.text.manifest import RAW, SEGMENTED, TOKENISED, part_folder, words_file
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class Layout:
     @property
     def words(self) -> list[Path]:
         """The counted words of each side of the training text."""
-        return [self.folder / TOKENISED / f"words.{language}" for language in self.languages]
+        return [words_file(self.folder, language) for language in self.languages]
 
     @property
     def model(self) -> Path:

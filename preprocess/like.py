@@ -31,9 +31,11 @@ from preprocess.stages import Stage, Stages, corpus_key, one_writer
 from tiednmt.errors import UserError, resumable_command
 from tiednmt.files import named_when_whole, write_whole
 from tiednmt.options import from_arguments, option
+from tiednmt.text.counts import read_counts
 from tiednmt.text.lines import read_lines
 from tiednmt.text.manifest import SEGMENTATION, data_bins, read_manifest
 from tiednmt.text.pipeline import TextPipeline, TextSettings
+from tiednmt.text.subwords import vocabulary_files
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class Model:
     @cached_property
     def units(self) -> set[str]:
         """The units in the dictionary."""
-        return {line.rsplit(" ", 1)[0] for line in read_lines(self.dictionary)}
+        return {unit for unit, _ in read_counts(self.dictionary)}
 
 
 class PlanLike(Plan):
@@ -138,7 +140,7 @@ class PlanLike(Plan):
 
     def _of_units(self) -> list[Stage]:
         """The stage that copies the subword model and the dictionary."""
-        of_all_languages = sorted(self.model.pipeline.folder.glob("vocab.*"))
+        of_all_languages = vocabulary_files(self.model.pipeline.folder).values()
         originals = dict.fromkeys([*self.model.pipeline.files, *of_all_languages])
         copied = {self.layout.model / path.name: path for path in originals}
         copied[self.layout.dictionary] = self.model.dictionary

@@ -27,6 +27,7 @@ from tiednmt.errors import UserError
 from tiednmt.files import named_when_whole, refuse_what_is_no_file, write_whole
 from tiednmt.options import natural, option, positive
 from tiednmt.text.lines import read_lines
+from tiednmt.text.manifest import TOKENISED
 from tiednmt.text.moses import MosesTokeniser
 from tiednmt.text.normalise import normalise
 
@@ -129,7 +130,7 @@ def prepare(corpus: MonolingualCorpus, dest: Path, options: Options) -> None:
 
 def _fill(corpus: MonolingualCorpus, dest: Path, options: Options) -> None:
     stages = Stages(dest, corpus_key(corpus.name))
-    texts = {subset: dest / "tokenised" / f"{subset}.txt" for subset in corpus.subsets}
+    texts = {subset: dest / TOKENISED / f"{subset}.txt" for subset in corpus.subsets}
     dictionary = dest / "data-bin" / "dict.txt"
     stages.run(_reading(corpus, texts, options))
     vocabulary = stages.run(_counting(corpus, texts["train"], dictionary, options))

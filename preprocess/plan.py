@@ -14,7 +14,7 @@ from preprocess.corpus import TRAIN, VALID, Corpus, Options, split_names
 from preprocess.duplicates import mark_duplicates
 from preprocess.filters import Filters
 from preprocess.held_out import count_copies, hold_out, without
-from preprocess.layout import RAW, Layout
+from preprocess.layout import Layout
 from preprocess.manifest import package_version
 from preprocess.reading import copy_reference, read_pairs
 from preprocess.round_trips import RoundTrip, round_trip
@@ -28,7 +28,7 @@ from preprocess.subwords import (
 )
 from preprocess.tokenisation import Tokenisation, Tokenised, tokenise_pairs
 from tiednmt.errors import UserError
-from tiednmt.text.manifest import FORMAT, reference_file
+from tiednmt.text.manifest import FORMAT, RAW, reference_file
 from tiednmt.text.normalise import APOSTROPHE, apostrophe_of
 from tiednmt.text.pipeline import BPE, PACKAGES, VERSION, TextPipeline, TextSettings
 

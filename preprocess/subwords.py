@@ -25,15 +25,13 @@ from preprocess.parallel import map_in_order
 from preprocess.vocabulary import PADDING_FACTOR, vocabulary_sizes
 from tiednmt.errors import UserError
 from tiednmt.files import named_when_whole, write_whole
-from tiednmt.text.bpe import learn_merges
-from tiednmt.text.lines import read_lines
+from tiednmt.text.bpe import learn_merges, write_codes
+from tiednmt.text.counts import Count, ranked, read_counts, write_counts
 from tiednmt.text.pipeline import TextPipeline
-from tiednmt.text.subwords import SentencePiece, load_codes
+from tiednmt.text.subwords import CODES, PIECES, SentencePiece, load_codes, vocabulary_file
 
 WORDS_IN_MEMORY = 500_000  # counted by a process before it writes them down, about 60 MB
 LEARNED_WORDS = 1_000_000  # the most frequent; merges are learnt from these, in about 2 GB
-
-WordCount = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -75,10 +73,8 @@ def count_words(parts: Sequence[TextPart], outputs: Sequence[Path], workers: int
         folder.mkdir(parents=True)
         runs = list(map_in_order(_count_file, jobs, workers, "count", "files", len(jobs), chunk=1))
         for language, output in enumerate(outputs):
-            with write_whole(output) as file:
-                sorted_runs = chain.from_iterable(runs[language::2])
-                for word, count in merged_counts(*map(read_counts, sorted_runs)):
-                    file.write(f"{word} {count}\n")
+            sorted_runs = chain.from_iterable(runs[language::2])
+            write_counts(output, merged_counts(*map(read_counts, sorted_runs)))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -91,8 +87,7 @@ def _count_file(job: tuple[Path, Path | None, Path]) -> list[Path]:
 
     def write_down() -> None:
         runs.append(prefix.with_name(f"{prefix.name}.{len(runs)}"))
-        with write_whole(runs[-1]) as file:
-            file.writelines(f"{word} {words[word]}\n" for word in sorted(words))
+        write_counts(runs[-1], sorted(words.items()))
         words.clear()
 
     for line in unmarked_lines(text, marks):
@@ -103,21 +98,14 @@ def _count_file(job: tuple[Path, Path | None, Path]) -> list[Path]:
     return runs
 
 
-def read_counts(path: Path) -> Iterator[WordCount]:
-    """Word and count, line by line."""
-    for line in read_lines(path):
-        word, count = line.rsplit(" ", 1)
-        yield word, int(count)
-
-
-def merged_counts(*counts: Iterable[WordCount]) -> Iterator[WordCount]:
+def merged_counts(*counts: Iterable[Count]) -> Iterator[Count]:
     """Merge sorted counts; those of the same word are added up."""
     for word, same in groupby(merge(*counts, key=itemgetter(0)), key=itemgetter(0)):
         yield word, sum(count for _, count in same)
 
 
 def count_units(
-    words: Iterable[WordCount], segment: Callable[[str], str], workers: int
+    words: Iterable[Count], segment: Callable[[str], str], workers: int
 ) -> Counter[str]:
     """How often each unit occurs in a text of these words; ``segment`` splits a word."""
     units: Counter[str] = Counter()
@@ -130,7 +118,7 @@ def count_units(
     return units
 
 
-def _segment_word(segment: Callable[[str], str], word_count: WordCount) -> WordCount:
+def _segment_word(segment: Callable[[str], str], word_count: Count) -> Count:
     return segment(word_count[0]), word_count[1]
 
 
@@ -152,8 +140,8 @@ def learn_subword_nmt(
     Raises:
         UserError: there is nothing to merge.
     """
-    learn_codes(words, folder / "codes", merges)
-    _write_vocabularies(words, folder, languages, load_codes(folder / "codes").segment, workers)
+    learn_codes(words, folder / CODES, merges)
+    _write_vocabularies(words, folder, languages, load_codes(folder / CODES).segment, workers)
 
 
 def _write_vocabularies(
@@ -166,9 +154,7 @@ def _write_vocabularies(
     """Write how often each side has each unit, the most frequent first."""
     for path, language in zip(words, languages, strict=True):
         units = count_units(read_counts(path), segment, workers)
-        with write_whole(folder / f"vocab.{language}") as file:
-            for unit, count in sorted(units.items(), key=lambda item: (-item[1], item[0])):
-                file.write(f"{unit} {count}\n")
+        write_counts(vocabulary_file(folder, language), ranked(units))
 
 
 def learn_codes(words: Sequence[Path], codes: Path, merges: int) -> None:
@@ -188,9 +174,7 @@ def learn_codes(words: Sequence[Path], codes: Path, merges: int) -> None:
             f"{' and '.join(map(str, words))}: too little text to learn merges from: no two "
             "characters are seen together twice; give more training text"
         )
-    with write_whole(codes) as file:
-        file.write("#version: 0.2\n")
-        file.writelines(f"{first} {second}\n" for first, second in learnt)
+    write_codes(codes, learnt)
 
 
 def learn_sentencepiece(
@@ -226,7 +210,7 @@ def learn_sentencepiece(
                 f" {_reason(str(error))}"
             ) from None
         content = _trained(parts, int(least[1]), workers, near)
-    model = folder / "sentencepiece.model"
+    model = folder / PIECES
     with named_when_whole(model) as partial_model:
         partial_model.write_bytes(content)
     _write_vocabularies(words, folder, languages, SentencePiece(model).segment, workers)

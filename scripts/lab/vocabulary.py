@@ -25,7 +25,7 @@ from tiednmt.files import write_json, write_whole
 from tiednmt.seeds import mean_and_sd, over_seeds
 from tiednmt.show import markdown, pictures
 from tiednmt.show.figures import Axis, Chart, Picture, Point, Series, Table
-from tiednmt.text.manifest import MANIFEST
+from tiednmt.text.manifest import MANIFEST, RAW
 from tiednmt.translation.evaluation import load_system
 from tiednmt.translation.prepared import Prepared
 from tiednmt.translation.translator import Translator
@@ -48,7 +48,7 @@ def trim(trained: TrainedRun, subsets: Sequence[str]) -> Figures:
     """Trim to the units of test sources and of the model's output; compare outputs, size, speed."""
     stored = read(trained.checkpoint, trained.data)
     source = stored.languages[0]
-    texts = [trained.data / "raw" / f"{subset}.{source}" for subset in subsets]
+    texts = [trained.data / RAW / f"{subset}.{source}" for subset in subsets]
 
     def make(folder: Path) -> None:
         messages: list[str] = []
@@ -145,7 +145,7 @@ def _extended_by_merges(
 ) -> tuple[Path, Path]:
     """The folder of the extended model, and the row's corpus prepared in its units."""
     source, target = stored.languages
-    raw = {name: trained.data / "raw" / f"{name}.{target}" for name in ("train", "valid")}
+    raw = {name: trained.data / RAW / f"{name}.{target}" for name in ("train", "valid")}
     vectors = vectors if kind == VECTORS else None
     start = operations.start_from(kind, vectors, trained.seed)
     extend = partial(
@@ -155,7 +155,7 @@ def _extended_by_merges(
     options: list[object] = [vectors, trained.seed, merges]
     folder = trained.make(f"start-{kind}", extend, *options)
     texts = {
-        name: {source: trained.data / "raw" / f"{name}.{source}", target: path}
+        name: {source: trained.data / RAW / f"{name}.{source}", target: path}
         for name, path in raw.items()
     }
     like = partial(prepare_like, folder, corpus=corpus_of_files("like", source, target, texts))

@@ -3,8 +3,9 @@ from collections import Counter
 import pytest
 
 from preprocess import subwords
-from preprocess.subwords import TextPart, count_words, merged_counts, read_counts
+from preprocess.subwords import TextPart, count_words, merged_counts
 from tiednmt.errors import UserError
+from tiednmt.text.counts import read_counts
 
 
 @pytest.mark.parametrize("in_memory", [3, 1000])

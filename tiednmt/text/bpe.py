@@ -12,9 +12,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
+from pathlib import Path
+
+from tiednmt.files import write_whole
 
 END_OF_WORD = "</w>"
 LEAST_FREQUENT = 2  # a pair seen only once is not merged
+_VERSION = "#version:"  # how the first line of a file of merges begins
 
 Symbols = tuple[str, str]
 
@@ -54,6 +58,26 @@ def continued_merges(
             yield pair
             table.merge(pair)
             learnt += 1
+
+
+def codes_of(merges: Iterable[Symbols]) -> str:
+    """The content of subword-nmt's file of merges."""
+    return "".join((f"{_VERSION} 0.2\n", *(f"{one} {other}\n" for one, other in merges)))
+
+
+def read_codes(path: Path) -> list[Symbols]:
+    """The merges of a whole file of subword-nmt."""
+    lines = path.read_text(encoding="utf-8").split("\n")
+    if lines[0].startswith(_VERSION):  # other lines may be merges of "#"
+        del lines[0]
+    pairs = (line.split(" ") for line in lines if line)
+    return [(one, other) for one, other in pairs]
+
+
+def write_codes(path: Path, merges: Iterable[Symbols]) -> None:
+    """Write merges as ``subword-nmt learn-bpe`` does."""
+    with write_whole(path) as file:
+        file.write(codes_of(merges))
 
 
 class _Candidate:

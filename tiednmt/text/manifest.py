@@ -13,6 +13,7 @@ from tiednmt.errors import UserError
 _AGAIN = "copy the folder again or prepare the corpus again"
 _UNFINISHED = "no such file; prepare the corpus to the end first"
 MANIFEST = "manifest.json"
+RAW, TOKENISED, SEGMENTED = "raw", "tokenised", "bpe"  # folders of the three forms of the text
 SEGMENTATION = "segmentation"  # in model folders; no prepared folder has it
 FORMAT = 2
 
@@ -146,7 +147,7 @@ def any_manifest(prepared: Path) -> dict[str, Any] | None:
 def prepared_folder(data: Path) -> Path | None:
     """The prepared folder of which ``data`` is itself, its data-bin, or a part of that; or None."""
     for folder in (data, data.parent, data.parent.parent):
-        if (folder / MANIFEST).is_file() and (folder / "bpe").is_dir():
+        if (folder / MANIFEST).is_file() and (folder / SEGMENTED).is_dir():
             return folder
     return None
 
@@ -163,6 +164,11 @@ def data_bins(prepared: Path) -> list[Path]:
 def reference_file(target: Path, number: int) -> Path:
     """The raw file of a test set's reference with this number; ``target`` is the first."""
     return target if number == 1 else target.with_name(f"{target.name}.{number}")
+
+
+def words_file(prepared: Path, language: str) -> Path:
+    """The counted words of one side of the training text."""
+    return prepared / TOKENISED / f"words.{language}"
 
 
 def part_folder(prepared: Path, number: int) -> Path:

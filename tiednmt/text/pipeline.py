@@ -17,9 +17,16 @@ from typing import Any
 from tiednmt.errors import UserError
 from tiednmt.files import write_json
 from tiednmt.text import moses, normalise
-from tiednmt.text.manifest import MANIFEST, SEGMENTATION, read_manifest
+from tiednmt.text.manifest import MANIFEST, SEGMENTATION, SEGMENTED, read_manifest
 from tiednmt.text.moses import MosesTokeniser, detokenise
-from tiednmt.text.subwords import BytePairs, SentencePiece, escape
+from tiednmt.text.subwords import (
+    CODES,
+    PIECES,
+    BytePairs,
+    SentencePiece,
+    escape,
+    vocabulary_file,
+)
 
 BPE, SENTENCEPIECE = SEGMENTATIONS = ("bpe", "sentencepiece")
 PACKAGES = {BPE: "subword-nmt", SENTENCEPIECE: "sentencepiece"}
@@ -158,7 +165,7 @@ class TextPipeline:
         """
         prepared = Path(prepared)
         settings = TextSettings.from_manifest(read_manifest(prepared), prepared / MANIFEST)
-        return cls(settings, prepared / "bpe")
+        return cls(settings, prepared / SEGMENTED)
 
     @classmethod
     def saved(cls, folder: Path) -> TextPipeline:
@@ -199,10 +206,10 @@ class TextPipeline:
     @property
     def files(self) -> list[Path]:
         """The files it reads: all that is needed to make it again elsewhere."""
-        model = "sentencepiece.model" if self._on_raw_lines else "codes"
+        model = self.folder / (PIECES if self._on_raw_lines else CODES)
         needs_vocabularies = not self._on_raw_lines or self.settings.version > 1
-        vocabularies = [f"vocab.{code}" for code in self.languages] if needs_vocabularies else []
-        return [self.folder / name for name in (model, *vocabularies)]
+        codes = self.languages if needs_vocabularies else ()
+        return [model, *(vocabulary_file(self.folder, code) for code in codes)]
 
     @property
     def source(self) -> str:
@@ -315,18 +322,18 @@ class TextPipeline:
 
     @cached_property
     def _byte_pairs(self) -> dict[str, BytePairs]:
-        codes, threshold = self.folder / "codes", self.settings.threshold
+        codes, threshold = self.folder / CODES, self.settings.threshold
         return {
-            code: BytePairs(codes, self.folder / f"vocab.{code}", threshold)
+            code: BytePairs(codes, vocabulary_file(self.folder, code), threshold)
             for code in self.languages
         }
 
     @cached_property
     def _sentencepieces(self) -> dict[str, SentencePiece]:
-        model, settings = self.folder / "sentencepiece.model", self.settings
+        model, settings = self.folder / PIECES, self.settings
         if settings.version == 1:
             return dict.fromkeys(self.languages, SentencePiece(model, escapes=False))
         return {
-            code: SentencePiece(model, self.folder / f"vocab.{code}", settings.threshold)
+            code: SentencePiece(model, vocabulary_file(self.folder, code), settings.threshold)
             for code in self.languages
         }

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tiednmt.errors import UserError
+from tiednmt.text.counts import read_counts
 
 if TYPE_CHECKING:
     from subword_nmt.apply_bpe import BPE
 
+CODES, PIECES = "codes", "sentencepiece.model"  # the files of the two kinds
 SEPARATOR = "@@"
 SENTENCEPIECE_SPACE = "▁"
 CACHED_WORDS = 100_000  # per language, about 30 MB
@@ -51,7 +53,7 @@ class BytePairs:
     """
 
     def __init__(self, codes: Path, vocabulary: Path, threshold: int):
-        self._bpe = load_codes(codes, _read_vocabulary(vocabulary, threshold))
+        self._bpe = load_codes(codes, _frequent_units(vocabulary, threshold))
 
     def segment(self, tokens: str) -> str:
         """Space-separated tokens → space-separated units."""
@@ -99,16 +101,20 @@ def load_codes(codes: Path, vocabulary: set[str] | None = None) -> BPE:
     return segmenter
 
 
-def _read_vocabulary(path: Path, threshold: int) -> set[str]:
-    from subword_nmt.apply_bpe import read_vocabulary
+def vocabulary_file(folder: Path, language: str) -> Path:
+    """The file of a language's units and their counts, beside the codes or pieces."""
+    return folder / f"vocab.{language}"
 
-    try:
-        with open(path, encoding="utf-8", newline="\n") as file:
-            return set(read_vocabulary(file, threshold))
-    except FileNotFoundError:
-        raise _no_such_file(path) from None
-    except ValueError:
-        raise _damaged(path, "not units with their counts") from None
+
+def vocabulary_files(folder: Path) -> dict[str, Path]:
+    """Those files of all languages, by language."""
+    return {path.name.removeprefix("vocab."): path for path in sorted(folder.glob("vocab.*"))}
+
+
+def _frequent_units(vocabulary: Path, threshold: int) -> set[str]:
+    if not vocabulary.is_file():
+        raise _no_such_file(vocabulary)
+    return {unit for unit, count in read_counts(vocabulary) if count >= threshold}
 
 
 class SentencePiece:
@@ -144,7 +150,7 @@ class SentencePiece:
         if escapes:
             self._parts = {piece: list(piece) for piece in _RESERVED}
         if vocabulary is not None:
-            self._split_all_but(_read_vocabulary(vocabulary, threshold))
+            self._split_all_but(_frequent_units(vocabulary, threshold))
 
     @property
     def pieces(self) -> list[str]:

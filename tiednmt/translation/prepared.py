@@ -9,8 +9,9 @@ from pathlib import Path
 from tiednmt.errors import UserError
 from tiednmt.files import sha256
 from tiednmt.text.lines import read_lines
-from tiednmt.text.manifest import data_bins, read_manifest, reference_file
+from tiednmt.text.manifest import RAW, data_bins, read_manifest, reference_file
 from tiednmt.text.pipeline import TextPipeline
+from tiednmt.text.subwords import CODES, PIECES, vocabulary_file
 from tiednmt.translation.standard_sets import is_standard, standard_set
 
 
@@ -73,8 +74,8 @@ class Prepared:
         files = [file for subset in subsets if subset in self.subsets
                  for file in self._raw_files(subset)]  # fmt: skip
         folder = self.pipeline.folder
-        segmentation = [folder / "codes", folder / "sentencepiece.model"]
-        segmentation += [folder / f"vocab.{language}" for language in self.pipeline.languages]
+        segmentation = [folder / CODES, folder / PIECES]
+        segmentation += [vocabulary_file(folder, code) for code in self.pipeline.languages]
         self._require([*segmentation, *files])
 
     def require_dictionaries_as_prepared(self) -> None:
@@ -99,7 +100,7 @@ class Prepared:
     def _raw_files(self, subset: str) -> list[Path]:
         """The source and each reference."""
         source, target = (
-            self.folder / "raw" / f"{subset}.{language}" for language in self.pipeline.languages
+            self.folder / RAW / f"{subset}.{language}" for language in self.pipeline.languages
         )
         references = (self._manifest.get("references") or {}).get(subset, 1)
         return [source, *(reference_file(target, i) for i in range(1, references + 1))]

@@ -9,15 +9,13 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tiednmt.text.bpe import END_OF_WORD, Symbols
+from tiednmt.text.bpe import END_OF_WORD, Symbols, codes_of, read_codes, write_codes
 from tiednmt.text.pipeline import TextSettings
-from tiednmt.text.subwords import SEPARATOR
-from tiednmt.vocabulary.subwords import Subwords, read_counts, write_lines
+from tiednmt.text.subwords import CODES, SEPARATOR
+from tiednmt.vocabulary.subwords import Subwords, read_vocabularies
 
 if TYPE_CHECKING:
     from subword_nmt.apply_bpe import BPE
-
-_HEAD = "#version: 0.2"
 
 
 @dataclass(frozen=True)
@@ -33,15 +31,10 @@ class BytePairSubwords(Subwords):
     @classmethod
     def read(cls, folder: Path, settings: TextSettings) -> BytePairSubwords:
         """See :class:`Subwords`."""
-        lines = (folder / "codes").read_text(encoding="utf-8").split("\n")
-        if lines[0].startswith("#version:"):  # other lines may be merges of "#"
-            del lines[0]
-        merges = [tuple(line.split(" ")) for line in lines if line]
-        return cls(settings, read_counts(folder), [(pair[0], pair[1]) for pair in merges])
+        return cls(settings, read_vocabularies(folder), read_codes(folder / CODES))
 
     def _write_merges(self, folder: Path) -> None:
-        merges = (f"{one} {other}" for one, other in self.merges)
-        write_lines(folder / "codes", (_HEAD, *merges))
+        write_codes(folder / CODES, self.merges)
 
     # --- use -----------------------------------------------------------------------------------
 
@@ -54,8 +47,7 @@ class BytePairSubwords(Subwords):
         """The segmenter without a list of allowed units."""
         from subword_nmt.apply_bpe import BPE
 
-        codes = "".join(f"{one} {other}\n" for one, other in self.merges)
-        return BPE(StringIO(f"{_HEAD}\n{codes}"), separator=SEPARATOR)
+        return BPE(StringIO(codes_of(self.merges)), separator=SEPARATOR)
 
     def merged(self, token: str) -> list[str]:
         """See :class:`Subwords`."""

@@ -41,11 +41,14 @@ from tiednmt.models.tied_model import TiedModel
 from tiednmt.patches.optimizers import BAD_EPOCHS
 from tiednmt.patches.training_end import PROGRESS
 from tiednmt.tasks.tied_translation import TiedTranslationConfig, TiedTranslationTask
-from tiednmt.text.lines import read_lines
+from tiednmt.text.counts import read_counts
 from tiednmt.text.manifest import (
     MANIFEST,
+    RAW,
+    SEGMENTED,
     read_manifest,
     reference_file,
+    words_file,
 )
 from tiednmt.text.pipeline import SENTENCEPIECE, TextPipeline, TextSettings
 from tiednmt.vocabulary.byte_pairs import BytePairSubwords
@@ -105,11 +108,8 @@ class StoredModel:
         """The tokens of the training text in a language and their counts, if they were kept."""
         if self.prepared is None or not isinstance(self.segmentation, BytePairSubwords):
             return None
-        words = self.prepared / "tokenised" / f"words.{language}"
-        if not words.is_file():
-            return None
-        pairs = (line.rsplit(" ", 1) for line in read_lines(words))
-        return {word: int(count) for word, count in pairs}
+        words = words_file(self.prepared, language)
+        return dict(read_counts(words)) if words.is_file() else None
 
 
 # --- reading -----------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def _read_checkpoint(path: Path, data: Path | None) -> StoredModel:
     if trained.prepared is not None:
         manifest = read_manifest(trained.prepared)
         settings = TextSettings.from_manifest(manifest, trained.prepared / MANIFEST)
-        segmentation = read_subwords(trained.prepared / "bpe", settings)
+        segmentation = read_subwords(trained.prepared / SEGMENTED, settings)
     return StoredModel(model, segmentation, trained.languages, path, state, trained.prepared)
 
 
@@ -243,9 +243,9 @@ def write(
             dictionary.save(str(data_bin / name))
         private = _write_private_units(model, data_bin)
         if isinstance(segmentation, Subwords) and stored.prepared is not None:
-            segmentation.write(partial / "bpe")
+            segmentation.write(partial / SEGMENTED)
             if model.is_joint:
-                model.target.save(str(partial / "bpe" / "dict.txt"))
+                model.target.save(str(partial / SEGMENTED / "dict.txt"))
             _write_manifest(stored.prepared, segmentation.settings, partial)
         options = {**ready.options, **private}
         before = stored.origin
@@ -268,7 +268,7 @@ def _write_folder(
     task = TiedTranslationConfig(source_lang=settings.source, target_lang=settings.target)
     with TemporaryDirectory() as name:
         folder = Path(name)
-        segmentation.write(folder / "bpe")
+        segmentation.write(folder / SEGMENTED)
         dictionaries = folder / "source.txt", folder / "target.txt"
         for dictionary, file in zip(model.dictionaries, dictionaries, strict=True):
             dictionary.save(str(file))
@@ -278,7 +278,7 @@ def _write_folder(
             model=model.build().eval(),
             task=TiedTranslationTask(task, model.source, model.target),
             dictionaries=dictionaries,
-            pipeline=TextPipeline(settings, folder / "bpe"),
+            pipeline=TextPipeline(settings, folder / SEGMENTED),
             rounded=before.rounded,
         )
         write_model_folder(output, changed)
@@ -357,13 +357,13 @@ def _write_manifest(prepared: Path, settings: TextSettings, folder: Path) -> Non
     subsets = dict(manifest.get("subsets") or {}) if same else {}
     for subset in subsets:
         references = (manifest.get("references") or {}).get(subset, 1)
-        target = prepared / "raw" / f"{subset}.{pair[1]}"
-        files = [prepared / "raw" / f"{subset}.{pair[0]}"]
+        target = prepared / RAW / f"{subset}.{pair[1]}"
+        files = [prepared / RAW / f"{subset}.{pair[0]}"]
         files += [reference_file(target, number) for number in range(1, references + 1)]
         for file in files:
             if file.is_file():
-                (folder / "raw").mkdir(exist_ok=True)
-                shutil.copyfile(file, folder / "raw" / file.name)
+                (folder / RAW).mkdir(exist_ok=True)
+                shutil.copyfile(file, folder / RAW / file.name)
     # these describe the prepared text and the files made from it, which the new folder lacks
     gone = ("files", "counts", "vocabulary", "overlap", "originals")
     changed = {key: value for key, value in manifest.items() if key not in gone}

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 from tiednmt.errors import UserError
 from tiednmt.text.bpe import Symbols
 from tiednmt.text.pipeline import TextSettings
-from tiednmt.text.subwords import SENTENCEPIECE_SPACE, halves, merge_ranks, split_piece
-from tiednmt.vocabulary.subwords import Subwords, read_counts
+from tiednmt.text.subwords import PIECES, SENTENCEPIECE_SPACE, halves, merge_ranks, split_piece
+from tiednmt.vocabulary.subwords import Subwords, read_vocabularies
 
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
 
-_MODEL = "sentencepiece.model"
 _BPE_MODEL = 2  # sentencepiece's number for the model type BPE
 _NORMAL = 1  # its number for pieces of type NORMAL
 
@@ -35,10 +34,10 @@ class SentencePieceSubwords(Subwords):
     @classmethod
     def read(cls, folder: Path, settings: TextSettings) -> SentencePieceSubwords:
         """See :class:`Subwords`."""
-        return cls(settings, read_counts(folder), (folder / _MODEL).read_bytes())
+        return cls(settings, read_vocabularies(folder), (folder / PIECES).read_bytes())
 
     def _write_merges(self, folder: Path) -> None:
-        (folder / _MODEL).write_bytes(self.model)
+        (folder / PIECES).write_bytes(self.model)
 
     # --- use -----------------------------------------------------------------------------------
 

@@ -17,8 +17,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from tiednmt.text.bpe import Symbols, continued_merges
+from tiednmt.text.counts import ranked, read_counts, write_counts
 from tiednmt.text.normalise import APOSTROPHE, ASCII, TYPOGRAPHIC, apostrophe_of
 from tiednmt.text.pipeline import TextPipeline, TextSettings
+from tiednmt.text.subwords import vocabulary_file, vocabulary_files
 from tiednmt.vocabulary.segmentation import language_of
 
 if TYPE_CHECKING:
@@ -50,8 +52,7 @@ class Subwords(ABC):
         """Write the files that :meth:`read` reads."""
         folder.mkdir(parents=True, exist_ok=True)
         for language, units in self.vocabularies.items():
-            ranked = sorted(units.items(), key=lambda item: (-item[1], item[0]))
-            write_lines(folder / f"vocab.{language}", (f"{unit} {count}" for unit, count in ranked))
+            write_counts(vocabulary_file(folder, language), ranked(units))
         self._write_merges(folder)
 
     @abstractmethod
@@ -207,16 +208,6 @@ class Subwords(ABC):
         """With further merges, after all others."""
 
 
-def read_counts(folder: Path) -> dict[str, Vocabulary]:
+def read_vocabularies(folder: Path) -> dict[str, Vocabulary]:
     """The units that each language may use, from the ``bpe`` folder of a prepared folder."""
-    vocabularies = {}
-    for path in sorted(folder.glob("vocab.*")):
-        lines = path.read_text(encoding="utf-8").split("\n")
-        pairs = (line.rsplit(" ", 1) for line in lines if line)
-        vocabularies[path.name.removeprefix("vocab.")] = {u: int(count) for u, count in pairs}
-    return vocabularies
-
-
-def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write the lines, as the files of that folder are."""
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+    return {code: dict(read_counts(path)) for code, path in vocabulary_files(folder).items()}

@@ -13,6 +13,7 @@ from fairseq.data.data_utils import infer_language_pair
 from scripts.lab.baselines.interpreters import version_in
 from scripts.lab.baselines.stock import Sizes
 from tiednmt.errors import UserError
+from tiednmt.text.manifest import SEGMENTED
 
 
 def version(python: str) -> str:
@@ -31,7 +32,7 @@ def text_of(data: Path) -> Path:
     Raises:
         UserError: it is missing.
     """
-    text = data.resolve() / "bpe"
+    text = data.resolve() / SEGMENTED
     if not text.is_dir():
         raise UserError(f"--data {data}: no bpe there, the text that JoeyNMT reads")
     return text

@@ -30,6 +30,7 @@ from tiednmt.errors import UserError
 from tiednmt.files import write_json
 from tiednmt.options import option_name
 from tiednmt.seeds import SeedStatistics, over_seeds
+from tiednmt.text.manifest import TOKENISED
 
 Named = Mapping[str, Embedding]
 
@@ -82,7 +83,7 @@ class SkipGramScoring(EmbeddingScoring):
 
     def score(self, trained: Trained) -> dict[str, Any]:
         """``similarity`` of U and V by set."""
-        text = trained.data / "tokenised" / "train.txt"
+        text = trained.data / TOKENISED / "train.txt"
         trainings = [
             _SkipGram.command(text, trained.out / f"seed-{seed}.model", seed, self.options or {})
             for seed in trained.seeds

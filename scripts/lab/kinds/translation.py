@@ -27,7 +27,7 @@ from scripts.lab.run.training import Run
 from tiednmt.errors import UserError
 from tiednmt.seeds import over_seeds
 from tiednmt.text.lines import read_lines
-from tiednmt.text.manifest import MANIFEST, read_manifest
+from tiednmt.text.manifest import MANIFEST, RAW, read_manifest
 from tiednmt.translation.scoring import SACREBLEU
 from tiednmt.translation.settings import Search
 from tiednmt.translation.significance import RunScore
@@ -66,7 +66,7 @@ class TranslationScoring:
 
     def score(self, trained: Trained) -> dict[str, Any]:
         """The rows with their scores, the baselines, and sample translations."""
-        raw = trained.data / "raw"
+        raw = trained.data / RAW
         manifest = read_manifest(trained.data)
         scores = self._all_scores(trained)
         return {

@@ -14,12 +14,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from preprocess.corpus import TRAIN, VALID
-from preprocess.layout import RAW
 from scripts.lab.run.kept import is_current
 from scripts.lab.run.processes import call
 from tiednmt.errors import one_line_errors
 from tiednmt.text.lines import read_lines
-from tiednmt.text.manifest import read_manifest
+from tiednmt.text.manifest import RAW, read_manifest
 from tiednmt.translation.loading import load_translator
 
 
