@@ -27,23 +27,22 @@ from tiednmt.packages import optional_modules
 @one_line_errors
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
-    parser = parser_of("tiednmt analyse")
-    args = parser.parse_args(argv)
-    if not args.checkpoints or not args.out:
-        parser.error("give checkpoints and --out")
+    args = parser_of("tiednmt analyse").parse_args(argv)
     run(args.checkpoints, from_arguments(Options, args), args.out)
 
 
 def parser_of(command: str, more: str = "") -> ArgumentParser:
-    """The options; ``more`` is added to the description."""
+    """The options; ``more`` tells of another use of the command, which takes no checkpoints."""
     parser = command_parser(command, (__doc__ or "").replace("{command}", command) + more)
     parser.add_argument(
         "checkpoints",
-        nargs="*",
+        nargs="*" if more else "+",
         metavar="[NAME=]CHECKPOINT",
         help="checkpoint or word vectors, with a name for the tables",
     )
-    parser.add_argument("--out", "--output", type=Path, metavar="DIR", help="folder to fill")
+    parser.add_argument(
+        *("--out", "--output"), type=Path, required=not more, metavar="DIR", help="folder to fill"
+    )
     add_options(parser, Options)
     return parser
 

@@ -31,7 +31,7 @@ def is_folder(path: Path, data: Path | None) -> bool:
     """
     if is_model_folder(path):
         if data is not None:
-            raise UserError(f"--data {data}: a model folder needs none; leave it out")
+            raise needs_no_data(data)
         return True
     if path.suffix == ".safetensors" and is_model_folder(path.parent):
         raise UserError(f"{path}: the weights of a model folder; give the folder, {path.parent}")
@@ -40,3 +40,8 @@ def is_folder(path: Path, data: Path | None) -> bool:
             f"{path}: not a model folder (it has no config.json); give one, or a checkpoint"
         )
     return False
+
+
+def needs_no_data(data: Path) -> UserError:
+    """The refusal of ``--data`` for model folders, which have all that they need."""
+    return UserError(f"--data {data}: a model folder needs none; leave it out")

@@ -18,7 +18,7 @@ from tiednmt.checkpoints import preferred_device
 from tiednmt.errors import UserError
 from tiednmt.export.card import FLOAT32, INT8
 from tiednmt.export.model_folder import is_model_folder
-from tiednmt.export.reading import read_trained
+from tiednmt.export.reading import needs_no_data, read_trained
 from tiednmt.export.trained import TrainedModel
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.tasks.tied_translation import TiedTranslationConfig, TiedTranslationTask, quantise
@@ -55,18 +55,7 @@ def load_translator(
     files = tuple(map(Path, several))
     if not files:
         raise UserError("there is no model to load; give at least one")
-    if data is not None and all(map(is_model_folder, files)):
-        raise UserError(f"--data {data}: a model folder needs none; leave it out")
-    if data is not None and not Path(data).is_dir():
-        raise UserError(f"{data}: no such folder; --data names the prepared one of the checkpoints")
-    loaded: list[TrainedModel] = []
-    for path in files:
-        # a folder has all that it needs, beside checkpoints too
-        prepared = None if data is None or is_model_folder(path) else Path(data)
-        one = read_trained(path, prepared)
-        if loaded:
-            _require_alike(files[0], loaded[0], path, one)
-        loaded.append(one)
+    loaded = _read_alike(files, None if data is None else Path(data))
     rounds = any(one.int8 for one in loaded) if int8 is None else int8
     if rounds:
         _require_roundable(dict(zip(files, loaded, strict=True)), asked=int8 is not None)
@@ -84,6 +73,21 @@ def load_translator(
     task = _with_our_search(first.task)
     weights = INT8 if rounds else FLOAT32
     return Translator(name or files[0].name, files, models, task, first.pipeline, device, weights)
+
+
+def _read_alike(files: Sequence[Path], data: Path | None) -> list[TrainedModel]:
+    """Read models that can be an ensemble; ``data`` is of the checkpoints among them."""
+    if data is not None and all(map(is_model_folder, files)):
+        raise needs_no_data(data)
+    if data is not None and not data.is_dir():
+        raise UserError(f"{data}: no such folder; --data names the prepared one of the checkpoints")
+    loaded: list[TrainedModel] = []
+    for path in files:
+        one = read_trained(path, None if is_model_folder(path) else data)
+        if loaded:
+            _require_alike(files[0], loaded[0], path, one)
+        loaded.append(one)
+    return loaded
 
 
 def _require_alike(first: Path, one: TrainedModel, path: Path, other: TrainedModel) -> None:
