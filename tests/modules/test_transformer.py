@@ -6,8 +6,9 @@ import math
 import pytest
 import torch
 
-from tests.support.kernel_paths import use_plain_torch
+from tests.support.kernel_paths import use_cpu_kernels, use_plain_torch
 from tiednmt.modules.dropout import Dropout
+from tiednmt.modules.frozen_linear import PackedLinear
 from tiednmt.modules.multi_head_attention import KeysAndValues, attend
 from tiednmt.modules.packing import Packing
 from tiednmt.modules.transformer import (
@@ -205,13 +206,18 @@ def hypotheses_after(decoder, memory, tokens, parents):
 
 
 @ORDERS
-@pytest.mark.parametrize("how", ["with gradients", "compiled", "dropout", "plain torch"])
+@pytest.mark.parametrize(
+    "how", ["with gradients", "compiled", "one kernel", "dropout", "plain torch"]
+)
 def test_hypotheses_that_branch_are_each_as_if_alone(monkeypatch, pre_norm, how):
     """Three hypotheses for each of three sources, through more steps than slots to begin with."""
     if how == "plain torch":
         use_plain_torch(monkeypatch)
     rate = 1e-9 if how == "dropout" else 0.0  # which drops none of 2¹⁶ levels
     encoder, decoder = stacks(pre_norm=pre_norm, attention_dropout=rate)
+    if how == "one kernel":
+        use_cpu_kernels()
+        decoder.freeze(PackedLinear)
     packing = packing_of(SOURCES)
     torch.manual_seed(5)
     steps, beam = 9, 3
@@ -222,6 +228,7 @@ def test_hypotheses_that_branch_are_each_as_if_alone(monkeypatch, pre_norm, how)
         encoded = encoder(inputs(SOURCES, 1), packing)
         memory = decoder.spread(decoder.read(encoded, packing))
         features, attention = hypotheses_after(decoder, memory, tokens, parents)
+        assert (how == "one kernel") == bool(decoder.compiled and decoder.compiled.takes(tokens[0]))
         for source in range(3):
             for k in range(beam):
                 at, path = k, []

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <type_traits>
 #include <vector>
 
@@ -909,6 +910,36 @@ private:
   }
 };
 
+// Layer normalisation (Ba et al. 2016); `out` may be the row.
+template <class T>
+FOR_EVERY_CPU void normalise_row(int64_t size, T eps, const T *gain, const T *bias, const T *row,
+                                 T *out) {
+  T mean = 0, variance = 0;
+#pragma omp simd reduction(+ : mean)
+  for (int64_t j = 0; j < size; j++)
+    mean += row[j];
+  mean /= T(size);
+#pragma omp simd reduction(+ : variance)
+  for (int64_t j = 0; j < size; j++)
+    variance += (row[j] - mean) * (row[j] - mean);
+  const T scale = 1 / std::sqrt(variance / T(size) + eps);
+#pragma omp simd
+  for (int64_t j = 0; j < size; j++)
+    out[j] = (row[j] - mean) * scale * gain[j] + bias[j];
+}
+
+template <class T> FOR_EVERY_CPU void add_to(int64_t count, const T *numbers, T *sums) {
+#pragma omp simd
+  for (int64_t j = 0; j < count; j++)
+    sums[j] += numbers[j];
+}
+
+template <class T> FOR_EVERY_CPU void rectify(int64_t count, T *numbers) {
+#pragma omp simd
+  for (int64_t j = 0; j < count; j++)
+    numbers[j] = numbers[j] > 0 ? numbers[j] : T(0);
+}
+
 struct Attending { // of all sentences
   int64_t sentences, heads, size, threads;
   bool causal;
@@ -1005,18 +1036,163 @@ template <class T> void attend(const Matrix *m, int64_t batch, int64_t rows, Att
   });
 }
 
+// One query attends to places of its own among keys and values.
 template <class T>
-void attend_places(const Matrix *m, int64_t batch, int64_t rows, AttendPlaces::Sizes n) {
+void attend_to(AttendPlaces::Sizes n, int64_t count, const int64_t *places, const T *query,
+               Factor<const T> keys, Factor<const T> values, T *out, T *aligned) {
+  static thread_local std::vector<T> weights;
+  weights.resize(n.heads * in_whole_lanes<T>(n.length));
+  with_registers<AttendPlaces>(n, count, places, query, keys, values, weights.data(), out, aligned);
+}
+
+bool are_within(const Matrix &places, int64_t batch, int64_t rows, int64_t length, int64_t end) {
+  for (int64_t b = 0; b < batch; b++)
+    for (int64_t k = 0; k < rows; k++) {
+      const int64_t *of_row = row_of<int64_t>(places, b, k);
+      if (std::any_of(of_row, of_row + length, [=](int64_t i) { return i < 0 || i >= end; }))
+        return false;
+    }
+  return true;
+}
+
+bool are_counts(const int64_t *counts, int64_t batch, int64_t most) {
+  return std::all_of(counts, counts + batch, [=](int64_t i) { return i > 0 && i <= most; });
+}
+
+// Returns 1 if a place is none of the keys, and 2 if a count is none.
+template <class T>
+int64_t attend_places(const Matrix *m, int64_t batch, int64_t rows, int64_t keys,
+                      AttendPlaces::Sizes n) {
+  const int64_t *counts = row_of<int64_t>(m[4], 0, 0);
+  if (!are_within(m[3], batch, rows, n.length, keys))
+    return 1;
+  if (!are_counts(counts, batch, n.length))
+    return 2;
   for_each_row(batch, rows, n.length * n.heads * n.size, [=](int64_t b, int64_t k) {
-    static thread_local std::vector<T> weights;
-    weights.resize(n.heads * in_whole_lanes<T>(n.length));
-    with_registers<AttendPlaces>(n, row_of<int64_t>(m[4], 0, 0)[b],
-                                 static_cast<const int64_t *>(row_of<int64_t>(m[3], b, k)),
-                                 static_cast<const T *>(row_of<T>(m[0], b, k)),
-                                 rows_of<const T>(m[1], b), rows_of<const T>(m[2], b),
-                                 weights.data(), row_of<T>(m[5], b, k),
-                                 n.aligned ? row_of<T>(m[6], b, k) : static_cast<T *>(nullptr));
+    attend_to<T>(n, counts[b], row_of<int64_t>(m[3], b, k), row_of<T>(m[0], b, k),
+                 rows_of<const T>(m[1], b), rows_of<const T>(m[2], b), row_of<T>(m[5], b, k),
+                 n.aligned ? row_of<T>(m[6], b, k) : nullptr);
   });
+  return 0;
+}
+
+// A product's weight and bias, or a norm's gain and bias. The weight stands in panels of as many
+// columns as there are lanes, one panel after another, so that it is read as it lies in memory.
+template <class T> struct Affine {
+  const T *weight, *bias;
+};
+
+template <class T>
+void transform(int64_t rows, int64_t inner, int64_t columns, Affine<T> by, const T *from, T *out) {
+  constexpr int64_t lanes = Lanes<T>::count;
+  [[maybe_unused]] const bool worth_threads = rows * inner * columns > 1 << 18; // without OpenMP
+#pragma omp parallel for schedule(static) if (worth_threads)
+  for (int64_t j = 0; j < columns; j += lanes) {
+    const int64_t width = std::min(lanes, columns - j);
+    for (int64_t i = 0; i < rows; i++)
+      std::copy_n(by.bias + j, width, out + i * columns + j);
+    multiply<T>(rows, width, inner, {from, inner, 1}, {by.weight + j * inner, lanes, 1}, true,
+                {out + j, columns, 1});
+  }
+}
+
+struct StepSizes {
+  int64_t batch, beam, size, heads, inner; // `inner`: of the feed-forward networks
+  int64_t first, length, source_length;    // where the tokens' keys are put; places attended to
+  int64_t aligned_heads, aligned_layer;    // whose attention to the source is wanted
+  int64_t layers, normalises_before;
+};
+
+// The last tokens of few hypotheses go through the layers of a Transformer's decoder, in less time
+// than torch takes to call its operations. See DecoderLayer.step of tiednmt/modules/transformer.py.
+template <class T> struct DecoderStep {
+  const StepSizes n;
+  const T eps;
+  T *const rows;
+  const int64_t count = n.batch * n.beam;
+  std::vector<T> room = std::vector<T>(count * (2 * n.size + std::max(3 * n.size, n.inner)));
+  T *const narrow = room.data(), *const context = narrow + count * n.size,
+           *const wide = context + count * n.size;
+
+  const T *read(Affine<T> norm) {
+    if (!n.normalises_before)
+      return rows;
+    for (int64_t i = 0; i < count * n.size; i += n.size)
+      normalise_row(n.size, eps, norm.weight, norm.bias, rows + i, narrow + i);
+    return narrow;
+  }
+
+  void add(Affine<T> norm) {
+    add_to(count * n.size, narrow, rows);
+    for (int64_t i = 0; i < count * n.size && !n.normalises_before; i += n.size)
+      normalise_row(n.size, eps, norm.weight, norm.bias, rows + i, rows + i);
+  }
+
+  // `by`: queries, keys and values; output; norm
+  void attend_to_own(const Affine<T> *by, const Matrix &keys, const Matrix &values,
+                     const Matrix &slots) {
+    transform(count, n.size, 3 * n.size, by[0], read(by[2]), wide);
+    for (int64_t i = 0; i < count; i++) {
+      const int64_t b = i / n.beam, place = n.first + i % n.beam;
+      const T *key = wide + (3 * i + 1) * n.size;
+      std::copy_n(key, n.size, row_of<T>(keys, b, place));
+      std::copy_n(key + n.size, n.size, row_of<T>(values, b, place));
+    }
+    for_each_row(n.batch, n.beam, n.length * n.size, [&](int64_t b, int64_t k) {
+      const int64_t i = b * n.beam + k;
+      attend_to<T>({n.heads, n.size / n.heads, n.length, 0}, n.length, row_of<int64_t>(slots, b, k),
+                   wide + 3 * i * n.size, rows_of<const T>(keys, b), rows_of<const T>(values, b),
+                   context + i * n.size, nullptr);
+    });
+    transform(count, n.size, n.size, by[1], context, narrow);
+    add(by[2]);
+  }
+
+  // `by`: queries; output; norm
+  void attend_to_source(const Affine<T> *by, const Matrix &keys, const Matrix &values,
+                        const int64_t *lengths, const int64_t *places, const Matrix *attention) {
+    transform(count, n.size, n.size, by[0], read(by[2]), wide);
+    const AttendPlaces::Sizes sizes = {n.heads, n.size / n.heads, n.source_length,
+                                       attention ? n.aligned_heads : 0};
+    for_each_row(n.batch, n.beam, n.source_length * n.size, [&](int64_t b, int64_t k) {
+      const int64_t i = b * n.beam + k;
+      attend_to<T>(sizes, lengths[b], places, wide + i * n.size, rows_of<const T>(keys, b),
+                   rows_of<const T>(values, b), context + i * n.size,
+                   attention ? row_of<T>(*attention, b, k) : nullptr);
+    });
+    transform(count, n.size, n.size, by[1], context, narrow);
+    add(by[2]);
+  }
+
+  // `by`: both layers; norm
+  void feed_forward(const Affine<T> *by) {
+    transform(count, n.size, n.inner, by[0], read(by[2]), wide);
+    rectify(count * n.inner, wide);
+    transform(count, n.inner, n.size, by[1], wide, narrow);
+    add(by[2]);
+  }
+};
+
+// Returns what attend_places does.
+template <class T>
+int64_t decoder_step(const Matrix *m, const StepSizes &n, const Affine<T> *by, double eps) {
+  const Matrix &slots = m[1], &attention = m[3];
+  const int64_t *lengths = row_of<int64_t>(m[2], 0, 0);
+  if (!are_within(slots, n.batch, n.beam, n.length, n.first + n.beam))
+    return 1;
+  if (!are_counts(lengths, n.batch, n.source_length))
+    return 2;
+  std::vector<int64_t> places(n.source_length);
+  std::iota(places.begin(), places.end(), 0);
+  DecoderStep<T> step = {n, T(eps), row_of<T>(m[0], 0, 0)};
+  m += 4;
+  for (int64_t layer = 0; layer < n.layers; layer++, by += 9, m += 4) {
+    step.attend_to_own(by, m[0], m[1], slots);
+    step.attend_to_source(by + 3, m[2], m[3], lengths, places.data(),
+                          layer == n.aligned_layer ? &attention : nullptr);
+    step.feed_forward(by + 6);
+  }
+  return 0;
 }
 
 template <class T> void log_partition(const Matrix *m, int64_t batch, int64_t rows, int64_t vocab) {
@@ -1140,9 +1316,13 @@ void divergence(const Matrix *m, int64_t pairs, int64_t vocab, int64_t threads) 
                        int64_t width) {                                                            \
     attend_back<T>(m, rows, {length, size, width});                                                \
   }                                                                                                \
-  void attend_places_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t heads,              \
-                         int64_t size, int64_t length, int64_t aligned) {                          \
-    attend_places<T>(m, batch, rows, {heads, size, length, aligned});                              \
+  int64_t attend_places_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t keys,            \
+                            int64_t heads, int64_t size, int64_t length, int64_t aligned) {        \
+    return attend_places<T>(m, batch, rows, keys, {heads, size, length, aligned});                 \
+  }                                                                                                \
+  int64_t decoder_step_##T(const Matrix *m, const StepSizes *sizes, const Affine<T> *by,           \
+                           double eps) {                                                           \
+    return decoder_step<T>(m, *sizes, by, eps);                                                    \
   }                                                                                                \
   void log_partition_##T(const Matrix *m, int64_t batch, int64_t rows, int64_t vocab) {            \
     log_partition<T>(m, batch, rows, vocab);                                                       \
@@ -1168,7 +1348,7 @@ void divergence(const Matrix *m, int64_t pairs, int64_t vocab, int64_t threads) 
 
 extern "C" {
 // To be raised, with VERSION of cpu.py, whenever a kernel takes or computes something else.
-int64_t kernels_version() { return 11; }
+int64_t kernels_version() { return 12; }
 EXPORT(float)
 EXPORT(double)
 void add_rounded(const Matrix *m, int64_t rows, int64_t columns) { add(m, rows, columns); }

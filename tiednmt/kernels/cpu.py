@@ -13,9 +13,10 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-VERSION = 11  # of what is compiled; see cpu.cpp
+VERSION = 12  # of what is compiled; see cpu.cpp
 
 
 def _load() -> ctypes.CDLL:
@@ -235,12 +236,7 @@ def attend_places(
         places, B × K × t, if any.
     """
     (batch, beam, dim), length = queries.shape, places.size(2)
-    if heads < 1 or dim % heads or not 0 <= aligned_heads <= heads:
-        raise ValueError(f"kernel attend_places: {aligned_heads} of {heads} heads of {dim} numbers")
-    if batch and (int(places.min()) < 0 or int(places.max()) >= keys.size(1)):
-        raise ValueError(f"kernel attend_places: a place that is none of {keys.size(1)}")
-    if batch and (int(counts.min()) < 1 or int(counts.max()) > length):
-        raise ValueError(f"kernel attend_places: a count that is none of {length} places")
+    _require_heads("attend_places", dim, heads, aligned_heads)
     out = queries.new_empty(batch, beam, dim)
     weights = queries.new_empty(batch, beam, length) if aligned_heads else None
     tensors = (
@@ -252,9 +248,127 @@ def attend_places(
         (out, out.shape),
         *((one, one.shape) for one in (weights,) if one is not None),
     )
-    sizes = heads, dim // heads, length, aligned_heads
-    _run("attend_places", queries.dtype, tensors, batch, beam, *sizes)
+    sizes = keys.size(1), heads, dim // heads, length, aligned_heads
+    fault = _run("attend_places", queries.dtype, tensors, batch, beam, *sizes)
+    _refuse("attend_places", fault, keys.size(1), length)
     return out, weights
+
+
+class DecoderWeights:
+    """The weights of a decoder's layers as :func:`decoder_step` reads them.
+
+    Args:
+        layers: of each the weight (out × in) and the bias of queries, keys and values and of the
+            output of self-attention, and its norm's gain and bias; those of queries of the source
+            and of the output of that attention, and its norm's; those of both layers of the
+            feed-forward network, and its norm's.
+    """
+
+    def __init__(self, layers: Sequence[Sequence[tuple[Tensor, Tensor]]]) -> None:
+        first = layers[0][0][0]
+        self.dtype, self.dim, self.inner = first.dtype, first.size(1), len(layers[0][6][0])
+        dim, inner = self.dim, self.inner
+        of_norm = (dim,)
+        shapes = ((3 * dim, dim), (dim, dim), of_norm, (dim, dim), (dim, dim), of_norm,
+                  (inner, dim), (dim, inner), of_norm)  # fmt: skip
+        self.layers, self._kept = len(layers), list[Tensor]()
+        for layer in layers:
+            for (weight, bias), shape in zip(layer, shapes, strict=True):
+                self._keep(weight, shape)
+                self._keep(bias, shape[:1])
+        addresses = [tensor.data_ptr() for tensor in self._kept]
+        self.addresses = (ctypes.c_void_p * len(addresses))(*addresses)
+
+    def _keep(self, tensor: Tensor, shape: tuple[int, ...]) -> None:
+        if tensor.shape != shape or tensor.dtype != self.dtype or not tensor.is_cpu:
+            raise ValueError(
+                f"kernel decoder_step: a weight of shape {tuple(tensor.shape)} and {tensor.dtype} "
+                f"in the place of one of {shape} and {self.dtype}"
+            )
+        tensor = tensor.detach()
+        self._kept.append(_in_panels(tensor) if tensor.dim() == 2 else tensor.contiguous())
+
+
+def _in_panels(weight: Tensor) -> Tensor:
+    """A weight (out × in) as panels × in × lanes of cpu.cpp, with zeros for the last panel."""
+    lanes = 64 // weight.element_size()
+    missing = -len(weight) % lanes
+    panels: Tensor = F.pad(weight, (0, 0, 0, missing)).unflatten(0, (-1, lanes))
+    return panels.transpose(1, 2).contiguous()
+
+
+def decoder_step(
+    rows: Tensor,
+    weights: DecoderWeights,
+    past: Sequence[tuple[Tensor, Tensor]],
+    slots: Tensor,
+    first: int,
+    source: Sequence[tuple[Tensor, Tensor]],
+    lengths: Tensor,
+    heads: int,
+    aligned: tuple[int, int] = (0, 0),
+    pre_norm: bool = False,
+    eps: float = 1e-5,
+) -> tuple[Tensor, Tensor]:
+    """The layers of :meth:`tiednmt.modules.transformer.DecoderStack.step`, with ReLU.
+
+    Args:
+        rows: B × K × dim, the last tokens of K hypotheses for each of B sources.
+        weights: of the layers.
+        past: of each layer, keys and values (B × room × dim) of the tokens so far; those of these
+            tokens are written to the places from ``first`` on.
+        slots: B × K × t, the places of each hypothesis, its own last token's too.
+        first: see ``past``.
+        source: of each layer, keys and values of the sources, B × S × dim.
+        lengths: B, of the sources.
+        heads: a divisor of dim.
+        aligned: the layer that the second result is of, and how many of its heads.
+        pre_norm: whether sublayers normalise what they read.
+        eps: of the norms.
+
+    Returns:
+        The tokens after all layers, B × K × dim, and the mean of the attention of the aligned heads
+        to the source, B × K × S.
+    """
+    (batch, beam, dim), (aligned_layer, aligned_heads) = rows.shape, aligned
+    _require_heads("decoder_step", dim, heads, aligned_heads)
+    if not 0 <= aligned_layer < weights.layers == len(past) == len(source):
+        raise ValueError(f"kernel decoder_step: {len(past)} layers instead of {weights.layers}")
+    length, source_length = slots.size(2), source[0][0].size(1)
+    room = min(keys.size(1) for keys, _ in past)
+    if weights.dim != dim or weights.dtype != rows.dtype or not 0 <= first <= room - beam:
+        raise ValueError(f"kernel decoder_step: {beam} tokens of {dim} numbers from place {first}")
+    out = rows.clone(memory_format=torch.contiguous_format)
+    attention = rows.new_empty(batch, beam, source_length)
+    tensors = [
+        (out, out.shape),
+        (slots, (batch, beam, length), torch.int64),
+        (lengths, (batch,), torch.int64),
+        (attention, attention.shape),
+    ]
+    read = (batch, source_length, dim)
+    for (keys, values), (source_keys, source_values) in zip(past, source, strict=True):
+        own = (batch, keys.size(1), dim)
+        tensors += ((keys, own), (values, own), (source_keys, read), (source_values, read))
+    numbers = batch, beam, dim, heads, weights.inner, first, length, source_length
+    sizes = (ctypes.c_int64 * 12)(*numbers, aligned_heads, aligned_layer, weights.layers, pre_norm)
+    addresses = ctypes.addressof(sizes), ctypes.addressof(weights.addresses)
+    fault = _run("decoder_step", rows.dtype, tensors, *addresses, eps)
+    _refuse("decoder_step", fault, first + beam, source_length)
+    return out, attention
+
+
+def _require_heads(kernel: str, dim: int, heads: int, aligned_heads: int) -> None:
+    if heads < 1 or dim % heads or not 0 <= aligned_heads <= heads:
+        raise ValueError(f"kernel {kernel}: {aligned_heads} of {heads} heads of {dim} numbers")
+
+
+def _refuse(kernel: str, fault: int, places: int, counted: int) -> None:
+    """Raise what a kernel found of the places that it was given."""
+    if fault == 1:
+        raise ValueError(f"kernel {kernel}: a place that is none of {places}")
+    if fault == 2:
+        raise ValueError(f"kernel {kernel}: a count that is none of {counted} places")
 
 
 def log_partition(scores: Tensor) -> Tensor:
@@ -442,8 +556,11 @@ def _require_whole(kernel: str, *tensors: Tensor) -> None:
 
 def _run(
     kernel: str, dtype: torch.dtype, tensors: Sequence[tuple[Any, ...]], *sizes: int | float
-) -> None:
-    """Run a kernel on tensors, each with its shape and, where it is not ``dtype``, its dtype."""
+) -> int:
+    """Run a kernel on tensors, each with its shape and, where it is not ``dtype``, its dtype.
+
+    Returns what the kernel returns, if that is one of ``_RETURNING``.
+    """
     places: list[int] = []
     for given in tensors:  # a step of decoding has some thirty of them: every microsecond counts
         tensor, shape = given[0], given[1]
@@ -462,7 +579,8 @@ def _run(
         places.append(strides[0] if count == 3 else 0)
         places.append(strides[-2] if count > 1 else 0)
     run = _function(kernel, dtype, sizes)
-    run((ctypes.c_int64 * len(places))(*places), *sizes)
+    returned: int = run((ctypes.c_int64 * len(places))(*places), *sizes)
+    return returned
 
 
 def _function(kernel: str, dtype: torch.dtype, sizes: Sequence[int | float]) -> Any:
@@ -473,9 +591,11 @@ def _function(kernel: str, dtype: torch.dtype, sizes: Sequence[int | float]) -> 
         if known is None:
             raise ValueError(f"kernel {kernel}: takes no tensors of {dtype}")
         numbers = [ctypes.c_double if isinstance(size, float) else ctypes.c_int64 for size in sizes]
-        known.argtypes, known.restype = [ctypes.c_void_p, *numbers], None
+        known.argtypes = [ctypes.c_void_p, *numbers]
+        known.restype = ctypes.c_int64 if kernel in _RETURNING else None
         _functions[kernel, dtype] = known
     return known
 
 
 _functions: dict[tuple[str, torch.dtype], Any] = {}
+_RETURNING = ("attend_places", "decoder_step")  # a number, for _refuse

@@ -32,6 +32,14 @@ DECODING_ENERGIES = 2**19
 # 1.6 ms against 2.0 at 7,440 rows of 128, 133 μs against 67 at 384, 299 against 271 at 768 of 256.
 #   python -m scripts.benchmark generate --threads 1
 ROWS_TO_PACK = 2048
+# Numbers (hypotheses times dim) up to which a step of a Transformer's decoder is one kernel. Xeon
+# with 2 cores and AVX-512, 1 thread, 2026-11-28, torch against the kernel: 1.4 ms against 0.2 for
+# one hypothesis of four layers of 128, 8.2 against 6.2 for 128; 5.8 against 5.0 for 32 hypotheses
+# of three layers of 256, 8.6 against 8.6 for 64.
+#   python -m scripts.benchmark generate --threads 1 --beam 1 --against-beam 1
+# And the weights of a layer up to which it is: about as many as fit the cache of a core.
+#   python -m scripts.benchmark generate --threads 1 --beam 1 --against-beam 1
+COMPILED_STEP_NUMBERS, COMPILED_STEP_WEIGHTS = 2**14, 2**20
 # Numbers of the table of what a step computes from its token alone; a larger one is not made.
 DECODING_TABLE = 2**25
 

@@ -81,7 +81,12 @@ def linear(layer: nn.Module, inputs: Tensor, exact: bool = False) -> Tensor:
 
 def is_plain(layer: nn.Module) -> TypeGuard[nn.Linear]:
     """Whether ``layer(inputs)`` computes just what its weight and bias say."""
-    return type(layer) is nn.Linear and not (layer._forward_hooks or layer._forward_pre_hooks)
+    return type(layer) is nn.Linear and not is_hooked(layer)
+
+
+def is_hooked(module: nn.Module) -> bool:
+    """Whether a call of ``module`` also calls hooks."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def freeze(layer: nn.Linear, kind: type[FrozenLinear] | None) -> None:

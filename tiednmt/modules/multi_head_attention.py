@@ -282,14 +282,19 @@ def _put(kept: Tensor, new: Tensor, first: int) -> Tensor:
     """``kept`` (B × places × dim) with ``new`` (B × K × dim) from ``first`` on."""
     if torch.is_grad_enabled():
         return torch.cat((kept[:, :first], new), 1)
-    batch, hypotheses, dim = new.shape
-    needed = first + hypotheses
-    if needed > kept.size(1):  # rare, since the room is doubled
-        roomy = kept.new_empty(batch, 2 * needed, dim)
-        roomy[:, :first] = kept[:, :first]
-        kept = roomy
-    kept[:, first:needed] = new
+    kept = with_room(kept, first, new.size(1))
+    kept[:, first : first + new.size(1)] = new
     return kept
+
+
+def with_room(kept: Tensor, first: int, count: int) -> Tensor:
+    """``kept`` (B × places × dim), or a larger copy if it lacks ``count`` places from ``first``."""
+    needed = first + count
+    if needed <= kept.size(1):
+        return kept
+    roomy = kept.new_empty(len(kept), 2 * needed, kept.size(2))  # so that this is rare
+    roomy[:, :first] = kept[:, :first]
+    return roomy
 
 
 def _initialise(layer: nn.Linear, parts: int) -> None:

@@ -18,7 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from tiednmt.modules.compiled_step import CompiledStep, Step
 from tiednmt.modules.dropout import Dropout
+from tiednmt.modules.frozen_linear import FrozenLinear, PackedLinear
 from tiednmt.modules.linear import linear
 from tiednmt.modules.multi_head_attention import (
     KeysAndValues,
@@ -197,6 +199,12 @@ class DecoderStack(nn.Module):
         self.layerdrop, self.checkpointing = layerdrop, checkpointing
         self.aligned_layer = range(layers)[aligned_layer]
         self.aligned_heads = aligned_heads or options.heads
+        self.rectifies = options.activation == "relu"
+        self.compiled: CompiledStep | None = None
+
+    def freeze(self, kind: type[FrozenLinear] | None) -> None:
+        """See :meth:`TiedModel.freeze_for_decoding`; steps in single precision are compiled."""
+        self.compiled = CompiledStep(self) if kind is PackedLinear and self.rectifies else None
 
     def read(self, rows: Tensor, packing: Packing) -> SourceRows:
         """What the layers attend to, from an encoder's rows (N × dim)."""
@@ -226,6 +234,8 @@ class DecoderStack(nn.Module):
 
     def start(self, source: Source) -> Past:
         """The past of one hypothesis for each source before the first token."""
+        if self.compiled is not None:
+            self.compiled.renew()
         empty = [part[:, :0] for part in source.read[0]]
         slots = torch.zeros(len(empty[0]), 1, 0, dtype=torch.int64, device=empty[0].device)
         return Past(slots, tuple(KeysAndValues(*empty) for _ in self.layers))
@@ -238,18 +248,34 @@ class DecoderStack(nn.Module):
         only once.
         """
         slots, first = _claim_slots(past.slots, rows.size(1))
+        if self.compiled is not None and self.compiled.takes(rows):
+            found = self.compiled(rows, past.kept, slots, first, source)
+        else:
+            found = self._step(rows, past.kept, slots, first, source)
+        rows, kept, attention = found
+        rows = rows if self.norm is None else self.norm(rows)
+        return rows, Past(slots, kept), attention
+
+    def _step(
+        self,
+        rows: Tensor,
+        past: tuple[KeysAndValues, ...],
+        slots: Tensor,
+        first: int,
+        source: Source,
+    ) -> Step:
+        """See :class:`CompiledStep`."""
         own, of_source = _reach_of_slots(slots, first, rows.dtype), source.reach(rows.size(1))
         kept, attention = [], None
         layers: Any = self.layers
         for i, layer in enumerate(layers):
             heads = self.aligned_heads if i == self.aligned_layer else 0
             rows, now, weights = layer.step(
-                rows, past.kept[i], first, own, source.read[i], of_source, heads
+                rows, past[i], first, own, source.read[i], of_source, heads
             )
             kept.append(now)
             attention = attention if weights is None else weights
-        rows = rows if self.norm is None else self.norm(rows)
-        return rows, Past(slots, tuple(kept)), attention
+        return rows, tuple(kept), attention
 
 
 def _kept_layers(stack: EncoderStack | DecoderStack) -> Iterator[tuple[int, Any]]:

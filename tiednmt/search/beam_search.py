@@ -66,13 +66,15 @@ class _Candidates(NamedTuple):
     """The best C continuations of each of L sentences, the best first."""
 
     sums: Tensor  # L × C
-    chosen: Tensor  # L × C, which of the sentence's hypotheses is continued
-    tokens: Tensor  # L × C, by what
+    tokens: Tensor  # L × C, by what a hypothesis is continued
+    chosen: Tensor  # L × C, which of the sentence's hypotheses that is
+    rows: Tensor  # L × C, its row of the step
 
 
 class _Finished(NamedTuple):
     """Hypotheses that ended at one step (N of them)."""
 
+    length: int  # with the end of sentence
     sentences: Tensor
     rows: Tensor  # of that step, continued by the end of sentence
     sums: Tensor
@@ -128,15 +130,19 @@ class BeamSearch:
             steps.append(_remembered(beams, output.attention))
             going = beams.limits > position
             full = None if position < shortest else ~going
-            candidates = self._candidates(output.features, beams.sums, score, position, full)
+            candidates = self._candidates(output.features, beams, score, position, full)
             ends = candidates.tokens.eq(self.eos) & candidates.sums.ne(-torch.inf)
-            ending, ended = self._ending(beams, candidates, ends)
+            beams = beams._replace(state=output.state)
+            if full is None and not ends[:, : self.beam].any():
+                best_of_all = (part[:, : self.beam] for part in candidates)
+                beams = _continued(beams, _Candidates(*best_of_all))
+                continue
+            ending, ended = self._ending(beams, candidates, ends, position + 1)
             finished.append(ending)
             going_on = (going & (ended < self.beam)).nonzero().squeeze(1)
             if not len(going_on):
                 break
-            beams = beams._replace(ended=ended, state=output.state)
-            beams = self._go_on(beams, candidates, ends, going_on)
+            beams = self._go_on(beams._replace(ended=ended), candidates, ends, going_on)
         return self._trace(steps, finished)
 
     @staticmethod
@@ -159,7 +165,7 @@ class BeamSearch:
     def _candidates(
         self,
         features: Tensor,
-        sums: Tensor,
+        beams: _Beams,
         score: Callable[[Tensor], Tensor],
         position: int,
         full: Tensor | None,
@@ -172,9 +178,12 @@ class BeamSearch:
         fulls = [None] * len(blocks) if full is None else full.split(block)
         parts = [
             self._best_of_block(score(some).float(), sums_of, position, full_of)
-            for some, sums_of, full_of in zip(blocks, sums.split(block), fulls, strict=True)
+            for some, sums_of, full_of in zip(blocks, beams.sums.split(block), fulls, strict=True)
         ]
-        return _Candidates(*map(torch.cat, zip(*parts, strict=True)))
+        sums, chosen, tokens = map(_joined, zip(*parts, strict=True))
+        live, width = beams.tokens.shape
+        first_rows = torch.arange(0, live * width, width, device=chosen.device).unsqueeze(1)
+        return _Candidates(sums, tokens, chosen, chosen + first_rows)
 
     def _best_of_block(
         self, scores: Tensor, sums: Tensor, position: int, full: Tensor | None
@@ -189,7 +198,8 @@ class BeamSearch:
         """
         sums = sums - _log_partition(scores)
         scores[..., self.pad] = -torch.inf
-        scores[..., self.unk] -= self.unk_penalty
+        if self.unk_penalty:
+            scores[..., self.unk] -= self.unk_penalty
         if full is not None:
             ends = scores[..., self.eos].clone()
             scores.masked_fill_(full.view(-1, 1, 1), -torch.inf)
@@ -199,7 +209,7 @@ class BeamSearch:
         return best(scores, sums, min(2 * self.beam, scores[0].numel() - 1))
 
     def _ending(
-        self, beams: _Beams, candidates: _Candidates, ends: Tensor
+        self, beams: _Beams, candidates: _Candidates, ends: Tensor, length: int
     ) -> tuple[_Finished, Tensor]:
         """The candidates that end a hypothesis, and how many have ended of each sentence then.
 
@@ -209,9 +219,8 @@ class BeamSearch:
         counted = ends[:, : self.beam]
         counted = counted & (counted.cumsum(1) + beams.ended.unsqueeze(1) <= self.beam)
         at = counted.nonzero(as_tuple=True)
-        rows = _rows(beams, candidates)
-        ending = _Finished(beams.sentences[at[0]], rows[at], candidates.sums[at])
-        return ending, beams.ended + counted.sum(1)
+        ending = beams.sentences[at[0]], candidates.rows[at], candidates.sums[at]
+        return _Finished(length, *ending), beams.ended + counted.sum(1)
 
     def _go_on(
         self, beams: _Beams, candidates: _Candidates, ends: Tensor, sentences: Tensor
@@ -221,11 +230,7 @@ class BeamSearch:
         # candidates in their order, but behind all others where they end a hypothesis
         order = ends[sentences] * count + torch.arange(count, device=sentences.device)
         going = order.topk(self.beam, largest=False)[1]
-        rows = _rows(beams, candidates)
-        tokens, sums, parents, chosen = (
-            part[sentences].gather(1, going)
-            for part in (candidates.tokens, candidates.sums, rows, candidates.chosen)
-        )
+        candidates = _Candidates(*(part[sentences].gather(1, going) for part in candidates))
         if len(sentences) < len(beams.sentences):
             beams = beams._replace(
                 sentences=beams.sentences[sentences],
@@ -234,14 +239,14 @@ class BeamSearch:
                 memory=keep(beams.memory, sentences),
                 state=keep(beams.state, sentences),
             )
-        state = follow(beams.state, chosen)
-        return beams._replace(tokens=tokens, sums=sums, parents=parents, state=state)
+        return _continued(beams, candidates)
 
     def _trace(self, steps: Sequence[_Step], finished: Sequence[_Finished]) -> Hypotheses:
         """What the finished hypotheses consist of, read backwards from their last steps."""
         counts = torch.tensor([len(ends.rows) for ends in finished])
-        sentences, rows, sums = map(torch.cat, zip(*finished, strict=True))
-        lengths = torch.repeat_interleave(torch.arange(1, len(steps) + 1), counts).to(rows.device)
+        lengths = torch.tensor([ends.length for ends in finished]).repeat_interleave(counts)
+        sentences, rows, sums = (_joined(parts) for parts in list(zip(*finished, strict=True))[1:])
+        lengths = lengths.to(rows.device)
         tokens = rows.new_full((len(rows), len(steps)), self.eos)
         cumulative = sums.unsqueeze(1).repeat(1, len(steps))
         width = 0 if steps[0].attention is None else steps[0].attention.size(1)
@@ -278,10 +283,18 @@ def _remembered(beams: _Beams, attention: Tensor | None) -> _Step:
     )
 
 
-def _rows(beams: _Beams, candidates: _Candidates) -> Tensor:
-    """The rows of the step that the candidates continue, L × C."""
-    live, width = beams.tokens.shape
-    return candidates.chosen + torch.arange(live, device=beams.ended.device).unsqueeze(1) * width
+def _continued(beams: _Beams, candidates: _Candidates) -> _Beams:
+    """The beams with the candidates, as many as they are wide, as their hypotheses."""
+    return beams._replace(
+        tokens=candidates.tokens,
+        sums=candidates.sums,
+        parents=candidates.rows,
+        state=follow(beams.state, candidates.chosen),
+    )
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def _log_partition(scores: Tensor) -> Tensor:

@@ -83,6 +83,8 @@ def follow(state: Tree, parents: Tensor) -> Tree:
 
     def follow_leaf(leaf: Tensor) -> Tensor:
         batch, beam = leaf.shape[:2]
+        if beam == parents.size(1) == 1:  # there is only one to follow
+            return leaf
         rows = parents + torch.arange(batch, device=leaf.device).unsqueeze(1) * beam
         followed: Tensor = leaf.flatten(0, 1).index_select(0, rows.flatten())
         return followed.view(*parents.shape, *leaf.shape[2:])

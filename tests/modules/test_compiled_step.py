@@ -1,0 +1,222 @@
+"""When a step of a Transformer's decoder is one kernel, and with which weights.
+
+That it computes what the layers do is tested with them, in test_transformer.py.
+"""
+
+import copy
+import pickle
+
+import pytest
+import torch
+
+from tests.support.kernel_paths import use_cpu_kernels, use_plain_torch
+from tiednmt.kernels.tuning import COMPILED_STEP_NUMBERS, COMPILED_STEP_WEIGHTS
+from tiednmt.modules.dropout import Dropout
+from tiednmt.modules.frozen_linear import Int8Linear, PackedLinear
+from tiednmt.modules.multi_head_attention import KeysAndValues
+from tiednmt.modules.transformer import DecoderStack, LayerOptions, Source
+
+DIM, LENGTH = 16, 4
+
+
+@pytest.fixture(autouse=True)
+def kernels():
+    return use_cpu_kernels()
+
+
+def stack_of(dim=DIM, **changes):
+    torch.manual_seed(2)
+    options = LayerOptions(**{"dim": dim, "heads": 2, "ffn_dim": 24, **changes})
+    stack = DecoderStack(2, options).eval()
+    stack.freeze(PackedLinear)
+    return stack
+
+
+def step(stack, sources=1, dtype=torch.float32):
+    """Whether a step is the kernel's, and its result."""
+    torch.manual_seed(1)
+    dim = stack.layers[0].self_attention.qkv.in_features
+    rows, both = torch.randn(sources, 1, dim), torch.randn(2, sources, LENGTH, 2 * dim)
+    read = tuple(KeysAndValues(*one.to(dtype).chunk(2, 2)) for one in both)
+    source = Source(read, torch.full((sources,), LENGTH), None)
+    past = stack.start(source)
+    compiled = stack.compiled is not None and stack.compiled.takes(rows.to(dtype))
+    return compiled, stack.step(rows.to(dtype), source, past)[0]
+
+
+@torch.no_grad()
+def features(stack):
+    """Those of the kernel, which are those of the layers."""
+    compiled, found = step(stack)
+    assert compiled
+    layers = copy.deepcopy(stack)
+    layers.freeze(None)
+    torch.testing.assert_close(found, step(layers)[1], rtol=1e-5, atol=1e-5)
+    return found
+
+
+def changed_in_place(stack):
+    stack.layers[1].feed_forward.down.weight.mul_(2)
+
+
+def changed_norm(stack):
+    stack.layers[0].source_residual.norm.bias.add_(1)
+
+
+def other_tensor(stack):
+    layer = stack.layers[0].self_attention.out
+    layer.weight = torch.nn.Parameter(2 * layer.weight)
+
+
+@pytest.mark.parametrize("change", [changed_in_place, changed_norm, other_tensor])
+def test_a_changed_weight_counts_from_the_next_search_on(change):
+    stack = stack_of()
+    before = features(stack)
+    with torch.no_grad():
+        change(stack)
+    assert not torch.allclose(features(stack), before)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda stack: pickle.loads(pickle.dumps(stack))])
+def test_copies_have_weights_of_their_own(copied):
+    stack = stack_of()
+    before = features(stack)
+    other = copied(stack)
+    with torch.no_grad():
+        changed_in_place(other)
+    assert not torch.allclose(features(other), before)
+    assert torch.equal(features(stack), before)
+
+
+def hooked(stack):
+    stack.layers[1].self_attention.out.register_forward_hook(lambda *_: None)
+
+
+def adapted(stack):
+    network = stack.layers[0].feed_forward
+    network.up = torch.nn.Sequential(network.up)
+
+
+def dropping(stack):
+    for module in stack.modules():
+        if isinstance(module, Dropout):
+            module.retained = True
+
+
+@pytest.mark.parametrize("change", [hooked, adapted, dropping])
+def test_layers_that_do_more_are_run_themselves(change):
+    stack = stack_of(dropout=0.5)
+    with torch.no_grad():
+        assert step(stack)[0]
+        change(stack)
+        assert not step(stack)[0]
+
+
+@pytest.mark.parametrize("activation", ["gelu", "tanh"])
+def test_another_activation_is_torch_s(activation):
+    with torch.no_grad():
+        assert not step(stack_of(activation=activation))[0]
+
+
+@pytest.mark.parametrize("kind", [None, Int8Linear])
+def test_other_weights_than_those_of_single_precision_are_not_compiled(kind):
+    stack = stack_of()
+    stack.freeze(kind)
+    with torch.no_grad():
+        assert not step(stack)[0]
+
+
+def test_gradients_are_not_compiled():
+    compiled, found = step(stack_of())
+    assert not compiled and found.requires_grad
+
+
+def test_many_rows_and_large_layers_are_torch_s():
+    most = COMPILED_STEP_NUMBERS // DIM
+    with torch.no_grad():
+        assert step(stack_of(), sources=most)[0] and not step(stack_of(), sources=most + 1)[0]
+        assert not step(stack_of(ffn_dim=COMPILED_STEP_WEIGHTS // (2 * DIM)))[0]
+
+
+def test_without_kernels_and_in_half_precision(monkeypatch):
+    with torch.no_grad():
+        assert not step(stack_of().bfloat16(), dtype=torch.bfloat16)[0]
+        use_plain_torch(monkeypatch)
+        assert not step(stack_of())[0]
+
+
+def test_threads_change_no_bit():
+    """Enough numbers that the products are divided among them."""
+    stack, before, found = stack_of(dim=256, ffn_dim=1000), torch.get_num_threads(), []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        try:
+            with torch.no_grad():
+                compiled, rows = step(stack, sources=9)
+        finally:
+            torch.set_num_threads(before)
+        assert compiled
+        found.append(rows)
+    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+
+
+# --- the kernel ---------------------------------------------------------------------------------
+
+
+def given(kernels, **changes):
+    """The arguments of a call, two hypotheses for each of two sources."""
+    shapes = [(3 * 4, 4), (4, 4), (4,), (4, 4), (4, 4), (4,), (5, 4), (4, 5), (4,)]
+    pairs = [(torch.ones(shape), torch.ones(shape[0])) for shape in shapes]
+    layers = changes.pop("layers", [pairs])
+    return {
+        "rows": torch.ones(2, 2, 4),
+        "weights": kernels.DecoderWeights(layers),
+        "past": [(torch.ones(2, 6, 4), torch.ones(2, 6, 4))],
+        "slots": torch.tensor([[[0, 4], [1, 5]]] * 2),
+        "first": 4,
+        "source": [(torch.ones(2, 3, 4), torch.ones(2, 3, 4))],
+        "lengths": torch.tensor([3, 1]),
+        "heads": 2,
+        "aligned": (0, 2),
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"slots": torch.full((2, 2, 2), 6)}, "a place that is none of 6"),
+        ({"slots": torch.full((2, 2, 2), -1)}, "a place that is none of 6"),
+        ({"slots": torch.zeros(2, 1, 2, dtype=torch.int64)}, "in the place of one of"),
+        ({"slots": torch.zeros(2, 2, 2)}, "in the place of one of"),
+        ({"lengths": torch.tensor([4, 1])}, "a count that is none of 3 places"),
+        ({"lengths": torch.tensor([0, 1])}, "a count that is none of 3 places"),
+        ({"first": 5}, "2 tokens of 4 numbers from place 5"),
+        ({"first": -1}, "from place -1"),
+        ({"heads": 3}, "2 of 3 heads of 4 numbers"),
+        ({"aligned": (0, 3)}, "3 of 2 heads"),
+        ({"aligned": (1, 1)}, "layers"),
+        ({"past": []}, "layers"),
+        ({"past": [(torch.ones(2, 6, 4), torch.ones(2, 5, 4))]}, "in the place of one of"),
+        ({"source": [(torch.ones(2, 3, 4), torch.ones(2, 3, 3))]}, "in the place of one of"),
+        ({"rows": torch.ones(2, 2, 4, dtype=torch.float64)}, "tokens of 4 numbers"),
+        ({"rows": torch.ones(2, 2, 3)}, "3"),
+    ],
+    ids=str,
+)
+def test_what_is_not_there_is_refused(kernels, wrong, reason):
+    kernels.decoder_step(**given(kernels))
+    with pytest.raises(ValueError, match=f"kernel decoder_step.*{reason}"):
+        kernels.decoder_step(**given(kernels, **wrong))
+
+
+def test_weights_of_another_shape_or_kind_are_refused(kernels):
+    right = [(torch.ones(shape), torch.ones(shape[0])) for shape in
+             [(12, 4), (4, 4), (4,), (4, 4), (4, 4), (4,), (5, 4), (4, 5), (4,)]]  # fmt: skip
+    kernels.DecoderWeights([right])
+    for place, wrong in [(0, torch.ones(4, 4)), (1, torch.ones(4, 4).double()),
+                         (2, torch.ones(3)), (7, torch.ones(5, 4))]:  # fmt: skip
+        layer = list(right)
+        layer[place] = (wrong, right[place][1])
+        with pytest.raises(ValueError, match="kernel decoder_step: a weight of shape"):
+            kernels.DecoderWeights([layer])
