@@ -11,8 +11,10 @@ import torch
 
 from tests.support.kernel_paths import use_cpu_kernels, use_plain_torch
 from tiednmt.kernels.tuning import COMPILED_STEP_NUMBERS, COMPILED_STEP_WEIGHTS
+from tiednmt.modules import frozen_linear
 from tiednmt.modules.dropout import Dropout
 from tiednmt.modules.frozen_linear import Int8Linear, PackedLinear
+from tiednmt.modules.linear import freeze
 from tiednmt.modules.multi_head_attention import KeysAndValues
 from tiednmt.modules.transformer import DecoderStack, LayerOptions, Source
 
@@ -24,11 +26,14 @@ def kernels():
     return use_cpu_kernels()
 
 
-def stack_of(dim=DIM, **changes):
+def stack_of(dim=DIM, kind=PackedLinear, **changes):
     torch.manual_seed(2)
     options = LayerOptions(**{"dim": dim, "heads": 2, "ffn_dim": 24, **changes})
     stack = DecoderStack(2, options).eval()
-    stack.freeze(PackedLinear)
+    for module in stack.modules():
+        if type(module) is torch.nn.Linear:
+            freeze(module, kind)
+    stack.freeze(kind)
     return stack
 
 
@@ -49,10 +54,19 @@ def features(stack):
     """Those of the kernel, which are those of the layers."""
     compiled, found = step(stack)
     assert compiled
-    layers = copy.deepcopy(stack)
-    layers.freeze(None)
+    layers = copy.deepcopy(stack)  # whose linear layers are frozen as those of the stack
+    layers.compiled = None
     torch.testing.assert_close(found, step(layers)[1], rtol=1e-5, atol=1e-5)
     return found
+
+
+@pytest.mark.parametrize("sums_integers", [False, True])
+def test_int8_is_that_of_the_layers(monkeypatch, sums_integers):
+    """Where CPUs sum products of int8 and where not; neither is what single precision gives."""
+    monkeypatch.setattr(frozen_linear, "_sums_integers", lambda: sums_integers)
+    found = features(stack_of(kind=Int8Linear))
+    exact = features(stack_of())
+    assert 1e-3 < (found - exact).norm() / exact.norm() < 0.1
 
 
 def changed_in_place(stack):
@@ -118,12 +132,18 @@ def test_another_activation_is_torch_s(activation):
         assert not step(stack_of(activation=activation))[0]
 
 
-@pytest.mark.parametrize("kind", [None, Int8Linear])
-def test_other_weights_than_those_of_single_precision_are_not_compiled(kind):
-    stack = stack_of()
-    stack.freeze(kind)
+def test_without_frozen_weights_nothing_is_compiled():
     with torch.no_grad():
-        assert not step(stack)[0]
+        assert not step(stack_of(kind=None))[0]
+
+
+def test_integers_that_single_precision_cannot_hold_are_not_compiled(monkeypatch):
+    """1,041 products of 127 and 127 are beyond 2²⁴."""
+    monkeypatch.setattr(frozen_linear, "_sums_integers", lambda: True)
+    with torch.no_grad():
+        assert step(stack_of(kind=Int8Linear, ffn_dim=1040))[0]
+        assert not step(stack_of(kind=Int8Linear, ffn_dim=1041))[0]
+        assert step(stack_of(ffn_dim=1041))[0]
 
 
 def test_gradients_are_not_compiled():
@@ -162,15 +182,15 @@ def test_threads_change_no_bit():
 
 # --- the kernel ---------------------------------------------------------------------------------
 
+SHAPES = [(12, 4), (4, 4), (4,), (4, 4), (4, 4), (4,), (5, 4), (4, 5), (4,)]  # of weights
+
 
 def given(kernels, **changes):
     """The arguments of a call, two hypotheses for each of two sources."""
-    shapes = [(3 * 4, 4), (4, 4), (4,), (4, 4), (4, 4), (4,), (5, 4), (4, 5), (4,)]
-    pairs = [(torch.ones(shape), torch.ones(shape[0])) for shape in shapes]
-    layers = changes.pop("layers", [pairs])
+    parts = [(torch.ones(shape), torch.ones(shape[0]), None) for shape in SHAPES]
     return {
         "rows": torch.ones(2, 2, 4),
-        "weights": kernels.DecoderWeights(layers),
+        "weights": kernels.DecoderWeights([parts]),
         "past": [(torch.ones(2, 6, 4), torch.ones(2, 6, 4))],
         "slots": torch.tensor([[[0, 4], [1, 5]]] * 2),
         "first": 4,
@@ -210,13 +230,20 @@ def test_what_is_not_there_is_refused(kernels, wrong, reason):
         kernels.decoder_step(**given(kernels, **wrong))
 
 
-def test_weights_of_another_shape_or_kind_are_refused(kernels):
-    right = [(torch.ones(shape), torch.ones(shape[0])) for shape in
-             [(12, 4), (4, 4), (4,), (4, 4), (4, 4), (4,), (5, 4), (4, 5), (4,)]]  # fmt: skip
-    kernels.DecoderWeights([right])
-    for place, wrong in [(0, torch.ones(4, 4)), (1, torch.ones(4, 4).double()),
-                         (2, torch.ones(3)), (7, torch.ones(5, 4))]:  # fmt: skip
-        layer = list(right)
-        layer[place] = (wrong, right[place][1])
-        with pytest.raises(ValueError, match="kernel decoder_step: a weight of shape"):
-            kernels.DecoderWeights([layer])
+@pytest.mark.parametrize(
+    ("place", "weight", "scale"),
+    [
+        (0, torch.ones(4, 4), None),
+        (1, torch.ones(4, 4).double(), None),
+        (2, torch.ones(3), None),
+        (7, torch.ones(5, 4), None),
+        (1, torch.ones(4, 4), torch.ones(4)),
+        (1, torch.ones(4, 4, dtype=torch.int8), None),
+        (1, torch.ones(4, 4, dtype=torch.int8), torch.ones(3)),
+    ],
+)
+def test_weights_of_another_shape_or_kind_are_refused(kernels, place, weight, scale):
+    layer = [(torch.ones(shape), torch.ones(shape[0]), None) for shape in SHAPES]
+    layer[place] = (weight, layer[place][1], scale)
+    with pytest.raises(ValueError, match="kernel decoder_step: a weight of shape"):
+        kernels.DecoderWeights([layer])

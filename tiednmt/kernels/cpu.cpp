@@ -292,18 +292,28 @@ void best_of_row(int64_t vocab, const T *scores, T base, int64_t first_place, Be
 }
 
 // A row as whole numbers of 8 bits, and the scale that makes them the row again.
-FOR_EVERY_CPU void round_row(int64_t columns, const float *__restrict row, int8_t *__restrict whole,
-                             float *__restrict scale) {
-  float most = 0, zero = 0; // or no number, if one of them is none
+template <class T, class Whole>
+FOR_EVERY_CPU void round_row(int64_t columns, const T *__restrict row, Whole *__restrict whole,
+                             T *__restrict scale) {
+  T most = 0, zero = 0; // or no number, if one of them is none
 #pragma omp simd reduction(max : most) reduction(+ : zero)
   for (int64_t j = 0; j < columns; j++) {
     most = std::fabs(row[j]) > most ? std::fabs(row[j]) : most;
-    zero += row[j] * 0.0f;
+    zero += row[j] * T(0);
   }
-  const float unit = *scale = std::max(most / 127.0f, std::numeric_limits<float>::min()) + zero;
+  const T unit = *scale = std::max(most / T(127), std::numeric_limits<T>::min()) + zero;
 #pragma omp simd
   for (int64_t j = 0; j < columns; j++)
-    whole[j] = static_cast<int8_t>(std::nearbyintf(row[j] / unit));
+    whole[j] = static_cast<Whole>(std::nearbyint(row[j] / unit));
+}
+
+// In place: `row` holds whole numbers before.
+template <class T>
+FOR_EVERY_CPU void rescale_whole(int64_t columns, T row_scale, const T *__restrict scale,
+                                 const T *__restrict bias, T *__restrict row) {
+#pragma omp simd
+  for (int64_t j = 0; j < columns; j++)
+    row[j] = bias[j] + row[j] * row_scale * scale[j];
 }
 
 // In place: `row` holds whole numbers of 32 bits before.
@@ -1078,21 +1088,30 @@ int64_t attend_places(const Matrix *m, int64_t batch, int64_t rows, int64_t keys
 
 // A product's weight and bias, or a norm's gain and bias. The weight stands in panels of as many
 // columns as there are lanes, one panel after another, so that it is read as it lies in memory.
+// With a scale for each column the weight has whole numbers of 8 bits, and so is what it is
+// multiplied with: see Int8Linear of tiednmt/modules/frozen_linear.py. Their products are summed
+// exactly.
 template <class T> struct Affine {
-  const T *weight, *bias;
+  const T *weight, *bias, *scale;
 };
 
 template <class T>
 void transform(int64_t rows, int64_t inner, int64_t columns, Affine<T> by, const T *from, T *out) {
   constexpr int64_t lanes = Lanes<T>::count;
+  std::vector<T> whole(by.scale ? rows * inner : 0), scales(by.scale ? rows : 0);
+  for (int64_t i = 0; i < rows && by.scale; i++)
+    round_row(inner, from + i * inner, whole.data() + i * inner, &scales[i]);
+  const T *left = by.scale ? whole.data() : from;
   [[maybe_unused]] const bool worth_threads = rows * inner * columns > 1 << 18; // without OpenMP
 #pragma omp parallel for schedule(static) if (worth_threads)
   for (int64_t j = 0; j < columns; j += lanes) {
     const int64_t width = std::min(lanes, columns - j);
-    for (int64_t i = 0; i < rows; i++)
+    for (int64_t i = 0; i < rows && !by.scale; i++)
       std::copy_n(by.bias + j, width, out + i * columns + j);
-    multiply<T>(rows, width, inner, {from, inner, 1}, {by.weight + j * inner, lanes, 1}, true,
+    multiply<T>(rows, width, inner, {left, inner, 1}, {by.weight + j * inner, lanes, 1}, !by.scale,
                 {out + j, columns, 1});
+    for (int64_t i = 0; i < rows && by.scale; i++)
+      rescale_whole(width, scales[i], by.scale + j, by.bias + j, out + i * columns + j);
   }
 }
 

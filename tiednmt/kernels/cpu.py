@@ -261,32 +261,38 @@ class DecoderWeights:
         layers: of each the weight (out × in) and the bias of queries, keys and values and of the
             output of self-attention, and its norm's gain and bias; those of queries of the source
             and of the output of that attention, and its norm's; those of both layers of the
-            feed-forward network, and its norm's.
+            feed-forward network, and its norm's. With them the scales of the rows of a weight, if
+            it is of int8, or None.
     """
 
-    def __init__(self, layers: Sequence[Sequence[tuple[Tensor, Tensor]]]) -> None:
-        first = layers[0][0][0]
-        self.dtype, self.dim, self.inner = first.dtype, first.size(1), len(layers[0][6][0])
-        dim, inner = self.dim, self.inner
-        of_norm = (dim,)
-        shapes = ((3 * dim, dim), (dim, dim), of_norm, (dim, dim), (dim, dim), of_norm,
-                  (inner, dim), (dim, inner), of_norm)  # fmt: skip
-        self.layers, self._kept = len(layers), list[Tensor]()
+    LONGEST_WHOLE = 2**24 // 127**2  # numbers whose products with others of int8 are summed exactly
+
+    def __init__(self, layers: Sequence[Sequence[tuple[Tensor, Tensor, Tensor | None]]]) -> None:
+        self.dtype, dim = layers[0][0][1].dtype, layers[0][0][0].size(1)
+        self.dim, self.inner, self.layers = dim, len(layers[0][6][0]), len(layers)
+        norm, own, source = (dim,), ((3 * dim, dim), (dim, dim)), ((dim, dim), (dim, dim))
+        shapes = *own, norm, *source, norm, (self.inner, dim), (dim, self.inner), norm
+        self._kept = list[Tensor]()
+        addresses = list[int]()
         for layer in layers:
-            for (weight, bias), shape in zip(layer, shapes, strict=True):
-                self._keep(weight, shape)
-                self._keep(bias, shape[:1])
-        addresses = [tensor.data_ptr() for tensor in self._kept]
+            for (weight, bias, scale), shape in zip(layer, shapes, strict=True):
+                whole = scale is not None
+                addresses.append(self._keep(weight, shape, torch.int8 if whole else self.dtype))
+                addresses.append(self._keep(bias, shape[:1], self.dtype))
+                addresses.append(0 if scale is None else self._keep(scale, shape[:1], self.dtype))
+                if whole and shape[1] > self.LONGEST_WHOLE:
+                    raise ValueError(f"kernel decoder_step: int8 of {shape[1]} numbers")
         self.addresses = (ctypes.c_void_p * len(addresses))(*addresses)
 
-    def _keep(self, tensor: Tensor, shape: tuple[int, ...]) -> None:
-        if tensor.shape != shape or tensor.dtype != self.dtype or not tensor.is_cpu:
+    def _keep(self, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> int:
+        if tensor.shape != shape or tensor.dtype != dtype or not tensor.is_cpu:
             raise ValueError(
                 f"kernel decoder_step: a weight of shape {tuple(tensor.shape)} and {tensor.dtype} "
-                f"in the place of one of {shape} and {self.dtype}"
+                f"in the place of one of {shape} and {dtype}"
             )
-        tensor = tensor.detach()
+        tensor = tensor.detach().to(self.dtype)
         self._kept.append(_in_panels(tensor) if tensor.dim() == 2 else tensor.contiguous())
+        return self._kept[-1].data_ptr()
 
 
 def _in_panels(weight: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ torch takes longer to call the operations of such a step than to run them.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,13 +13,14 @@ from torch import Tensor, nn
 
 from tiednmt.kernels import cpu_kernels_for
 from tiednmt.kernels.tuning import COMPILED_STEP_NUMBERS, COMPILED_STEP_WEIGHTS
-from tiednmt.modules.frozen_linear import Frozen
+from tiednmt.modules.frozen_linear import Frozen, FrozenLinear
 from tiednmt.modules.linear import is_hooked
 from tiednmt.modules.multi_head_attention import KeysAndValues, with_room
 
 # the tokens after all layers, keys and values of each layer with theirs, attention to the source
 Step = tuple[Tensor, tuple[KeysAndValues, ...], Tensor | None]
-_PARTS = 9  # of a layer: products and norms
+Part = tuple[Tensor, Tensor, Tensor | None]  # of a layer: weight, bias and scale of the kernel
+_PARTS = 9
 
 
 class CompiledStep:
@@ -28,11 +30,12 @@ class CompiledStep:
 
     Args:
         stack: a :class:`~tiednmt.modules.transformer.DecoderStack` of layers with ReLU.
+        kind: of the copy of each weight.
     """
 
-    def __init__(self, stack: Any) -> None:
-        self._stack = stack
-        self._copy: Frozen[Any] = Frozen(_weights_of)
+    def __init__(self, stack: Any, kind: type[FrozenLinear]) -> None:
+        self._stack, self._kind = stack, kind
+        self._copy: Frozen[Any] = Frozen(partial(_weights_of, kind))
         self._weights: Any = None
 
     def renew(self) -> None:
@@ -86,7 +89,7 @@ class CompiledStep:
         return rows, past, attention
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._stack,)
+        return type(self), (self._stack, self._kind)
 
 
 def _parts(layer: Any) -> tuple[Any, ...]:
@@ -110,12 +113,21 @@ def _is_plain(part: nn.Module) -> bool:
     return type(part) in (nn.Linear, nn.LayerNorm) and not is_hooked(part)
 
 
-def _weights_of(*parameters: Tensor) -> Any:
+def _weights_of(kind: type[FrozenLinear], *parameters: Tensor) -> Any:
     """What the kernel reads; None if there is none for them, or if they are too many."""
     kernels = cpu_kernels_for(parameters[0])
-    pairs = list(zip(parameters[::2], parameters[1::2], strict=True))
-    layers = [pairs[start : start + _PARTS] for start in range(0, len(pairs), _PARTS)]
-    numbers = sum(one.numel() for pair in layers[0] for one in pair)
+    of_layer = 2 * _PARTS
+    numbers = sum(parameter.numel() for parameter in parameters[:of_layer])
     if kernels is None or numbers > COMPILED_STEP_WEIGHTS:
         return None
+    parts = [_part(kind, *pair) for pair in zip(parameters[::2], parameters[1::2], strict=True)]
+    longest = max((len(weight[0]) for weight, _, scale in parts if scale is not None), default=0)
+    if longest > kernels.DecoderWeights.LONGEST_WHOLE:
+        return None
+    layers = [parts[start : start + _PARTS] for start in range(0, len(parts), _PARTS)]
     return kernels.DecoderWeights(layers)
+
+
+def _part(kind: type[FrozenLinear], weight: Tensor, bias: Tensor) -> Part:
+    factor, scale = kind.factor(weight) if weight.dim() == 2 else (weight, None)
+    return factor, bias, scale

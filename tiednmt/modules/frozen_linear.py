@@ -99,6 +99,11 @@ class PackedLinear:
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), None)
         self._bias = None if bias is None else bias.detach()
 
+    @staticmethod
+    def factor(weight: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What features are multiplied with: W itself."""
+        return weight, None
+
     def __call__(self, features: Tensor) -> Tensor:
         """… × out, for features of shape … × in."""
         result: Tensor = torch.ops.mkldnn._linear_pointwise(
@@ -165,14 +170,21 @@ class Int8Linear:
         bias = (
             weight.new_zeros(len(weight)) if bias is None else bias.detach().float().cpu().clone()
         )
-        whole, scale = round_rows(weight)
+        rows, scale = self.factor(weight)
         self._product: Callable[[Tensor], Tensor]
+        if scale is not None:
+            self._product = partial(_integer_product, rows.t(), scale, bias)
+        else:
+            self._product = PackedLinear.of(rows, bias) or partial(F.linear, weight=rows, bias=bias)
+
+    @staticmethod
+    def factor(weight: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What features are multiplied with: int8 numbers and a scale per row, or their product."""
+        whole, scale = round_rows(weight.detach().float())
         # torch's product of integers reads beside its factors where they have one column
         if _sums_integers() and weight.size(1) > 1:
-            self._product = partial(_integer_product, whole.t(), scale.squeeze(1), bias)
-        else:
-            rows = whole * scale
-            self._product = PackedLinear.of(rows, bias) or partial(F.linear, weight=rows, bias=bias)
+            return whole, scale.squeeze(1)
+        return whole * scale, None
 
     @classmethod
     def of(cls, weight: Tensor, bias: Tensor | None = None) -> Int8Linear:

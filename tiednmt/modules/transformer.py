@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tiednmt.modules.compiled_step import CompiledStep, Step
 from tiednmt.modules.dropout import Dropout
-from tiednmt.modules.frozen_linear import FrozenLinear, PackedLinear
+from tiednmt.modules.frozen_linear import FrozenLinear
 from tiednmt.modules.linear import linear
 from tiednmt.modules.multi_head_attention import (
     KeysAndValues,
@@ -203,8 +203,8 @@ class DecoderStack(nn.Module):
         self.compiled: CompiledStep | None = None
 
     def freeze(self, kind: type[FrozenLinear] | None) -> None:
-        """See :meth:`TiedModel.freeze_for_decoding`; steps in single precision are compiled."""
-        self.compiled = CompiledStep(self) if kind is PackedLinear and self.rectifies else None
+        """See :meth:`TiedModel.freeze_for_decoding`."""
+        self.compiled = CompiledStep(self, kind) if kind is not None and self.rectifies else None
 
     def read(self, rows: Tensor, packing: Packing) -> SourceRows:
         """What the layers attend to, from an encoder's rows (N × dim)."""

@@ -70,7 +70,8 @@ def by_row(
     """The kept record with what ``new`` adds: rows, and further seeds of the same recipe.
 
     A new row replaces the kept one if it has another recipe, number of averaged checkpoints or
-    other teachers, or if it has at least the same seeds.
+    other teachers, or if it has at least the same seeds. A row of which some seeds were kept
+    already, as those of a baseline beside another row's further seeds, stays as it was kept.
 
     Args:
         kept: the record under ``results/``.
@@ -78,13 +79,15 @@ def by_row(
         scores: joins the scores of a row's kept and further seeds; returns the fields with them.
 
     Raises:
-        UserError: a row was trained with some, but not all, of its kept seeds.
+        UserError: a row was trained again with some, but not all, of its kept seeds.
     """
     rows: dict[str, Any] = {row.name: row for row in kept.rows}
     curves, gradients = dict(kept.curves), dict(kept.gradients or {})
     from_kept = [*rows]
     for row in new.rows:
         name, more = row.name, new.curves[row.name]
+        if name in rows and _is_part(row, more, rows[name], curves[name]):
+            continue
         measured, earlier_ones = (new.gradients or {}).get(name, ()), gradients.pop(name, ())
         if name in rows and _is_further(rows[name], row):
             rows[name] = _of_all_seeds(rows[name], row, scores)
@@ -113,10 +116,21 @@ def _provenance(record: Record) -> Provenance:
     return Provenance(machine=record.machine, versions=record.versions, command=record.command)
 
 
+def _is_part(new: TrainedRow, more: Sequence[Any], old: TrainedRow, curves: Sequence[Any]) -> bool:
+    """Whether runs are some of those of a kept row, to judge by the curve of each seed."""
+    known = dict(zip(old.seeds, curves, strict=True))
+    same = all(known.get(seed) == curve for seed, curve in zip(new.seeds, more, strict=True))
+    return _is_same_training(old, new) and same and {*new.seeds} < {*old.seeds}
+
+
+def _is_same_training(old: TrainedRow, new: TrainedRow) -> bool:
+    one, other = ((row.recipe, row.averaged, [*row.teachers]) for row in (old, new))
+    return one == other
+
+
 def _is_further(old: TrainedRow, new: TrainedRow) -> bool:
     """Whether two rows are the same training with different seeds."""
-    trainings = [(row.recipe, row.averaged, [*row.teachers]) for row in (old, new)]
-    if trainings[0] != trainings[1] or {*new.seeds} >= {*old.seeds}:
+    if not _is_same_training(old, new) or {*new.seeds} >= {*old.seeds}:
         return False
     if {*new.seeds} & {*old.seeds}:
         _require_all_seeds(new.name, old.seeds, new.seeds)

@@ -312,9 +312,12 @@ def test_what_further_seeds_measured_joins():
 
 
 def test_seeds_are_not_lost():
-    kept = trained("wt", [100.0, 103.0], [1, 2])
+    kept, again = trained("wt", [100.0, 103.0], [1, 2]), trained("wt", [100.0], [1])
+    joined = join(kept, again)
+    assert [*joined.rows] == [*kept.rows] and joined.curves == kept.curves
+    other = replace(again, curves={"wt": [[replace(again.curves["wt"][0][0], nll=5.0)]]})
     with pytest.raises(UserError, match=r"^wt: seeds 1 would replace 1, 2; run the oth"):
-        join(kept, trained("wt", [100.0], [1]))
+        join(kept, other)
 
 
 @pytest.mark.parametrize(

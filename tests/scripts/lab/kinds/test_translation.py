@@ -88,6 +88,24 @@ def test_all_seeds_again_take_the_place_of_what_was_kept(keep):
     assert "earlier" not in kept
 
 
+def test_a_baseline_of_which_the_seeds_are_known_stays_as_it_was_kept(keep):
+    """The other row's further seed comes with the baseline's, which was kept before."""
+    first = only(WHOLE, [1, 2, 3])
+    first["rows"][1] = only(WHOLE, [1])["rows"][1]
+    first["curves"]["three-way"] = only(WHOLE, [1])["curves"]["three-way"]
+    kept = keep(first, only(WHOLE, [2]))
+    assert [row["seeds"] for row in kept["rows"]] == [[1, 2, 3], [1, 2]]
+    assert kept["rows"][0] == WHOLE["rows"][0]
+    assert kept["curves"]["none"] == WHOLE["curves"]["none"]
+
+
+def test_another_run_of_a_known_seed_is_refused(keep):
+    other = only(WHOLE, [2])
+    other["curves"]["none"] = only(WHOLE, [3])["curves"]["none"]
+    with pytest.raises(SystemExit, match=r"none: seeds 2 would replace 1, 2, 3; run"):
+        keep(WHOLE, other)
+
+
 def test_some_of_the_seeds_again_are_refused(keep):
     with pytest.raises(SystemExit, match=r"none: seeds 1, 3 would replace 1, 2; run"):
         keep(only(WHOLE, [1, 2]), only(WHOLE, [1, 3]))
