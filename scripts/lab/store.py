@@ -23,7 +23,6 @@ from tiednmt.show.pictures import draw
 from tiednmt.typed import Fault, from_json, to_json
 
 RESULTS = ROOT / "results"
-ON_PAGES = ("gradient-shares",)  # pictures
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 _BLOCK = re.compile(r"(<!-- (table|options): (\S+) -->\n)(?:(?!<!--).*\n)*(<!-- end -->)")
 
@@ -112,7 +111,7 @@ def _checked(path: Path, content: dict[str, Any]) -> Any:
 def keep(run: Path) -> Path:
     """Copy a run's record to ``results/``, joined with the one kept of the same experiment.
 
-    Pictures that pages show are drawn beside it, as ``EXPERIMENT-PICTURE``.
+    The pictures that a page shows are drawn beside it, as ``EXPERIMENT-PICTURE``.
 
     Raises:
         UserError: the run is not finished, or rows or seeds that were kept would be lost.
@@ -131,8 +130,10 @@ def keep(run: Path) -> Path:
         except Fault as fault:
             raise UserError(f"{source} does not join {target}: {fault}") from fault
     record = write_record(target, record)
-    shown = [picture for picture in figures_of(record).pictures if picture.name in ON_PAGES]
-    draw([replace(one, name=f"{record.experiment}-{one.name}") for one in shown], RESULTS)
+    pictures = figures_of(record).pictures
+    named = [replace(one, name=f"{record.experiment}-{one.name}") for one in pictures]
+    pages = [page.read_text(encoding="utf-8") for page in PAGES]
+    draw([one for one in named if any(f"/{one.name}.svg)" in page for page in pages)], RESULTS)
     return target
 
 

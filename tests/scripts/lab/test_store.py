@@ -115,7 +115,10 @@ def test_figures_of_a_record_come_through(results, run):
     assert "one run each says nothing of other seeds" in table
 
 
-def test_gradients_by_use_are_drawn_beside_the_record(results, run):
+def test_pictures_of_pages_are_drawn_beside_the_record(monkeypatch, tmp_path, results, run):
+    (tmp_path / "page.md").write_text("![Shares](../results/some-gradient-shares.svg)\n")
+    store.keep(run(records.translation()))
+    monkeypatch.setattr(store, "PAGES", [tmp_path / "page.md"])
     store.keep(run(records.translation()))
     assert [path.name for path in results.iterdir()] == ["some.json"]
     store.keep(run({**records.translation(), "gradients": {"none": [records.gradients()]}}))
