@@ -180,6 +180,22 @@ def test_threads_change_no_bit():
     assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
 
 
+@torch.no_grad()
+def test_a_search_goes_on_while_another_thread_begins_one(monkeypatch):
+    stack, rows, within = stack_of(), torch.zeros(1, 1, DIM), []
+    step(stack)
+    weights_of = stack.compiled._copy.make
+
+    def as_another_thread_sees_it(*parameters):
+        within.append(stack.compiled.takes(rows))
+        return weights_of(*parameters)
+
+    monkeypatch.setattr(stack.compiled._copy, "make", as_another_thread_sees_it)
+    changed_in_place(stack)
+    step(stack)
+    assert within == [True]
+
+
 # --- the kernel ---------------------------------------------------------------------------------
 
 SHAPES = [(12, 4), (4, 4), (4,), (4, 4), (4, 4), (4,), (5, 4), (4, 5), (4,)]  # of weights

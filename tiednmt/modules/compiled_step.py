@@ -43,9 +43,10 @@ class CompiledStep:
         layers = self._stack.layers
         parts = [part for layer in layers for part in _parts(layer)]
         drops = any(dropout.drops_any for layer in layers for dropout in _dropouts(layer))
-        self._weights = None
+        weights = None
         if not drops and all(map(_is_plain, parts)) and not torch.is_grad_enabled():
-            self._weights = self._copy(*(one for part in parts for one in (part.weight, part.bias)))
+            weights = self._copy(*(one for part in parts for one in (part.weight, part.bias)))
+        self._weights = weights  # at once, as another thread may be within a search
 
     def takes(self, rows: Tensor) -> bool:
         """Whether the kernel computes the step of these tokens (B × K × dim), and in less time."""
