@@ -307,23 +307,15 @@ FOR_EVERY_CPU void round_row(int64_t columns, const T *__restrict row, Whole *__
     whole[j] = static_cast<Whole>(std::nearbyint(row[j] / unit));
 }
 
-// In place: `row` holds whole numbers before.
-template <class T>
-FOR_EVERY_CPU void rescale_whole(int64_t columns, T row_scale, const T *__restrict scale,
-                                 const T *__restrict bias, T *__restrict row) {
-#pragma omp simd
-  for (int64_t j = 0; j < columns; j++)
-    row[j] = bias[j] + row[j] * row_scale * scale[j];
-}
-
-// In place: `row` holds whole numbers of 32 bits before.
-FOR_EVERY_CPU void rescale_row(int64_t columns, float row_scale, const float *__restrict scale,
-                               const float *__restrict bias, float *__restrict row) {
+// In place: `row` holds whole numbers of this type before.
+template <class Whole, class T>
+FOR_EVERY_CPU void rescale_row(int64_t columns, T row_scale, const T *__restrict scale,
+                               const T *__restrict bias, T *__restrict row) {
 #pragma omp simd
   for (int64_t j = 0; j < columns; j++) {
-    int32_t whole;
+    Whole whole;
     std::memcpy(&whole, row + j, sizeof whole);
-    row[j] = bias[j] + static_cast<float>(whole) * row_scale * scale[j];
+    row[j] = bias[j] + static_cast<T>(whole) * row_scale * scale[j];
   }
 }
 
@@ -1111,7 +1103,7 @@ void transform(int64_t rows, int64_t inner, int64_t columns, Affine<T> by, const
     multiply<T>(rows, width, inner, {left, inner, 1}, {by.weight + j * inner, lanes, 1}, !by.scale,
                 {out + j, columns, 1});
     for (int64_t i = 0; i < rows && by.scale; i++)
-      rescale_whole(width, scales[i], by.scale + j, by.bias + j, out + i * columns + j);
+      rescale_row<T>(width, scales[i], by.scale + j, by.bias + j, out + i * columns + j);
   }
 }
 
@@ -1241,8 +1233,8 @@ void round_rows(const Matrix *m, int64_t rows, int64_t columns) {
 
 void rescale(const Matrix *m, int64_t rows, int64_t columns) {
   for_each_row(1, rows, columns, [=](int64_t, int64_t k) {
-    rescale_row(columns, *row_of<float>(m[0], 0, k), row_of<float>(m[1], 0, 0),
-                row_of<float>(m[2], 0, 0), row_of<float>(m[3], 0, k));
+    rescale_row<int32_t>(columns, *row_of<float>(m[0], 0, k), row_of<float>(m[1], 0, 0),
+                         row_of<float>(m[2], 0, 0), row_of<float>(m[3], 0, k));
   });
 }
 

@@ -133,9 +133,8 @@ class BeamSearch:
             candidates = self._candidates(output.features, beams, score, position, full)
             ends = candidates.tokens.eq(self.eos) & candidates.sums.ne(-torch.inf)
             beams = beams._replace(state=output.state)
-            if full is None and not ends[:, : self.beam].any():
-                best_of_all = (part[:, : self.beam] for part in candidates)
-                beams = _continued(beams, _Candidates(*best_of_all))
+            if full is None and not ends[:, : self.beam].any():  # the best of each sentence go on
+                beams = _continued(beams, _Candidates(*(one[:, : self.beam] for one in candidates)))
                 continue
             ending, ended = self._ending(beams, candidates, ends, position + 1)
             finished.append(ending)
