@@ -8,7 +8,8 @@ from tiednmt.modules import packed_attention
 from tiednmt.modules.dropout import Dropout
 from tiednmt.modules.packed_attention import attend_packed, attends_packed
 from tiednmt.modules.packing import Packing
-from tiednmt.modules.transformer import DecoderStack, EncoderStack, LayerOptions
+from tiednmt.modules.transformer import DecoderStack, EncoderStack
+from tiednmt.modules.transformer_layers import LayerOptions
 
 QUERIES = (1, 13, 70, 0, 24, 25, 16, 2)  # tokens of each sentence; what is computed at once is 24
 KEYS = (70, 1, 13, 4, 17, 33, 16, 5)

@@ -18,7 +18,8 @@ from tiednmt.errors import UserError
 from tiednmt.export.requirements import require_plain_matrices, require_transformer
 from tiednmt.export.trained import TrainedModel
 from tiednmt.files import folder_when_whole
-from tiednmt.modules.transformer import DecoderLayer, EncoderLayer, InputLayer, Residual
+from tiednmt.modules.transformer import InputLayer
+from tiednmt.modules.transformer_layers import DecoderLayer, EncoderLayer, Residual
 from tiednmt.packages import optional_modules
 from tiednmt.text.manifest import SEGMENTATION
 

@@ -1,7 +1,8 @@
 // CPU kernels for the steps of tiednmt/modules/gru.py, lstm.py and additive_attention.py, the
-// losses of cross_entropy.py and disagreement.py, packed attention, dropout, and what a decoding
-// step does between its products. They compute the formulas written there in torch, in one pass
-// over data in the cache instead of one pass per operation. Called from cpu.py.
+// losses of cross_entropy.py and disagreement.py, packed attention, dropout, what a decoding step
+// does between its products, and the whole step of a small Transformer. They compute the formulas
+// written there in torch, in one pass over data in the cache instead of one pass per operation.
+// Called from cpu.py.
 //
 // They run on the threads of torch, whose OpenMP library they share. What a thread does to a row is
 // compiled for several generations of CPUs; the one at hand is chosen when it is loaded.
@@ -1091,21 +1092,38 @@ template <class T>
 void transform(int64_t rows, int64_t inner, int64_t columns, Affine<T> by, const T *from, T *out) {
   constexpr int64_t lanes = Lanes<T>::count;
   std::vector<T> whole(by.scale ? rows * inner : 0), scales(by.scale ? rows : 0);
-  for (int64_t i = 0; i < rows && by.scale; i++)
-    round_row(inner, from + i * inner, whole.data() + i * inner, &scales[i]);
-  const T *left = by.scale ? whole.data() : from;
+  if (by.scale) {
+    for (int64_t i = 0; i < rows; i++)
+      round_row(inner, from + i * inner, whole.data() + i * inner, &scales[i]);
+    from = whole.data();
+  }
   [[maybe_unused]] const bool worth_threads = rows * inner * columns > 1 << 18; // without OpenMP
 #pragma omp parallel for schedule(static) if (worth_threads)
   for (int64_t j = 0; j < columns; j += lanes) {
     const int64_t width = std::min(lanes, columns - j);
-    for (int64_t i = 0; i < rows && !by.scale; i++)
-      std::copy_n(by.bias + j, width, out + i * columns + j);
-    multiply<T>(rows, width, inner, {left, inner, 1}, {by.weight + j * inner, lanes, 1}, !by.scale,
-                {out + j, columns, 1});
-    for (int64_t i = 0; i < rows && by.scale; i++)
-      rescale_row<T>(width, scales[i], by.scale + j, by.bias + j, out + i * columns + j);
+    const Factor<const T> panel = {by.weight + j * inner, lanes, 1};
+    if (by.scale) {
+      multiply<T>(rows, width, inner, {from, inner, 1}, panel, false, {out + j, columns, 1});
+      for (int64_t i = 0; i < rows; i++)
+        rescale_row<T>(width, scales[i], by.scale + j, by.bias + j, out + i * columns + j);
+    } else {
+      for (int64_t i = 0; i < rows; i++)
+        std::copy_n(by.bias + j, width, out + i * columns + j);
+      multiply<T>(rows, width, inner, {from, inner, 1}, panel, true, {out + j, columns, 1});
+    }
   }
 }
+
+// Two products and a norm. Self-attention: queries, keys and values; output. Attention to the
+// source: queries; output. Feed-forward network: both layers.
+template <class T> struct Sublayer {
+  Affine<T> first, second, norm;
+};
+
+// As DecoderWeights of cpu.py lays them out.
+template <class T> struct LayerWeights {
+  Sublayer<T> own, source, feed_forward;
+};
 
 struct StepSizes {
   int64_t batch, beam, size, heads, inner; // `inner`: of the feed-forward networks
@@ -1115,34 +1133,36 @@ struct StepSizes {
 };
 
 // The last tokens of few hypotheses go through the layers of a Transformer's decoder, in less time
-// than torch takes to call its operations. See DecoderLayer.step of tiednmt/modules/transformer.py.
+// than torch takes to call its operations. See DecoderLayer.step of
+// tiednmt/modules/transformer_layers.py.
 template <class T> struct DecoderStep {
   const StepSizes n;
   const T eps;
   T *const rows;
   const int64_t count = n.batch * n.beam;
   std::vector<T> room = std::vector<T>(count * (2 * n.size + std::max(3 * n.size, n.inner)));
-  T *const narrow = room.data(), *const context = narrow + count * n.size,
+  T *const update = room.data(), *const context = update + count * n.size,
            *const wide = context + count * n.size;
 
   const T *read(Affine<T> norm) {
     if (!n.normalises_before)
       return rows;
     for (int64_t i = 0; i < count * n.size; i += n.size)
-      normalise_row(n.size, eps, norm.weight, norm.bias, rows + i, narrow + i);
-    return narrow;
+      normalise_row(n.size, eps, norm.weight, norm.bias, rows + i, update + i);
+    return update;
   }
 
   void add(Affine<T> norm) {
-    add_to(count * n.size, narrow, rows);
-    for (int64_t i = 0; i < count * n.size && !n.normalises_before; i += n.size)
+    add_to(count * n.size, update, rows);
+    if (n.normalises_before)
+      return;
+    for (int64_t i = 0; i < count * n.size; i += n.size)
       normalise_row(n.size, eps, norm.weight, norm.bias, rows + i, rows + i);
   }
 
-  // `by`: queries, keys and values; output; norm
-  void attend_to_own(const Affine<T> *by, const Matrix &keys, const Matrix &values,
+  void attend_to_own(const Sublayer<T> &by, const Matrix &keys, const Matrix &values,
                      const Matrix &slots) {
-    transform(count, n.size, 3 * n.size, by[0], read(by[2]), wide);
+    transform(count, n.size, 3 * n.size, by.first, read(by.norm), wide);
     for (int64_t i = 0; i < count; i++) {
       const int64_t b = i / n.beam, place = n.first + i % n.beam;
       const T *key = wide + (3 * i + 1) * n.size;
@@ -1155,14 +1175,13 @@ template <class T> struct DecoderStep {
                    wide + 3 * i * n.size, rows_of<const T>(keys, b), rows_of<const T>(values, b),
                    context + i * n.size, nullptr);
     });
-    transform(count, n.size, n.size, by[1], context, narrow);
-    add(by[2]);
+    transform(count, n.size, n.size, by.second, context, update);
+    add(by.norm);
   }
 
-  // `by`: queries; output; norm
-  void attend_to_source(const Affine<T> *by, const Matrix &keys, const Matrix &values,
+  void attend_to_source(const Sublayer<T> &by, const Matrix &keys, const Matrix &values,
                         const int64_t *lengths, const int64_t *places, const Matrix *attention) {
-    transform(count, n.size, n.size, by[0], read(by[2]), wide);
+    transform(count, n.size, n.size, by.first, read(by.norm), wide);
     const AttendPlaces::Sizes sizes = {n.heads, n.size / n.heads, n.source_length,
                                        attention ? n.aligned_heads : 0};
     for_each_row(n.batch, n.beam, n.source_length * n.size, [&](int64_t b, int64_t k) {
@@ -1171,22 +1190,21 @@ template <class T> struct DecoderStep {
                    rows_of<const T>(values, b), context + i * n.size,
                    attention ? row_of<T>(*attention, b, k) : nullptr);
     });
-    transform(count, n.size, n.size, by[1], context, narrow);
-    add(by[2]);
+    transform(count, n.size, n.size, by.second, context, update);
+    add(by.norm);
   }
 
-  // `by`: both layers; norm
-  void feed_forward(const Affine<T> *by) {
-    transform(count, n.size, n.inner, by[0], read(by[2]), wide);
+  void feed_forward(const Sublayer<T> &by) {
+    transform(count, n.size, n.inner, by.first, read(by.norm), wide);
     rectify(count * n.inner, wide);
-    transform(count, n.inner, n.size, by[1], wide, narrow);
-    add(by[2]);
+    transform(count, n.inner, n.size, by.second, wide, update);
+    add(by.norm);
   }
 };
 
 // Returns what attend_places does.
 template <class T>
-int64_t decoder_step(const Matrix *m, const StepSizes &n, const Affine<T> *by, double eps) {
+int64_t decoder_step(const Matrix *m, const StepSizes &n, const LayerWeights<T> *by, double eps) {
   const Matrix &slots = m[1], &attention = m[3];
   const int64_t *lengths = row_of<int64_t>(m[2], 0, 0);
   if (!are_within(slots, n.batch, n.beam, n.length, n.first + n.beam))
@@ -1197,11 +1215,11 @@ int64_t decoder_step(const Matrix *m, const StepSizes &n, const Affine<T> *by, d
   std::iota(places.begin(), places.end(), 0);
   DecoderStep<T> step = {n, T(eps), row_of<T>(m[0], 0, 0)};
   m += 4;
-  for (int64_t layer = 0; layer < n.layers; layer++, by += 9, m += 4) {
-    step.attend_to_own(by, m[0], m[1], slots);
-    step.attend_to_source(by + 3, m[2], m[3], lengths, places.data(),
+  for (int64_t layer = 0; layer < n.layers; layer++, by++, m += 4) {
+    step.attend_to_own(by->own, m[0], m[1], slots);
+    step.attend_to_source(by->source, m[2], m[3], lengths, places.data(),
                           layer == n.aligned_layer ? &attention : nullptr);
-    step.feed_forward(by + 6);
+    step.feed_forward(by->feed_forward);
   }
   return 0;
 }
@@ -1331,7 +1349,7 @@ void divergence(const Matrix *m, int64_t pairs, int64_t vocab, int64_t threads) 
                             int64_t heads, int64_t size, int64_t length, int64_t aligned) {        \
     return attend_places<T>(m, batch, rows, keys, {heads, size, length, aligned});                 \
   }                                                                                                \
-  int64_t decoder_step_##T(const Matrix *m, const StepSizes *sizes, const Affine<T> *by,           \
+  int64_t decoder_step_##T(const Matrix *m, const StepSizes *sizes, const LayerWeights<T> *by,     \
                            double eps) {                                                           \
     return decoder_step<T>(m, *sizes, by, eps);                                                    \
   }                                                                                                \

@@ -258,30 +258,49 @@ class DecoderWeights:
     """The weights of a decoder's layers as :func:`decoder_step` reads them.
 
     Args:
-        layers: of each the weight (out × in) and the bias of queries, keys and values and of the
-            output of self-attention, and its norm's gain and bias; those of queries of the source
-            and of the output of that attention, and its norm's; those of both layers of the
-            feed-forward network, and its norm's. With them the scales of the rows of a weight, if
-            it is of int8, or None.
+        parts: nine of each layer, one layer after another: the products of queries, keys and values
+            and of the output of self-attention, and its norm; the products of queries of the source
+            and of the output of that attention, and its norm; both products of the feed-forward
+            network, and its norm. A product has a weight (out × in), the scales of its rows if it
+            is of int8, else None, and a bias; a norm has a gain, None and a bias.
+        heads: a divisor of dim.
+        pre_norm: whether sublayers normalise what they read, instead of the sum after it.
+        eps: of the norms.
+        aligned: the layer whose attention to the source is returned, and how many of its heads.
+
+    Raises:
+        ValueError: no such weights of a decoder, or int8 whose sums single precision cannot hold.
     """
 
-    LONGEST_WHOLE = 2**24 // 127**2  # numbers whose products with others of int8 are summed exactly
+    LONGEST_INT8_SUM = 2**24 // 127**2  # of products that single precision holds exactly
 
-    def __init__(self, layers: Sequence[Sequence[tuple[Tensor, Tensor, Tensor | None]]]) -> None:
-        self.dtype, dim = layers[0][0][1].dtype, layers[0][0][0].size(1)
-        self.dim, self.inner, self.layers = dim, len(layers[0][6][0]), len(layers)
+    def __init__(
+        self,
+        parts: Sequence[tuple[Tensor, Tensor | None, Tensor]],
+        heads: int,
+        pre_norm: bool = False,
+        eps: float = 1e-5,
+        aligned: tuple[int, int] = (0, 0),
+    ) -> None:
+        (first, _, bias), (up, _, _) = parts[0], parts[6]
+        dim, inner = first.size(-1), len(up)
         norm, own, source = (dim,), ((3 * dim, dim), (dim, dim)), ((dim, dim), (dim, dim))
-        shapes = *own, norm, *source, norm, (self.inner, dim), (dim, self.inner), norm
+        shapes: list[tuple[int, ...]]
+        shapes = [*own, norm, *source, norm, (inner, dim), (dim, inner), norm]
+        self.dtype, self.dim, self.inner, self.heads = bias.dtype, dim, inner, heads
+        self.layers, self.pre_norm, self.eps = len(parts) // len(shapes), pre_norm, eps
+        self.aligned_layer, self.aligned_heads = aligned
+        _require_heads("decoder_step", dim, heads, self.aligned_heads)
+        if not 0 <= self.aligned_layer < self.layers:
+            raise ValueError(f"kernel decoder_step: layer {self.aligned_layer} of {self.layers}")
         self._kept = list[Tensor]()
         addresses = list[int]()
-        for layer in layers:
-            for (weight, bias, scale), shape in zip(layer, shapes, strict=True):
-                whole = scale is not None
-                addresses.append(self._keep(weight, shape, torch.int8 if whole else self.dtype))
-                addresses.append(self._keep(bias, shape[:1], self.dtype))
-                addresses.append(0 if scale is None else self._keep(scale, shape[:1], self.dtype))
-                if whole and shape[1] > self.LONGEST_WHOLE:
-                    raise ValueError(f"kernel decoder_step: int8 of {shape[1]} numbers")
+        for (weight, scale, bias), shape in zip(parts, shapes * self.layers, strict=True):
+            if scale is not None and shape[1] > self.LONGEST_INT8_SUM:
+                raise ValueError(f"kernel decoder_step: sums of {shape[1]} products of int8")
+            addresses.append(self._keep(weight, shape, self.dtype if scale is None else torch.int8))
+            addresses.append(self._keep(bias, shape[:1], self.dtype))
+            addresses.append(0 if scale is None else self._keep(scale, shape[:1], self.dtype))
         self.addresses = (ctypes.c_void_p * len(addresses))(*addresses)
 
     def _keep(self, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> int:
@@ -290,8 +309,8 @@ class DecoderWeights:
                 f"kernel decoder_step: a weight of shape {tuple(tensor.shape)} and {tensor.dtype} "
                 f"in the place of one of {shape} and {dtype}"
             )
-        tensor = tensor.detach().to(self.dtype)
-        self._kept.append(_in_panels(tensor) if tensor.dim() == 2 else tensor.contiguous())
+        copy = tensor.detach().to(self.dtype, copy=True, memory_format=torch.contiguous_format)
+        self._kept.append(_in_panels(copy) if copy.dim() == 2 else copy)
         return self._kept[-1].data_ptr()
 
 
@@ -311,10 +330,6 @@ def decoder_step(
     first: int,
     source: Sequence[tuple[Tensor, Tensor]],
     lengths: Tensor,
-    heads: int,
-    aligned: tuple[int, int] = (0, 0),
-    pre_norm: bool = False,
-    eps: float = 1e-5,
 ) -> tuple[Tensor, Tensor]:
     """The layers of :meth:`tiednmt.modules.transformer.DecoderStack.step`, with ReLU.
 
@@ -327,18 +342,13 @@ def decoder_step(
         first: see ``past``.
         source: of each layer, keys and values of the sources, B × S × dim.
         lengths: B, of the sources.
-        heads: a divisor of dim.
-        aligned: the layer that the second result is of, and how many of its heads.
-        pre_norm: whether sublayers normalise what they read.
-        eps: of the norms.
 
     Returns:
         The tokens after all layers, B × K × dim, and the mean of the attention of the aligned heads
         to the source, B × K × S.
     """
-    (batch, beam, dim), (aligned_layer, aligned_heads) = rows.shape, aligned
-    _require_heads("decoder_step", dim, heads, aligned_heads)
-    if not 0 <= aligned_layer < weights.layers == len(past) == len(source):
+    batch, beam, dim = rows.shape
+    if not weights.layers == len(past) == len(source):
         raise ValueError(f"kernel decoder_step: {len(past)} layers instead of {weights.layers}")
     length, source_length = slots.size(2), source[0][0].size(1)
     room = min(keys.size(1) for keys, _ in past)
@@ -356,10 +366,11 @@ def decoder_step(
     for (keys, values), (source_keys, source_values) in zip(past, source, strict=True):
         own = (batch, keys.size(1), dim)
         tensors += ((keys, own), (values, own), (source_keys, read), (source_values, read))
-    numbers = batch, beam, dim, heads, weights.inner, first, length, source_length
-    sizes = (ctypes.c_int64 * 12)(*numbers, aligned_heads, aligned_layer, weights.layers, pre_norm)
-    addresses = ctypes.addressof(sizes), ctypes.addressof(weights.addresses)
-    fault = _run("decoder_step", rows.dtype, tensors, *addresses, eps)
+    sizes = batch, beam, dim, weights.heads, weights.inner, first, length, source_length
+    layout = weights.aligned_heads, weights.aligned_layer, weights.layers, weights.pre_norm
+    numbers = (ctypes.c_int64 * (len(sizes) + len(layout)))(*sizes, *layout)
+    addresses = ctypes.addressof(numbers), ctypes.addressof(weights.addresses)
+    fault = _run("decoder_step", rows.dtype, tensors, *addresses, weights.eps)
     _refuse("decoder_step", fault, first + beam, source_length)
     return out, attention
 

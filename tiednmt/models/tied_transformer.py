@@ -33,16 +33,15 @@ from tiednmt.modules.packing import (
     move_padding_right,
 )
 from tiednmt.modules.transformer import (
-    ACTIVATIONS,
     DecoderStack,
     EncoderStack,
     InputLayer,
-    LayerOptions,
     LearnedPositions,
     Past,
     SinusoidalPositions,
     SourceRows,
 )
+from tiednmt.modules.transformer_layers import ACTIVATIONS, LayerOptions
 from tiednmt.options import number_field, positive, rate
 from tiednmt.search.stepper import Shared, StepOutput
 from tiednmt.tying import Embeddings

@@ -85,8 +85,9 @@ def is_plain(layer: nn.Module) -> TypeGuard[nn.Linear]:
 
 
 def is_hooked(module: nn.Module) -> bool:
-    """Whether a call of ``module`` also calls hooks."""
-    return bool(module._forward_hooks or module._forward_pre_hooks)
+    """Whether a call of ``module`` also calls hooks, or a ``forward`` put in the class' place."""
+    hooks = module._forward_hooks or module._forward_pre_hooks
+    return bool(hooks) or "forward" in vars(module)
 
 
 def freeze(layer: nn.Linear, kind: type[FrozenLinear] | None) -> None:
