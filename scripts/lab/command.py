@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from scripts.lab.records.schema import Record
-from scripts.lab.run.specs import load_experiment
+from scripts.lab.run.specs import ROOT, load_experiment
 from scripts.lab.runner import Options, run_experiment
 from tiednmt.options import positive
 
@@ -79,7 +79,7 @@ def run(
         The record, and the folder that holds it.
     """
     experiment = load_experiment(name)
-    out = args.out or Path("runs") / name
+    out = _as_in_the_clone(args.out or Path("runs") / name)
     if args.rows:
         experiment = experiment.only(args.rows)
         command += f" --rows {shlex.join(args.rows)}"
@@ -87,8 +87,14 @@ def run(
         command += f" --seeds {_shown(args.seeds)}"
     if args.jobs:
         command += f" --jobs {args.jobs}"
-    options = Options(args.raw, wordsim, args.jobs, args.seeds or (1,))
+    raw, wordsim = (path and _as_in_the_clone(path) for path in (args.raw, wordsim))
+    options = Options(raw, wordsim, args.jobs, args.seeds or (1,))
     return run_experiment(experiment, out, command, options), out
+
+
+def _as_in_the_clone(path: Path) -> Path:
+    """A path that names the same place in the clone, where all child processes run."""
+    return path if Path.cwd() == ROOT else path.absolute()
 
 
 def _shown(seeds: Sequence[int]) -> str:

@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from scripts.lab.figures.benchmark import summary_table
-from scripts.lab.figures.translation import at_a_glance, mean_over_experiments
+from scripts.lab.figures.translation import (
+    about_mean_differences,
+    at_a_glance,
+    mean_over_experiments,
+)
 from scripts.lab.kinds import KINDS
 from scripts.lab.kinds.kind import Kind
 from scripts.lab.records.schema import FORMAT, BenchmarkRecord, Record, TranslationRecord
@@ -194,7 +198,9 @@ def table(name: str) -> str:
     if form == "glance" and colon:
         return markdown.table(at_a_glance(_translations(names)))
     if "+" in name:
-        return markdown.table(mean_over_experiments(_translations(name)))
+        records = _translations(name)
+        means = markdown.table(mean_over_experiments(records))
+        return f"{means}\n\nDifferences: {about_mean_differences(records)}"
     return summary_of(_kept(name))
 
 

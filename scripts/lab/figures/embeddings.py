@@ -76,7 +76,7 @@ def conditions(record: EmbeddingRecord) -> str:
     """What ρ compares, seeds, machine, and what the comparison with the paper means."""
     seeds = record.seeds
     spread = f"; mean ± standard deviation of {seeds} seeds" if seeds > 1 else ""
-    how = trained_on(record.machine) if record.rows else "gensim, on one thread"
+    how = trained_on(record) if record.rows else "gensim, on one thread"
     liked = ", ρ(U,V) that of all pairs' cosines in the one and in the other"
     of_paper = (
         " The last column says whether the order is the one that the paper states; its own "

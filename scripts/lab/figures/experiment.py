@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scripts.lab.records import settings
 from scripts.lab.records.schema import (
     ExperimentRecord,
     Machine,
+    Provenance,
     Record,
     SkipGramRecord,
     TrainedRow,
@@ -202,12 +203,24 @@ def _where(record: Record) -> list[Block]:
 # --- in words ----------------------------------------------------------------------------------
 
 
-def trained_on(machine: Machine) -> str:
+def trained_on(record: Provenance, earlier: Sequence[Provenance] = ()) -> str:
     """Where an experiment's rows were trained, and how many at a time."""
-    device = machine.device
-    if device == "CPU":
-        device = f"{machine.processor} (CPU, {machine.threads_per_run} thread(s) per run)"
-    return f"trained on {device}, {machine.runs_side_by_side} run(s) in parallel"
+    machines = [run.machine for run in (*earlier, record)]
+    devices = dict.fromkeys(map(_device, machines))
+    counts = sorted({machine.runs_side_by_side for machine in machines})
+    return f"trained on {_listed(devices)}, {_listed(map(str, counts))} run(s) in parallel"
+
+
+def _device(machine: Machine) -> str:
+    if machine.device != "CPU":
+        return machine.device
+    return f"{machine.processor} (CPU, {machine.threads_per_run} thread(s) per run)"
+
+
+def _listed(names: Iterable[str]) -> str:
+    """``a``, ``a or b``; ``a, b or c``."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def scored_checkpoints(rows: Sequence[TrainedRow]) -> str:

@@ -73,7 +73,7 @@ def figures_of_first_updates(record: LanguageModelRecord) -> Figures:
         summary=[
             Picture("perplexity-over-updates", [curves]),
             Table(head, rows, caption="Validation perplexity"),
-            f"{record.title}; {trained_on(record.machine)}. `{command}`",
+            f"{record.title}; {trained_on(record, record.earlier)}. `{command}`",
             *uses.in_summary(record),
         ],
         parts=[*uses.in_parts(record), *repeated(record, curves)],
@@ -88,9 +88,10 @@ def _after(update: int, runs: Sequence[Sequence[Validation]]) -> str:
 
 def conditions(record: LanguageModelRecord) -> str:
     """How it was scored, seeds, machine, and the experiment's note."""
+    where = trained_on(record, record.earlier)
     sentences = (
         f"{record.title}. Perplexity of {scored_checkpoints(record.rows)}, "
-        f"in one stream, its state carried{spread(record.rows)}; {trained_on(record.machine)}.",
+        f"in one stream, its state carried{spread(record.rows)}; {where}.",
         record.note,
     )
     return " ".join(filter(None, sentences))

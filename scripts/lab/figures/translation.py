@@ -92,7 +92,7 @@ def conditions(record: TranslationRecord) -> str:
     return (
         f"{record.title}. {_scored(record)}Beam {record.beam}{spread(record.rows)}; "
         f"{' to '.join(updates)} updates per row ({' to '.join(times)}), "
-        f"{trained_on(record.machine)}. {_embedding_rows(record)}"
+        f"{trained_on(record, record.earlier)}. {_embedding_rows(record)}"
     )
 
 
@@ -367,6 +367,15 @@ def mean_over_experiments(records: Sequence[TranslationRecord]) -> Table:
             estimate = mean_of_independent([*map(difference, runs, against)])
         lines.append([name, f"{mean:.2f}", *_difference_cells(estimate)])
     return Table(["", "mean BLEU", *_difference_heads(first)], lines)
+
+
+def about_mean_differences(records: Sequence[TranslationRecord]) -> str:
+    """What the differences of :func:`mean_over_experiments` were sampled over."""
+    about = [_about_differences(record) for record in records]
+    if len({*about}) == 1:
+        return about[0]
+    pairs = zip(records, about, strict=True)
+    return "; ".join(f"{record.title}: {of_one}" for record, of_one in pairs)
 
 
 def at_a_glance(records: Sequence[TranslationRecord]) -> Table:

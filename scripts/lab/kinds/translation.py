@@ -75,7 +75,9 @@ class TranslationScoring:
             "also_compared_with": self.baselines[1:],
             "beam": self.beam,
             "vocabulary": VocabularySizes(**manifest["vocabulary"]),
-            "samples": _samples(scores[0], self.subsets[0], raw, manifest),
+            "samples": _samples(
+                scores[0], self.subsets[0], raw, _translations(trained, 0), manifest
+            ),
         }
 
     def _all_scores(self, trained: Trained) -> list[Scores]:
@@ -83,13 +85,12 @@ class TranslationScoring:
         paths, starts = [], []
         for i, seed in enumerate(trained.seeds):
             runs = {name: of_row[i] for name, of_row in trained.runs.items()}
-            suffix = "" if seed == 1 else f"-seed-{seed}"
-            scores = trained.out / f"scores{suffix}.json"
+            scores = trained.out / f"scores{_suffix(seed)}.json"
             paths.append(scores)
             made_from = [run.checkpoint for run in runs.values()]
+            output = _translations(trained, i)
             is_known = is_current(scores, trained.data / MANIFEST, *made_from)
-            if not is_known or not self._covers(scores, runs):
-                output = trained.out / f"translations{suffix}"
+            if not is_known or not self._covers(scores, runs, output):
                 command = self._evaluate(runs, trained.data, scores, output)
                 what = f"scoring of seed {seed}"
                 starts.append(partial(announced, what, command, scores.with_suffix(".log")))
@@ -97,9 +98,9 @@ class TranslationScoring:
         side_by_side(starts, trained.jobs if gpus() else 1)
         return [read_kept(path, dict) for path in paths]
 
-    def _covers(self, scores: Path, runs: Mapping[str, Run]) -> bool:
+    def _covers(self, scores: Path, runs: Mapping[str, Run], translations: Path) -> bool:
         """Whether scores of an earlier call are for these runs, all test sets and the same search,
-        and hold all that a record needs.
+        and hold all that a record needs, with all of their translations.
         """
         wanted = {(name, _in_its_run(run.checkpoint)) for name, run in runs.items()}
         search = Search(beam=self.beam)
@@ -113,6 +114,7 @@ class TranslationScoring:
                 and all(
                     wanted <= {(one["name"], _in_its_run(one["checkpoint"])) for one in systems}
                     and all(map(_says_enough, systems))
+                    and all(_is_whole(_text(translations, system), system) for system in systems)
                     for systems in (of["systems"] for of in found.values())
                 )
             )
@@ -144,6 +146,26 @@ class TranslationScoring:
             )
             for row in trained.rows
         ]
+
+
+def _suffix(seed: int) -> str:
+    return "" if seed == 1 else f"-seed-{seed}"
+
+
+def _translations(trained: Trained, i: int) -> Path:
+    """Where the translations by the models of the seed of number ``i`` are."""
+    return trained.out / f"translations{_suffix(trained.seeds[i])}"
+
+
+def _text(translations: Path, system: Mapping[str, Any]) -> Path:
+    """The translations of a test set; the scores name the folder that they were written to."""
+    return translations / Path(system["translations"]).name
+
+
+def _is_whole(text: Path, system: Mapping[str, Any]) -> bool:
+    """Whether there is a line for each sentence that was scored."""
+    sentences = len(system["bleu"]["influences"])
+    return text.is_file() and text.read_bytes().count(b"\n") == sentences
 
 
 def _in_its_run(checkpoint: str | Path) -> tuple[str, ...]:
@@ -192,14 +214,14 @@ def _system(scores: Scores, subset: str, name: str) -> Mapping[str, Any]:
 
 
 def _samples(
-    scores: Scores, subset: str, raw: Path, manifest: Mapping[str, Any]
+    scores: Scores, subset: str, raw: Path, translations: Path, manifest: Mapping[str, Any]
 ) -> list[dict[str, str]]:
     """Sentences spread over a test set, with the translation of every system that was scored."""
     systems = scores["subset"][subset]["systems"]
     columns = {
         "source": raw / f"{subset}.{manifest['source']}",
         "reference": raw / f"{subset}.{manifest['target']}",
-        **{system["name"]: Path(system["translations"]) for system in systems},
+        **{system["name"]: _text(translations, system) for system in systems},
     }
     lines = {name: list(read_lines(path)) for name, path in columns.items()}
     count = len(lines["source"])

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,14 +49,21 @@ class Child:
         log.parent.mkdir(parents=True, exist_ok=True)
         self._output = log.open("a", encoding="utf-8")
         self._lock()
-        self.process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=resources.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-        )
+        self._begins_at = log.stat().st_size
+        try:
+            self.before_start()
+            # last, since a process that has started must not be left by an exception
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=resources.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=subprocess.STDOUT,
+            )
+        except BaseException:
+            self._output.close()
+            raise
 
     def _lock(self) -> None:
         # the child inherits the file, so one that outlives its parent keeps the lock
@@ -80,10 +87,17 @@ class Child:
             return False
         self.close()
         if status:
-            with self.log.open(encoding="utf-8", errors="replace") as lines:
-                tail = "".join(f"  {line}" for line in deque(lines, LINES_SHOWN))
-            raise UserError(f"{self.what} failed; the end of {self.log}:\n{tail}")
+            raise UserError(f"{self.what} failed; the end of {self.log}:\n{self._tail()}")
         return True
+
+    def _tail(self) -> str:
+        """The last lines that the process printed."""
+        with self.log.open(encoding="utf-8", errors="replace") as lines:
+            lines.seek(self._begins_at)
+            return "".join(f"  {line}" for line in deque(lines, LINES_SHOWN))
+
+    def before_start(self) -> None:
+        """Called when no other process writes to the log, before the process starts."""
 
     def show_progress(self) -> None:
         """Called now and then, a last time after the process has ended."""
@@ -105,29 +119,51 @@ def announced(what: str, command: Sequence[str], log: Path, resources: Resources
     return Child(what, command, log, resources)
 
 
-def side_by_side(starts: Iterable[Callable[[Resources], Child]], jobs: int) -> None:
+def side_by_side(starts: Sequence[Callable[[Resources], Child]], jobs: int) -> None:
     """Run all children, ``jobs`` at a time, and wait for them to end.
 
-    Whatever interrupts this also stops the running children.
+    If one fails, the others go on. Whatever interrupts this also stops the running children.
+
+    Raises:
+        UserError: some failed; this says how.
     """
-    waiting, free = deque(starts), shared_among(jobs)
+    waiting, free = deque(starts), shared_among(jobs, len(starts))
     running: list[Child] = []
+    failures: list[UserError] = []
+
+    def fail(failure: UserError) -> None:
+        failures.append(failure)
+        if waiting or running:
+            print(f"{failure}\nThe others go on.", file=sys.stderr)
+
     try:
         while waiting or running:
             while waiting and free:
-                running.append(waiting.popleft()(free.pop(0)))
+                resources = free.pop(0)
+                try:
+                    running.append(waiting.popleft()(resources))
+                except UserError as failure:
+                    free.append(resources)
+                    fail(failure)
             time.sleep(0.3)
             for child in [*running]:
-                if child.ended():
+                try:
+                    if not child.ended():
+                        continue
                     running.remove(child)
-                    free.append(child.resources)
+                except UserError as failure:
+                    running.remove(child)
+                    fail(failure)
+                free.append(child.resources)
     finally:
         for child in running:
             child.stop()
+    if failures:
+        raise UserError("\n".join(map(str, failures)))
 
 
-def shared_among(jobs: int) -> list[Resources]:
-    """Divide the cores and GPUs among ``jobs`` processes.
+def shared_among(jobs: int, used: int | None = None) -> list[Resources]:
+    """Divide the cores and GPUs among ``jobs`` processes; the shares of the ``used`` first.
 
     No process gets more threads than OMP_NUM_THREADS allows.
     """
@@ -136,7 +172,10 @@ def shared_among(jobs: int) -> list[Resources]:
     if most.isdecimal() and int(most):
         threads = min(threads, int(most))
     cards: Sequence[str | None] = gpus() or [None]
-    return [Resources(threads, cards[i % len(cards)]) for i in range(jobs)]
+    return [
+        Resources(threads, cards[i % len(cards)])
+        for i in range(jobs if used is None else min(jobs, used))
+    ]
 
 
 def gpus() -> list[str]:

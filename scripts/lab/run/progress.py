@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -23,21 +24,23 @@ class Progress:
         self._started = self._last_time = clock()
         self._last_update: int | None = None
 
-    def update(self, updates: int, total: int, perplexity: str) -> None:
-        """Show that ``updates`` of ``total`` are done."""
+    def update(self, updates: int, total: int | None, perplexity: str) -> None:
+        """Show that ``updates`` of ``total`` (None: not known yet) are done."""
         if self._bar is not None:
             self._bar.total = total
             self._bar.update(updates - self._bar.n)
             self._bar.set_postfix(ppl=perplexity)
         elif self._is_due(updates, total):
             seconds = self._clock() - self._started
-            self._say(f"{updates:,} of {total:,} updates, perplexity {perplexity}, {seconds:.0f} s")
+            done = f"{updates:,}" if total is None else f"{updates:,} of {total:,}"
+            self._say(f"{done} updates, perplexity {perplexity}, {seconds:.0f} s")
             self._last_update, self._last_time = updates, self._clock()
 
-    def _is_due(self, updates: int, total: int) -> bool:
-        if self._last_update is None or updates >= total:
+    def _is_due(self, updates: int, total: int | None) -> bool:
+        end = math.inf if total is None else total
+        if self._last_update is None or updates >= end:
             return updates != self._last_update
-        far = updates - self._last_update >= SHARE * total
+        far = updates - self._last_update >= SHARE * end
         return far or self._clock() - self._last_time >= SECONDS
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import sys
 import warnings
@@ -103,6 +104,19 @@ class Run:
         }
         return hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()
 
+    def require_checkpoints(self) -> None:
+        """Refuse a finished run without what is scored and recorded of it.
+
+        Raises:
+            UserError: a checkpoint is missing.
+        """
+        for path in (self.best, self.checkpoint):
+            if not path.exists():
+                raise UserError(
+                    f"{path}: missing, although the training has ended; put it back, or remove "
+                    f"{self.folder} to train again"
+                )
+
     def average(self) -> None:
         """Average the last checkpoints of a finished run, if asked for, and delete them.
 
@@ -125,13 +139,14 @@ def train(runs: Sequence[Run], jobs: int) -> None:
 
     Raises:
         UserError: a run failed (its last lines are shown), its folder holds one of another recipe
-            or on other data, it left too few checkpoints for their mean, or another process is
-            training it.
+            or on other data, it left too few checkpoints for their mean, or has lost one, or
+            another process is training it.
     """
     finished = {run: _finished(run) for run in runs}
     for run, is_finished in finished.items():
         if is_finished:
             run.average()
+            run.require_checkpoints()
     left = [run for run in runs if not finished[run]]
     side_by_side([partial(_Training, run, jobs) for run in left], jobs)
 
@@ -188,6 +203,7 @@ def _values(command: Sequence[str], left_out: Container[str]) -> Any:
     try:
         with redirect_stderr(StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # hydra's, of what fairseq asks of it
+            logging.getLogger("hydra").setLevel(logging.WARNING)
             args = parse_args_and_arch(get_training_parser(), list(command[1:]))
             config = convert_namespace_to_omegaconf(args)
     except (SystemExit, UserError):
@@ -206,16 +222,17 @@ class _Training(Child):
     """A run in progress."""
 
     def __init__(self, run: Run, jobs: int, resources: Resources) -> None:
-        command = [sys.executable, "-m", "scripts.lab.run.fairseq_train", *run.command[1:]]
-        before = run.log.stat().st_size if run.log.exists() else 0
-        super().__init__(f"training of {run.name}", command, run.log, resources)
         self.run, self.jobs, self.data = run, jobs, run.data_digest()
+        self.unfinished_line = ""
+        command = [sys.executable, "-m", "scripts.lab.run.fairseq_train", *run.command[1:]]
+        super().__init__(f"training of {run.name}", command, run.log, resources)
+
+    def before_start(self) -> None:
         self._record(finished=False)
         # where the log ends, a character may be half there
-        self.seen = run.log.open(encoding="utf-8", errors="replace")
-        self.seen.seek(before)
-        self.unfinished_line = ""
-        self.progress = Progress(run.name, run.max_update or None)
+        self.seen = self.run.log.open(encoding="utf-8", errors="replace")
+        self.seen.seek(0, os.SEEK_END)
+        self.progress = Progress(self.run.name, self.run.max_update or None)
 
     def _record(self, finished: bool) -> None:
         content = {"command": self.run.command, "finished": finished, "data": self.data}
@@ -239,10 +256,14 @@ class _Training(Child):
                 total = self._updates_in_all(updates, entry["update"])
                 self.progress.update(updates, total, entry["ppl"])
 
-    def _updates_in_all(self, updates: int, epochs: float) -> int:
-        """The number of updates at the end, estimated from the ``epochs`` made so far."""
-        limits = [self.run.max_update, round(updates / epochs * self.run.max_epoch)]
-        return min((limit for limit in limits if limit), default=0)
+    def _updates_in_all(self, updates: int, epochs: float) -> int | None:
+        """The number of updates at the end, estimated from the ``epochs`` made so far.
+
+        fairseq rounds these: early in a long epoch they are 0, and None is returned.
+        """
+        per_epoch = updates / epochs if epochs else 0
+        limits = [self.run.max_update, round(per_epoch * self.run.max_epoch)]
+        return min((limit for limit in limits if limit), default=None)
 
     def close(self) -> None:
         super().close()

@@ -192,13 +192,18 @@ def test_every_record_is_shown():
 def test_a_table_of_the_mean_over_experiments(results, run):
     for name, subsets in (("one", ("a", "b")), ("two", ("c", "d"))):
         store.keep(run({**records.translation(seeds=3, subsets=subsets), "experiment": name}))
-    lines = store.table("one+two").split("\n")
+    *lines, _, about = store.table("one+two").split("\n")
+    assert about == "Differences: over seeds and test sentences"
     head, _, none, three_way = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines)
     assert head == ["", "mean BLEU", "against none", "not worse by more than (95%)", "p"]
     assert none == ["none", "28.83", "", "", ""]
     alone = store.table("one").split("\n")[7].split("|")
     assert "mean" in alone[2] and three_way[:3] == ["three-way", "28.58", "-0.25"]
     assert float(three_way[3]) < float(alone[7])  # two corpora tell more than one
+    store.keep(run({**records.translation(subsets=("c", "d")), "experiment": "one seed"}))
+    about = store.table("one+one seed").split("\n")[-1]
+    title = records.translation()["title"]
+    assert about.endswith(f"{title}: over test sentences; one run each says nothing of other seeds")
     store.keep(run({**records.translation(), "baseline": "three-way", "experiment": "apart"}))
     with pytest.raises(UserError, match=r"^apart: its baseline is not that of one, so that it is"):
         store.table("one+apart")

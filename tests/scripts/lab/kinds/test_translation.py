@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import shutil
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -304,7 +305,7 @@ def score(trained, monkeypatch):
         (scores,), (output,), (beam,) = given["--json"], given["--output"], given["--beam"]
         metrics = records.translation()["rows"][0]["test"]["test"]
         row = {
-            metric: {**of, "score": float(beam), "influences": [0.5, -0.25, -0.25]}
+            metric: {**of, "score": float(beam), "influences": [0.5, 0.25, -0.5, -0.25, 0.0]}
             for metric, of in metrics.items()
         }
         subsets = {}
@@ -377,6 +378,31 @@ def test_scores_of_another_length_penalty_are_made_anew(score, trained):
     path = trained().out / "scores.json"
     path.write_text(path.read_text().replace('"lenpen": 1.0', '"lenpen": 0.6'))
     assert [score()[1], score()[1]] == [1, 0]
+
+
+def cut(text):
+    text.write_text(text.read_text().splitlines(keepends=True)[0])
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, cut])
+def test_lost_translations_are_made_anew(score, trained, damage):
+    score()
+    damage(trained().out / "translations" / "none.other.de")
+    assert [score()[1], score()[1]] == [1, 0]
+
+
+def test_a_folder_that_was_copied_has_its_own_translations(score, trained, monkeypatch):
+    """The scores name those of the folder that they were made in."""
+    score()
+    given = trained()
+    copied = given.out / "copied"
+    shutil.copytree(given.out / "translations", copied / "translations")
+    shutil.copy2(given.out / "scores.json", copied)
+    for text in (given.out / "translations").iterdir():
+        text.write_text("changed\n" * 5)
+    scoring = TranslationScoring(["none"], ["test", "other"], 5)
+    samples = scoring.score(replace(given, out=copied))["samples"]
+    assert samples[1]["none"] == "test translated 1"
 
 
 def test_samples_are_of_the_first_test_set_of_the_configuration(score):

@@ -54,24 +54,70 @@ def test_the_end_of_a_log_that_is_no_utf_8_is_shown(tmp_path):
         side_by_side([partial(python, code, tmp_path / "log")], 1)
 
 
-def test_a_failure_is_shown_and_stops_the_others(tmp_path):
+def test_a_failure_is_shown_at_once_and_the_others_go_on(tmp_path, capsys):
+    """One of them begins after it, in its place."""
+    done = f"open({str(tmp_path / 'done')!r}, 'a').write('.')"
+    codes = [f"import time; time.sleep(2); {done}", "raise SystemExit('no good')", done]
+    steps = [partial(python, code, tmp_path / f"{i}.log") for i, code in enumerate(codes)]
+    with pytest.raises(UserError, match=r"(?s)^a step failed; the end of .*1.log:\n  no good\n$"):
+        side_by_side(steps, 2)
+    assert (tmp_path / "done").read_text() == ".."
+    shown = capsys.readouterr().err
+    assert "no good" in shown and "The others go on." in shown
+
+
+def test_all_failures_are_named(tmp_path):
+    codes = ["raise SystemExit('not this')", "raise SystemExit('nor that')"]
+    steps = [partial(python, code, tmp_path / f"{i}.log") for i, code in enumerate(codes)]
+    with pytest.raises(UserError, match=r"(?s)0.log:.*not this.*1.log:.*nor that"):
+        side_by_side(steps, 1)
+
+
+def test_of_an_earlier_start_nothing_is_shown(tmp_path):
+    log = tmp_path / "log"
+    side_by_side([partial(python, "print('all is well')", log)], 1)
+    with pytest.raises(UserError) as failure:
+        side_by_side([partial(python, "raise SystemExit('no good')", log)], 1)
+    assert "no good" in str(failure.value) and "all is well" not in str(failure.value)
+
+
+def test_an_interruption_stops_those_that_run(tmp_path):
     children = []
 
-    def start(code, name, place):
-        children.append(python(code, tmp_path / name, place))
+    class Interrupted(Child):
+        def show_progress(self):
+            raise KeyboardInterrupt
+
+    def start(kind, name, place):
+        command = [sys.executable, "-c", "import time; time.sleep(60)"]
+        children.append(kind("a step", command, tmp_path / name, place))
         return children[-1]
 
     began = time.monotonic()
-    with pytest.raises(UserError, match=r"(?s)a step failed; the end of .*bad.*no good"):
-        side_by_side(
-            [
-                partial(start, "import time; time.sleep(60)", "long"),
-                partial(start, "raise SystemExit('no good')", "bad"),
-            ],
-            2,
-        )
+    with pytest.raises(KeyboardInterrupt):
+        side_by_side([partial(start, Child, "one"), partial(start, Interrupted, "other")], 2)
     assert time.monotonic() - began < 30
     assert all(child.process.poll() is not None for child in children)
+
+
+def test_what_cannot_begin_leaves_no_process(tmp_path):
+    """Its log is free for another start, and the others go on."""
+
+    class Full(Child):
+        def before_start(self):
+            raise UserError("no space left")
+
+    def full(place):
+        return Full("a step", ["touch", str(tmp_path / "started")], tmp_path / "log", place)
+
+    then = partial(python, f"open({str(tmp_path / 'done')!r}, 'w')", tmp_path / "log")
+    with pytest.raises(UserError, match=r"^no space left$"):
+        side_by_side([full, then], 1)
+    assert (tmp_path / "done").exists() and not (tmp_path / "started").exists()
+
+
+def test_more_jobs_than_there_is_memory_for(tmp_path):
+    side_by_side([partial(python, "", tmp_path / "log")], 10**18)
 
 
 def test_output_goes_to_the_end_of_the_log(tmp_path):

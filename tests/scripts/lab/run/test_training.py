@@ -1,6 +1,7 @@
 """The model of a finished run: its best checkpoint, or the mean of its last ones."""
 
 import json
+import time
 from contextlib import nullcontext
 
 import pytest
@@ -71,6 +72,15 @@ def test_cut_off_between_the_mean_and_the_tidying(folder):
     assert not any(path.exists() for path in left)
 
 
+@pytest.mark.parametrize("average_last", [0, 2])
+def test_a_finished_run_that_has_lost_its_checkpoint_is_refused(folder, average_last):
+    """It is not trained again unasked."""
+    lost = finished(folder, average_last).best
+    lost.unlink()
+    with pytest.raises(UserError, match=f"{lost}: missing, although .* remove {folder} to train"):
+        finished(folder, average_last)
+
+
 def test_too_few_checkpoints(folder):
     with pytest.raises(UserError, match="has 3 checkpoints, not 4"):
         finished(folder, 4)
@@ -92,13 +102,14 @@ def test_a_command_line_is_known_by_what_it_means(tmp_path, options, known):
     before = ["fairseq-train", *arguments, "--save-dir", str(tmp_path)]
     text = json.dumps({"command": before, "finished": True})
     (tmp_path / "command.json").write_text(text)
+    (tmp_path / "checkpoint_best.pt").touch()
     run = Run("some", tmp_path, (*arguments, *options))
     if known:
         train([run], 1)
     else:
         with pytest.raises(UserError, match="holds a run with another command line"):
             train([run], 1)
-    assert [path.name for path in tmp_path.iterdir()] == ["command.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {"command.json", "checkpoint_best.pt"}
 
 
 @pytest.mark.parametrize(("data", "known"), [("DATA", True), ("ELSEWHERE", False)])
@@ -107,6 +118,7 @@ def test_a_run_is_known_where_its_folder_has_moved(tmp_path, data, known):
     before = Run("some", tmp_path / "before", ("DATA", *arguments))
     text = json.dumps({"command": before.command, "finished": True, "data": None})
     (tmp_path / "command.json").write_text(text)
+    (tmp_path / "checkpoint_best.pt").touch()
     run = Run("some", tmp_path, (data, *arguments))
     with nullcontext() if known else pytest.raises(UserError, match="another command line"):
         train([run], 1)
@@ -132,6 +144,38 @@ def test_a_log_is_followed_while_a_character_is_half_written(in_progress, capsys
     assert "7 of 10 updates" in capsys.readouterr().err
     log.write(b"\xff\n")
     assert [found["ppl"] for found in training.log_entries(child.run.log, "train_inner")] == ["9"]
+
+
+def test_progress_early_in_a_long_epoch(tmp_path, monkeypatch, capsys):
+    """fairseq says epochs in thousandths."""
+    monkeypatch.setattr(training.sys, "executable", "true")
+    run = Run("some", tmp_path, ("data",), max_epoch=2)
+    child = training._Training(run, 1, Resources(1, None))
+    for updates, epochs in ((5, "0.0"), (20_000, "2.0")):
+        entry = {"num_updates": str(updates), "update": float(epochs), "ppl": "9"}
+        with run.log.open("a") as log:
+            log.write(f"| INFO | train_inner | {json.dumps(entry)}\n")
+        child.show_progress()
+    child.stop()
+    early, late = capsys.readouterr().err.splitlines()
+    assert early.startswith("some: 5 updates,")
+    assert late.startswith("some: 20,000 of 20,000 updates,")
+
+
+def test_a_training_that_cannot_be_recorded_is_not_started(tmp_path, monkeypatch):
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path / 'started'}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(training.sys, "executable", str(program))
+
+    def full(path, content):
+        raise UserError(f"{path}: cannot be written: No space left on device")
+
+    monkeypatch.setattr(training, "write_json", full)
+    with pytest.raises(UserError, match="No space left"):
+        train([Run("some", tmp_path / "run", ("data",))], 1)
+    time.sleep(0.5)
+    assert not (tmp_path / "started").exists()
 
 
 @pytest.mark.parametrize("part", ["data-bin", "data-bin/shard0"])
@@ -160,6 +204,8 @@ def test_a_run_says_where_it_was_trained(tmp_path, monkeypatch):
     run = Run("some", tmp_path / "run", ("data",))
     assert training.trained_on([run]) is None
     monkeypatch.setattr(training.sys, "executable", "true")
+    run.folder.mkdir()
+    run.best.touch()
     for jobs in (3, 1):  # the second call trains nothing
         train([run], jobs)
         assert training.trained_on([run]).runs_side_by_side == 3
