@@ -198,8 +198,10 @@ def _fetch_part(url: str, part: Path, first_wait: float, stop: Event) -> None:
             _continue(url, part, stop)
             return
         except urllib.error.HTTPError as error:
-            if error.code == 416:  # the part is longer than the file
-                part.unlink(missing_ok=True)
+            if error.code == 416:  # nothing of the file lies behind the part
+                if error.headers.get("Content-Range") == f"bytes */{part.stat().st_size}":
+                    return
+                part.unlink()  # it is longer than the file
             elif error.code not in TRY_AGAIN:
                 raise UserError(f"{url}: the server answers {error.code} {error.reason}") from None
             reason = f"{error.code} {error.reason}"
@@ -209,6 +211,8 @@ def _fetch_part(url: str, part: Path, first_wait: float, stop: Event) -> None:
             reason = str(error) or type(error).__name__
         except OSError as error:
             raise UserError(f"{part}: cannot be written: {error.strerror}") from error
+        except UserError:
+            raise
         except ValueError:
             raise UserError(f"{url}: not a web address") from None
     raise UserError(

@@ -274,6 +274,8 @@ class _Memory:
         except expat.ExpatError as error:
             reason = expat.errors.messages[error.code]
             raise UserError(f"{self._file}, line {error.lineno}: not XML ({reason})") from None
+        except UserError:  # of a handler
+            raise
         except (LookupError, ValueError) as error:  # an encoding that Python does not know
             raise UserError(f"{self._place}: not to be decoded ({error})") from None
 

@@ -29,6 +29,7 @@ def map_in_order(
     unit: str,
     total: int | None = None,
     chunk: int = CHUNK_ITEMS,
+    least: int | None = None,
 ) -> Iterator[Result]:
     """``function`` of each item, in order, under a progress bar.
 
@@ -42,12 +43,14 @@ def map_in_order(
         unit: what it counts.
         total: how many items there are, where that is known.
         chunk: how many items a process is sent at a time.
+        least: from how many items on processes pay (default: more than two chunks).
     """
     items = iter(items)
-    first = list(islice(items, 2 * chunk + 1))
+    least = 2 * chunk + 1 if least is None else least
+    first = list(islice(items, least))
     items = chain(first, items)
     with tqdm(desc=title, unit=f" {unit}", total=total, disable=None) as bar:
-        if workers == 1 or len(first) <= 2 * chunk:
+        if workers == 1 or len(first) < least:
             results: Iterator[Result] = map(function, items)
         else:
             results = chain.from_iterable(_map_chunks(function, items, workers, title, chunk))

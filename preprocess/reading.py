@@ -9,6 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from preprocess.files import may_open
 from preprocess.pairs import Pair, TextFile
 from tiednmt.errors import UserError
 from tiednmt.files import write_whole
@@ -31,6 +32,7 @@ def read_pairs(
         ``parts``: how many pairs each part got; ``apostrophes``: for each side, how many
         typographic and how many ASCII apostrophes stand within words.
     """
+    may_open(2 * len(parts), "choose fewer --parts")
     counts = [0] * len(parts)
     apostrophes = [[0, 0], [0, 0]]
     with ExitStack() as stack:

@@ -19,6 +19,7 @@ from typing import Any
 from tqdm import tqdm
 
 from preprocess.duplicates import unmarked_lines
+from preprocess.files import may_open
 from preprocess.overlap import Overlap
 from preprocess.pairs import Pair
 from preprocess.parallel import map_in_order
@@ -31,6 +32,7 @@ from tiednmt.text.pipeline import TextPipeline
 from tiednmt.text.subwords import CODES, PIECES, SentencePiece, load_codes, vocabulary_file
 
 WORDS_IN_MEMORY = 500_000  # counted by a process before it writes them down, about 60 MB
+WORTH_PROCESSES = 10_000_000  # bytes of text
 LEARNED_WORDS = 1_000_000  # the most frequent; merges are learnt from these, in about 2 GB
 
 
@@ -69,11 +71,15 @@ def count_words(parts: Sequence[TextPart], outputs: Sequence[Path], workers: int
         for number, part in enumerate(parts)
         for language, side in enumerate(part.sides)
     ]
+    is_small = sum(side.stat().st_size for side, _, _ in jobs) < WORTH_PROCESSES
+    workers = 1 if is_small else workers
     try:
         folder.mkdir(parents=True)
-        runs = list(map_in_order(_count_file, jobs, workers, "count", "files", len(jobs), chunk=1))
+        counted = map_in_order(_count_file, jobs, workers, "count", "files", len(jobs), 1, least=2)
+        runs = list(counted)
         for language, output in enumerate(outputs):
-            sorted_runs = chain.from_iterable(runs[language::2])
+            sorted_runs = [*chain.from_iterable(runs[language::2])]
+            may_open(len(sorted_runs), "raise the limit (ulimit -n)")
             write_counts(output, merged_counts(*map(read_counts, sorted_runs)))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

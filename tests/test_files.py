@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import math
 import os
 import subprocess
@@ -37,6 +38,21 @@ def test_a_full_disk_is_one_error(tmp_path):
     with full, write_whole(tmp_path / "text") as file:
         file.write("x")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("write", [write_whole, folder_when_whole])
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.EIO, "out: cannot be written, or a file for it cannot be read: Input/output error"),
+        (errno.ENOSPC, "out: cannot be written: No space left on device"),
+    ],
+)
+def test_what_is_read_may_be_at_fault(tmp_path, write, number, message):
+    """The system names no file where ``read`` or ``write`` fails."""
+    with pytest.raises(UserError, match=f"{message}$"), write(tmp_path / "out"):
+        raise OSError(number, os.strerror(number))
+    assert not list(tmp_path.iterdir())
 
 
 def test_sha256_of_a_known_text(tmp_path):

@@ -53,7 +53,7 @@ def load(
 
     For more lines than fit in memory, ``stream`` takes an iterable and returns an iterator::
 
-        with open("in.txt") as lines:
+        with open("in.txt", encoding="utf-8") as lines:
             for translation in translator.stream(lines):
                 print(translation)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tiednmt.errors import UserError
+
+_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # faults that reading cannot have
 
 
 @contextmanager
@@ -47,7 +50,7 @@ def named_when_whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
         if error.filename not in (None, str(partial)):
             raise
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+        raise _not_written(path, error) from error
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
@@ -110,7 +113,14 @@ def folder_when_whole(folder: Path) -> Iterator[Path]:
     except OSError as error:
         if not _is_of(error, target, beginning):  # but of a file that was to be read
             raise
-        raise UserError(f"{folder}: cannot be written: {error.strerror}") from error
+        raise _not_written(folder, error) from error
+
+
+def _not_written(path: Path, error: OSError) -> UserError:
+    """What to say of an error within a block that writes ``path`` and may read other files."""
+    may_be_of_another = error.filename is None and error.errno not in _OF_WRITING
+    or_read = ", or a file for it cannot be read" if may_be_of_another else ""
+    return UserError(f"{path}: cannot be written{or_read}: {error.strerror}")
 
 
 def _is_of(error: OSError, folder: Path, beginning: str) -> bool:

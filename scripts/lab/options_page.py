@@ -54,7 +54,9 @@ def command_modules() -> dict[str, str]:
     ours = {f"tiednmt {name}": f"tiednmt.commands.{name}" for name in COMMANDS if name != "path"}
     for folder in ("scripts", "preprocess"):
         names = [
-            path.stem for path in (ROOT / folder).glob("*.py") if _is_command(path.read_text())
+            path.stem
+            for path in (ROOT / folder).glob("*.py")
+            if _is_command(path.read_text(encoding="utf-8"))
         ]
         names += [path.parent.name for path in (ROOT / folder).glob("*/__main__.py")]
         ours |= {f"python -m {folder}.{name}": f"{folder}.{name}" for name in sorted(names)}

@@ -241,6 +241,14 @@ def test_int8_tables_are_compared_as_what_their_rows_mean(tmp_path):
     assert found.parameters == 2 * rows * dim
 
 
+@pytest.mark.parametrize("shape", [(64, 64), (128, 32)])
+def test_a_matrix_that_is_also_stored_transposed(tmp_path, shape):
+    table = torch.randn(shape)
+    state = {"encoder.embed_tokens.weight": table, "other.weight": table.t().contiguous()}
+    write_tensors(tmp_path / "m.safetensors", state)
+    assert inspect(tmp_path / "m.safetensors").twice == (tuple(state),)
+
+
 def test_int8_tables_of_too_few_scales(tmp_path):
     whole, scale = torch.ones(128, 32, dtype=torch.int8), torch.ones(128)
     path = in_int8(tmp_path, (whole, scale), (whole, scale[1:]), (whole, scale))

@@ -49,7 +49,10 @@ class Handler(BaseHTTPRequestHandler):
         if asked and self.server.knows_ranges:
             start = int(asked.removeprefix("bytes=").removesuffix("-"))
             if start >= len(content):
-                self.send_error(416)
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(content)}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
                 return
         body = content[start:]
         self.send_response(206 if start else 200)

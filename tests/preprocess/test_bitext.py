@@ -367,6 +367,7 @@ def test_bad_files_are_named_with_the_line_in_them(files, refused, tmp_path, fau
     command = arguments("en", "ja", given, tmp_path / "dest")
     found = refused(bitext.main, tmp_path / "dest", *command)
     assert re.search(message, found), found
+    assert found.count(name) == 1, found
 
 
 # --- names and counts --------------------------------------------------------------------------

@@ -65,6 +65,15 @@ def test_a_part_of_something_else_is_dropped(server, tmp_path, junk):
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("checksum", [SHA256, None])
+def test_a_part_that_is_whole_gets_its_name(server, tmp_path, checksum):
+    """As a process leaves it that is killed before it has checked the hash."""
+    (tmp_path / "file.part").write_bytes(CONTENT)
+    fetch(f"{server.url}/file", tmp_path / "file", checksum, first_wait=0.01)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert server.ranges == [f"bytes={len(CONTENT)}-"]
+
+
 def test_a_damaged_file_is_fetched_again(server, tmp_path):
     (tmp_path / "file").write_bytes(b"damaged")
     get(server, tmp_path / "file")

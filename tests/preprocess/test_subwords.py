@@ -9,9 +9,12 @@ from tiednmt.text.counts import read_counts
 
 
 @pytest.mark.parametrize("in_memory", [3, 1000])
-@pytest.mark.parametrize("workers", [1, 2])
-def test_words_are_counted_without_those_of_marked_pairs(monkeypatch, tmp_path, in_memory, workers):
+@pytest.mark.parametrize(("workers", "worth"), [(1, 0), (2, 0), (2, 1000)])
+def test_words_are_counted_without_those_of_marked_pairs(
+    monkeypatch, tmp_path, in_memory, workers, worth
+):
     monkeypatch.setattr(subwords, "WORDS_IN_MEMORY", in_memory)
+    monkeypatch.setattr(subwords, "WORTH_PROCESSES", worth)
     texts = {
         "0.en": ["b a", "a", "c d e f"],
         "0.de": ["ä", "b b", "z"],

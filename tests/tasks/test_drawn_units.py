@@ -2,6 +2,8 @@
 
 import copy
 import random
+import sys
+import threading
 from dataclasses import replace
 
 import pytest
@@ -86,6 +88,28 @@ def test_a_draw_leaves_nothing_behind(folder, segmentation):
     assert draws[0] == draws[2] != draws[1]
     assert [pipeline.encode(line, "en") for line in lines] == own and random.getstate() == state
     assert all([pipeline.decode(units, "en") for units in draw] == lines for draw in draws)
+
+
+def test_a_draw_is_its_own_while_another_thread_draws(folder):
+    """fairseq loads in a thread of its own, beside the training."""
+    pipeline, stop = TextPipeline.load(folder("bpe")), threading.Event()
+    lines = (folder("bpe") / "raw" / "train.en").read_text().splitlines()[:50]
+
+    def draw_on():
+        while not stop.is_set():
+            random.random()
+
+    alone = [pipeline.drawn(pipeline.encode(line, "en"), "en", 0.5, 1) for line in lines]
+    other, before = threading.Thread(target=draw_on), sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        other.start()
+        beside = [pipeline.drawn(pipeline.encode(line, "en"), "en", 0.5, 1) for line in lines]
+    finally:
+        sys.setswitchinterval(before)
+        stop.set()
+        other.join()
+    assert beside == alone
 
 
 def test_with_so_much_dropout_only_characters_are_left(folder):

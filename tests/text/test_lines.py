@@ -2,15 +2,17 @@
 
 import bz2
 import gzip
+import io
 import lzma
 import os
 import sys
+import tarfile
 
 import pytest
 
 from tiednmt.errors import UserError
 from tiednmt.text import lines
-from tiednmt.text.lines import read_lines
+from tiednmt.text.lines import open_bytes, read_lines
 
 COMPRESS = {"gz": gzip.compress, "xz": lzma.compress, "bz2": bz2.compress}
 try:
@@ -77,6 +79,27 @@ def test_content_says_how_a_file_is_compressed(tmp_path, kind, name):
     assert lines_of(tmp_path, TEXT.encode(), name) == TEXT.split("\n")
     twice = content + COMPRESS[kind](b"\nmore")  # as cat joins them
     assert lines_of(tmp_path, twice, name) == [*TEXT.split("\n"), "more"]
+
+
+@pytest.mark.parametrize("kind", [None, *COMPRESS])
+@pytest.mark.parametrize("inner", [None, *COMPRESS])
+def test_a_member_of_an_archive(tmp_path, kind, inner):
+    """It is found wherever it stands, and may itself be compressed."""
+    text = TEXT.encode()
+    wanted = COMPRESS[inner](text) if inner else text
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name, content in (("a", b"x" * 30_000), ("./folder/text", wanted), ("z", b"y")):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    whole = archive.getvalue()
+    (tmp_path / "archive").write_bytes(COMPRESS[kind](whole) if kind else whole)
+    with open_bytes(tmp_path / "archive", "folder/text") as file:
+        assert file.read() == text
+    refused = pytest.raises(UserError, match="archive: holds no text; get the right archive")
+    with refused, open_bytes(tmp_path / "archive", "text"):
+        pass
 
 
 def test_text_that_begins_like_a_compressed_file(tmp_path):

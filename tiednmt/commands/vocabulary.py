@@ -214,9 +214,14 @@ def _read(args: argparse.Namespace) -> StoredModel:
 def _trim(args: argparse.Namespace) -> None:
     from tiednmt.vocabulary import operations as do
 
-    characters = not args.no_characters
     do.trim_files(
-        _read(args), args.output, args.text, args.keep, args.translate, characters, args.units
+        _read(args),
+        args.output,
+        args.text,
+        keep=args.keep,
+        translate=args.translate,
+        characters=not args.no_characters,
+        units=args.units,
     )
 
 
@@ -235,9 +240,16 @@ def _extend(args: argparse.Namespace) -> None:
     if args.symbols is not None:
         do.extend_by_symbols(_read(args), args.output, args.symbols, start, args.side or BOTH)
         return
-    pair = None if args.pair is None else language_pair(args.pair)
-    merges, language, resegment = args.merges or 0, args.language, args.resegment
-    do.extend_by_text(_read(args), args.output, args.text, start, merges, language, pair, resegment)
+    do.extend_by_text(
+        _read(args),
+        args.output,
+        args.text,
+        start,
+        merges=args.merges or 0,
+        language=args.language,
+        pair=None if args.pair is None else language_pair(args.pair),
+        resegment=args.resegment,
+    )
 
 
 def _refuse(args: argparse.Namespace, names: Sequence[str], only_with: str) -> None:

@@ -1,8 +1,8 @@
 """Transformers in the layout of Hugging Face's ``MarianMTModel``, which ``transformers`` reads.
 
 ``config.json``, ``generation_config.json``, ``model.safetensors`` (a tied matrix once: the other
-names are tied on loading), ``vocab.json`` and ``segmentation/``, which makes units of raw text. It
-is written without ``transformers``.
+names are tied on loading), ``vocab.json`` and ``target_vocab.json``, and ``segmentation/``, which
+makes units of raw text. It is written without ``transformers``.
 """
 
 from __future__ import annotations

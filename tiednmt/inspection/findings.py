@@ -250,9 +250,17 @@ def _repeated(stored: StoredModel) -> tuple[tuple[tuple[str, ...], ...], dict[st
 
 def _digest(tensor: Tensor) -> tuple[str, tuple[int, ...], bytes]:
     """The numbers of a matrix and of its transpose have one digest."""
-    wide = tensor if tensor.dim() != 2 or tensor.size(0) <= tensor.size(1) else tensor.t()
-    numbers = wide.contiguous().flatten().view(torch.uint8).numpy()
-    return str(tensor.dtype), tuple(wide.shape), hashlib.sha256(numbers.data).digest()
+    ways = (tensor, tensor.t()) if tensor.dim() == 2 else (tensor,)
+    return min(
+        (str(tensor.dtype), tuple(way.shape), _sha256(way))
+        for way in ways
+        if way.dim() != 2 or way.size(0) <= way.size(1)
+    )
+
+
+def _sha256(tensor: Tensor) -> bytes:
+    numbers = tensor.contiguous().flatten().view(torch.uint8).numpy()
+    return hashlib.sha256(numbers.data).digest()
 
 
 def _parameters(stored: StoredModel, wasted: Mapping[str, int]) -> int:

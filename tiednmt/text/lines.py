@@ -213,8 +213,9 @@ def _zip_member(path: Path, file: IO[bytes], member: str, opened: ExitStack) -> 
 
 
 def _tar_member(path: Path, file: IO[bytes], member: str, opened: ExitStack) -> IO[bytes]:
+    content_of_archive = _decompressed(path, file, opened)  # which may not know how to go back
     archive = opened.enter_context(
-        tarfile.TarFile(fileobj=cast(Any, _decompressed(path, file, opened)))
+        tarfile.open(fileobj=content_of_archive, mode="r|")  # noqa: SIM115
     )
     for entry in archive:
         if entry.name.removeprefix("./") == member:

@@ -61,14 +61,14 @@ class BytePairs:
 
     def draw(self, tokens: str, dropout: float, seed: int) -> str:
         """:meth:`segment` with BPE-dropout; see :meth:`TextPipeline.drawn`."""
-        known, state = self._bpe.cache, random.getstate()
-        self._bpe.cache = {}  # it would remember what was drawn
-        random.seed(seed)  # which subword-nmt draws from
+        from subword_nmt import apply_bpe
+
+        known, self._bpe.cache = self._bpe.cache, {}  # it would remember what was drawn
+        apply_bpe.random = random.Random(seed)  # other threads may draw from the process's own
         try:
             return str(self._bpe.segment(tokens, dropout))
         finally:
-            random.setstate(state)
-            self._bpe.cache = known
+            apply_bpe.random, self._bpe.cache = random, known
 
     @staticmethod
     def join(units: str) -> str:

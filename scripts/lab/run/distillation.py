@@ -6,6 +6,7 @@ Kim and Rush (2016), Sequence-Level Knowledge Distillation, https://aclanthology
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from itertools import islice
@@ -40,7 +41,7 @@ def taught(data: Path, teachers: Sequence[Path], dest: Path) -> Path:
     """
     manifest = read_manifest(data)
     languages = (manifest["source"], manifest["target"])
-    sides = [sorted((data / RAW).glob(f"{TRAIN}*.{language}")) for language in languages]
+    sides = [_training_text(data / RAW, language) for language in languages]
     pairs = []
     for source, target in zip(*sides, strict=True):
         translations = dest / target.name
@@ -52,6 +53,12 @@ def taught(data: Path, teachers: Sequence[Path], dest: Path) -> Path:
     words = map(str, ("--model", data, "--train", *pairs, "--valid", *valid))
     call([sys.executable, "-m", "preprocess.like", *words, "--dest", str(dest / "data")])
     return dest / "data"
+
+
+def _training_text(raw: Path, language: str) -> list[Path]:
+    """The file of the training text, or its parts."""
+    name = re.compile(rf"{TRAIN}(\.\d+)?\.{re.escape(language)}")
+    return sorted(path for path in raw.iterdir() if name.fullmatch(path.name))
 
 
 def translate(data: Path, source: Path, translations: Path, teachers: Sequence[Path]) -> None:

@@ -74,6 +74,8 @@ class Child:
             raise UserError(
                 f"another process is at work in {self.log.parent}; wait for it or stop it"
             ) from None
+        except OSError:
+            pass  # a file system without locks
 
     def ended(self) -> bool:
         """True once the process is done.

@@ -123,8 +123,13 @@ def load_recipe(name: str) -> Recipe:
     return content
 
 
-def load_experiment(name: str) -> Experiment:
-    """Read ``configs/experiments/<name>.yaml`` with the recipes it names."""
+def load_experiment(name: str, named_by: Sequence[str] = ()) -> Experiment:
+    """Read ``configs/experiments/<name>.yaml`` with the recipes it names.
+
+    Args:
+        name: of the experiment.
+        named_by: the experiments whose ``rows_of`` or ``runs_of`` led to it.
+    """
     path = _path(EXPERIMENTS, name, "experiment")
     content = _read(path)
     is_of_another = {"rows_of", "runs_of"} & content.keys()
@@ -134,7 +139,7 @@ def load_experiment(name: str) -> Experiment:
     settings = {key: value for key, value in content.items() if key not in names}
     file = _typed(shape, known, path)
     if isinstance(file, _ModelsOfAnother):
-        experiment = _of_another(file, known, path)
+        experiment = _of_another(file, known, path, (*named_by, name))
     else:
         experiment = _of_its_own(file, known, path)
     _require_teachers(experiment, path)
@@ -171,11 +176,14 @@ def _of_its_own(file: _Models, content: Mapping[str, Any], path: Path) -> Experi
     )
 
 
-def _of_another(file: _ModelsOfAnother, content: Mapping[str, Any], path: Path) -> Experiment:
+def _of_another(
+    file: _ModelsOfAnother, content: Mapping[str, Any], path: Path, names: Sequence[str]
+) -> Experiment:
     other = file.runs_of or file.rows_of
-    if other is None or other == path.stem:
-        raise UserError(f"{path}: rows_of and runs_of must name another experiment")
-    base = load_experiment(other)
+    if other is None or other in names:
+        chain = " → ".join((*names, other)) if other else path.stem
+        raise UserError(f"{path}: rows_of and runs_of must name another experiment ({chain})")
+    base = load_experiment(other, names)
     unknown = ", ".join(row for row in file.rows if row not in base.rows)
     if unknown:
         raise UserError(f"{path}: {base.name} has no rows {unknown}")

@@ -1,5 +1,6 @@
 """Commands side by side: how many at a time, on what, and what becomes of them."""
 
+import errno
 import sys
 import time
 from functools import partial
@@ -98,6 +99,15 @@ def test_an_interruption_stops_those_that_run(tmp_path):
         side_by_side([partial(start, Child, "one"), partial(start, Interrupted, "other")], 2)
     assert time.monotonic() - began < 30
     assert all(child.process.poll() is not None for child in children)
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    def unsupported(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(processes.fcntl, "flock", unsupported)
+    side_by_side([partial(python, "print('done')", tmp_path / "log")], 1)
+    assert (tmp_path / "log").read_text() == "done\n"
 
 
 def test_what_cannot_begin_leaves_no_process(tmp_path):

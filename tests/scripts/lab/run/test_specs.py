@@ -253,6 +253,15 @@ def test_an_experiment_of_other_types_is_named(text, message, monkeypatch, tmp_p
         load_experiment("odd")
 
 
+def test_experiments_that_name_each_other_are_refused(monkeypatch, tmp_path):
+    for name, other in (("one", "two"), ("two", "three"), ("three", "one")):
+        text = f"title: t\nkind: translation\nrows_of: {other}\nrows: [a]\n"
+        (tmp_path / f"{name}.yaml").write_text(text)
+    monkeypatch.setattr(recipes, "EXPERIMENTS", tmp_path)
+    with pytest.raises(UserError, match=r"three\.yaml: .*\(one → two → three → one\)"):
+        load_experiment("one")
+
+
 def test_a_recipe_of_other_types_is_named(monkeypatch, tmp_path):
     (tmp_path / "odd.yaml").write_text("common: {seed: 1}\nmodel: tied_gru\n")
     monkeypatch.setattr(recipes, "RECIPES", tmp_path)
