@@ -19,7 +19,8 @@ from fairseq.tasks import TASK_REGISTRY
 from fairseq.tasks.translation import TranslationTask
 from omegaconf import OmegaConf
 
-from tiednmt.errors import NO_CONFIGURATION, CheckpointError, UserError, explain
+from tiednmt.errors import CheckpointError, UserError, explain
+from tiednmt.fairseq_errors import NO_CONFIGURATION
 from tiednmt.files import named_when_whole
 from tiednmt.text.manifest import data_bins, prepared_folder
 from tiednmt.tying import DIGEST, vocabulary_digest

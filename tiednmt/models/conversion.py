@@ -19,7 +19,8 @@ from omegaconf import DictConfig, OmegaConf, ValidationError
 from torch import Tensor
 
 from tiednmt.checkpoints import AVERAGES, plain_options, registered_name
-from tiednmt.errors import NO_CONFIGURATION, UserError
+from tiednmt.errors import UserError
+from tiednmt.fairseq_errors import NO_CONFIGURATION
 from tiednmt.models.habits import SAME, TIES, UNSCALED, translated
 from tiednmt.models.model_options import as_config
 from tiednmt.models.parameters import (
