@@ -24,7 +24,7 @@ _MARIAN_CONFIGURATION = "special:model.yml"
 
 
 @dataclass(frozen=True)
-class StoredModel:
+class InspectedFile:
     """What a file holds.
 
     Attributes:
@@ -44,7 +44,7 @@ class StoredModel:
     fairseq: bool = False
 
 
-def read_model(path: Path) -> StoredModel:
+def read_model(path: Path) -> InspectedFile:
     """Read a file, or the file of weights of a folder.
 
     Raises:
@@ -55,7 +55,7 @@ def read_model(path: Path) -> StoredModel:
     return _read_shards(path) if path.name.endswith(".index.json") else _read_file(path)
 
 
-def _read_file(path: Path) -> StoredModel:
+def _read_file(path: Path) -> InspectedFile:
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     with open(path, "rb") as file:
@@ -67,7 +67,7 @@ def _read_file(path: Path) -> StoredModel:
     if start[8:9] == b"{":
         stored = TensorFile(path)
         aliases = {name: of for name, of in stored.metadata.items() if of in stored.shapes}
-        return StoredModel(path, "safetensors", stored.read_all(), aliases, _config_beside(path))
+        return InspectedFile(path, "safetensors", stored.read_all(), aliases, _config_beside(path))
     raise UserError(f"{path}: neither of safetensors, nor of torch, nor a .npz")
 
 
@@ -87,7 +87,7 @@ def _file_in(folder: Path) -> Path:
     raise UserError(f"{folder}: holds no file of weights; name the file")
 
 
-def _read_shards(index: Path) -> StoredModel:
+def _read_shards(index: Path) -> InspectedFile:
     """All files that an index of Hugging Face's names: no folders, and no further indices."""
     if not index.is_file():
         raise UserError(f"{index}: no such file")
@@ -101,10 +101,10 @@ def _read_shards(index: Path) -> StoredModel:
         raise UserError(f"{index}: names files outside of its folder")
     parts = [_read_file(index.with_name(name)) for name in sorted(names)]
     tensors = {name: tensor for part in parts for name, tensor in part.tensors.items()}
-    return StoredModel(index, parts[0].kind, tensors, config=_config_beside(index))
+    return InspectedFile(index, parts[0].kind, tensors, config=_config_beside(index))
 
 
-def _read_npz(path: Path) -> StoredModel:
+def _read_npz(path: Path) -> InspectedFile:
     """A file of Marian's; its configuration is a tensor of bytes."""
     tensors: dict[str, Tensor] = {}
     config: dict[str, Any] = {}
@@ -122,10 +122,10 @@ def _read_npz(path: Path) -> StoredModel:
         raise UserError(
             f"{path}: not an .npz of plain numbers ({_why(error)}); copy it again"
         ) from None
-    return StoredModel(path, "npz", tensors, config=config or _config_beside(path))
+    return InspectedFile(path, "npz", tensors, config=config or _config_beside(path))
 
 
-def _read_torch(path: Path) -> StoredModel:
+def _read_torch(path: Path) -> InspectedFile:
     """A file of ``torch.save``, read with its check of pickles on."""
     import tiednmt.plugin  # noqa: F401  says which types of fairseq's are harmless
 
@@ -152,7 +152,7 @@ def _read_torch(path: Path) -> StoredModel:
     if not tensors:
         raise UserError(f"{path}: holds no tensors of a model")
     config, fairseq = _config_within(content)
-    return StoredModel(path, "torch", tensors, {}, config or _config_beside(path), fairseq)
+    return InspectedFile(path, "torch", tensors, {}, config or _config_beside(path), fairseq)
 
 
 def _why(error: Exception) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tiednmt.errors import UserError
 from tiednmt.export.int8 import SCALE
-from tiednmt.inspection.files import StoredModel, read_model
+from tiednmt.inspection.files import InspectedFile, read_model
 from tiednmt.inspection.toolkits import Claim, Layout, layout_of
 from tiednmt.models.parameters import ADAPTIVE_SOFTMAX, NOT_PARAMETERS
 from tiednmt.tying import INPUT, OUTPUT, SOURCE_INPUT, TARGET_INPUT
@@ -153,7 +153,7 @@ def inspect(path: Path) -> Findings:
 _Named = Mapping[str, tuple[str, Tensor]]  # use → name, and rows × dim
 
 
-def _named(stored: StoredModel, layout: Layout) -> _Named:
+def _named(stored: InspectedFile, layout: Layout) -> _Named:
     """The matrix of each use; one that is not stored is the one before it."""
     source, target, output = (
         _first(stored, names) for names in (layout.source, layout.target, layout.output)
@@ -177,7 +177,7 @@ def _named(stored: StoredModel, layout: Layout) -> _Named:
     }
 
 
-def _first(stored: StoredModel, names: tuple[str, ...]) -> tuple[str, Tensor] | None:
+def _first(stored: InspectedFile, names: tuple[str, ...]) -> tuple[str, Tensor] | None:
     """The first of these that is stored, under its name or another."""
     for name in names:
         kept = stored.aliases.get(name, name)
@@ -193,14 +193,14 @@ def _in_order(named: _Named) -> Iterator[tuple[str, tuple[str, Tensor], set[str]
         before.add(name)
 
 
-def _pairs(stored: StoredModel, named: _Named, claim: Claim) -> Iterator[Pair]:
+def _pairs(stored: InspectedFile, named: _Named, claim: Claim) -> Iterator[Pair]:
     uses = list(named)
     claims = [claim.inputs, claim.output] if SOURCE_INPUT in uses else [claim.output]
     for one, other, claimed in zip(uses, uses[1:], claims, strict=False):
         yield Pair((one, other), _relation(stored, named[one], named[other]), claimed)
 
 
-def _relation(stored: StoredModel, one: tuple[str, Tensor], other: tuple[str, Tensor]) -> str:
+def _relation(stored: InspectedFile, one: tuple[str, Tensor], other: tuple[str, Tensor]) -> str:
     (name, first), (another, second) = one, other
     if name == another or _place(first) == _place(second):
         return ONE
@@ -210,7 +210,7 @@ def _relation(stored: StoredModel, one: tuple[str, Tensor], other: tuple[str, Te
     return EQUAL if torch.equal(*numbers) else DIFFERENT
 
 
-def _numbers(stored: StoredModel, name: str, tensor: Tensor) -> Tensor:
+def _numbers(stored: InspectedFile, name: str, tensor: Tensor) -> Tensor:
     """The numbers that a tensor stands for: those of an int8 table times the scale of each row.
 
     Raises:
@@ -230,7 +230,7 @@ def _place(tensor: Tensor) -> tuple[int, tuple[int, ...]]:
     return tensor.data_ptr(), tuple(tensor.shape)
 
 
-def _repeated(stored: StoredModel) -> tuple[tuple[tuple[str, ...], ...], dict[str, int]]:
+def _repeated(stored: InspectedFile) -> tuple[tuple[tuple[str, ...], ...], dict[str, int]]:
     """Names of large tensors with the same numbers; bytes of those beyond the first, by name."""
     places: dict[tuple[int, tuple[int, ...]], str] = {}
     contents: dict[object, list[str]] = {}
@@ -263,7 +263,7 @@ def _sha256(tensor: Tensor) -> bytes:
     return hashlib.sha256(numbers.data).digest()
 
 
-def _parameters(stored: StoredModel, wasted: Mapping[str, int]) -> int:
+def _parameters(stored: InspectedFile, wasted: Mapping[str, int]) -> int:
     distinct = {
         _place(tensor): tensor.numel()
         for name, tensor in stored.tensors.items()
@@ -275,7 +275,7 @@ def _parameters(stored: StoredModel, wasted: Mapping[str, int]) -> int:
     return sum(distinct.values())
 
 
-def _is_scale(name: str, stored: StoredModel) -> bool:
+def _is_scale(name: str, stored: InspectedFile) -> bool:
     """Whether a tensor only holds the scales of another, integer tensor."""
     scaled = stored.tensors.get(name.removesuffix(SCALE))
     return name.endswith(SCALE) and scaled is not None and scaled.dtype == torch.int8

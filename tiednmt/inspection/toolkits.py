@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from tiednmt.inspection.files import StoredModel
+from tiednmt.inspection.files import InspectedFile
 from tiednmt.models.parameters import KNOWN
 from tiednmt.modes import DECODER, INPUTS, THREE_WAY
 
@@ -59,7 +59,7 @@ class Layout:
     claim: Callable[[Config], Claim]
     transposed: frozenset[str] = frozenset()
 
-    def fits(self, stored: StoredModel) -> bool:
+    def fits(self, stored: InspectedFile) -> bool:
         """Whether a file has an input embedding where this toolkit keeps it."""
         names = {*stored.tensors, *stored.aliases}
         return any(name in names for name in (*self.source, *self.target))
@@ -181,7 +181,7 @@ LAYOUTS = (
 )
 
 
-def layout_of(stored: StoredModel) -> Layout | None:
+def layout_of(stored: InspectedFile) -> Layout | None:
     """The layout of the toolkit that wrote a file; None where it is no known one.
 
     fairseq and Hugging Face share names: a checkpoint of fairseq's is told by what else is in it.

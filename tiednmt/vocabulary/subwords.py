@@ -144,7 +144,7 @@ class Subwords(ABC):
     # --- larger --------------------------------------------------------------------------------
 
     def extended(
-        self, lines: Sequence[str], language: str, merges: int, old: Iterable[str] | None
+        self, lines: Sequence[str], language: str, merges: int, old: Collection[str] | None
     ) -> Self:
         """The segmentation with further merges, learnt from the text of a language.
 
@@ -176,18 +176,24 @@ class Subwords(ABC):
         own = dict(self.vocabularies.get(language, {}))
         least = self.settings.threshold
         further = {u: c for u, c in units.items() if u not in own and c >= least}
-        while True:  # until the old text is segmented as before
-            own_now = {**own, **further}
-            after = replace(after, vocabularies={**self.vocabularies, language: own_now})
-            seen = {u for token in old or () for u in after.units_of_token(token, language)}
-            if seen.isdisjoint(further):
-                break
-            further = {unit: count for unit, count in further.items() if unit not in seen}
+        usable = {**own, **after._without_those_of(old or (), language, own, further)}
         rare = {unit: count for unit, count in units.items() if count < least}
-        vocabularies = {**after.vocabularies, language: {**rare, **own_now}}
+        vocabularies = {**self.vocabularies, language: {**rare, **usable}}
         return replace(
             after, vocabularies=vocabularies, settings=self._settings_for(lines, language)
         )
+
+    def _without_those_of(
+        self, old: Collection[str], language: str, own: Vocabulary, further: Vocabulary
+    ) -> Vocabulary:
+        """The further units without which the tokens of the old text are segmented as before."""
+        while True:  # a unit that is left out may make way for another one
+            vocabularies = {**self.vocabularies, language: {**own, **further}}
+            now = replace(self, vocabularies=vocabularies)
+            seen = {unit for token in old for unit in now.units_of_token(token, language)}
+            if seen.isdisjoint(further):
+                return further
+            further = {unit: count for unit, count in further.items() if unit not in seen}
 
     def _settings_for(self, lines: Sequence[str], language: str) -> TextSettings:
         """The settings, with the apostrophe of a new language if that is one of them."""

@@ -23,6 +23,7 @@ from tiednmt.tying import (
 )
 from tiednmt.vocabulary.choices import FROM_OUTPUT, MEAN
 from tiednmt.vocabulary.model import ModelState, Weights, dictionary_of, units_of
+from tiednmt.vocabulary.moments import Moments
 from tiednmt.vocabulary.rows import Rows, weighted_mean
 
 PADDING_FACTOR = 8  # fairseq-preprocess rounds dictionaries up to a multiple of this
@@ -101,11 +102,7 @@ def tie(
     Raises:
         UserError: the model does not tie less than ``tying``.
     """
-    if model.tying not in _LESS[tying]:
-        way = "it does already" if model.tying == tying else "untie it first"
-        raise UserError(f"--tying {tying}: the model is tied {model.tying}; {way}")
-    if model.source is None and tying != DECODER:
-        raise UserError(f"--tying {tying}: a language model has no source embedding; use decoder")
+    _require_less(model, tying)
     groups = _groups(tying, model)
     matrices = matrices_of(model.weights, OURS)
     for first, *others in groups:
@@ -133,12 +130,27 @@ def tie(
             weights[NAME_OF_USE[uses[0]]] = weighted_mean(list(distinct.values()), weights_of_rows)
         return weights
 
+    options = {**model.options, "tying": tying}
+    return model.with_weights(change, _tied_moments(model, groups), options=options)
+
+
+def _require_less(model: ModelState, tying: str) -> None:
+    """Refuse a model that does not tie less than ``tying``."""
+    if model.tying not in _LESS[tying]:
+        way = "it does already" if model.tying == tying else "untie it first"
+        raise UserError(f"--tying {tying}: the model is tied {model.tying}; {way}")
+    if model.source is None and tying != DECODER:
+        raise UserError(f"--tying {tying}: a language model has no source embedding; use decoder")
+
+
+def _tied_moments(model: ModelState, groups: Sequence[Sequence[str]]) -> Moments | None:
+    """The optimizer's moments: those of uses that share a matrix are summed, as gradients are."""
     moments = model.moments
     for uses in groups:
         stored = [NAME_OF_USE[use] for use in uses if NAME_OF_USE[use] in model.weights]
         if moments is not None and len(stored) > 1:
             moments = moments.summed(stored[0], stored[1:])
-    return model.with_weights(change, moments, options={**model.options, "tying": tying})
+    return moments
 
 
 def _groups(tying: str, model: ModelState) -> list[tuple[str, ...]]:
