@@ -24,6 +24,7 @@ from tiednmt.text.lines import read_lines
 ATTEMPTS = 6
 CONNECTIONS = 4
 TIMEOUT_SECONDS = 30
+SECONDS_BEFORE_BAR = 2  # small files are checked in less
 BLOCK_BYTES = 1 << 16
 TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
 USER_AGENT = "tiednmt"  # some servers turn away the one of Python's library
@@ -150,10 +151,21 @@ def _is_there(path: Path, checksum: str | None) -> bool:
 def _digest(path: Path, like: str | None) -> tuple[str, str]:
     """The algorithm of ``like``, as it is written, and the file's hash by it."""
     algorithm = ALGORITHMS[len(like or "0" * 64)]
-    with open(path, "rb") as file:
-        digest = hashlib.new(algorithm, usedforsecurity=False)
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    with (
+        open(path, "rb") as file,
+        tqdm(
+            desc=f"check {path.name}",
+            total=path.stat().st_size,
+            unit="B",
+            unit_scale=True,
+            delay=SECONDS_BEFORE_BAR,
+            disable=None,
+        ) as bar,
+    ):
         while block := file.read(1 << 20):
             digest.update(block)
+            bar.update(len(block))
     return algorithm.upper().replace("SHA", "SHA-"), digest.hexdigest()
 
 
