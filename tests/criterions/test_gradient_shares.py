@@ -131,6 +131,34 @@ def test_a_matrix_that_does_not_train_is_not_measured(tmp_path):
     assert record["uses"].keys() == {TARGET_INPUT, OUTPUT}
 
 
+def test_an_output_that_does_not_train_is_not_measured(tmp_path):
+    """None of these units is in the target's dictionary."""
+    source = dictionary(f"v{i}" for i in range(19))
+    (tmp_path / "units").write_text("v3\nv5\n")
+    model = small_model(NONE, source=source, train_rows=str(tmp_path / "units"))
+    shares = GradientShares(1, tmp_path, source, JOINT)
+    shares.observe(0, model)
+    loss_of(model, *inputs_for("tied_gru")).backward()
+    shares.observe(1, model)
+    (record,) = read_gradient_shares(tmp_path)
+    assert record["uses"].keys() == {SOURCE_INPUT}
+
+
+def test_in_bfloat16_sums_do_not_stop_growing(tmp_path):
+    """The gradients of many tokens of one unit, over many batches of an update."""
+    model = build("tied_gru", WITH_JOINT[-1]).bfloat16()
+    given, target = inputs_for("tied_gru", lengths=(9,) * 40, target_lengths=(5,) * 40)
+    given["src_tokens"].fill_(4)
+    norms = []
+    for batches in (1, 20):
+        folder = tmp_path / str(batches)
+        folder.mkdir()
+        (record,) = measured(model, [(given, target)] * batches, folder)
+        norms.append({use: found["norm"] for use, found in record["uses"].items()})
+    for use, norm in norms[0].items():
+        assert norms[1][use] == pytest.approx(20 * norm, rel=1e-3), use
+
+
 def test_training_is_the_same_and_only_every_nth_update_is_measured(tmp_path):
     plain, watched = (build("tied_gru") for _ in range(2))
     shares = GradientShares(2, tmp_path, JOINT, JOINT)

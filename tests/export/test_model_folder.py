@@ -102,6 +102,8 @@ def test_the_card(prepared, checkpoint, tmp_path):
     }
     (tmp_path / "scores.json").write_text(json.dumps(record))
     scores = scores_in(tmp_path / "scores.json", checkpoint, "float32")
+    (tmp_path / "link.pt").symlink_to(checkpoint)
+    assert scores_in(tmp_path / "scores.json", tmp_path / "link.pt", "float32") == scores
     trained = read_trained(checkpoint, prepared)
     write_model_folder(tmp_path / "folder", trained, scores=scores)
     card = json.loads((tmp_path / "folder" / "card.json").read_text())

@@ -311,6 +311,19 @@ def test_a_missing_file_stops_training_and_nothing_else():
         pass
 
 
+def test_a_missing_list_of_private_rows_stops_training_though_a_checkpoint_has_them(tmp_path):
+    """They would train whatever is held, and each worker by itself."""
+    (tmp_path / "units").write_text("w3\nw5\n")
+    trained = small_model(private_units=str(tmp_path / "units"), freeze_embeddings=True)
+    model = small_model(private_units="nowhere.txt", freeze_embeddings=True)
+    model.load_state_dict(trained.state_dict())
+    with torch.no_grad():
+        private = model.encoder.input_scale.private
+        assert private(torch.zeros(2, 6), private.units_version).any(dim=1).all()
+    with pytest.raises(UserError, match=r"nowhere\.txt: no such file"), model.updating():
+        pass
+
+
 # --- word vectors ------------------------------------------------------------------------------
 
 

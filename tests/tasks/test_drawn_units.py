@@ -112,6 +112,18 @@ def test_a_draw_is_its_own_while_another_thread_draws(folder):
     assert beside == alone
 
 
+def test_no_draw_is_longer_than_the_model_takes(folder):
+    """hydra has a limit of the model beside that of the task; fairseq heeds the smaller one."""
+    task = task_of(folder("bpe"), bpe_dropout=0.9)
+    task.longest = (12, 14)
+    task.load_dataset("train")
+    pairs = task.datasets["train"]
+    for index in range(len(pairs)):
+        for name, limit in (("source", 12), ("target", 14)):
+            own = pairs.dataset[index][name]
+            assert len(pairs[index][name]) <= max(limit, len(own))
+
+
 def test_with_so_much_dropout_only_characters_are_left(folder):
     pipeline = TextPipeline.load(folder("bpe"))
     drawn = pipeline.drawn(pipeline.encode("abab", "en"), "en", 1 - 1e-12, 1)

@@ -119,6 +119,8 @@ def test_a_stream_reads_no_more_than_it_must(translator):
 @pytest.mark.parametrize("line", ["", "  ", "\t", "\u2028", "\u200b", "\ufeff \u200e", "\x01"])
 def test_a_line_without_visible_characters_is_blank(translator, line):
     assert translator.translate(["w1", line, "w1"])[1] == ""
+    one, other = translator.translate([line, line], nbest=2)
+    assert one == other == [""] and one is not other
 
 
 def test_threads(translator):

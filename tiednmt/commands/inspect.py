@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tiednmt.commandline import command_parser, quiet_libraries
-from tiednmt.errors import UserError, one_line_errors, shown
+from tiednmt.errors import explain, one_line_errors, shown
 
 
 @one_line_errors
@@ -39,10 +39,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     for file in args.files:
         try:
             findings = inspect(file)
-        except (UserError, OSError) as error:
-            if len(args.files) == 1:
+        except Exception as error:
+            line = explain(error)
+            if line is None or len(args.files) == 1:
                 raise
-            print(f"error: {shown(str(error))}", file=sys.stderr)
+            print(f"error: {shown(line)}", file=sys.stderr)
             faults += 1
             continue
         print(shown(str(findings)))

@@ -106,10 +106,12 @@ class GradientShares:
             add = partial(self._add_rows, use, embedding, held)
             self._hooks += _hook_lookup(embedding, scale, add)
         output = model.output_layer.embedding
-        if not output.weight.requires_grad:
+        self._uses = [*uses]
+        if output.weight.requires_grad:
+            self._hooks.append(output.weight.register_hook(self._add_output))
+            self._uses.append(OUTPUT)
+        if not self._uses:
             raise UserError("--measure-gradients: the matrices are frozen and have no gradient")
-        self._hooks.append(output.weight.register_hook(self._add_output))
-        self._uses = [*uses, OUTPUT]
         self._tied = [use for use, (embedding, _) in uses.items() if embedding is output]
         shared = model.embeddings.source is model.embeddings.target
         self._rows = self._sides.rows() if shared else {}
@@ -119,9 +121,10 @@ class GradientShares:
     ) -> None:
         """Add the gradient of looked-up rows to their use; padding and held rows have none."""
         if use not in self._gradients:
-            self._gradients[use] = grad.new_zeros(embedding.weight.shape)
+            zeros = grad.new_zeros(embedding.weight.shape, dtype=_summed_in(grad))
+            self._gradients[use] = zeros
         whole = self._gradients[use]
-        whole.index_add_(0, tokens.flatten(), grad.flatten(0, -2))
+        whole.index_add_(0, tokens.flatten(), grad.flatten(0, -2).to(whole.dtype))
         if embedding.padding_idx is not None:
             whole[embedding.padding_idx] = 0
         if held is not None:
@@ -130,12 +133,15 @@ class GradientShares:
     def _add_output(self, grad: Tensor) -> None:
         """Add the gradient of V, which includes the lookups tied to it."""
         known = self._gradients.get(OUTPUT)
-        self._gradients[OUTPUT] = grad.detach().clone() if known is None else known.add_(grad)
+        if known is None:
+            self._gradients[OUTPUT] = grad.detach().to(_summed_in(grad), copy=True)
+        else:
+            known.add_(grad)
 
     def _write(self) -> None:
         for use in self._tied:
             self._gradients[OUTPUT].sub_(self._gradients[use])
-        gradients = {use: _in_float32(self._gradients[use]) for use in self._uses}
+        gradients = {use: self._gradients[use] for use in self._uses}
         row_norms = {use: grad.norm(dim=1) for use, grad in gradients.items()}
         norms = {use: float(of_rows.norm()) for use, of_rows in row_norms.items()}
         total = sum(norms.values()) or 1.0
@@ -216,9 +222,9 @@ def _hook_lookup(
     return [embedding.register_forward_hook(remember), scale.register_forward_pre_hook(attach)]
 
 
-def _in_float32(grad: Tensor) -> Tensor:
-    """The gradient in single precision, or in double if it is."""
-    return grad if grad.dtype == torch.float64 else grad.float()
+def _summed_in(grad: Tensor) -> torch.dtype:
+    """Single precision, or double if the gradient is; sums in bfloat16 would soon stop growing."""
+    return torch.promote_types(grad.dtype, torch.float32)
 
 
 def _cosines(gradients: Mapping[str, Tensor], norms: Mapping[str, float]) -> dict[str, float]:

@@ -64,7 +64,7 @@ def scores_of(
     scores: dict[str, dict[str, dict[str, Any]]] = {}
     for subset, result in evaluation["subset"].items():
         for one in result["systems"]:
-            same = Path(one["checkpoint"]).absolute() == model.absolute()
+            same = Path(one["checkpoint"]).resolve() == model.resolve()
             if same and one.get("weights", FLOAT32) == weights:
                 scores[subset] = {
                     name: {key: one[name][key] for key in ("score", "signature")}

@@ -120,6 +120,9 @@ class TiedModel(BaseFairseqModel):
         paths = cfg.encoder_embed_path or "", cfg.decoder_embed_path or ""
         self.missing_vectors = start_from_vectors(self.embeddings, paths, source, target)
         self._hold(cfg, source, target)
+        private = [scale.private for _, scale in self.lookups.values() if scale.private is not None]
+        if any(rows.listed is None for rows in private):  # enough for what a checkpoint brings
+            self.faulty_rows = private[0].missing
         guard_checkpoints(self, *((target,) if source is None else (source, target)))
 
     def _hold(self, cfg: Any, source: Dictionary | None, target: Dictionary) -> None:

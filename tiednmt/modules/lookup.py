@@ -188,11 +188,16 @@ class PrivateRows(nn.Module):
         self.units_version: Tensor
         self.register_buffer("units_version", torch.tensor(self.listed or [], dtype=torch.long))
 
+    @property
+    def missing(self) -> str:
+        """What to say where neither a list nor a checkpoint says which units these are."""
+        return f"--private-units {self.source}: no such file, here or in the data-bin"
+
     def forward(self, rows: Tensor, tokens: Tensor) -> Tensor:
         """The rows (… × dim) of ``tokens`` (…), those of the units replaced."""
         units = self.units_version
         if not len(units):
-            raise UserError(f"--private-units {self.source}: no such file, here or in the data-bin")
+            raise UserError(self.missing)
         places = torch.searchsorted(units, tokens.contiguous()).clamp_max_(len(units) - 1)
         private = F.embedding(places, self.weight)
         return torch.where((units[places] == tokens).unsqueeze(-1), private, rows)

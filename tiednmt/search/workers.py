@@ -51,7 +51,7 @@ class Workers:
         """``work(*arguments[i])`` for every i.
 
         Raises:
-            UserError: the system killed one of them.
+            UserError: the system killed one of them, or let none begin.
         """
         try:
             return list(self._pool.map(_work, arguments))
@@ -59,6 +59,10 @@ class Workers:
             raise UserError(
                 "a process that decodes was killed, perhaps by lack of memory; use smaller "
                 "batches, or set OMP_NUM_THREADS=1 for one process"
+            ) from error
+        except OSError as error:
+            raise UserError(
+                f"no further process can decode ({error.strerror}); set OMP_NUM_THREADS=1 for one"
             ) from error
 
 

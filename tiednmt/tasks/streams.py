@@ -47,9 +47,11 @@ class TokenStream(FairseqDataset):
         """Tokens ``start`` to before ``end``."""
         first = int(np.searchsorted(self.ends, start, side="right"))
         last = int(np.searchsorted(self.ends, end, side="left"))
-        tokens = torch.cat([self.sentences[i] for i in range(first, last + 1)])
-        skipped = start - (int(self.ends[first - 1]) if first else 0)
-        return tokens[skipped : skipped + end - start]
+        parts = []
+        for i in range(first, last + 1):
+            begin = int(self.ends[i - 1]) if i else 0
+            parts.append(self.sentences[i][max(0, start - begin) : end - begin])
+        return torch.cat(parts)
 
 
 class StreamWindows(torch.utils.data.Dataset[Batch]):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fairseq import utils
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from fairseq.utils import split_paths
@@ -40,6 +41,7 @@ class TiedTranslationTask(TranslationTask):
     """``translation`` with this package's beam search, and BPE-dropout."""
 
     cfg: TiedTranslationConfig
+    longest: tuple[int, int] | None = None  # source and target that task and model take
 
     def load_dataset(
         self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any
@@ -62,9 +64,10 @@ class TiedTranslationTask(TranslationTask):
             raise UserError("--bpe-dropout: --num-batch-buckets pads to the lengths of other units")
         source, target = str(cfg.source_lang), str(cfg.target_lang)
         pipeline = pipeline_of(Path(split_paths(cfg.data)[0]), (source, target))
+        longest = self.longest or (cfg.max_source_positions, cfg.max_target_positions)
         sides = {
-            "source": Side(self.source_dictionary, source, cfg.max_source_positions - 1),
-            "target": Side(self.target_dictionary, target, cfg.max_target_positions - 1),
+            "source": Side(self.source_dictionary, source, longest[0] - 1),
+            "target": Side(self.target_dictionary, target, longest[1] - 1),
         }
         pairs = self.datasets[split]
         self.datasets[split] = DrawnUnits(pairs, pipeline, sides, cfg.bpe_dropout, cfg.seed)
@@ -77,7 +80,9 @@ class TiedTranslationTask(TranslationTask):
         """
         if self.cfg.int8 and not from_checkpoint:
             raise UserError("--int8: is for decoding; leave it out of fairseq-train")
-        return super().build_model(cfg, from_checkpoint)
+        model = super().build_model(cfg, from_checkpoint)
+        self.longest = utils.resolve_max_positions(self.max_positions(), model.max_positions())
+        return model
 
     def build_generator(
         self, models: Any, args: Any, seq_gen_cls: Any = None, **options: Any

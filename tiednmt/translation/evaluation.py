@@ -28,6 +28,7 @@ from tiednmt.translation.scoring import (
     compare,
     compare_means,
     score,
+    score_by_all,
     tokenizer_for,
 )
 from tiednmt.translation.settings import (
@@ -136,7 +137,10 @@ class _Set:
         if lines is not None:
             texts = [[text[i] for i in lines] for text in texts]
         first, second, *more, source = texts
-        scores = score(first, second, self.scoring, more)
+        if lines is None:
+            scores = score(first, second, self.scoring, more)
+        else:  # of which few may look like what a whole text does not
+            scores = score_by_all(first, [second, *more], self.scoring)
         if self.scoring.tokenize == "13a":  # and not a tokeniser of some language's own
             note = self.scoring.note
             scores[TOKENISED_BLEU] = tokenised_bleu(first, [second, *more], self.language, note)

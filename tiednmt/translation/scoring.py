@@ -153,6 +153,13 @@ def score(
     all_references = [references, *more_references]
     for each in all_references:
         _require_scorable(hypotheses, each)
+    return score_by_all(hypotheses, all_references, scoring)
+
+
+def score_by_all(
+    hypotheses: Sequence[str], all_references: Sequence[Sequence[str]], scoring: Scoring
+) -> Scores:
+    """:func:`score` of lines of a set that was found to be scorable."""
     return {
         name: score_by(metric, hypotheses, all_references, scoring.note)
         for name, metric in scoring.metrics().items()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,20 +42,44 @@ def translate_to_stdout(
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")
     lines = read_lines(STDIN if stdin else Path(source))
     try:
-        if nbest is None:
-            for text in translator.stream(lines, at_once=at_once, **search):
-                print(text, flush=at_once == 1)
-        else:
-            lists = translator.stream(lines, nbest=nbest, details=True, at_once=at_once, **search)
-            for number, several in enumerate(lists, start=1):
-                for one in several:
-                    print(number, f"{one.score:.4f}", one.text, sep="\t", flush=at_once == 1)
-        sys.stdout.flush()
+        for line in _printed(translator, lines, at_once, nbest, search):
+            with _writing():
+                print(line, flush=at_once == 1)
+        with _writing():
+            sys.stdout.flush()
+    except _EnoughRead:
+        pass
+
+
+def _printed(
+    translator: Translator,
+    lines: Iterable[str],
+    at_once: int,
+    nbest: int | None,
+    search: Mapping[str, Any],
+) -> Iterator[str]:
+    if nbest is None:
+        yield from translator.stream(lines, at_once=at_once, **search)
+        return
+    lists = translator.stream(lines, nbest=nbest, details=True, at_once=at_once, **search)
+    for number, several in enumerate(lists, start=1):
+        for one in several:
+            yield f"{number}\t{one.score:.4f}\t{one.text}"
+
+
+class _EnoughRead(Exception):
+    """Whoever reads stdout has closed it."""
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Tell what is wrong with stdout, and not with what is read or searched between the lines."""
+    try:
+        yield
     except BrokenPipeError:
         _drop_stdout()
+        raise _EnoughRead from None
     except OSError as error:
-        if error.filename is not None:  # of a file that was to be read
-            raise
         _drop_stdout()
         raise UserError(f"stdout: cannot be written: {error.strerror}") from error
 

@@ -274,7 +274,7 @@ class Translator:
     ) -> list[list[Any]]:
         """Translations, or strings, of each line."""
         blank: Any = Translation("", 0.0) if details else ""
-        translations: list[list[Any]] = [[blank]] * len(lines)
+        translations: list[list[Any]] = [[blank] for _ in lines]
         pipeline = self.pipeline
         with self._lock:  # the processes of a search serve one batch at a time
             units = [

@@ -21,6 +21,7 @@ from tiednmt.checkpoints import build, read_checkpoint
 from tiednmt.errors import one_line_errors
 from tiednmt.export.to_ctranslate2 import specification
 from tiednmt.options import Range, positive
+from tiednmt.text.lines import read_lines
 
 MODULE = "scripts.lab.baselines.ctranslate2"
 
@@ -97,8 +98,7 @@ def main() -> None:
     if args.checkpoint:
         write_model(args.checkpoint, args.data, args.folder, args.int8)
         return
-    lines = args.text.read_text(encoding="utf-8").splitlines()
-    sentences = [line.split() for line in lines]
+    sentences = [line.split() for line in read_lines(args.text)]
     found, seconds = translate(args.folder, sentences, args.beam, args.batch_size, args.threads)
     output = "".join(" ".join(units) + "\n" for units in found)
     (args.folder / "translations").write_text(output, encoding="utf-8")

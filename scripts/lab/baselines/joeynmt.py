@@ -13,6 +13,7 @@ from fairseq.data.data_utils import infer_language_pair
 from scripts.lab.baselines.interpreters import version_in
 from scripts.lab.baselines.stock import Sizes
 from tiednmt.errors import UserError
+from tiednmt.text.lines import read_lines
 from tiednmt.text.manifest import SEGMENTED
 
 
@@ -68,7 +69,7 @@ def write_inputs(
         The path of the configuration.
     """
     # the dictionary of either language is the joint one
-    lines = next((text.parent / "data-bin").glob("dict.*.txt")).read_text("utf-8").splitlines()
+    lines = read_lines(next((text.parent / "data-bin").glob("dict.*.txt")))
     entries = "".join(line.rpartition(" ")[0] + "\n" for line in lines)
     (folder / "vocabulary").write_text(entries, encoding="utf-8")
     path = folder / "joeynmt.yaml"
@@ -89,7 +90,7 @@ def _recurrent(sizes: Sizes) -> dict[str, Any]:
         **rnn,
         "num_layers": sizes.layers,
         "hidden_size": sizes.encoder_hidden_size,
-        "bidirectional": True,
+        "bidirectional": sizes.bidirectional,
     }
     decoder = {
         **rnn,

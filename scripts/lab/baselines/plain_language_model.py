@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 
 import torch
@@ -211,13 +211,20 @@ def read(data: Path, subset: str) -> Tensor:
 
 
 def speed(data: Path, variant: Variant, updates: int) -> float:
-    """Tokens per second of training, after the first tenth of the updates."""
+    """Tokens per second of training, after the first tenth of the updates.
+
+    Raises:
+        UserError: the text has no window.
+    """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     text = read(data, "train").to(device)
     training = Training(variant, len(dictionary(data)))
     training.model.to(device)
     state, tokens, started = None, 0, 0.0
-    batches = windows(text, variant.streams, variant.steps)
+    if len(text) <= variant.streams:
+        raise UserError(f"{data}: too little text for {variant.streams} streams")
+    # an epoch after the other, as often as it takes
+    batches = (batch for _ in count() for batch in windows(text, variant.streams, variant.steps))
     for number, (inputs, targets) in enumerate(islice(batches, updates)):
         if number == updates // 10:
             tokens, started = 0, time.perf_counter()

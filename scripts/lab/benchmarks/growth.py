@@ -135,7 +135,8 @@ def measure_cell(side: str, cell: Cell) -> list[Measured]:
         updates = range(cell.warm_up + cell.updates)
         seconds = [_update(trainer, dictionary, cell, seed) for seed in updates]
     except (RuntimeError, MemoryError) as error:
-        if not any(sign in str(error) for sign in ("allocate memory", "out of memory")):
+        signs = ("allocate memory", "out of memory")  # torch's own errors are RuntimeErrors
+        if not isinstance(error, MemoryError) and not any(sign in str(error) for sign in signs):
             raise
         return []
     tokens, memory = cell.sentences * cell.length, peak_memory() - before

@@ -25,6 +25,26 @@ def test_cells_cross_in_the_middle():
     assert [tuple(cell.sizes.values()) for cell in cells] == expected
 
 
+@pytest.mark.parametrize(
+    "error", [MemoryError(), MemoryError("std::bad_alloc"), RuntimeError("can't allocate memory")]
+)
+def test_a_cell_without_enough_memory_is_empty(monkeypatch, error):
+    def trainer(*_):
+        raise error
+
+    monkeypatch.setattr(growth, "_trainer", trainer)
+    assert growth.measure_cell("ours", Cell(vocabulary=40, length=3, tokens=12)) == []
+
+
+def test_another_fault_of_a_cell_is_told(monkeypatch):
+    def trainer(*_):
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(growth, "_trainer", trainer)
+    with pytest.raises(RuntimeError, match="shapes"):
+        growth.measure_cell("ours", Cell(vocabulary=40, length=3, tokens=12))
+
+
 def test_the_record_of_growth(tmp_path, capsys, monkeypatch):
     """Both sides in this process: what their commands say is what they measure."""
 
