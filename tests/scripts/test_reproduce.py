@@ -47,7 +47,8 @@ def test_what_is_recorded_can_be_repeated(world, capsys):
     assert record.command == "python -m scripts.reproduce ptb-large-begun --seeds 3 --jobs 2"
     assert record.machine.runs_side_by_side == 2
     assert all(row.seeds == (1, 2, 3) for row in record.rows)
-    prepared = ["preprocess.ptb", "--raw", "/some/where", "--dest", f"{out / 'data'}"]
+    dest = out.absolute() / "data"  # child processes run in the clone
+    prepared = ["preprocess.ptb", "--raw", "/some/where", "--dest", f"{dest}"]
     assert world["commands"] == [prepared]
     assert len(world["runs"]) == 3 * len(record.rows) and world["jobs"] == [2]
     for text in ((out / "table.md").read_text(), capsys.readouterr().out):
