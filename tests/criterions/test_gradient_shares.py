@@ -118,9 +118,14 @@ def test_rows_that_do_not_train_have_no_gradient(arch, tying, tmp_path):
         assert record["uses"][use]["norm"] == pytest.approx(float(grad[4:9].norm()))
 
 
-def test_a_matrix_that_does_not_train_is_not_measured(tmp_path):
-    """None of these units is in the source's dictionary."""
-    (tmp_path / "units").write_text("w3\nw5\n")
+@pytest.mark.parametrize(
+    ("units", "uses"),
+    [("w3\nw5\n", {TARGET_INPUT, OUTPUT}), ("v3\nv5\n", {SOURCE_INPUT})],
+    ids=["of the target", "of the source"],
+)
+def test_a_matrix_that_does_not_train_is_not_measured(tmp_path, units, uses):
+    """None of these units is in the other side's dictionary."""
+    (tmp_path / "units").write_text(units)
     source = dictionary(f"v{i}" for i in range(19))
     model = small_model(NONE, source=source, train_rows=str(tmp_path / "units"))
     shares = GradientShares(1, tmp_path, source, JOINT)
@@ -128,20 +133,7 @@ def test_a_matrix_that_does_not_train_is_not_measured(tmp_path):
     loss_of(model, *inputs_for("tied_gru")).backward()
     shares.observe(1, model)
     (record,) = read_gradient_shares(tmp_path)
-    assert record["uses"].keys() == {TARGET_INPUT, OUTPUT}
-
-
-def test_an_output_that_does_not_train_is_not_measured(tmp_path):
-    """None of these units is in the target's dictionary."""
-    source = dictionary(f"v{i}" for i in range(19))
-    (tmp_path / "units").write_text("v3\nv5\n")
-    model = small_model(NONE, source=source, train_rows=str(tmp_path / "units"))
-    shares = GradientShares(1, tmp_path, source, JOINT)
-    shares.observe(0, model)
-    loss_of(model, *inputs_for("tied_gru")).backward()
-    shares.observe(1, model)
-    (record,) = read_gradient_shares(tmp_path)
-    assert record["uses"].keys() == {SOURCE_INPUT}
+    assert record["uses"].keys() == uses
 
 
 def test_in_bfloat16_sums_do_not_stop_growing(tmp_path):
