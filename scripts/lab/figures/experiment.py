@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scripts.lab.records import settings
@@ -208,19 +208,14 @@ def trained_on(record: Provenance, earlier: Sequence[Provenance] = ()) -> str:
     machines = [run.machine for run in (*earlier, record)]
     devices = dict.fromkeys(map(_device, machines))
     counts = sorted({machine.runs_side_by_side for machine in machines})
-    return f"trained on {_listed(devices)}, {_listed(map(str, counts))} run(s) in parallel"
+    many = " or ".join(map(str, counts))
+    return f"trained on {' or '.join(devices)}, {many} run(s) in parallel"
 
 
 def _device(machine: Machine) -> str:
     if machine.device != "CPU":
         return machine.device
     return f"{machine.processor} (CPU, {machine.threads_per_run} thread(s) per run)"
-
-
-def _listed(names: Iterable[str]) -> str:
-    """``a``, ``a or b``; ``a, b or c``."""
-    *others, last = names
-    return f"{', '.join(others)} or {last}" if others else last
 
 
 def scored_checkpoints(rows: Sequence[TrainedRow]) -> str:

@@ -23,6 +23,7 @@ from scripts.lab.records.schema import (
 )
 from scripts.lab.run.kept import is_current, read_kept
 from scripts.lab.run.processes import announced, gpus, side_by_side
+from scripts.lab.run.specs import folder_name
 from scripts.lab.run.training import Run
 from tiednmt.errors import UserError
 from tiednmt.seeds import over_seeds
@@ -85,7 +86,7 @@ class TranslationScoring:
         paths, starts = [], []
         for i, seed in enumerate(trained.seeds):
             runs = {name: of_row[i] for name, of_row in trained.runs.items()}
-            scores = trained.out / f"scores{_suffix(seed)}.json"
+            scores = trained.out / f"{folder_name('scores', seed)}.json"
             paths.append(scores)
             made_from = [run.checkpoint for run in runs.values()]
             output = _translations(trained, i)
@@ -148,13 +149,9 @@ class TranslationScoring:
         ]
 
 
-def _suffix(seed: int) -> str:
-    return "" if seed == 1 else f"-seed-{seed}"
-
-
 def _translations(trained: Trained, i: int) -> Path:
     """Where the translations by the models of the seed of number ``i`` are."""
-    return trained.out / f"translations{_suffix(trained.seeds[i])}"
+    return trained.out / folder_name("translations", trained.seeds[i])
 
 
 def _text(translations: Path, system: Mapping[str, Any]) -> Path:

@@ -141,11 +141,10 @@ def side_by_side(starts: Sequence[Callable[[Resources], Child]], jobs: int) -> N
     try:
         while waiting or running:
             while waiting and free:
-                resources = free.pop(0)
                 try:
-                    running.append(waiting.popleft()(resources))
+                    running.append(waiting.popleft()(free[0]))
+                    del free[0]
                 except UserError as failure:
-                    free.append(resources)
                     fail(failure)
             time.sleep(0.3)
             for child in [*running]:
