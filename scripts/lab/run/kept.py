@@ -20,13 +20,19 @@ def is_current(path: Path, *made_from: Path) -> bool:
     return path.stat().st_mtime >= max(times, default=0.0)
 
 
-def read_kept(path: Path, use: Callable[[Any], T], remove: Path | None = None) -> T:
+def read_kept(
+    path: Path,
+    use: Callable[[Any], T],
+    remove: Path | None = None,
+    then: str = "the same command makes it again",
+) -> T:
     """Read a JSON file and return ``use`` of its content.
 
     Args:
         path: of the file.
         use: raises a KeyError, TypeError or the like if the content is not what it needs.
-        remove: what to remove so that another call makes it again; the file by default.
+        remove: what to remove if the file is damaged; the file by default.
+        then: what happens if that is removed.
 
     Raises:
         UserError: the file is damaged.
@@ -35,6 +41,5 @@ def read_kept(path: Path, use: Callable[[Any], T], remove: Path | None = None) -
         return use(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
-            f"{path}: damaged ({error!r:.100}); remove {remove or 'it'}, and the same command makes"
-            " it again"
+            f"{path}: damaged ({error!r:.100}); remove {remove or 'it'}, and {then}"
         ) from error

@@ -33,8 +33,8 @@ from tiednmt.files import write_json
 from tiednmt.text.manifest import any_manifest
 from tiednmt.typed import from_json, to_json
 
-# in the folder of a run: its command line, whether it has finished, and the digest of its data
-COMMAND = "command.json"
+# in the folder of a run
+COMMAND = "command.json"  # its command line, whether it has finished, and the digest of its data
 MACHINE = "machine.json"  # where it was trained
 BEST = "checkpoint_best.pt"
 _TRAINED_ON = ("train", "valid", "dict", "shared-units")  # files of a data-bin, up to the dot
@@ -157,7 +157,7 @@ def trained_on(runs: Iterable[Run]) -> Machine | None:
     if not kept:
         return None
     last = max(kept, key=lambda path: path.stat().st_mtime)
-    return read_kept(last, partial(from_json, Machine))
+    return read_kept(last, partial(from_json, Machine), then="the record names no machine")
 
 
 def _finished(run: Run) -> bool:

@@ -44,6 +44,15 @@ def test_a_damaged_record_of_a_training_says_what_to_remove(content, tmp_path):
         training._finished(SimpleNamespace(folder=tmp_path, command=["a"]))
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"cpu": 3}'])
+def test_a_damaged_machine_need_not_be_trained_on_again(content, tmp_path):
+    (tmp_path / training.MACHINE).write_text(content)
+    with pytest.raises(UserError, match=r"remove it, and the record names no machine"):
+        training.trained_on([training.Run("wt", tmp_path, ("data",))])
+    (tmp_path / training.MACHINE).unlink()
+    assert training.trained_on([training.Run("wt", tmp_path, ("data",))]) is None
+
+
 def test_a_damaged_score_is_named(tmp_path):
     run = training.Run("wt", tmp_path, ("data",))
     path = language_model._scores(run, "test")
