@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from tiednmt.errors import UserError
+from tiednmt.errors import UserError, leave_signals_to_parent
 
 CHUNK_ITEMS = 500
 CHUNKS_AHEAD = 4  # for each worker
@@ -87,7 +86,7 @@ _kept: Callable[[Any], Any]
 
 def _keep(function: Callable[[Any], Any]) -> None:
     """Once in each worker, so that models are loaded once and their caches last."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers for all
+    leave_signals_to_parent()
     global _kept
     _kept = function
 

@@ -114,6 +114,45 @@ def test_an_interrupted_command_says_so(wrap, number, capsys):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+WITH_A_CHILD = """
+import time
+from multiprocessing import Process
+from tiednmt.errors import one_line_errors
+
+def work():
+    print("begun", flush=True)
+    time.sleep(60)
+
+@one_line_errors
+def main():
+    child = Process(target=work)
+    child.start()
+    try:
+        child.join()
+    finally:
+        child.terminate()
+        child.join()
+
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_processes_of_an_interrupted_command_print_nothing(number):
+    command = subprocess.Popen(
+        [sys.executable, "-c", WITH_A_CHILD],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert command.stdout.readline() == "begun\n"
+    os.killpg(command.pid, number)
+    assert command.communicate()[1] == "interrupted\n"
+    assert command.returncode == 130
+
+
 def test_a_command_runs_in_any_thread():
     done = []
     thread = threading.Thread(target=one_line_errors(lambda: done.append(True)))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import parent_process
 from types import TracebackType
+from typing import Any
 
 from tiednmt.fairseq_errors import chain, checkpoint_in, line_for, line_for_checkpoint
 
@@ -76,17 +77,41 @@ resumable_command = functools.partial(
 """As :func:`one_line_errors`, for a command that continues where it was stopped."""
 
 
+def leave_signals_to_parent() -> None:
+    """In a worker process: its parent answers SIGINT, and SIGTERM ends it without a word."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+# how Python leaves them; an application may have handlers of its own
+_DEFAULTS: dict[int, Any] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+}
+
+
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM cleans up as SIGINT does."""
+    """SIGTERM cleans up as SIGINT does; forked processes wait for it and print nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield  # other threads get no signals
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    answers = os.getpid()
+
+    def interrupt(number: int, _: object) -> None:
+        if os.getpid() == answers:
+            raise KeyboardInterrupt
+        if number == signal.SIGTERM:
+            sys.exit(128 + number)
+
+    ours = [number for number, usual in _DEFAULTS.items() if signal.getsignal(number) == usual]
+    for number in ours:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, _DEFAULTS[number])
 
 
 def explain_uncaught_errors() -> None:

@@ -6,7 +6,6 @@ process with a share of the sentences and one thread gains nearly all of its cor
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from typing import Any
 
 import torch
 
-from tiednmt.errors import UserError
+from tiednmt.errors import UserError, leave_signals_to_parent
 
 
 class Workers:
@@ -90,7 +89,7 @@ def _start(work: Callable[..., Any]) -> None:
     _chosen = work
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the parent's to answer
+    leave_signals_to_parent()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
