@@ -72,6 +72,16 @@ def test_int8_is_that_of_the_layers(monkeypatch, sums_integers):
     assert 1e-3 < (found - exact).norm() / exact.norm() < 0.1
 
 
+@torch.no_grad()
+def test_what_is_no_number_stays_so():
+    """A model that has diverged translates nothing, instead of without what it computed."""
+    stack = stack_of()
+    stack.layers[0].feed_forward.up.bias[3] = torch.nan
+    compiled, found = step(stack)
+    assert compiled
+    assert found.isnan().all()
+
+
 def changed_in_place(stack):
     stack.layers[1].feed_forward.down.weight.mul_(2)
 

@@ -114,6 +114,19 @@ def test_large_scores_do_not_overflow():
     assert loss.item() == pytest.approx(plain(features, weight, bias, target, 0.0).item(), rel=1e-6)
 
 
+def test_a_type_that_is_ruled_out():
+    """By a bias of −∞: it has no probability, and takes part in no sum."""
+    *tensors, target = inputs(9, 6, 4)
+    ruled_out = next(v for v in range(6) if v != PAD and v not in target)
+    with torch.no_grad():
+        tensors[2][ruled_out] = -torch.inf
+    expected = plain(*tensors, target, 0.0)
+    gradients = torch.autograd.grad(expected, tensors)
+    loss = linear_cross_entropy(*tensors, target, PAD).loss
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(torch.autograd.grad(loss, tensors), gradients)
+
+
 def test_single_precision():
     *tensors, target = inputs(900, 8000, 32, torch.float32)
     exact = plain(*(tensor.detach().double() for tensor in tensors), target, 0.1)

@@ -6,10 +6,12 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.nn.utils import parametrize
 
 from tests.support.small_models import model
 from tiednmt.modules import frozen_linear
 from tiednmt.modules.frozen_linear import Int8Linear, PackedLinear, TransposedLinear
+from tiednmt.modules.linear import freeze, linear
 
 pytestmark = pytest.mark.usefixtures("cpu_path")
 
@@ -54,6 +56,35 @@ def test_a_model_prepared_for_inference_can_still_be_copied_and_saved():
     with torch.no_grad():
         scores = prepared.output_layer(features)
         torch.testing.assert_close(copy.deepcopy(prepared).output_layer(features), scores)
+
+
+def test_a_weight_at_the_address_of_an_older_one():
+    """Memory is given again: a conversion there and back may end where it began."""
+    memory, features = bytearray(8 * 16 * 4), torch.rand(3, 16)
+    layer = torch.nn.Linear(16, 8, bias=False).requires_grad_(False)
+    for value in (1.0, 2.0):
+        layer.weight.data = torch.frombuffer(memory, dtype=torch.float32).view(8, 16).fill_(value)
+        if value == 1.0:
+            freeze(layer, Int8Linear)
+        with torch.no_grad():
+            torch.testing.assert_close(linear(layer, features), layer(features), atol=0, rtol=0.1)
+
+
+def test_a_weight_that_is_computed_at_each_access_is_not_copied():
+    class Doubled(torch.nn.Module):
+        def forward(self, weight):
+            return 2 * weight
+
+    made, built = [], model(dtype=torch.float32).eval()
+    parametrize.register_parametrization(built.output_layer.embedding, "weight", Doubled())
+    built.output_layer.freeze(PackedLinear)
+    built.output_layer.frozen.make = lambda *given: made.append(given)
+    features = torch.randn(3, built.output_layer.dim)
+    with torch.no_grad():
+        scores = built.output_layer(features)
+        weight = 2 * built.output_layer.embedding.parametrizations.weight.original
+        torch.testing.assert_close(scores, F.linear(features, weight, built.output_layer.bias))
+    assert not made
 
 
 @pytest.fixture(params=[True, False], ids=["sums of 8-bit products", "no such sums"])

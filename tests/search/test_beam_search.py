@@ -15,7 +15,7 @@ from fairseq.token_generation_constraints import pack_constraints
 from omegaconf import OmegaConf
 
 from tests.support.searches import assert_same, hypotheses, sentences
-from tests.support.small_models import JOINT, model
+from tests.support.small_models import JOINT, batch, model
 from tiednmt.errors import UserError, explain
 from tiednmt.models.tied_lstm_lm import TiedLSTMLanguageModel, TiedLSTMLanguageModelConfig
 from tiednmt.search.beam_search import best
@@ -84,6 +84,24 @@ def test_padding_on_either_side(built):
         )
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("part", ["transition_1", "transition_2", "query"])
+def test_a_part_whose_call_is_replaced_is_called(part):
+    """As adapters replace it: an outcome of zeros is not that of the weights."""
+    built, sample = model(dtype=torch.float32).eval(), sentences(3, 5)
+    inputs, _ = batch()
+
+    def found():
+        return built(**inputs)[0], hypotheses(TiedSequenceGenerator, built, sample, beam_size=2)
+
+    scores, beams = found()
+    layer = getattr(built.decoder.cell, part)
+    layer.forward = lambda *given, usual=layer.forward: 0 * usual(*given)
+    others, others_beams = found()
+    assert not torch.allclose(scores, others, rtol=1e-3)
+    assert abs(beams[0][0]["score"] - others_beams[0][0]["score"]) > 1e-4
+
+
 def test_what_it_cannot_do_is_left_to_fairseq(built):
     sample = sentences(4, 5)
     prefix = torch.full((4, 2), 6)
@@ -141,6 +159,36 @@ def test_an_ensemble_is_fairseqs(built, members):
     assert_same(*found)
     alone = hypotheses(TiedSequenceGenerator, built, sample, beam_size=3, max_len_b=9)
     assert alone[0][0]["score"] != found[0][0][0]["score"]
+
+
+@torch.no_grad()
+def test_models_of_an_ensemble_may_differ_in_precision(built):
+    models = [built, model(dtype=torch.float32, dropout=0.1).double().eval()]
+    sample, options = sentences(4, 6), {"beam_size": 3, "max_len_b": 9}
+    found = TiedSequenceGenerator(models, JOINT, **options).generate(models, sample)
+    assert_same(found, hypotheses(SequenceGenerator, built, sample, **options))
+
+
+@torch.no_grad()
+def test_a_unit_that_is_ruled_out():
+    """By a bias of −∞, also where it is the first one."""
+    forbidding, sample = model(dtype=torch.float32).eval(), sentences(5, 6)
+    options = {"beam_size": 4, "max_len_b": 9}
+    usual = hypotheses(TiedSequenceGenerator, forbidding, sample, **options)
+    wanted = int(usual[0][0]["tokens"][0])
+    forbidding.output_layer.bias[[0, wanted]] = -torch.inf
+    found = hypotheses(TiedSequenceGenerator, forbidding, sample, **options)
+    assert_same(found, hypotheses(SequenceGenerator, forbidding, sample, **options))
+    assert not any(wanted in one["tokens"] for beam in found for one in beam)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("beam", [1, 5])
+def test_scores_that_are_no_numbers_end_no_hypothesis(beam):
+    diverged = model(dtype=torch.float32).eval()
+    diverged.output_layer.bias.fill_(torch.nan)
+    with pytest.raises(UserError, match="not numbers"):
+        hypotheses(TiedSequenceGenerator, diverged, sentences(3, 4), beam_size=beam)
 
 
 def test_fusion_with_a_language_model_is_fairseqs(built):

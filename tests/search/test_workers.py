@@ -81,6 +81,19 @@ def test_a_model_that_is_rounded_between_two_batches(prepared):
         assert_same(generator.generate([prepared], sample), fresh)
 
 
+def test_a_generator_whose_options_change_between_two_batches(prepared):
+    options, sample = {"beam_size": 4, "max_len_b": 9}, sentences(5, 6)
+    generator = TiedSequenceGenerator([prepared], JOINT, **options)
+    before = generator.generate([prepared], sample)
+    changes = {"len_penalty": 0.0, "min_len": 4, "unk_penalty": 3.0, "beam_size": 3}
+    for name, value in changes.items():
+        setattr(generator, name, value)
+    after = generator.generate([prepared], sample)
+    assert after[0][0]["score"] != before[0][0]["score"]
+    expected = hypotheses(SequenceGenerator, prepared, sample, **options | changes)
+    assert_same(after, expected)
+
+
 def test_a_model_that_gains_a_layer_between_two_batches(prepared):
     """As adapters add them, in the place of what there was."""
     generator, sample = TiedSequenceGenerator([prepared], JOINT, beam_size=3), sentences(5, 5)

@@ -940,7 +940,7 @@ template <class T> FOR_EVERY_CPU void add_to(int64_t count, const T *numbers, T 
 template <class T> FOR_EVERY_CPU void rectify(int64_t count, T *numbers) {
 #pragma omp simd
   for (int64_t j = 0; j < count; j++)
-    numbers[j] = numbers[j] > 0 ? numbers[j] : T(0);
+    numbers[j] = numbers[j] < 0 ? T(0) : numbers[j]; // what is no number stays none
 }
 
 struct Attending { // of all sentences
@@ -1289,14 +1289,15 @@ void drop(const Matrix *m, int64_t count, uint64_t seed, int64_t threshold, doub
 
 // Each thread adds up the gradient of the bias over its tokens in a row of its own.
 template <class T, class P>
-void loss(const Matrix *m, int64_t tokens, int64_t vocab, int64_t threads, Smoothing smoothing) {
+void loss(const Matrix *m, int64_t tokens, int64_t vocab, int64_t threads, bool differentiate,
+          Smoothing smoothing) {
   const int64_t *gold = row_of<int64_t>(m[2], 0, 0);
   const T *bias = row_of<T>(m[1], 0, 0), *counts = row_of<T>(m[3], 0, 0);
   T *nll = row_of<T>(m[4], 0, 0), *uniform = row_of<T>(m[5], 0, 0);
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int64_t thread = 0; thread < threads; thread++) {
     T *scores = row_of<T>(m[6], 0, thread);
-    T *grad_bias = m[7].data ? row_of<T>(m[7], 0, thread) : nullptr;
+    T *grad_bias = differentiate ? row_of<T>(m[7], 0, thread) : nullptr;
     const int64_t end = tokens * (thread + 1) / threads;
     for (int64_t i = tokens * thread / threads; i < end; i++) {
       const TokenLoss<T> found = loss_of_row(vocab, row_of<P>(m[0], 0, i), bias, gold[i], counts[i],
@@ -1377,7 +1378,7 @@ void divergence(const Matrix *m, int64_t pairs, int64_t vocab, int64_t threads) 
 
 extern "C" {
 // To be raised, with VERSION of cpu.py, whenever a kernel takes or computes something else.
-int64_t kernels_version() { return 12; }
+int64_t kernels_version() { return 13; }
 EXPORT(float)
 EXPORT(double)
 void add_rounded(const Matrix *m, int64_t rows, int64_t columns) { add(m, rows, columns); }
@@ -1385,17 +1386,17 @@ void round_rows_float(const Matrix *m, int64_t rows, int64_t columns) {
   round_rows(m, rows, columns);
 }
 void rescale_float(const Matrix *m, int64_t rows, int64_t columns) { rescale(m, rows, columns); }
-void loss_float(const Matrix *m, int64_t tokens, int64_t vocab, int64_t threads, double of_target,
-                double of_others) {
-  loss<float, float>(m, tokens, vocab, threads, {of_target, of_others});
+void loss_float(const Matrix *m, int64_t tokens, int64_t vocab, int64_t threads,
+                int64_t differentiate, double of_target, double of_others) {
+  loss<float, float>(m, tokens, vocab, threads, differentiate != 0, {of_target, of_others});
 }
-void loss_double(const Matrix *m, int64_t tokens, int64_t vocab, int64_t threads, double of_target,
-                 double of_others) {
-  loss<double, double>(m, tokens, vocab, threads, {of_target, of_others});
+void loss_double(const Matrix *m, int64_t tokens, int64_t vocab, int64_t threads,
+                 int64_t differentiate, double of_target, double of_others) {
+  loss<double, double>(m, tokens, vocab, threads, differentiate != 0, {of_target, of_others});
 }
-void loss_rounded(const Matrix *m, int64_t tokens, int64_t vocab, int64_t threads, double of_target,
-                  double of_others) {
-  loss<float, Rounded>(m, tokens, vocab, threads, {of_target, of_others});
+void loss_rounded(const Matrix *m, int64_t tokens, int64_t vocab, int64_t threads,
+                  int64_t differentiate, double of_target, double of_others) {
+  loss<float, Rounded>(m, tokens, vocab, threads, differentiate != 0, {of_target, of_others});
 }
 void divergence_float(const Matrix *m, int64_t pairs, int64_t vocab, int64_t threads) {
   divergence<float, float>(m, pairs, vocab, threads);

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-VERSION = 12  # of what is compiled; see cpu.cpp
+VERSION = 13  # of what is compiled; see cpu.cpp
 
 
 def _load() -> ctypes.CDLL:
@@ -184,7 +184,8 @@ def attend_rows(
     read = _sentences(queries, keys, values, query_starts, key_starts)
     tensors = (*read, (out, queries.shape))
     sizes = _attending(queries, query_starts, heads)
-    _run("attend_rows", queries.dtype, tensors, *sizes, int(causal), seed, threshold, scale)
+    numbers = int(causal), seed, threshold, float(scale)
+    _run("attend_rows", queries.dtype, tensors, *sizes, *numbers)
 
 
 def attend_rows_back(
@@ -208,7 +209,8 @@ def attend_rows_back(
     written = ((grad_queries, queries.shape), (grad_keys, keys.shape), (grad_values, keys.shape))
     tensors = (*read, (grad, queries.shape), *written)
     sizes = _attending(queries, query_starts, heads)
-    _run("attend_rows_back", queries.dtype, tensors, *sizes, int(causal), seed, threshold, scale)
+    numbers = int(causal), seed, threshold, float(scale)
+    _run("attend_rows_back", queries.dtype, tensors, *sizes, *numbers)
 
 
 def attend_places(
@@ -370,7 +372,7 @@ def decoder_step(
     layout = weights.aligned_heads, weights.aligned_layer, weights.layers, weights.pre_norm
     numbers = (ctypes.c_int64 * (len(sizes) + len(layout)))(*sizes, *layout)
     addresses = ctypes.addressof(numbers), ctypes.addressof(weights.addresses)
-    fault = _run("decoder_step", rows.dtype, tensors, *addresses, weights.eps)
+    fault = _run("decoder_step", rows.dtype, tensors, *addresses, float(weights.eps))
     _refuse("decoder_step", fault, first + beam, source_length)
     return out, attention
 
@@ -479,7 +481,8 @@ def loss_of_chunk(
         *((one, (tokens,), exact) for one in (counts, nll, uniform)),
         *((one, (len(one), vocab_size), exact) for one in (scores, grad_bias)),
     )
-    _run("loss", products.dtype, tensors, tokens, vocab_size, threads, *smoothing)
+    sizes = tokens, vocab_size, threads, int(differentiate)
+    _run("loss", products.dtype, tensors, *sizes, *map(float, smoothing))
     return nll, uniform, grad_bias.sum(0)
 
 
@@ -512,7 +515,7 @@ def drop(tensor: Tensor, threshold: int, scale: float, seed: int) -> Tensor:
     out = torch.empty_like(tensor)
     count = tensor.numel()
     tensors = ((tensor.view(-1), (count,)), (out.view(-1), (count,)))
-    _run("drop", tensor.dtype, tensors, count, seed, threshold, scale)
+    _run("drop", tensor.dtype, tensors, count, seed, threshold, float(scale))
     return out
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from tiednmt.errors import UserError
 from tiednmt.files import read_units
+from tiednmt.modules.linear import kept_exact
 from tiednmt.modules.lookup import LookupScale, PrivateRows
 from tiednmt.modules.output_maps import OutputMapOptions
 from tiednmt.options import option_name
@@ -67,7 +68,7 @@ def lookup_scale_of(
         UserError: it says what it cannot.
     """
     dim, rank = dim or cfg.embed_dim, cfg.embedding_rank
-    up = nn.Linear(rank, dim, bias=False) if rank else None
+    up = kept_exact(nn.Linear(rank, dim, bias=False)) if rank else None
     private = None if source is None else _private_rows_of(cfg, source, rank or dim)
     asked, gradient_scale = str(getattr(cfg, option)), cfg.input_gradient_scale
     return LookupScale.of(

@@ -29,7 +29,7 @@ from tiednmt.modules import BidirectionalGRU, ConditionalGRU
 from tiednmt.modules.conditional_gru import AdditiveMemory, AdditiveStepMemory, ConditionalGRUOutput
 from tiednmt.modules.dropout import Dropout
 from tiednmt.modules.frozen_linear import FrozenLinear
-from tiednmt.modules.linear import is_plain, linear
+from tiednmt.modules.linear import is_plain, kept_exact, linear
 from tiednmt.modules.lookup import LookupScale
 from tiednmt.modules.packing import (
     keeps_padding,
@@ -169,7 +169,7 @@ class TiedGRUDecoder(RecurrentDecoder):
         owner, embed_dim = type(self).__name__, embeddings.output.dim
         self.state_dropout = Dropout(cfg.state_dropout, owner)
         self.readout_dropout = Dropout(cfg.readout_dropout, owner)
-        self.initial = nn.Linear(annotation_size, cfg.decoder_hidden_size)
+        self.initial = kept_exact(nn.Linear(annotation_size, cfg.decoder_hidden_size))
         self.cell = ConditionalGRU(
             embed_dim, annotation_size, cfg.decoder_hidden_size, cfg.attention_size
         )
@@ -207,7 +207,7 @@ class TiedGRUDecoder(RecurrentDecoder):
         annotations, padding = encoder_out["annotations"][0], encoder_out["padding"][0]
         kept = (~padding).to(annotations.dtype)
         mean = torch.bmm(kept.unsqueeze(1), annotations).squeeze(1) / kept.sum(1, keepdim=True)
-        initial = linear(self.initial, mean, exact=True)
+        initial = linear(self.initial, mean)
         return self.cell.read(annotations, padding), torch.tanh(initial)
 
     # --- step by step: tiednmt.search.stepper.Stepper ------------------------------------------

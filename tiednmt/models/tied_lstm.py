@@ -33,7 +33,7 @@ from tiednmt.modules.attentional_lstm import LSTMState
 from tiednmt.modules.dropout import Dropout
 from tiednmt.modules.frozen_linear import FrozenLinear
 from tiednmt.modules.general_attention import GeneralMemory
-from tiednmt.modules.linear import linear
+from tiednmt.modules.linear import kept_exact, linear
 from tiednmt.modules.lstm import initialise_lstm
 from tiednmt.modules.packing import (
     move_padding_right,
@@ -249,8 +249,8 @@ class TiedLSTMDecoder(RecurrentDecoder):
         self.dropout_out = Dropout(cfg.decoder_dropout_out, owner)
         self.initial_hidden = self.initial_cells = self.readout = None
         if annotation_size != hidden_size:
-            self.initial_hidden = nn.Linear(annotation_size, hidden_size)
-            self.initial_cells = nn.Linear(annotation_size, hidden_size)
+            self.initial_hidden = kept_exact(nn.Linear(annotation_size, hidden_size))
+            self.initial_cells = kept_exact(nn.Linear(annotation_size, hidden_size))
         self.cell = AttentionalLSTM(
             cfg.decoder_embed_dim,
             annotation_size,
@@ -286,7 +286,7 @@ class TiedLSTMDecoder(RecurrentDecoder):
         """What all steps attend to; states and cells before the first (layers × B × hidden)."""
         memory = GeneralMemory(encoder_out["annotations"][0], encoder_out["padding"][0])
         hidden, cells = (
-            parts if layer is None else linear(layer, parts, exact=True)
+            parts if layer is None else linear(layer, parts)
             for layer, parts in (
                 (self.initial_hidden, encoder_out["hidden"][0]),
                 (self.initial_cells, encoder_out["cells"][0]),

@@ -35,7 +35,9 @@ from tiednmt.modules.linear import (
     Matmul,
     add_product,
     in_precision,
+    is_hooked,
     is_plain,
+    kept_exact,
     linear,
     matmul_of,
     multiply,
@@ -212,7 +214,7 @@ class ConditionalGRU(nn.Module):
         super().__init__()
         self.transition_1 = nn.GRUCell(input_size, hidden_size)
         self.transition_2 = nn.GRUCell(annotation_size, hidden_size)
-        self.key = nn.Linear(annotation_size, attention_size)
+        self.key = kept_exact(nn.Linear(annotation_size, attention_size))
         self.query = nn.Linear(hidden_size, attention_size, bias=False)
         self.score = nn.Parameter(torch.empty(attention_size))
         self.frozen: _FrozenLayers | None = None
@@ -237,13 +239,12 @@ class ConditionalGRU(nn.Module):
         """Whether every part computes just what its weights say, without hooks or wrappers."""
         cells = (self.transition_1, self.transition_2)
         return is_plain(self.query) and all(
-            type(cell) is nn.GRUCell and not (cell._forward_hooks or cell._forward_pre_hooks)
-            for cell in cells
+            type(cell) is nn.GRUCell and not is_hooked(cell) for cell in cells
         )
 
     def read(self, annotations: Tensor, padding: Tensor) -> AdditiveMemory:
         """What the steps attend to, computed once per sentence."""
-        return AdditiveMemory(annotations, linear(self.key, annotations, exact=True), padding)
+        return AdditiveMemory(annotations, linear(self.key, annotations), padding)
 
     def forward(
         self, embedded: Tensor, sizes: Sequence[int], memory: AdditiveMemory, state: Tensor

@@ -185,7 +185,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 gradients.add(chunk, product, grad_bias, h, weight)
 
         total_nll, total_uniform = (counts * nll).sum(), (counts * uniform).sum()
-        loss = smoothing.of_target * total_nll + smoothing.of_others * total_uniform
+        loss = smoothing.of_target * total_nll
+        if label_smoothing:  # 0 · ∞ where a unit is ruled out by a bias of −∞
+            loss = loss + smoothing.of_others * total_uniform
         if divergence is None:
             ctx.mark_non_differentiable(total_nll)
             return loss, total_nll, None

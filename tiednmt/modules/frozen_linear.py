@@ -9,7 +9,8 @@ from typing import Any, Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from tiednmt.kernels import cpu_kernels_for
 from tiednmt.kernels.tuning import ROWS_TO_PACK
@@ -23,12 +24,16 @@ _LARGEST = 127  # of int8; −128 is left out, so that signs are alike
 class Snapshot:
     """Tensors as they are now, to tell later whether one has changed.
 
-    A change shows in torch's version counter, or in another tensor or address of its data. Writing
-    in place through ``parameter.data`` leaves no trace: edit under ``torch.no_grad()`` instead.
+    A change shows in torch's version counter, or in another tensor, storage or address of its data.
+    Writing in place through ``parameter.data`` leaves no trace: edit under ``torch.no_grad()``
+    instead.
     """
 
     def __init__(self, tensors: Iterable[Tensor | None]) -> None:
+        tensors = list(tensors)
         self._seen = [None if t is None else (weakref.ref(t), *_state(t)) for t in tensors]
+        # so that no other storage gets the number of one that is freed
+        self._storages = [StorageWeakRef(t.untyped_storage()) for t in tensors if t is not None]
 
     def holds(self, tensors: Iterable[Tensor | None]) -> bool:
         """Whether these are exactly the tensors of the snapshot, unchanged."""
@@ -44,10 +49,10 @@ class Snapshot:
         return True
 
 
-def _state(tensor: Tensor) -> tuple[int, int]:
-    """Version and address."""
+def _state(tensor: Tensor) -> tuple[int, int, int]:
+    """Version, storage and address."""
     version = 0 if tensor.is_inference() else tensor._version  # such tensors have no counter
-    return version, tensor.data_ptr()
+    return version, tensor.untyped_storage()._cdata, tensor.data_ptr()
 
 
 class Frozen(Generic[T]):
@@ -68,9 +73,15 @@ class Frozen(Generic[T]):
         if parameters:
             self(*parameters)
 
-    def __call__(self, *parameters: Tensor | None) -> T:
-        """The value for these parameters, as they are now."""
+    def __call__(self, *parameters: Tensor | None) -> T | None:
+        """The value for these parameters, as they are now.
+
+        None if one of them is computed anew at each access (``torch.nn.utils.parametrize``), since
+        the value would be, too.
+        """
         if self._snapshot is None or not self._snapshot.holds(parameters):
+            if not all(one is None or isinstance(one, nn.Parameter) for one in parameters):
+                return None
             with torch.no_grad():
                 self._value = self.make(*parameters)
             self._snapshot = Snapshot(parameters)

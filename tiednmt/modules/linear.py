@@ -58,7 +58,7 @@ def has_bfloat16_products() -> bool:
     return bool(instructions() and torch.backends.mkldnn.is_available())
 
 
-def linear(layer: nn.Module, inputs: Tensor, exact: bool = False) -> Tensor:
+def linear(layer: nn.Module, inputs: Tensor) -> Tensor:
     """``layer(inputs)`` for a linear layer, in the layer's precision or by its frozen copy.
 
     A layer that is not exactly ``torch.nn.Linear`` (quantised, wrapped by an adapter, hooked) is
@@ -67,13 +67,11 @@ def linear(layer: nn.Module, inputs: Tensor, exact: bool = False) -> Tensor:
     Args:
         layer: in → out.
         inputs: … × in.
-        exact: use the weight itself and no copy, which may be rounded and only pays where it is
-            used often.
     """
     if not is_plain(layer):
         called: Tensor = layer(inputs)
         return called
-    frozen = None if exact else frozen_copy(layer)
+    frozen = frozen_copy(layer)
     if frozen is not None:
         return frozen(inputs)
     return multiply(inputs, layer.weight, layer.bias, matmul_of(layer, inputs))
@@ -90,13 +88,25 @@ def is_hooked(module: nn.Module) -> bool:
     return bool(hooks) or "forward" in vars(module)
 
 
+def kept_exact(layer: nn.Linear) -> nn.Linear:
+    """``layer``, of which :func:`freeze` makes no copy.
+
+    For one that decoding uses once per sentence or per model: a copy, which may be rounded, would
+    only take memory.
+    """
+    layer.kept_exact = True  # type: ignore[assignment]
+    return layer
+
+
 def freeze(layer: nn.Linear, kind: type[FrozenLinear] | None) -> None:
     """Let :func:`linear` multiply with a copy of the layer's weight, or (``None``) with the weight.
 
     The copy is used when no gradient is recorded. It is made now, and again whenever the weight has
     changed.
     """
-    frozen = None if kind is None else Frozen(kind.of, layer.weight, layer.bias)
+    frozen: Frozen[FrozenLinear | None] | None = None
+    if kind is not None and not getattr(layer, "kept_exact", False):
+        frozen = Frozen(kind.of, layer.weight, layer.bias)
     layer.frozen = frozen  # type: ignore[assignment]
 
 

@@ -119,7 +119,7 @@ class LookupScale(nn.Module):
             rows = rows * self.factor
         elif self.start != 1:
             rows = rows * self.start
-        return rows if self.up is None else linear(self.up, rows, exact=True)
+        return rows if self.up is None else linear(self.up, rows)
 
     def _save_to_state_dict(
         self, destination: dict[str, Any], prefix: str, keep_vars: bool

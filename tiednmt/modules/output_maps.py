@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tiednmt.errors import UserError
 from tiednmt.modules.dropout import SequenceDropout
-from tiednmt.modules.linear import linear
+from tiednmt.modules.linear import kept_exact, linear
 
 NO_MAP, JOINT, RESIDUAL, LOW_RANK = "none", "joint", "residual", "low-rank"
 OUTPUT_MAPS = (NO_MAP, JOINT, RESIDUAL, LOW_RANK)
@@ -50,7 +50,7 @@ class JointMap(OutputMap):
 
     def __init__(self, dim: int, size: int) -> None:
         super().__init__()
-        self.of_rows, self.of_features = (nn.Linear(dim, size) for _ in range(2))
+        self.of_rows, self.of_features = kept_exact(nn.Linear(dim, size)), nn.Linear(dim, size)
         # this keeps the length of rows, and so the range of scores, whatever the size of the space
         nn.init.normal_(self.of_rows.weight, std=size**-0.5)
         nn.init.normal_(self.of_features.weight, std=dim**-0.5)
@@ -59,7 +59,7 @@ class JointMap(OutputMap):
 
     def rows(self, matrix: Tensor) -> Tensor:
         """See :class:`OutputMap`."""
-        return torch.tanh(linear(self.of_rows, matrix, exact=True))
+        return torch.tanh(linear(self.of_rows, matrix))
 
     def features(self, features: Tensor) -> Tensor:
         """See :class:`OutputMap`."""
@@ -84,7 +84,7 @@ class ResidualMap(OutputMap):
         self, dim: int, depth: int, dropout: float = 0.0, owner: str | None = None
     ) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(dim, dim) for _ in range(depth))
+        self.layers = nn.ModuleList(kept_exact(nn.Linear(dim, dim)) for _ in range(depth))
         self.dropout = SequenceDropout(dropout, variational=True, owner=owner)
         for parameter in self.parameters():
             nn.init.zeros_(parameter)
@@ -98,7 +98,7 @@ class ResidualMap(OutputMap):
         """See :class:`OutputMap`."""
         mapped = matrix
         for layer in self.layers:
-            mapped = torch.tanh(linear(layer, self.dropout(mapped), exact=True)) + matrix
+            mapped = torch.tanh(linear(layer, self.dropout(mapped))) + matrix
         return mapped
 
 
@@ -116,12 +116,12 @@ class LowRankMap(OutputMap):
     def __init__(self, rows: int, dim: int, rank: int) -> None:
         super().__init__()
         self.left = nn.Parameter(torch.zeros(rows, rank))  # A
-        self.right = nn.Linear(rank, dim, bias=False)  # B, transposed
+        self.right = kept_exact(nn.Linear(rank, dim, bias=False))  # B, transposed
         nn.init.normal_(self.right.weight, std=dim**-0.5)
 
     def rows(self, matrix: Tensor) -> Tensor:
         """See :class:`OutputMap`."""
-        return matrix + linear(self.right, self.left, exact=True)
+        return matrix + linear(self.right, self.left)
 
 
 @dataclass(frozen=True)

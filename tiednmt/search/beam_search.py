@@ -131,7 +131,7 @@ class BeamSearch:
             going = beams.limits > position
             full = None if position < shortest else ~going
             candidates = self._candidates(output.features, beams, score, position, full)
-            ends = candidates.tokens.eq(self.eos) & candidates.sums.ne(-torch.inf)
+            ends = candidates.tokens.eq(self.eos) & candidates.sums.gt(-torch.inf)  # nor NaN
             beams = beams._replace(state=output.state)
             if full is None and not ends[:, : self.beam].any():  # the best of each sentence go on
                 beams = _continued(beams, _Candidates(*(one[:, : self.beam] for one in candidates)))
@@ -303,7 +303,8 @@ def _log_partition(scores: Tensor) -> Tensor:
         compiled: Tensor = kernels.log_partition(scores)
         return compiled
     # on a CPU torch's logsumexp takes four times as long
-    return scores[..., 0] - scores.log_softmax(-1)[..., 0]
+    highest, where = scores.max(-1, keepdim=True)
+    return (highest - scores.log_softmax(-1).gather(-1, where)).squeeze(-1)
 
 
 def best(scores: Tensor, base: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from tiednmt.modules.output_layer import OutputLayer
 from tiednmt.search.stepper import StepOutput, Stepper, Tree
 
 
@@ -19,17 +20,11 @@ class Ensemble:
 
     Args:
         steppers: the decoders.
-        scores: for each decoder, features (… × its dim) → unnormalised scores (… × vocabulary).
-        dims: of the features of each.
+        layers: the output layer of each.
     """
 
-    def __init__(
-        self,
-        steppers: Sequence[Stepper],
-        scores: Sequence[Callable[[Tensor], Tensor]],
-        dims: Sequence[int],
-    ) -> None:
-        self._steppers, self._scores, self._dims = steppers, scores, list(dims)
+    def __init__(self, steppers: Sequence[Stepper], layers: Sequence[OutputLayer]) -> None:
+        self._steppers, self._layers = steppers, layers
 
     def start(self, encoder_out: Sequence[Any]) -> tuple[Tree, Tree]:
         """Memories and states, one of each decoder, for what each encoder returned."""
@@ -52,6 +47,10 @@ class Ensemble:
 
     def score(self, features: Tensor) -> Tensor:
         """The logarithm of the mean probabilities, … × vocabulary."""
-        parts = zip(self._scores, features.split(self._dims, -1), strict=True)
-        each = [score(part).float().log_softmax(-1) for score, part in parts]
+        parts = features.split([layer.dim for layer in self._layers], -1)
+        each = [
+            # side by side, features have the widest dtype of all models
+            layer(part.to(layer.bias.dtype)).float().log_softmax(-1)
+            for layer, part in zip(self._layers, parts, strict=True)
+        ]
         return torch.stack(each).logsumexp(0) - math.log(len(each))

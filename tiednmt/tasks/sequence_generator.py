@@ -69,9 +69,10 @@ class TiedSequenceGenerator(SequenceGenerator):
         source, lengths = net_input["src_tokens"], net_input["src_lengths"]
         limits = self._limits(source, lengths)
         first = self.eos if bos_token is None else bos_token
+        search = self._plain_search()
         if self._may_fork(source):
-            return self._search_forked(source, lengths, limits, first)
-        return by_sentence(self._search(source, lengths, limits, first), len(source))
+            return self._search_forked(search, source, lengths, limits, first)
+        return by_sentence(self._search(search, source, lengths, limits, first), len(source))
 
     def _limits(self, source: Tensor, lengths: Tensor) -> Tensor:
         """The units that the translation of each sentence may have, at most."""
@@ -104,8 +105,9 @@ class TiedSequenceGenerator(SequenceGenerator):
             and not self.match_source_len
         )
 
-    def _search(self, source: Tensor, lengths: Tensor, limits: Tensor, first: int) -> Hypotheses:
-        search = BeamSearch(
+    def _plain_search(self) -> BeamSearch:
+        """The search as it is asked for now."""
+        return BeamSearch(
             beam=self.beam_size,
             vocab_size=self.vocab_size,
             pad=self.pad,
@@ -116,12 +118,16 @@ class TiedSequenceGenerator(SequenceGenerator):
             unk_penalty=self.unk_penalty,
             normalize_scores=self.normalize_scores,
         )
+
+    def _search(
+        self, search: BeamSearch, source: Tensor, lengths: Tensor, limits: Tensor, first: int
+    ) -> Hypotheses:
         encoded = [model.encoder(source, lengths) for model in self._models]
         steppers = [model.stepper for model in self._models]
-        scores = [model.output_layer for model in self._models]
+        layers = [model.output_layer for model in self._models]
         if len(steppers) == 1:
-            return search(steppers[0], scores[0], encoded[0], limits, first)
-        ensemble = Ensemble(steppers, scores, [layer.dim for layer in scores])
+            return search(steppers[0], layers[0], encoded[0], limits, first)
+        ensemble = Ensemble(steppers, layers)
         return search(ensemble, ensemble.score, encoded, limits, first)
 
     # --- several processes ---------------------------------------------------------------------
@@ -132,21 +138,19 @@ class TiedSequenceGenerator(SequenceGenerator):
             # fairseq prepared them for inference: training is over
             all(model._is_generation_fast for model in models)
             and source.device.type == "cpu"
-            # which NumPy lacks
-            and not any(model.output_layer.bias.dtype == torch.bfloat16 for model in models)
             and worth_forking(len(source))
             # forked processes would draw the same numbers
             and not any(m.retained for m in self.model.modules() if isinstance(m, Dropping))
         )
 
     def _search_forked(
-        self, source: Tensor, lengths: Tensor, limits: Tensor, first: int
+        self, search: BeamSearch, source: Tensor, lengths: Tensor, limits: Tensor, first: int
     ) -> list[list[Hypothesis]]:
         """Share out the sentences among processes."""
         workers = self._current_workers()
         shares = min(workers.count, len(source))
         of_shares = [
-            (*(part[share::shares].numpy() for part in (source, lengths, limits)), first)
+            (search, *(part[share::shares].numpy() for part in (source, lengths, limits)), first)
             for share in range(shares)
         ]
         try:
@@ -180,11 +184,11 @@ class TiedSequenceGenerator(SequenceGenerator):
         self._workers = self._forked_with = None
 
     def _search_arrays(
-        self, source: Array, lengths: Array, limits: Array, first: int
+        self, search: BeamSearch, source: Array, lengths: Array, limits: Array, first: int
     ) -> tuple[Array, ...]:
         """:meth:`_search`, as a process of :class:`Workers` does it."""
         tensors = (torch.from_numpy(source), torch.from_numpy(lengths), torch.from_numpy(limits))
-        return tuple(part.numpy() for part in self._search(*tensors, first))
+        return tuple(part.numpy() for part in self._search(search, *tensors, first))
 
 
 def by_sentence(hypotheses: Hypotheses, sentences: int) -> list[list[Hypothesis]]:
