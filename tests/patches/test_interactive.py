@@ -9,6 +9,7 @@ import sys
 import pytest
 from fairseq_cli import interactive
 
+from tests.support.commandline import run
 from tests.support.untrained import save_untrained
 
 LIMIT = 9  # of units with the end of sentence
@@ -39,6 +40,21 @@ def answers(data, short, tmp_path, monkeypatch, capsys):
         }
 
     return run
+
+
+STARTED = ("fairseq-interactive",), ("-m", "fairseq_cli.interactive"), (interactive.__file__,)
+
+
+@pytest.mark.parametrize("started", STARTED, ids=["script", "module", "file"])
+def test_however_the_command_is_started(started, data, short, tmp_path):
+    """Python runs a module of its own for ``-m``, and for a file."""
+    (tmp_path / "input.txt").write_bytes(b"w1\rw2\nw3\n")  # two lines
+    words = (data, "--user-dir", "tiednmt", "--path", short, "--input", tmp_path / "input.txt")
+    found = run(*started, *words, "--cpu").check().stdout
+    assert re.findall(r"^S-(\d+)", found, re.M) == ["0", "1"]
+    refused = run(*started, *words, "--cpu", "--score-reference")
+    assert refused.status == 1
+    assert refused.stderr.splitlines()[-1].startswith("error: --score-reference")
 
 
 @pytest.mark.parametrize("buffer", [1, 4])

@@ -80,9 +80,16 @@ def test_a_plateau_that_is_never_looked_for_is_refused(data, tmp_path):
 
 def test_torchrun_without_a_gpu_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    settings = OmegaConf.create(
+        {"distributed_init_method": "tcp://localhost:1", "distributed_world_size": 1}
+    )
+    for name in ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT"):
+        distributed_utils.infer_init_method(settings)  # a container may set some of them
+        monkeypatch.setenv(name, "2")
     with pytest.raises(UserError, match="--distributed-world-size"):
-        distributed_utils.infer_init_method(OmegaConf.create({}))
+        distributed_utils.infer_init_method(settings)
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    distributed_utils.infer_init_method(settings)
 
 
 TRAINING = (

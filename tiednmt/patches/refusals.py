@@ -34,7 +34,7 @@ from tiednmt.errors import UserError
 from tiednmt.literals import value_of
 from tiednmt.models.tied_model import TiedModel
 from tiednmt.options import Range, option_name, positive
-from tiednmt.patches.patch import patch
+from tiednmt.patches.patch import command_of, patch
 
 
 def refuse_texts_for_numbers() -> None:
@@ -71,8 +71,9 @@ def refuse_options_of_commands() -> None:
     """Refuse options that end in a traceback of fairseq's, or that a command does not read."""
 
     def call_main(call: Callable[..., Any], cfg: Any, main: Any, **kwargs: Any) -> Any:
-        _require_usable(cfg, main.__module__)
-        _require_effect(cfg, main.__module__)
+        command = command_of(main)
+        _require_usable(cfg, command)
+        _require_effect(cfg, command)
         _require_detokeniser(cfg)
         _require_packages(cfg)
         _require_same_dictionaries(cfg)
@@ -107,11 +108,15 @@ def refuse_other_language_models() -> None:
     patch(SequenceGenerator, "__init__", start_generator)
 
 
+_OF_TORCHRUN = ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT")  # by all, fairseq knows it
+
+
 def refuse_torchrun_on_cpus() -> None:
     """Refuse workers that torchrun starts without a GPU."""
 
     def infer_init_method(infer: Callable[..., Any], cfg: Any, *args: Any, **kwargs: Any) -> Any:
-        if int(os.environ.get("WORLD_SIZE") or 1) > 1 and not torch.cuda.is_available():
+        given = [os.environ.get(name) for name in _OF_TORCHRUN]
+        if None not in given and given[0] != "1" and not torch.cuda.is_available():
             raise UserError(
                 "torchrun without a GPU: start a process for each worker instead, with"
                 " --distributed-world-size, --distributed-init-method tcp://HOST:PORT,"
@@ -123,7 +128,7 @@ def refuse_torchrun_on_cpus() -> None:
     patch(distributed_utils, "infer_init_method", infer_init_method)
 
 
-def _require_usable(cfg: Any, command: str) -> None:
+def _require_usable(cfg: Any, command: str | None) -> None:
     _require_numbers(cfg)
     _require_literals(cfg)
     _require_searchable(cfg, command)
@@ -286,10 +291,8 @@ def _literal(text: str) -> Any:
         return None
 
 
-def _require_effect(cfg: Any, command: str) -> None:
+def _require_effect(cfg: Any, command: str | None) -> None:
     """Refuse options that every command takes and few read."""
-    if command == fairseq_generate.__name__:
-        return
     shards = _options(cfg.get("dataset")).get("num_shards", 1)
     if shards > 1 and command != fairseq_eval_lm.__name__:
         raise UserError(
@@ -409,7 +412,7 @@ def _require_language_model_of(dictionary: Dictionary, model: Any) -> None:
         )
 
 
-def _require_searchable(cfg: Any, command: str) -> None:
+def _require_searchable(cfg: Any, command: str | None) -> None:
     """Refuse options of ``fairseq-generate`` and its like that fail with every model."""
     generation = cfg.generation
     task = getattr(cfg.task, "_name", None)
