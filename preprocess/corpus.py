@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -11,14 +10,12 @@ from pathlib import Path
 from preprocess.options import CommonOptions
 from preprocess.pairs import Bitext, PairSource, TextFile, line_by_line
 from tiednmt.errors import UserError
-from tiednmt.options import Range, natural, option, positive
+from tiednmt.options import Range, natural, option, positive, two_languages
 from tiednmt.text.manifest import subset_fault
 from tiednmt.text.pipeline import PACKAGES, SEGMENTATIONS, segmentation_for
 
 TRAIN, VALID = "train", "valid"
 AUTO = "auto"
-
-_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -47,16 +44,7 @@ class Corpus:
     references: Mapping[str, Sequence[TextFile]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for code in (self.source, self.target):
-            if not _CODE.fullmatch(code):
-                raise UserError(
-                    f"language {code!r}: fairseq takes letters, digits and _, such as en or pt_BR"
-                )
-        if self.source == self.target:
-            raise UserError(
-                f"{self.source} to {self.target}: files are told apart by their languages; give"
-                f" one side another code, such as {self.source}_simple"
-            )
+        two_languages(self.source, self.target)
         for subset in self.names:
             if not (subset in self.subsets or (subset == VALID and self.held_out)):
                 raise UserError(f"{self.name}: the subset {subset} is missing")

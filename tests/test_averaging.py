@@ -86,6 +86,8 @@ def test_what_cannot_be_averaged(run, data, tmp_path):
         average([run])
     with pytest.raises(UserError, match=r"checkpoint_last\.pt: given twice"):
         average([run / "checkpoint_last.pt"] * 2)
+    with pytest.raises(UserError, match=r"checkpoint_last\.pt: given twice"):
+        average([run / "checkpoint_last.pt", run / ".." / run.name / "checkpoint_last.pt"])
 
 
 def test_another_training_of_the_same_model_is_not_averaged(run, tmp_path):

@@ -1,5 +1,10 @@
 """The console command ``tiednmt``."""
 
+import os
+import resource
+import subprocess
+import sys
+
 import pytest
 
 import tiednmt
@@ -26,6 +31,42 @@ def test_what_it_does_not_know(words):
     with pytest.raises(SystemExit) as ended:
         cli.main(words)
     assert "usage: tiednmt COMMAND" in str(ended.value.code)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["inspect", "--help"], ["path"]], ids=str)
+def test_what_is_printed_arrives_or_the_command_fails(words, tmp_path):
+    command = [sys.executable, "-c", f"from tiednmt import cli; cli.main({words})"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (9, 9))
+
+    with open(tmp_path / "out", "w") as full:
+        to_file = {"stdout": full, "stderr": subprocess.PIPE, "env": environment, "text": True}
+        done = subprocess.run(command, **to_file, preexec_fn=limit)
+    assert done.returncode == 1
+    assert done.stderr == "error: stdout: cannot be written: File too large\n"
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_may_have_seen_enough(unbuffered):
+    command = [sys.executable, "-c", "from tiednmt import cli; cli.main(['--help'])"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as closed:
+        to_nobody = {"stdout": closed, "stderr": subprocess.PIPE, "env": environment, "text": True}
+        done = subprocess.run(command, **to_nobody)
+    assert (done.returncode, done.stderr) == (141, "")  # as of a command that SIGPIPE has ended
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_a_terminal_may_lack_characters(encoding):
+    command = [sys.executable, "-c", "from tiednmt import cli; cli.main(['--help'])"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, env=environment, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"tiednmt COMMAND \\u2026" in done.stdout
 
 
 HELP = """

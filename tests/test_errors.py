@@ -9,6 +9,7 @@ import sys
 import threading
 
 import pytest
+import torch
 from fairseq import utils as fairseq_utils
 
 from tiednmt.errors import UserError, explain, one_line_errors, resumable_command
@@ -112,6 +113,32 @@ def test_an_interrupted_command_says_so(wrap, number, capsys):
     again = "; run the same command again to continue" if wrap is resumable_command else ""
     assert capsys.readouterr().err == f"interrupted{again}\n"
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_lack_of_memory_is_one_line_wherever_it_shows():
+    line = explain(raised_by(lambda: torch.empty(2**60)))
+    assert line is not None and line.startswith("not enough memory for")
+
+
+CLOSED = """
+import sys
+import tiednmt.tasks.user_dir
+from tiednmt.errors import UserError
+print("more")
+raise UserError("this option is wrong")
+"""
+
+
+def test_the_line_is_the_last_where_nobody_reads_stdout():
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as closed:
+        command = [sys.executable, "-c", CLOSED]
+        environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+        to_nobody = {"stdout": closed, "stderr": subprocess.PIPE, "env": environment, "text": True}
+        done = subprocess.run(command, **to_nobody)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "error: this option is wrong"
 
 
 WITH_A_CHILD = """

@@ -71,6 +71,13 @@ def load(
     Raises:
         UserError: a ValueError with one line that names the problem and the way out.
     """
-    from tiednmt.translation.loading import load_translator
+    import logging
 
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        from tiednmt.translation.loading import load_translator
+    finally:  # modules of fairseq configure the caller's logging when they are imported
+        root.handlers[:] = handlers
+        root.setLevel(level)
     return load_translator(model, data, int8=int8, cpu=cpu, attention=True)

@@ -36,7 +36,8 @@ def average(paths: Sequence[Path]) -> dict[str, Any]:
         UserError: a checkpoint cannot be read, is given twice, or is of another model than the
             first or of another training of it.
     """
-    again = next((path for i, path in enumerate(paths) if path in paths[:i]), None)
+    files = [path.resolve() for path in paths]
+    again = next((paths[i] for i, file in enumerate(files) if file in files[:i]), None)
     if again is not None:
         raise UserError(f"{again}: given twice; leave one out")
     state: dict[str, Any] = {}

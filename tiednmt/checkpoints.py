@@ -122,6 +122,10 @@ def load_translation_model(
         UserError: it is not a translation model, or has other languages or dictionaries.
     """
     require_task(path, state, TranslationTask, "translation models")
+    if os.pathsep in str(data_bin):
+        raise UserError(
+            f"{prepared}: fairseq ends a path at {os.pathsep}; give the folder another name"
+        )
     trained = _direction(state["cfg"].task, _stored_data_bin(state["cfg"].task))
     if trained not in (languages, (None, None)):
         raise UserError(

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from tiednmt import __version__
+from tiednmt.errors import one_line_errors
 
 COMMANDS = {
     "translate": "translate plain text",
@@ -21,6 +22,7 @@ COMMANDS = {
 }
 
 
+@one_line_errors
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line ``argv`` (default: the process's own arguments)."""
     words = [*(sys.argv[1:] if argv is None else argv)]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import io
 import logging
 import os
+import select
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import parent_process
 from types import TracebackType
 from typing import Any
@@ -35,7 +37,8 @@ def explain(error: BaseException) -> str | None:
         if (line := line_for_checkpoint(cause)) is not None:
             return line
     if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        what = error.strerror or str(error)
+        return f"{error.filename}: {what}" if error.filename else what
     return line_for(error)
 
 
@@ -51,24 +54,71 @@ def one_line_errors(
 ) -> Callable[..., None]:
     """Wrap a command's ``main``: bad input becomes ``error: …`` on stderr and exit status 1.
 
-    SIGINT and SIGTERM become ``interrupted`` and the status of a command that SIGINT has ended.
+    SIGINT and SIGTERM become ``interrupted`` and the status of a command that SIGINT has ended. A
+    reader of stdout that has seen enough ends the command without a word, with the status that
+    SIGPIPE has.
     """
 
     @functools.wraps(main)
     def wrapped(*args: object, **kwargs: object) -> None:
         try:
             with _terminated_as_interrupted():
-                main(*args, **kwargs)
+                _print_all(main, *args, **kwargs)
         except KeyboardInterrupt:
             print(interrupted, file=sys.stderr)
             sys.exit(128 + signal.SIGINT)
         except Exception as error:
+            if isinstance(error, OSError) and _is_stdout_lost():
+                drop_stdout()
+                if isinstance(error, BrokenPipeError):
+                    sys.exit(_OF_SIGPIPE)
+                sys.exit(f"error: stdout: cannot be written: {error.strerror}")
             line = explain(error)
             if line is None:
                 raise
             sys.exit(f"error: {shown(line)}")
 
     return wrapped
+
+
+_OF_SIGPIPE = 128 + 13
+
+
+def _print_all(main: Callable[..., None], *args: object, **kwargs: object) -> None:
+    """Call ``main``, and see that stdout has taken what it printed."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may lack some characters
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        main(*args, **kwargs)
+    except SystemExit as end:
+        if end.code:  # with a message, which is to be seen
+            raise
+        _flush_stdout()
+        raise
+    _flush_stdout()
+
+
+def _flush_stdout() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _is_stdout_lost() -> bool:
+    """Whether stdout does not take what was printed, or nobody reads it any more."""
+    try:
+        sys.stdout.flush()
+        ends = select.poll()
+        ends.register(sys.stdout.fileno(), 0)
+        return any(state & select.POLLERR for _, state in ends.poll(0))
+    except io.UnsupportedOperation:  # no file, but what a program has put in its place
+        return False
+    except OSError:
+        return True
+
+
+def drop_stdout() -> None:
+    """Let what stdout still holds go nowhere when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 resumable_command = functools.partial(
@@ -142,6 +192,7 @@ def _end_at_once() -> None:
     under them, it sometimes aborts, with a message from C++ after our line.
     """
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # none, full or closed
+            stream.flush()
     os._exit(1)

@@ -136,10 +136,6 @@ _TOLD_BY_FAIRSEQ = {
     r"preprocessing\.py doesn't support Huffman": (
         "--dataset-impl huffman: fairseq-preprocess does not write it; leave the option out"
     ),
-    r"\[enforce fail at alloc.*you tried to allocate (\d+) bytes": (
-        "not enough memory for {0} more bytes; use a smaller model (--embed-dim and the like)"
-        " or smaller batches (--max-tokens)"
-    ),
     r"AdaptiveLoss is not compatible with the PyTorch version of": (
         "--criterion adaptive_loss: needs --ddp-backend legacy_ddp, and a model with"
         " --adaptive-softmax-cutoff"
@@ -147,14 +143,20 @@ _TOLD_BY_FAIRSEQ = {
 }
 
 
+_TOLD_BY_TORCH = {
+    r"\[enforce fail at alloc.*you tried to allocate (\d+) bytes": (
+        "not enough memory for {0} more bytes; use a smaller model (--embed-dim and the like)"
+        " or smaller batches (--max-tokens)"
+    ),
+}
+
+
 def _line_for_message(error: BaseException) -> str | None:
-    """The line for an error of fairseq's whose message names no option, or that is a traceback."""
-    if not any(
-        "fairseq" in f.f_code.co_filename for f, _ in traceback.walk_tb(error.__traceback__)
-    ):
-        return None
+    """The line for an error of theirs whose message names no option, or that is a traceback."""
+    files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+    told = _TOLD_BY_TORCH | (_TOLD_BY_FAIRSEQ if any("fairseq" in file for file in files) else {})
     plain = re.sub(r"np\.\w+\((\d+)\)", r"\1", str(error))  # numpy's way to show a number
-    for pattern, line in _TOLD_BY_FAIRSEQ.items():
+    for pattern, line in told.items():
         if match := re.match(pattern, plain):
             return line.format(*match.groups())
     return None

@@ -132,14 +132,6 @@ def _is_of(error: OSError, folder: Path, beginning: str) -> bool:
     return is_above or path.startswith(str(folder.parent / beginning))
 
 
-def read_units(path: Path) -> list[str]:
-    """The units of a file, one per line; empty lines at the end are none."""
-    units = path.read_text(encoding="utf-8").split("\n")
-    while units and not units[-1]:
-        units.pop()
-    return units
-
-
 def refuse_to_replace(output: Path, *read: Path) -> None:
     """Refuse to write over a file that is read.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from pathlib import Path
@@ -187,7 +188,37 @@ def language_pair(text: str) -> tuple[str, str]:
     source, dash, target = text.partition("-")
     if not (source and dash and target):
         raise UserError(f"--pair {text}: write it as en-cs")
+    return two_languages(source, target, f"--pair {text}: ")
+
+
+def two_languages(source: str, target: str, lead: str = "") -> tuple[str, str]:
+    """The codes of a source and a target, which name files.
+
+    Raises:
+        UserError: one is no code, or they are equal; ``lead`` comes first.
+    """
+    for code in (source, target):
+        language_code(code, f"{lead}language ")
+    if source == target:
+        raise UserError(
+            f"{lead}{source} to {target}: files are told apart by their languages; give one side"
+            f" another code, such as {source}_simple"
+        )
     return source, target
+
+
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+
+def language_code(code: str, lead: str = "") -> str:
+    """A code that fairseq takes.
+
+    Raises:
+        UserError: it is none; ``lead`` comes first.
+    """
+    if not _CODE.fullmatch(code):
+        raise UserError(f"{lead}{code!r}: fairseq takes letters, digits and _, such as en or pt_BR")
+    return code
 
 
 def require_ranges(options: Any, declared: type | None = None) -> None:

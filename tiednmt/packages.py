@@ -32,7 +32,7 @@ def optional_modules(wanted_by: str, *names: str) -> list[Any]:
         except ImportError:
             top = name.partition(".")[0]
             missing.append(_CALLED.get(top, top))
-    if missing:
+    if missing := [*dict.fromkeys(missing)]:
         raise UserError(
             f"{wanted_by}: {', '.join(missing)} not installed; pip install {' '.join(missing)}"
         )

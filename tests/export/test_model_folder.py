@@ -84,6 +84,9 @@ def test_int8_rounds_each_row_to_one_part_in_254_of_its_largest_number(prepared,
     assert all(torch.equal(second[name], tensor) for name, tensor in first.items())
 
 
+BAD_SCORES = ("x", None, float("nan"))
+
+
 def test_the_card(prepared, checkpoint, tmp_path):
     record = {
         "subset": {
@@ -117,9 +120,14 @@ def test_the_card(prepared, checkpoint, tmp_path):
         scores_in(tmp_path / "scores.json", tmp_path / "another.pt", "float32")
     with pytest.raises(UserError, match=r"int8 weights.*evaluate --int8"):
         scores_in(tmp_path / "scores.json", checkpoint, "int8")
-    (tmp_path / "scores.json").write_text("[]")
-    with pytest.raises(UserError, match="not what tiednmt evaluate --json wrote"):
-        scores_in(tmp_path / "scores.json", checkpoint, "float32")
+    (one,) = record["subset"]["news"]["systems"]
+    for damaged in ([], *(({"bleu": {"score": bad, "signature": "x"}}) for bad in BAD_SCORES)):
+        content = damaged
+        if damaged:
+            content = {"subset": {"news": {"systems": [{**one, **damaged}]}}}
+        (tmp_path / "scores.json").write_text(json.dumps(content))
+        with pytest.raises(UserError, match="not what tiednmt evaluate --json wrote"):
+            scores_in(tmp_path / "scores.json", checkpoint, "float32")
 
 
 def test_hubs_read_every_language_in_the_card(prepared, checkpoint):

@@ -290,13 +290,16 @@ def test_numbers_of_two_dictionaries():
         ("w3\nx\n", "line 2: 'x' is in no dictionary"),
         ("w3 \n", "line 1: 'w3 ' is"),
         ("", "holds no"),
+        ("\ufeffw3\r\n\nw4", "line 2: '' is"),  # as editors of Windows begin and end a file
+        (b"w3\nd\xe9j\xe0\n", "line 2: not UTF-8"),
     ],
 )
 def test_units_that_are_not_there_stop_training(tmp_path, text, fault):
-    (tmp_path / "units").write_text(text)
-    model = small_model(train_rows=str(tmp_path / "units"))
-    with pytest.raises(UserError, match=fault), model.updating():
-        pass
+    (tmp_path / "units").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError, match=fault):
+        model = small_model(train_rows=str(tmp_path / "units"))
+        with model.updating():
+            pass
 
 
 def test_both_options():

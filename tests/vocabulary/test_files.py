@@ -195,7 +195,8 @@ def test_new_rows_of_two_dictionaries_are_named_by_units(tmp_path, capsys):
     (tmp_path / "units").write_text("<2cs>\nzzz\n")
     larger = tmp_path / "larger"
     command("extend", checkpoint, "--symbols", tmp_path / "units", "--output", larger)
-    line = next(line for line in capsys.readouterr().out.splitlines() if "--train-rows" in line)
+    line, *more = capsys.readouterr().out.splitlines()[1:]
+    assert not any("other dictionary" in each for each in more)
     rows = line.split()[-1]
     assert sorted(Path(rows).read_text().split()) == ["<2cs>", "zzz"]
     data = tmp_path / "data"
@@ -210,6 +211,21 @@ def test_new_rows_of_two_dictionaries_are_named_by_units(tmp_path, capsys):
     name = "decoder.embedding.weight"
     assert torch.equal(before[name][:-2], after[name][:-2])
     assert not torch.equal(before[name][-2:], after[name][-2:])
+
+
+def test_a_unit_may_be_new_in_one_dictionary_alone(tmp_path, capsys):
+    prepared = prepare(tmp_path / "prepared", joint=False)
+    checkpoint = trained_on(prepared, tmp_path / "run", "decoder", updates=1)
+    model = read(checkpoint).model
+    of_target = next(u for u in reversed(model.target.symbols) if u not in model.source.indices)
+    (tmp_path / "units").write_text(f"{of_target}\nzzz\n")
+    options = ("--symbols", tmp_path / "units", "--side", "source", "--output", tmp_path / "new")
+    command("extend", checkpoint, *options)
+    told = capsys.readouterr().out
+    assert (tmp_path / "new" / "new-units.txt").read_text() == "".join(
+        f"{unit}\n" for unit in sorted([of_target, "zzz"])
+    )
+    assert "also trains 1 rows that the other dictionary has" in told
 
 
 def test_symbols_of_ones_own(checkpoint, tmp_path):
@@ -355,6 +371,11 @@ FRENCH = ("extend", "--language", "fr", "--pair", "en-fr", "--text", "{}/text.fr
         (("extend", "--text", "{}/old.en"), "there are no new units"),
         (("extend", "--symbols", "{}/two"), "more than one unit"),
         (("extend", "--symbols", "{}/two", "--start", "vectors"), "go together"),
+        (("extend", "--symbols", "{}/mark"), "'@@' only joins units"),
+        (("extend", "--text", "{}/text.fr", "--pair", "en-../x"), "--pair en-../x: language"),
+        (("extend", "--text", "{}/text.fr", "--pair", "en-pt-BR"), "such as en or pt_BR"),
+        (("extend", "--text", "{}/text.fr", "--pair", "en-en"), "give one side another code"),
+        (("extend", "--text", "{}/text.fr", "--language", ""), "--language '': fairseq takes"),
         (("extend", "--text", "{}/old.en", "{}/old.de"), "one language at a time, not en and de"),
         ((*FRENCH, "{}/old.en"), "one language at a time, not fr and en; extend once per language"),
         (("extend", "--symbols", "{}/two", "--merges", "0"), "--merges goes with --text"),
@@ -373,6 +394,7 @@ def test_one_line_says_what_is_wrong(checkpoint, prepared, tmp_path, options, me
     (tmp_path / "text.fr").write_text("abc\n")
     (tmp_path / "text.en").write_text("gabba dabba\n")
     (tmp_path / "two").write_text("one two\n")
+    (tmp_path / "mark").write_text("@@\n")
     for language in ("en", "de"):
         raw = prepared / "raw" / f"test.{language}"
         (tmp_path / f"old.{language}").write_bytes(raw.read_bytes())
@@ -390,6 +412,12 @@ def prepare_other(folder, prepared):
     for path in (folder / "data-bin").glob("dict.*"):
         first, *lines = path.read_text().splitlines(keepends=True)
         path.write_text("".join(["another " + first.rsplit(" ", 1)[1], *lines]))
+
+
+def test_a_path_that_fairseq_would_cut_is_refused(checkpoint, tmp_path):
+    with pytest.raises(SystemExit, match=r"--output .*a:b: fairseq ends a path at :"):
+        command("trim", checkpoint, "--keep", 5, "--output", tmp_path / "a:b")
+    assert not (tmp_path / "a:b").exists()
 
 
 def test_nothing_is_written_over(checkpoint, tmp_path):

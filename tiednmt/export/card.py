@@ -12,6 +12,7 @@ from tiednmt import __version__
 from tiednmt.errors import UserError
 from tiednmt.export.trained import TrainedModel
 from tiednmt.metrics import metric_names
+from tiednmt.typed import from_json
 
 Scores = Mapping[str, Mapping[str, Mapping[str, Any]]]  # test set → metric → score and signature
 FLOAT32, INT8 = "float32", "int8"  # weights
@@ -73,6 +74,12 @@ def scores_of(
     return scores if len(scores) == len(evaluation["subset"]) else None
 
 
+@dataclass(frozen=True)
+class _Score:
+    score: float
+    signature: str
+
+
 def scores_in(path: Path, model: Path, weights: str) -> dict[str, dict[str, dict[str, Any]]]:
     """The scores of a model in what ``evaluate --json`` wrote, by test set and metric.
 
@@ -81,6 +88,7 @@ def scores_in(path: Path, model: Path, weights: str) -> dict[str, dict[str, dict
     """
     try:
         scores = scores_of(json.loads(path.read_text(encoding="utf-8")), model, weights)
+        from_json(Mapping[str, Mapping[str, _Score]], scores or {})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"--scores {path}: not what tiednmt evaluate --json wrote") from None
     if scores is None:

@@ -10,11 +10,11 @@ from fairseq.utils import split_paths
 from torch import nn
 
 from tiednmt.errors import UserError
-from tiednmt.files import read_units
 from tiednmt.modules.linear import kept_exact
 from tiednmt.modules.lookup import LookupScale, PrivateRows
 from tiednmt.modules.output_maps import OutputMapOptions
 from tiednmt.options import option_name
+from tiednmt.text.lines import read_units
 from tiednmt.tying import JOINT, Dims, Embeddings, build_embeddings
 
 LEARNED_FROM = 4.0  # what --input-scale learned starts from

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from tiednmt.errors import UserError
-from tiednmt.files import read_units
 from tiednmt.models.parameters import OURS, SOURCE_ROWS, TARGET_ROWS
 from tiednmt.modules.lookup import PrivateRows
+from tiednmt.text.lines import read_units
 from tiednmt.tying import Vocabulary
 
 

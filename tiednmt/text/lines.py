@@ -57,6 +57,18 @@ def read_lines(path: Path, member: str | None = None) -> Iterator[str]:
             yield decode(raw, f"{place}, line {number}").rstrip("\r\n").replace("\r", " ")
 
 
+def read_units(path: Path) -> list[str]:
+    """The units of a file, one per line; empty lines at the end are none.
+
+    Raises:
+        UserError: as :func:`read_lines`.
+    """
+    units = list(read_lines(path))
+    while units and not units[-1]:
+        units.pop()
+    return units
+
+
 def decode(raw: bytes, place: str) -> str:
     """Decode UTF-8 text.
 

@@ -146,7 +146,7 @@ def any_manifest(prepared: Path) -> dict[str, Any] | None:
 
 def prepared_folder(data: Path) -> Path | None:
     """The prepared folder of which ``data`` is itself, its data-bin, or a part of that; or None."""
-    for folder in (data, data.parent, data.parent.parent):
+    for folder in (data, *data.absolute().parents[:2]):
         if (folder / MANIFEST).is_file() and (folder / SEGMENTED).is_dir():
             return folder
     return None

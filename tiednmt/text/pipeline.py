@@ -101,6 +101,7 @@ class TextSettings:
         return cls(**named, apostrophes=text.get("apostrophes", {}), tag=tag)
 
 
+_APOSTROPHES = ["'", "’"]
 _TYPES = {"source": str, "target": str, "segmentation": str, "threshold": int, "version": int}
 
 
@@ -121,10 +122,13 @@ def _require_types(text: Any, path: Path) -> None:
     if not isinstance(text, dict):
         raise _not_a_manifest(path, "text", text)
     for name, kind in _TYPES.items():
-        if not isinstance(text.get(name), kind):
+        if type(text.get(name)) is not kind:
             raise _not_a_manifest(path, name, text.get(name))
-    if not isinstance(text.get("apostrophes", {}), dict):
-        raise _not_a_manifest(path, "apostrophes", text["apostrophes"])
+    apostrophes = text.get("apostrophes", {})
+    if not isinstance(apostrophes, dict) or any(
+        usual not in _APOSTROPHES for usual in apostrophes.values()
+    ):
+        raise _not_a_manifest(path, "apostrophes", apostrophes)
 
 
 def _not_a_manifest(path: Path, name: str, value: object) -> UserError:

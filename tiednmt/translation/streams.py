@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tiednmt.errors import UserError
+from tiednmt.errors import UserError, drop_stdout
 from tiednmt.text.lines import STDIN, read_lines
 from tiednmt.translation.translator import LINES_AT_ONCE, Translator
 
@@ -77,13 +76,8 @@ def _writing() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        _drop_stdout()
+        drop_stdout()
         raise _EnoughRead from None
     except OSError as error:
-        _drop_stdout()
+        drop_stdout()
         raise UserError(f"stdout: cannot be written: {error.strerror}") from error
-
-
-def _drop_stdout() -> None:
-    """Let what stdout still holds go nowhere when Python ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

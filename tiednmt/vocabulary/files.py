@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -209,6 +210,7 @@ def write(
     output: Path,
     segmentation: Segmentation | None = None,
     languages: tuple[str, ...] | None = None,
+    lists: Mapping[str, str] | None = None,
 ) -> str | None:
     """Write a changed model into a new folder.
 
@@ -218,6 +220,7 @@ def write(
         output: the folder, which must not exist.
         segmentation: its segmentation; by default as before.
         languages: its languages; by default as before.
+        lists: further text files beside a checkpoint, by name.
 
     Returns:
         A message on how to continue training if the optimizer's state is lost, else None.
@@ -226,6 +229,8 @@ def write(
         UserError: the folder exists or cannot be written.
     """
     require_new(output)
+    if not stored.is_folder and os.pathsep in str(output.resolve()):
+        raise UserError(f"--output {output}: fairseq ends a path at {os.pathsep}; choose another")
     segmentation = segmentation or stored.segmentation
     ready = _ready_to_train(model)
     if isinstance(stored.origin, TrainedModel):
@@ -247,6 +252,8 @@ def write(
             if model.is_joint:
                 model.target.save(str(partial / SEGMENTED / "dict.txt"))
             _write_manifest(stored.prepared, segmentation.settings, partial)
+        for name, text in (lists or {}).items():
+            (partial / name).write_text(text, encoding="utf-8")
         options = {**ready.options, **private}
         before = stored.origin
         state = _state(before, model, options, optimizer, output / "data-bin", languages)
@@ -306,6 +313,7 @@ def _state(
 ) -> dict[str, Any]:
     whole = OmegaConf.to_container(before["cfg"], resolve=True, enum_to_str=True)
     assert isinstance(whole, dict)
+    of_checkpoints = whole.get("checkpoint") or {}
     task = {**whole["task"], "data": str(data_bin)}
     if languages:
         task |= {"source_lang": languages[0], "target_lang": languages[1]}
@@ -319,7 +327,7 @@ def _state(
         "cfg": {**whole, "model": dict(options), "task": task},
         "model": model.weights,
         "extra_state": extra,
-        "optimizer_history": _without_losses(before["optimizer_history"], whole["checkpoint"]),
+        "optimizer_history": _without_losses(before["optimizer_history"], of_checkpoints),
         "last_optimizer_state": optimizer,
     }
 

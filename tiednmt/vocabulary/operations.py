@@ -13,10 +13,12 @@ from fairseq.data import Dictionary
 
 from tiednmt.errors import UserError
 from tiednmt.export.model_folder import WEIGHTS
-from tiednmt.files import named_when_whole, write_whole
+from tiednmt.files import named_when_whole
 from tiednmt.models.word_vectors import read_vectors
+from tiednmt.options import language_code
 from tiednmt.text.lines import read_lines
 from tiednmt.text.pipeline import TextSettings
+from tiednmt.text.subwords import SENTENCEPIECE_SPACE, SEPARATOR
 from tiednmt.vocabulary import ties
 from tiednmt.vocabulary import trim as trimming
 from tiednmt.vocabulary.choices import BOTH, MEAN, SOURCE, TARGET, VECTORS
@@ -28,6 +30,7 @@ from tiednmt.vocabulary.segmentation import Segmentation, is_character, language
 from tiednmt.vocabulary.subwords import Subwords
 
 Say = Callable[[str], None]
+NEW_UNITS = "new-units.txt"  # of two dictionaries, for --train-rows
 FURTHER_UNITS = 8  # kept where a translation would change; twice as many in each round
 
 
@@ -261,6 +264,8 @@ def extend_by_text(
         raise UserError(
             "--pair and --language are for translation models; this is a language model"
         )
+    if language is not None:
+        language = language_code(language, "--language ")
     lines = [line for path in texts for line in _lines(path)]
     if isinstance(segmentation, Subwords):
         language = _common_language(texts, list(segmentation.vocabularies), language)
@@ -374,6 +379,8 @@ def extend_by_symbols(
     for unit in units:
         if len(unit.split()) > 1:
             raise UserError(f"{symbols}: {unit!r} is more than one unit; write one per line")
+        if unit in (SEPARATOR, SENTENCEPIECE_SPACE):
+            raise UserError(f"{symbols}: {unit!r} only joins units; leave the line out")
         if any(unit in d.indices for d in _changed(stored.model, side)):
             raise UserError(f"{symbols}: {unit!r} is already a unit of the model")
     parts_of = partial(stored.segmentation.spelled, known=_known(stored.model))
@@ -394,24 +401,27 @@ def _extend(
     languages: tuple[str, ...],
     say: Say,
 ) -> ModelState:
-    extended = extend(stored.model, units, parts_of, start, side)
-    note = write(stored, extended, output, segmentation, languages)
+    model = stored.model
+    extended = extend(model, units, parts_of, start, side)
+    has_one = extended.source is None or extended.is_joint
+    new = [] if has_one or stored.is_folder else _new_units(model, extended)
+    lists = {NEW_UNITS: "".join(f"{unit}\n" for unit in new)} if new else {}
+    note = write(stored, extended, output, segmentation, languages, lists)
     _say_sizes(say, stored, extended, output)
     if not stored.is_folder:
-        say(f"to train only the new rows: --train-rows {_new_rows(stored.model, extended, output)}")
+        rows = f"{len(model.target)}:{len(extended.target)}" if has_one else output / NEW_UNITS
+        say(f"to train only the new rows: --train-rows {rows}")
+    if there := sum(any(unit in d.indices for d in model.dictionaries) for unit in new):
+        say(f"that also trains {there:,} rows that the other dictionary has of these units")
     if note:
         say(note)
     return extended
 
 
-def _new_rows(old: ModelState, extended: ModelState, output: Path) -> str:
-    """The value of --train-rows: a range of one dictionary; of two, a file of the new units."""
-    if extended.source is None or extended.is_joint:
-        return f"{len(old.target)}:{len(extended.target)}"
-    units = sorted(_known(extended) - _known(old))
-    with write_whole(output / "new-units.txt") as file:
-        file.writelines(f"{unit}\n" for unit in units)
-    return str(output / "new-units.txt")
+def _new_units(old: ModelState, extended: ModelState) -> list[str]:
+    """What is new in one of two dictionaries, which may be known in the other."""
+    pairs = zip(old.dictionaries, extended.dictionaries, strict=True)
+    return sorted({unit for before, now in pairs for unit in now.symbols[len(before) :]})
 
 
 def start_from(kind: str, vectors: Path | None, seed: int = 1) -> Start:
