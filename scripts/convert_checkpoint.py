@@ -3,10 +3,11 @@
   python -m scripts.convert_checkpoint transformer.pt --output tied_transformer.pt
   python -m scripts.convert_checkpoint runs/three-way/checkpoint_best.pt --output transformer.pt
 
-The checkpoint's architecture decides the direction: transformer <-> tied_transformer. The result
-scores like the original. It can translate and can be fine-tuned, but training cannot resume from
-it, since it has no optimizer state. To become one of fairseq's, a tied model must have been trained
-with --no-output-bias, without --projection, and with lookups scaled by 1 or sqrt-dim.
+The checkpoint's architecture decides the direction: transformer <-> tied_transformer, lstm <->
+tied_lstm. The result scores like the original. It can translate and can be fine-tuned, but training
+cannot resume from it, since it has no optimizer state. To become one of fairseq's, a tied model
+must have been trained without --projection and with --no-output-bias (tied_lstm: only if its
+output embedding is tied).
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ UNSCALED = "no_scale_embedding"
 _TRANSFORMER = "--arch tied_transformer has it"
 _ADAPTIVE = "--criterion tied_cross_entropy never holds all scores, and --tying saves the weights"
 _FROZEN = "--freeze-embeddings leaves all matrices as they are"
-_DROPOUTS = "see --dropout and what is below it in --help"
+_DROPOUTS = "see --dropout and the options below it in docs/options.md"
 # fairseq's → the value that turns it off, and the nearest alternative
 NOT_OFFERED: dict[str, tuple[Any, str]] = {
     "adaptive_input": (False, _ADAPTIVE),
