@@ -74,10 +74,8 @@ def _require_precision(common: Any) -> None:
 def _require_alignments_of_the_model(cfg: Any) -> None:
     """Refuse a loss of the attention for a model that has none to give in training."""
     criterion = options_of_part(cfg.get("criterion")).get("_name")
-    model, aligned = (
-        options_of_part(cfg.get("model")),
-        options_of_part(cfg.get("task")).get("load_alignments"),
-    )
+    aligned = options_of_part(cfg.get("task")).get("load_alignments")
+    model = options_of_part(cfg.get("model"))
     if criterion != "label_smoothed_cross_entropy_with_alignment" or not aligned:
         return
     if is_tied(cfg) and None in (model.get("alignment_layer"), model.get("alignment_heads")):
