@@ -25,7 +25,7 @@ from preprocess.manifest import write_manifest
 from preprocess.overlap import Overlap
 from preprocess.plan import JOIN, LONGEST_HELD_OUT, READ, Plan
 from preprocess.stages import Stages, WorkShard, corpus_key, one_writer
-from preprocess.training import scoring_command, training_command
+from preprocess.training import architecture_for, scoring_command, training_command
 from tiednmt.files import refuse_what_is_no_file
 from tiednmt.modes import THREE_WAY
 from tiednmt.text.manifest import data_bins
@@ -85,7 +85,7 @@ def _report(plan: Plan) -> None:
     if overlap := plan.overlap():
         pair = Pair.of("-".join(plan.languages), plan.vocabulary(), Overlap.from_json(overlap))
         tying = advise(pair).tying
-        print(f"\n{_advice(plan.dest, pair, Overlap.from_json(overlap))}")
+        print(f"\n{_advice(plan, pair, Overlap.from_json(overlap))}")
     warn(plan, plan.segmentation)
     if plan.options.commands:
         print(f"\nNext:\n{_commands(plan, tying)}")
@@ -111,20 +111,25 @@ def warn(plan: Plan, method: str = "") -> None:
 
 def _commands(plan: Plan, tying: str) -> str:
     """The command that trains with this tying, and the one that scores."""
-    applied = plan.applied(TRAIN)
-    units = max(sum(part["units"][side] for part in applied) for side in (0, 1))
     longest = plan.applied(VALID)[0]["longest"]
     folders, tests = data_bins(plan.dest), [*plan.splits][2:]
     scoring = scoring_command(folders, tying, tests or [VALID])
-    return f"{training_command(folders, tying, units, longest)}\n{scoring}"
+    return f"{training_command(folders, tying, _running_units(plan), longest)}\n{scoring}"
 
 
-def _advice(dest: Path, pair: Pair, overlap: Overlap) -> str:
+def _running_units(plan: Plan) -> int:
+    """Those of the training text, on the side that has more."""
+    applied = plan.applied(TRAIN)
+    return max(sum(int(part["units"][side]) for part in applied) for side in (0, 1))
+
+
+def _advice(plan: Plan, pair: Pair, overlap: Overlap) -> str:
     """What the languages have in common, and which tying that suggests."""
     advice = advise(pair)
     texts = [what_is_shared(pair, overlap), f"This suggests {advice}. {' '.join(advice.reasons)}"]
     lines = [fill(text, width=88, break_on_hyphens=False) for text in texts]
-    command = f"python -m scripts.analyse --advise {shlex.quote(str(dest))}"
+    what = f"{shlex.quote(str(plan.dest))} --arch {architecture_for(_running_units(plan))}"
+    command = f"python -m scripts.analyse --advise {what}"
     return "\n".join([*lines, f"Model sizes and measured results: {command}"])
 
 

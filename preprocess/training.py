@@ -52,6 +52,15 @@ RECIPES = (
 )
 
 
+def architecture_for(units: int) -> str:
+    """The ``--arch`` for a text of so many running units, on the side that has more."""
+    return _recipe_for(units).model
+
+
+def _recipe_for(units: int) -> _Recipe:
+    return next(recipe for recipe in RECIPES if units <= recipe.units)
+
+
 def training_command(
     data_bins: Sequence[Path], tying: str, units: int, longest_held_out: int
 ) -> str:
@@ -64,7 +73,7 @@ def training_command(
         longest_held_out: units of the longest line that validates: fairseq stops at one that does
             not fit into a batch.
     """
-    recipe = next(recipe for recipe in RECIPES if units <= recipe.units)
+    recipe = _recipe_for(units)
     batch = max(recipe.batch, longest_held_out + 1)
     least, most = recipe.updates
     updates = min(max(round(EPOCHS * units / (FILLED * batch) / 100) * 100, least), most)
