@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tiednmt.errors import UserError
-from tiednmt.files import sha256, write_json, write_whole
+from tiednmt.files import refuse_what_fairseq_cuts, sha256, write_json, write_whole
 from tiednmt.text.manifest import MANIFEST
 
 FORMAT = 2  # of a record
@@ -74,9 +74,7 @@ def claim(folder: Path, corpus: str | None = None) -> None:
     Raises:
         UserError: it holds something else, or fairseq does not take its name.
     """
-    for sign in ",:":  # fairseq joins paths with these
-        if sign in str(folder):
-            raise UserError(f"{folder}: fairseq takes no {sign!r} in a path; choose another --dest")
+    refuse_what_fairseq_cuts(folder, "choose another --dest", ",:")  # "," of test sets
     records = folder / ".stages"
     if folder.is_dir() and any(folder.iterdir()) and not records.exists():
         raise UserError(

@@ -2,8 +2,8 @@
 
 Without options, the corpus is a small generated English-German one, and training takes a few
 minutes on two CPU cores. With --data multi30k --pair en-de, fairseq's own lstm is trained as well,
-unless --rows names others; each model takes one to two hours. Started again after an interruption, the same command continues where it
-stopped.
+unless --rows names others; each model takes one to two hours. Started again after an interruption,
+the same command continues where it stopped.
 """
 
 from __future__ import annotations

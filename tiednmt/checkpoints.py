@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 
 from tiednmt.errors import CheckpointError, UserError, explain
 from tiednmt.fairseq_errors import NO_CONFIGURATION
-from tiednmt.files import named_when_whole
+from tiednmt.files import named_when_whole, refuse_what_fairseq_cuts
 from tiednmt.text.manifest import data_bins, prepared_folder
 from tiednmt.tying import DIGEST, vocabulary_digest
 
@@ -122,10 +122,7 @@ def load_translation_model(
         UserError: it is not a translation model, or has other languages or dictionaries.
     """
     require_task(path, state, TranslationTask, "translation models")
-    if os.pathsep in str(data_bin):
-        raise UserError(
-            f"{prepared}: fairseq ends a path at {os.pathsep}; give the folder another name"
-        )
+    refuse_what_fairseq_cuts(data_bin, "give the folder another name")
     trained = _direction(state["cfg"].task, _stored_data_bin(state["cfg"].task))
     if trained not in (languages, (None, None)):
         raise UserError(

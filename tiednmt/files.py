@@ -142,6 +142,17 @@ def refuse_to_replace(output: Path, *read: Path) -> None:
         raise UserError(f"--output {output}: is read; give another name")
 
 
+def refuse_what_fairseq_cuts(folder: Path, way_out: str, signs: str = os.pathsep) -> None:
+    """Refuse a folder for fairseq whose path has one of ``signs``, which it joins paths with.
+
+    Raises:
+        UserError: it has; ``way_out`` comes last.
+    """
+    for sign in signs:
+        if sign in str(folder):
+            raise UserError(f"{folder}: fairseq takes no {sign!r} in a path; {way_out}")
+
+
 def refuse_what_is_no_file(path: Path, lead: str = "") -> None:
     """Refuse a name that no file has which can be read several times.
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import tiednmt.plugin  # noqa: F401
-from scripts.lab.architectures import empty_model, model_config, numbered_dictionary
+from scripts.lab.architectures import empty_model, numbered_dictionary
 from tests.models.contract import build, scores_of
 from tests.models.test_habits import config
 from tests.support.small_models import batch

@@ -39,8 +39,10 @@ def test_the_logging_of_a_program_stays_its_own(folder):
 
 
 def test_a_path_that_fairseq_would_cut_is_refused(prepared, checkpoint, tmp_path):
+    shutil.copytree(prepared, tmp_path / "a,b")
+    assert tiednmt.load(checkpoint, data=tmp_path / "a,b").languages == ("en", "de")
     shutil.copytree(prepared, tmp_path / "a:b")
-    with pytest.raises(UserError, match=r"a:b: fairseq ends a path at :"):
+    with pytest.raises(UserError, match=r"a:b/data-bin: fairseq takes no ':' in a path"):
         tiednmt.load(checkpoint, data=tmp_path / "a:b")
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,7 +34,7 @@ from tiednmt.errors import UserError
 from tiednmt.export.model_folder import read_model_folder, write_model_folder
 from tiednmt.export.reading import is_folder
 from tiednmt.export.trained import TrainedModel
-from tiednmt.files import folder_when_whole
+from tiednmt.files import folder_when_whole, refuse_what_fairseq_cuts
 from tiednmt.models.model_options import OF_TRAINING
 from tiednmt.models.parameters import PRIVATE_UNITS
 from tiednmt.models.tied_model import TiedModel
@@ -229,8 +228,8 @@ def write(
         UserError: the folder exists or cannot be written.
     """
     require_new(output)
-    if not stored.is_folder and os.pathsep in str(output.resolve()):
-        raise UserError(f"--output {output}: fairseq ends a path at {os.pathsep}; choose another")
+    if not stored.is_folder:
+        refuse_what_fairseq_cuts(output, "choose another --output")
     segmentation = segmentation or stored.segmentation
     ready = _ready_to_train(model)
     if isinstance(stored.origin, TrainedModel):
