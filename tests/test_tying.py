@@ -7,7 +7,7 @@ import pytest
 from tests.support.small_models import JOINT, dictionary, model
 from tiednmt.errors import UserError
 from tiednmt.modes import TYINGS
-from tiednmt.tying import TieMap, build_embeddings, embedding_rows
+from tiednmt.tying import TieMap, build_embeddings, embedding_rows, vocabulary_digest
 
 OTHER = dictionary(f"v{i}" for i in range(len(JOINT) - 4))
 
@@ -58,6 +58,40 @@ def test_symbols_may_be_any_sequence():
     words = ["<pad>", "a", "b"]
     made = build_embeddings("three-way", Words(words), Words(tuple(words)), 4)
     assert made.source is made.target is made.output.embedding
+
+
+@pytest.mark.parametrize("tying", TYINGS)
+def test_padding_begins_at_zero(tying):
+    words = Words(["a", "<pad>", "b"])
+    words.pad_index = 1
+    made = build_embeddings(tying, words, words, 4)
+    for embedding in (made.source, made.target, made.output.embedding):
+        assert not embedding.weight[1].any()
+        assert embedding.weight[[0, 2]].all()
+
+
+def test_the_order_of_a_vocabulary_is_part_of_it():
+    digests = [
+        vocabulary_digest(*vocabularies).tolist()
+        for vocabularies in (
+            [Words(["a", "b"])],
+            [Words(["b", "a"])],
+            [Words(["a"]), Words(["b"])],
+        )
+    ]
+    assert len({*map(tuple, digests)}) == 3
+
+
+@pytest.mark.parametrize("sizes", [(5, 7, 9), (6, 6, 6)])
+def test_rows_under_each_mode(sizes):
+    source, target, joint = sizes
+    found = {tying: embedding_rows(tying, *sizes) for tying in TYINGS}
+    assert found == {
+        "none": source + 2 * target,
+        "inputs": joint + joint,
+        "decoder": source + target,
+        "three-way": joint,
+    }
 
 
 @pytest.mark.parametrize("projection", [False, True])

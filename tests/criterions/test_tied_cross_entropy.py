@@ -74,6 +74,14 @@ def test_penalty_is_in_the_loss_alone():
     assert log["nll_loss"] == plain_log["nll_loss"]
 
 
+def test_the_likelihood_alone_is_validated():
+    built = model(projection=True).eval()
+    plain, _, _ = criterion(0.1)(built, sample())
+    loss, _, log = criterion(0.1, projection_penalty=0.3)(built, sample())
+    assert torch.equal(loss, plain)
+    assert "penalty" not in log
+
+
 def test_penalty_counts_once_an_update():
     built = model(projection=True)
     plain, _, _ = criterion()(built, sample())
@@ -97,6 +105,18 @@ def test_figures_of_several_workers_are_joined():
     assert values["nll_loss"] == pytest.approx(nll / math.log(2), abs=1e-3)
     assert values["ppl"] == pytest.approx(math.exp(nll), rel=1e-2)
     assert values["penalty"] == pytest.approx(outputs[0]["penalty"].item(), abs=1e-3)
+
+
+def test_what_is_logged_is_per_sample_or_per_token():
+    """The loss as it is divided, the rest per token; sums in nats become means in bits."""
+    of_workers = [
+        {"loss": 12.0, "nll_loss": 9.0, "divergence": 3.0, "ntokens": 6, "sample_size": 2},
+        {"loss": 18.0, "nll_loss": 21.0, "divergence": 1.0, "ntokens": 9, "sample_size": 4},
+    ]
+    values = logged([{**log, "nsentences": 1, "batches": 1} for log in of_workers])
+    assert values["loss"] == pytest.approx(30 / 6 / math.log(2), abs=1e-3)
+    assert values["nll_loss"] == pytest.approx(30 / 15 / math.log(2), abs=1e-3)
+    assert values["divergence"] == pytest.approx(4 / 15 / math.log(2), abs=1e-3)
 
 
 def test_learned_scales_are_logged():

@@ -191,6 +191,60 @@ def test_masks_of_bayesian_dropout_hold_for_the_window():
     assert 0 < kept.float().mean() < 1
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("lstm", {"dropout": 0.5, "hidden_dropout": 0.0}),
+        ("lstm", {"hidden_dropout": 0.5}),
+        ("lstm", {"recurrent_dropout": 0.5}),
+        ("lstm", {"weight_dropout": 0.5}),
+        ("lstm", {"word_dropout": 0.5}),
+        ("rhn", {"recurrent_dropout": 0.5}),
+        ("transformer", {"attention_dropout": 0.5}),
+        ("transformer", {"activation_dropout": 0.5}),
+    ],
+    ids=str,
+)
+def test_each_dropout_has_an_option(name, options):
+    tokens = torch.tensor([[5, 6, 7, 8, 9]] * 2)
+    built = model(name, **{"dropout": 0.0, **options}).train()
+    assert not torch.equal(built(tokens)[0], built(tokens)[0])
+    assert torch.equal(built.eval()(tokens)[0], built(tokens)[0])
+    still = model(name, dropout=0.0).train()
+    assert torch.equal(still(tokens)[0], still(tokens)[0])
+
+
+@pytest.mark.parametrize("option", ["dropout", "word_dropout"])
+def test_what_is_looked_up_is_dropped_before_the_network_reads_it(option):
+    built, read = model(layers=1, **{"dropout": 0.0, option: 0.5}).train(), []
+    built.decoder.network.register_forward_pre_hook(lambda _, given: read.append(given[0]))
+    for _ in range(8):  # a mask of few words may be drawn twice
+        built(torch.tensor([[5, 6, 7, 8, 9]] * 2))
+    assert any(not torch.equal(read[0], other) for other in read[1:])
+
+
+# Zaremba et al. (2014), section 4.1; Merity et al. (2018), section 5, and its released command
+PRESETS = {
+    "tied_lstm_lm_small": {"hidden_size": 200, "layers": 2, "dropout": 0.0, "init_range": 0.1},
+    "tied_lstm_lm_medium": {"hidden_size": 650, "layers": 2, "dropout": 0.5, "init_range": 0.05},
+    "tied_lstm_lm_large": {"hidden_size": 1500, "layers": 2, "dropout": 0.65, "init_range": 0.04},
+    "tied_lstm_lm_awd": {
+        **{"embed_dim": 400, "hidden_size": 1150, "last_hidden_size": 400, "layers": 3},
+        **{"dropout": 0.4, "hidden_dropout": 0.25, "word_dropout": 0.1, "weight_dropout": 0.5},
+        **{"variational_dropout": True},
+        **{"activation_penalty": 2.0, "temporal_activation_penalty": 1.0},
+    },
+}
+
+
+@pytest.mark.parametrize("arch", PRESETS)
+def test_presets_are_those_of_the_papers(arch):
+    arguments = SimpleNamespace()
+    ARCH_CONFIG_REGISTRY[arch](arguments)
+    found = {**vars(TiedLSTMLanguageModelConfig()), **vars(arguments)}
+    assert {name: found[name] for name in PRESETS[arch]} == PRESETS[arch]
+
+
 @pytest.mark.parametrize("sentence_avg", [False, True])
 def test_penalties_of_activations(sentence_avg):
     """Merity et al. (2018), section 4.5: the means over all numbers, once for each token."""

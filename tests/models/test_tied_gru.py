@@ -142,9 +142,27 @@ def test_dropout_acts_in_training_alone():
 
 @pytest.mark.parametrize("place", ["embedding", "state", "readout"])
 def test_each_dropout_has_an_option(place):
+    """On both sides; a readout has the decoder alone."""
     built = model(**{f"{place}_dropout": 0.5}).train()
     inputs, _ = batch()
-    assert not torch.equal(built(**inputs)[0], built(**inputs)[0])
+    source = inputs["src_tokens"], inputs["src_lengths"]
+    annotations = [built.encoder(*source)["annotations"][0] for _ in range(2)]
+    assert torch.equal(*annotations) == (place == "readout")
+    encoder_out = built.eval().encoder(*source)
+    built.train()
+    scores = [built.decoder(inputs["prev_output_tokens"], encoder_out)[0] for _ in range(2)]
+    assert not torch.equal(*scores)
+
+
+def test_dropout_between_the_layers_of_the_encoder():
+    inputs, _ = batch()
+    found = []
+    for layers in (1, 2):
+        built = model(encoder_layers=layers, state_dropout=0.5).train()
+        built.encoder.state_dropout.rate = 0.0  # of the last layer's states
+        twice = (built.encoder(inputs["src_tokens"], inputs["src_lengths"]) for _ in range(2))
+        found.append(torch.equal(*(one["annotations"][0] for one in twice)))
+    assert found == [True, False]
 
 
 # Press & Wolf (2017), table 7: vocabularies, and what README says in the paper's whole millions

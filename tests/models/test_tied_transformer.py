@@ -230,6 +230,30 @@ def test_options_out_of_range(options, message):
         build(ARCH, **options)
 
 
+@pytest.mark.parametrize(
+    ("option", "sides"),
+    [
+        ("dropout", "both"),
+        ("attention_dropout", "both"),
+        ("activation_dropout", "both"),
+        ("encoder_layerdrop", "encoder"),
+        ("decoder_layerdrop", "decoder"),
+    ],
+)
+def test_each_dropout_has_an_option(option, sides):
+    model = build(ARCH, **{option: 0.5}).train()
+    given, _ = batch()
+    source = given["src_tokens"], given["src_lengths"]
+    encoder_out = model.eval().encoder(*source)
+    model.train()
+    drawn = 12  # a layer may be kept several times in a row
+    states = [model.encoder(*source)["states"][0] for _ in range(drawn)]
+    scores = [model.decoder(given["prev_output_tokens"], encoder_out)[0] for _ in range(drawn)]
+    for side, found in (("encoder", states), ("decoder", scores)):
+        differ = any(not torch.equal(found[0], other) for other in found[1:])
+        assert differ == (sides in ("both", side))
+
+
 @pytest.mark.parametrize("changes", [{"checkpoint_activations": True}, {"encoder_layerdrop": 0.5}])
 def test_the_tie_holds_when_layers_are_computed_twice_or_left_out(changes):
     model = build(ARCH, THREE_WAY, decoder_layerdrop=0.3, dropout=0.2, **changes).train()

@@ -153,6 +153,15 @@ def test_the_most_frequent():
         most_frequent(model, 4)
 
 
+def test_the_most_frequent_of_two_dictionaries():
+    """A unit of both has the counts of both."""
+    source = dictionary_of(JOINT, [("own", 6), ("both", 4)])
+    target = dictionary_of(JOINT, [("seven", 7), ("both", 4)])
+    model = dataclasses.replace(trained(tying=NONE), source=source, target=target)
+    assert most_frequent(model, 1) == {"both"}
+    assert most_frequent(model, 2) == {"both", "seven"}
+
+
 def test_entries_that_fill_a_dictionary_up_stay_if_they_are_named():
     """So that an extended model can be what it was."""
     filled = dictionary_of(JOINT, [("a", 3), ("madeupword0000", 0), ("madeupword0001", 0)])
