@@ -212,6 +212,23 @@ def test_a_table_of_the_mean_over_experiments(results, run):
         store.table("one+other")
 
 
+def test_the_mean_over_experiments_is_of_all_of_them(results, run):
+    """Of scores and of differences, each experiment counts once."""
+    for name, shift in (("one", 0.0), ("two", 10.0)):
+        content = {**records.translation(), "experiment": name}
+        for number, row in enumerate(content["rows"]):
+            bleu = row["test"]["test"]["bleu"]
+            for scored in (bleu, *bleu["seeds"]):
+                scored["score"] += shift + number * shift / 5
+        store.keep(run(content))
+    _, _, none, three_way, *_ = (
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in store.table("one+two").split("\n")[:4]
+    )
+    assert none[1] == f"{31.25 + 5:.2f}"
+    assert three_way[1:3] == [f"{31.0 + 6:.2f}", f"{(-0.25 + 1.75) / 2:+.2f}"]
+
+
 def test_a_table_at_a_glance(results, run):
     store.keep(run({**records.translation(seeds=3, subsets=("a", "b")), "experiment": "one"}))
     store.keep(run({**records.translation(), "experiment": "two"}))
