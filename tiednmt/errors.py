@@ -118,7 +118,8 @@ def _is_stdout_lost() -> bool:
 
 def drop_stdout() -> None:
     """Let what stdout still holds go nowhere when Python ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(AttributeError, io.UnsupportedOperation):  # no file, but what is in its place
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 resumable_command = functools.partial(

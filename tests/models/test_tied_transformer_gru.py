@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import tiednmt.plugin  # noqa: F401
-from scripts.lab.architectures import empty_model, numbered_dictionary
+from scripts.lab.architectures import empty_model, model_config, numbered_dictionary
 from tests.models.contract import build, scores_of
 from tests.models.test_habits import config
 from tests.support.small_models import batch
@@ -41,7 +41,8 @@ def test_each_part_computes_what_it_computes_elsewhere(changes, left_pad):
 def test_the_scale_of_either_side():
     model = build(ARCH, input_scale="2", decoder_input_scale="3")
     assert [scale.value for _, scale in model.lookups.values()] == [2, 3]
-    assert [scale.value for _, scale in build(ARCH, input_scale="2").lookups.values()] == [2, 4]
+    assert [scale.value for _, scale in build(ARCH, input_scale="2").lookups.values()] == [2, 2]
+    assert model_config(f"{ARCH}_tiny").decoder_input_scale == "4"
     with pytest.raises(UserError, match="--decoder-input-scale no: must be a number above 0"):
         build(ARCH, decoder_input_scale="no")
 

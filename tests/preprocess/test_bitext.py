@@ -730,12 +730,12 @@ def test_further_references_are_kept(files, refused, tmp_path):
 
 def test_a_reader_that_stops_early_costs_no_manifest(files, tmp_path, monkeypatch):
     class Closed:
-        def write(self, _):
+        def write(self, _=""):
             raise BrokenPipeError(32, "Broken pipe")
 
         flush = write
 
     monkeypatch.setattr("sys.stdout", Closed())
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit, match="141"):
         bitext.main(arguments("en", "cs", files("en", "cs"), tmp_path / "dest"))
     assert manifest_of(tmp_path / "dest")["counts"]["train"]["kept"] == 30

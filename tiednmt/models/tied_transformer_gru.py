@@ -33,8 +33,8 @@ class TiedTransformerGRUConfig(TransformerEncoderConfig, GRUDecoderConfig):
     """Options of ``--arch tied_transformer_gru``: those of its encoder and of its decoder."""
 
     decoder_input_scale: str = field(
-        default="4",  # found for tied_gru, whose decoder it is
-        metadata={"help": "--input-scale of the decoder; --input-scale is that of the encoder"},
+        default=II("model.input_scale"),
+        metadata={"help": "--input-scale of the decoder, whose states are smaller"},
     )
     decoder_hidden_size: int = number_field(
         II("model.embed_dim"), "size of the decoder's state", positive
@@ -73,12 +73,17 @@ class TiedTransformerGRUEncoder(TiedTransformerEncoder):
         return {**encoder_out, "annotations": encoder_out.pop("states")}
 
 
+# of the decoder's lookups; found for tied_gru (experiments multi30k-*-input-scale)
+_DECODER_SCALE = "4"
+
+
 def _small(dim: int, ffn: int, layers: int) -> dict[str, Any]:
     return {
         "embed_dim": dim,
         "encoder_layers": layers,
         "encoder_attention_heads": 4,
         "encoder_ffn_embed_dim": ffn,
+        "decoder_input_scale": _DECODER_SCALE,
     }
 
 
