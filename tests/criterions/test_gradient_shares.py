@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from fairseq.data import Dictionary
 
 from tests.models.contract import CASES, build, every_translator, inputs_for, loss_of
 from tests.support.searches import hypotheses, sentences
@@ -213,3 +214,24 @@ def test_a_damaged_line_is_named(tmp_path):
     (tmp_path / "gradient-shares.jsonl").write_text('{"update": 0, "uses": {}, "cosines": {}}\n{')
     with pytest.raises(UserError, match="line 2"):
         read_gradient_shares(tmp_path)
+
+
+def test_bands_are_of_the_dictionary_of_their_use(tmp_path):
+    """Where the source's most frequent words are the target's rarest."""
+    rising = Dictionary()
+    for count, word in enumerate(JOINT.symbols[JOINT.nspecial :], start=1):
+        rising.add_symbol(word, n=count)
+    model, batches = build("tied_gru", NONE), two_batches("tied_gru")
+    shares = GradientShares(1, tmp_path, rising, JOINT)
+    for given, target in batches:
+        shares.observe(0, model)
+        loss_of(model, given, target).backward()
+    shares.observe(1, model)
+    (record,) = read_gradient_shares(tmp_path)
+    for use, grad in gradients_apart(model, "tied_gru", batches).items():
+        ranked = grad[4:].flip(0) if use == SOURCE_INPUT else grad[4:]
+        found = [(*band["ranks"], band["norm"]) for band in record["uses"][use]["bands"]]
+        assert found == [
+            (1, 10, pytest.approx(float(ranked[:10].norm()))),
+            (11, 19, pytest.approx(float(ranked[10:].norm()))),
+        ]

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
+from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import metrics
 from omegaconf import OmegaConf
 
@@ -89,6 +90,15 @@ def test_penalty_counts_once_an_update():
     quarter, _, log = criterion(projection_penalty=0.3, update_freq=(4,))(built, sample())
     torch.testing.assert_close(4 * (quarter - plain), one - plain)
     assert log["penalty"] == pytest.approx((one - plain).item(), rel=1e-5)
+
+
+def test_each_worker_has_its_part_of_the_penalty(monkeypatch):
+    built = model(projection=True)
+    plain, _, _ = criterion()(built, sample())
+    one, _, _ = criterion(projection_penalty=0.3)(built, sample())
+    monkeypatch.setattr(distributed_utils, "get_data_parallel_world_size", lambda: 4)
+    part, _, _ = criterion(projection_penalty=0.3)(built, sample())
+    torch.testing.assert_close(4 * (part - plain), one - plain)
 
 
 def logged(outputs):

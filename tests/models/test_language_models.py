@@ -214,6 +214,14 @@ def test_each_dropout_has_an_option(name, options):
     assert torch.equal(still(tokens)[0], still(tokens)[0])
 
 
+def test_a_single_bias_per_gate():
+    sizes = [
+        sum(p.numel() for p in model(single_bias=single, layers=2).decoder.network.parameters())
+        for single in (False, True)
+    ]
+    assert sizes[0] - sizes[1] == 2 * 4 * 6  # layers, gates, numbers
+
+
 @pytest.mark.parametrize("option", ["dropout", "word_dropout"])
 def test_what_is_looked_up_is_dropped_before_the_network_reads_it(option):
     built, read = model(layers=1, **{"dropout": 0.0, option: 0.5}).train(), []

@@ -400,6 +400,9 @@ def test_chinese_is_scored_as_sacrebleu_does(tmp_path: Path) -> None:
     found = score(hypotheses, references, Scoring("zh", chrf_word_order=2))
     for metric in ("bleu", "chrf"):
         assert float(run(*command.split(), metric)) == found[metric].score
+    command = f"sacrebleu {tmp_path}/ref -i {tmp_path}/hyp -w 4 -b -m ter --ter-asian-support"
+    ter = float(run(*command.split(), "--ter-normalized"))
+    assert ter == pytest.approx(found["ter"].score, abs=1e-4)
     assert "tok:zh" in found["bleu"].signature and "nw:2" in found["chrf"].signature
     assert score(hypotheses, references)["bleu"].score < 30 < 50 < found["bleu"].score
 
@@ -408,7 +411,8 @@ def test_lower_case_and_several_references() -> None:
     upper = [line.upper() for line in REFERENCES]
     assert score(upper, REFERENCES)["bleu"].score < 5
     found = score(upper, REFERENCES, Scoring(lowercase=True))
-    assert found["bleu"].score == pytest.approx(100)
+    scores = [found[metric].score for metric in ("bleu", "chrf", "ter")]
+    assert scores == pytest.approx([100, 100, 0])
     assert "case:lc" in found["bleu"].signature
     mixed = [upper[0], *REFERENCES[1:]]
     found = score(mixed, REFERENCES, more_references=[upper])

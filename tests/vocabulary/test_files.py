@@ -213,6 +213,14 @@ def test_new_rows_of_two_dictionaries_are_named_by_units(tmp_path, capsys):
     assert not torch.equal(before[name][-2:], after[name][-2:])
 
 
+def test_counts_are_of_each_side(prepared, checkpoint):
+    found = read(checkpoint).unit_counts()
+    for counts, language in zip(found, ("en", "de"), strict=True):
+        lines = (prepared / "bpe" / f"vocab.{language}").read_text().splitlines()
+        assert counts == {unit: int(count) for unit, count in map(str.split, lines)}
+    assert found[0] != found[1]
+
+
 def test_a_unit_may_be_new_in_one_dictionary_alone(tmp_path, capsys):
     prepared = prepare(tmp_path / "prepared", joint=False)
     checkpoint = trained_on(prepared, tmp_path / "run", "decoder", updates=1)

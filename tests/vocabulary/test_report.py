@@ -1,7 +1,14 @@
 """What the picture of a report shows."""
 
-import torch
+from types import SimpleNamespace
 
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.support.small_models import JOINT
+from tests.vocabulary.test_surgery import trained
+from tiednmt.vocabulary import report as reports
 from tiednmt.vocabulary.report import Cost, Matrix, Report
 from tiednmt.vocabulary.trim import Coverage
 
@@ -44,3 +51,30 @@ def test_what_trimming_costs():
     _, length, coverage = Report([matrix(3)], costs).picture.charts
     assert [(p.x, p.y) for p in length.series[0].points] == [(10, 2.5), (40, 1.1)]
     assert [(p.x, p.y) for p in coverage.series[0].points] == [(10, 25), (40, 0)]
+
+
+COUNTS = {"w1": 7}, {"w1": 3, "w6": 4}  # of source and target
+
+
+def test_rows_of_a_model(monkeypatch):
+    """Nearest rows in another part than their own, counts of a side, rows that nothing uses."""
+    monkeypatch.setattr(reports, "_ROWS_AT_ONCE", 3)
+    model = trained(tying="decoder")
+    matrix = model.weights["decoder.embedding.weight"]
+    first, second = (JOINT.index(unit) for unit in ("w1", "w6"))
+    matrix[second] = 2 * matrix[first]
+    stored = SimpleNamespace(model=model, unit_counts=lambda: COUNTS)
+    source, shared = reports.report(stored).matrices
+    directions = F.normalize(matrix.float(), dim=1)
+    cosines = (directions @ directions.T).fill_diagonal_(-2)
+    assert shared.nearest.tolist() == cosines.argmax(1).tolist()
+    assert shared.duplicates[0] == ("w1", "w6", pytest.approx(1))
+    assert len(shared.duplicates) < 4
+    assert (source.counts[first], shared.counts[first], shared.counts[second]) == (7, 3, 4)
+    assert shared.unused == [unit for unit in JOINT.symbols[4:] if unit not in ("w1", "w6")]
+
+
+def test_a_matrix_of_both_sides_has_the_counts_of_both():
+    stored = SimpleNamespace(model=trained(), unit_counts=lambda: COUNTS)
+    (shared,) = reports.report(stored).matrices
+    assert [shared.counts[JOINT.index(unit)] for unit in ("w1", "w6")] == [10, 4]
