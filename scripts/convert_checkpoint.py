@@ -7,7 +7,7 @@ The checkpoint's architecture decides the direction: transformer <-> tied_transf
 tied_lstm. The result scores like the original. It can translate and can be fine-tuned, but training
 cannot resume from it, since it has no optimizer state. To become one of fairseq's, a tied model
 must have been trained without --projection and with --no-output-bias (tied_lstm: only if its
-output embedding is tied).
+output embedding is tied), and a Transformer with lookups scaled by 1 or sqrt-dim.
 """
 
 from __future__ import annotations

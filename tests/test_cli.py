@@ -60,6 +60,25 @@ def test_a_reader_may_have_seen_enough(unbuffered):
     assert (done.returncode, done.stderr) == (141, "")  # as of a command that SIGPIPE has ended
 
 
+@pytest.mark.parametrize("stdout", ["nobody", "none"])
+def test_what_is_wrong_with_a_file_is_not_stdouts_fault(stdout, tmp_path):
+    command = "from tiednmt.errors import one_line_errors\n"
+    command += "@one_line_errors\ndef main():\n    open('missing')\nmain()"
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as closed:
+        done = subprocess.run(
+            [sys.executable, "-c", command],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            preexec_fn=(lambda: os.close(1)) if stdout == "none" else None,
+        )
+    assert done.stderr == "error: missing: No such file or directory\n"
+    assert done.returncode == 1
+
+
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
 def test_a_terminal_may_lack_characters(encoding):
     command = [sys.executable, "-c", "from tiednmt import cli; cli.main(['--help'])"]

@@ -68,7 +68,7 @@ def one_line_errors(
             print(interrupted, file=sys.stderr)
             sys.exit(128 + signal.SIGINT)
         except Exception as error:
-            if isinstance(error, OSError) and _is_stdout_lost():
+            if isinstance(error, OSError) and error.filename is None and _is_stdout_lost():
                 drop_stdout()
                 if isinstance(error, BrokenPipeError):
                     sys.exit(_OF_SIGPIPE)
@@ -105,6 +105,8 @@ def _flush_stdout() -> None:
 
 def _is_stdout_lost() -> bool:
     """Whether stdout does not take what was printed, or nobody reads it any more."""
+    if sys.stdout is None:
+        return False
     try:
         sys.stdout.flush()
         ends = select.poll()
