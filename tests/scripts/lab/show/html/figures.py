@@ -15,6 +15,12 @@ def minus(text):
     return text.replace("-", "−")
 
 
+def _signed(difference):
+    """To two decimals; what rounds to nothing is +0.00 from either side."""
+    text = minus(f"{difference:+.2f}")
+    return "+0.00" if text == "−0.00" else text
+
+
 def require_figures(page, html, record):
     """The tables and pictures of ``page`` (of one record) hold what ``record`` does."""
     for require in REQUIRED[record["kind"]]:
@@ -174,7 +180,7 @@ def _require_scores(page, html, record):
                 continue
             found = _apart(record, row["name"], baseline, place, "bleu")
             worst = found.not_worse_by("higher")
-            line.append(minus(f"{found.value:+.2f}"))
+            line.append(_signed(found.value))
             line.append(f"{worst:.2f}" if worst > 0 else f"better by {-worst:.2f}")
             expected.append([*line, _p_text(found)])
     assert lines == expected
@@ -228,8 +234,8 @@ def _require_comparisons(page, html, record):
                 cells = []
                 for metric in metrics:
                     found = _apart(record, row["name"], baseline, place, metric)
-                    interval = "{:+.2f} to {:+.2f}".format(*found.interval)
-                    cells.append(minus(f"{found.value:+.2f}|{interval}, p = {_p_text(found)}"))
+                    interval = " to ".join(map(_signed, found.interval))
+                    cells.append(f"{_signed(found.value)}|{interval}, p = {_p_text(found)}")
                 expected.append([row["name"], place, *cells])
         assert lines == expected
 
