@@ -32,7 +32,7 @@ def read_pairs(
         ``parts``: how many pairs each part got; ``apostrophes``: for each side, how many
         typographic and how many ASCII apostrophes stand within words.
     """
-    may_open(2 * len(parts), "choose fewer --parts")
+    may_open(4 * len(parts), "choose fewer --parts")  # two texts, and the lock of each
     counts = [0] * len(parts)
     apostrophes = [[0, 0], [0, 0]]
     with ExitStack() as stack:

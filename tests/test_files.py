@@ -31,6 +31,36 @@ def test_a_file_gets_its_name_only_when_whole(tmp_path):
     assert path.read_bytes() == "whöle\n".encode()
 
 
+def test_two_writers_of_one_file_do_not_mix(tmp_path):
+    path = tmp_path / "text"
+    refused = pytest.raises(UserError, match=r"text: another process is writing it")
+    with write_whole(path) as first:
+        first.write("first ")
+        with refused, write_whole(path):
+            pass
+        first.write("whole\n")
+    assert path.read_text() == "first whole\n"
+    with write_whole(path) as second:
+        second.write("second\n")
+    assert path.read_text() == "second\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_writer_left_is_replaced(tmp_path):
+    program = """
+import os, pathlib, sys
+from tiednmt.files import write_whole
+with write_whole(pathlib.Path(sys.argv[1])) as file:
+    print("half " * 100, file=file, flush=True)
+    os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "text")], check=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["text.partial"]
+    with write_whole(tmp_path / "text") as file:
+        file.write("whole\n")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["whole\n"]
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_full_disk_is_one_error(tmp_path):
     (tmp_path / "text.partial").symlink_to("/dev/full")

@@ -14,9 +14,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from tiednmt.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
 
 _OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # faults that reading cannot have
 
@@ -27,10 +32,11 @@ def named_when_whole(path: Path) -> Iterator[Path]:
 
     A link is followed. A pipe, a device or the like (``/dev/stdout``) is not replaced: it is
     written to when the block has ended. The temporary name is the same each time, so that what a
-    killed process left is replaced; two processes cannot write one file at a time.
+    killed process left is replaced.
 
     Raises:
-        UserError: ``path`` is a folder, the disk is full or the like.
+        UserError: ``path`` is a folder, another process is writing it, the disk is full or the
+            like.
     """
     if path.is_dir():
         raise UserError(f"{path}: a folder; give the name of a file")
@@ -42,18 +48,57 @@ def named_when_whole(path: Path) -> Iterator[Path]:
         return
     target = Path(os.path.realpath(path)) if path.is_symlink() else path
     partial = target.with_name(target.name + ".partial")
-    try:
+    with _named(path, partial):
         target.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        os.replace(partial, target)
+        lock = _locked(partial)
+    if lock is None:
+        raise UserError(f"{path}: another process is writing it; wait for its end")
+    with lock:
+        try:
+            with _named(path, partial):
+                yield partial
+                os.replace(partial, target)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _named(path: Path, partial: Path) -> Iterator[None]:
+    """Let an error of the system that names no other file than ``partial`` name ``path``."""
+    try:
+        yield
     except OSError as error:
-        partial.unlink(missing_ok=True)
         if error.filename not in (None, str(partial)):
             raise
         raise _not_written(path, error) from error
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+
+
+def _locked(partial: Path) -> BinaryIO | None:
+    """``partial``, open, and nobody else's until it is closed; None if somebody else has it.
+
+    Nobody is kept out where the platform or the file system has no such locks.
+    """
+    while True:
+        file = open(partial, "ab")  # noqa: SIM115, closed by the caller
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        except OSError:
+            return file
+        if _has_name(file, partial):
+            return file
+        file.close()  # another process renamed it before the lock was this one's
+
+
+def _has_name(file: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _stream_at(path: Path) -> int | str | None:

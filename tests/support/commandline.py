@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO
 
 from tests.support.zygote import Zygote
@@ -131,14 +130,12 @@ def run_workers(
     count: int, name: str, *arguments: object, ddp_backend: str = "legacy_ddp"
 ) -> list[Done]:
     """The same training by each of so many processes, which share every update on the CPU."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    parallel = (
-        *("--distributed-world-size", count, "--distributed-init-method"),
-        *(f"tcp://127.0.0.1:{port}", "--distributed-no-spawn", "--distributed-backend", "gloo"),
-        *("--ddp-backend", ddp_backend, "--distributed-rank"),
-    )
-    with ThreadPoolExecutor(count) as pool:
+    with TemporaryDirectory() as folder, ThreadPoolExecutor(count) as pool:
+        parallel = (
+            *("--distributed-world-size", count, "--distributed-backend", "gloo"),
+            *("--distributed-init-method", f"file://{folder}/meeting", "--distributed-no-spawn"),
+            *("--ddp-backend", ddp_backend, "--distributed-rank"),
+        )
         ranks = [pool.submit(run, name, *arguments, *parallel, rank) for rank in range(count)]
     return [rank.result().check() for rank in ranks]
 
