@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from preprocess.pairs import Pair
@@ -56,10 +56,9 @@ def round_trip(pipeline: TextPipeline, language: str, path: Path, lines: int) ->
 
     White space is not compared: all of it becomes single spaces.
     """
-    every = max(1, lines // LINES)
     tried = same = normalised = 0
     example, normalised_example = None, None
-    for line in islice(read_lines(path), 0, every * LINES, every):
+    for line in _spread(read_lines(path), lines):
         line = " ".join(line.split())
         units = pipeline.segment(pipeline.tokenise(line, language), language)  # without a tag
         decoded = pipeline.decode(units, language)
@@ -72,6 +71,13 @@ def round_trip(pipeline: TextPipeline, language: str, path: Path, lines: int) ->
         else:
             example = example or _difference(line, decoded)
     return RoundTrip(tried, same, example, normalised, normalised_example)
+
+
+def _spread(text: Iterable[str], lines: int) -> Iterator[str]:
+    """At most :data:`LINES` of the lines, as far apart from each other as they can be."""
+    tried = min(LINES, lines)
+    places = {number * lines // tried for number in range(tried)}
+    return (line for number, line in enumerate(text) if number in places)
 
 
 def _difference(one: str, other: str) -> Pair:

@@ -283,6 +283,25 @@ class TestDropout:
         assert left.float().mean() == pytest.approx(0.5, abs=0.1)
         assert not torch.equal(left[0, 0], left[0, 1])
 
+    @pytest.mark.parametrize("variational", [False, True])
+    def test_between_layers_of_the_lstm(self, variational):
+        """The same units of the first layer reach the second all along the window, or others."""
+        torch.manual_seed(1)
+        size = 400
+        network = StackedLSTM(1, size, layers=2, dropout=0.5, variational=variational)
+        with torch.no_grad():  # each layer: h ← tanh(tanh(input)), of what the dropout leaves
+            for parameter in network.parameters():
+                parameter.zero_()
+            for layer in network.layers:
+                gates = torch.tensor([50.0, -50.0, 0.0, 50.0])
+                layer.bias_ih_l0.copy_(gates.repeat_interleave(size))
+                layer.weight_ih_l0[2 * size : 3 * size].copy_(torch.eye(size, layer.input_size))
+            network.layers[0].weight_ih_l0[2 * size : 3 * size].fill_(1)
+        left = network(torch.ones(STEPS, 2, 1))[0] > 0.1
+        assert left.float().mean() == pytest.approx(0.5, abs=0.05)
+        assert not torch.equal(left[0, 0], left[0, 1])
+        assert (left == left[:1]).all().item() == variational
+
     @pytest.mark.parametrize("name", BY_HAND)
     def test_evaluation_drops_nothing(self, name):
         network = networks(recurrent_dropout=0.5)[name].eval()

@@ -5,11 +5,17 @@ import math
 
 import pytest
 import torch
+from fairseq.modules import MultiheadAttention
 
 from tests.support.kernel_paths import use_cpu_kernels, use_plain_torch
 from tiednmt.modules.dropout import Dropout
 from tiednmt.modules.frozen_linear import PackedLinear
-from tiednmt.modules.multi_head_attention import KeysAndValues, attend
+from tiednmt.modules.multi_head_attention import (
+    KeysAndValues,
+    SelfAttention,
+    SourceAttention,
+    attend,
+)
 from tiednmt.modules.packing import Packing
 from tiednmt.modules.transformer import (
     DecoderStack,
@@ -355,3 +361,28 @@ def test_the_input_layer_adds_normalises_and_drops():
     assert (layer.train()(rows, positions, 9) == 0).any()
     bare = InputLayer(None, None, 0.0, None)
     assert torch.equal(bare(rows, positions, 9), rows)
+
+
+@pytest.mark.parametrize("kind", ["self", "cross"])
+@torch.no_grad()
+def test_attention_starts_as_fairseqs_does(kind):
+    """The largest numbers of its matrices and biases; both are drawn evenly from about zero."""
+    torch.manual_seed(1)
+    size = 64
+    if kind == "self":
+        ours, theirs = SelfAttention(size, 2), MultiheadAttention(size, 2, self_attention=True)
+        parts = zip(ours.qkv.weight.chunk(3), ours.qkv.bias.chunk(3), strict=True)
+    else:
+        ours = SourceAttention(size, 2)
+        theirs = MultiheadAttention(size, 2, encoder_decoder_attention=True)
+        keys_and_values = ours.key_value.weight.chunk(2), ours.key_value.bias.chunk(2)
+        parts = [(ours.query.weight, ours.query.bias), *zip(*keys_and_values, strict=True)]
+    layers = [theirs.q_proj, theirs.k_proj, theirs.v_proj]
+    for (weight, bias), layer in zip(parts, layers, strict=True):
+        assert weight.abs().max() == pytest.approx(layer.weight.abs().max().item(), rel=0.01)
+        assert weight.std() == pytest.approx(layer.weight.std().item(), rel=0.05)
+        assert bias.abs().max() == pytest.approx(layer.bias.abs().max().item(), rel=0.2)
+    assert ours.out.weight.abs().max() == pytest.approx(
+        theirs.out_proj.weight.abs().max().item(), rel=0.01
+    )
+    assert not ours.out.bias.any() and not theirs.out_proj.bias.any()

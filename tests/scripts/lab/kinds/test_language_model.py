@@ -288,6 +288,15 @@ def test_further_seeds_join():
     assert [part.command for part in again.earlier] == ["first", "second"]
 
 
+def test_the_time_of_further_seeds_is_the_mean_over_all_of_them():
+    def taking(seconds, values, seeds):
+        record = trained("wt", values, seeds)
+        return replace(record, rows=[replace(record.rows[0], training_seconds=seconds)])
+
+    record = join(taking(1000, [100.0], [1]), taking(1600, [103.0, 102.0], [2, 3]))
+    assert record.rows[0].training_seconds == 1400
+
+
 def with_gradients(record, *outputs, scales=None):
     """The record, as if each seed had measured its gradients and learned its scales."""
     measured = [from_json(GradientShares, records.gradients(output=[norm] * 3)) for norm in outputs]
