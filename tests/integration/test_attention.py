@@ -65,8 +65,8 @@ def record(prepared, tmp_path_factory):
 @pytest.mark.parametrize("name", MODELS)
 def test_weights(name, record, prepared):
     (found,) = (c for c in record["checkpoints"] if c["name"] == name)
-    segmented = (prepared / "bpe" / "test.en").read_text().splitlines()
-    for sentence, units in zip(found["attention"], segmented, strict=False):
+    segmented = (prepared / "bpe" / "test.en").read_text().splitlines()[:2]
+    for sentence, units in zip(found["attention"], segmented, strict=True):
         assert sentence["source"] == [*units.split(), "</s>"]
         assert len(sentence["weights"]) == len(sentence["target"]) == len(sentence["alignment"])
         for number, row in enumerate(sentence["weights"]):

@@ -282,6 +282,7 @@ def test_a_seed_repeats_an_update(changes):
     assert all(torch.equal(*each) for each in zip(*gradients, strict=True))
 
 
+TRANSFORMER_SIZES = ("layers", "attention_heads", "ffn_embed_dim", "normalize_before")
 PRESETS = {
     "tied_transformer": "transformer",
     "tied_transformer_base": "transformer",
@@ -295,10 +296,12 @@ def test_presets_have_fairseqs_values(arch):
     theirs = Namespace()
     ARCH_CONFIG_REGISTRY[PRESETS[arch]](theirs)
     theirs.embed_dim = theirs.encoder_embed_dim
-    for name, value in model_config(arch).items():
-        if hasattr(theirs, name):
-            expected = getattr(theirs, name)
-            assert value == expected or (value, expected) == ("", None), name
+    shared = {name: value for name, value in model_config(arch).items() if hasattr(theirs, name)}
+    sizes = {f"{side}_{name}" for side in ("encoder", "decoder") for name in TRANSFORMER_SIZES}
+    assert shared.keys() >= {"embed_dim", "dropout", "attention_dropout", "activation_fn", *sizes}
+    for name, value in shared.items():
+        expected = getattr(theirs, name)
+        assert value == expected or (value, expected) == ("", None), name
 
 
 @pytest.mark.parametrize(
