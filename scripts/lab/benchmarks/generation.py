@@ -25,7 +25,7 @@ from tiednmt.errors import UserError
 from tiednmt.files import write_whole
 from tiednmt.options import option, positive
 
-BEAM = 5
+BEAM, BATCH = 5, 128
 WHAT = f"sentences per second by the search alone, test set, beam {BEAM} where none is named"
 CTRANSLATE2 = "ctranslate2"
 PRECISIONS = {  # options of fairseq-generate, for our search and fairseq's
@@ -56,7 +56,7 @@ class Generation(Paired):
     )
     beam: int = option("hypotheses of our search", default=BEAM, type=positive)
     against_beam: int = option("hypotheses of the other side", default=BEAM, type=positive)
-    batch_size: int = option("sentences per batch", default=128, type=positive)
+    batch_size: int = option("sentences per batch", default=BATCH, type=positive)
     int8: bool = option("use int8 weights, in ours and in CTranslate2", default=False)
     precision: str = option(
         "precision of both sides; medium: TF32 on a GPU, for models of this package",
@@ -109,14 +109,14 @@ def measure(options: Generation) -> dict[str, Any]:
 def _ours(options: Generation, row: str, beam: int) -> Side:
     architecture = registered_name(read_checkpoint(options.checkpoint(row))["cfg"]["model"])
     weights = ", int8" if options.int8 else ""
-    name = f"{architecture} {row}{weights}{_precision(options)}{_named(beam)}"
+    name = f"{architecture} {row}{weights}{_precision(options)}{_searched(options, beam)}"
     given = ["--task", "tied_translation", *(["--int8"] if options.int8 else [])]
     return Side(name, partial(_rate, options, row, beam, given))
 
 
 def _by_fairseqs_search(options: Generation) -> Side:
     same = ", fairseq's search" if options.against == options.row else ""
-    name = f"{options.against}{same}{_precision(options)}{_named(options.against_beam)}"
+    name = f"{options.against}{same}{_precision(options)}{_searched(options, options.against_beam)}"
     return Side(name, partial(_rate, options, options.against, options.against_beam, []))
 
 
@@ -124,8 +124,11 @@ def _precision(options: Generation) -> str:
     return "" if options.precision == "highest" else f", {options.precision}"
 
 
-def _named(beam: int) -> str:
-    return "" if beam == BEAM else f", beam {beam}"
+def _searched(options: Generation, beam: int) -> str:
+    width = "" if beam == BEAM else f", beam {beam}"
+    if options.batch_size == BATCH:
+        return width
+    return f"{width}, {options.batch_size} sentence{'s'[: options.batch_size > 1]} at a time"
 
 
 def _ctranslate2(options: Generation, row: str, folder: Path) -> Side:
@@ -144,7 +147,7 @@ def _ctranslate2(options: Generation, row: str, folder: Path) -> Side:
     run_module(command, options.threads, log, python=options.ctranslate2_python)
     whose = "the same weights" if row == options.row else row
     weights = ", int8" if options.int8 else ""
-    name = f"CTranslate2 {version}, {whose}{weights}{_named(options.against_beam)}"
+    name = f"CTranslate2 {version}, {whose}{weights}{_searched(options, options.against_beam)}"
     return Side(name, partial(_ctranslate2_rate, options, folder))
 
 
