@@ -18,7 +18,7 @@ from preprocess.tokenisation import pair_key
 from tiednmt.errors import UserError
 from tiednmt.files import write_whole
 from tiednmt.text.lines import read_lines
-from tiednmt.text.normalise import CONTROL, NFC, normalise
+from tiednmt.text.normalise import normalise
 
 
 def hold_out(
@@ -92,6 +92,6 @@ def _pairs(files: Sequence[Path]) -> Iterator[Pair]:
 
 
 def held_out_key(pair: Pair) -> int:
-    """A number that equal pairs have in common."""
-    source, target = (normalise(line, (NFC, CONTROL)) for line in pair)
+    """A number that pairs have in common if tokenising can make them equal."""
+    source, target = ("".join(normalise(line).split()) for line in pair)
     return int.from_bytes(pair_key((source, target)), "big")

@@ -28,6 +28,7 @@ from tiednmt.errors import UserError
 from tiednmt.files import named_when_whole, write_whole
 from tiednmt.text.bpe import learn_merges, write_codes
 from tiednmt.text.counts import Count, ranked, read_counts, write_counts
+from tiednmt.text.lines import LONGEST_LINE
 from tiednmt.text.pipeline import TextPipeline
 from tiednmt.text.subwords import CODES, PIECES, SentencePiece, load_codes, vocabulary_file
 
@@ -243,6 +244,7 @@ def _trained(parts: Sequence[TextPart], vocab_size: int, workers: int, at_most: 
         vocab_size=vocab_size,
         character_coverage=1.0,
         normalization_rule_name="identity",
+        max_sentence_length=LONGEST_LINE,
         num_threads=workers,
         minloglevel=2,
         **soft,

@@ -525,6 +525,16 @@ def test_pairs_are_held_out_with_all_their_copies(files, tmp_path):
     assert len(lines(dest / "raw/valid.en")) == 5
 
 
+@pytest.mark.parametrize("copy", ["It’s red. Yes", "It's red . Yes", " It's  red. Yes"])
+def test_what_tokenising_makes_equal_is_held_out_together(files, tmp_path, capsys, copy):
+    pairs = [(f"It's red. Yes {noun}", f"je {noun}") for noun in sentences("en")]
+    copies = [(f"{copy} {noun}", f"je {noun}") for noun in sentences("en")]
+    given = {"train": [write(tmp_path / "both.tsv", as_tsv([*pairs, *copies]))], "valid": ["12"]}
+    bitext.main(arguments("en", "cs", given, tmp_path / "dest"))
+    assert "are training pairs too" not in capsys.readouterr().err
+    assert len(raw_pairs(tmp_path / "dest", "train")) == 2 * len(pairs) - 24
+
+
 @pytest.mark.parametrize(
     ("valid", "message"),
     [

@@ -56,6 +56,17 @@ def test_a_text_of_single_letters_has_nothing_to_merge(tmp_path):
         subwords.learn_subword_nmt(words, tmp_path, ("en", "de"), 7, workers=1)
 
 
+@pytest.mark.parametrize("words", [10, 2000])
+def test_sentencepiece_learns_from_lines_of_any_length(tmp_path, words):
+    for code in ("en", "tr"):
+        (tmp_path / code).write_text("şöyle " * words + "\n")
+        (tmp_path / f"words.{code}").write_text(f"şöyle {words}\n")
+    text = TextPart((tmp_path / "en", tmp_path / "tr"), None)
+    counted = [tmp_path / "words.en", tmp_path / "words.tr"]
+    subwords.learn_sentencepiece([text], counted, tmp_path, ("en", "tr"), 15, 1, near=True)
+    assert list(read_counts(tmp_path / "vocab.tr")) == [("▁şöyle", words)]
+
+
 def test_merges_are_learnt_from_the_most_frequent_words(monkeypatch, tmp_path):
     monkeypatch.setattr(subwords, "LEARNED_WORDS", 2)
     (tmp_path / "words.en").write_text("ab 5\ncd 1\n")

@@ -5,6 +5,7 @@ import json
 import math
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -216,8 +217,8 @@ def test_new_rows_of_two_dictionaries_are_named_by_units(tmp_path, capsys):
 def test_counts_are_of_each_side(prepared, checkpoint):
     found = read(checkpoint).unit_counts()
     for counts, language in zip(found, ("en", "de"), strict=True):
-        lines = (prepared / "bpe" / f"vocab.{language}").read_text().splitlines()
-        assert counts == {unit: int(count) for unit, count in map(str.split, lines)}
+        text = (prepared / "data-bin" / f"train.en-de.{language}").read_text()
+        assert counts == Counter(text.split())
     assert found[0] != found[1]
 
 
@@ -357,6 +358,36 @@ def test_report(prepared, checkpoint, tmp_path, capsys):
     assert b"</svg>" in (tmp_path / "told" / "report.svg").read_bytes()
 
 
+def test_old_text_is_known_of_sentencepiece_too(tmp_path, capsys):
+    """It is segmented as before, although the new text has longer words of the same parts."""
+    prepared = prepare(tmp_path / "prepared", "sentencepiece")
+    checkpoint = trained_on(prepared, tmp_path / "run", updates=1)
+    words = [2 * word for word in {w for line in sentences("de", 60) for w in line.split()}]
+    (tmp_path / "text.de").write_text("\n".join(sentences("de", 200, words=words)) + "\n")
+    given = ("--text", tmp_path / "text.de", "--merges", 40)
+    command("extend", checkpoint, *given, "--output", tmp_path / "larger")
+    assert "is not available" not in capsys.readouterr().out
+    old, new = read(checkpoint), read(tmp_path / "larger" / "checkpoint.pt")
+    for line in sentences("de", 60):
+        assert new.segmentation.units(line, "de") == old.segmentation.units(line, "de")
+    command("trim", checkpoint, "--keep", 20, "--output", tmp_path / "smaller")
+    words = sum(len(line.split()) for line in sentences("de", 60))
+    assert f"training text, de: {words} tokens" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("segmentation", ["bpe", "sentencepiece"])
+def test_a_report_counts_words_and_units(tmp_path, capsys, segmentation):
+    prepared = prepare(tmp_path / "prepared", segmentation)
+    checkpoint = trained_on(prepared, tmp_path / "run", updates=1)
+    command("report", checkpoint, "--text", prepared / "raw" / "test.en")
+    last = capsys.readouterr().out.splitlines()[-1].split()
+    units = [
+        s for s in read(checkpoint).model.target.symbols if not s.startswith(("<", "madeupword"))
+    ]
+    words = sum(len(line.split()) for line in sentences("en", 60)[:10])
+    assert last[0] == f"{len(units):,}" and last[2] == f"{words}"
+
+
 # --- what is refused, and what goes wrong ------------------------------------------------------
 
 
@@ -458,8 +489,8 @@ def test_a_report_is_a_whole_folder_or_none(checkpoint, tmp_path, monkeypatch):
 
 
 def test_a_joint_dictionary_is_written_whole_or_not_at_all(prepared, tmp_path, monkeypatch):
-    def half(self, path):
-        Path(path).write_text("half")
+    def half(self, file):
+        file.write("half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Dictionary, "save", half)
@@ -467,6 +498,14 @@ def test_a_joint_dictionary_is_written_whole_or_not_at_all(prepared, tmp_path, m
     with pytest.raises(SystemExit, match="cannot be written"):
         command("join", *both, "--output", tmp_path / "joint.txt")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_joint_dictionary_beside_the_others(prepared, tmp_path, monkeypatch):
+    for code in ("en", "de"):
+        shutil.copy(prepared / "data-bin" / f"dict.{code}.txt", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    command("join", "dict.en.txt", "dict.de.txt", "--output", "dict.txt")
+    assert set(Dictionary.load("dict.txt").symbols) >= set(Dictionary.load("dict.de.txt").symbols)
 
 
 def test_killed_half_way(checkpoint, prepared, tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
 import random
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -105,6 +106,32 @@ def test_a_further_language(subwords, seed):
         spelled = larger.spelled(unit, known)
         assert set(spelled) <= known
         assert "".join(p.removesuffix(mark) for p in spelled) == unit.removesuffix(mark)
+
+
+def test_a_further_language_of_other_letters(subwords):
+    """Its words are of characters that no unit has."""
+    chance = random.Random(1)
+    words = ["".join(chance.choices("бвгджз", k=chance.randint(3, 8))) for _ in range(20)]
+    lines = [" ".join(chance.choices(words, k=5)) for _ in range(40)]
+    larger = subwords.extended(lines, "ru", 20, None)
+    assert len(larger.vocabularies["ru"]) <= 20 + 2 * 6 + 1  # merges, letters by their place, ▁
+    units = [larger.units("".join(chance.choices("бвгджз", k=30)), "ru") for _ in range(20)]
+    unknown = {unit for line in units for unit in line} - {*larger.vocabularies["ru"]}
+    assert all(map(is_character, unknown))  # no run of them is a unit
+    for code in LETTERS:
+        for line in sentences(code, 60):
+            assert larger.units(line, code) == subwords.units(line, code)
+
+
+def test_counts_are_those_of_the_segmented_text(kind, tmp_path):
+    """Whatever was counted before rare units were split; see :func:`prepare`."""
+    folder = prepare(tmp_path / "corpus", kind, threshold=20)
+    subwords = read_subwords(folder / "bpe", TextSettings("en", "de", kind, 20))
+    for code in LETTERS:
+        text = (folder / "raw" / f"train.{code}").read_text().splitlines()
+        expected = Counter(unit for line in text for unit in subwords.units(line, code))
+        assert subwords.counts(code) == expected
+        assert expected != subwords.vocabularies[code]
 
 
 @pytest.mark.parametrize("usual", ["’", "'"])

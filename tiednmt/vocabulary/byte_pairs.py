@@ -66,7 +66,7 @@ class BytePairSubwords(Subwords):
         """See :class:`Subwords`."""
         if unit in known:
             return [unit]
-        reverse = {"".join(pair): pair for pair in reversed(self.merges)}
+        reverse = self._merged_from
 
         def split(symbol: str) -> list[str]:
             name = symbol.removesuffix(END_OF_WORD)
@@ -77,6 +77,11 @@ class BytePairSubwords(Subwords):
 
         symbol = _symbol(unit)
         return split(symbol) if symbol in reverse else [unit]
+
+    @cached_property
+    def _merged_from(self) -> dict[str, Symbols]:
+        """What each merged symbol was made of; the first merge to make it counts."""
+        return {"".join(pair): pair for pair in reversed(self.merges)}
 
     def spelled(self, unit: str, known: Collection[str]) -> list[str]:
         """See :class:`Subwords`."""

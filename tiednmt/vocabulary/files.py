@@ -100,13 +100,12 @@ class StoredModel:
         """How often the training text of each side has each unit, if known."""
         if not isinstance(self.segmentation, Subwords):
             return None
-        vocabularies = self.segmentation.vocabularies
-        source, target = (dict(vocabularies.get(language, {})) for language in self.languages)
+        source, target = map(self.segmentation.counts, self.languages)
         return source, target
 
     def old_tokens(self, language: str) -> dict[str, int] | None:
         """The tokens of the training text in a language and their counts, if they were kept."""
-        if self.prepared is None or not isinstance(self.segmentation, BytePairSubwords):
+        if self.prepared is None or not isinstance(self.segmentation, Subwords):
             return None
         words = words_file(self.prepared, language)
         return dict(read_counts(words)) if words.is_file() else None

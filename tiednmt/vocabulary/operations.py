@@ -13,7 +13,7 @@ from fairseq.data import Dictionary
 
 from tiednmt.errors import UserError
 from tiednmt.export.model_folder import WEIGHTS
-from tiednmt.files import named_when_whole
+from tiednmt.files import write_whole
 from tiednmt.models.word_vectors import read_vectors
 from tiednmt.options import language_code
 from tiednmt.text.lines import read_lines
@@ -447,8 +447,8 @@ def join_files(source: Path, target: Path, output: Path, say: Say = print) -> Di
     require_new(output)
     dictionaries = [Dictionary.load(str(path)) for path in (source, target)]
     joint = ties.join(*dictionaries)
-    with named_when_whole(output) as partial:
-        joint.save(str(partial))
+    with write_whole(output) as file:
+        joint.save(file)
     both = set(units_of(dictionaries[0])) & set(units_of(dictionaries[1]))
     sizes = [len(dictionary) for dictionary in dictionaries]
     say(f"{output}: {sizes[0]:,} and {sizes[1]:,} entries → {len(joint):,}, {len(both):,} in both")

@@ -229,8 +229,13 @@ def _costs(stored: StoredModel, texts: Mapping[str, Sequence[str]]) -> list[Cost
     if not texts:
         return []
     model, segmentation = stored.model, stored.segmentation
-    tokens = {
-        language: Counter(token for line in lines for token in segmentation.tokens(line, language))
+    tokens = {  # of sentencepiece, whose tokens are lines, the words: no piece crosses a space
+        language: Counter(
+            word
+            for line in lines
+            for token in segmentation.tokens(line, language)
+            for word in token.split()
+        )
         for language, lines in texts.items()
     }
     known = {s for dictionary in model.dictionaries for s in dictionary.symbols}
@@ -252,5 +257,6 @@ def _costs(stored: StoredModel, texts: Mapping[str, Sequence[str]]) -> list[Cost
             )
             for language, of in tokens.items()
         ]
-        costs.append(Cost(len(left), smaller.parameters, Coverage.sum(parts)))
+        units = len(left) - model.target.nspecial
+        costs.append(Cost(units, smaller.parameters, Coverage.sum(parts)))
     return costs

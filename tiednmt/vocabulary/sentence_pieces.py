@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -71,7 +71,7 @@ class SentencePieceSubwords(Subwords):
 
     def parts_of(self, unit: str, known: Collection[str]) -> list[str]:
         """See :class:`Subwords`."""
-        return [unit] if unit in known else split_piece(unit, merge_ranks(self._pieces), known)
+        return [unit] if unit in known else split_piece(unit, self._ranks, known)
 
     def spelled(self, unit: str, known: Collection[str]) -> list[str]:
         """See :class:`Subwords`."""
@@ -85,13 +85,22 @@ class SentencePieceSubwords(Subwords):
     def _pieces(self) -> list[str]:
         return [self._unbound.id_to_piece(i) for i in range(self._unbound.get_piece_size())]
 
+    @cached_property
+    def _ranks(self) -> dict[str, int]:
+        return merge_ranks(self._pieces)
+
     # --- smaller and larger --------------------------------------------------------------------
 
     def _with_merges_to(self, units: object, tokens: object) -> SentencePieceSubwords:
         return self  # as it is: its pieces take no rows, and ``vocabularies`` decide
 
+    def _with_characters_of(self, tokens: Iterable[str]) -> SentencePieceSubwords:
+        # sentencepiece makes one piece of a run of characters that it does not know
+        missing = sorted({*"".join(tokens)} - {*self._pieces, " "})
+        return replace(self, model=_with_pieces(self.model, missing)) if missing else self
+
     def _fitness(self) -> Callable[[Symbols], bool]:
-        ranks = merge_ranks(self._pieces)
+        ranks = dict(self._ranks)
 
         def is_fit(pair: Symbols) -> bool:
             piece = "".join(pair)

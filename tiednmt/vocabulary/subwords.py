@@ -89,6 +89,19 @@ class Subwords(ABC):
         """See :class:`Segmentation`."""
         return self._pipelines[language].encode(line, language).split()
 
+    def counts(self, language: str) -> Vocabulary:
+        """How often the training text in a language has each unit.
+
+        A unit that is too rare to be used counts for the units that it is split into.
+        """
+        before = self.vocabularies.get(language, {})
+        frequent = {unit for unit, count in before.items() if count >= self.settings.threshold}
+        counts: Counter[str] = Counter()
+        for unit, count in before.items():
+            for part in self.parts_of(unit, frequent):
+                counts[part] += count
+        return counts
+
     def units_of_token(self, token: str, language: str) -> list[str]:
         """See :class:`Segmentation`."""
         return self._pipelines[language].segment(token, language).split()
@@ -163,6 +176,7 @@ class Subwords(ABC):
         vocabularies = {language: {}, **self.vocabularies}
         before = replace(self, vocabularies=vocabularies)
         tokens = Counter(token for line in lines for token in before.tokens(line, language))
+        before = before._with_characters_of(tokens)
         words: Counter[tuple[str, ...]] = Counter()
         for token, count in tokens.items():
             for word in before.words_of(token):
@@ -204,6 +218,10 @@ class Subwords(ABC):
         )
         usual = {language: apostrophe_of(typographic, ascii)}
         return replace(self.settings, apostrophes={**self.settings.apostrophes, **usual})
+
+    def _with_characters_of(self, tokens: Iterable[str]) -> Self:
+        """With every character of the tokens, so that each can be merged."""
+        return self
 
     @abstractmethod
     def _fitness(self) -> Callable[[Symbols], bool]:
