@@ -25,6 +25,11 @@ def test_graphs_compute_what_the_batches_do(arch, device):
     assert len(graphs._graphs) == 2  # of two shapes, which came back
 
 
+def test_rows_are_held_within_graphs(device):
+    model = build("tied_gru", train_rows="20:").to(device).train()
+    assert_same_updates(model, "tied_gru", device)
+
+
 def test_gradients_of_several_replays_add_up(device):
     model = build("tied_gru").to(device).train()
     graphs, given = graphed(model), [*samples("tied_gru", device)]

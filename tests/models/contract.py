@@ -362,6 +362,19 @@ def test_without_an_output_bias_it_stays_zero(arch):
 
 
 @every_architecture
+def test_training_without_an_output_bias_starts_from_a_model_without(arch):
+    without, trained = build(arch, noise=0.0, no_output_bias=True), build(arch)
+    without.load_state_dict(trained.state_dict())
+    assert torch.equal(evaluated(without, arch), evaluated(trained, arch))
+    refused = pytest.raises(UserError, match="--no-output-bias: the checkpoint has an output bias")
+    with refused, without.updating():
+        pass
+    without.load_state_dict(build(arch, noise=0.0, no_output_bias=True).state_dict())
+    with without.updating():
+        pass
+
+
+@every_architecture
 def test_a_model_put_together_by_hand_loads_and_trains(arch):
     """Without ``build``, of another model's parts."""
     model = build(arch, NONE)

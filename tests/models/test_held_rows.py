@@ -353,6 +353,23 @@ def test_matrices_start_from_word_vectors(tmp_path):
     assert tied.embeddings.source.weight[w4].tolist() == TWO
 
 
+def test_the_source_starts_private_rows_from_its_vectors(tmp_path):
+    """A unit that has one is read there by the source, and from the matrix by the target."""
+    en = vectors(tmp_path / "en", {"w3": ONE, "w4": ONE, "w5": ONE})
+    de = vectors(tmp_path / "de", {"w3": TWO, "w5": ONE})
+    (tmp_path / "units").write_text("w3\nw4\n")
+    options = {"private_units": str(tmp_path / "units"), "input_scale": "1"}
+    paths = {"encoder_embed_path": en, "decoder_embed_path": de}
+    plain, model = build_alone(THREE_WAY, **options), build_alone(THREE_WAY, **options, **paths)
+    w3, w4, w5 = (torch.tensor([JOINT.index(unit)]) for unit in ("w3", "w4", "w5"))
+    matrix = model.embeddings.target
+    for unit in (w3, w4, w5):
+        assert model.encoder.look_up(unit).flatten().tolist() == ONE
+    assert matrix(w3).flatten().tolist() == TWO
+    assert matrix(w5).flatten().tolist() == ONE
+    assert torch.equal(matrix(w4), plain.embeddings.target(w4))
+
+
 def build_alone(tying, **changes):
     return build("tied_gru", tying, dtype=torch.float32, noise=0, **changes)
 

@@ -297,6 +297,12 @@ def test_padding_has_no_activation_to_penalise(name):
     assert penalty(long, short) == pytest.approx(parts / sum(counts))
 
 
+def test_sentences_without_two_tokens_have_no_change_to_penalise():
+    built = model(init_range=0.9, temporal_activation_penalty=1.0).double()
+    tokens = torch.tensor([[WORDS.eos(), WORDS.pad(), WORDS.pad()]])
+    assert built(tokens, features_only=True)[1]["activation_penalty"].item() == 0
+
+
 def test_the_activation_penalty_is_of_what_dropout_leaves():
     options = {"embed_dim": 64, "hidden_size": 64, "activation_penalty": 1.0}
     built = model(dropout=0.5, variational_dropout=True, **options)

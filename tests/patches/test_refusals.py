@@ -29,6 +29,7 @@ from fairseq_cli import train as fairseq_train
 from fairseq_cli import validate as fairseq_validate
 from omegaconf import OmegaConf
 
+from preprocess import text
 from tests.support.small_models import JOINT
 from tests.support.small_training import SIZES, WORDS, train, write_corpus
 from tiednmt.criterions.tied_cross_entropy import TiedCrossEntropy, TiedCrossEntropyConfig
@@ -153,6 +154,36 @@ ALIGNMENTS = ("--criterion", "label_smoothed_cross_entropy_with_alignment", "--l
 )
 def test_options_that_fairseq_fails_with_later_are_refused(given, told, data, monkeypatch):
     words = ("fairseq-train", data, *TRAINING, *SIZES, *given)
+    monkeypatch.setattr("sys.argv", [*map(str, words)])
+    with pytest.raises(UserError, match=told):
+        fairseq_train.cli_main()
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("--activation-penalty", "2"), "--activation-penalty 2: --criterion cross_entropy does"),
+        (("--arch", "tied_lstm_lm_awd"), "--activation-penalty 2: --criterion cross_entropy does"),
+        (("--temporal-activation-penalty", "1"), "--temporal-activation-penalty 1: --criterion"),
+        (("--max-target-positions", "3"), "--max-target-positions: .* text of any length"),
+    ],
+)
+def test_options_of_language_models_that_nothing_heeds_are_refused(
+    given, told, tmp_path, monkeypatch
+):
+    (tmp_path / "text").write_text("a b c\n" * 20)
+    texts = [f"--{name}={tmp_path / 'text'}" for name in ("train", "valid")]
+    text.main([*texts, f"--dest={tmp_path / 'prepared'}"])
+    model = ("--task", "tied_language_modeling", "--arch", "tied_lstm_lm", "--cpu", "--user-dir")
+    words = (
+        "fairseq-train",
+        tmp_path / "prepared" / "data-bin",
+        *model,
+        "tiednmt",
+        "--batch-size",
+        4,
+        *given,
+    )
     monkeypatch.setattr("sys.argv", [*map(str, words)])
     with pytest.raises(UserError, match=told):
         fairseq_train.cli_main()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -125,7 +126,8 @@ def fault_of_file(option: str, source: Vocabulary | None, target: Vocabulary) ->
 
 
 def _mask(rows: Tensor) -> Callable[[Tensor], Tensor]:
-    return lambda grad: grad.index_fill(0, rows.to(grad.device), 0)
+    on = cache(rows.to)  # once per device: the capture of a CUDA graph allows no copy to it
+    return lambda grad: grad.index_fill(0, on(grad.device), 0)
 
 
 def is_row_range(option: str) -> bool:

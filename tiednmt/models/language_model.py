@@ -254,4 +254,4 @@ class RecurrentLanguageModelDecoder(LanguageModelDecoder):
 def _mean_square(vectors: Tensor, counted: Tensor) -> Tensor:
     """The mean square of the numbers of those vectors (T × B × size) that count (T × B)."""
     weights = counted.to(torch.promote_types(vectors.dtype, torch.float32))
-    return (vectors.square().mean(-1) * weights).sum() / weights.sum()
+    return (vectors.square().mean(-1) * weights).sum() / weights.sum().clamp(min=1)

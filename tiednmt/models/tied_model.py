@@ -55,9 +55,11 @@ class TiedModel(BaseFairseqModel):
     num_updates = 0  # made before the current batch
     frozen_as: type[FrozenLinear] | None = None  # the copies it decodes with; None: the weights
     held_rows: HeldRows | None = None  # kept unchanged by training
-    # error messages for training: a file that an option names is missing
+    has_output_bias = True
+    # error messages for training: a file that an option names is missing, or a bias is ruled out
     missing_vectors: str | None = None
     faulty_rows: str | None = None
+    loaded_bias: str | None = None
 
     # --- building ------------------------------------------------------------------------------
 
@@ -115,12 +117,14 @@ class TiedModel(BaseFairseqModel):
         if cfg.private_units and not any(scale.private for _, scale in self.lookups.values()):
             raise UserError(f"--private-units: {type(self).__name__} has no private rows")
         set_matmul_precision(self, str(cfg.float32_matmul_precision))
-        if cfg.no_output_bias:
+        self.has_output_bias = not cfg.no_output_bias
+        if not self.has_output_bias:
             nn.init.zeros_(self.output_layer.bias.requires_grad_(False))
-        paths = cfg.encoder_embed_path or "", cfg.decoder_embed_path or ""
-        self.missing_vectors = start_from_vectors(self.embeddings, paths, source, target)
-        self._hold(cfg, source, target)
         private = [scale.private for _, scale in self.lookups.values() if scale.private is not None]
+        paths = cfg.encoder_embed_path or "", cfg.decoder_embed_path or ""
+        of_source = private[0] if private else None
+        self.missing_vectors = start_from_vectors(self.embeddings, paths, source, target, of_source)
+        self._hold(cfg, source, target)
         if any(rows.listed is None for rows in private):  # enough for what a checkpoint brings
             self.faulty_rows = private[0].missing
         guard_checkpoints(self, *((target,) if source is None else (source, target)))
@@ -152,10 +156,10 @@ class TiedModel(BaseFairseqModel):
 
         Raises:
             UserError: a file that an option of training names was missing or faulty when the model
-                was built.
+                was built, or the checkpoint has an output bias that an option rules out.
         """
-        if missing := self.missing_vectors or self.faulty_rows:
-            raise UserError(missing)
+        if fault := self.missing_vectors or self.faulty_rows or self.loaded_bias:
+            raise UserError(fault)
         if self.held_rows is None:
             yield
             return
@@ -309,8 +313,9 @@ class TiedModel(BaseFairseqModel):
             CheckpointError: the state is that of another model, or of other dictionaries.
         """
         self.missing_vectors = None  # the state holds the rows that they would initialise
+        self.loaded_bias = None
         try:
-            return super().load_state_dict(*args, **kwargs)
+            loaded = super().load_state_dict(*args, **kwargs)
         except RuntimeError as error:
             first, *differences = str(error).splitlines() or [""]
             if not first.startswith("Error(s) in loading state_dict"):
@@ -321,6 +326,11 @@ class TiedModel(BaseFairseqModel):
                 "--output-map and sizes that it was trained with (tiednmt vocabulary untie and tie "
                 f"change the --tying): {difference}"
             ) from error
+        if not self.has_output_bias and self.output_layer.bias.any():
+            self.loaded_bias = (
+                "--no-output-bias: the checkpoint has an output bias; leave the option out"
+            )
+        return loaded
 
 
 def _another_task(cfg: DictConfig, name: str, changes: dict[str, Any]) -> FairseqTask:

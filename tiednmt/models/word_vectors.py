@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tiednmt.errors import UserError
+from tiednmt.modules.lookup import PrivateRows
 from tiednmt.options import option_name
 from tiednmt.tying import Embeddings, Vocabulary
 from tiednmt.word2vec_text import read_text
@@ -39,6 +40,7 @@ def start_from_vectors(
     paths: tuple[str, str],
     source: Vocabulary | None,
     target: Vocabulary,
+    private: PrivateRows | None = None,
 ) -> str | None:
     """Initialise rows of the input embeddings from word vectors; a tied matrix takes one file.
 
@@ -47,6 +49,7 @@ def start_from_vectors(
         paths: the values of ``--encoder-embed-path`` and ``--decoder-embed-path``; may be empty.
         source: the source dictionary; None in a language model.
         target: the target dictionary.
+        private: the rows that the source looks up instead of those of the matrix.
 
     Returns:
         An error message if a file is missing. It is not raised, since a trained model that is used
@@ -57,8 +60,8 @@ def start_from_vectors(
             files disagree on a row of one matrix.
     """
     vectors_of: dict[int, dict[str, Tensor]] = {}  # of each matrix, those read so far
-    sides = ((embeddings.source, source), (embeddings.target, target))
-    for (embedding, vocabulary), option, name in zip(sides, VECTORS, paths, strict=True):
+    sides = ((embeddings.source, source, private), (embeddings.target, target, None))
+    for (embedding, vocabulary, own), option, name in zip(sides, VECTORS, paths, strict=True):
         if not name:
             continue
         flag = f"{option_name(option)} {name}"
@@ -72,6 +75,8 @@ def start_from_vectors(
                 f"{flag}: vectors of {len(next(iter(vectors.values())))} numbers, but rows have "
                 f"{embedding.embedding_dim}; give the model that size"
             )
+        if own is not None:
+            _put_private_rows(own, vocabulary, vectors)
         before = vectors_of.setdefault(id(embedding), {})
         for unit, vector in vectors.items():
             if unit in before and not torch.equal(before[unit], vector):
@@ -82,6 +87,16 @@ def start_from_vectors(
         before |= vectors
         _put_rows(embedding, vocabulary, vectors)
     return None
+
+
+def _put_private_rows(
+    private: PrivateRows, vocabulary: Vocabulary, vectors: dict[str, Tensor]
+) -> None:
+    """Use the vectors of units with a private row, and remove them from ``vectors``."""
+    with torch.no_grad():
+        for place, row in enumerate(private.listed or ()):
+            if (vector := vectors.pop(vocabulary.symbols[row], None)) is not None:
+                private.weight[place] = vector.to(private.weight.dtype)
 
 
 def _put_rows(

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from tiednmt.errors import UserError
+from tiednmt.options import option_name
 from tiednmt.patches.refusals.configuration import is_tied, options_of_part
 from tiednmt.patches.refusals.values import require_numbers
 
@@ -16,6 +17,8 @@ def require_trainable(cfg: Any) -> None:
     """Refuse options that no training works with."""
     require_numbers(cfg)
     _require_alignments_of_the_model(cfg)
+    if is_tied(cfg):
+        _require_use_of_model_options(cfg)
     checkpoint = cfg.checkpoint
     if checkpoint.best_checkpoint_metric == "bleu" and not (
         checkpoint.maximize_best_checkpoint_metric
@@ -28,6 +31,23 @@ def require_trainable(cfg: Any) -> None:
         raise UserError("--update-freq: batches per update, each number 1 or more")
     _require_optimizer(cfg)
     _require_precision(cfg.common)
+
+
+def _require_use_of_model_options(cfg: Any) -> None:
+    """Refuse options of models of this package that nothing would heed."""
+    model, task = (options_of_part(cfg.get(part)) for part in ("model", "task"))
+    criterion = options_of_part(cfg.get("criterion")).get("_name")
+    for name in ("activation_penalty", "temporal_activation_penalty"):
+        if model.get(name) and criterion != "tied_cross_entropy":
+            raise UserError(
+                f"{option_name(name)} {model[name]:g}: --criterion {criterion} does not add it to"
+                " the loss; use tied_cross_entropy, or 0"
+            )
+    if "max_target_positions" not in model and task.get("max_target_positions") is not None:
+        raise UserError(
+            "--max-target-positions: language models of this package read text of any length;"
+            " leave it out"
+        )
 
 
 def _require_optimizer(cfg: Any) -> None:
