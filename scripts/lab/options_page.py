@@ -224,4 +224,5 @@ def _help(action: argparse.Action) -> str:
     parts = {**vars(action), "prog": ""}
     text = (action.help or "") % parts if action.help else ""
     text = text.partition(" (default: ")[0] if _default(action) else text
+    text = text.replace("BLUE", "BLEU")  # a misprint of fairseq's
     return text.replace("<", "&lt;").replace("*", r"\*")

@@ -86,5 +86,5 @@ def _measurements(pair: Pair, measured: Sequence[MeasuredPair], advice: Advice) 
         for row in one.rows
     ]
     head = ["measured", "like it", "model", "units in both", "rows", "million tokens", "of none"]
-    caption = "What was measured: BLEU less that of the best untied model of the same experiment"
-    return Table([*head, "BLEU less that of none"], rows, left=3, caption=caption)
+    caption = "What was measured: BLEU, less that of the best untied model of the same experiment"
+    return Table([*head, "BLEU, tied − untied"], rows, left=3, caption=caption)
