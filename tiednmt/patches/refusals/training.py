@@ -43,7 +43,8 @@ def _require_use_of_model_options(cfg: Any) -> None:
                 f"{option_name(name)} {model[name]:g}: --criterion {criterion} does not add it to"
                 " the loss; use tied_cross_entropy, or 0"
             )
-    if "max_target_positions" not in model and task.get("max_target_positions") is not None:
+    is_of_language_models = "tokens_per_sample" in task
+    if is_of_language_models and task.get("max_target_positions") is not None:
         raise UserError(
             "--max-target-positions: language models of this package read text of any length;"
             " leave it out"
