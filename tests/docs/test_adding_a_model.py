@@ -31,5 +31,9 @@ def test_the_model_of_the_page_trains_and_translates(folder):
     done = run(*training, *SMALL, "--num-workers", "0", cwd=folder).check()
     assert "tie:three-way" in done.output and "source input embedding = target" in done.output
 
+    refused = run(*training, *SMALL, "--update-freq", "0", cwd=folder)
+    assert refused.status == 1 and "Traceback" not in refused.output
+    assert refused.stderr.splitlines()[-1].startswith("error: --update-freq: batches per update")
+
     done = run(*generating, *SMALL, "--gen-subset", "valid", cwd=folder).check()
     assert len(re.findall(r"^H-\d+\t", done.stdout, re.M)) == 16
