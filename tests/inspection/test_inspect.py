@@ -18,6 +18,7 @@ from tiednmt.errors import UserError
 from tiednmt.export.model_folder import write_model_folder
 from tiednmt.export.reading import read_trained
 from tiednmt.export.safetensors import write_tensors
+from tiednmt.inspection.files import read_model
 from tiednmt.inspection.findings import DIFFERENT, EQUAL, ONE, inspect
 
 ROWS, DIM = 40, 32
@@ -282,6 +283,26 @@ def test_a_configuration_that_is_none_claims_nothing(model, tmp_path):
     state = {"model": {"encoder.embed_tokens.weight": matrix(1)}, "cfg": {"model": model}}
     torch.save(state, tmp_path / "odd.pt")
     assert all(pair.claimed is None for pair in inspect(tmp_path / "odd.pt").pairs)
+
+
+def test_safetensors_that_begin_as_a_pickle_or_a_zip(tmp_path):
+    """Their first bytes are the length of a header, which is a multiple of eight."""
+    path, begun = tmp_path / "model.safetensors", set()
+    for more in range(0, 300, 8):
+        write_tensors(path, {"model.embed_tokens.weight": torch.zeros(3, 2)}, {"x": "y" * more})
+        begun.add(path.read_bytes()[:1])
+        assert list(read_model(path).tensors) == ["model.embed_tokens.weight"]
+    assert b"\x80" in begun
+    path.write_bytes(_with_header_of(0x4B50, path.read_bytes()))
+    assert path.read_bytes()[:2] == b"PK"
+    assert list(read_model(path).tensors) == ["model.embed_tokens.weight"]
+
+
+def _with_header_of(length, content):
+    """The file with spaces at the end of its header, which safetensors allows."""
+    before = int.from_bytes(content[:8], "little")
+    header = content[8 : 8 + before].ljust(length)
+    return length.to_bytes(8, "little") + header + content[8 + before :]
 
 
 @pytest.mark.parametrize("new", [False, True])

@@ -62,12 +62,12 @@ def _read_file(path: Path) -> InspectedFile:
         start = file.read(16)
     if path.suffix == ".npz":
         return _read_npz(path)
-    if start[:2] == b"PK" or start[:1] == b"\x80":  # a zip, or a pickle as torch wrote before
-        return _read_torch(path)
-    if start[8:9] == b"{":
+    if start[8:9] == b"{":  # first, since the length before it may begin as the others do
         stored = TensorFile(path)
         aliases = {name: of for name, of in stored.metadata.items() if of in stored.shapes}
         return InspectedFile(path, "safetensors", stored.read_all(), aliases, _config_beside(path))
+    if start[:2] == b"PK" or start[:1] == b"\x80":  # a zip, or a pickle as torch wrote before
+        return _read_torch(path)
     raise UserError(f"{path}: neither of safetensors, nor of torch, nor a .npz")
 
 
