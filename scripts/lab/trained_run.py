@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from fairseq.optim.lr_scheduler import LR_SCHEDULER_DATACLASS_REGISTRY
 
 from scripts.lab.run.kept import is_current, read_kept
 from scripts.lab.run.processes import call
@@ -16,6 +19,7 @@ from scripts.lab.run.training import BEST, COMMAND, Run
 from scripts.lab.run.training import train as train_runs
 from tiednmt.errors import UserError
 from tiednmt.files import write_json
+from tiednmt.options import option_name
 from tiednmt.text.manifest import MANIFEST
 
 
@@ -69,6 +73,8 @@ class TrainedRun:
     def train(self, name: str, data: Path, updates: int, *options: str) -> Run:
         """Train with the options of the row, overridden by these.
 
+        Another ``--lr-scheduler`` takes the place of the row's, with its options.
+
         Raises:
             UserError: the folder holds a training with other options, or the training failed.
         """
@@ -76,6 +82,8 @@ class TrainedRun:
             self.folder / COMMAND, lambda content: [str(word) for word in content["command"]]
         )
         changes = ("--max-update", str(updates), "--seed", str(self.seed), *self.further, *options)
+        if "--lr-scheduler" in arguments and "--lr-scheduler" in changes:
+            arguments = _without_schedule(arguments, changes)
         run = Run(name, self.out / name, (str(data), *arguments, *changes), max_update=updates)
         if run.folder.exists() and not (run.folder / COMMAND).is_file():
             raise _other_options(run.folder)
@@ -98,6 +106,25 @@ class TrainedRun:
             command = [sys.executable, "-m", "scripts.evaluate", *named, "--data", str(data)]
             call([*command, "--subset", subset, "--json", str(path), "--cpu"])
         return {name: bleu["score"] for name, bleu in scored("bleu").items()}
+
+
+def _without_schedule(arguments: Sequence[str], changes: Sequence[str]) -> list[str]:
+    """The arguments without those that only their scheduler knows, not that of ``changes``."""
+    unknown = _options_of_schedule(arguments) - _options_of_schedule(changes)
+    left, words = [], iter(arguments)
+    for word in words:
+        if word in unknown:
+            next(words)  # its value
+        else:
+            left.append(word)
+    return left
+
+
+def _options_of_schedule(words: Sequence[str]) -> set[str]:
+    """The options of the last scheduler that is named, but for those of other parts."""
+    name = [value for option, value in pairwise(words) if option == "--lr-scheduler"][-1]
+    own = fields(LR_SCHEDULER_DATACLASS_REGISTRY[name])
+    return {option_name(field.name) for field in own if not str(field.default).startswith("${")}
 
 
 def _other_options(folder: Path) -> UserError:

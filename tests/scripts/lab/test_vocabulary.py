@@ -146,6 +146,21 @@ def test_a_training_takes_the_options_of_the_row_but_for_those_given(trained, tm
     assert [*losses(run)] == [2]
 
 
+def test_another_schedule_takes_the_place_of_the_rows(trained, tmp_path):
+    """``fixed`` does not know the option of ``inverse_sqrt`` that recipes of Transformers have."""
+    kept = json.loads((trained.folder / "command.json").read_text())
+    kept["command"] += ["--lr-scheduler", "inverse_sqrt", "--warmup-init-lr", "1e-07"]
+    (tmp_path / "row").mkdir()
+    (tmp_path / "row" / "command.json").write_text(json.dumps(kept))
+    changed = replace(trained, folder=tmp_path / "row", out=tmp_path)
+    data_bin = trained.data / "data-bin"
+    given = told(changed.train("same", data_bin, 1).folder)
+    assert given["--warmup-init-lr"] == "1e-07" and given["--lr-scheduler"] == "inverse_sqrt"
+    given = told(changed.train("other", data_bin, 1, "--lr-scheduler", "fixed").folder)
+    assert given["--lr-scheduler"] == "fixed" and "--warmup-init-lr" not in given
+    assert given["--embed-dim"] == "6"
+
+
 def test_a_training_of_other_options_is_refused(trained, tmp_path):
     trained, data = replace(trained, out=tmp_path), trained.data / "data-bin"
     trained.train("some", data, 1)
