@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tiednmt.translation.translator import Translator
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 
 def load(
