@@ -9,10 +9,8 @@ import copy
 import io
 import itertools
 import json
-import os
 import pickle
 import re
-import socket
 from dataclasses import fields
 from types import SimpleNamespace
 from typing import get_args
@@ -569,10 +567,8 @@ def test_a_checkpoint_of_other_sizes_is_refused(arch):
 
 @pytest.fixture(scope="module")
 def process_group():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.distributed.init_process_group("gloo", rank=0, world_size=1)
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     yield
     torch.distributed.destroy_process_group()
 

@@ -84,7 +84,10 @@ def test_torchrun_without_a_gpu_is_refused(monkeypatch):
     settings = OmegaConf.create(
         {"distributed_init_method": "tcp://localhost:1", "distributed_world_size": 1}
     )
-    for name in ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT"):
+    names = ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    for name in names:
         distributed_utils.infer_init_method(settings)  # a container may set some of them
         monkeypatch.setenv(name, "2")
     with pytest.raises(UserError, match="--distributed-world-size"):

@@ -112,7 +112,7 @@ def test_three_commands_of_the_readme(folder, capsys):
     words[words.index("tiednmt")] = str(ROOT / "tiednmt")
     small = ["--arch", "tied_gru_tiny", "--max-update", "8", "--cpu"]
     run(*words, *small, cwd=folder).check()
-    evaluate.main([*shlex.split(scoring)[3:], "--cpu"])
+    evaluate.main([*shlex.split(scoring, comments=True)[3:], "--cpu"])
     assert "valid: 6 sentences" in capsys.readouterr().out
 
     Path("source.en").write_text("A dog runs through the snow.\n", encoding="utf-8")
