@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tiednmt import files
 from tiednmt.errors import UserError
 from tiednmt.files import file_name, folder_when_whole, sha256, write_json, write_whole
 
@@ -44,6 +45,14 @@ def test_two_writers_of_one_file_do_not_mix(tmp_path):
         second.write("second\n")
     assert path.read_text() == "second\n"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_platform_without_locks(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "fcntl", None)
+    for text in ("first", "second"):
+        with write_whole(tmp_path / "text") as file:
+            file.write(text)
+        assert [path.read_text() for path in tmp_path.iterdir()] == [text]
 
 
 def test_what_a_killed_writer_left_is_replaced(tmp_path):

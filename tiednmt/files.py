@@ -12,7 +12,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -74,16 +74,17 @@ def _named(path: Path, partial: Path) -> Iterator[None]:
         raise _not_written(path, error) from error
 
 
-def _locked(partial: Path) -> BinaryIO | None:
-    """``partial``, open, and nobody else's until it is closed; None if somebody else has it.
+def _locked(partial: Path) -> AbstractContextManager[object] | None:
+    """Makes ``partial`` nobody else's until its end; None if somebody else has it.
 
     Nobody is kept out where the platform or the file system has no such locks.
     """
+    if fcntl is None:  # where, moreover, an open file cannot be renamed
+        return nullcontext()
     while True:
         file = open(partial, "ab")  # noqa: SIM115, closed by the caller
         try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.close()
             return None
