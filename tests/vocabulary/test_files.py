@@ -500,6 +500,15 @@ def test_a_joint_dictionary_is_written_whole_or_not_at_all(prepared, tmp_path, m
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("text", ["a\n", "a x\n", "a 1\n\nb 2\n", "a 1\na 2\n"])
+def test_a_damaged_dictionary_is_named(prepared, tmp_path, text):
+    (tmp_path / "dict.txt").write_text(text)
+    given = (prepared / "data-bin" / "dict.en.txt", tmp_path / "dict.txt")
+    with pytest.raises(SystemExit, match=r"dict\.txt: not a dictionary of fairseq: "):
+        command("join", *given, "--output", tmp_path / "joint.txt")
+    assert not (tmp_path / "joint.txt").exists()
+
+
 def test_a_joint_dictionary_beside_the_others(prepared, tmp_path, monkeypatch):
     for code in ("en", "de"):
         shutil.copy(prepared / "data-bin" / f"dict.{code}.txt", tmp_path)
