@@ -235,24 +235,9 @@ def _direction(task: Any, data_bin: Path) -> tuple[str | None, str | None]:
     return source, target
 
 
-def read_dictionary(path: Path) -> Dictionary:
-    """A dictionary of fairseq.
-
-    Raises:
-        UserError: it is damaged.
-        FileNotFoundError: there is none.
-    """
-    try:
-        return Dictionary.load(str(path))
-    except (ValueError, RuntimeError) as error:
-        raise UserError(
-            f"{path}: not a dictionary of fairseq: {' '.join(str(error).split())}"
-        ) from error
-
-
 def _dictionary(path: Path) -> Dictionary:
     try:
-        return read_dictionary(path)
+        return Dictionary.load(str(path))
     except FileNotFoundError:
         raise UserError(
             f"{path}: no such dictionary; give the prepared folder or data-bin that the model was "

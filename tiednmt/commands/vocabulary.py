@@ -263,6 +263,7 @@ def _refuse(args: argparse.Namespace, names: Sequence[str], only_with: str) -> N
 
 
 def _join(args: argparse.Namespace) -> None:
+    import tiednmt.plugin  # noqa: F401, by which a damaged dictionary is named
     from tiednmt.vocabulary import operations as do
 
     do.join_files(args.source, args.target, args.output)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from fairseq.data import Dictionary
 
-from tiednmt.checkpoints import read_dictionary
 from tiednmt.errors import UserError
 from tiednmt.export.model_folder import WEIGHTS
 from tiednmt.files import write_whole
@@ -443,10 +442,10 @@ def join_files(source: Path, target: Path, output: Path, say: Say = print) -> Di
     """Write the joint dictionary of two.
 
     Raises:
-        UserError: a dictionary is damaged, or the output exists or cannot be written.
+        UserError: the output exists or cannot be written.
     """
     require_new(output)
-    dictionaries = [read_dictionary(path) for path in (source, target)]
+    dictionaries = [Dictionary.load(str(path)) for path in (source, target)]
     joint = ties.join(*dictionaries)
     with write_whole(output) as file:
         joint.save(file)
